@@ -1,0 +1,40 @@
+# make demo: the main job on real text.   make test: lint, types and all tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: demo test lint types check bench torture clean
+
+$(VENV)/installed: pyproject.toml constraints.txt tools/install.sh
+	@sh tools/install.sh $(PYTHON) $(VENV)
+	@touch $@
+
+$(VENV)/developed: $(VENV)/installed
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,track]"
+	@touch $@
+
+demo: $(VENV)/installed  ## documents in, a better retriever out, on the documentation of your Python packages
+	@$(BIN)/pretrieve demo
+
+test: lint types check  ## everything CI runs
+
+lint: $(VENV)/developed
+	@$(BIN)/ruff check src tests benchmarks
+	@$(BIN)/ruff format --check src tests benchmarks
+
+types: $(VENV)/developed
+	@$(BIN)/mypy
+
+check: $(VENV)/developed
+	@$(BIN)/python -m pytest
+
+bench: $(VENV)/developed  ## speed, side by side with what a user would pick instead
+	@for file in benchmarks/speed_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+torture: $(VENV)/developed
+	@$(BIN)/python -m pytest -m torture
+
+clean:
+	rm -rf $(VENV) demo-model demo-index

@@ -1,0 +1,1 @@
+"""pretrieve: point it at your documents, get a better retriever, no labels."""

@@ -1,0 +1,96 @@
+"""Options are dataclasses beside the thing they configure; here is how text becomes one.
+
+An unknown key or a value of the wrong type is an error with a suggestion (published code that ignores unknown flags
+trained other models than its README says: methods card of Contriever).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from pretrieve.core.errors import UsageError, suggest
+
+T = TypeVar("T")
+
+
+def parse_assignments(pairs: list[str]) -> dict[str, str]:
+    """Turn ``["queue=4096", "temperature=0.05"]`` into a mapping.
+
+    Raises:
+        UsageError: a pair has no ``=``.
+    """
+    settings: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"--set {pair!r}: write it as key=value.")
+        settings[key.strip()] = value.strip()
+    return settings
+
+
+def options_of(kind: type[T], values: Mapping[str, Any], where: str = "--set") -> T:
+    """Build a dataclass of options from names and values; text is converted to the type of the field.
+
+    Args:
+        kind: the dataclass.
+        values: field names and values (text from the command line, or typed values from a recipe).
+        where: what to name in the message.
+
+    Raises:
+        UsageError: unknown key (with a suggestion), or a value that does not fit its type.
+    """
+    hints = typing.get_type_hints(kind)
+    names = [item.name for item in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in names:
+            raise UsageError(f"{where}: unknown option {key!r}.{suggest(key, names)}")
+    return kind(**{key: _convert(value, hints[key], f"{where} {key}") for key, value in values.items()})
+
+
+def _convert(value: object, hint: Any, where: str) -> Any:
+    if get_origin(hint) in (typing.Union, types.UnionType):
+        return _convert_optional(value, hint, where)
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise UsageError(f"{where}: {value!r} is not one of {', '.join(map(str, get_args(hint)))}.")
+        return value
+    if hint is bool:
+        return _convert_bool(value, where)
+    if hint in (int, float) and isinstance(value, str | int | float) and not isinstance(value, bool):
+        try:
+            number = float(value) if hint is float else int(str(value).replace("_", ""))
+        except ValueError:
+            raise UsageError(
+                f"{where}: {value!r} is not {'a number' if hint is float else 'a whole number'}."
+            ) from None
+        return number
+    origin = get_origin(hint)
+    if origin in (tuple, list) and isinstance(value, str):
+        inner = get_args(hint)[0]
+        return origin(_convert(part.strip(), inner, where) for part in value.split(",") if part.strip())
+    if origin in (tuple, list) and isinstance(value, list | tuple):
+        return origin(value)
+    if hint is str and not isinstance(value, str):
+        raise UsageError(f"{where}: {value!r} is not text.")
+    return value
+
+
+def _convert_optional(value: object, hint: Any, where: str) -> Any:
+    if value is None or value == "none":
+        return None
+    (inner,) = [arg for arg in get_args(hint) if arg is not type(None)]
+    return _convert(value, inner, where)
+
+
+def _convert_bool(value: object, where: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() in ("true", "yes", "on", "1"):
+        return True
+    if str(value).lower() in ("false", "no", "off", "0"):
+        return False
+    raise UsageError(f"{where}: {value!r} is not yes or no.")

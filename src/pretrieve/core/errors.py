@@ -1,0 +1,70 @@
+"""The errors a user can meet: one line that says what is wrong, where, and what to do.
+
+Two kinds of error exist here (habit 15): these, for the user, whose text holds the remedy, and ``assert``, for us.
+The command line prints the text of a ``PretrieveError`` and exits with its ``exit_code``; it never shows a traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PretrieveError(ValueError):
+    """Base of all errors that a user can cause or mend; ``exit_code`` is what the command line returns."""
+
+    exit_code = 1
+
+
+class UsageError(PretrieveError):
+    """A wrong option, name or value was given (exit code 2)."""
+
+    exit_code = 2
+
+
+class DataError(PretrieveError):
+    """The documents cannot be read as asked: the text names ``file:line`` and the reason."""
+
+
+class CorruptError(PretrieveError):
+    """An artefact does not match its MANIFEST: the text names the file, what was expected and what was found."""
+
+
+class VersionError(PretrieveError):
+    """An artefact was written in a format that this version cannot read."""
+
+
+class FingerprintError(PretrieveError):
+    """Two artefacts do not belong together (another corpus, tokenizer, model or recipe): the text names both."""
+
+
+class LockedError(PretrieveError):
+    """Another process is writing to the same place: the text names its pid and host."""
+
+
+class StorageError(PretrieveError):
+    """The disk refused (full, read-only, missing): the text names the path and, when known, the bytes needed."""
+
+
+class NotFiniteError(PretrieveError):
+    """The loss or a gradient became NaN or infinite: the text names step, seed and documents; nothing was updated."""
+
+
+class MissingExtraError(UsageError):
+    """An optional part is not installed: the text names the extra to install."""
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the closest known word, else the list of known words.
+
+    Args:
+        word: what the user wrote.
+        known: the words that would have been right.
+
+    Example:
+        >>> suggest("contreiver", ["contriever", "orqa-ict"])
+        " Did you mean 'contriever'?"
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    return f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(names)}."

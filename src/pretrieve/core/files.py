@@ -1,0 +1,427 @@
+"""One writer of files: an artefact is a folder that is there whole or not at all.
+
+``create(target)`` gives a temporary folder beside the target; everything is written there, synced, described in a
+MANIFEST (written last), and renamed into place. Readers use ``read_manifest``, which accepts only what the MANIFEST
+describes. No pickle anywhere: safetensors, JSON, and raw arrays with a header that is checked before allocation.
+
+Every operation that touches the disk passes ``fault_point``, so that a test can stop the process or fail the call at
+the k-th one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import orjson
+
+from pretrieve.core.errors import CorruptError, LockedError, StorageError, UsageError, VersionError
+from pretrieve.core.types import Array
+
+MANIFEST = "MANIFEST.json"
+FORMAT = 1
+_EDGE = 65536  # bytes hashed at each end of a file when it is opened; verify() hashes all of it
+_HEADER = 128  # bytes of the header of a raw array
+_TEMPORARY = ".pretrieve-"
+
+fault_point: Callable[[str, Path], None] = lambda operation, path: None  # noqa: E731 - replaced by crash tests
+
+
+@dataclass
+class Folder:
+    """A folder being written: each file is hashed as it goes through ``open``, ``write``, ``json`` or ``array``."""
+
+    path: Path
+    entries: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[HashingFile]:
+        """Open a file for streaming bytes into it; synced and entered in the MANIFEST when closed.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        path = self.path / name
+        with storage(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fault_point("open", path)
+            with path.open("wb") as raw:
+                file = HashingFile(raw, path)
+                yield file
+                raw.flush()
+                fault_point("fsync", path)
+                os.fsync(raw.fileno())
+        self.entries[name] = describe(path, file.sha256.hexdigest())
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a whole small file.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        with self.open(name) as file:
+            file.write(data)
+
+    def json(self, name: str, value: object) -> None:
+        """Write a value as JSON (sorted keys, so that equal values give equal bytes)."""
+        self.write(name, to_json(value))
+
+    def array(self, name: str, values: Array) -> None:
+        """Write an array: a 128-byte header with dtype and shape, then its bytes."""
+        with self.open(name) as file:
+            file.write(array_header(values.dtype, values.shape))
+            file.write(np.ascontiguousarray(values).view(np.uint8).data if values.size else b"")
+
+    def adopt(self) -> None:
+        """Enter files that a library wrote into the folder by itself (a model's ``save_pretrained``), syncing each.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        for path in sorted(self.path.rglob("*")):
+            name = path.relative_to(self.path).as_posix()
+            if path.is_file() and name not in self.entries:
+                with storage(path), path.open("rb") as file:
+                    fault_point("fsync", path)
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                    os.fsync(file.fileno())
+                self.entries[name] = describe(path, digest)
+
+
+class HashingFile:
+    """A binary file that hashes what is written to it."""
+
+    def __init__(self, raw: IO[bytes], path: Path) -> None:
+        self._raw, self._path, self.sha256 = raw, path, hashlib.sha256()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write bytes."""
+        fault_point("write", self._path)
+        self.sha256.update(data)
+        self._raw.write(data)
+
+
+@contextlib.contextmanager
+def create(
+    target: Path, kind: str, *, replace: bool = False, meta: Mapping[str, Any] | None = None
+) -> Iterator[Folder]:
+    """Write an artefact: the folder appears at ``target`` whole when the block ends, or not at all.
+
+    Args:
+        target: where the folder will be; its parent is made.
+        kind: what it is ("store", "checkpoint", "index", "model"), kept in the MANIFEST.
+        replace: an artefact that is there is swapped for the new one in one step; without it, it is an error.
+        meta: fingerprints and other facts kept in the MANIFEST.
+
+    Raises:
+        UsageError: something is at ``target`` and ``replace`` is off, or it is no artefact of pretrieve.
+        StorageError: the disk refused; nothing is left behind.
+    """
+    target = target.absolute()
+    check_free(target, replace=replace)
+    with storage(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.parent / f"{_TEMPORARY}{target.name}.{os.getpid()}.{secrets.token_hex(4)}"
+    with storage(temporary):
+        fault_point("mkdir", temporary)
+        temporary.mkdir()
+    try:
+        folder = Folder(temporary)
+        yield folder
+        with storage(target):
+            finish(folder, kind, meta)
+            _swap_in(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def finish(folder: Folder, kind: str, meta: Mapping[str, Any] | None = None) -> None:
+    """Write the MANIFEST of a folder, last of all its files, and sync."""
+    manifest = {"format": FORMAT, "kind": kind, "meta": dict(meta or {}), "files": dict(sorted(folder.entries.items()))}
+    with folder.open(MANIFEST) as file:
+        file.write(to_json(manifest))
+    _sync_folder(folder.path)
+
+
+def publish(folder: Folder, target: Path, kind: str, meta: Mapping[str, Any] | None = None) -> None:
+    """Move the files of a finished temporary folder into ``target``, which holds other things too; MANIFEST last.
+
+    Until the MANIFEST is there, readers refuse ``target``: a stop in between leaves no half artefact, and calling again
+    completes it. Used for a model that appears beside its own checkpoints.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    finish(folder, kind, meta)
+    with storage(target):
+        (target / MANIFEST).unlink(missing_ok=True)
+        for name in [*sorted(set(folder.entries) - {MANIFEST}), MANIFEST]:
+            fault_point("rename", target / name)
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder.path / name).replace(target / name)
+        _sync_folder(target)
+
+
+@contextlib.contextmanager
+def scratch(parent: Path, name: str) -> Iterator[Folder]:
+    """A temporary folder inside ``parent`` that is gone when the block ends.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    path = parent.absolute() / f"{_TEMPORARY}{name}.{os.getpid()}.{secrets.token_hex(4)}"
+    with storage(path):
+        fault_point("mkdir", path)
+        path.mkdir(parents=True)
+    try:
+        yield Folder(path)
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def check_free(target: Path, *, replace: bool) -> None:
+    """Say early that a target cannot be written, before hours of work.
+
+    Raises:
+        UsageError: it exists and may not be replaced, or is something of the user's that is no artefact.
+    """
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not (target / MANIFEST).is_file():
+        raise UsageError(f"{target} exists and was not made by pretrieve: choose another place, or remove it yourself.")
+    if not replace:
+        raise UsageError(f"{target} exists already: choose another place, or allow it to be replaced with --overwrite.")
+
+
+def read_manifest(path: Path, kind: str) -> dict[str, Any]:
+    """Read the MANIFEST of an artefact, and check names, lengths and the ends of every file against it.
+
+    Args:
+        path: the artefact's folder.
+        kind: what it has to be.
+
+    Returns:
+        The ``meta`` mapping that was given when it was written.
+
+    Raises:
+        UsageError: there is no such artefact here.
+        VersionError: it was written by a newer format.
+        CorruptError: a file is missing, cut, or not the one that was written.
+    """
+    manifest = _load_manifest(path, kind)
+    for name, entry in manifest["files"].items():
+        _check_file(path, name, entry, whole=False)
+    meta = manifest["meta"]
+    assert isinstance(meta, dict)
+    return meta
+
+
+def verify(path: Path) -> dict[str, int]:
+    """Check every byte of an artefact against its MANIFEST.
+
+    Returns:
+        ``{"files": n, "bytes": m}`` of what was checked.
+
+    Raises:
+        UsageError: there is no artefact here.
+        CorruptError: the first file that differs, with what was expected and what was found.
+    """
+    manifest = _load_manifest(path, None)
+    for name, entry in manifest["files"].items():
+        _check_file(path, name, entry, whole=True)
+    return {"files": len(manifest["files"]), "bytes": sum(entry["bytes"] for entry in manifest["files"].values())}
+
+
+def array_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """The 128-byte header of a raw array (JSON, padded with spaces)."""
+    header = orjson.dumps({"magic": "pretrieve-array", "dtype": dtype.newbyteorder("<").str, "shape": list(shape)})
+    assert len(header) < _HEADER
+    return header.ljust(_HEADER - 1) + b"\n"
+
+
+def load_array(path: Path, *, mmap: bool = True) -> Array:
+    """Open a raw array, memory-mapped read-only unless told otherwise; the header is checked against the length first.
+
+    Raises:
+        CorruptError: the header or the length is wrong.
+    """
+    try:
+        with path.open("rb") as file:
+            header = orjson.loads(file.read(_HEADER))
+        dtype, shape = np.dtype(header["dtype"]), tuple(int(size) for size in header["shape"])
+        count = 1
+        for size in shape:
+            count *= size  # Python integers: no overflow
+        expected = _HEADER + count * dtype.itemsize
+        if header["magic"] != "pretrieve-array" or dtype.hasobject or min(shape, default=0) < 0:
+            raise ValueError("not an array of pretrieve")
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise CorruptError(f"{path}: the header of the array cannot be read ({error}).") from None
+    if path.stat().st_size != expected:
+        raise CorruptError(f"{path}: expected {expected} bytes, found {path.stat().st_size}.")
+    if count == 0:
+        return np.zeros(shape, dtype)
+    if mmap:
+        return np.memmap(path, dtype=dtype, mode="r", offset=_HEADER, shape=shape)
+    return np.fromfile(path, dtype=dtype, offset=_HEADER).reshape(shape)
+
+
+def to_json(value: object) -> bytes:
+    """Serialise with sorted keys and indentation; equal values give equal bytes."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY) + b"\n"
+
+
+def fingerprint(value: object) -> str:
+    """Return 16 hexadecimal digits of the sha256 of a JSON value: the identity of a piece of data or recipe."""
+    return hashlib.sha256(to_json(value)).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold the only right to write below ``path`` (a folder): released by the system even if the process is killed.
+
+    Raises:
+        LockedError: another process holds it; the text names its pid and host.
+    """
+    with storage(path):
+        path.mkdir(parents=True, exist_ok=True)
+        file = (path / ".lock").open("a+b")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            holder = file.read(200).decode(errors="replace") or "another process"
+            raise LockedError(f"{path} is being written by {holder}: wait for it, or stop it.") from None
+        file.truncate(0)
+        file.write(f"pid {os.getpid()} on {socket.gethostname()}".encode())
+        file.flush()
+        yield
+
+
+def sweep(parent: Path) -> None:
+    """Remove temporary folders that a killed process left below ``parent``; call it while holding its lock."""
+    for path in parent.glob(f"{_TEMPORARY}*"):
+        pid = path.name.split(".")[-2] if path.name.count(".") >= 2 else ""
+        if not (pid.isdigit() and Path(f"/proc/{pid}").exists() and int(pid) != os.getpid()):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def storage(path: Path) -> Iterator[None]:
+    """Turn what the disk says into one clear line.
+
+    Raises:
+        StorageError: in place of any ``OSError``.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(_existing(path)).free
+            raise StorageError(
+                f"{path}: the disk is full ({free:,} bytes free): make room and run the command again."
+            ) from None
+        raise StorageError(f"{error.filename or path}: {error.strerror or error}.") from None
+
+
+def describe(path: Path, sha256: str) -> dict[str, Any]:
+    """The MANIFEST entry of a file: its length, its sha256, and the sha256 of its two ends."""
+    return {"bytes": path.stat().st_size, "sha256": sha256, "ends": _ends(path)}
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _ends(path: Path) -> str:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        data = file.read(_EDGE)
+        if size > _EDGE:
+            file.seek(max(_EDGE, size - _EDGE))
+            data += file.read()
+    return hashlib.sha256(data).hexdigest()
+
+
+def _load_manifest(path: Path, kind: str | None) -> dict[str, Any]:
+    wanted = f"a {kind}" if kind else "an artefact"
+    if not path.is_dir():
+        raise UsageError(f"{path}: no such folder; {wanted} of pretrieve was expected.")
+    try:
+        manifest = orjson.loads((path / MANIFEST).read_bytes())
+        version, found = manifest["format"], manifest["kind"]
+        assert isinstance(manifest["files"], dict)
+        assert isinstance(manifest["meta"], dict)
+    except FileNotFoundError:
+        raise UsageError(f"{path} is not {wanted} of pretrieve, or was not finished (it has no {MANIFEST}).") from None
+    except (ValueError, KeyError, TypeError, AssertionError):
+        raise CorruptError(f"{path / MANIFEST} is damaged: restore the folder from a copy, or make it again.") from None
+    if version > FORMAT:
+        raise VersionError(f"{path} has format {version}; this version reads up to {FORMAT}: upgrade pretrieve.")
+    if kind is not None and found != kind:
+        raise UsageError(f"{path} is a {found} of pretrieve; a {kind} was expected.")
+    return dict(manifest)
+
+
+def _check_file(folder: Path, name: str, entry: Mapping[str, Any], *, whole: bool) -> None:
+    path = folder / name
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise CorruptError(f"{folder / MANIFEST}: the name {name!r} points outside the folder.")
+    if not path.is_file():
+        raise CorruptError(f"{path} is missing: restore the folder from a copy, or make it again.")
+    if path.stat().st_size != entry["bytes"]:
+        raise CorruptError(f"{path}: expected {entry['bytes']} bytes, found {path.stat().st_size}: make it again.")
+    key = "sha256" if whole else "ends"
+    if whole:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    else:
+        found = _ends(path)
+    if found != entry[key]:
+        raise CorruptError(
+            f"{path}: expected sha256 {entry[key][:16]}, found {found[:16]}: it was changed; make it again."
+        )
+
+
+def _swap_in(temporary: Path, target: Path) -> None:
+    fault_point("rename", target)
+    if target.exists() and any(target.iterdir()):
+        _exchange(temporary, target)  # the old artefact is now in the temporary place, which is removed
+    else:
+        temporary.replace(target)
+    fault_point("fsync", target.parent)
+    _sync_folder(target.parent)
+
+
+def _exchange(first: Path, second: Path) -> None:
+    """Swap two folders in one step (Linux ``renameat2``); elsewhere in two, keeping the old until the new is there."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "renameat2") and libc.renameat2(-100, bytes(first), -100, bytes(second), 2) == 0:
+        return
+    aside = second.parent / f"{_TEMPORARY}{second.name}.old.{os.getpid()}.{secrets.token_hex(4)}"
+    second.rename(aside)
+    first.rename(second)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

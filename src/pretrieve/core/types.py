@@ -1,0 +1,111 @@
+"""The shapes that everything agrees on: ragged rows, batches and documents.
+
+Legend of axes for the whole package: **B** examples, **N** rows an example, **V** vectors a row, **D** dimensions,
+**S** all tokens of a batch laid end to end, **R** rows (= B * N in a batch). Nobody pads: how rows are laid out for the
+hardware is the encoder's business alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.integer]
+FloatArray = npt.NDArray[np.floating]
+BoolArray = npt.NDArray[np.bool_]
+Array = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One document as a reader gives it; ``where`` is ``file:line`` for messages."""
+
+    id: str
+    text: str
+    title: str = ""
+    group: str = ""  # language or source: what multilingual sampling draws over
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Ragged rows of token ids: ``tokens`` (S,), ``offsets`` (R+1,); row r is ``tokens[offsets[r]:offsets[r+1]]``."""
+
+    tokens: IntArray
+    offsets: IntArray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> IntArray:
+        """Tokens in each row, (R,)."""
+        return np.diff(self.offsets)
+
+    def row(self, index: int) -> IntArray:
+        """Token ids of one row."""
+        return self.tokens[self.offsets[index] : self.offsets[index + 1]]
+
+    @staticmethod
+    def of(rows: Sequence[Sequence[int] | IntArray]) -> Rows:
+        """Build from a list of rows (small inputs and tests; views build theirs vectorised)."""
+        lengths = [len(row) for row in rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        parts = [np.asarray(row, dtype=np.int64) for row in rows]
+        return Rows(np.concatenate(parts) if parts else np.zeros(0, np.int64), offsets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What a view yields and an objective encodes: B examples of N ragged rows each.
+
+    Row ``n`` of example ``b`` is row ``b * N + n`` of ``rows``. The three mappings hold whatever else a method needs,
+    by what it is aligned with, so that a batch can be sliced without knowing the method:
+
+    * ``per_token`` (S,): masked-language-model labels, segment ids, ...
+    * ``per_row`` (B*N, ...): prompts, language, ...
+    * ``per_example`` (B, ...): "the sentence was removed", number of masks, ...
+    """
+
+    rows: Rows
+    shape: tuple[int, int]
+    documents: IntArray  # (B,) index in the store of the document each example came from
+    per_token: Mapping[str, Array] = field(default_factory=dict)
+    per_row: Mapping[str, Array] = field(default_factory=dict)
+    per_example: Mapping[str, Array] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """Examples ``start`` to ``stop``, as a batch (views of the same memory, no copies of tokens)."""
+        n = self.shape[1]
+        offsets = self.rows.offsets[start * n : stop * n + 1]
+        first, last = int(offsets[0]), int(offsets[-1])
+        return replace(
+            self,
+            rows=Rows(self.rows.tokens[first:last], offsets - first),
+            shape=(stop - start, n),
+            documents=self.documents[start:stop],
+            per_token={name: values[first:last] for name, values in self.per_token.items()},
+            per_row={name: values[start * n : stop * n] for name, values in self.per_row.items()},
+            per_example={name: values[start:stop] for name, values in self.per_example.items()},
+        )
+
+    def column(self, n: int) -> Batch:
+        """Row ``n`` of every example, as a batch of shape (B, 1): how a method encodes its two sides apart."""
+        size, width = self.shape
+        index = np.arange(size) * width + n
+        lengths = self.rows.lengths[index]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        take = np.repeat(self.rows.offsets[index] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return replace(
+            self,
+            rows=Rows(self.rows.tokens[take], offsets),
+            shape=(size, 1),
+            per_token={name: values[take] for name, values in self.per_token.items()},
+            per_row={name: values[index] for name, values in self.per_row.items()},
+        )

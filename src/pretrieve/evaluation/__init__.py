@@ -1,0 +1,1 @@
+"""Floor 3: judging: benchmarks, significance, the label-free probe, reports."""

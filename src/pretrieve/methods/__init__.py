@@ -1,0 +1,88 @@
+"""The methods. The folder is the registry: a file here is a method, and its ``PRESETS`` are what ``--method`` takes.
+
+A method's file holds, and nothing else knows:
+
+* ``CARD``: the paper, what the released code really does, where we differ;
+* ``Options``: a frozen keyword-only dataclass of what can be set;
+* ``PRESETS``: named values, each with its source;
+* ``view(store, specials, options)``: how documents become examples;
+* ``objective(encoder, options, seed)``: how vectors become a loss.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from types import ModuleType
+from typing import Any, Literal
+
+from pretrieve.core.errors import UsageError, suggest
+
+Source = Literal["paper", "code", "ours"]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A hyper-parameter with its provenance: ``note`` says where in the paper or code it stands, or why it is ours."""
+
+    value: Any
+    source: Source
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What to know of a method before using it."""
+
+    title: str
+    paper: str  # authors, title, venue, arXiv number
+    idea: str
+    released: str = ""  # what the released code really does
+    differs: str = ""  # where we differ, and why
+    good_for: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """Named values for a method: ``options`` for its ``Options``, ``training`` for the trainer's, both with provenance.
+
+    ``static`` holds training values that replace those of ``training`` for a static encoder, whose learning rates are
+    of another order.
+    """
+
+    summary: str
+    options: Mapping[str, Value] = field(default_factory=dict)
+    training: Mapping[str, Value] = field(default_factory=dict)
+    static: Mapping[str, Value] = field(default_factory=dict)
+    encoder: Mapping[str, Value] = field(default_factory=dict)  # e.g. pooling
+
+
+@cache
+def presets() -> dict[str, ModuleType]:
+    """All presets by name, with the module of their method.
+
+    Raises:
+        AssertionError: two files offer the same preset (ours to mend).
+    """
+    found: dict[str, ModuleType] = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        for name in module.PRESETS:
+            assert name not in found, f"preset {name} is in two files"
+            found[name] = module
+    return found
+
+
+def find(name: str) -> tuple[ModuleType, Preset]:
+    """Return the module and the preset of a name.
+
+    Raises:
+        UsageError: unknown name, with a suggestion.
+    """
+    known = presets()
+    if name not in known:
+        raise UsageError(f"unknown method {name!r}.{suggest(name, known)}")
+    return known[name], known[name].PRESETS[name]

@@ -1,0 +1,1 @@
+"""Floor 2: encoders, heads, losses and the contract of objectives."""

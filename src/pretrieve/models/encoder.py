@@ -1,0 +1,60 @@
+"""An encoder turns ragged rows of token ids into vectors (R, V, D): one interface for static and transformer models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from pretrieve.core.types import IntArray, Rows
+
+Pooling = Literal["mean", "cls", "bert", "bag"]
+Similarity = Literal["dot", "cosine"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecialTokens:
+    """Ids of the tokens that views put around and into rows; a static encoder has no ``cls`` and ``sep`` (None)."""
+
+    cls: int | None
+    sep: int | None
+    mask: int | None
+    pad: int
+    unknown: int | None
+    vocabulary: int  # number of ids; replacement draws from [first_ordinary, vocabulary)
+    first_ordinary: int  # lowest id that is no special token
+
+    def around(self) -> int:
+        """Number of tokens that one segment gains: 2 with [CLS] and [SEP], 0 without."""
+        return (self.cls is not None) + (self.sep is not None)
+
+
+class Encoder(nn.Module):
+    """Rows in, vectors out; the layout for the hardware (packing, padding, bags) is its own business.
+
+    Attributes:
+        dimensions: D of the vectors.
+        views: V of the vectors (1 for everything but MVR).
+        max_length: longest row, in tokens, special tokens included.
+        specials: ids of the special tokens.
+        similarity: how vectors are compared after training.
+    """
+
+    dimensions: int
+    views: int = 1
+    max_length: int
+    specials: SpecialTokens
+    similarity: Similarity
+
+    def forward(self, rows: Rows, segments: IntArray | None = None) -> Tensor:
+        """Encode R rows.
+
+        Args:
+            rows: ragged token ids, special tokens included; no row is longer than ``max_length``.
+            segments: token type ids (S,), for models that have them.
+
+        Returns:
+            Vectors (R, V, D) on the encoder's device; not normalised unless the encoder says so.
+        """
+        raise NotImplementedError

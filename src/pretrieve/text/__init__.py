@@ -1,0 +1,1 @@
+"""Floor 1: from documents to batches of token ids; no torch here."""

@@ -1,0 +1,1 @@
+"""Floor 3: steps, checkpoints, ranks; knows no method by name."""
