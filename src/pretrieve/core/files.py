@@ -27,13 +27,14 @@ from typing import IO, Any
 import numpy as np
 import orjson
 
+from pretrieve.core.arrays import array_header
+from pretrieve.core.arrays import load_array as load_array
 from pretrieve.core.errors import CorruptError, LockedError, StorageError, UsageError, VersionError
 from pretrieve.core.types import Array
 
 MANIFEST = "MANIFEST.json"
 FORMAT = 1
 _EDGE = 65536  # bytes hashed at each end of a file when it is opened; verify() hashes all of it
-_HEADER = 128  # bytes of the header of a raw array
 _TEMPORARY = ".pretrieve-"
 
 fault_point: Callable[[str, Path], None] = lambda operation, path: None  # noqa: E731 - replaced by crash tests
@@ -82,7 +83,7 @@ class Folder:
         """Write an array: a 128-byte header with dtype and shape, then its bytes."""
         with self.open(name) as file:
             file.write(array_header(values.dtype, values.shape))
-            file.write(np.ascontiguousarray(values).view(np.uint8).data if values.size else b"")
+            file.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data if values.size else b"")
 
     def adopt(self) -> None:
         """Enter files that a library wrote into the folder by itself (a model's ``save_pretrained``), syncing each.
@@ -242,40 +243,6 @@ def verify(path: Path) -> dict[str, int]:
     for name, entry in manifest["files"].items():
         _check_file(path, name, entry, whole=True)
     return {"files": len(manifest["files"]), "bytes": sum(entry["bytes"] for entry in manifest["files"].values())}
-
-
-def array_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """The 128-byte header of a raw array (JSON, padded with spaces)."""
-    header = orjson.dumps({"magic": "pretrieve-array", "dtype": dtype.newbyteorder("<").str, "shape": list(shape)})
-    assert len(header) < _HEADER
-    return header.ljust(_HEADER - 1) + b"\n"
-
-
-def load_array(path: Path, *, mmap: bool = True) -> Array:
-    """Open a raw array, memory-mapped read-only unless told otherwise; the header is checked against the length first.
-
-    Raises:
-        CorruptError: the header or the length is wrong.
-    """
-    try:
-        with path.open("rb") as file:
-            header = orjson.loads(file.read(_HEADER))
-        dtype, shape = np.dtype(header["dtype"]), tuple(int(size) for size in header["shape"])
-        count = 1
-        for size in shape:
-            count *= size  # Python integers: no overflow
-        expected = _HEADER + count * dtype.itemsize
-        if header["magic"] != "pretrieve-array" or dtype.hasobject or min(shape, default=0) < 0:
-            raise ValueError("not an array of pretrieve")
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise CorruptError(f"{path}: the header of the array cannot be read ({error}).") from None
-    if path.stat().st_size != expected:
-        raise CorruptError(f"{path}: expected {expected} bytes, found {path.stat().st_size}.")
-    if count == 0:
-        return np.zeros(shape, dtype)
-    if mmap:
-        return np.memmap(path, dtype=dtype, mode="r", offset=_HEADER, shape=shape)
-    return np.fromfile(path, dtype=dtype, offset=_HEADER).reshape(shape)
 
 
 def to_json(value: object) -> bytes:

@@ -1,4 +1,4 @@
-"""The shapes that everything agrees on: ragged rows, batches and documents.
+"""The shapes that everything agrees on: ragged rows, batches, documents and special tokens.
 
 Legend of axes for the whole package: **B** examples, **N** rows an example, **V** vectors a row, **D** dimensions,
 **S** all tokens of a batch laid end to end, **R** rows (= B * N in a batch). Nobody pads: how rows are laid out for the
@@ -28,6 +28,23 @@ class Document:
     title: str = ""
     group: str = ""  # language or source: what multilingual sampling draws over
     where: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecialTokens:
+    """Ids of the tokens that views put around and into rows; a static encoder has no ``cls`` and ``sep`` (None)."""
+
+    cls: int | None
+    sep: int | None
+    mask: int | None
+    pad: int
+    unknown: int | None
+    vocabulary: int  # number of ids; replacement draws from [first_ordinary, vocabulary)
+    first_ordinary: int  # lowest id that is no special token
+
+    def around(self) -> int:
+        """Number of tokens that one segment gains: 2 with [CLS] and [SEP], 0 without."""
+        return (self.cls is not None) + (self.sep is not None)
 
 
 @dataclass(frozen=True, slots=True)

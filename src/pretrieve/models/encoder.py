@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor, nn
 
-from pretrieve.core.types import IntArray, Rows
+from pretrieve.core.types import IntArray, Rows, SpecialTokens
 
 Pooling = Literal["mean", "cls", "bert", "bag"]
 Similarity = Literal["dot", "cosine"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpecialTokens:
-    """Ids of the tokens that views put around and into rows; a static encoder has no ``cls`` and ``sep`` (None)."""
-
-    cls: int | None
-    sep: int | None
-    mask: int | None
-    pad: int
-    unknown: int | None
-    vocabulary: int  # number of ids; replacement draws from [first_ordinary, vocabulary)
-    first_ordinary: int  # lowest id that is no special token
-
-    def around(self) -> int:
-        """Number of tokens that one segment gains: 2 with [CLS] and [SEP], 0 without."""
-        return (self.cls is not None) + (self.sep is not None)
+__all__ = ["Encoder", "Pooling", "Similarity", "SpecialTokens"]
 
 
 class Encoder(nn.Module):
