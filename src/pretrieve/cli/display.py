@@ -1,0 +1,66 @@
+"""Progress on a terminal: one line a stage, bars with figures and the time left, plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+
+
+class Display:
+    """Draws what a ``Listener`` hears; use it as a context manager around the work."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✓[/]"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("[dim]{task.fields[detail]}"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._plain = not self.console.is_terminal
+        self._name, self._started, self._done, self._detail = "", 0.0, 0, ""
+
+    def __enter__(self) -> Display:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            self._finish()
+        self._progress.stop()
+
+    def stage(self, name: str, total: int | None = None, unit: str = "") -> None:
+        """Begin a line for a new piece of work."""
+        self._finish()
+        self._name, self._started, self._done, self._detail = name, time.monotonic(), 0, ""
+        label = f"{name} [dim]({unit})[/]" if unit else name
+        self._task = self._progress.add_task(label, total=total, detail="")
+
+    def advance(self, count: int, detail: str = "") -> None:
+        """Move the current line on."""
+        self._done += count
+        self._detail = detail or self._detail
+        if self._task is not None:
+            self._progress.update(self._task, advance=count, detail=self._detail)
+
+    def note(self, text: str) -> None:
+        """Print a remark above the bars."""
+        self.console.print(f"[yellow]note:[/] {text}", highlight=False)
+
+    def _finish(self) -> None:
+        if self._task is None:
+            return
+        self._progress.update(self._task, total=self._done, completed=self._done)
+        self._task = None
+        if self._plain:
+            seconds = time.monotonic() - self._started
+            figures = f"{self._done:,} done, " if self._done else ""
+            self.console.print(f"{self._name}: {figures}{seconds:.1f} s {self._detail}".rstrip(), highlight=False)

@@ -1,0 +1,36 @@
+"""The options that several commands share, written once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+OnBad = Literal["fail", "skip", "quarantine"]
+Mode = Literal["hybrid", "dense", "lexical"]
+
+SOURCES = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE...",
+        help="Documents: a file or folder of JSONL, Parquet, CSV, TSV (also .gz, .zst), text, Markdown, HTML; a BEIR "
+        "folder; python: or python:numpy,torch (installed packages' documentation); hf:NAME (a hub data set).",
+        show_default=False,
+    ),
+]
+OnBadOption = Annotated[
+    OnBad,
+    typer.Option(
+        "--on-bad",
+        help="A record that cannot be read: stop, skip and count it, or put it aside in a file with its reason.",
+    ),
+]
+TextField = Annotated[str | None, typer.Option("--text-field", help="Name of the field that holds the text.")]
+TitleField = Annotated[str | None, typer.Option("--title-field", help="Name of the field that holds the title.")]
+IdField = Annotated[str | None, typer.Option("--id-field", help="Name of the field that holds the id.")]
+GroupField = Annotated[
+    str | None, typer.Option("--group-field", help="Name of the field that holds the language or another group.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="All randomness comes from it: the same seed gives the same model.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at the output.")]
+WithoutTitles = Annotated[bool, typer.Option("--without-titles", help="Leave the titles of the documents out.")]

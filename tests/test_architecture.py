@@ -1,0 +1,156 @@
+"""The house stands: imports point down, heavy libraries stay out of the cold path, public names are documented."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "pretrieve"
+FLOORS = {
+    "core": 0, "text": 1, "models": 2, "index": 2, "methods": 3, "training": 3, "evaluation": 3,
+    "pipeline": 4, "retriever": 4, "cli": 5, "__init__": 5, "__main__": 5,
+}  # fmt: skip
+# Same-floor rooms that may know each other: the index is built and judged by the pieces of its own floor only.
+NEIGHBOURS = {("retriever", "pipeline"), ("pipeline", "retriever")}
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return parts[0]
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """Every module imported anywhere in a file, also inside functions."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_point_down(path: Path) -> None:
+    here = room(path)
+    assert here in FLOORS, f"{here} has no floor: give it one in tests/test_architecture.py"
+    for name in imports(ast.parse(path.read_text())):
+        match = re.match(r"pretrieve\.(\w+)", name)
+        if match and match[1] in FLOORS and match[1] != here:
+            allowed = FLOORS[match[1]] < FLOORS[here] or (here, match[1]) in NEIGHBOURS
+            assert allowed, f"{path.name} on floor {FLOORS[here]} ({here}) imports {name} on floor {FLOORS[match[1]]}"
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if room(p) in ("core", "text", "index")], ids=lambda p: str(p.relative_to(SOURCE))
+)
+def test_lower_floors_know_no_torch(path: Path) -> None:
+    heavy = {name.split(".")[0] for name in imports(ast.parse(path.read_text()))} & {
+        "torch",
+        "transformers",
+        "sentence_transformers",
+    }
+    assert not heavy
+
+
+def test_trainer_names_no_method() -> None:
+    names = {path.stem for path in (SOURCE / "methods").glob("*.py")} - {"__init__"}
+    assert len(names) >= 3
+    for path in (SOURCE / "training").glob("*.py"):
+        words = set(re.findall(r"\w+", path.read_text().lower()))
+        assert not words & names, f"{path.name} names {words & names}"
+
+
+def test_only_core_files_writes() -> None:
+    """One writer: no other file opens anything for writing."""
+    pattern = re.compile(r"""\.(write_text|write_bytes|tofile|savez?|dump)\(|open\([^)]*["'][wax]b?\+?["']""")
+    for path in FILES:
+        if path.relative_to(SOURCE).as_posix() not in ("core/files.py", "core/arrays.py"):
+            for number, line in enumerate(path.read_text().splitlines(), 1):
+                if "one-writer:" not in line:  # a line may say why it is no artefact
+                    assert not pattern.search(line), f"{path.relative_to(SOURCE)}:{number} writes: {line.strip()}"
+
+
+def test_nothing_unpickles() -> None:
+    banned = re.compile(r"\bpickle\b|torch\.load\(|allow_pickle=True|yaml\.load\(|\beval\(|\bexec\(|shell=True")
+    for path in FILES:
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            code = line.split("#")[0]
+            if not code.strip().startswith(("*", '"')) and "No pickle" not in code:
+                assert not banned.search(re.sub(r"\.eval\(\)", "", code)), (
+                    f"{path.relative_to(SOURCE)}:{number}: {line.strip()}"
+                )
+
+
+def public(tree: ast.Module):
+    yield "module", tree
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+            yield node.name, node
+            if isinstance(node, ast.ClassDef):
+                for item in node.body:
+                    if isinstance(item, ast.FunctionDef) and not item.name.startswith("_"):
+                        yield f"{node.name}.{item.name}", item
+
+
+def raises(function: ast.FunctionDef) -> set[str]:
+    """Names of the errors that a function raises by itself."""
+    found = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name):
+            found.add(node.exc.func.id)
+    return found - {"AssertionError", "NotImplementedError", "StopIteration"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_public_names_are_documented(path: Path) -> None:
+    for name, node in public(ast.parse(path.read_text())):
+        text = ast.get_docstring(node)
+        assert text, f"{path.name}: {name} has no docstring"
+        if isinstance(node, ast.FunctionDef):
+            for error in raises(node):
+                assert "Raises:" in text, f"{path.name}: {name} raises {error} and its docstring does not say so"
+                assert error in text, f"{path.name}: {name} raises {error} and its docstring does not say so"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_functions_fit_the_eye(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 400, f"{path.name} is too long to read in five minutes"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 60, (
+                f"{path.name}: {node.name} has {node.end_lineno - node.lineno} lines"
+            )
+
+
+def test_no_import_cycles() -> None:
+    """Importing each module first, alone, works: nothing needs another to be imported before it."""
+    modules = [
+        ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__") for path in FILES
+    ]
+    light = [name for name in modules if name.split(".")[1:2] in (["core"], ["text"], ["index"], ["cli"])]
+    code = "import sys, importlib\nfor m in sys.argv[1:]:\n    for k in [k for k in sys.modules if k.startswith('pretrieve')]: del sys.modules[k]\n    importlib.import_module(m)\n"
+    subprocess.run([sys.executable, "-c", code, *light], check=True)
+
+
+def test_the_command_line_starts_light() -> None:
+    """`pretrieve --help` imports no array, model or index library."""
+    code = "import sys, pretrieve.cli; print(' '.join(sorted({m.split('.')[0] for m in sys.modules})))"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert not set(loaded) & {
+        "torch",
+        "transformers",
+        "sentence_transformers",
+        "faiss",
+        "bm25s",
+        "scipy",
+        "sklearn",
+        "pyarrow",
+    }
