@@ -28,11 +28,15 @@ def command(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the model.", show_default=False)],
     method: Annotated[
         str | None,
-        typer.Option("--method", help="See `pretrieve methods`.  [default: what suits the encoder]", show_default=False),
+        typer.Option(
+            "--method", help="See `pretrieve methods`.  [default: what suits the encoder]", show_default=False
+        ),
     ] = None,
     base: Annotated[
         str,
-        typer.Option("--base", help="static, a hub name, a folder, or new:layers=4,hidden=256 (a transformer from nothing)."),
+        typer.Option(
+            "--base", help="static, a hub name, a folder, or new:layers=4,hidden=256 (a transformer from nothing)."
+        ),
     ] = "static",
     minutes: Annotated[
         float | None, typer.Option("--minutes", min=0.01, help="Time to train for.  [default: 1.5]", show_default=False)
@@ -41,7 +45,8 @@ def command(
         int | None, typer.Option("--steps", min=1, help="Steps to train for, instead of minutes.", show_default=False)
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set an option of the method, the encoder or the training.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set an option of the method, the encoder or the training."),
     ] = None,
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, bit for bit.")] = False,

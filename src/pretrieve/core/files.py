@@ -4,22 +4,18 @@
 MANIFEST (written last), and renamed into place. Readers use ``read_manifest``, which accepts only what the MANIFEST
 describes. No pickle anywhere: safetensors, JSON, and raw arrays with a header that is checked before allocation.
 
-Every operation that touches the disk passes ``fault_point``, so that a test can stop the process or fail the call at
+Every operation that touches the disk passes ``disk.fault_point``, so that a test can stop the process or fail the call at
 the k-th one.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import errno
-import fcntl
 import hashlib
 import os
 import secrets
 import shutil
-import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -27,17 +23,17 @@ from typing import IO, Any
 import numpy as np
 import orjson
 
+from pretrieve.core import disk
 from pretrieve.core.arrays import array_header
 from pretrieve.core.arrays import load_array as load_array
-from pretrieve.core.errors import CorruptError, LockedError, StorageError, UsageError, VersionError
+from pretrieve.core.disk import lock as lock
+from pretrieve.core.disk import storage as storage
+from pretrieve.core.errors import CorruptError, UsageError, VersionError
 from pretrieve.core.types import Array
 
 MANIFEST = "MANIFEST.json"
 FORMAT = 1
 _EDGE = 65536  # bytes hashed at each end of a file when it is opened; verify() hashes all of it
-_TEMPORARY = ".pretrieve-"
-
-fault_point: Callable[[str, Path], None] = lambda operation, path: None  # noqa: E731 - replaced by crash tests
 
 
 @dataclass
@@ -57,12 +53,12 @@ class Folder:
         path = self.path / name
         with storage(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            fault_point("open", path)
+            disk.fault_point("open", path)
             with path.open("wb") as raw:
                 file = HashingFile(raw, path)
                 yield file
                 raw.flush()
-                fault_point("fsync", path)
+                disk.fault_point("fsync", path)
                 os.fsync(raw.fileno())
         self.entries[name] = describe(path, file.sha256.hexdigest())
 
@@ -95,7 +91,7 @@ class Folder:
             name = path.relative_to(self.path).as_posix()
             if path.is_file() and name not in self.entries:
                 with storage(path), path.open("rb") as file:
-                    fault_point("fsync", path)
+                    disk.fault_point("fsync", path)
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
                     os.fsync(file.fileno())
                 self.entries[name] = describe(path, digest)
@@ -109,7 +105,7 @@ class HashingFile:
 
     def write(self, data: bytes | memoryview) -> None:
         """Write bytes."""
-        fault_point("write", self._path)
+        disk.fault_point("write", self._path)
         self.sha256.update(data)
         self._raw.write(data)
 
@@ -134,9 +130,9 @@ def create(
     check_free(target, replace=replace)
     with storage(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f"{_TEMPORARY}{target.name}.{os.getpid()}.{secrets.token_hex(4)}"
+    temporary = target.parent / f"{disk.TEMPORARY}{target.name}.{os.getpid()}.{secrets.token_hex(4)}"
     with storage(temporary):
-        fault_point("mkdir", temporary)
+        disk.fault_point("mkdir", temporary)
         temporary.mkdir()
     try:
         folder = Folder(temporary)
@@ -153,7 +149,7 @@ def finish(folder: Folder, kind: str, meta: Mapping[str, Any] | None = None) -> 
     manifest = {"format": FORMAT, "kind": kind, "meta": dict(meta or {}), "files": dict(sorted(folder.entries.items()))}
     with folder.open(MANIFEST) as file:
         file.write(to_json(manifest))
-    _sync_folder(folder.path)
+    disk.sync_folder(folder.path)
 
 
 def publish(folder: Folder, target: Path, kind: str, meta: Mapping[str, Any] | None = None) -> None:
@@ -169,10 +165,10 @@ def publish(folder: Folder, target: Path, kind: str, meta: Mapping[str, Any] | N
     with storage(target):
         (target / MANIFEST).unlink(missing_ok=True)
         for name in [*sorted(set(folder.entries) - {MANIFEST}), MANIFEST]:
-            fault_point("rename", target / name)
+            disk.fault_point("rename", target / name)
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             (folder.path / name).replace(target / name)
-        _sync_folder(target)
+        disk.sync_folder(target)
 
 
 @contextlib.contextmanager
@@ -182,9 +178,9 @@ def scratch(parent: Path, name: str) -> Iterator[Folder]:
     Raises:
         StorageError: the disk refused.
     """
-    path = parent.absolute() / f"{_TEMPORARY}{name}.{os.getpid()}.{secrets.token_hex(4)}"
+    path = parent.absolute() / f"{disk.TEMPORARY}{name}.{os.getpid()}.{secrets.token_hex(4)}"
     with storage(path):
-        fault_point("mkdir", path)
+        disk.fault_point("mkdir", path)
         path.mkdir(parents=True)
     try:
         yield Folder(path)
@@ -255,64 +251,17 @@ def fingerprint(value: object) -> str:
     return hashlib.sha256(to_json(value)).hexdigest()[:16]
 
 
-@contextlib.contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold the only right to write below ``path`` (a folder): released by the system even if the process is killed.
-
-    Raises:
-        LockedError: another process holds it; the text names its pid and host.
-    """
-    with storage(path):
-        path.mkdir(parents=True, exist_ok=True)
-        file = (path / ".lock").open("a+b")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            holder = file.read(200).decode(errors="replace") or "another process"
-            raise LockedError(f"{path} is being written by {holder}: wait for it, or stop it.") from None
-        file.truncate(0)
-        file.write(f"pid {os.getpid()} on {socket.gethostname()}".encode())
-        file.flush()
-        yield
-
-
 def sweep(parent: Path) -> None:
     """Remove temporary folders that a killed process left below ``parent``; call it while holding its lock."""
-    for path in parent.glob(f"{_TEMPORARY}*"):
+    for path in parent.glob(f"{disk.TEMPORARY}*"):
         pid = path.name.split(".")[-2] if path.name.count(".") >= 2 else ""
         if not (pid.isdigit() and Path(f"/proc/{pid}").exists() and int(pid) != os.getpid()):
             shutil.rmtree(path, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def storage(path: Path) -> Iterator[None]:
-    """Turn what the disk says into one clear line.
-
-    Raises:
-        StorageError: in place of any ``OSError``.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(_existing(path)).free
-            raise StorageError(
-                f"{path}: the disk is full ({free:,} bytes free): make room and run the command again."
-            ) from None
-        raise StorageError(f"{error.filename or path}: {error.strerror or error}.") from None
-
-
 def describe(path: Path, sha256: str) -> dict[str, Any]:
     """The MANIFEST entry of a file: its length, its sha256, and the sha256 of its two ends."""
     return {"bytes": path.stat().st_size, "sha256": sha256, "ends": _ends(path)}
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path
 
 
 def _ends(path: Path) -> str:
@@ -366,29 +315,31 @@ def _check_file(folder: Path, name: str, entry: Mapping[str, Any], *, whole: boo
 
 
 def _swap_in(temporary: Path, target: Path) -> None:
-    fault_point("rename", target)
+    disk.fault_point("rename", target)
     if target.exists() and any(target.iterdir()):
-        _exchange(temporary, target)  # the old artefact is now in the temporary place, which is removed
+        disk.exchange(temporary, target)  # the old artefact is now in the temporary place, which is removed
     else:
         temporary.replace(target)
-    fault_point("fsync", target.parent)
-    _sync_folder(target.parent)
+    disk.fault_point("fsync", target.parent)
+    disk.sync_folder(target.parent)
 
 
-def _exchange(first: Path, second: Path) -> None:
-    """Swap two folders in one step (Linux ``renameat2``); elsewhere in two, keeping the old until the new is there."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if hasattr(libc, "renameat2") and libc.renameat2(-100, bytes(first), -100, bytes(second), 2) == 0:
-        return
-    aside = second.parent / f"{_TEMPORARY}{second.name}.old.{os.getpid()}.{secrets.token_hex(4)}"
-    second.rename(aside)
-    first.rename(second)
-    shutil.rmtree(aside, ignore_errors=True)
+def write_file(path: Path, data: bytes) -> None:
+    """Write one file of the user's choice (a report, a run), whole or not at all.
 
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    Raises:
+        StorageError: the disk refused.
+    """
+    path = path.absolute()
+    temporary = path.with_name(f"{disk.TEMPORARY}{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        os.fsync(descriptor)
+        with storage(path):
+            disk.fault_point("write", temporary)
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            disk.fault_point("rename", path)
+            temporary.replace(path)
     finally:
-        os.close(descriptor)
+        temporary.unlink(missing_ok=True)

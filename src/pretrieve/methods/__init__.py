@@ -11,11 +11,13 @@ A method's file holds, and nothing else knows:
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
@@ -58,6 +60,18 @@ class Preset:
     training: Mapping[str, Value] = field(default_factory=dict)
     static: Mapping[str, Value] = field(default_factory=dict)
     encoder: Mapping[str, Value] = field(default_factory=dict)  # e.g. pooling
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Names of all presets, read from the text of the files: importing a method imports torch, which takes seconds."""
+    found: list[str] = []
+    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
+            if any(isinstance(target, ast.Name) and target.id == "PRESETS" for target in targets):
+                found += [key.value for key in node.value.keys]  # type: ignore[union-attr, attr-defined]
+    return tuple(sorted(found))
 
 
 @cache

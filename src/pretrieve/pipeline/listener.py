@@ -44,5 +44,3 @@ def counted(items: Iterable[T], listener: Listener, every: int = 256) -> Iterato
             listener.advance(pending)
             pending = 0
     listener.advance(pending)
-
-

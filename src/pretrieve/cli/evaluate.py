@@ -1,0 +1,90 @@
+"""``pretrieve evaluate``: judge models and BM25 on a labelled collection, with confidence intervals and tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pretrieve.cli.options import Mode, WithoutTitles
+
+NAME = "evaluate"
+EXAMPLE = "pretrieve evaluate scifact/ --model my-model --model facebook/contriever --mode dense --mode hybrid"
+
+
+def command(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="BEIR_FOLDER", help="corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv (also .gz).", show_default=False
+        ),
+    ],
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="A model's folder or hub name; may be given several times.", show_default=False),
+    ] = None,
+    modes: Annotated[
+        list[Mode] | None,
+        typer.Option("--mode", help="May be given several times.  [default: dense and hybrid]", show_default=False),
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="Which qrels.")] = "test",
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric", help="As ir-measures writes them.  [default: nDCG@10, R@100, RR@10]", show_default=False
+        ),
+    ] = None,
+    pooling: Annotated[
+        Literal["mean", "cls", "lasttoken", "max"] | None,
+        typer.Option("--pooling", help="For a model that does not say it.", show_default=False),
+    ] = None,
+    similarity: Annotated[
+        Literal["dot", "cosine"] | None,
+        typer.Option("--similarity", help="For a model that does not say it.", show_default=False),
+    ] = None,
+    query_prompt: Annotated[
+        str | None, typer.Option("--query-prompt", help="Put before each query.", show_default=False)
+    ] = None,
+    document_prompt: Annotated[
+        str | None, typer.Option("--document-prompt", help="Put before each document.", show_default=False)
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option("--max-length", min=1, help="Cut texts after so many tokens.", show_default=False)
+    ] = None,
+    drop_same_id: Annotated[
+        bool, typer.Option("--drop-same-id", help="Drop a hit whose id is the query's own (ArguAna, Quora).")
+    ] = False,
+    without_titles: WithoutTitles = False,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON.")] = None,
+) -> None:
+    """Judge models on a labelled collection; the lexical row (BM25) is always there."""
+    from pretrieve.cli.display import Display
+    from pretrieve.pipeline.judge import Judgement, judge
+
+    asked = Judgement(
+        folder=folder,
+        models=tuple(models or ()),
+        modes=tuple(modes or ("dense", "hybrid")),
+        split=split,
+        metrics=tuple(metrics or ("nDCG@10", "R@100", "RR@10")),
+        pooling=pooling,
+        similarity=similarity,
+        query_prompt=query_prompt,
+        document_prompt=document_prompt,
+        max_length=max_length,
+        drop_same_id=drop_same_id,
+        use_titles=not without_titles,
+    )
+    with Display() as display:
+        result = judge(asked, display)
+    from rich.console import Console
+
+    from pretrieve.evaluation.report import result_tables
+
+    for table in result_tables(result):
+        Console().print(table)
+    if json_file is not None:
+        from pretrieve.core.files import to_json, write_file
+
+        write_file(json_file, to_json(result.to_json()))

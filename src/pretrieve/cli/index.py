@@ -1,0 +1,48 @@
+"""``pretrieve index``: make documents searchable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pretrieve.cli.options import (
+    SOURCES,
+    GroupField,
+    IdField,
+    OnBadOption,
+    Overwrite,
+    TextField,
+    TitleField,
+    WithoutTitles,
+)
+
+NAME = "index"
+EXAMPLE = "pretrieve index docs/ --model my-model -o my-index"
+
+
+def command(
+    sources: SOURCES,
+    model: Annotated[str, typer.Option("--model", help="A model's folder or hub name.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the index.", show_default=False)],
+    overwrite: Overwrite = False,
+    on_bad: OnBadOption = "fail",
+    text_field: TextField = None,
+    title_field: TitleField = None,
+    id_field: IdField = None,
+    group_field: GroupField = None,
+    without_titles: WithoutTitles = False,
+) -> None:
+    """Index documents for hybrid search; the weight of the fusion is chosen without labels, and shown."""
+    from pretrieve.cli.display import Display
+    from pretrieve.core import files
+    from pretrieve.pipeline.request import fields_of
+    from pretrieve.pipeline.search import build_index
+
+    files.check_free(output, replace=overwrite)
+    fields = fields_of(text=text_field, title=title_field, id=id_field, group=group_field, titles=not without_titles)
+    with Display() as display:
+        built = build_index(sources, model, output, replace=overwrite, fields=fields, on_bad=on_bad, listener=display)
+    typer.echo(built.describe())
+    typer.echo(f'\nSearch it:  pretrieve search {output} "your question"')

@@ -1,0 +1,97 @@
+"""What a person asks of `train`: checked before anything slow begins."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pretrieve.core import files
+from pretrieve.core.errors import UsageError
+from pretrieve.text.corpus import Fields
+
+CHECKPOINTS = "checkpoints"
+WORKSPACE = "training"  # inside the model's folder: documents, tokenizer, store, recipe of the run
+DEFAULT_MINUTES = 1.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The arguments of a training run, as they were given."""
+
+    sources: tuple[str, ...]
+    output: Path
+    method: str | None = None
+    base: str = "static"
+    minutes: float | None = None
+    steps: int | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    seed: int = 0
+    resume: bool = False
+    overwrite: bool = False
+    on_bad: Literal["fail", "skip", "quarantine"] = "fail"
+    fields: Fields = dataclasses.field(default_factory=Fields)
+
+    def check(self) -> None:
+        """Say at once what cannot work.
+
+        Raises:
+            UsageError: two budgets, an unknown method, or an output that is taken.
+        """
+        if self.minutes is not None and self.steps is not None:
+            raise UsageError("give --minutes or --steps, not both.")
+        if self.method is not None:
+            _check_method(self.method)
+        if not self.resume:
+            self._check_output()
+
+    def _check_output(self) -> None:
+        if (self.output / WORKSPACE).is_dir() and not (self.output / files.MANIFEST).exists():
+            if not self.overwrite:
+                raise UsageError(
+                    f"{self.output} holds a run that was not finished: add --resume to go on, or --overwrite to start anew."
+                )
+            return
+        files.check_free(self.output, replace=self.overwrite)
+
+
+def fields_of(
+    *,
+    text: str | None = None,
+    title: str | None = None,
+    id: str | None = None,
+    group: str | None = None,
+    titles: bool = True,  # noqa: A002
+) -> Fields:
+    """Names of fields as the user gave them; None leaves the usual conventions."""
+    return Fields(text=text, title=title, id=id, group=group, use_titles=titles)
+
+
+def train_command(request: Request) -> str:
+    """The exact command of a run, for its model card."""
+    words = ["pretrieve", "train", *request.sources, "-o", str(request.output)]
+    for name in ("method", "minutes", "steps"):
+        if (value := getattr(request, name)) is not None:
+            words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+    words += ["--base", request.base] if request.base != "static" else []
+    for key, value in request.settings.items():
+        words += ["--set", f"{key}={value}"]
+    words += ["--seed", str(request.seed)]
+    words += ["--on-bad", request.on_bad] if request.on_bad != "fail" else []
+    for name in ("text", "title", "id", "group"):
+        words += [f"--{name}-field", value] if (value := getattr(request.fields, name)) else []
+    words += [] if request.fields.use_titles else ["--without-titles"]
+    return shlex.join(words)
+
+
+def _check_method(name: str) -> None:
+    """Look a preset up by the text of the files, because importing a method imports torch."""
+    from pretrieve.methods import names
+
+    if name not in names():
+        from pretrieve.core.errors import suggest
+
+        raise UsageError(f"unknown method {name!r}.{suggest(name, names())}")
