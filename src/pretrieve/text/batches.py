@@ -15,21 +15,122 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.rng import generator, shuffled
 from pretrieve.core.types import Batch, IntArray
 
+_CYCLE = 4096  # slots over which the shares of the strata are exact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where the draws of one batch live: seed, step, and the epoch of each item (B,)."""
+
+    seed: int
+    step: int
+    epochs: IntArray
+
+    def generator(self, stream: str) -> np.random.Generator:
+        """Return the generator of a stream at this step; every call starts the stream anew."""
+        return generator(self.seed, f"view/{stream}", self.step)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixture:
+    """Which items a run visits, in which order: strata (languages, sources) with shares, each visited without replacement.
+
+    ``sizes`` (G,) items of each stratum; ``shares`` (G,) sum to 1; ``order`` (items,) lists items stratum by stratum,
+    None where items are numbered that way. Over each cycle of a few thousand positions the shares are met exactly, so
+    that the count of visits to a stratum before any position is known without drawing what came before.
+    """
+
+    sizes: IntArray
+    shares: np.ndarray
+    order: IntArray | None = None
+
+    @property
+    def items(self) -> int:
+        """Number of items of all strata."""
+        return int(self.sizes.sum())
+
+    def at(self, positions: IntArray, seed: int) -> tuple[IntArray, IntArray]:
+        """Map positions of a run (B,) to items (B,) and the epochs (B,) of their strata."""
+        strata, ranks = self._strata(positions, seed)
+        starts = np.cumsum(self.sizes) - self.sizes
+        epochs = ranks // self.sizes[strata]
+        items = np.empty_like(positions)
+        for stratum, epoch in np.unique(np.stack([strata, epochs]), axis=1).T:
+            here = (strata == stratum) & (epochs == epoch)
+            size, name = int(self.sizes[stratum]), f"items/{stratum}"
+            items[here] = starts[stratum] + shuffled(ranks[here] % size, size, seed, name, int(epoch))
+        return (items if self.order is None else self.order[items]), epochs
+
+    def strata_of(self, items: IntArray) -> IntArray:
+        """Stratum (B,) of each item (B,)."""
+        if len(self.sizes) == 1:
+            return np.zeros(len(items), np.int64)
+        places = items
+        if self.order is not None:
+            inverse = np.empty_like(self.order)
+            inverse[self.order] = np.arange(len(self.order))
+            places = inverse[items]
+        return np.searchsorted(np.cumsum(self.sizes), places, side="right")
+
+    def _strata(self, positions: IntArray, seed: int) -> tuple[IntArray, IntArray]:
+        """Stratum of each position, and how often that stratum was visited before."""
+        if len(self.sizes) == 1:
+            return np.zeros_like(positions), positions
+        quotas = self._quotas()
+        length = int(quotas.sum())
+        owners = np.repeat(np.arange(len(quotas)), quotas)
+        strata, ranks = np.empty_like(positions), np.empty_like(positions)
+        cycles = positions // length
+        for cycle in np.unique(cycles):
+            here = cycles == cycle
+            visited = owners[shuffled(np.arange(length), length, seed, "mixture", int(cycle))]
+            before = np.empty(length, np.int64)
+            before[np.argsort(visited, kind="stable")] = np.arange(length) - np.repeat(np.cumsum(quotas) - quotas, quotas)
+            slots = positions[here] % length
+            strata[here] = visited[slots]
+            ranks[here] = cycle * quotas[visited[slots]] + before[slots]
+        return strata, ranks
+
+    def _quotas(self) -> IntArray:
+        """Slots of each stratum in a cycle: shares rounded, at least one for a stratum with items."""
+        length = _CYCLE * -(-len(self.sizes) // 256)
+        return np.maximum(np.round(self.shares * length).astype(np.int64), self.sizes > 0)
+
+
+def mixture(groups: IntArray | None, items: int, coefficient: float) -> Mixture:
+    """Weigh groups by their share of the items, to a power.
+
+    p(group) ∝ share(group) ** coefficient: 1 visits items in proportion, 0 visits every group equally often (Conneau &
+    Lample 2019; Contriever's ``sampling_coefficient``).
+
+    Args:
+        groups: (items,) group of each item; None or a single group makes one stratum.
+        items: number of items.
+        coefficient: the power, in [0, 1].
+    """
+    if groups is None or coefficient == 1.0 or len(groups) == 0 or groups.min() == groups.max():
+        return Mixture(sizes=np.array([items], np.int64), shares=np.ones(1))
+    sizes = np.bincount(groups)
+    order = np.argsort(groups, kind="stable").astype(np.int64)
+    sizes = sizes[sizes > 0].astype(np.int64)
+    weights = (sizes / sizes.sum()) ** coefficient
+    return Mixture(sizes=sizes, shares=weights / weights.sum(), order=order)
+
 
 class View(Protocol):
     """How documents become examples: each method's file has one."""
 
     @property
-    def items(self) -> int:
-        """Number of units that an epoch visits once each: documents, windows or blocks."""
+    def mixture(self) -> Mixture:
+        """The units that an epoch visits once each (documents, windows or blocks), and the shares of their groups."""
         ...
 
-    def draw(self, items: IntArray, rng: np.random.Generator) -> Batch:
+    def draw(self, items: IntArray, address: Address) -> Batch:
         """Make one example of each item.
 
         Args:
-            items: (B,) units in [0, items).
-            rng: where all randomness comes from; the same items and generator give the same batch.
+            items: (B,) units in [0, mixture.items).
+            address: where all randomness comes from; the same items and address give the same batch.
 
         Returns:
             A batch of len(items) examples, rows with their special tokens; no row is empty.
@@ -49,15 +150,13 @@ class Batches:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.view.items < 1:
+        if self.batch_size < 1:
+            raise UsageError(f"batch_size={self.batch_size}: a batch needs at least one example.")
+        if self.view.mixture.items < 1:
             raise UsageError("no document is long enough to train on: give more text, or another --method.")
 
     def __call__(self, step: int) -> Batch:
         """Return the global batch of a step; a rank keeps ``batch.slice(first, last)`` of it."""
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size, dtype=np.int64)
-        epochs = positions // self.view.items
-        items = np.empty_like(positions)
-        for epoch in np.unique(epochs):
-            here = epochs == epoch
-            items[here] = shuffled(positions[here] % self.view.items, self.view.items, self.seed, "items", int(epoch))
-        return self.view.draw(items, generator(self.seed, "view", step))
+        items, epochs = self.view.mixture.at(positions, self.seed)
+        return self.view.draw(items, Address(seed=self.seed, step=step, epochs=epochs))

@@ -1,0 +1,210 @@
+"""What an item is: a document, a window, a window of the whole stream, or a block of sentences.
+
+A source numbers the items of a store and says which span of tokens each one is. Everything is computed from the
+store's boundaries, vectorised; nothing is copied.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from pretrieve.core.rng import generator
+from pretrieve.core.types import IntArray
+from pretrieve.text.batches import Address, Mixture, mixture
+
+
+class Documents(Protocol):
+    """What a source reads of a token store (``text/store.py``): boundaries in tokens, absolute."""
+
+    @property
+    def tokens(self) -> IntArray:
+        """All tokens, (S,), without special tokens."""
+        ...
+
+    @property
+    def starts(self) -> IntArray:
+        """First token of each document, (n,)."""
+        ...
+
+    @property
+    def bodies(self) -> IntArray:
+        """First token after the title of each document, (n,)."""
+        ...
+
+    @property
+    def ends(self) -> IntArray:
+        """One past the last token of each document, (n,)."""
+        ...
+
+    @property
+    def sentences(self) -> IntArray:
+        """First token of each sentence of the bodies, and a sentinel, (m+1,)."""
+        ...
+
+    @property
+    def document_sentences(self) -> IntArray:
+        """First sentence of each document, and m, (n+1,)."""
+        ...
+
+    @property
+    def groups(self) -> IntArray:
+        """Group (language or source) of each document, (n,)."""
+        ...
+
+
+class Spans(NamedTuple):
+    """Spans of the store: ``documents`` (B,), ``starts`` (B,) and ``stops`` (B,), absolute."""
+
+    documents: IntArray
+    starts: IntArray
+    stops: IntArray
+
+
+class Source(Protocol):
+    """Items of a store, and the span of each."""
+
+    @property
+    def mixture(self) -> Mixture:
+        """How many items there are, and how their groups are weighed."""
+        ...
+
+    def spans(self, items: IntArray, address: Address) -> Spans:
+        """Return the spans of items (B,)."""
+        ...
+
+
+class Whole:
+    """One item a document: its body.
+
+    Args:
+        store: the documents.
+        minimum: documents with fewer tokens are left out.
+        coefficient: power of the groups' shares (``batches.mixture``).
+    """
+
+    def __init__(self, store: Documents, minimum: int = 2, coefficient: float = 1.0) -> None:
+        self._bodies, self._ends = np.asarray(store.bodies), np.asarray(store.ends)
+        self._documents = np.flatnonzero(self._ends - self._bodies >= minimum)
+        self.mixture = mixture(np.asarray(store.groups)[self._documents], len(self._documents), coefficient)
+
+    def spans(self, items: IntArray, address: Address) -> Spans:
+        """Return the spans of items (B,)."""
+        documents = self._documents[items]
+        return Spans(documents, self._bodies[documents], self._ends[documents])
+
+
+class Windows:
+    """Bodies cut into the fewest windows of at most ``length`` tokens, of equal size within a document.
+
+    Args:
+        store: the documents.
+        length: tokens of the longest window.
+        minimum: documents with fewer tokens are left out.
+        coefficient: power of the groups' shares (``batches.mixture``).
+    """
+
+    def __init__(self, store: Documents, length: int = 256, minimum: int = 2, coefficient: float = 1.0) -> None:
+        self._bodies = np.asarray(store.bodies)
+        self._sizes = np.asarray(store.ends) - self._bodies
+        self._counts = np.where(self._sizes >= minimum, -(-self._sizes // length), 0)
+        self._first = np.concatenate([[0], np.cumsum(self._counts)])
+        items = int(self._first[-1])
+        groups = None if coefficient == 1.0 else np.repeat(np.asarray(store.groups), self._counts)
+        self.mixture = mixture(groups, items, coefficient)
+
+    def spans(self, items: IntArray, address: Address) -> Spans:
+        """Return the spans of items (B,)."""
+        documents = np.searchsorted(self._first, items, side="right") - 1
+        number, counts, sizes = items - self._first[documents], self._counts[documents], self._sizes[documents]
+        bodies = self._bodies[documents]
+        return Spans(documents, bodies + sizes * number // counts, bodies + sizes * (number + 1) // counts)
+
+
+class Concatenated:
+    """Windows of exactly ``length`` tokens over all documents laid end to end, as Contriever was trained.
+
+    They take no notice of where a document ends. The offset of the first window is drawn anew for every epoch, from
+    (seed, epoch) alone. A window belongs to the document of its first token.
+
+    Args:
+        store: the documents.
+        length: tokens of a window.
+        coefficient: power of the groups' shares (``batches.mixture``).
+    """
+
+    def __init__(self, store: Documents, length: int = 256, coefficient: float = 1.0) -> None:
+        self._starts, self._length = np.asarray(store.starts), length
+        items = max(0, len(store.tokens) - length + 1) // length
+        groups = None if coefficient == 1.0 else np.asarray(store.groups)[self._owners(np.arange(items) * length)]
+        self.mixture = mixture(groups, items, coefficient)
+
+    def spans(self, items: IntArray, address: Address) -> Spans:
+        """Return the spans of items (B,)."""
+        epochs, where = np.unique(address.epochs, return_inverse=True)
+        offsets = [generator(address.seed, "window offset", int(epoch)).integers(self._length) for epoch in epochs]
+        starts = np.array(offsets, np.int64)[where] + items * self._length
+        return Spans(self._owners(starts), starts, starts + self._length)
+
+    def _owners(self, positions: IntArray) -> IntArray:
+        return np.searchsorted(self._starts, positions, side="right") - 1
+
+
+class Blocks:
+    """Consecutive sentences of a document, packed greedily up to ``length`` tokens with title and special tokens.
+
+    A sentence is never split and a block never leaves its document; a sentence that is too long makes a block alone.
+    Source: ORQA (Lee et al., ACL 2019), ``wiki_preprocessor.py``: 3 + title + body <= 288.
+
+    Args:
+        store: the documents.
+        length: tokens of the longest block, everything included.
+        around: special tokens of a block: 3 for [CLS] title [SEP] body [SEP].
+        coefficient: power of the groups' shares (``batches.mixture``).
+    """
+
+    def __init__(self, store: Documents, length: int = 288, around: int = 3, coefficient: float = 1.0) -> None:
+        self.sentences = np.asarray(store.sentences)
+        document_sentences = np.asarray(store.document_sentences)
+        titles = np.asarray(store.bodies) - np.asarray(store.starts)
+        self._ends = np.asarray(store.ends)
+        self._owners = np.repeat(np.arange(len(titles)), np.diff(document_sentences))  # document of each sentence
+        room = np.maximum(length - around - titles, 1)
+        self._last = document_sentences[1:]
+        first = _packed(self.sentences, self._ends, document_sentences, self._owners, room)
+        self.first = np.append(first, len(self._owners))
+        self.documents = self._owners[first]
+        groups = None if coefficient == 1.0 else np.asarray(store.groups)[self.documents]
+        self.mixture = mixture(groups, len(first), coefficient)
+
+    def spans(self, items: IntArray, address: Address) -> Spans:
+        """Return the spans of items (B,)."""
+        documents = self.documents[items]
+        starts, _ = self.sentence(self.first[items])
+        _, stops = self.sentence(self.first[items + 1] - 1)
+        return Spans(documents, starts, stops)
+
+    def sentence(self, index: IntArray) -> tuple[IntArray, IntArray]:
+        """First token and one past the last token of sentences (B,)."""
+        documents = self._owners[index]
+        is_last = index + 1 == self._last[documents]
+        return self.sentences[index], np.where(is_last, self._ends[documents], self.sentences[index + 1])
+
+
+def _packed(
+    sentences: IntArray, ends: IntArray, document_sentences: IntArray, owners: IntArray, room: IntArray
+) -> IntArray:
+    """First sentence of each block: from every sentence, where the next block would start; then walk all documents."""
+    limits = np.minimum(sentences[:-1] + room[owners], ends[owners])
+    index = np.arange(len(owners))
+    following = np.searchsorted(sentences, limits, side="right") - 1
+    following = np.where(limits == ends[owners], document_sentences[owners + 1], following)
+    following = np.clip(following, index + 1, document_sentences[owners + 1])
+    current = document_sentences[:-1][np.diff(document_sentences) > 0]
+    blocks = []
+    while len(current):
+        blocks.append(current)
+        after = following[current]
+        current = after[after < document_sentences[owners[current] + 1]]
+    return np.sort(np.concatenate(blocks)) if blocks else np.zeros(0, np.int64)

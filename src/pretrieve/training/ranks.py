@@ -1,0 +1,120 @@
+"""Several processes that train one model: what they exchange, and nothing when there is only one.
+
+Every rank draws the same global batch and encodes its own slice, so only vectors, gradients and scalars travel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+
+from pretrieve.core.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranks:
+    """Which process this is (``rank`` of ``world``); with one process nothing is sent."""
+
+    rank: int = 0
+    world: int = 1
+
+    @staticmethod
+    def current() -> Ranks:
+        """The process group that is initialised (gloo or nccl), or one process alone."""
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return Ranks()
+        return Ranks(rank=torch.distributed.get_rank(), world=torch.distributed.get_world_size())
+
+    def share(self, size: int) -> tuple[int, int]:
+        """First and one past the last of my examples in a global batch of ``size``.
+
+        Raises:
+            UsageError: the batch does not divide by the number of processes.
+        """
+        if size % self.world:
+            raise UsageError(
+                f"batch_size={size} does not divide by {self.world} processes: use {-(-size // self.world) * self.world}."
+            )
+        mine = size // self.world
+        return self.rank * mine, (self.rank + 1) * mine
+
+    def gather(self, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Put all ranks' vectors (B, ...) together as (B_global, ...), in rank order, with gradient.
+
+        The gradient of my vectors is the sum of what all ranks' losses give them.
+        """
+        if self.world == 1:
+            return dict(vectors)
+        return {name: _gathered(values, self) for name, values in vectors.items()}
+
+    def average_gradients(self, module: nn.Module) -> None:
+        """Replace gradients by their mean over ranks, in one message."""
+        if self.world == 1:
+            return
+        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        torch.distributed.all_reduce(flat)
+        flat /= self.world
+        pieces = flat.split([gradient.numel() for gradient in gradients])
+        for gradient, piece in zip(gradients, pieces, strict=True):
+            gradient.copy_(piece.view_as(gradient))
+
+    def average(self, scalars: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Mean over ranks of scalars, in one message; a NaN ("no such example here") does not count."""
+        if self.world == 1 or not scalars:
+            return dict(scalars)
+        values = torch.stack([value.detach().double() for value in scalars.values()])
+        known = ~values.isnan()
+        sums = torch.stack([values.nan_to_num(0.0, torch.inf, -torch.inf), known.double()])
+        torch.distributed.all_reduce(sums)
+        return dict(zip(scalars, sums[0] / sums[1], strict=True))
+
+    def barrier(self) -> None:
+        """Wait until all ranks are here."""
+        if self.world > 1:
+            torch.distributed.barrier()
+
+    def any(self, flags: Iterable[bool]) -> list[bool]:
+        """For each flag: does any rank raise it?"""
+        flags = list(flags)
+        if self.world == 1:
+            return flags
+        values = torch.tensor(flags, dtype=torch.int32)
+        if torch.distributed.get_backend() == "nccl":
+            values = values.cuda()
+        torch.distributed.all_reduce(values, op=torch.distributed.ReduceOp.MAX)
+        return [bool(value) for value in values.tolist()]
+
+
+def _gathered(values: Tensor, ranks: Ranks) -> Tensor:
+    result: Tensor = _Gather.apply(values, ranks) if values.requires_grad else _all_gather(values, ranks)
+    return result
+
+
+def _all_gather(values: Tensor, ranks: Ranks) -> Tensor:
+    parts = [torch.empty_like(values) for _ in range(ranks.world)]
+    torch.distributed.all_gather(parts, values.contiguous())
+    return torch.cat(parts)
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, ranks: Ranks) -> Tensor:
+        ctx.ranks, ctx.size = ranks, len(values)
+        return _all_gather(values, ranks)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        total = gradients[0].contiguous().clone()
+        torch.distributed.all_reduce(total)
+        first = ctx.ranks.rank * ctx.size
+        return total[first : first + ctx.size], None

@@ -1,0 +1,169 @@
+"""One step's gradient, in full or through a cache of vectors; the same for every method and any number of ranks.
+
+``full_step`` keeps the graph of the whole batch. ``cached_step`` (GradCache; Gao et al., RepL4NLP 2021,
+arXiv 2101.06983) encodes chunk by chunk twice: first without graphs, to get the vectors and, through ``compare``, their
+gradients; then with graphs, to carry those on into the parameters. Memory is one chunk's activations.
+
+Dropout masks have an address: (seed, step, index of the chunk's first example in the global batch). So both passes of
+the cache agree, and a full step with the same chunks, or the same chunks on other ranks, draws the same masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from pretrieve.core.rng import torch_seed
+from pretrieve.core.types import Batch
+from pretrieve.models.objective import Encoded, Loss, Objective
+from pretrieve.training.ranks import Ranks
+
+ALONE = Ranks()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepContext:
+    """Where a step happens: the run's seed, examples a chunk (0: the whole batch), the ranks, and bfloat16 or not."""
+
+    seed: int = 0
+    chunk: int = 0
+    ranks: Ranks = ALONE
+    bfloat16: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class StepResult:
+    """What a step found: the global mean loss, statistics (scalars), and all ranks' vectors, detached.
+
+    ``batch`` is the global batch's facts, for ``after_step``.
+    """
+
+    loss: Tensor
+    statistics: dict[str, Tensor] = field(default_factory=dict)
+    everyone: dict[str, Tensor] = field(default_factory=dict)
+    batch: Batch
+
+
+def full_step(objective: Objective, batch: Batch, step: int, context: StepContext | None = None) -> StepResult:
+    """Compute the loss of a global batch and add its gradient to the parameters, keeping the whole graph.
+
+    Args:
+        objective: the method.
+        batch: the global batch; this rank encodes its share.
+        step: the training step.
+        context: where; ``chunk`` sets the chunks that dropout masks are drawn for.
+    """
+    context = context or StepContext()
+    mine, first = _prepared(objective, batch, step, context)
+    pieces = [_encode(objective, piece, step, first + at, context) for at, piece in _chunks(mine, context.chunk)]
+    vectors = _joined([piece.vectors for piece in pieces])
+    everyone = context.ranks.gather(vectors)
+    loss = objective.compare(vectors, everyone, batch, first, step)
+    local = _local(pieces)
+    total = loss.value + local.mean() if local is not None else loss.value
+    total.backward()  # type: ignore[no-untyped-call]
+    return _result(objective, batch, loss, total, pieces, everyone, context)
+
+
+def cached_step(objective: Objective, batch: Batch, step: int, context: StepContext) -> StepResult:
+    """Compute the same as ``full_step`` with the memory of one chunk, at the price of a second forward pass.
+
+    Args:
+        objective: the method.
+        batch: the global batch; this rank encodes its share.
+        step: the training step.
+        context: where; ``chunk`` examples are encoded at a time.
+    """
+    assert context.chunk > 0, "a cached step has chunks"
+    mine, first = _prepared(objective, batch, step, context)
+    with torch.no_grad():
+        pieces = [_encode(objective, piece, step, first + at, context) for at, piece in _chunks(mine, context.chunk)]
+    leaves = {name: values.requires_grad_() for name, values in _joined([piece.vectors for piece in pieces]).items()}
+    everyone = context.ranks.gather(leaves)
+    loss = objective.compare(leaves, everyone, batch, first, step)
+    if loss.value.requires_grad:
+        loss.value.backward()  # type: ignore[no-untyped-call]
+    for at, piece in _chunks(mine, context.chunk):
+        encoded = _encode(objective, piece, step, first + at, context)
+        _carry_on(encoded, leaves, at, len(mine))
+    local = _local(pieces)
+    total = loss.value.detach() + (local.mean() if local is not None else 0.0)
+    return _result(objective, batch, loss, total, pieces, everyone, context)
+
+
+def _prepared(objective: Objective, batch: Batch, step: int, context: StepContext) -> tuple[Batch, int]:
+    """My share of the batch, and the index of its first example."""
+    first, last = context.ranks.share(len(batch))
+    mine = batch if context.ranks.world == 1 else batch.slice(first, last)
+    with torch.no_grad():
+        return objective.prepare(mine, step), first
+
+
+def _chunks(batch: Batch, chunk: int) -> Iterator[tuple[int, Batch]]:
+    if chunk <= 0 or chunk >= len(batch):
+        yield 0, batch
+        return
+    for start in range(0, len(batch), chunk):
+        yield start, batch.slice(start, min(start + chunk, len(batch)))
+
+
+def _encode(objective: Objective, batch: Batch, step: int, first: int, context: StepContext) -> Encoded:
+    """Encode one chunk under its own dropout masks; vectors leave in single precision or better."""
+    device = next(objective.parameters()).device
+    torch.manual_seed(torch_seed(context.seed, "dropout", step, first))
+    with torch.autocast(device.type, torch.bfloat16, enabled=context.bfloat16):
+        encoded = objective.encode(batch, step)
+    if context.bfloat16:
+        encoded.vectors = {name: values.float() for name, values in encoded.vectors.items()}
+        encoded.local = None if encoded.local is None else encoded.local.float()
+    return encoded
+
+
+def _joined(pieces: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    if len(pieces) == 1:
+        return pieces[0]
+    return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def _local(pieces: list[Encoded]) -> Tensor | None:
+    """The local losses (B,) of all pieces."""
+    found = [piece.local for piece in pieces if piece.local is not None]
+    return torch.cat(found) if found else None
+
+
+def _carry_on(encoded: Encoded, leaves: dict[str, Tensor], start: int, size: int) -> None:
+    """Send the cached gradient of a chunk's vectors, and its local losses, on into the parameters."""
+    terms = []
+    for name, values in encoded.vectors.items():
+        gradient = leaves[name].grad
+        if values.requires_grad and gradient is not None:
+            terms.append((values * gradient[start : start + len(values)]).sum())
+    if encoded.local is not None and encoded.local.requires_grad:
+        terms.append(encoded.local.sum() / size)
+    if terms:
+        torch.stack(terms).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def _result(
+    objective: Objective,
+    batch: Batch,
+    loss: Loss,
+    total: Tensor,
+    pieces: list[Encoded],
+    everyone: dict[str, Tensor],
+    context: StepContext,
+) -> StepResult:
+    context.ranks.average_gradients(objective)
+    scalars = {"loss": total.detach(), **{name: value.detach() for name, value in loss.statistics.items()}}
+    for name in pieces[0].statistics:
+        scalars[name] = torch.cat([piece.statistics[name] for piece in pieces]).detach().nanmean()
+    scalars = context.ranks.average(scalars)
+    return StepResult(
+        loss=scalars.pop("loss"),
+        statistics=scalars,
+        everyone={name: values.detach() for name, values in everyone.items()},
+        batch=batch,
+    )
