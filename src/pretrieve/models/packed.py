@@ -1,0 +1,185 @@
+"""Rows without padding: how ragged rows lie end to end, and an attention function for stock models that knows it.
+
+Rows are laid out sorted by length. Rows of equal length are then one dense block of memory, so that attention and
+means run over blocks with stock kernels, no mask and no copy; the result is exact. On a GPU in half precision one
+variable-length kernel does it all (Dao, *FlashAttention-2*, 2023).
+
+Packing with restarted position ids alone is silently wrong under plain attention: tokens of one row see the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.attention.varlen import varlen_attn
+from transformers import AttentionInterface, AttentionMaskInterface
+
+from pretrieve.core.types import IntArray, Rows
+
+ATTENTION = "pretrieve-packed"  # the name under which transformers knows the function below
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packing:
+    """The layout of R rows of S tokens in all: sorted by length, rows of equal length side by side.
+
+    Attributes:
+        tokens: for each place of the layout the place in the rows' own order, (S,).
+        positions: position of each token in its row, from 0, (S,).
+        blocks: (rows, length) of each run of rows of equal length.
+        offsets: where each row starts in the layout, and the end, (R + 1,), int32.
+        restore_rows: place in the layout of each row, (R,).
+        restore_tokens: place in the layout of each token, (S,).
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    blocks: list[tuple[int, int]]
+    offsets: Tensor
+    restore_rows: Tensor
+    restore_tokens: Tensor
+    bands: dict[tuple[int, int], Tensor] = field(default_factory=dict)  # windows of local attention, made once
+
+    @staticmethod
+    def of(rows: Rows, device: torch.device) -> Packing:
+        """Lay out rows, none of them empty."""
+        lengths = np.asarray(rows.lengths, dtype=np.int64)
+        assert len(lengths)
+        assert lengths.min() > 0, "rows are not empty"
+        order = np.argsort(lengths, kind="stable")
+        ordered = lengths[order]
+        offsets = np.concatenate([[0], np.cumsum(ordered)])
+        positions = np.arange(offsets[-1]) - np.repeat(offsets[:-1], ordered)
+        tokens = np.repeat(np.asarray(rows.offsets)[:-1][order], ordered) + positions
+        sizes, counts = np.unique(ordered, return_counts=True)
+
+        def put(values: IntArray) -> Tensor:
+            return torch.from_numpy(values).to(device, non_blocking=True)
+
+        return Packing(
+            tokens=put(tokens),
+            positions=put(positions),
+            blocks=list(zip(counts.tolist(), sizes.tolist(), strict=True)),
+            offsets=put(offsets.astype(np.int32)),
+            restore_rows=put(_inverse(order)),
+            restore_tokens=put(_inverse(tokens)),
+        )
+
+    def split(self, values: Tensor) -> list[Tensor]:
+        """Cut (S, ...) in the layout's order into its blocks (rows, length, ...), without copying."""
+        parts = torch.split(values, [rows * length for rows, length in self.blocks])
+        return [part.reshape(*block, *part.shape[1:]) for part, block in zip(parts, self.blocks, strict=True)]
+
+    def means(self, states: Tensor) -> Tensor:
+        """Average (S, D) over each row: (R, D), both in the layout's order; the same sums on every run."""
+        return torch.cat([block.mean(dim=1) for block in self.split(states)])
+
+    def band(self, length: int, reach: int, device: torch.device) -> Tensor | None:
+        """Mask (length, length) of the pairs at most ``reach`` apart, or None where that is all of them."""
+        if length - 1 <= reach:
+            return None
+        key = (length, reach)
+        if key not in self.bands:
+            place = torch.arange(length, device=device)
+            self.bands[key] = (place[:, None] - place[None, :]).abs() <= reach
+        return self.bands[key]
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None = None,
+    *,
+    packing: Packing,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attend within rows; called by transformers' modelling code in place of its own functions.
+
+    Args:
+        module: the calling attention module (unused, part of transformers' signature).
+        query: (1, heads, S, head size), in the layout's order, as are ``key`` and ``value``.
+        key: may have fewer heads (grouped-query attention).
+        value: as ``key``.
+        attention_mask: None: the layout says who sees whom.
+        packing: the layout.
+        scaling: factor of the products; 1 / sqrt(head size) if None.
+        dropout: probability of dropping an attention weight.
+        sliding_window: with a window of w, tokens see those less than w away, on both sides.
+
+    Returns:
+        (1, S, heads, head size), and None for the weights, which are never formed.
+    """
+    assert attention_mask is None
+    parts = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
+    reach = -1 if sliding_window is None else sliding_window - 1
+    if _has_kernel(query, dropout):
+        return _attend_by_kernel(parts, packing, scaling, reach).unsqueeze(0), None
+    return _attend_by_blocks(parts, packing, scaling, dropout, reach).unsqueeze(0), None
+
+
+AttentionInterface.register(ATTENTION, packed_attention)
+AttentionMaskInterface.register(ATTENTION, lambda *_, **__: None)
+
+
+def _has_kernel(query: Tensor, dropout: float) -> bool:
+    return (
+        query.is_cuda
+        and query.dtype in (torch.float16, torch.bfloat16)
+        and query.shape[-1] <= 256
+        and dropout == 0.0  # the kernel's public interface has none
+    )
+
+
+def _attend_by_kernel(parts: list[Tensor], packing: Packing, scaling: float | None, reach: int) -> Tensor:
+    query, key, value = (part.contiguous() for part in parts)
+    longest = packing.blocks[-1][1]
+    attended = varlen_attn(
+        query,
+        key,
+        value,
+        packing.offsets,
+        packing.offsets,
+        longest,
+        longest,
+        scale=scaling,
+        window_size=(reach, reach),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    assert isinstance(attended, Tensor)
+    return attended
+
+
+def _attend_by_blocks(
+    parts: list[Tensor], packing: Packing, scaling: float | None, dropout: float, reach: int
+) -> Tensor:
+    grouped = parts[0].shape[1] != parts[1].shape[1]
+    attended = []
+    for query, key, value in zip(*(packing.split(part) for part in parts), strict=True):
+        mask = packing.band(query.shape[1], reach, query.device) if reach >= 0 else None
+        block = F.scaled_dot_product_attention(
+            query.transpose(1, 2),
+            key.transpose(1, 2),
+            value.transpose(1, 2),
+            attn_mask=mask,
+            dropout_p=dropout,
+            scale=scaling,
+            enable_gqa=grouped,
+        )
+        attended.append(block.transpose(1, 2).flatten(0, 1))
+    return torch.cat(attended)
+
+
+def _inverse(permutation: IntArray) -> IntArray:
+    inverse = np.empty_like(permutation)
+    inverse[permutation] = np.arange(len(permutation))
+    return inverse

@@ -1,0 +1,181 @@
+"""The transformer encoder: any Hugging Face encoder, run without padding where its class is known to be safe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pretrieve.core.errors import UsageError
+from pretrieve.core.types import IntArray, Rows, SpecialTokens
+from pretrieve.models.encoder import Encoder, Pooling, Similarity
+from pretrieve.models.heads import seeded
+from pretrieve.models.packed import ATTENTION, Packing
+
+# Model types whose attention sees rows only through the attention function and whose positions only through
+# ``position_ids``: for each of them a test shows that packed equals padded, forward and gradient. Others are padded.
+PACKED = frozenset(
+    {
+        *("bert", "roberta", "xlm-roberta", "camembert", "electra", "ernie"),
+        *("distilbert", "albert", "modernbert", "nomic_bert", "eurobert"),
+    }
+)
+_POSITIONS_AFTER_PADDING = frozenset({"roberta", "xlm-roberta", "camembert"})  # positions start at padding_idx + 1
+
+
+class TransformerEncoder(Encoder):
+    """A stock transformers model with a pooling: rows in, one vector each.
+
+    Attributes:
+        model: the stock model; its own dropout is active in training mode only.
+        pooling: "mean" over the row, "cls" (its first token), or "bert" (tanh pooler over the first token).
+        packed: whether rows run end to end; otherwise they are padded.
+
+    Args:
+        model: any encoder of transformers.
+        specials: the special tokens of its tokenizer.
+        pooling: see above.
+        max_length: longest row, in tokens.
+        similarity: how vectors are compared after training.
+
+    Raises:
+        UsageError: "bert" pooling on a model without a pooler.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        specials: SpecialTokens,
+        *,
+        max_length: int,
+        pooling: Pooling = "mean",
+        similarity: Similarity = "dot",
+    ) -> None:
+        super().__init__()
+        config: Any = model.config
+        assert pooling in ("mean", "cls", "bert")
+        pooler = getattr(model, "pooler", None)
+        if pooling == "bert" and not isinstance(pooler, nn.Module):
+            raise UsageError(f"{config.model_type} has no BERT pooler: choose pooling mean or cls.")
+        if isinstance(pooler, nn.Module):  # kept, so that the exported model is whole, but it learns only where used
+            pooler.requires_grad_(pooling == "bert")
+        self.model, self.pooling, self.specials = model, pooling, specials
+        self.dimensions = int(config.hidden_size)
+        self.max_length = max_length
+        self.similarity = similarity
+        self.packed = config.model_type in PACKED and not getattr(config, "is_decoder", False)
+        if self.packed:
+            self._model.set_attn_implementation(ATTENTION)
+
+    @property
+    def _model(self) -> Any:
+        return self.model  # nn.Module's typing of attributes hides what transformers' models can do
+
+    def forward(self, rows: Rows, segments: IntArray | None = None) -> Tensor:
+        """Encode R rows as (R, 1, D), not normalised.
+
+        Args:
+            rows: ragged token ids with their special tokens; no row is empty or longer than ``max_length``.
+            segments: token type ids (S,); ignored by models that have none.
+        """
+        packing = Packing.of(rows, self._model.device)
+        (states,) = self._states(rows, segments, packing, (-1,))
+        return self._pool(states, packing)[packing.restore_rows].unsqueeze(1)
+
+    def states(self, rows: Rows, segments: IntArray | None = None, layers: Sequence[int] = (-1,)) -> list[Tensor]:
+        """Give hidden states of chosen layers, as masked-language-model methods need them.
+
+        Args:
+            rows: as in ``forward``.
+            segments: as in ``forward``.
+            layers: 0 for the embeddings, k for the output of layer k, -1 for the last.
+
+        Returns:
+            One (S, D) for each of ``layers``, tokens in the order of ``rows``.
+        """
+        packing = Packing.of(rows, self._model.device)
+        return [states[packing.restore_tokens] for states in self._states(rows, segments, packing, layers)]
+
+    def new_layers(self, count: int, seed: int) -> nn.ModuleList:
+        """Make layers of the model's own kind with its own initialisation (the head of Condenser).
+
+        Args:
+            count: how many.
+            seed: the run's seed.
+
+        Raises:
+            UsageError: the model is not of BERT's family.
+        """
+        stack = getattr(getattr(self._model, "encoder", None), "layer", None)
+        if not self.packed or stack is None:
+            raise UsageError(
+                f"{self._model.config.model_type}: extra layers are known for models of BERT's family only."
+            )
+        with seeded(seed, "layers"):
+            layers = nn.ModuleList(type(stack[0])(self._model.config, layer_idx=index) for index in range(count))
+            layers.apply(self._model._init_weights)
+        return layers
+
+    def run_layers(self, layers: nn.ModuleList, states: Tensor, rows: Rows) -> Tensor:
+        """Run layers of ``new_layers`` over states (S, D) of rows, with the same attention within rows."""
+        packing = Packing.of(rows, states.device)
+        hidden = states[packing.tokens].unsqueeze(0)
+        for layer in layers:
+            hidden = layer(hidden, None, packing=packing)
+        return hidden[0][packing.restore_tokens]
+
+    def _states(self, rows: Rows, segments: IntArray | None, packing: Packing, layers: Sequence[int]) -> list[Tensor]:
+        """Run the model: (S, D) for each of ``layers``, in the layout's order."""
+        assert packing.blocks[-1][1] <= self.max_length, "no row is longer than max_length"
+        inputs = self._laid_out(rows, segments, packing)
+        if self.packed:
+            inputs["position_ids"] = packing.positions.unsqueeze(0) + self._first_position
+            inputs["packing"] = packing
+        else:
+            inputs = _padded(inputs, packing, self.specials.pad)
+        output = self._model(**inputs, output_hidden_states=any(layer != -1 for layer in layers))
+        chosen = [output.last_hidden_state if layer == -1 else output.hidden_states[layer] for layer in layers]
+        if self.packed:
+            return [states[0] for states in chosen]
+        return [states[inputs["attention_mask"].bool()] for states in chosen]
+
+    def _laid_out(self, rows: Rows, segments: IntArray | None, packing: Packing) -> dict[str, Any]:
+        """Token ids, and token types where the model has them, (1, S), in the layout's order."""
+        device = packing.tokens.device
+        inputs = {"input_ids": rows.tokens}
+        if segments is not None and getattr(self._model.config, "type_vocab_size", 0) > 1:
+            inputs["token_type_ids"] = segments
+        return {
+            name: torch.from_numpy(np.asarray(values, dtype=np.int64)).to(device)[packing.tokens].unsqueeze(0)
+            for name, values in inputs.items()
+        }
+
+    @property
+    def _first_position(self) -> int:
+        config = self._model.config
+        return int(config.pad_token_id) + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
+
+    def _pool(self, states: Tensor, packing: Packing) -> Tensor:
+        """Pool (S, D) to (R, D), both in the layout's order."""
+        if self.pooling == "mean":
+            return packing.means(states)
+        first = states[packing.offsets[:-1].long()]
+        if self.pooling == "cls":
+            return first
+        pooled: Tensor = self._model.pooler(first.unsqueeze(1))
+        return pooled
+
+
+def _padded(inputs: dict[str, Any], packing: Packing, pad: int) -> dict[str, Any]:
+    """Lay inputs (1, S) out as (R, longest row), with the mask of the places that are tokens."""
+    device = packing.offsets.device
+    lengths = packing.offsets.diff()
+    mask = torch.arange(packing.blocks[-1][1], device=device) < lengths.unsqueeze(1)
+    padded = {}
+    for name, values in inputs.items():
+        padded[name] = torch.full(mask.shape, pad if name == "input_ids" else 0, device=device)
+        padded[name][mask] = values[0]
+    return {**padded, "attention_mask": mask.long()}
