@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,12 @@ _HEADER = 128  # bytes of the header of a raw array
 
 
 def array_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """The 128-byte header of a raw array (JSON, padded with spaces)."""
+    """The 128-byte header of a raw array (JSON, padded with spaces).
+
+    Args:
+        dtype: of the values, written little-endian.
+        shape: a first axis of -1 means as many as the file holds, for an array that is streamed.
+    """
     header = orjson.dumps({"magic": "pretrieve-array", "dtype": dtype.newbyteorder("<").str, "shape": list(shape)})
     assert len(header) < _HEADER
     return header.ljust(_HEADER - 1) + b"\n"
@@ -31,13 +37,13 @@ def load_array(path: Path, *, mmap: bool = True) -> Array:
         with path.open("rb") as file:
             header = orjson.loads(file.read(_HEADER))
         dtype, shape = np.dtype(header["dtype"]), tuple(int(size) for size in header["shape"])
-        count = 1
-        for size in shape:
-            count *= size  # Python integers: no overflow
+        if shape[:1] == (-1,):
+            shape = ((path.stat().st_size - _HEADER) // (dtype.itemsize * math.prod(shape[1:])), *shape[1:])
+        count = math.prod(shape)  # Python integers: no overflow
         expected = _HEADER + count * dtype.itemsize
         if header["magic"] != "pretrieve-array" or dtype.hasobject or min(shape, default=0) < 0:
             raise ValueError("not an array of pretrieve")
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, ZeroDivisionError, OSError) as error:
         raise CorruptError(f"{path}: the header of the array cannot be read ({error}).") from None
     if path.stat().st_size != expected:
         raise CorruptError(f"{path}: expected {expected} bytes, found {path.stat().st_size}.")

@@ -1,0 +1,157 @@
+"""The documents of a corpus on disk, one JSON line each, with their offsets: streamed in, read in order or at random.
+
+Artefact of kind ``documents``: ``records.jsonl`` (id, title, text, group), ``offsets`` (n+1,) int64, ``MANIFEST.json``.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from pretrieve.core import files
+from pretrieve.core.arrays import array_header, load_array
+from pretrieve.core.errors import DataError
+from pretrieve.core.types import Document, IntArray
+
+_RECORDS = "records.jsonl"
+_OFFSETS = "offsets"
+_BATCH_BYTES = 4 << 20
+_FLUSH = 8192  # offsets kept before they are written
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """Documents on disk; ``documents[i]`` reads one, ``batches`` all or some of them in order.
+
+    Attributes:
+        path: the artefact's folder.
+        offsets: (n+1,) int64; document i is bytes ``offsets[i]`` to ``offsets[i+1]`` of ``records.jsonl``.
+        fingerprint: hash of all of it, in order.
+        meta: what else the MANIFEST says, e.g. the report of the reading.
+    """
+
+    path: Path
+    offsets: IntArray
+    fingerprint: str
+    meta: Mapping[str, Any]
+    _records: mmap.mmap
+
+    @staticmethod
+    def write(
+        target: Path, documents: Iterable[Document], *, meta: Mapping[str, Any] | None = None, replace: bool = False
+    ) -> Documents:
+        """Stream documents into an artefact and open it.
+
+        Args:
+            target: the folder to make.
+            documents: what ``corpus.read`` gives, or any other documents.
+            meta: facts to keep in the MANIFEST; read when all documents are written, so a report may fill up meanwhile.
+            replace: an artefact that is there is swapped for the new one.
+
+        Raises:
+            DataError: there was no document at all.
+            StorageError: the disk refused.
+        """
+        facts: dict[str, Any] = {}
+        with files.create(target, "documents", replace=replace, meta=facts) as folder:
+            count = _write_records(folder, documents)
+            if not count:
+                raise DataError("there are no documents: nothing was written.")
+            records = folder.entries[_RECORDS]["sha256"]
+            facts |= {**(meta or {}), "documents": count, "fingerprint": files.fingerprint(records)}
+        return Documents.open(target)
+
+    @staticmethod
+    def open(path: Path) -> Documents:
+        """Open what ``write`` made.
+
+        Raises:
+            UsageError: there is no such artefact.
+            CorruptError: it is damaged.
+        """
+        meta = files.read_manifest(path, "documents")
+        with files.storage(path), (path / _RECORDS).open("rb") as file:
+            records = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return Documents(path, np.asarray(load_array(path / _OFFSETS)), meta["fingerprint"], meta, records)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> Document:
+        """Read document ``index`` (0 to n-1; negative from the end)."""
+        position = range(len(self))[index]
+        return _document(self._records[int(self.offsets[position]) : int(self.offsets[position + 1])])
+
+    def __iter__(self) -> Iterator[Document]:
+        for batch in self.batches():
+            yield from batch
+
+    def batches(self, size: int = 1024, select: IntArray | None = None) -> Iterator[list[Document]]:
+        """Read documents in lists of at most ``size`` documents and about 4 MB.
+
+        The file is read, not mapped: pages of a mapping would count as memory of the process.
+
+        Args:
+            size: most documents in a list, >= 1.
+            select: indices to read, in this order; all by default.
+        """
+        indices = np.arange(len(self)) if select is None else select
+        batch: list[Document] = []
+        room = _BATCH_BYTES
+        with (self.path / _RECORDS).open("rb", buffering=0) as file:
+            for part in range(0, len(indices), _FLUSH):
+                some = indices[part : part + _FLUSH]
+                for start, end in zip(self.offsets[some].tolist(), self.offsets[some + 1].tolist(), strict=True):
+                    batch.append(_document(os.pread(file.fileno(), end - start, start)))
+                    room -= end - start
+                    if len(batch) >= size or room <= 0:
+                        yield batch
+                        batch, room = [], _BATCH_BYTES
+        if batch:
+            yield batch
+
+    def sample(self, limit: int) -> IntArray:
+        """Indices of evenly spaced documents that make about ``limit`` bytes together, at least one; increasing."""
+        count = max(1, min(len(self), int(len(self) * limit / max(1, int(self.offsets[-1])))))
+        return np.linspace(0, len(self) - 1, count).round().astype(np.int64) if count > 1 else np.zeros(1, np.int64)
+
+
+def _document(line: bytes) -> Document:
+    return Document(**orjson.loads(line))
+
+
+def _write_records(folder: files.Folder, documents: Iterable[Document]) -> int:
+    count = position = written = 0
+    with folder.open(_RECORDS) as records, folder.open(_OFFSETS) as offsets:
+        offsets.write(array_header(np.dtype(np.int64), (-1,)))
+        lines: list[bytes] = []
+        ends = [0]
+        for document in documents:
+            lines.append(_line(document))
+            position += len(lines[-1])
+            ends.append(position)
+            count += 1
+            if len(ends) >= _FLUSH or position - written > _BATCH_BYTES:
+                _flush(records, lines, offsets, ends)
+                written = position
+        _flush(records, lines, offsets, ends)
+    return count
+
+
+def _line(document: Document) -> bytes:
+    record = {"id": document.id, "title": document.title, "text": document.text, "group": document.group}
+    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _flush(records: files.HashingFile, lines: list[bytes], offsets: files.HashingFile, ends: list[int]) -> None:
+    records.write(b"".join(lines))
+    offsets.write(np.asarray(ends, dtype=np.int64).tobytes())
+    lines.clear()
+    ends.clear()

@@ -1,0 +1,268 @@
+"""Tokenizers: trained on the corpus or taken from a model; ids in, ids out, nothing of a model's code.
+
+A trained vocabulary is WordPiece (Schuster & Nakajima, *Japanese and Korean voice search*, ICASSP 2012) or, where words
+have no spaces, Unigram (Kudo, *Subword regularization*, ACL 2018).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from pretrieve.core import files
+from pretrieve.core.errors import UsageError
+from pretrieve.core.types import BoolArray, IntArray, Rows, SpecialTokens
+from pretrieve.text.language import spaceless, starts_spaceless
+
+Algorithm = Literal["auto", "wordpiece", "unigram"]
+_UNKNOWN = "[UNK]"
+_SPECIAL = ["[PAD]", _UNKNOWN, "[CLS]", "[SEP]", "[MASK]"]
+_FILE = "tokenizer.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Tokenizer:
+    """A tokenizer and what we need to know of it.
+
+    Attributes:
+        backend: the ``tokenizers.Tokenizer``; truncation and padding are off.
+        specials: ids of its special tokens.
+    """
+
+    backend: tokenizers.Tokenizer
+    specials: SpecialTokens
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the vocabulary and of every rule."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()[:16]
+
+    @cached_property
+    def word_starts(self) -> BoolArray:
+        """Whether a token begins a word, (V,): see ``word_starts``."""
+        return word_starts(self.backend)
+
+    def bare(self) -> SpecialTokens:
+        """The special tokens for an encoder that puts nothing around its rows (``cls`` and ``sep`` are None)."""
+        return replace(self.specials, cls=None, sep=None)
+
+    def encode(self, texts: Sequence[str]) -> Rows:
+        """Token ids of R texts, without special tokens, as ragged rows (int64)."""
+        ids = [encoding.ids for encoding in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+        offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids], dtype=np.int64)]).astype(np.int64)
+        return Rows(np.fromiter(chain.from_iterable(ids), np.int64, count=int(offsets[-1])), offsets)
+
+    def decode(self, ids: Sequence[int] | IntArray) -> str:
+        """The text of some token ids; special tokens are left out."""
+        return str(self.backend.decode([int(token) for token in ids]))
+
+    def to_bytes(self) -> bytes:
+        """The tokenizer as JSON, in the format of the ``tokenizers`` library."""
+        return str(self.backend.to_str(pretty=False)).encode()
+
+    def save(self, folder: files.Folder) -> None:
+        """Write ``tokenizer.json`` and ``tokenizer_config.json`` into an artefact."""
+        names = {name: self._text(getattr(self.specials, name)) for name in ("cls", "sep", "mask", "pad", "unknown")}
+        config = {f"{_CONFIG_NAMES.get(name, name)}_token": text for name, text in names.items() if text is not None}
+        folder.write(_FILE, self.to_bytes())
+        folder.json("tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **config})
+
+    def _text(self, token: int | None) -> str | None:
+        return None if token is None else str(self.backend.id_to_token(token))
+
+
+_CONFIG_NAMES = {"unknown": "unk"}
+
+
+def load(source: str | Path) -> Tokenizer:
+    """Load a tokenizer from a folder with a ``tokenizer.json``, or from a model of the hub by its name.
+
+    Raises:
+        UsageError: there is none, or it cannot be read.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        return _load_from_hub(str(source))
+    if not (folder / _FILE).is_file():
+        raise UsageError(f"{folder} has no {_FILE}: save the model with a fast tokenizer, or choose another model.")
+    return of_bytes((folder / _FILE).read_bytes(), _config_of(folder), str(folder))
+
+
+def of_bytes(data: bytes, config: dict[str, Any] | None = None, where: str = _FILE) -> Tokenizer:
+    """Build a tokenizer from the JSON of the ``tokenizers`` library.
+
+    Args:
+        data: what ``to_bytes`` gives, or the ``tokenizer.json`` of a model.
+        config: ``tokenizer_config.json`` of the model, which names special tokens; guessed by their spelling if absent.
+        where: what to name in messages.
+
+    Raises:
+        UsageError: it cannot be read, or has no padding token.
+    """
+    try:
+        backend = tokenizers.Tokenizer.from_buffer(data)
+    except Exception as error:  # the library raises a bare Exception
+        raise UsageError(f"{where}: the tokenizer cannot be read ({error}).") from None
+    backend.no_truncation()
+    backend.no_padding()
+    return Tokenizer(backend, _special_tokens(backend, config or {}))
+
+
+def train(
+    texts: Iterable[str], *, vocabulary_size: int = 32_768, algorithm: Algorithm = "auto", lowercase: bool = True
+) -> Tokenizer:
+    """Train a vocabulary; the same texts give the same tokenizer.
+
+    Args:
+        texts: what to learn from; all of them are used (``Documents.sample`` picks some evenly).
+        vocabulary_size: most entries wanted, special tokens included; a small corpus gives fewer.
+        algorithm: ``auto`` takes Unigram where the first thousand texts are in a script without spaces between words.
+        lowercase: fold case, and remove accents as BERT's uncased models do.
+
+    Raises:
+        UsageError: the vocabulary is smaller than the special tokens.
+    """
+    if vocabulary_size <= len(_SPECIAL):
+        raise UsageError(f"a vocabulary of {vocabulary_size} is too small: ask for at least 1,000 entries.")
+    stream = iter(texts)
+    head = list(islice(stream, 1000))
+    if algorithm == "auto":
+        algorithm = "unigram" if spaceless("\n".join(text[:200] for text in head)) else "wordpiece"
+    make = _unigram if algorithm == "unigram" else _wordpiece
+    backend, trainer = make(vocabulary_size, lowercase)
+    backend.train_from_iterator(chain(head, stream), trainer)
+    cls, sep = backend.token_to_id("[CLS]"), backend.token_to_id("[SEP]")
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", cls), ("[SEP]", sep)]
+    )
+    return of_bytes(str(backend.to_str()).encode())
+
+
+def word_starts(backend: tokenizers.Tokenizer) -> BoolArray:
+    """Say of every token whether a word begins with it, (V,).
+
+    WordPiece marks continuations with ``##``; byte-level and sentencepiece vocabularies mark beginnings with a space.
+    Letters of scripts without spaces, and in the latter two signs of punctuation, always count as beginnings.
+    """
+    model = json.loads(backend.to_str())
+    kind = model["model"].get("type") or ("WordPiece" if "max_input_chars_per_word" in model["model"] else "BPE")
+    tokens = [backend.id_to_token(index) or "" for index in range(_size(backend))]
+    if kind == "WordLevel":
+        return np.ones(len(tokens), dtype=bool)
+    if kind == "WordPiece":
+        prefix = model["model"]["continuing_subword_prefix"]
+        return np.array([not t.startswith(prefix) or starts_spaceless(t[len(prefix) :]) for t in tokens])
+    if "ByteLevel" in json.dumps([model["pre_tokenizer"], model["decoder"]]):
+        tokens = [_from_bytes(token) for token in tokens]
+    special = set(backend.get_added_tokens_decoder())
+    return np.array([i in special or _begins(token) for i, token in enumerate(tokens)])
+
+
+def _begins(token: str) -> bool:
+    return (
+        bool(token) and (token[0] == "▁" or not token[0].isalnum() or starts_spaceless(token)) and token[0] != "\ufffd"
+    )
+
+
+def _from_bytes(token: str) -> str:
+    """Undo the byte alphabet of GPT-2: every byte is a printable character, those that are not moved up by 256."""
+    table = _byte_alphabet()
+    return bytes(table[char] for char in token if char in table).decode(errors="replace")
+
+
+def _byte_alphabet() -> dict[str, int]:
+    if not _BYTES:
+        printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+        moved = [byte for byte in range(256) if byte not in printable]
+        _BYTES.update({chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(moved)})
+    return _BYTES
+
+
+_BYTES: dict[str, int] = {}
+
+
+def _size(backend: tokenizers.Tokenizer) -> int:
+    return max(backend.get_vocab(with_added_tokens=True).values()) + 1
+
+
+def _wordpiece(size: int, lowercase: bool) -> tuple[tokenizers.Tokenizer, Any]:
+    backend = tokenizers.Tokenizer(models.WordPiece(unk_token=_UNKNOWN))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size, special_tokens=_SPECIAL, show_progress=False, limit_alphabet=2000, min_frequency=2
+    )
+    return backend, trainer
+
+
+def _unigram(size: int, lowercase: bool) -> tuple[tokenizers.Tokenizer, Any]:
+    backend = tokenizers.Tokenizer(models.Unigram())
+    steps = [normalizers.NFKC(), *([normalizers.Lowercase()] if lowercase else [])]
+    backend.normalizer = normalizers.Sequence([*steps, normalizers.Replace(tokenizers.Regex(r"\s+"), " ")])
+    backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Punctuation(), pre_tokenizers.Metaspace()])
+    backend.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=size, special_tokens=_SPECIAL, unk_token=_UNKNOWN, show_progress=False, max_piece_length=8
+    )
+    return backend, trainer
+
+
+def _load_from_hub(name: str) -> Tokenizer:
+    from huggingface_hub import hf_hub_download  # only here: a folder needs no network
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        data = Path(hf_hub_download(name, _FILE))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(f"{name!r} is neither a folder nor a model of the hub with a {_FILE} ({reason}).") from None
+    try:
+        config = Path(hf_hub_download(name, "tokenizer_config.json")).parent
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError):
+        config = data.parent
+    return of_bytes(data.read_bytes(), _config_of(config), name)
+
+
+def _config_of(folder: Path) -> dict[str, Any]:
+    config: dict[str, Any] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            config |= json.loads((folder / name).read_text(encoding="utf-8"))
+    return config
+
+
+def _special_tokens(backend: tokenizers.Tokenizer, config: dict[str, Any]) -> SpecialTokens:
+    found = {
+        ours: _special(backend, config.get(f"{theirs}_token"), spellings)
+        for ours, theirs, spellings in (
+            ("cls", "cls", ("[CLS]", "<s>")),
+            ("sep", "sep", ("[SEP]", "</s>")),
+            ("mask", "mask", ("[MASK]", "<mask>")),
+            ("pad", "pad", ("[PAD]", "<pad>")),
+            ("unknown", "unk", ("[UNK]", "<unk>")),
+        )
+    }
+    pad = found.pop("pad")
+    special = [index for index, token in backend.get_added_tokens_decoder().items() if token.special]
+    first = max([index for index in special if index < 1000], default=-1) + 1
+    return SpecialTokens(pad=pad or 0, vocabulary=_size(backend), first_ordinary=first, **found)
+
+
+def _special(backend: tokenizers.Tokenizer, named: Any, spellings: tuple[str, ...]) -> int | None:
+    text = named.get("content") if isinstance(named, dict) else named
+    for spelling in [text] if text else spellings:
+        index = backend.token_to_id(spelling)
+        if index is not None:
+            return int(index)
+    return None
