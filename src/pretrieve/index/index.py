@@ -1,0 +1,236 @@
+"""The index of a collection: documents, words, vectors, and how they are fused; one artefact, opened by mapping it.
+
+Artefact of kind ``index``: ``documents/`` (records), ``words/`` (BM25), ``vectors``, ``ranks`` (order of the ids), and
+in the MANIFEST how text was analysed, which model the vectors are of, and the weights of fusion.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from pretrieve.core import files
+from pretrieve.core.arrays import load_array
+from pretrieve.core.errors import FingerprintError, UsageError, suggest
+from pretrieve.core.types import BoolArray, Document, FloatArray, IntArray
+from pretrieve.index.analysis import Analysis, Analyzer, languages_of
+from pretrieve.index.dense import Dense, TextEncoder
+from pretrieve.index.fuse import Fusion, choose, fuse
+from pretrieve.index.hits import Hit, describe, sentence_spans
+from pretrieve.index.lexical import BM25, Lexical
+from pretrieve.index.model import open_static
+from pretrieve.index.pseudo import Records, full_text, pseudo_queries
+from pretrieve.index.ranking import id_ranks, top_k
+from pretrieve.text.documents import Documents
+from pretrieve.text.language import detect
+
+Mode = Literal["hybrid", "dense", "lexical"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+_BLOCK = 1 << 24  # scores held at once for a block of queries
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexOptions:
+    """How an index is built.
+
+    Attributes:
+        bm25: parameters of BM25.
+        languages: ISO 639-1 codes; detected from the documents without it.
+        dense: share of the vectors in the fusion, 0 to 1; chosen by pseudo-queries without it.
+        pseudo_queries: of each kind, to choose it with.
+        seed: which pseudo-queries are drawn.
+    """
+
+    bm25: BM25 = field(default_factory=BM25)
+    languages: tuple[str, ...] | None = None
+    dense: float | None = None
+    pseudo_queries: int = 300
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """Search over R documents by words, by vectors, or by both."""
+
+    documents: Records
+    lexical: Lexical
+    dense: Dense | None
+    fusion: Fusion
+    ranks: IntArray
+
+    @staticmethod
+    def of(
+        documents: Records,
+        encoder: TextEncoder | None = None,
+        options: IndexOptions = IndexOptions(),
+    ) -> Index:
+        """Index documents in memory.
+
+        Args:
+            documents: what is searched; R of them.
+            encoder: the model; without it, there are words only.
+            options: how.
+
+        Raises:
+            DataError: the model gives values that are not finite.
+        """
+        texts = [full_text(document) for document in documents]
+        lexical = Lexical.build(_analyzer(documents, options), texts, options.bm25)
+        dense = None if encoder is None else Dense.build(encoder, _batches(texts))
+        return Index(
+            documents=documents,
+            lexical=lexical,
+            dense=dense,
+            fusion=_fusion(documents, lexical, dense, options),
+            ranks=id_ranks([document.id for document in documents]),
+        )
+
+    @staticmethod
+    def build(
+        target: Path,
+        documents: Iterable[Document],
+        encoder: TextEncoder,
+        options: IndexOptions = IndexOptions(),
+        *,
+        replace: bool = False,
+    ) -> Index:
+        """Index documents on disk; vectors are streamed to it.
+
+        Args:
+            target: the folder to make.
+            documents: what is searched; read once.
+            encoder: the model.
+            options: how.
+            replace: an index that is there is swapped for the new one.
+
+        Raises:
+            DataError: there are no documents, or the model gives values that are not finite.
+            UsageError: something is at ``target``.
+            StorageError: the disk refused; nothing is left behind.
+        """
+        meta: dict[str, Any] = {}
+        with files.create(target, "index", replace=replace, meta=meta) as folder:
+            stored = Documents.write(folder.path / "documents", documents)
+            lexical = Lexical.build(_analyzer(stored, options), map(full_text, stored), options.bm25)
+            lexical.write(folder, "words")
+            Dense.write(folder, "vectors", encoder, _batches(map(full_text, stored)), len(stored))
+            folder.array("ranks", id_ranks([document.id for document in stored]))
+            dense = Dense.open(folder.path / "vectors", encoder)
+            folder.adopt()
+            meta |= _facts(stored, lexical, encoder, _fusion(stored, lexical, dense, options))
+        return Index.open(target, encoder)
+
+    @staticmethod
+    def open(path: Path, encoder: TextEncoder | None = None) -> Index:
+        """Open what ``build`` made; nothing is read but what a query touches.
+
+        Args:
+            path: the index's folder.
+            encoder: the model; without it, the one the index names, if it is a static one.
+
+        Raises:
+            UsageError: there is no index, or its model is gone or needs to be given.
+            CorruptError: it is damaged.
+            FingerprintError: the model is another one than the index was built with.
+        """
+        meta = files.read_manifest(path, "index")
+        if encoder is None:
+            encoder = open_static(Path(meta["model"]["location"]), path)
+        if encoder.fingerprint != meta["model"]["fingerprint"]:
+            raise FingerprintError(
+                f"{path} was built with model {meta['model']['fingerprint']} ({meta['model']['location']}), "
+                f"but the model given is {encoder.fingerprint} ({encoder.location}): give the first, or index again."
+            )
+        languages = tuple(meta["analysis"].pop("languages"))
+        analyzer = Analyzer(Analysis(languages=languages, **meta["analysis"]))
+        return Index(
+            documents=Documents.open(path / "documents"),
+            lexical=Lexical.open(path / "words", analyzer, meta["lexical"]),
+            dense=Dense.open(path / "vectors", encoder),
+            fusion=Fusion(**meta["fusion"]),
+            ranks=np.asarray(load_array(path / "ranks")),
+        )
+
+    def search(self, query: str, k: int = 10, mode: Mode = "hybrid") -> list[Hit]:
+        """Find the k best documents for a query, best first; ties go by id.
+
+        Raises:
+            UsageError: unknown mode.
+        """
+        ((found, scores),) = self.rank([query], k, mode)
+        documents = [self.documents[index] for index in found.tolist()]
+        return describe(query, documents, scores.tolist(), self.lexical, self.dense if mode != "lexical" else None)
+
+    def rank(self, queries: Sequence[str], k: int, mode: Mode = "hybrid") -> Iterator[tuple[IntArray, FloatArray]]:
+        """Find the k best documents for each of many queries.
+
+        Args:
+            queries: Q texts.
+            k: documents a query; fewer come where words alone are searched and fewer share a word with it.
+            mode: by words, by vectors, or by both.
+
+        Yields:
+            For each query the documents' numbers (<= k,), best first, and their scores.
+
+        Raises:
+            UsageError: unknown mode.
+        """
+        if mode not in MODES:
+            raise UsageError(f"unknown mode {mode!r}.{suggest(mode, MODES)}")
+        block = max(1, _BLOCK // max(1, len(self.ranks)))
+        for start in range(0, len(queries), block):
+            scores, allowed = self._scores(queries[start : start + block], mode)
+            for row, values in enumerate(scores):
+                found = top_k(values, self.ranks, k, None if allowed is None else allowed[row])
+                yield found, values[found]
+
+    def _scores(self, queries: Sequence[str], mode: Mode) -> tuple[FloatArray, BoolArray | None]:
+        if mode == "dense" and self.dense is not None:
+            return self.dense.scores(queries), None
+        words = self.lexical.scores(queries)
+        if mode == "lexical" or self.dense is None or self.fusion.dense == 0.0:
+            return words, words > 0
+        return fuse(words, self.dense.scores(queries), self.fusion.dense), None
+
+
+def _analyzer(documents: Records, options: IndexOptions) -> Analyzer:
+    languages = options.languages
+    if languages is None:
+        chosen = range(0, len(documents), max(1, len(documents) // 200))
+        languages = languages_of((full_text(documents[index]) for index in chosen), detect)
+    return Analyzer(Analysis(languages=languages), detect)
+
+
+def _fusion(documents: Records, lexical: Lexical, dense: Dense | None, options: IndexOptions) -> Fusion:
+    if dense is None:
+        return Fusion(dense=0.0)
+    if options.dense is not None:
+        return Fusion(dense=options.dense)
+    sets = pseudo_queries(documents, options.pseudo_queries, options.seed, sentence_spans)
+    return choose(lexical, dense, sets, max(1, min(64, _BLOCK // len(documents))))
+
+
+def _facts(documents: Documents, lexical: Lexical, encoder: TextEncoder, fusion: Fusion) -> dict[str, Any]:
+    assert isinstance(lexical.analyzer, Analyzer)
+    return {
+        "documents": documents.fingerprint,
+        "analysis": asdict(lexical.analyzer.analysis),
+        "lexical": lexical.facts(),
+        "fusion": fusion.facts(),
+        "model": {
+            "fingerprint": encoder.fingerprint,
+            "location": encoder.location,
+            "similarity": encoder.similarity,
+        },
+    }
+
+
+def _batches(texts: Iterable[str], size: int = 1024) -> Iterator[list[str]]:
+    iterator = iter(texts)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch

@@ -1,0 +1,182 @@
+"""BM25: the variant of Lucene, as bm25s computes it (Kamphuis et al., *Which BM25 do you mean?*, ECIR 2020).
+
+    score(q, d) = sum over the terms t of q of  idf(t) * tf / (tf + k1 * (1 - b + b * |d| / mean |d|))
+    idf(t) = ln(1 + (N - df + 1/2) / (df + 1/2))
+
+Scores are computed when the index is built and kept by term, in the arrays of bm25s (data, indices, indptr); a query
+adds up a few of them. The two dozen lines of arithmetic stand here and are tested to be equal to bm25s to the last bit,
+because importing bm25s takes longer than a whole search may, and because it builds from lists of Python integers, which
+take ten times the memory of these arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pretrieve.core.arrays import load_array
+from pretrieve.core.errors import CorruptError
+from pretrieve.core.files import Folder
+from pretrieve.core.types import FloatArray, IntArray, Rows
+from pretrieve.index.analysis import Terms
+from pretrieve.index.terms import SortedTerms
+
+
+@dataclass(frozen=True, kw_only=True)
+class BM25:
+    """Parameters of BM25.
+
+    Attributes:
+        k1: how fast repeated occurrences saturate, >= 0.
+        b: how much long documents are discounted, 0 to 1.
+    """
+
+    k1: float = 1.2
+    b: float = 0.75
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lexical:
+    """Scores of R documents by term.
+
+    Attributes:
+        analyzer: what turns a query into terms; the one that the documents went through.
+        vocabulary: the terms, T.
+        starts: (T+1,) where each term's postings begin.
+        documents: (postings,) document of each posting, int32, ascending within a term.
+        weights: (postings,) its score, float32.
+        size: R.
+        mean_length: terms of a document, on average.
+        options: k1 and b.
+    """
+
+    analyzer: Terms
+    vocabulary: SortedTerms
+    starts: IntArray
+    documents: IntArray
+    weights: FloatArray
+    size: int
+    mean_length: float
+    options: BM25
+
+    @staticmethod
+    def build(analyzer: Terms, texts: Iterable[str], options: BM25 = BM25()) -> Lexical:
+        """Index texts.
+
+        Args:
+            analyzer: turns text into terms.
+            texts: R texts.
+            options: parameters of BM25.
+        """
+        rows, terms = analyzer.bulk(texts)
+        vocabulary, rank = SortedTerms.of(terms)
+        term, document, count = _count(rows, rank)
+        mean_length = float(rows.lengths.mean()) if len(rows) else 0.0
+        starts = np.concatenate([[0], np.cumsum(np.bincount(term, minlength=len(terms)))]).astype(np.int64)
+        saturated = _saturate(count, rows.lengths[document], mean_length, options)
+        weights = (_idf(np.diff(starts), len(rows))[term] * saturated).astype(np.float32)
+        return Lexical(
+            analyzer=analyzer,
+            vocabulary=vocabulary,
+            starts=starts,
+            documents=document,
+            weights=weights,
+            size=len(rows),
+            mean_length=mean_length,
+            options=options,
+        )
+
+    def scores(self, queries: Sequence[str]) -> FloatArray:
+        """Score every document for every query.
+
+        Returns:
+            (Q, R) float32; 0 where no term is shared.
+        """
+        scores = np.zeros((len(queries), self.size), np.float32)
+        for row, query in zip(scores, queries, strict=True):
+            for number in self.vocabulary.numbers(self.analyzer.terms(query)):
+                start, stop = self.starts[number], self.starts[number + 1]
+                np.add.at(row, self.documents[start:stop], self.weights[start:stop])  # faster than += here
+        return scores
+
+    def score_pairs(self, queries: Sequence[str], texts: Sequence[str]) -> FloatArray:
+        """Score text i for query i with the collection's statistics, as if text i were one of its documents.
+
+        Returns:
+            (Q,) float32.
+        """
+        rows, terms = self.analyzer.bulk(texts)
+        numbers = self.vocabulary.find(terms)[rows.tokens] if terms else np.zeros(0, np.int64)
+        idf = _idf(np.diff(self.starts), self.size)
+        scores = np.zeros(len(texts), np.float32)
+        for index, query in enumerate(queries):
+            wanted = np.array(self.vocabulary.numbers(self.analyzer.terms(query)), np.int64)
+            own = numbers[rows.offsets[index] : rows.offsets[index + 1]]
+            counts = (own[None, :] == wanted[:, None]).sum(1)
+            saturated = _saturate(counts, rows.lengths[index], self.mean_length, self.options)
+            scores[index] = (idf[wanted] * saturated).sum()
+        return scores
+
+    def write(self, folder: Folder, prefix: str) -> None:
+        """Write as arrays of an artefact.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        self.vocabulary.write(folder, prefix)
+        folder.array(f"{prefix}/starts", self.starts)
+        folder.array(f"{prefix}/documents", self.documents)
+        folder.array(f"{prefix}/weights", self.weights)
+
+    def facts(self) -> dict[str, Any]:
+        """What ``open`` needs beside the arrays."""
+        return {"size": self.size, "mean_length": self.mean_length, "k1": self.options.k1, "b": self.options.b}
+
+    @staticmethod
+    def open(path: Path, analyzer: Terms, facts: Mapping[str, Any]) -> Lexical:
+        """Map what was written below ``path``.
+
+        Raises:
+            CorruptError: the arrays do not fit together.
+        """
+        vocabulary = SortedTerms.open(path)
+        starts = np.asarray(load_array(path / "starts"))
+        documents = np.asarray(load_array(path / "documents"))
+        weights = np.asarray(load_array(path / "weights"))
+        if len(starts) != len(vocabulary) + 1 or not (int(starts[-1]) == len(documents) == len(weights)):
+            raise CorruptError(f"{path}: the arrays of BM25 do not fit together: make the index again.")
+        return Lexical(
+            analyzer=analyzer,
+            vocabulary=vocabulary,
+            starts=starts,
+            documents=documents,
+            weights=weights,
+            size=int(facts["size"]),
+            mean_length=facts["mean_length"],
+            options=BM25(k1=facts["k1"], b=facts["b"]),
+        )
+
+
+def _count(rows: Rows, rank: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Term, document and number of occurrences of every posting, by term and then by document."""
+    size = max(len(rows), 1)
+    keys = rank[rows.tokens].astype(np.int64) * size + np.repeat(np.arange(len(rows)), rows.lengths)
+    keys.sort()
+    first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)
+    counts = np.diff(np.append(first, len(keys)))
+    term, document = np.divmod(keys[first], size)
+    return term.astype(np.int32), document.astype(np.int32), counts
+
+
+def _saturate(counts: IntArray, lengths: IntArray, mean_length: float, options: BM25) -> FloatArray:
+    k1, b = options.k1, options.b
+    return np.asarray(counts / (k1 * ((1 - b) + b * lengths / mean_length) + counts))
+
+
+def _idf(frequencies: IntArray, size: int) -> FloatArray:
+    # float32, as in bm25s: equal to the last bit
+    return np.asarray(np.log(1 + (size - frequencies + 0.5) / (frequencies + 0.5)), np.float32)

@@ -1,0 +1,109 @@
+"""Queries that documents give for free: what labels would say, guessed from structure.
+
+A title asks for its body, a sentence for the rest of its document (the sentence is taken out, or the search would be
+for equal strings: Lee et al., *Latent retrieval*, ACL 2019), and where documents have one sentence, a span of words for
+the rest. Weights of fusion are chosen on them, and models compared, without a label.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from pretrieve.core.rng import generator
+from pretrieve.core.types import Document, IntArray
+
+Kind = Literal["title", "sentence"]
+SplitSentences = Callable[[str], Sequence[tuple[int, int]]]
+_WORDS = re.compile(r"\S+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PseudoQueries:
+    """Q queries of one kind.
+
+    Attributes:
+        kind: what the queries are.
+        queries: Q texts.
+        documents: (Q,) index of the document that each was taken from: what should be found.
+        remainders: Q texts of these documents without their query.
+    """
+
+    kind: Kind
+    queries: list[str]
+    documents: IntArray
+    remainders: list[str]
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+
+class Records(Protocol):
+    """Documents by number, in memory or on disk."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Document: ...
+    def __iter__(self) -> Iterator[Document]: ...
+
+
+def full_text(document: Document) -> str:
+    """What is indexed of a document: title, space, text (the convention of BEIR)."""
+    return f"{document.title} {document.text}" if document.title else document.text
+
+
+def pseudo_queries(documents: Records, size: int, seed: int, split: SplitSentences) -> list[PseudoQueries]:
+    """Take queries out of documents.
+
+    Args:
+        documents: R documents.
+        size: queries of each kind at most.
+        seed: which documents, sentences and spans are drawn; the same seed, the same queries.
+        split: text to the (first, last + 1) characters of its sentences.
+
+    Returns:
+        Sets of one kind each; a kind of which there are fewer than 20 is left out.
+    """
+    order = generator(seed, "pseudo-queries/documents").permutation(len(documents)).tolist()
+    titles: list[tuple[int, str, str]] = []
+    sentences: list[tuple[int, str, str]] = []
+    for position, index in enumerate(order[: 4 * size]):
+        document = documents[index]
+        if len(titles) < size and document.title and len(document.text) > len(document.title):
+            titles.append((index, document.title, document.text))
+        if len(sentences) < size and (cut := _cut(document, split, seed, position)) is not None:
+            sentences.append((index, *cut))
+        if len(titles) == len(sentences) == size:
+            break
+    kinds: list[tuple[Kind, list[tuple[int, str, str]]]] = [("title", titles), ("sentence", sentences)]
+    return [_collect(kind, found) for kind, found in kinds if len(found) >= min(20, len(documents))]
+
+
+def _collect(kind: Kind, found: list[tuple[int, str, str]]) -> PseudoQueries:
+    return PseudoQueries(
+        kind=kind,
+        queries=[query for _, query, _ in found],
+        documents=np.array([index for index, _, _ in found], np.int64),
+        remainders=[remainder for _, _, remainder in found],
+    )
+
+
+def _cut(document: Document, split: SplitSentences, seed: int, position: int) -> tuple[str, str] | None:
+    """Take one sentence, or a span of words, out of a document: the query and what is left."""
+    rng = generator(seed, "pseudo-queries/cut", position)
+    text = document.text
+    spans = [(start, stop) for start, stop in split(text) if 3 <= len(text[start:stop].split()) <= 40]
+    spans = [(start, stop) for start, stop in spans if stop - start <= (len(text) * 2) // 3]
+    if spans:
+        start, stop = spans[int(rng.integers(len(spans)))]
+    else:
+        words = [match.span() for match in _WORDS.finditer(text)]
+        if len(words) < 6:
+            return None
+        length = min(16, max(2, int(len(words) * rng.uniform(0.2, 0.5))))
+        first = int(rng.integers(len(words) - length + 1))
+        start, stop = words[first][0], words[first + length - 1][1]
+    return text[start:stop], f"{document.title} {text[:start]} {text[stop:]}".strip()

@@ -1,0 +1,96 @@
+"""A vocabulary on disk: terms sorted by their UTF-8 bytes, found by bisection in mapped memory.
+
+Opening it costs nothing, however many terms there are; a query touches a few pages.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from pretrieve.core.arrays import load_array
+from pretrieve.core.errors import CorruptError
+from pretrieve.core.files import Folder
+from pretrieve.core.types import Array, IntArray
+
+
+@dataclass(frozen=True)
+class SortedTerms(Sequence[bytes]):
+    """Terms in byte order; ``text`` holds them end to end, ``offsets`` (T+1,) where each begins."""
+
+    text: Array
+    offsets: IntArray
+    _known: dict[str, int] = field(default_factory=dict, repr=False, compare=False)  # queries repeat their terms
+
+    @staticmethod
+    def of(terms: Sequence[str]) -> tuple[SortedTerms, IntArray]:
+        """Sort terms.
+
+        Returns:
+            The vocabulary, and (T,) the new number of each given term.
+        """
+        encoded = [term.encode("utf-8", "surrogatepass") for term in terms]
+        order = sorted(range(len(encoded)), key=encoded.__getitem__)
+        rank = np.empty(len(order), np.int32)
+        rank[order] = np.arange(len(order), dtype=np.int32)
+        lengths = np.fromiter((len(encoded[index]) for index in order), np.int64, len(order))
+        text = np.frombuffer(b"".join(encoded[index] for index in order), np.uint8)
+        return SortedTerms(text, np.concatenate([[0], np.cumsum(lengths)])), rank
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        return self.text[self.offsets[index] : self.offsets[index + 1]].tobytes()
+
+    def numbers(self, terms: Iterable[str]) -> list[int]:
+        """Numbers of the terms that are in the vocabulary, in order, with repetitions; the others are left out."""
+        found = []
+        for term in terms:
+            number = self._known.get(term)
+            if number is None:
+                number = self._known[term] = self._number(term)
+            if number >= 0:
+                found.append(number)
+        return found
+
+    def find(self, terms: Iterable[str]) -> IntArray:
+        """Numbers of all terms, (T,) int64; -1 for those that are not in the vocabulary."""
+        return np.array([self._number(term) for term in terms], np.int64)
+
+    def _number(self, term: str) -> int:
+        wanted = term.encode("utf-8", "surrogatepass")
+        at = bisect_left(self, wanted)
+        return at if at < len(self) and self[at] == wanted else -1
+
+    def write(self, folder: Folder, prefix: str) -> None:
+        """Write as two arrays of an artefact.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        folder.array(f"{prefix}/terms.text", self.text)
+        folder.array(f"{prefix}/terms.offsets", self.offsets)
+
+    @staticmethod
+    def open(path: Path) -> SortedTerms:
+        """Map the vocabulary that was written below ``path``.
+
+        Raises:
+            CorruptError: its arrays do not fit together.
+        """
+        text, offsets = np.asarray(load_array(path / "terms.text")), np.asarray(load_array(path / "terms.offsets"))
+        if offsets.ndim != 1 or not len(offsets) or int(offsets[-1]) != len(text):
+            raise CorruptError(f"{path / 'terms.offsets'} does not fit {path / 'terms.text'}: make the index again.")
+        return SortedTerms(text, offsets)
