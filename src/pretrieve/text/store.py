@@ -1,0 +1,205 @@
+"""The token store: a corpus as one memory-mapped line of token ids, and where documents and sentences begin in it.
+
+Artefact of kind ``store``. A random crop of a random document costs microseconds, whatever the size of the corpus.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pretrieve.core import files
+from pretrieve.core.arrays import array_header, load_array
+from pretrieve.core.errors import DataError
+from pretrieve.core.types import Array, BoolArray, Document, IntArray, SpecialTokens
+from pretrieve.text import tokenizer as tokenizers
+from pretrieve.text.documents import Documents
+from pretrieve.text.encoding import EncodedDocuments, encode
+from pretrieve.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Store:
+    """n documents as token ids without special tokens; all positions are absolute, in tokens.
+
+    Attributes:
+        path: the artefact's folder.
+        tokens: (S,) uint16, or uint32 for a vocabulary above 65,536; titles before bodies, documents end to end.
+        documents: (n+1,) int64 where each document starts, and the end of the last.
+        bodies: (n,) int64 first token after the title; the document's start where it has none.
+        sentences: (m+1,) int64 start of every sentence of the bodies in order, and ``S``; the last sentence of a
+            document ends where the document does. None are kept (m = 0) if the store was built without.
+        document_sentences: (n+1,) int64; sentences of document d are ``document_sentences[d]`` to ``[d+1]``.
+        origins: (n,) int64 index of each document in the ``Documents`` it came from.
+        groups: (n,) uint16 index in ``group_names`` (language or source).
+        group_names: names of the groups.
+        tokenizer: what made the ids.
+        corpus: fingerprint of the ``Documents``.
+        fingerprint: hash of everything in the store.
+        dropped: number of documents without any token in their body, which are left out.
+    """
+
+    path: Path
+    tokens: IntArray
+    documents: IntArray
+    bodies: IntArray
+    sentences: IntArray
+    document_sentences: IntArray
+    origins: IntArray
+    groups: IntArray
+    group_names: tuple[str, ...]
+    tokenizer: Tokenizer
+    corpus: str
+    fingerprint: str
+    dropped: int
+
+    @property
+    def starts(self) -> IntArray:
+        """First token of each document, (n,)."""
+        return self.documents[:-1]
+
+    @property
+    def ends(self) -> IntArray:
+        """One past the last token of each document, (n,)."""
+        return self.documents[1:]
+
+    @property
+    def specials(self) -> SpecialTokens:
+        """Special tokens of the tokenizer."""
+        return self.tokenizer.specials
+
+    @property
+    def word_starts(self) -> BoolArray:
+        """Whether a token of the vocabulary begins a word, (V,)."""
+        return self.tokenizer.word_starts
+
+    def __len__(self) -> int:
+        return len(self.documents) - 1
+
+    def decode(self, ids: Sequence[int] | IntArray) -> str:
+        """The text of some token ids."""
+        return self.tokenizer.decode(ids)
+
+    @staticmethod
+    def build(
+        target: Path,
+        documents: Documents,
+        tokenizer: Tokenizer,
+        *,
+        select: IntArray | None = None,
+        sentences: bool = True,
+        replace: bool = False,
+    ) -> Store:
+        """Encode documents into a store, streaming, and open it.
+
+        The tokenizer uses as many threads as the process may (``RAYON_NUM_THREADS`` limits them).
+
+        Args:
+            target: the folder to make.
+            documents: what to encode.
+            tokenizer: what to encode it with.
+            select: indices of the documents to take, in this order; all by default.
+            sentences: find where sentences start (about a third slower).
+            replace: an artefact that is there is swapped for the new one.
+
+        Raises:
+            DataError: no document has any token.
+            StorageError: the disk refused.
+        """
+        meta: dict[str, Any] = {}
+        with files.create(target, "store", replace=replace, meta=meta) as folder:
+            tokenizer.save(folder)
+            writer = _Writer(folder, np.dtype(np.uint16 if tokenizer.specials.vocabulary <= 1 << 16 else np.uint32))
+            indices = np.arange(len(documents)) if select is None else select
+            with writer:
+                for batch in documents.batches(512, indices):
+                    writer.add(batch, indices, encode(batch, tokenizer, sentences=sentences))
+            if not writer.kept:
+                raise DataError(f"none of {writer.seen:,} documents has any token: is this text, in a known script?")
+            meta |= {
+                "corpus": documents.fingerprint,
+                "fingerprint": files.fingerprint({name: entry["sha256"] for name, entry in folder.entries.items()}),
+                "group_names": list(writer.groups),
+                "dropped": writer.seen - writer.kept,
+                "specials": asdict(tokenizer.specials),
+            }
+        return Store.open(target)
+
+    @staticmethod
+    def open(path: Path) -> Store:
+        """Open what ``build`` made, memory-mapped.
+
+        Raises:
+            UsageError: there is no store here.
+            CorruptError: it is damaged.
+        """
+        meta = files.read_manifest(path, "store")
+        arrays: dict[str, Any] = {name: load_array(path / name).view(np.ndarray) for name in _ARRAYS}
+        backend = tokenizers.load(path).backend
+        return Store(
+            path=path,
+            **arrays,
+            group_names=tuple(meta["group_names"]),
+            tokenizer=Tokenizer(backend, SpecialTokens(**meta["specials"])),
+            corpus=meta["corpus"],
+            fingerprint=meta["fingerprint"],
+            dropped=meta["dropped"],
+        )
+
+
+_ARRAYS = ("tokens", "documents", "bodies", "sentences", "document_sentences", "origins", "groups")
+
+
+class _Writer(contextlib.ExitStack):
+    """Streams encoded documents into the files of a store, leaving out those without tokens."""
+
+    def __init__(self, folder: files.Folder, dtype: np.dtype[Any]) -> None:
+        super().__init__()
+        self._dtypes = {name: np.dtype(np.int64) for name in _ARRAYS} | {"tokens": dtype, "groups": np.dtype(np.uint16)}
+        self._folder, self._files = folder, dict[str, files.HashingFile]()
+        self.groups: dict[str, int] = {}
+        self.seen = self.kept = self._tokens = self._sentences = 0
+
+    def __enter__(self) -> _Writer:
+        for name, dtype in self._dtypes.items():
+            self._files[name] = self.enter_context(self._folder.open(name))
+            self._files[name].write(array_header(dtype, (-1,)))
+        return self
+
+    def __exit__(self, *error: Any) -> bool:
+        if error[0] is None:
+            self._write("documents", np.array([self._tokens]))
+            self._write("sentences", np.array([self._tokens]))
+            self._write("document_sentences", np.array([self._sentences]))
+        return bool(super().__exit__(*error))
+
+    def add(self, batch: list[Document], indices: IntArray, encoded: EncodedDocuments) -> None:
+        kept = encoded.bodies > 0
+        lengths = (encoded.titles + encoded.bodies)[kept]
+        starts = self._tokens + np.cumsum(lengths) - lengths
+        counts = encoded.sentence_counts[kept]
+        self._write("tokens", encoded.tokens)
+        self._write("documents", starts)
+        self._write("bodies", starts + encoded.titles[kept])
+        self._write("sentences", self._tokens + encoded.sentences)
+        self._write("document_sentences", self._sentences + np.cumsum(counts) - counts)
+        self._write("origins", indices[self.seen : self.seen + len(batch)][kept])
+        self._write("groups", np.array([self._group(document.group) for document in batch])[kept])
+        self.seen += len(batch)
+        self.kept += int(kept.sum())
+        self._tokens += int(lengths.sum())
+        self._sentences += int(counts.sum())
+
+    def _group(self, name: str) -> int:
+        number = self.groups.setdefault(name, len(self.groups))
+        if number >= 1 << 16:
+            raise DataError(f"more than 65,536 groups (the latest is {name!r}): name another field as the group.")
+        return number
+
+    def _write(self, name: str, values: Array) -> None:
+        self._files[name].write(np.ascontiguousarray(values.astype(self._dtypes[name])).tobytes())
