@@ -1,6 +1,6 @@
 """Contrastive losses: pure functions of vectors.
 
-All are cross-entropies of a softmax over keys, in float32 whatever the vectors' precision (van den Oord et al.,
+All are cross-entropies of a softmax over keys, in float32 or, for such vectors, float64 (van den Oord et al.,
 *Representation learning with contrastive predictive coding*, 2018; arXiv 1807.03748, equation 4).
 """
 
@@ -24,7 +24,7 @@ def similarities(queries: Tensor, keys: Tensor, similarity: Similarity, temperat
         similarity: "dot", or "cosine" (vectors are normalised first).
         temperature: > 0.
     """
-    queries, keys = queries.float(), keys.float()
+    queries, keys = _at_least_float32(queries), _at_least_float32(keys)
     if similarity == "cosine":
         queries, keys = F.normalize(queries, dim=-1), F.normalize(keys, dim=-1)
     return (queries / temperature) @ keys.T
@@ -95,10 +95,10 @@ def queue_softmax(
     Returns:
         The loss of each query (B,), and whether its own key was the highest (B,), float32.
     """
-    queries, positives = queries.float(), positives.float()
+    queries, positives = _at_least_float32(queries), _at_least_float32(positives)
     if similarity == "cosine":
         queries, positives = F.normalize(queries, dim=-1), F.normalize(positives, dim=-1)
-        queue = F.normalize(queue.float(), dim=-1)
+        queue = F.normalize(_at_least_float32(queue), dim=-1)
     own = (queries * positives).sum(dim=-1, keepdim=True) / temperature
     others = similarities(queries, queue, "dot", temperature)
     if exclude is not None:
@@ -106,6 +106,10 @@ def queue_softmax(
     scores = torch.cat([own, others], dim=1)
     labels = torch.zeros(len(scores), dtype=torch.long, device=scores.device)
     return _cross_entropy(scores, labels, label_smoothing), (scores.argmax(dim=1) == 0).float()
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
 
 
 def _cross_entropy(scores: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:

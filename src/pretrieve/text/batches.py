@@ -7,6 +7,7 @@ other ranks' examples (documents, flags) are known without a message, and a run 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -31,9 +32,9 @@ class Address:
         return generator(self.seed, f"view/{stream}", self.step)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """Which items a run visits, in which order: strata (languages, sources) with shares, each visited without replacement.
+    """Which items a run visits, in which order: strata (languages, sources) with shares, none of them with replacement.
 
     ``sizes`` (G,) items of each stratum; ``shares`` (G,) sum to 1; ``order`` (items,) lists items stratum by stratum,
     None where items are numbered that way. Over each cycle of a few thousand positions the shares are met exactly, so
@@ -61,16 +62,23 @@ class Mixture:
             items[here] = starts[stratum] + shuffled(ranks[here] % size, size, seed, name, int(epoch))
         return (items if self.order is None else self.order[items]), epochs
 
-    def strata_of(self, items: IntArray) -> IntArray:
-        """Stratum (B,) of each item (B,)."""
-        if len(self.sizes) == 1:
-            return np.zeros(len(items), np.int64)
-        places = items
-        if self.order is not None:
-            inverse = np.empty_like(self.order)
-            inverse[self.order] = np.arange(len(self.order))
-            places = inverse[items]
-        return np.searchsorted(np.cumsum(self.sizes), places, side="right")
+    def others(self, items: IntArray, rng: np.random.Generator) -> IntArray:
+        """Uniformly random items (B,), each of the same stratum as the one given."""
+        places = items if self._places is None else self._places[items]
+        stops = np.cumsum(self.sizes)
+        strata = np.searchsorted(stops, places, side="right")
+        sizes = self.sizes[strata]
+        places = stops[strata] - sizes + (rng.random(len(items)) * sizes).astype(np.int64)
+        return places if self.order is None else self.order[places]
+
+    @cached_property
+    def _places(self) -> IntArray | None:
+        """The inverse of ``order``."""
+        if self.order is None:
+            return None
+        places = np.empty_like(self.order)
+        places[self.order] = np.arange(len(self.order))
+        return places
 
     def _strata(self, positions: IntArray, seed: int) -> tuple[IntArray, IntArray]:
         """Stratum of each position, and how often that stratum was visited before."""
@@ -85,7 +93,9 @@ class Mixture:
             here = cycles == cycle
             visited = owners[shuffled(np.arange(length), length, seed, "mixture", int(cycle))]
             before = np.empty(length, np.int64)
-            before[np.argsort(visited, kind="stable")] = np.arange(length) - np.repeat(np.cumsum(quotas) - quotas, quotas)
+            before[np.argsort(visited, kind="stable")] = np.arange(length) - np.repeat(
+                np.cumsum(quotas) - quotas, quotas
+            )
             slots = positions[here] % length
             strata[here] = visited[slots]
             ranks[here] = cycle * quotas[visited[slots]] + before[slots]

@@ -98,7 +98,7 @@ def _picked(values: IntArray, rate: float, rng: np.random.Generator) -> BoolArra
 
 
 def _rescued(positions: Positions, keep: BoolArray, draws: IntArray, rows: IntArray) -> IntArray:
-    """For those of the rows that lost every ordinary token: the index of the one with the highest draw (a fair choice)."""
+    """Of the rows that lost every ordinary token: the index of the token with the highest draw (a fair choice)."""
     flat = lay_out(positions.offsets[rows, None], positions.lengths[rows, None])
     owner = np.repeat(np.arange(len(rows)), flat.lengths)
     ordinary = positions.values[flat.values] >= 0

@@ -21,8 +21,8 @@ class RowDescription:
     """Where a row came from; positions are absolute in the store's tokens.
 
     ``spans`` are the stretches [start, stop) that it was cut from, ``kept`` the positions it still holds in their
-    order, ``deleted`` those of its spans that it lost, ``masked`` those that show the mask token, and ``replaced`` those
-    that show another token, with it.
+    order, ``deleted`` those of its spans that it lost, ``masked`` those that show the mask token, and ``replaced``
+    those that show another token, with it.
     """
 
     role: str
@@ -81,7 +81,12 @@ def pair_batch(
         pieces["spans"] = np.stack([starts, starts + lengths], axis=2)
     shape = (len(documents), 2)
     return Batch(
-        rows=rows, shape=shape, documents=documents, per_token=tokens, per_row=pieces, per_example=dict(per_example or {})
+        rows=rows,
+        shape=shape,
+        documents=documents,
+        per_token=tokens,
+        per_row=pieces,
+        per_example=dict(per_example or {}),
     )
 
 

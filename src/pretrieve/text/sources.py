@@ -15,7 +15,7 @@ from pretrieve.core.types import IntArray
 from pretrieve.text.batches import Address, Mixture, mixture
 
 
-class Documents(Protocol):
+class TokenStore(Protocol):
     """What a source reads of a token store (``text/store.py``): boundaries in tokens, absolute."""
 
     @property
@@ -84,7 +84,7 @@ class Whole:
         coefficient: power of the groups' shares (``batches.mixture``).
     """
 
-    def __init__(self, store: Documents, minimum: int = 2, coefficient: float = 1.0) -> None:
+    def __init__(self, store: TokenStore, minimum: int = 2, coefficient: float = 1.0) -> None:
         self._bodies, self._ends = np.asarray(store.bodies), np.asarray(store.ends)
         self._documents = np.flatnonzero(self._ends - self._bodies >= minimum)
         self.mixture = mixture(np.asarray(store.groups)[self._documents], len(self._documents), coefficient)
@@ -105,7 +105,7 @@ class Windows:
         coefficient: power of the groups' shares (``batches.mixture``).
     """
 
-    def __init__(self, store: Documents, length: int = 256, minimum: int = 2, coefficient: float = 1.0) -> None:
+    def __init__(self, store: TokenStore, length: int = 256, minimum: int = 2, coefficient: float = 1.0) -> None:
         self._bodies = np.asarray(store.bodies)
         self._sizes = np.asarray(store.ends) - self._bodies
         self._counts = np.where(self._sizes >= minimum, -(-self._sizes // length), 0)
@@ -134,7 +134,7 @@ class Concatenated:
         coefficient: power of the groups' shares (``batches.mixture``).
     """
 
-    def __init__(self, store: Documents, length: int = 256, coefficient: float = 1.0) -> None:
+    def __init__(self, store: TokenStore, length: int = 256, coefficient: float = 1.0) -> None:
         self._starts, self._length = np.asarray(store.starts), length
         items = max(0, len(store.tokens) - length + 1) // length
         groups = None if coefficient == 1.0 else np.asarray(store.groups)[self._owners(np.arange(items) * length)]
@@ -151,45 +151,61 @@ class Concatenated:
         return np.searchsorted(self._starts, positions, side="right") - 1
 
 
+class BlockSpans(NamedTuple):
+    """Blocks of sentences: ``documents`` (B,), and their sentences ``first`` (B,) to ``last`` (B,), exclusive."""
+
+    documents: IntArray
+    first: IntArray
+    last: IntArray
+
+
 class Blocks:
     """Consecutive sentences of a document, packed greedily up to ``length`` tokens with title and special tokens.
 
     A sentence is never split and a block never leaves its document; a sentence that is too long makes a block alone.
     Source: ORQA (Lee et al., ACL 2019), ``wiki_preprocessor.py``: 3 + title + body <= 288.
 
+    Attributes:
+        sizes: (items,) sentences of each block.
+
     Args:
         store: the documents.
-        length: tokens of the longest block, everything included.
+        length: tokens of the longest block, everything included; None makes a document one block.
         around: special tokens of a block: 3 for [CLS] title [SEP] body [SEP].
+        least: blocks of fewer sentences are left out.
         coefficient: power of the groups' shares (``batches.mixture``).
     """
 
-    def __init__(self, store: Documents, length: int = 288, around: int = 3, coefficient: float = 1.0) -> None:
-        self.sentences = np.asarray(store.sentences)
+    def __init__(
+        self, store: TokenStore, length: int | None, *, around: int = 3, least: int = 1, coefficient: float = 1.0
+    ) -> None:
+        self._sentences, self._ends = np.asarray(store.sentences), np.asarray(store.ends)
         document_sentences = np.asarray(store.document_sentences)
         titles = np.asarray(store.bodies) - np.asarray(store.starts)
-        self._ends = np.asarray(store.ends)
         self._owners = np.repeat(np.arange(len(titles)), np.diff(document_sentences))  # document of each sentence
-        room = np.maximum(length - around - titles, 1)
         self._last = document_sentences[1:]
-        first = _packed(self.sentences, self._ends, document_sentences, self._owners, room)
-        self.first = np.append(first, len(self._owners))
-        self.documents = self._owners[first]
-        groups = None if coefficient == 1.0 else np.asarray(store.groups)[self.documents]
-        self.mixture = mixture(groups, len(first), coefficient)
+        room = len(store.tokens) + 0 * titles if length is None else np.maximum(length - around - titles, 1)
+        first = _packed(self._sentences, self._ends, document_sentences, self._owners, room)
+        sizes = np.diff(first, append=len(self._owners))
+        self._first, self.sizes = first[sizes >= least], sizes[sizes >= least]
+        groups = None if coefficient == 1.0 else np.asarray(store.groups)[self._owners[self._first]]
+        self.mixture = mixture(groups, len(self._first), coefficient)
+
+    def blocks(self, items: IntArray) -> BlockSpans:
+        """Return the sentences of items (B,)."""
+        first = self._first[items]
+        return BlockSpans(self._owners[first], first, first + self.sizes[items])
 
     def spans(self, items: IntArray, address: Address) -> Spans:
         """Return the spans of items (B,)."""
-        documents = self.documents[items]
-        starts, _ = self.sentence(self.first[items])
-        _, stops = self.sentence(self.first[items + 1] - 1)
-        return Spans(documents, starts, stops)
+        documents, first, last = self.blocks(items)
+        return Spans(documents, self.sentence(first)[0], self.sentence(last - 1)[1])
 
     def sentence(self, index: IntArray) -> tuple[IntArray, IntArray]:
         """First token and one past the last token of sentences (B,)."""
         documents = self._owners[index]
         is_last = index + 1 == self._last[documents]
-        return self.sentences[index], np.where(is_last, self._ends[documents], self.sentences[index + 1])
+        return self._sentences[index], np.where(is_last, self._ends[documents], self._sentences[index + 1])
 
 
 def _packed(

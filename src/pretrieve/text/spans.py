@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pretrieve.core.types import IntArray, Rows, SpecialTokens
+from pretrieve.core.types import BoolArray, IntArray, Rows, SpecialTokens
 
 CLS, SEP = -1, -2
 
@@ -27,7 +27,7 @@ class Positions(NamedTuple):
         return np.diff(self.offsets)
 
 
-def offsets_of(lengths: IntArray) -> IntArray:
+def offsets_of(lengths: IntArray | BoolArray) -> IntArray:
     """Offsets (R+1,) of rows with these lengths (R,)."""
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])

@@ -5,7 +5,7 @@ Every rank draws the same global batch and encodes its own slice, so only vector
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,9 +37,8 @@ class Ranks:
             UsageError: the batch does not divide by the number of processes.
         """
         if size % self.world:
-            raise UsageError(
-                f"batch_size={size} does not divide by {self.world} processes: use {-(-size // self.world) * self.world}."
-            )
+            fit = -(-size // self.world) * self.world
+            raise UsageError(f"batch_size={size} does not divide by {self.world} processes: use {fit}.")
         mine = size // self.world
         return self.rank * mine, (self.rank + 1) * mine
 
@@ -64,7 +63,7 @@ class Ranks:
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         torch.distributed.all_reduce(flat)
         flat /= self.world
-        pieces = flat.split([gradient.numel() for gradient in gradients])
+        pieces = torch.split(flat, [gradient.numel() for gradient in gradients])
         for gradient, piece in zip(gradients, pieces, strict=True):
             gradient.copy_(piece.view_as(gradient))
 
@@ -83,20 +82,27 @@ class Ranks:
         if self.world > 1:
             torch.distributed.barrier()
 
-    def any(self, flags: Iterable[bool]) -> list[bool]:
-        """For each flag: does any rank raise it?"""
-        flags = list(flags)
+    def largest(self, number: int) -> int:
+        """Largest of all ranks' numbers."""
+        return self._reduced(number, torch.distributed.ReduceOp.MAX)
+
+    def smallest(self, number: int) -> int:
+        """Smallest of all ranks' numbers."""
+        return self._reduced(number, torch.distributed.ReduceOp.MIN)
+
+    def _reduced(self, number: int, operation: Any) -> int:
         if self.world == 1:
-            return flags
-        values = torch.tensor(flags, dtype=torch.int32)
-        if torch.distributed.get_backend() == "nccl":
-            values = values.cuda()
-        torch.distributed.all_reduce(values, op=torch.distributed.ReduceOp.MAX)
-        return [bool(value) for value in values.tolist()]
+            return number
+        device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+        value = torch.tensor(number, device=device)
+        torch.distributed.all_reduce(value, op=operation)
+        return int(value)
 
 
 def _gathered(values: Tensor, ranks: Ranks) -> Tensor:
-    result: Tensor = _Gather.apply(values, ranks) if values.requires_grad else _all_gather(values, ranks)
+    if not values.requires_grad:
+        return _all_gather(values, ranks)
+    result: Tensor = _Gather.apply(values, ranks)  # type: ignore[no-untyped-call]
     return result
 
 

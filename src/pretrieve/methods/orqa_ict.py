@@ -1,0 +1,308 @@
+"""The Inverse Cloze Task: find the block that a sentence was taken from.
+
+Lee, Chang, Toutanova, *Latent retrieval for weakly supervised open domain question answering*, ACL 2019,
+arXiv 1906.00300.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pretrieve.core.errors import UsageError
+from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
+from pretrieve.methods import Card, Preset, Value
+from pretrieve.models.encoder import Encoder
+from pretrieve.models.heads import Projected
+from pretrieve.models.losses import in_batch_softmax
+from pretrieve.models.objective import Encoded, Loss, Objective
+from pretrieve.models.static import StaticEncoder
+from pretrieve.text.batches import Address
+from pretrieve.text.pairs import PairDescription, describe, pair_batch
+from pretrieve.text.sources import Blocks, BlockSpans, TokenStore
+from pretrieve.text.spans import CLS, SEP, lay_out, read
+
+CARD = Card(
+    title="ORQA: the Inverse Cloze Task",
+    paper="Lee, Chang, Toutanova: Latent Retrieval for Weakly Supervised Open Domain Question Answering, ACL 2019, "
+    "arXiv 1906.00300",
+    idea="A sentence is a pseudo-question; the block of 288 tokens it stood in, with its title, is the evidence. Nine "
+    "times in ten the sentence is cut out of the block, so that meaning counts; once in ten it stays: words count.",
+    released="One encoder for both sides, though the paper writes two; BERT's tanh pooler, a projection to 128 with "
+    "LayerNorm and dropout, no temperature, negatives from a global batch of 4,096. A block of one sentence whose "
+    "sentence is to be removed is thrown away.",
+    differs="Title and body are one segment, as the exported model sees them. A pair that cannot be used is drawn "
+    "again from the same group instead of making the batch shorter. The "
+    "static encoder has no projection and compares by cosine with a temperature. The window form follows the second "
+    "public version (Megatron-LM): no blocks, a context that grows around the sentence, no title.",
+    good_for="Questions to passages, running text with sentences. Needs large batches.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What can be set.
+
+    Attributes:
+        form: fixed blocks with titles (ORQA), or a window that grows around the sentence (Megatron-LM).
+        block: tokens of the longest block, title and special tokens included.
+        query: tokens of the longest query, special tokens included.
+        keep: probability that the sentence stays in its block.
+        short: probability that a query of the window form is cut to a random length of at least 5 tokens.
+        towers: one encoder for both sides, or one for queries and one for blocks.
+        projection: dimensions after projection; 0 for none; none: 128, and 0 for a static encoder.
+        dropout: after the projection, in training.
+        temperature: divides the similarities; none: 1, and 0.05 where the encoder is compared by cosine.
+        mask_same_document: blocks of the query's own document are no negatives.
+        coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
+    """
+
+    form: Literal["block", "window"] = "block"
+    block: int = 288
+    query: int = 64
+    keep: float = 0.1
+    short: float = 0.0
+    towers: Literal["shared", "separate"] = "shared"
+    projection: int | None = None
+    dropout: float = 0.1
+    temperature: float | None = None
+    mask_same_document: bool = False
+    coefficient: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.keep <= 1.0 or not 0.0 <= self.short <= 1.0 or not 0.0 <= self.dropout < 1.0:
+            raise UsageError("keep, short and dropout lie between 0 and 1.")
+        if self.block < 8 or self.query < 3:
+            raise UsageError(
+                f"block={self.block}, query={self.query}: set block to at least 8 and query to at least 3."
+            )
+        if self.temperature is not None and self.temperature <= 0:
+            raise UsageError(f"temperature={self.temperature}: it is above 0.")
+
+
+_SHORTEST = 5  # tokens of the shortest query that ``short`` makes
+
+PRESETS: dict[str, Preset] = {
+    "orqa-ict": Preset(
+        summary="as published: blocks of 288 tokens with titles, 10 % of sentences kept, 128 dimensions",
+        options={
+            "form": Value("block", "code", "orqa/preprocessing"),
+            "block": Value(288, "paper", "section 9.1; --block_seq_len"),
+            "query": Value(64, "code", "orqa/datasets/ict_dataset.py: query_seq_len"),
+            "keep": Value(0.1, "paper", "section 4; mask_rate 0.9"),
+            "towers": Value("shared", "code", "orqa/models/ict_model.py; the paper writes two encoders"),
+            "projection": Value(None, "paper", "section 3: 128; none for a static encoder is ours"),
+            "dropout": Value(0.1, "code", "orqa/models/ict_model.py"),
+            "temperature": Value(None, "code", "1; ours is 0.05 where the encoder is compared by cosine"),
+            "mask_same_document": Value(False, "code", "orqa/models/ict_model.py"),
+        },
+        training={
+            "batch_size": Value(4096, "paper", "section 9.2"),
+            "steps": Value(100_000, "paper", "section 9.2"),
+            "learning_rate": Value(1e-4, "paper", "section 9.2"),
+            "schedule": Value("linear", "code", "BERT's optimiser"),
+            "warmup": Value(0.1, "code", "min(10000, max(100, steps / 10)) steps"),
+            "beta1": Value(0.9, "code", "BERT's optimiser"),
+            "beta2": Value(0.999, "code", "BERT's optimiser"),
+            "epsilon": Value(1e-6, "code", "BERT's optimiser"),
+            "weight_decay": Value(0.01, "code", "BERT's optimiser"),
+            "clip": Value(1.0, "code", "BERT's optimiser"),
+        },
+        static={
+            "batch_size": Value(1024, "ours", "a step of a static encoder takes tens of milliseconds"),
+            "learning_rate": Value(0.01, "ours", "word vectors move freely"),
+            "weight_decay": Value(0.0, "ours", "rare words would shrink though they are not seen"),
+        },
+        encoder={"pooling": Value("bert", "code", "pooled_output: tanh over the first token")},
+    ),
+}
+
+
+class View:
+    """A sentence and its block, or its window.
+
+    Args:
+        store: the documents.
+        specials: the encoder's special tokens.
+        options: see ``Options``.
+        provenance: batches say where each token came from (for ``explain``).
+    """
+
+    def __init__(self, store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> None:
+        self._tokens, self._specials = np.asarray(store.tokens), specials
+        self._options, self._provenance = options, provenance
+        titles = np.asarray(store.bodies) - np.asarray(store.starts)
+        self._starts, self._titles = np.asarray(store.starts), titles * (options.form == "block")
+        self._blocks = Blocks(
+            store,
+            options.block if options.form == "block" else None,
+            around=specials.around() + (specials.sep is not None),
+            least=1 if options.keep else 2,
+            coefficient=options.coefficient,
+        )
+        self.mixture = self._blocks.mixture
+
+    def draw(self, items: IntArray, address: Address) -> Batch:
+        """Make one pair of each block (B,); where that cannot be, of another block of the same group."""
+        rng = address.generator("ict")
+        blocks, kept = self._usable(items, rng)
+        chosen = blocks.first + (rng.random(len(items)) * (blocks.last - blocks.first)).astype(np.int64)
+        sentence = self._blocks.sentence(chosen)
+        if self._options.form == "block":
+            context = self._blocks.sentence(blocks.first)[0], self._blocks.sentence(blocks.last - 1)[1]
+        else:
+            context = self._grown(blocks, chosen, kept)
+        starts, lengths = self._pieces(blocks.documents, self._query(sentence, rng), sentence, context, kept)
+        positions = lay_out(starts, lengths)
+        rows = read(self._tokens, positions, self._specials)
+        provenance = (positions, starts, lengths) if self._provenance else None
+        return pair_batch(rows, blocks.documents, provenance=provenance, per_example={"kept": kept})
+
+    def _usable(self, items: IntArray, rng: np.random.Generator) -> tuple[BlockSpans, BoolArray]:
+        """Blocks, and whether the sentence stays; a block of one sentence is only used where it stays."""
+        items = items.copy()
+        kept = rng.random(len(items)) < self._options.keep
+        alone = self._blocks.sizes == 1
+        bad = np.flatnonzero(~kept & alone[items])
+        while len(bad):
+            items[bad] = self.mixture.others(items[bad], rng)
+            kept[bad] = rng.random(len(bad)) < self._options.keep
+            bad = bad[~kept[bad] & alone[items[bad]]]
+        return self._blocks.blocks(items), kept
+
+    def _query(self, sentence: tuple[IntArray, IntArray], rng: np.random.Generator) -> tuple[IntArray, IntArray]:
+        """Start and length of each query: its sentence up to the limit, sometimes cut to a shorter one."""
+        starts, stops = sentence
+        lengths = np.minimum(stops - starts, self._options.query - self._specials.around())
+        if self._options.short:
+            cut = (rng.random(len(starts)) < self._options.short) & (lengths > _SHORTEST)
+            shorter = _SHORTEST + (rng.random(len(starts)) * (lengths - _SHORTEST + 1)).astype(np.int64)
+            lengths = np.where(cut, shorter, lengths)
+        return starts, lengths
+
+    def _pieces(
+        self,
+        documents: IntArray,
+        query: tuple[IntArray, IntArray],
+        sentence: tuple[IntArray, IntArray],
+        context: tuple[IntArray, IntArray],
+        kept: BoolArray,
+    ) -> tuple[IntArray, IntArray]:
+        """Starts and lengths (2 B, 6) of [CLS] title [SEP] before after [SEP]; a query has only "before"."""
+        count, has_cls, has_sep = len(documents), self._specials.cls is not None, self._specials.sep is not None
+        starts, lengths = np.zeros((2, count, 2, 6), np.int64)
+        starts[..., 0], starts[..., 2], starts[..., 5] = CLS, SEP, SEP
+        lengths[..., 0], lengths[..., 5] = has_cls, has_sep
+        starts[:, 0, 3], lengths[:, 0, 3] = query
+        room = self._options.block - self._specials.around() - has_sep
+        titles = np.minimum(self._titles[documents], room - 1)
+        starts[:, 1, 1], lengths[:, 1, 1] = self._starts[documents], titles
+        lengths[:, 1, 2] = has_sep & (titles > 0)
+        before = np.where(kept, context[1], sentence[0]) - context[0]
+        after = np.where(kept, 0, context[1] - sentence[1])
+        starts[:, 1, 3], lengths[:, 1, 3] = context[0], np.minimum(before, room - titles)
+        starts[:, 1, 4] = sentence[1]
+        lengths[:, 1, 4] = np.minimum(after, room - titles - lengths[:, 1, 3])
+        return starts.reshape(-1, 6), lengths.reshape(-1, 6)
+
+    def _grown(self, blocks: BlockSpans, chosen: IntArray, kept: BoolArray) -> tuple[IntArray, IntArray]:
+        """Context of each sentence: neighbours join in turn, before and after, while they fit; never empty."""
+        room = self._options.block - self._specials.around() - (self._specials.sep is not None)
+        own = np.subtract(*self._blocks.sentence(chosen)[::-1])
+        low, high = chosen.copy(), chosen + 1
+        growing = True
+        while growing:
+            growing = False
+            for edge, step in ((low, -1), (high, 1)):
+                neighbour = np.clip(edge - (step < 0), blocks.first, blocks.last - 1)
+                possible = (low > blocks.first) if step < 0 else (high < blocks.last)
+                start = self._blocks.sentence(np.minimum(low, neighbour))[0]
+                stop = self._blocks.sentence(np.maximum(high - 1, neighbour))[1]
+                fits = possible & (stop - start - np.where(kept, 0, own) <= room)
+                edge[fits] += step
+                growing |= bool(fits.any())
+        start, stop = self._blocks.sentence(low)[0], self._blocks.sentence(high - 1)[1]
+        lonely = ~kept & (high - low == 1)  # both neighbours are too long: the one that exists is cut instead
+        stop = np.where(lonely & (high < blocks.last), stop + room, stop)
+        return np.where(lonely & (high == blocks.last), start - room, start), stop
+
+
+def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:
+    """Return how documents become pairs of a sentence and its block."""
+    return View(store, specials, options, provenance)
+
+
+def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
+    """Say where each sentence and its block lie (for a batch made with ``provenance``)."""
+    rows = describe(batch, np.asarray(store.tokens), specials, ("sentence", "block"))
+    notes = np.where(batch.per_example["kept"], "the sentence was kept", "the sentence was removed")
+    return [PairDescription(rows=pair, note=str(note)) for pair, note in zip(rows, notes, strict=True)]
+
+
+def objective(encoder: Encoder, options: Options, seed: int) -> Objective:
+    """Return the loss over an encoder.
+
+    Raises:
+        UsageError: blocks do not fit the encoder.
+    """
+    if max(options.block, options.query) > encoder.max_length:
+        raise UsageError(
+            f"blocks of {options.block} tokens do not fit an encoder of {encoder.max_length}: lower block."
+        )
+    return InverseCloze(encoder, options, seed)
+
+
+class InverseCloze(Objective):
+    """Softmax of each sentence over the blocks of the whole batch (section 4; ``orqa/models/ict_model.py``).
+
+    Attributes:
+        encoder: of blocks, and of queries where towers are shared; projection included.
+        query_encoder: of queries, where towers are separate.
+    """
+
+    def __init__(self, encoder: Encoder, options: Options, seed: int) -> None:
+        super().__init__()
+        projection = options.projection
+        if projection is None:
+            projection = 0 if isinstance(encoder, StaticEncoder) else 128
+        if projection:
+            encoder = Projected(encoder, projection, seed=seed, dropout=options.dropout)
+        self.encoder, self.options = encoder, options
+        self.query_encoder = deepcopy(encoder) if options.towers == "separate" else None
+        self.temperature = options.temperature or (0.05 if encoder.similarity == "cosine" else 1.0)
+
+    def encode(self, batch: Batch, step: int) -> Encoded:
+        """Encode sentences as "query" and blocks as "key", (B, 1, V, D) each."""
+        queries = (self.query_encoder or self.encoder)(batch.column(0).rows)
+        keys = self.encoder(batch.column(1).rows)
+        return Encoded(vectors={"query": queries.unsqueeze(1), "key": keys.unsqueeze(1)})
+
+    def compare(
+        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+    ) -> Loss:
+        """Cross-entropy of each sentence's own block; accuracy overall, and where the sentence was cut out or kept."""
+        queries = mine["query"][:, 0, 0]
+        exclude = None
+        if self.options.mask_same_document:
+            documents = torch.as_tensor(batch.documents, device=queries.device)
+            exclude = documents[first : first + len(queries), None] == documents
+        losses, hits = in_batch_softmax(
+            queries,
+            everyone["key"][:, 0, 0],
+            similarity=self.encoder.similarity,
+            temperature=self.temperature,
+            first=first,
+            exclude=exclude,
+        )
+        kept = torch.as_tensor(batch.per_example["kept"][first : first + len(queries)], device=hits.device)
+        statistics = {
+            "accuracy": hits.mean(),
+            "masked_accuracy": hits[~kept].mean(),
+            "kept_accuracy": hits[kept].mean(),
+        }
+        return Loss(value=losses.mean(), statistics=statistics)

@@ -1,0 +1,56 @@
+"""From minutes to steps: a short timed run whose effects are thrown away; the run itself then has a fixed length."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from pretrieve.core.types import Batch
+from pretrieve.models.objective import Objective
+from pretrieve.training.options import TrainingOptions
+from pretrieve.training.trainer import Trainer, prefetched
+
+_WARMING = 2  # first steps that are not counted: memory is allocated, kernels are chosen
+_LEAST = 5  # steps that are counted at least
+
+
+def steps_for_minutes(
+    objective: Objective,
+    batches: Callable[[int], Batch],
+    options: TrainingOptions,
+    minutes: float,
+    seed: int = 0,
+) -> int:
+    """Time steps on a copy and return how many fill what is left of the minutes.
+
+    Up to a twentieth of the time is spent on it (at least seven steps).
+
+    Args:
+        objective: copied, not changed.
+        batches: the run's batches.
+        options: the run's options; ``steps`` is ignored.
+        minutes: wall-clock time of calibration and training together.
+        seed: of the run.
+
+    Returns:
+        Number of steps, at least 1.
+    """
+    started = time.perf_counter()
+    seconds = minutes * 60
+    trial = Trainer(
+        objective=copy.deepcopy(objective), batches=batches, options=replace(options, steps=1_000_000), seed=seed
+    )
+    times: list[float] = []
+    before = time.perf_counter()
+    for batch in prefetched(batches, 0, trial.options.steps):
+        trial.take(batch)
+        now = time.perf_counter()
+        times.append(now - before)
+        before = now
+        if len(times) >= _WARMING + _LEAST and now - started > seconds / 20:
+            break
+    left = seconds - (time.perf_counter() - started)
+    return trial.ranks.smallest(max(1, int(left / statistics.median(times[_WARMING:]))))

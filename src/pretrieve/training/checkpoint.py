@@ -1,0 +1,173 @@
+"""Checkpoints: weights, buffers and optimiser state as safetensors, the step as JSON; whole or not there.
+
+A checkpoint is an artefact (``core/files.py``) at ``checkpoints/step-000123``, named by the number of steps done.
+Nothing of randomness is in it, because randomness has addresses.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from pretrieve.core import files
+from pretrieve.core.disk import storage
+from pretrieve.core.errors import CorruptError, FingerprintError
+
+KIND = "checkpoint"
+_NAME = re.compile(r"step-(\d+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Attributes:
+        folder: where ``step-000123`` lie.
+        keep: number of checkpoints kept, the newest; at least 1.
+        fingerprints: what the run belongs to (corpus, tokenizer, recipe, ...), refused by name when it differs.
+    """
+
+    folder: Path
+    keep: int = 2
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+    def steps(self) -> list[int]:
+        """Numbers of the finished checkpoints, ascending; what was not finished is skipped."""
+        found = [(_NAME.fullmatch(path.name), path) for path in self.folder.glob("step-*")]
+        return sorted(int(match[1]) for match, path in found if match and (path / files.MANIFEST).is_file())
+
+    def latest(self) -> int | None:
+        """The newest finished checkpoint, or None."""
+        return max(self.steps(), default=None)
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint after ``step`` steps lies."""
+        return self.folder / f"step-{step:06d}"
+
+    def save(
+        self, step: int, objective: nn.Module, optimiser: torch.optim.Optimizer, state: Mapping[str, int] | None = None
+    ) -> Path:
+        """Write a checkpoint after ``step`` steps, and remove the oldest beyond ``keep``.
+
+        Args:
+            step: steps done.
+            objective: everything that learns or is remembered.
+            optimiser: its state is kept by parameter name.
+            state: small counters of the trainer.
+
+        Raises:
+            StorageError: the disk refused; older checkpoints are untouched.
+        """
+        weights = {name: values.detach().contiguous().cpu() for name, values in named_tensors(objective).items()}
+        moments = {name: values.contiguous().cpu() for name, values in _moments(objective, optimiser).items()}
+        with files.create(
+            self.path(step), KIND, replace=True, meta={"fingerprints": dict(self.fingerprints)}
+        ) as folder:
+            folder.write("weights.safetensors", safetensors.torch.save(weights))
+            folder.write("optimiser.safetensors", safetensors.torch.save(moments))
+            folder.json("state.json", {"step": step, **(state or {})})
+        for old in self.steps()[: -self.keep]:
+            self._remove(self.path(old))
+        return self.path(step)
+
+    def load(self, step: int, objective: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, int]:
+        """Put a checkpoint back, strictly: every tensor is there, none is left over, shapes agree.
+
+        Returns:
+            The trainer's counters, ``step`` among them.
+
+        Raises:
+            FingerprintError: it belongs to another corpus, tokenizer or recipe.
+            CorruptError: a file is damaged or does not fit.
+        """
+        path = self.path(step)
+        self._check_fingerprints(path, files.read_manifest(path, KIND)["fingerprints"])
+        files.verify(path)
+        targets = named_tensors(objective)
+        _fill(targets, _read(path / "weights.safetensors"), path / "weights.safetensors")
+        _restore_moments(objective, optimiser, _read(path / "optimiser.safetensors"), path / "optimiser.safetensors")
+        state = orjson.loads((path / "state.json").read_bytes())
+        return {name: int(value) for name, value in state.items()}
+
+    def sweep(self) -> None:
+        """Remove what a killed process left: temporary folders, and checkpoints that were being removed."""
+        files.sweep(self.folder)
+        for path in self.folder.glob("step-*"):
+            if _NAME.fullmatch(path.name) and not (path / files.MANIFEST).is_file():
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _remove(self, path: Path) -> None:
+        with storage(path):
+            (path / files.MANIFEST).unlink(missing_ok=True)  # first, so that half a removal is no checkpoint
+            shutil.rmtree(path)
+
+    def _check_fingerprints(self, path: Path, found: Mapping[str, str]) -> None:
+        for name in sorted({*found, *self.fingerprints}):
+            if found.get(name) != self.fingerprints.get(name):
+                raise FingerprintError(
+                    f"cannot resume: {path} belongs to another {name} ({found.get(name)}; this run has "
+                    f"{self.fingerprints.get(name)}). Give the same command as before, or another output folder."
+                )
+
+
+def named_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and persistent buffers by name, in the module's order; a shared tensor once."""
+    persistent = module.state_dict()
+    tensors: dict[str, Tensor] = dict(module.named_parameters())
+    tensors |= {name: values for name, values in module.named_buffers() if name in persistent}
+    return tensors
+
+
+def _moments(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state as ``name::key``."""
+    return {
+        f"{name}::{key}": values
+        for name, parameter in module.named_parameters()
+        for key, values in sorted(optimiser.state.get(parameter, {}).items())
+    }
+
+
+def _restore_moments(module: nn.Module, optimiser: torch.optim.Optimizer, saved: dict[str, Tensor], path: Path) -> None:
+    parameters = dict(module.named_parameters())
+    optimiser.state.clear()
+    for full, values in saved.items():
+        name, _, key = full.partition("::")
+        if name not in parameters:
+            raise CorruptError(f"{path} holds the state of {name!r}, which this model does not have.")
+        parameter = parameters[name]
+        if key != "step" and values.shape != parameter.shape:
+            raise CorruptError(f"{path}: {full} has shape {list(values.shape)}, not {list(parameter.shape)}.")
+        optimiser.state[parameter][key] = values.to(parameter.device) if key != "step" else values
+
+
+def _fill(targets: dict[str, Tensor], saved: dict[str, Tensor], path: Path) -> None:
+    missing, extra = sorted(targets.keys() - saved.keys()), sorted(saved.keys() - targets.keys())
+    if missing or extra:
+        raise CorruptError(f"{path} does not fit this model: missing {missing[:3]}, not expected {extra[:3]}.")
+    with torch.no_grad():
+        for name, values in saved.items():
+            if values.shape != targets[name].shape or values.dtype != targets[name].dtype:
+                raise CorruptError(f"{path}: {name} is {_kind(values)}, this model has {_kind(targets[name])}.")
+            targets[name].copy_(values)
+
+
+def _kind(values: Tensor) -> str:
+    return f"{str(values.dtype).removeprefix('torch.')}{list(values.shape)}"
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        tensors: dict[str, Any] = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise CorruptError(f"{path} cannot be read ({error}).") from None
+    return tensors

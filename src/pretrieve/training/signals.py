@@ -1,0 +1,52 @@
+"""Ctrl-C and SIGTERM: finish the step, leave a checkpoint, and say so."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from pretrieve.core.errors import PretrieveError
+
+
+class StoppedError(PretrieveError):
+    """A signal stopped training; ``exit_code`` is 130 for SIGINT and 143 for SIGTERM."""
+
+    def __init__(self, number: int, step: int, folder: Path | None) -> None:
+        kept = f"the state is in {folder}; go on with --resume" if folder else "nothing was kept"
+        super().__init__(f"stopped by {signal.Signals(number).name} after step {step}: {kept}.")
+        self.exit_code = 128 + number
+
+
+class Stopper:
+    """While it is entered, the first SIGINT or SIGTERM is only noted; a second one acts as usual.
+
+    Attributes:
+        signal: the number that arrived, 0 before.
+    """
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stopper:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}

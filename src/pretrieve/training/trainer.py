@@ -1,0 +1,236 @@
+"""The loop: batches in, updates out, checkpoints on the way. It knows no method by name.
+
+A run is a function of its options, seed and batches; time, threads that prefetch, and when it was stopped and resumed
+change nothing in it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pretrieve.core.errors import NotFiniteError
+from pretrieve.core.types import Batch
+from pretrieve.models.objective import Objective
+from pretrieve.training.checkpoint import Checkpoints
+from pretrieve.training.options import TrainingOptions
+from pretrieve.training.ranks import Ranks
+from pretrieve.training.signals import StoppedError, Stopper
+from pretrieve.training.step import StepContext, StepResult, cached_step, full_step
+
+_AHEAD = 4  # batches drawn ahead of the step that uses them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What is known after a step.
+
+    Attributes:
+        step: steps done, from 1.
+        steps: of the whole run.
+        loss: of this step, all ranks.
+        statistics: the method's own scalars.
+        learning_rate: of this step.
+        gradient_norm: before clipping.
+        tokens_per_second: of this step, all ranks.
+        real_share: tokens over the cells of a padded layout: what packing saves.
+        skipped: the step was not finite and left no trace.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    statistics: Mapping[str, float]
+    learning_rate: float
+    gradient_norm: float
+    tokens_per_second: float
+    real_share: float
+    skipped: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Trainer:
+    """One run of training.
+
+    Attributes:
+        objective: what learns; moved to nothing, cast to float64 only where ``options.precision`` says so.
+        batches: ``batch(step)``, the global batch of a step; a pure function.
+        options: see ``TrainingOptions``.
+        seed: of the run.
+        checkpoints: where state is kept; None keeps nothing.
+        ranks: the processes that train together.
+        on_step: hears of every step.
+    """
+
+    objective: Objective
+    batches: Callable[[int], Batch]
+    options: TrainingOptions
+    seed: int = 0
+    checkpoints: Checkpoints | None = None
+    ranks: Ranks = field(default_factory=Ranks.current)
+    on_step: Callable[[Progress], None] | None = None
+    optimiser: torch.optim.Optimizer = field(init=False)
+    step: int = field(init=False, default=0)
+    _skipped: int = field(init=False, default=0)
+    _saved: int = field(init=False, default=-1)
+
+    def __post_init__(self) -> None:
+        if self.options.precision == "float64":
+            self.objective.double()
+        self.objective.train()
+        self.optimiser = optimiser(self.objective, self.options)
+        if self.checkpoints is not None and self.ranks.rank == 0:
+            self.checkpoints.sweep()
+
+    def resume(self) -> int:
+        """Go back to the newest checkpoint, if there is one; returns the number of steps done.
+
+        Raises:
+            FingerprintError: it belongs to another run.
+            CorruptError: it is damaged.
+        """
+        latest = self.checkpoints.latest() if self.checkpoints is not None else None
+        if latest is not None:
+            assert self.checkpoints is not None
+            state = self.checkpoints.load(latest, self.objective, self.optimiser)
+            self.step, self._skipped, self._saved = state["step"], state["skipped"], state["step"]
+        return self.step
+
+    def run(self) -> None:
+        """Train to the last step.
+
+        Raises:
+            NotFiniteError: the loss or the gradient is not finite; the step was not taken.
+            StoppedError: a signal asked to stop; a checkpoint was left.
+            UsageError: the batch does not divide by the ranks, or an option does not fit the batch.
+            StorageError: a checkpoint could not be written.
+        """
+        with Stopper() as stopper:
+            for batch in prefetched(self.batches, self.step, self.options.steps):
+                self.take(batch)
+                every = self.options.save_every
+                if every and self.step % every == 0:
+                    self.save()
+                signal = self.ranks.largest(stopper.signal)
+                if signal and self.step < self.options.steps:
+                    self.save()
+                    raise StoppedError(signal, self.step, self.checkpoints.folder if self.checkpoints else None)
+        self.save()
+
+    def take(self, batch: Batch) -> None:
+        """Take the next step on a global batch.
+
+        Raises:
+            NotFiniteError: as ``run``.
+        """
+        started = time.perf_counter()
+        rate = self.options.rate(self.step)
+        self.optimiser.zero_grad()
+        result = self._gradient(batch)
+        norm = self._clip()
+        finite = bool(torch.isfinite(result.loss)) and bool(torch.isfinite(norm))
+        if finite:
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            self.optimiser.step()
+            self.objective.after_step(result.everyone, result.batch, self.step)
+            self._skipped = 0
+        else:
+            self._not_finite(batch, float(result.loss), float(norm))
+        self.step += 1
+        if self.on_step is not None:
+            self.on_step(self._progress(batch, result, rate, float(norm), time.perf_counter() - started, not finite))
+
+    def save(self) -> None:
+        """Leave a checkpoint of the steps done, where there is a place for it and it is not there already."""
+        if self.checkpoints is not None and self._saved != self.step:
+            if self.ranks.rank == 0:
+                self.checkpoints.save(self.step, self.objective, self.optimiser, {"skipped": self._skipped})
+            self.ranks.barrier()
+            self._saved = self.step
+
+    def _gradient(self, batch: Batch) -> StepResult:
+        options = self.options
+        context = StepContext(
+            seed=self.seed, chunk=options.chunk, ranks=self.ranks, bfloat16=options.precision == "bfloat16"
+        )
+        take = cached_step if options.cache else full_step
+        return take(self.objective, batch, self.step, context)
+
+    def _clip(self) -> Tensor:
+        """Norm of the whole gradient; scales it down where it is above ``clip``."""
+        parameters = [parameter for parameter in self.objective.parameters() if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if self.options.clip:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.options.clip, norm)
+        return norm
+
+    def _not_finite(self, batch: Batch, loss: float, norm: float) -> None:
+        """Skip the step, or stop: nothing was updated.
+
+        Raises:
+            NotFiniteError: the policy is to stop, or too many steps in a row were skipped.
+        """
+        self._skipped += 1
+        if self.options.on_not_finite == "skip" and self._skipped < self.options.skip_limit:
+            return
+        documents = np.unique(batch.documents)
+        shown = ", ".join(map(str, documents[:8])) + (", ..." if len(documents) > 8 else "")
+        raise NotFiniteError(
+            f"step {self.step} (seed {self.seed}): the loss is {loss}, the gradient's norm {norm}; "
+            f"nothing was updated. Documents {shown}. Lower learning_rate, or set on_not_finite=skip."
+        )
+
+    def _progress(
+        self, batch: Batch, result: StepResult, rate: float, norm: float, seconds: float, skipped: bool
+    ) -> Progress:
+        lengths = batch.rows.lengths
+        tokens = int(lengths.sum())
+        return Progress(
+            step=self.step,
+            steps=self.options.steps,
+            loss=float(result.loss),
+            statistics={name: float(value) for name, value in result.statistics.items()},
+            learning_rate=rate,
+            gradient_norm=norm,
+            tokens_per_second=tokens / max(seconds, 1e-9),
+            real_share=tokens / max(1, len(lengths) * int(lengths.max())),
+            skipped=skipped,
+        )
+
+
+def optimiser(objective: Objective, options: TrainingOptions) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov & Hutter, ICLR 2019), fused; weight decay on matrices only."""
+    parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": options.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=options.learning_rate,
+        betas=(options.beta1, options.beta2),
+        eps=options.epsilon,
+        fused=True,
+    )
+
+
+def prefetched(batches: Callable[[int], Batch], start: int, stop: int, ahead: int = _AHEAD) -> Iterator[Batch]:
+    """Draw the batches of steps ``start`` to ``stop`` in a thread, up to ``ahead`` before they are needed."""
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+        waiting: list[Future[Batch]] = [pool.submit(batches, step) for step in range(start, min(start + ahead, stop))]
+        try:
+            for step in range(start, stop):
+                batch = waiting.pop(0).result()
+                if step + ahead < stop:
+                    waiting.append(pool.submit(batches, step + ahead))
+                yield batch
+        finally:
+            for future in waiting:
+                future.cancel()
