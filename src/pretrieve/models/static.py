@@ -8,6 +8,7 @@ Johnson & Lindenstrauss 1984; Achlioptas, *Database-friendly random projections*
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -67,7 +68,7 @@ class StaticEncoder(Encoder):
         super().__init__()
         start = torch.as_tensor(weights, dtype=torch.float32).clone()
         assert start.ndim == 2
-        assert len(start) == specials.vocabulary, "one vector for each id"
+        assert len(start) >= specials.vocabulary, "a vector for each id"
         self.embedding = nn.EmbeddingBag.from_pretrained(start, freeze=False, mode="mean")
         self.dimensions = start.shape[1]
         self.max_length = max_length
@@ -88,7 +89,8 @@ class StaticEncoder(Encoder):
         """
         vocabulary = store.specials.vocabulary
         idf = inverse_document_frequencies(store.tokens, store.documents, vocabulary)
-        return cls(random_vectors(idf, dimensions, seed), store.specials, max_length=max_length)
+        bare = replace(store.specials, cls=None, sep=None)  # a bag has no use for tokens around its rows
+        return cls(random_vectors(idf, dimensions, seed), bare, max_length=max_length)
 
     def forward(self, rows: Rows, segments: IntArray | None = None) -> Tensor:
         """Encode R rows as (R, 1, D): means of token vectors, not normalised; an empty row is zero.

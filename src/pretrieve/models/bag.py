@@ -1,0 +1,181 @@
+"""Inference of an exported static model with NumPy alone: what a cold search loads in place of torch.
+
+Gives what ``SentenceTransformer(folder).encode`` gives. The token vectors stay on disk, memory-mapped: one query
+touches a few pages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+import tokenizers
+
+from pretrieve.core.errors import CorruptError, UsageError
+from pretrieve.core.files import MANIFEST, fingerprint
+from pretrieve.core.types import FloatArray, IntArray
+
+_FEW = 16  # up to so many texts a loop is as fast as SciPy's product, and spares its import
+_TENSOR = "embedding.weight"
+_MODULES = ({"StaticEmbedding"}, {"StaticEmbedding", "Normalize"})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bag:
+    """A static model: texts in, vectors out.
+
+    Attributes:
+        vectors: token vectors (V, D), float32, memory-mapped.
+        tokenizer: the model's own.
+        prompts: what is put before a text, by task ("query", "document").
+        normalise: whether vectors have length one.
+        similarity: how they are compared.
+        fingerprint: identity of vectors and tokenizer.
+        location: the folder it came from.
+    """
+
+    vectors: FloatArray
+    tokenizer: tokenizers.Tokenizer
+    prompts: Mapping[str, str]
+    normalise: bool
+    similarity: Literal["dot", "cosine"]
+    fingerprint: str
+    location: str
+
+    @staticmethod
+    def readable(folder: Path) -> bool:
+        """Say whether a folder holds a static model that ``load`` can read."""
+        return _module_names(folder) in _MODULES
+
+    @staticmethod
+    def load(folder: Path) -> Bag:
+        """Open an exported static model.
+
+        Raises:
+            UsageError: the folder is no sentence-transformers model, or not a static one.
+            CorruptError: its token vectors cannot be read.
+        """
+        names = _module_names(folder)
+        if names not in _MODULES:
+            found = f"its modules are {', '.join(sorted(names))}" if names else "it has no modules.json"
+            raise UsageError(f"{folder} is not a static sentence-transformers model: {found}.")
+        inner = folder / _module_paths(folder)["StaticEmbedding"]
+        tokenizer = tokenizers.Tokenizer.from_file(str(inner / "tokenizer.json"))
+        tokenizer.no_padding()
+        config = _read_json(folder / "config_sentence_transformers.json")
+        return Bag(
+            vectors=map_tensor(inner / "model.safetensors", _TENSOR),
+            tokenizer=tokenizer,
+            prompts={task: text for task, text in config.get("prompts", {}).items() if text},
+            normalise="Normalize" in names,
+            similarity="dot" if config.get("similarity_fn_name") == "dot" else "cosine",
+            fingerprint=model_fingerprint(folder, [inner / "model.safetensors", inner / "tokenizer.json"]),
+            location=str(folder),
+        )
+
+    def encode(self, texts: Sequence[str], prompt: str = "") -> FloatArray:
+        """Encode R texts, each after the prompt: (R, D) float32; a text without a known token is zero."""
+        inputs = [prompt + text for text in texts]
+        encodings = self.tokenizer.encode_batch_fast(inputs, add_special_tokens=False)
+        ids = [encoding.ids for encoding in encodings]
+        sums = self._sum_few(ids) if len(ids) <= _FEW else self._sum_many(ids)
+        if self.normalise:  # the length of the sum: that of the mean cancels
+            scale = np.sqrt(np.einsum("rd,rd->r", sums, sums))
+            scale[scale == 0] = 1
+        else:
+            scale = np.maximum([len(row) for row in ids], 1).astype(np.float32)
+        sums /= scale[:, None]
+        return sums
+
+    def encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors (Q, D) of queries, with the model's prompt for them."""
+        return self.encode(texts, self.prompts.get("query", ""))
+
+    def encode_documents(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors (R, D) of documents, with the model's prompt for them."""
+        return self.encode(texts, self.prompts.get("document", ""))
+
+    def _sum_few(self, ids: list[list[int]]) -> FloatArray:
+        sums = np.zeros((len(ids), self.vectors.shape[1]), np.float32)
+        for index, row in enumerate(ids):
+            if row:
+                np.sum(self.vectors[row], axis=0, out=sums[index])
+        return sums
+
+    def _sum_many(self, ids: list[list[int]]) -> FloatArray:
+        from scipy.sparse import csr_array  # only here: its import takes longer than a query
+
+        offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])]).astype(np.int64)
+        tokens: IntArray = np.fromiter(chain.from_iterable(ids), np.int64, count=int(offsets[-1]))
+        ones = np.ones(len(tokens), np.float32)
+        product: FloatArray = csr_array((ones, tokens, offsets), shape=(len(ids), len(self.vectors))) @ self.vectors
+        return product
+
+
+def map_tensor(path: Path, name: str) -> FloatArray:
+    """Memory-map one float32 tensor of a safetensors file (8 bytes of header length, JSON header, raw data).
+
+    Raises:
+        CorruptError: the file is cut, or has no such float32 tensor.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > path.stat().st_size:
+                raise ValueError("the header is longer than the file")
+            entry = orjson.loads(file.read(length))[name]
+        begin, end = entry["data_offsets"]
+        shape = tuple(entry["shape"])
+        if entry["dtype"] != "F32" or end - begin != 4 * int(np.prod(shape)) or 8 + length + end > path.stat().st_size:
+            raise ValueError(f"{name} has dtype {entry['dtype']}, shape {shape} and {end - begin} bytes")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptError(f"{path}: the tensor {name} cannot be read ({error}): restore the model.") from None
+    return np.memmap(path, dtype="<f4", mode="r", offset=8 + length + begin, shape=shape)
+
+
+def model_fingerprint(folder: Path, parts: list[Path]) -> str:
+    """Identity of a model: a hash of the sha256 of the files that decide its vectors.
+
+    Args:
+        folder: the model's folder; its MANIFEST, where it has one, spares reading the files.
+        parts: weights and tokenizer.
+    """
+    known = _read_json(folder / MANIFEST).get("files", {})
+    names = [path.relative_to(folder).as_posix() for path in parts]
+    return fingerprint(
+        {
+            name: known[name]["sha256"] if name in known else hashlib.sha256(path.read_bytes()).hexdigest()
+            for name, path in zip(names, parts, strict=True)
+        }
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(orjson.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        raise CorruptError(f"{path} is damaged: restore the model from a copy, or make it again.") from None
+
+
+def _module_paths(folder: Path) -> dict[str, str]:
+    try:
+        modules = orjson.loads((folder / "modules.json").read_bytes())
+        return {module["type"].rsplit(".", 1)[-1]: module["path"] for module in modules}
+    except OSError:
+        return {}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise CorruptError(
+            f"{folder / 'modules.json'} is damaged: restore the model from a copy, or make it again."
+        ) from None
+
+
+def _module_names(folder: Path) -> set[str]:
+    return set(_module_paths(folder))

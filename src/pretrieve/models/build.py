@@ -1,0 +1,177 @@
+"""From ``--base`` to an encoder: static, a BERT from nothing, a folder, or a name of the hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pretrieve.core.config import options_of, parse_assignments
+from pretrieve.core.errors import UsageError
+from pretrieve.core.rng import generator
+from pretrieve.core.types import FloatArray, SpecialTokens
+from pretrieve.models.encoder import Encoder
+from pretrieve.models.heads import seeded
+from pretrieve.models.pretrained import resolve
+from pretrieve.models.restore import load_encoder, position_limit
+from pretrieve.models.static import StaticEncoder, TokenizedDocuments
+from pretrieve.models.transformer import TransformerEncoder
+
+STATIC = "static"
+_NEW = "new"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewTransformer:
+    """A BERT from nothing, ``--base new:layers=4,hidden=256`` (Devlin et al., NAACL 2019)."""
+
+    layers: int = 4
+    hidden: int = 256  # width of the hidden states
+    heads: int | None = None  # hidden / 64 if None, at least 2
+    intermediate: int | None = None  # width of the feed-forward layers; 4 * hidden if None
+    dropout: float = 0.1
+    words: Literal["random", "static"] = "random"  # start of the word vectors; "static": a minute of static training
+
+    def __post_init__(self) -> None:
+        if min(self.layers, self.hidden, self.heads_or_default()) < 1 or not 0 <= self.dropout < 1:
+            raise UsageError("--base new: layers, hidden and heads are at least 1, dropout is in [0, 1).")
+        if self.hidden % self.heads_or_default():
+            raise UsageError(f"--base new: hidden={self.hidden} is not a multiple of heads={self.heads_or_default()}.")
+
+    def heads_or_default(self) -> int:
+        """Number of attention heads."""
+        return self.heads if self.heads is not None else max(2, self.hidden // 64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderOptions:
+    """What can be chosen of an encoder; what does not apply to a base is ignored by it."""
+
+    pooling: Literal["mean", "cls", "bert"] | None = None  # transformers; the checkpoint's own if None, or else mean
+    max_length: int | None = None  # tokens; the model's own limit if None, 512 for a new one
+    dimensions: int = 256  # of a static encoder
+
+    def __post_init__(self) -> None:
+        if self.dimensions < 1 or (self.max_length is not None and self.max_length < 4):
+            raise UsageError("dimensions is at least 1, and max_length at least 4.")
+
+
+def is_static(base: str) -> bool:
+    """Say whether ``--base`` asks for a static encoder from nothing."""
+    return base == STATIC
+
+
+def new_transformer(base: str) -> NewTransformer | None:
+    """Parse ``new`` or ``new:layers=4,hidden=256``; None if ``--base`` asks for something else.
+
+    Raises:
+        UsageError: an unknown option, or one that does not fit.
+    """
+    kind, _, settings = base.partition(":")
+    if kind != _NEW:
+        return None
+    pairs = [pair for pair in settings.split(",") if pair.strip()]
+    return options_of(NewTransformer, parse_assignments(pairs), where="--base new")
+
+
+def named_base(base: str) -> str | None:
+    """Return the folder of a base that brings its own tokenizer, or None for those that take the corpus's.
+
+    Raises:
+        UsageError: there is no such folder or model.
+    """
+    return None if is_static(base) or base.partition(":")[0] == _NEW else str(resolve(base))
+
+
+def build_encoder(
+    base: str, *, store: TokenizedDocuments, options: EncoderOptions | None = None, seed: int = 0
+) -> Encoder:
+    """Build the encoder to train.
+
+    Args:
+        base: ``static``, ``new:layers=4,hidden=256``, a folder, or a name of the hub.
+        store: the documents, tokenized with ``named_base``'s tokenizer if there is one.
+        options: pooling, longest row, dimensions.
+        seed: the run's seed.
+
+    Raises:
+        UsageError: there is no such base, its weights do not fit, or it cannot take such rows or this tokenizer.
+    """
+    options = options or EncoderOptions()
+    if is_static(base):
+        return StaticEncoder.from_store(store, options.dimensions, seed, max_length=options.max_length or 512)
+    new = new_transformer(base)
+    if new is not None:
+        return _from_nothing(new, store.specials, options, seed)
+    encoder = load_encoder(resolve(base), pooling=options.pooling, seed=seed)
+    if encoder.specials.vocabulary != store.specials.vocabulary:
+        raise UsageError(
+            f"{base}: its vocabulary has {encoder.specials.vocabulary} entries, the documents were tokenized with "
+            f"{store.specials.vocabulary}: prepare them again with the tokenizer of this base."
+        )
+    _fit(base, encoder, options.max_length)
+    return encoder
+
+
+def start_words_from(encoder: TransformerEncoder, vectors: FloatArray | Tensor, seed: int) -> None:
+    """Start a transformer's word vectors from those of a static encoder of the same vocabulary.
+
+    The static vectors are centred, cut to their principal axes if they have more dimensions than the model, turned by
+    a random rotation, so that no coordinate is special to LayerNorm, and scaled to the deviation that the model's own
+    start has. Special tokens keep theirs.
+
+    Args:
+        encoder: the transformer; changed in place.
+        vectors: (V, D) of a ``StaticEncoder``.
+        seed: the run's seed, for the rotation.
+    """
+    words: Tensor = encoder._model.get_input_embeddings().weight
+    static = torch.as_tensor(vectors).detach().float().cpu()
+    assert len(static) == len(words), "the same vocabulary"
+    first, width = encoder.specials.first_ordinary, words.shape[1]
+    ordinary = static[first:] - static[first:].mean(dim=0)
+    axes = torch.linalg.eigh(ordinary.T @ ordinary).eigenvectors.flip(1)[:, :width]
+    noise = generator(seed, "words-rotation").standard_normal((width, axes.shape[1]))
+    rotation = torch.from_numpy(np.linalg.qr(noise)[0].astype(np.float32))
+    started = ordinary @ axes @ rotation.T
+    started *= words[first:].std() / started.std()
+    with torch.no_grad():
+        words[first:] = started.to(words)
+
+
+def _from_nothing(
+    new: NewTransformer, specials: SpecialTokens, options: EncoderOptions, seed: int
+) -> TransformerEncoder:
+    if specials.cls is None or specials.sep is None:
+        raise UsageError(
+            "the tokenizer has no [CLS] and [SEP], which a new transformer needs: train one on the corpus."
+        )
+    from transformers import BertConfig, BertModel  # only here: importing it takes seconds
+
+    max_length = options.max_length or 512
+    config: Any = BertConfig(
+        vocab_size=specials.vocabulary,
+        hidden_size=new.hidden,
+        num_hidden_layers=new.layers,
+        num_attention_heads=new.heads_or_default(),
+        intermediate_size=new.intermediate or 4 * new.hidden,
+        hidden_dropout_prob=new.dropout,
+        attention_probs_dropout_prob=new.dropout,
+        max_position_embeddings=max_length,
+        pad_token_id=specials.pad,
+    )
+    with seeded(seed, "new-transformer"):
+        model = BertModel(config)
+    return TransformerEncoder(model, specials, pooling=options.pooling or "mean", max_length=max_length)
+
+
+def _fit(base: str, encoder: Encoder, max_length: int | None) -> None:
+    if max_length is None:
+        return
+    if isinstance(encoder, TransformerEncoder) and max_length > position_limit(encoder._model.config):
+        limit = position_limit(encoder._model.config)
+        raise UsageError(f"{base} reads rows of at most {limit} tokens; {max_length} were asked for.")
+    encoder.max_length = max_length

@@ -1,0 +1,181 @@
+"""Writing models: stock sentence-transformers folders.
+
+``SentenceTransformer(folder)`` loads what is written here without remote code: only stock modules are used, and
+similarity, prompts and pooling are explicit (published checkpoints that left them out are compared by the wrong
+similarity to this day).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import safetensors.torch
+from torch import nn
+
+from pretrieve.core.files import Folder
+from pretrieve.models.encoder import Encoder
+from pretrieve.models.heads import Projected
+from pretrieve.models.static import StaticEncoder
+from pretrieve.models.transformer import TransformerEncoder
+from pretrieve.text.tokenizer import Tokenizer
+
+_BASE = "sentence_transformers.base.modules"
+_OWN = "sentence_transformers.sentence_transformer.modules"
+_TYPES = {
+    "StaticEmbedding": f"{_OWN}.static_embedding.StaticEmbedding",
+    "Transformer": f"{_BASE}.transformer.Transformer",
+    "Pooling": f"{_OWN}.pooling.Pooling",
+    "Dense": f"{_BASE}.dense.Dense",
+    "LayerNorm": f"{_OWN}.layer_norm.LayerNorm",
+    "Normalize": f"{_BASE}.normalize.Normalize",
+    "Router": f"{_BASE}.router.Router",
+}
+TANH, IDENTITY = "torch.nn.modules.activation.Tanh", "torch.nn.modules.linear.Identity"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Module:
+    """One stock module: its kind, its files by name (bytes or JSON values)."""
+
+    kind: str
+    files: Mapping[str, Any]
+
+
+def save_model(
+    folder: Folder,
+    encoder: Encoder,
+    tokenizer: Tokenizer,
+    *,
+    prompts: Mapping[str, str] | None = None,
+    documents: Encoder | None = None,
+) -> None:
+    """Write a stock sentence-transformers model into an artefact.
+
+    Args:
+        folder: of ``core.files.create`` or ``scratch``.
+        encoder: for queries and documents; for queries alone if ``documents`` is given.
+        tokenizer: the tokenizer of both.
+        prompts: what is put before a text, for "query" and "document".
+        documents: the encoder of documents, where the towers are separate (a stock Router).
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    if documents is None:
+        modules = _modules(encoder, tokenizer)
+        paths = ["" if index == 0 else f"{index}_{module.kind}" for index, module in enumerate(modules)]
+        top = [(module.kind, path) for module, path in zip(modules, paths, strict=True)]
+        _write_modules(folder, modules, paths)
+    else:
+        assert documents.similarity == encoder.similarity
+        top = [("Router", "")]
+        _write_router(folder, {"query": _modules(encoder, tokenizer), "document": _modules(documents, tokenizer)})
+    entries = [{"idx": i, "name": str(i), "path": path, "type": _TYPES[kind]} for i, (kind, path) in enumerate(top)]
+    folder.json("modules.json", entries)
+    folder.json(
+        "config_sentence_transformers.json",
+        {
+            "model_type": "SentenceTransformer",
+            "similarity_fn_name": encoder.similarity,
+            "prompts": {"query": "", "document": "", **(prompts or {})},
+            "default_prompt_name": None,
+        },
+    )
+
+
+def _write_router(folder: Folder, routes: Mapping[str, list[_Module]]) -> None:
+    names = {
+        route: [f"{route}_{index}_{module.kind}" for index, module in enumerate(modules)]
+        for route, modules in routes.items()
+    }
+    types = {
+        name: _TYPES[module.kind]
+        for route, modules in routes.items()
+        for name, module in zip(names[route], modules, strict=True)
+    }
+    parameters = {"default_route": "document", "allow_empty_key": True, "route_mappings": {}}
+    folder.json("router_config.json", {"types": types, "structure": names, "parameters": parameters})
+    for route, modules in routes.items():
+        _write_modules(folder, modules, names[route])
+
+
+def _write_modules(folder: Folder, modules: list[_Module], paths: list[str]) -> None:
+    for module, path in zip(modules, paths, strict=True):
+        for name, content in module.files.items():
+            place = f"{path}/{name}" if path else name
+            if isinstance(content, bytes):
+                folder.write(place, content)
+            else:
+                folder.json(place, content)
+
+
+def _modules(encoder: Encoder, tokenizer: Tokenizer) -> list[_Module]:
+    if isinstance(encoder, StaticEncoder):
+        files = {"model.safetensors": _weights(encoder), "tokenizer.json": tokenizer.to_bytes()}
+        modules = [_Module(kind="StaticEmbedding", files=files)]
+    elif isinstance(encoder, TransformerEncoder):
+        modules = _transformer_modules(encoder, tokenizer)
+    elif isinstance(encoder, Projected):
+        inner = [module for module in _modules(encoder.encoder, tokenizer) if module.kind != "Normalize"]
+        norm = {"config.json": {"dimension": encoder.dimensions}, "model.safetensors": _weights(encoder.norm, "norm.")}
+        modules = [*inner, _dense(encoder.linear, IDENTITY), _Module(kind="LayerNorm", files=norm)]
+    else:
+        raise AssertionError(f"{type(encoder).__name__} has no stock form")
+    if encoder.similarity == "cosine":
+        modules.append(_Module(kind="Normalize", files={"config.json": {}}))
+    return modules
+
+
+def _transformer_modules(encoder: TransformerEncoder, tokenizer: Tokenizer) -> list[_Module]:
+    model: Any = encoder.model
+    config = {**model.config.to_diff_dict(), "architectures": [type(model).__name__], "dtype": "float32"}
+    files = {
+        "config.json": json.loads(json.dumps({key: config[key] for key in config if not key.startswith("_")})),
+        "model.safetensors": _weights(model),
+        "sentence_bert_config.json": {"max_seq_length": encoder.max_length, "do_lower_case": False},
+        "tokenizer.json": tokenizer.to_bytes(),
+        "tokenizer_config.json": _tokenizer_config(encoder, tokenizer, getattr(model.config, "type_vocab_size", 0) > 1),
+    }
+    mode = "mean" if encoder.pooling == "mean" else "cls"
+    pooling = {"embedding_dimension": encoder.dimensions, "pooling_mode": mode, "include_prompt": True}
+    modules = [_Module(kind="Transformer", files=files), _Module(kind="Pooling", files={"config.json": pooling})]
+    if encoder.pooling == "bert":  # the tanh pooler over the first token, as a stock dense layer
+        modules.append(_dense(model.pooler.dense, TANH))
+    return modules
+
+
+def _dense(linear: nn.Linear, activation: str) -> _Module:
+    config = {"in_features": linear.in_features, "out_features": linear.out_features, "bias": True}
+    files = {
+        "config.json": {**config, "activation_function": activation},
+        "model.safetensors": _weights(linear, "linear."),
+    }
+    return _Module(kind="Dense", files=files)
+
+
+def _tokenizer_config(encoder: Encoder, tokenizer: Tokenizer, segments: bool) -> dict[str, Any]:
+    specials = encoder.specials
+    ids = {
+        "cls": specials.cls,
+        "sep": specials.sep,
+        "mask": specials.mask,
+        "pad": specials.pad,
+        "unk": specials.unknown,
+    }
+    names = {f"{name}_token": tokenizer.backend.id_to_token(token) for name, token in ids.items() if token is not None}
+    inputs = ["input_ids", *(["token_type_ids"] if segments else []), "attention_mask"]
+    return {
+        **names,
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": encoder.max_length,
+        "model_input_names": inputs,
+    }
+
+
+def _weights(module: nn.Module, prefix: str = "") -> bytes:
+    state = {prefix + name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    data: bytes = safetensors.torch.save(state, metadata={"format": "pt"})
+    return data

@@ -1,0 +1,149 @@
+"""Loading published checkpoints strictly: a weight that is missing or left over is an error, not a random number.
+
+The published Contriever code loads its own fine-tuned checkpoints with ``strict=False`` and silently keeps random
+weights (its issues 14 and 18). Here only what an encoder is known not to use may be missing or left over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pretrieve.core.errors import UsageError
+from pretrieve.models.heads import seeded
+
+# Heads of pre-training tasks and of classifiers: left over when only the encoder is wanted.
+_HEADS = tuple(
+    f"{name}."
+    for name in (
+        *("cls", "lm_head", "head", "decoder", "predictions", "classifier", "qa_outputs", "sop_classifier", "pooler"),
+        *("vocab_transform", "vocab_layer_norm", "vocab_projector"),
+        *("discriminator_predictions", "generator_predictions", "generator_lm_head"),
+    )
+)
+_WANTED = ["*.json", "*.txt", "*.model", "*.safetensors"]
+_UNWANTED = ["onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*"]
+
+
+def resolve(base: str) -> Path:
+    """Find the folder of a model: a folder, or a name of the hub (from the local cache, or downloaded).
+
+    Raises:
+        UsageError: there is no such folder or model; the text says what to do.
+    """
+    path = Path(base).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists() or base.startswith(("/", ".", "~")) or base.count("/") > 1:
+        raise UsageError(f"{base} is not a folder with a model: give a folder, a name of the hub, or static.")
+    return _from_hub(base)
+
+
+def load_pretrained(folder: Path, *, seed: int = 0, pooler: bool = False) -> nn.Module:
+    """Load the encoder of a checkpoint, strictly.
+
+    Args:
+        folder: what ``resolve`` gives, with ``config.json`` and weights.
+        seed: for a pooler that the checkpoint lacks and nothing will use.
+        pooler: the pooler is used, so it may not be missing.
+
+    Returns:
+        The stock model of transformers, float32, in evaluation mode.
+
+    Raises:
+        UsageError: the folder holds no encoder, or its weights do not fit; the text names the first of them.
+    """
+    config = _config(folder)
+    if config.get("is_encoder_decoder") or config.get("is_decoder") or _is_causal(config):
+        raise UsageError(
+            f"{folder} is a {config['model_type']} decoder: pretrieve trains encoders (BERT and the like)."
+        )
+    from transformers import AutoModel  # only here: importing it takes seconds
+
+    try:
+        with seeded(seed, "pretrained"), _quietly():
+            model, report = AutoModel.from_pretrained(folder, dtype="float32", output_loading_info=True)
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"{folder}: the model cannot be loaded ({reason}).") from None
+    _refuse_misfits(folder, report, pooler=pooler)
+    loaded: nn.Module = model
+    return loaded.eval()
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without transformers' progress bar and its report of weights, which is judged here."""
+    from transformers.utils import logging
+
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    if not (folder / "config.json").is_file():
+        raise UsageError(
+            f"{folder} is not a model: it has no config.json. Give a folder of transformers' save_pretrained."
+        )
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        assert isinstance(config, dict)
+    except (ValueError, AssertionError):
+        raise UsageError(f"{folder / 'config.json'} is damaged: restore the model from a copy.") from None
+    if "model_type" not in config:
+        raise UsageError(f"{folder / 'config.json'} names no model_type: the folder is not a model of transformers.")
+    return config
+
+
+def _is_causal(config: dict[str, Any]) -> bool:
+    return any("ForCausalLM" in name for name in config.get("architectures") or [])
+
+
+def _refuse_misfits(folder: Path, report: dict[str, Any], *, pooler: bool) -> None:
+    missing = sorted(key for key in report["missing_keys"] if pooler or not key.startswith("pooler."))
+    left_over = sorted(key for key in report["unexpected_keys"] if not _is_known_unused(key))
+    wrong = sorted(str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"])
+    for words, keys in (("lacks", missing), ("has left over", left_over), ("has the wrong shape for", wrong)):
+        if keys:
+            raise UsageError(
+                f"{folder}: the checkpoint {words} {len(keys)} weights of the encoder, first {keys[0]!r}: "
+                "it would be partly random. It was saved from another class, or under other names."
+            )
+
+
+def _is_known_unused(key: str) -> bool:
+    return key.startswith(_HEADS) or key.endswith("position_ids")
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
+        if not any(folder.glob("**/*.safetensors")):
+            folder = Path(snapshot_download(name, allow_patterns=[*_WANTED, "*.bin"], ignore_patterns=_UNWANTED))
+    except HFValidationError:
+        raise UsageError(f"{name!r} is neither a folder nor a name of the hub.") from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
+            remedy = "with HF_HUB_OFFLINE=1 nothing is downloaded: unset it, or give a folder"
+        else:
+            remedy = (
+                f"and downloading it failed ({type(error).__name__}): check the name and the network, or give a folder"
+            )
+        raise UsageError(f"{name!r} is neither a folder nor in the local cache of the hub; {remedy}.") from None
+    return folder
