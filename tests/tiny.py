@@ -10,7 +10,7 @@ import numpy as np
 from pretrieve import methods
 from pretrieve.core.config import options_of
 from pretrieve.core.types import SpecialTokens
-from pretrieve.models.build import build_encoder
+from pretrieve.models.build import EncoderOptions, build_encoder
 from pretrieve.models.encoder import Encoder
 from pretrieve.text.batches import Batches
 from pretrieve.text.store import Store
@@ -66,9 +66,9 @@ def store(
 def encoder(kind: str, documents: Store, seed: int = 0, *, pooling: Any = None, dropout: float = 0.1) -> Encoder:
     """A static encoder or a one-layer transformer of 16 dimensions, both new."""
     if kind == "static":
-        return build_encoder("static", store=documents, dimensions=16, seed=seed, max_length=64)
+        return build_encoder("static", store=documents, options=EncoderOptions(dimensions=16, max_length=64), seed=seed)
     base = f"new:layers=1,hidden=16,heads=2,intermediate=32,dropout={dropout}"
-    return build_encoder(base, store=documents, pooling=pooling, seed=seed, max_length=64)
+    return build_encoder(base, store=documents, options=EncoderOptions(pooling=pooling, max_length=64), seed=seed)
 
 
 def options(preset: str, **changes: Any) -> Any:

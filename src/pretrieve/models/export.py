@@ -177,5 +177,5 @@ def _tokenizer_config(encoder: Encoder, tokenizer: Tokenizer, segments: bool) ->
 
 def _weights(module: nn.Module, prefix: str = "") -> bytes:
     state = {prefix + name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    data: bytes = safetensors.torch.save(state, metadata={"format": "pt"})
+    data: bytes = safetensors.torch.save(state, metadata={"format": "pt"})  # one-writer: into memory
     return data
