@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from pretrieve.core.errors import CorruptError
-from pretrieve.core.types import Array
 
 _HEADER = 128  # bytes of the header of a raw array
 
@@ -27,7 +27,7 @@ def array_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     return header.ljust(_HEADER - 1) + b"\n"
 
 
-def load_array(path: Path, *, mmap: bool = True) -> Array:
+def load_array(path: Path, *, mmap: bool = True) -> npt.NDArray[Any]:
     """Open a raw array, memory-mapped read-only unless told otherwise; the header is checked against the length first.
 
     Raises:

@@ -23,7 +23,6 @@ from pretrieve.index.dense import Dense, TextEncoder
 from pretrieve.index.fuse import Fusion, choose, fuse
 from pretrieve.index.hits import Hit, describe, sentence_spans
 from pretrieve.index.lexical import BM25, Lexical
-from pretrieve.index.model import open_static
 from pretrieve.index.pseudo import Records, full_text, pseudo_queries
 from pretrieve.index.ranking import id_ranks, top_k
 from pretrieve.text.documents import Documents
@@ -68,6 +67,8 @@ class Index:
         documents: Records,
         encoder: TextEncoder | None = None,
         options: IndexOptions = IndexOptions(),
+        *,
+        lexical: Lexical | None = None,
     ) -> Index:
         """Index documents in memory.
 
@@ -75,12 +76,13 @@ class Index:
             documents: what is searched; R of them.
             encoder: the model; without it, there are words only.
             options: how.
+            lexical: the words of the same documents, where they are indexed already.
 
         Raises:
             DataError: the model gives values that are not finite.
         """
         texts = [full_text(document) for document in documents]
-        lexical = Lexical.build(_analyzer(documents, options), texts, options.bm25)
+        lexical = lexical or Lexical.build(_analyzer(documents, options), texts, options.bm25)
         dense = None if encoder is None else Dense.build(encoder, _batches(texts))
         return Index(
             documents=documents,
@@ -140,7 +142,7 @@ class Index:
         """
         meta = files.read_manifest(path, "index")
         if encoder is None:
-            encoder = open_static(Path(meta["model"]["location"]), path)
+            encoder = _static_model(Path(meta["model"]["location"]), path)
         if encoder.fingerprint != meta["model"]["fingerprint"]:
             raise FingerprintError(
                 f"{path} was built with model {meta['model']['fingerprint']} ({meta['model']['location']}), "
@@ -198,6 +200,16 @@ class Index:
         return fuse(words, self.dense.scores(queries), self.fusion.dense), None
 
 
+def _static_model(folder: Path, index: Path) -> TextEncoder:
+    from pretrieve.models.bag import Bag  # here: building with a given encoder needs no tokenizer
+
+    if not folder.is_dir():
+        raise UsageError(f"{folder}, the model of {index}, is gone: give it with --model, or build the index again.")
+    if not Bag.readable(folder):
+        raise UsageError(f"{folder}, the model of {index}, is no static model: open it, and give it as the encoder.")
+    return Bag.load(folder)
+
+
 def _analyzer(documents: Records, options: IndexOptions) -> Analyzer:
     languages = options.languages
     if languages is None:
@@ -224,7 +236,7 @@ def _facts(documents: Documents, lexical: Lexical, encoder: TextEncoder, fusion:
         "fusion": fusion.facts(),
         "model": {
             "fingerprint": encoder.fingerprint,
-            "location": encoder.location,
+            "location": str(Path(encoder.location).absolute()),
             "similarity": encoder.similarity,
         },
     }

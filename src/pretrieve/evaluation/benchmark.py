@@ -1,0 +1,222 @@
+"""Judges systems on a collection: the ranking of the index, the arithmetic of trec_eval through ir-measures.
+
+Ties go by (score, id), as everywhere in this package: trec_eval is given ranks for scores, so that it cannot break them
+in its own way. A query without hits counts 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, islice
+from typing import Any
+
+import numpy as np
+
+from pretrieve.core.errors import UsageError, suggest
+from pretrieve.core.types import FloatArray
+from pretrieve.evaluation.collection import Collection
+from pretrieve.evaluation.significance import bootstrap_interval, holm, paired_permutation
+from pretrieve.index.dense import TextEncoder
+from pretrieve.index.index import Index, IndexOptions, Mode
+
+DEFAULT_METRICS = ("nDCG@10", "R@100", "RR@10")
+_DEPTH = 1000  # hits that a metric without a cut-off sees
+_CHUNK = 1000  # queries judged at once
+
+Ranking = tuple[str, list[str]]  # a query's id and the ids of its hits, best first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One system in one mode: each metric's value for every query, in the order of the collection's queries."""
+
+    system: str
+    mode: Mode
+    values: Mapping[str, FloatArray]
+
+    def mean(self, metric: str) -> float:
+        """Mean over queries."""
+        return float(self.values[metric].mean())
+
+    @property
+    def name(self) -> str:
+        """What tests call it."""
+        return f"{self.system} ({self.mode})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Test:
+    """A paired test of row ``a`` against row ``b``; ``difference`` is the mean of a - b."""
+
+    a: str
+    b: str
+    metric: str
+    difference: float
+    p: float
+    p_holm: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What ``evaluate`` found.
+
+    Attributes:
+        collection: its name.
+        split: of the judgements.
+        queries: their ids, in the order of all values.
+        rows: systems.
+        tests: each model's rows against the lexical one, and models against each other in the same mode; Holm's
+            correction is over the tests of one metric.
+        drop_same_id: hits whose id is the query's own were dropped.
+        notes: what else to know, such as the chosen weights of fusion.
+    """
+
+    collection: str
+    split: str
+    queries: Sequence[str]
+    rows: Sequence[Row]
+    tests: Sequence[Test]
+    drop_same_id: bool = False
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON; the numbers of queries, means, 95 % intervals and tests."""
+        return {
+            "collection": self.collection,
+            "split": self.split,
+            "queries": len(self.queries),
+            "rows": [
+                {
+                    "system": row.system,
+                    "mode": row.mode,
+                    "metrics": {metric: row.mean(metric) for metric in row.values},
+                    "ci95": {metric: list(bootstrap_interval(values)) for metric, values in row.values.items()},
+                }
+                for row in self.rows
+            ],
+            "tests": [
+                {
+                    "a": test.a,
+                    "b": test.b,
+                    "metric": test.metric,
+                    "difference": test.difference,
+                    "p": test.p,
+                    "p_holm": test.p_holm,
+                }
+                for test in self.tests
+            ],
+            "drop_same_id": self.drop_same_id,
+            "notes": dict(self.notes),
+        }
+
+
+def evaluate(
+    collection: Collection,
+    models: Mapping[str, TextEncoder],
+    *,
+    modes: Sequence[Mode] = ("dense", "hybrid"),
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    drop_same_id: bool = False,
+    options: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
+) -> Result:
+    """Rank a collection by words, and by every model in every mode, and judge all rankings.
+
+    Args:
+        collection: documents, queries and judgements.
+        models: encoders by the name to show.
+        modes: of the models; the lexical row is always there.
+        metrics: names that ir-measures knows.
+        drop_same_id: drop a hit whose id is the query's own (what ArguAna and Quora need).
+        options: of the index; the weight of fusion is chosen from the documents alone.
+
+    Raises:
+        UsageError: unknown metric or mode.
+    """
+    measures = parse_metrics(metrics)
+    depth = max((measure.params.get("cutoff") or _DEPTH for measure in measures.values()), default=_DEPTH)
+    rows, notes = [], {}
+    words = Index.of(collection.documents, None, options)
+    rankings = rank(words, collection, depth, "lexical", drop_same_id=drop_same_id)
+    rows.append(Row(system="BM25", mode="lexical", values=judge(rankings, collection, measures)))
+    for name, encoder in models.items():
+        index = Index.of(collection.documents, encoder, options, lexical=words.lexical)
+        notes[name] = {"fusion": index.fusion.facts(), "fingerprint": encoder.fingerprint}
+        for mode in modes:
+            if mode != "lexical":
+                rankings = rank(index, collection, depth, mode, drop_same_id=drop_same_id)
+                rows.append(Row(system=name, mode=mode, values=judge(rankings, collection, measures)))
+    return Result(
+        collection=collection.name,
+        split=collection.split,
+        queries=list(collection.qrels),
+        rows=rows,
+        tests=compare(rows),
+        drop_same_id=drop_same_id,
+        notes=notes,
+    )
+
+
+def rank(index: Index, collection: Collection, depth: int, mode: Mode, *, drop_same_id: bool) -> Iterator[Ranking]:
+    """Yield the ids of each query's best ``depth`` documents."""
+    ids = [document.id for document in collection.documents]
+    found = index.rank(list(collection.queries.values()), depth + drop_same_id, mode)
+    for query, (numbers, _) in zip(collection.queries, found, strict=True):
+        hits = [ids[number] for number in numbers.tolist()]
+        yield query, [hit for hit in hits if not (drop_same_id and hit == query)][:depth]
+
+
+def judge(rankings: Iterator[Ranking], collection: Collection, measures: Mapping[str, Any]) -> dict[str, FloatArray]:
+    """Return each metric's value for every query, (Q,) in the collection's order.
+
+    Raises:
+        UsageError: ir-measures needs another package for a metric.
+    """
+    import ir_measures
+
+    position = {query: place for place, query in enumerate(collection.qrels)}
+    values: dict[str, FloatArray] = {name: np.zeros(len(position)) for name in measures}
+    names = {measure: name for name, measure in measures.items()}
+    rankings = iter(rankings)
+    while part := dict(islice(rankings, _CHUNK)):
+        qrels = {query: dict(collection.qrels[query]) for query in part}
+        run = {query: {hit: float(-place) for place, hit in enumerate(hits)} for query, hits in part.items()}
+        try:
+            for found in ir_measures.iter_calc(list(names), qrels, run):
+                values[names[found.measure]][position[found.query_id]] = found.value
+        except ValueError as error:
+            raise UsageError(f"{', '.join(measures)}: a metric cannot be computed here ({error}).") from None
+    return values
+
+
+def parse_metrics(names: Sequence[str]) -> dict[str, Any]:
+    """Turn names such as ``nDCG@10`` into measures of ir-measures.
+
+    Raises:
+        UsageError: unknown name, with a suggestion.
+    """
+    import ir_measures
+
+    measures: dict[str, Any] = {}
+    for name in names:
+        try:
+            measures[name] = ir_measures.parse_measure(name)
+        except (NameError, ValueError, SyntaxError, KeyError):
+            known = [*DEFAULT_METRICS, *ir_measures.measures.registry]
+            raise UsageError(f"unknown metric {name!r}.{suggest(name, known)}") from None
+    return measures
+
+
+def compare(rows: Sequence[Row]) -> list[Test]:
+    """Test rows that are worth comparing: each against the lexical one, and models in the same mode."""
+    pairs = [
+        (a, b) for b, a in combinations(rows, 2) if b.mode == "lexical" or (a.mode == b.mode and a.system != b.system)
+    ]
+    tests: list[Test] = []
+    for metric in rows[0].values:
+        differences = [(a.values[metric], b.values[metric]) for a, b in pairs]
+        p_values = [paired_permutation(a, b) for a, b in differences]
+        for (a, b), p, p_holm in zip(pairs, p_values, holm(p_values), strict=True):
+            difference = a.mean(metric) - b.mean(metric)
+            tests.append(Test(a=a.name, b=b.name, metric=metric, difference=difference, p=p, p_holm=p_holm))
+    return tests

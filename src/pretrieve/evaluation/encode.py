@@ -1,0 +1,225 @@
+"""Any sentence-transformers model as an index sees it: the right prompts, pooling and similarity, and no guessing.
+
+What a name or folder means is decided in this order: what the user says; the registry of published checkpoints; the
+model's own ``modules.json`` and ``config_sentence_transformers.json``. What nobody says is an error, because a default
+would be right for some models and cost the others many points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from pretrieve.core.errors import UsageError
+from pretrieve.core.files import fingerprint
+from pretrieve.core.types import FloatArray
+from pretrieve.evaluation.checkpoints import Checkpoint, Pooling, find_checkpoint
+from pretrieve.index.dense import Similarity, TextEncoder
+from pretrieve.models.bag import Bag, model_fingerprint
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "*/*.safetensors", "*/pytorch_model.bin")
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "*/tokenizer.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """What the user says about a model; None leaves it to the registry or to the model's own files.
+
+    Attributes:
+        pooling: of the last hidden states, for a folder that does not say.
+        similarity: how vectors are compared.
+        query_prompt: put before every query.
+        document_prompt: put before every document.
+        max_length: tokens kept of a text.
+        like: a published checkpoint that the model was made from and is used like.
+        batch_size: texts encoded at once.
+        device: of torch; chosen by what is there without it.
+    """
+
+    pooling: Pooling | None = None
+    similarity: Similarity | None = None
+    query_prompt: str | None = None
+    document_prompt: str | None = None
+    max_length: int | None = None
+    like: str | None = None
+    batch_size: int = 32
+    device: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TorchTextEncoder:
+    """A sentence-transformers model, or two towers of them.
+
+    Attributes:
+        query_model: encodes queries.
+        document_model: encodes documents; the same one where there is one tower.
+        usage: prompts, similarity, and whatever else decides the vectors.
+        fingerprint: identity of weights, tokenizer and of what was said about them.
+        location: name or folder.
+        batch_size: texts encoded at once.
+    """
+
+    query_model: SentenceTransformer
+    document_model: SentenceTransformer
+    usage: Checkpoint
+    fingerprint: str
+    location: str
+    batch_size: int
+
+    @property
+    def similarity(self) -> Similarity:
+        """How vectors are compared."""
+        return self.usage.similarity
+
+    @property
+    def separator(self) -> str:
+        """What stands between title and text of a document."""
+        return self.usage.separator
+
+    def encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors (Q, D) float32, each text after the prompt for queries."""
+        return self._encode(self.query_model, texts, self.usage.query_prompt)
+
+    def encode_documents(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors (R, D) float32, each text after the prompt for documents."""
+        return self._encode(self.document_model, texts, self.usage.document_prompt)
+
+    def _encode(self, model: SentenceTransformer, texts: Sequence[str], prompt: str) -> FloatArray:
+        vectors = model.encode(
+            list(texts),
+            prompt=prompt,
+            batch_size=self.batch_size,
+            show_progress_bar=False,
+            convert_to_numpy=True,
+        )
+        return np.asarray(vectors, dtype=np.float32)
+
+
+def open_encoder(name: str, options: ModelOptions = ModelOptions()) -> TextEncoder:
+    """Open a model by folder or hub name.
+
+    Args:
+        name: a folder, or the name of a model on the hub.
+        options: what is said about it.
+
+    Returns:
+        A static model without torch, where it is one and nothing else is said of it; else a model of torch.
+
+    Raises:
+        UsageError: it is no model, is not there, or nobody says how it pools or compares.
+    """
+    if Path(name).is_dir() and options == ModelOptions() and Bag.readable(Path(name)):
+        return Bag.load(Path(name))
+    known = find_checkpoint(options.like or name)
+    if options.like and known is None:
+        raise UsageError(f"{options.like!r} is not among the known checkpoints: describe the model by its options.")
+    folder = _resolve(name)
+    usage = _usage(name, folder, known, options)
+    model = _load(folder, usage, options)
+    other = None if usage.document_model is None else _load(_resolve(usage.document_model), usage, options)
+    return TorchTextEncoder(
+        query_model=model,
+        document_model=other or model,
+        usage=usage,
+        fingerprint=_identity(folder, usage, options),
+        location=name,
+        batch_size=options.batch_size,
+    )
+
+
+def _resolve(name: str) -> Path:
+    """The folder of a model: given, or fetched from the hub."""
+    if Path(name).exists():
+        if not Path(name).is_dir():
+            raise UsageError(f"{name} is not a folder; a model is one.")
+        return Path(name)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        return Path(snapshot_download(name, ignore_patterns=["onnx/*", "openvino/*", "*.h5", "*.msgpack", "*.ot"]))
+    except HFValidationError:
+        raise UsageError(f"{name}: no such folder, and no name of a model on the hub.") from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"{name}: no such folder, and the hub does not give it ({reason}).") from None
+
+
+def _usage(name: str, folder: Path, known: Checkpoint | None, options: ModelOptions) -> Checkpoint:
+    """How a model is used, by what the user, the registry and its own files say, in this order."""
+    modules, settings = _modules(folder), _read(folder / "config_sentence_transformers.json", {})
+    pooling = options.pooling or (known.pooling if known else None)
+    if pooling is None and not modules:
+        raise UsageError(
+            f"{name} has no modules.json, so nothing says how it pools: give pooling (mean or cls) and similarity "
+            "(dot or cosine) as its authors use them."
+        )
+    similarity = options.similarity or (known.similarity if known else None) or settings.get("similarity_fn_name")
+    if similarity is None and "Normalize" in modules:
+        similarity = "cosine"  # vectors of length one: cosine and dot are the same
+    if similarity not in ("cosine", "dot"):
+        said = f"compares by {similarity}" if similarity else "does not say how its vectors are compared"
+        raise UsageError(f"{name} {said}: give similarity (dot or cosine) as its authors use it.")
+    base = known or Checkpoint(pooling=pooling or "mean", similarity=similarity, max_length=None)
+    own_query, own_document = ("", "") if known else _prompts(settings)
+    return replace(
+        base,
+        pooling=pooling or base.pooling,
+        similarity=similarity,
+        query_prompt=_first(options.query_prompt, own_query or base.query_prompt),
+        document_prompt=_first(options.document_prompt, own_document or base.document_prompt),
+        max_length=options.max_length or base.max_length,
+    )
+
+
+def _load(folder: Path, usage: Checkpoint, options: ModelOptions) -> SentenceTransformer:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer import modules
+
+    if _modules(folder) and options.pooling is None:
+        model = SentenceTransformer(str(folder), device=options.device, trust_remote_code=usage.remote_code)
+    else:
+        transformer = modules.Transformer(str(folder))
+        parts = [transformer, modules.Pooling(transformer.get_embedding_dimension(), usage.pooling)]
+        parts += [modules.Normalize()] if usage.normalise else []
+        model = SentenceTransformer(modules=parts, device=options.device)
+    if usage.max_length is not None:
+        model.max_seq_length = usage.max_length
+    model.similarity_fn_name = usage.similarity
+    return model
+
+
+def _identity(folder: Path, usage: Checkpoint, options: ModelOptions) -> str:
+    parts = sorted(path for pattern in (*_WEIGHTS, *_VOCABULARIES) for path in folder.glob(pattern))
+    model = model_fingerprint(folder, parts)
+    said = [usage.document_model, usage.document_prompt, usage.separator, usage.max_length, options.pooling]
+    return fingerprint([model, *said])
+
+
+def _modules(folder: Path) -> list[str]:
+    return [module["type"].rsplit(".", 1)[-1] for module in _read(folder / "modules.json", [])]
+
+
+def _first(said: str | None, default: str) -> str:
+    return default if said is None else said
+
+
+def _prompts(settings: Mapping[str, Any]) -> tuple[str, str]:
+    prompts = settings.get("prompts") or {}
+    documents = [prompts[task] for task in ("document", "passage", "corpus") if task in prompts]  # ST's order
+    return prompts.get("query", ""), documents[0] if documents else ""
+
+
+def _read(path: Path, default: Any) -> Any:
+    try:
+        return orjson.loads(path.read_bytes()) if path.is_file() else default
+    except orjson.JSONDecodeError as error:
+        raise UsageError(f"{path} cannot be read ({error}): restore the model from a copy.") from None

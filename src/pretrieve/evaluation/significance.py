@@ -1,0 +1,79 @@
+"""Whether a difference between two systems is more than chance: paired permutation tests, corrected by Holm.
+
+Fisher's randomisation test on the mean difference over queries (Smucker et al., *A comparison of statistical
+significance tests for information retrieval evaluation*, CIKM 2007); Holm, *A simple sequentially rejective multiple
+test procedure*, 1979; percentile bootstrap (Efron & Tibshirani, 1993).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pretrieve.core.rng import generator
+from pretrieve.core.types import FloatArray
+
+_EXACT = 16  # differing queries up to which every sign is tried
+_BLOCK = 1 << 22  # signs or draws held at once
+
+
+def paired_permutation(a: FloatArray, b: FloatArray, resamples: int = 9999, seed: int = 0) -> float:
+    """Return the two-sided p-value of the mean of ``a - b`` under random exchange of the two within queries.
+
+    All exchanges are tried where at most 16 queries differ; else ``resamples`` are drawn and p is
+    (1 + those at least as extreme) / (1 + resamples), which is never 0.
+
+    Args:
+        a: (Q,) of one system.
+        b: (Q,) of the other, the same queries.
+        resamples: random exchanges.
+        seed: the draws' seed.
+    """
+    difference = (a - b)[a != b]
+    size = len(difference)
+    if not size:
+        return 1.0
+    observed = abs(difference.sum()) * (1 - 1e-12)  # equal sums in another order differ by rounding
+    if size <= _EXACT:
+        bits = (np.arange(2**size)[:, None] >> np.arange(size)) & 1
+        return float(np.mean(np.abs((1 - 2 * bits) @ difference) >= observed))
+    rng = generator(seed, "permutation")
+    extreme, block = 0, max(1, _BLOCK // size)
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        signs = np.unpackbits(rng.integers(0, 256, (rows, -(-size // 8)), dtype=np.uint8), axis=1)[:, :size]
+        sums = difference.sum() - 2 * (signs.astype(np.float64) @ difference)
+        extreme += int(np.count_nonzero(np.abs(sums) >= observed))
+    return (1 + extreme) / (1 + resamples)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for the size of their family by Holm's step-down procedure, in the given order."""
+    count = len(p_values)
+    corrected, largest = [0.0] * count, 0.0
+    for position, index in enumerate(sorted(range(count), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (count - position) * p_values[index]))
+        corrected[index] = largest
+    return corrected
+
+
+def bootstrap_interval(
+    values: FloatArray, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of the mean over queries.
+
+    Args:
+        values: (Q,) of one system, Q >= 1.
+        level: of confidence.
+        resamples: draws of Q queries with replacement; the same for every system.
+        seed: the draws' seed.
+    """
+    rng = generator(seed, "bootstrap")
+    block = max(1, _BLOCK // len(values))
+    means = [
+        values[rng.integers(0, len(values), (min(block, resamples - start), len(values)))].mean(axis=1)
+        for start in range(0, resamples, block)
+    ]
+    low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
