@@ -7,6 +7,7 @@ touches a few pages.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -59,18 +60,19 @@ class Bag:
 
         Raises:
             UsageError: the folder is no sentence-transformers model, or not a static one.
-            CorruptError: its token vectors cannot be read.
+            CorruptError: its token vectors or its tokenizer cannot be read.
         """
         names = _module_names(folder)
         if names not in _MODULES:
             found = f"its modules are {', '.join(sorted(names))}" if names else "it has no modules.json"
             raise UsageError(f"{folder} is not a static sentence-transformers model: {found}.")
         inner = folder / _module_paths(folder)["StaticEmbedding"]
-        tokenizer = tokenizers.Tokenizer.from_file(str(inner / "tokenizer.json"))
-        tokenizer.no_padding()
+        vectors, tokenizer = map_tensor(inner / "model.safetensors", _TENSOR), _tokenizer(inner / "tokenizer.json")
+        if tokenizer.get_vocab_size() > len(vectors):
+            raise CorruptError(f"{folder}: its tokenizer and its vectors do not belong together: restore the model.")
         config = _read_json(folder / "config_sentence_transformers.json")
         return Bag(
-            vectors=map_tensor(inner / "model.safetensors", _TENSOR),
+            vectors=vectors,
             tokenizer=tokenizer,
             prompts={task: text for task, text in config.get("prompts", {}).items() if text},
             normalise="Normalize" in names,
@@ -125,18 +127,25 @@ def map_tensor(path: Path, name: str) -> FloatArray:
         CorruptError: the file is cut, or has no such float32 tensor.
     """
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > path.stat().st_size:
-                raise ValueError("the header is longer than the file")
-            entry = orjson.loads(file.read(length))[name]
-        begin, end = entry["data_offsets"]
-        shape = tuple(entry["shape"])
-        if entry["dtype"] != "F32" or end - begin != 4 * int(np.prod(shape)) or 8 + length + end > path.stat().st_size:
-            raise ValueError(f"{name} has dtype {entry['dtype']}, shape {shape} and {end - begin} bytes")
+        start, shape = _locate(path, name)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptError(f"{path}: the tensor {name} cannot be read ({error}): restore the model.") from None
-    return np.memmap(path, dtype="<f4", mode="r", offset=8 + length + begin, shape=shape)
+    return np.memmap(path, dtype="<f4", mode="r", offset=start, shape=shape)
+
+
+def _locate(path: Path, name: str) -> tuple[int, tuple[int, ...]]:
+    """Where a float32 tensor starts in a safetensors file, and its shape."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if 8 + length > size:
+            raise ValueError("the header is longer than the file")
+        entry = orjson.loads(file.read(length))[name]
+    begin, end = entry["data_offsets"]
+    shape = tuple(int(axis) for axis in entry["shape"])
+    if entry["dtype"] != "F32" or end - begin != 4 * math.prod(shape) or 8 + length + end > size:
+        raise ValueError(f"dtype {entry['dtype']}, shape {shape}, {end - begin} bytes of {size}")
+    return 8 + length + begin, shape
 
 
 def model_fingerprint(folder: Path, parts: list[Path]) -> str:
@@ -154,6 +163,15 @@ def model_fingerprint(folder: Path, parts: list[Path]) -> str:
             for name, path in zip(names, parts, strict=True)
         }
     )
+
+
+def _tokenizer(path: Path) -> tokenizers.Tokenizer:
+    try:
+        tokenizer = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises a bare Exception
+        raise CorruptError(f"{path}: the tokenizer cannot be read ({error}): restore the model.") from None
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def _read_json(path: Path) -> dict[str, Any]:
