@@ -56,7 +56,7 @@ class Mixture:
         starts = np.cumsum(self.sizes) - self.sizes
         epochs = ranks // self.sizes[strata]
         items = np.empty_like(positions)
-        for stratum, epoch in np.unique(np.stack([strata, epochs]), axis=1).T:
+        for stratum, epoch in set(zip(strata.tolist(), epochs.tolist(), strict=True)):
             here = (strata == stratum) & (epochs == epoch)
             size, name = int(self.sizes[stratum]), f"items/{stratum}"
             items[here] = starts[stratum] + shuffled(ranks[here] % size, size, seed, name, int(epoch))

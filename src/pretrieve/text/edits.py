@@ -12,7 +12,7 @@ import numpy as np
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import BoolArray, IntArray, Rows, SpecialTokens
-from pretrieve.text.spans import Positions, lay_out, offsets_of, read
+from pretrieve.text.spans import Positions, lay_out, read
 
 _LEVELS = 1 << 16  # rates are met to 1 / 65,536: sixteen random bits a token are half the cost of a float
 
@@ -72,12 +72,12 @@ def delete(positions: Positions, rate: float, rng: np.random.Generator) -> Posit
     draws = rng.integers(0, _LEVELS, size=len(values), dtype=np.uint16)
     keep = draws >= round(rate * _LEVELS)
     keep |= values < 0
-    kept = offsets_of(keep)[offsets]
+    kept = _offsets_after(keep, offsets)
     lengths = np.diff(kept)
     short = np.flatnonzero(lengths <= 2)  # only special tokens can be left: look closer
     if len(short):
         keep[_rescued(positions, keep, draws, short)] = True
-        kept = offsets_of(keep)[offsets]
+        kept = _offsets_after(keep, offsets)
     return Positions(values[keep], kept)
 
 
@@ -90,6 +90,11 @@ def shuffle(positions: Positions, rate: float, rng: np.random.Generator) -> Posi
     moved = values.copy()
     moved[picked] = values[picked[order]]
     return Positions(moved, offsets)
+
+
+def _offsets_after(keep: BoolArray, offsets: IntArray) -> IntArray:
+    """Offsets of rows after the tokens that are not kept have gone (few are, so their places are counted)."""
+    return offsets - np.searchsorted(np.flatnonzero(~keep), offsets)
 
 
 def _picked(values: IntArray, rate: float, rng: np.random.Generator) -> BoolArray:

@@ -19,7 +19,8 @@ class TrainingOptions:
         chunk: examples encoded at a time; 0 for the whole batch. ``cache`` says what a chunk is for.
         cache: encode chunks twice, to hold the activations of one only (``training/step.py``).
         learning_rate: at the top of the schedule.
-        schedule: down to zero in a line or half a cosine, or constant.
+        schedule: down in a line or half a cosine, or constant.
+        floor: where the schedule ends, as a part of the learning rate.
         warmup: fraction of the steps in which the rate rises from zero.
         weight_decay: decoupled, on matrices only (not on biases and norms).
         beta1: AdamW's decay of the mean.
@@ -40,6 +41,7 @@ class TrainingOptions:
     cache: bool = False
     learning_rate: float = 5e-5
     schedule: Literal["linear", "cosine", "constant"] = "linear"
+    floor: float = 0.0
     warmup: float = 0.1
     weight_decay: float = 0.01
     beta1: float = 0.9
@@ -56,7 +58,9 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "keep", "skip_limit", "log_every"):
             self._at_least(name, 1)
-        for name in ("chunk", "save_every", "learning_rate", "warmup", "weight_decay", "clip", "epsilon"):
+        if self.floor > 1:
+            raise UsageError(f"floor={self.floor}: it is a part of the learning rate, between 0 and 1.")
+        for name in ("floor", "chunk", "save_every", "learning_rate", "warmup", "weight_decay", "clip", "epsilon"):
             self._at_least(name, 0)
         if self.warmup > 1:
             raise UsageError(f"warmup={self.warmup}: it is a fraction of the steps, between 0 and 1.")
@@ -69,10 +73,9 @@ class TrainingOptions:
         if step < rising:
             return self.learning_rate * (step + 1) / rising
         done = (step - rising) / max(1, self.steps - rising)
-        factor = {"constant": 1.0, "linear": 1.0 - done, "cosine": 0.5 * (1.0 + math.cos(math.pi * done))}[
-            self.schedule
-        ]
-        return self.learning_rate * factor
+        half_cosine = 0.5 * (1.0 + math.cos(math.pi * done))
+        factor = {"constant": 1.0, "linear": 1.0 - done, "cosine": half_cosine}[self.schedule]
+        return self.learning_rate * max(factor, self.floor)
 
     def _at_least(self, name: str, lowest: int) -> None:
         if not getattr(self, name) >= lowest:

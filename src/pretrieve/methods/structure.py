@@ -1,0 +1,339 @@
+"""Pairs from the structure of documents, mixed with cropping: what suits the static encoder.
+
+Ours. Ingredients: title to body (as in the weak pairs of E5, Wang et al. 2022, arXiv 2212.03533), a short span or
+sentence to the rest of its document (ICT, Lee et al. 2019; Spider, Ram et al. 2022), independent crops (Contriever,
+Izacard et al. 2022), and a bag of keywords to its document.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pretrieve.core.errors import UsageError
+from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
+from pretrieve.methods import Card, Preset, Value
+from pretrieve.models.encoder import Encoder
+from pretrieve.models.losses import in_batch_softmax
+from pretrieve.models.objective import Encoded, Loss, Objective
+from pretrieve.models.static import StaticEncoder
+from pretrieve.text.batches import Address
+from pretrieve.text.edits import Edits
+from pretrieve.text.pairs import PairDescription, describe, lengths_by_ratio, lengths_by_tokens, pair_batch, place
+from pretrieve.text.sources import TokenStore, Whole
+from pretrieve.text.spans import CLS, SEP, Positions, lay_out
+
+KINDS = ("title", "title_span", "lead", "sentence", "span", "keywords", "crop")
+TITLE, TITLE_SPAN, LEAD, SENTENCE, SPAN, KEYWORDS, CROP = range(7)
+
+CARD = Card(
+    title="Pairs from structure",
+    paper="ours; ingredients from Wang et al. 2022 (arXiv 2212.03533), Lee et al. 2019, Ram et al. 2022, Izacard et al. "
+    "2022",
+    idea="Titles and headings are the best free supervision there is: they are written to be found by. Where there are "
+    "none, the first sentence, another sentence or a few words stand in for a query and, seven times in ten, are cut out "
+    "of the document that is to be found.",
+    differs="The query's side looks for documents only; negatives of the same document and near-duplicates are masked.",
+    good_for="The static encoder; running text, with titles or without. Not for documents of a dozen words.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What can be set. The first seven are weights of the kinds of pairs.
+
+    Attributes:
+        title: the title or heading to its body.
+        title_span: the title with a short span, to the document with its title.
+        lead: the first sentence to the document.
+        sentence: any sentence to the document.
+        span: a few consecutive tokens to the document.
+        keywords: a few scattered tokens to the document.
+        crop: one crop to another.
+        titled: probability that a document with a title gives one of the two kinds with a title.
+        titled_share: part of the documents that must have a title for these two kinds to be used at all.
+        window: tokens of the longest key.
+        span_min: shortest span, in tokens.
+        span_max: longest span, in tokens.
+        query: tokens of the longest sentence or title.
+        keywords_min: fewest keywords.
+        keywords_max: most keywords.
+        crop_min: shortest crop, as a part of the document.
+        crop_max: longest crop, as a part of the document.
+        remove: probability that a span or sentence is cut out of its document.
+        title_in_key: probability that the key shows the title, where the query does not.
+        delete: rate of deleted tokens.
+        temperature: divides the cosines.
+        symmetric: keys look for their queries too.
+        near_duplicate: keys with a cosine above this to the own key are no negatives; 0 for none; none: 0.9 for a
+            static encoder, else 0.
+        coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
+    """
+
+    title: float = 0.0
+    title_span: float = 1.0
+    lead: float = 0.5
+    sentence: float = 0.25
+    span: float = 0.25
+    keywords: float = 0.0
+    crop: float = 0.0
+    titled: float = 1.0
+    titled_share: float = 0.5
+    window: int = 160
+    span_min: int = 4
+    span_max: int = 16
+    query: int = 40
+    keywords_min: int = 2
+    keywords_max: int = 8
+    crop_min: float = 0.1
+    crop_max: float = 0.5
+    remove: float = 0.7
+    title_in_key: float = 0.5
+    delete: float = 0.0
+    temperature: float = 0.05
+    symmetric: bool = False
+    near_duplicate: float | None = None
+    coefficient: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(self.weights) < 0 or sum(self.weights[LEAD:]) <= 0:
+            raise UsageError(f"weights are not below 0, and one of {', '.join(KINDS[LEAD:])} is above 0.")
+        if not (1 <= self.span_min <= self.span_max and 1 <= self.keywords_min <= self.keywords_max):
+            raise UsageError("set 1 <= span_min <= span_max and 1 <= keywords_min <= keywords_max.")
+        if not 0.0 < self.crop_min <= self.crop_max <= 1.0 or self.window < 4 or self.query < 1:
+            raise UsageError("set 0 < crop_min <= crop_max <= 1, window to at least 4 and query to at least 1.")
+        if self.temperature <= 0:
+            raise UsageError(f"temperature={self.temperature}: it is above 0.")
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Weights in the order of ``KINDS``."""
+        return tuple(getattr(self, name) for name in KINDS)
+
+
+PRESETS: dict[str, Preset] = {
+    "structure": Preset(
+        summary="titles, headings, sentences and spans to their documents, mixed with crops",
+        options={
+            "title_span": Value(1.0, "ours", "where most documents have titles, title and span beat either alone"),
+            "lead": Value(0.5, "ours", "elsewhere: first sentences are the most like queries"),
+            "sentence": Value(0.25, "ours", "variety beside first sentences"),
+            "span": Value(0.25, "ours", "also reaches documents without sentences"),
+            "remove": Value(0.7, "ours", "kept words teach exact matching, removed ones meaning"),
+            "temperature": Value(0.05, "paper", "Contriever, appendix A.1"),
+            "symmetric": Value(False, "ours", "one direction was better with titles and first sentences"),
+        },
+        training={
+            "batch_size": Value(512, "ours", "enough negatives, many updates"),
+            "steps": Value(10_000, "ours", "where no minutes are given"),
+            "learning_rate": Value(5e-5, "paper", "Contriever, appendix A.1"),
+            "schedule": Value("linear", "paper", "Contriever, appendix A.1"),
+            "warmup": Value(0.04, "paper", "Contriever, appendix A.1"),
+        },
+        static={
+            "learning_rate": Value(0.02, "ours", "large, because word vectors start with norms of 5 to 8"),
+            "warmup": Value(0.01, "ours", "about ten steps"),
+            "floor": Value(0.05, "ours", "the rate ends at a twentieth"),
+            "beta2": Value(0.99, "ours", "a short memory suits a short run"),
+            "epsilon": Value(1e-8, "ours", "Adam's own"),
+            "weight_decay": Value(0.0, "ours", "rare words would shrink though they are not seen"),
+        },
+        encoder={"dimensions": Value(512, "ours", "a static encoder starts better with 512 than with 256")},
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What one batch does with each document, all (B,): spans as first token and length; lengths of 0 are left out."""
+
+    kinds: IntArray
+    title: tuple[IntArray, IntArray]
+    query: tuple[IntArray, IntArray]
+    key: tuple[IntArray, IntArray]
+    removed: BoolArray
+    title_in_query: BoolArray
+    title_in_key: BoolArray
+
+
+class View:
+    """A query from the structure of a document, and the document.
+
+    Args:
+        store: the documents.
+        specials: the encoder's special tokens.
+        options: see ``Options``.
+        provenance: batches say where each token came from (for ``explain``).
+    """
+
+    def __init__(self, store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> None:
+        self._options, self._specials, self._provenance = options, specials, provenance
+        self._tokens, self._starts = np.asarray(store.tokens), np.asarray(store.starts)
+        self._sentences = np.append(np.asarray(store.sentences)[:-1], len(self._tokens))
+        self._edits = Edits(delete=options.delete)
+        self._edits.check(specials)
+        titled = np.asarray(store.bodies) > self._starts
+        self._use_titles = bool(titled.mean() > options.titled_share) if len(titled) else False
+        self._source = Whole(store, minimum=4, coefficient=options.coefficient)
+        self.mixture = self._source.mixture
+
+    def draw(self, items: IntArray, address: Address) -> Batch:
+        """Make one pair of each document (B,)."""
+        rng = address.generator("structure")
+        documents, bodies, ends = self._source.spans(items, address)
+        plan = self._plan(self._starts[documents], bodies, ends - bodies, rng)
+        starts, lengths = self._pieces(plan)
+        positions = _with_keywords(lay_out(starts, lengths), plan.kinds == KEYWORDS, self._options, rng)
+        rows, positions = self._edits.apply(self._tokens, positions, self._specials, rng)
+        provenance = (positions, starts, lengths) if self._provenance else None
+        return pair_batch(rows, documents, provenance=provenance, per_example={"kind": plan.kinds})
+
+    def _plan(self, starts: IntArray, bodies: IntArray, sizes: IntArray, rng: np.random.Generator) -> _Plan:
+        options, count = self._options, len(starts)
+        titles = np.minimum(bodies - starts, options.query)
+        kinds = self._kinds(titles > 0, rng)
+        query = self._queries(kinds, bodies, sizes, rng)
+        length = np.minimum(sizes, options.window)
+        length = np.where(kinds == CROP, np.minimum(self._crops(sizes, rng), options.window), length)
+        from_span = ~np.isin(kinds, (TITLE, KEYWORDS, CROP))
+        low = np.where(from_span, np.maximum(bodies, query[0] + query[1] - length), bodies)
+        high = np.where(from_span, np.minimum(query[0], bodies + sizes - length), bodies + sizes - length)
+        low = np.minimum(low, high)
+        first = place(low, high - low + 1, np.ones(count, np.int64), rng)
+        query = (np.where(kinds == KEYWORDS, first, query[0]), np.where(kinds == KEYWORDS, length, query[1]))
+        with_title = (titles > 0) & ((rng.random(count) < options.title_in_key) | (kinds == TITLE_SPAN))
+        return _Plan(
+            kinds=kinds,
+            title=(starts, titles),
+            query=(query[0], np.where(kinds == TITLE, 0, query[1])),
+            key=(first, length),
+            removed=from_span & (length >= query[1] + 3) & (rng.random(count) < options.remove),
+            title_in_query=np.isin(kinds, (TITLE, TITLE_SPAN)),
+            title_in_key=with_title & (kinds != TITLE),
+        )
+
+    def _kinds(self, titled: BoolArray, rng: np.random.Generator) -> IntArray:
+        """A kind for each document by weight: one with a title, or one that needs none."""
+        weights = np.cumsum(self._options.weights)
+        border = weights[TITLE_SPAN] if self._use_titles else 0.0
+        by_title = titled & (rng.random(len(titled)) < self._options.titled) & (border > 0)
+        low, high = np.where(by_title, 0.0, weights[TITLE_SPAN]), np.where(by_title, border, weights[-1])
+        draws = low + rng.random(len(titled)) * (high - low)
+        kinds: IntArray = np.searchsorted(weights, draws, side="right")
+        return np.minimum(kinds, len(KINDS) - 1)
+
+    def _queries(
+        self, kinds: IntArray, bodies: IntArray, sizes: IntArray, rng: np.random.Generator
+    ) -> tuple[IntArray, IntArray]:
+        """Query spans: a few tokens, a crop, or a sentence where it is neither too short nor most of the document."""
+        options = self._options
+        lengths = lengths_by_tokens(np.maximum(2, sizes // 2), options.span_min, options.span_max, rng)
+        lengths = np.where(kinds == CROP, np.minimum(self._crops(sizes, rng), options.window), lengths)
+        starts = place(bodies, sizes, lengths, rng)
+        inside = np.where(kinds == LEAD, bodies, place(bodies, sizes, np.ones_like(sizes), rng))
+        index = np.searchsorted(self._sentences, inside, side="right") - 1
+        first, after = self._sentences[index], self._sentences[np.minimum(index + 1, len(self._sentences) - 1)]
+        size = np.minimum(after, bodies + sizes) - first
+        also = (kinds == TITLE_SPAN) & (rng.random(len(kinds)) < 0.5)
+        whole = (also | np.isin(kinds, (LEAD, SENTENCE))) & (size >= 3) & (size <= sizes * 2 // 3) & (first >= bodies)
+        return np.where(whole, first, starts), np.where(whole, np.minimum(size, options.query), lengths)
+
+    def _crops(self, sizes: IntArray, rng: np.random.Generator) -> IntArray:
+        return lengths_by_ratio(sizes, self._options.crop_min, self._options.crop_max, rng)
+
+    def _pieces(self, plan: _Plan) -> tuple[IntArray, IntArray]:
+        """Starts and lengths (2 B, 5) of [CLS] title before after [SEP]; a query has its span as "before"."""
+        count = len(plan.kinds)
+        starts, lengths = np.zeros((2, count, 2, 5), np.int64)
+        starts[..., 0], starts[..., 4] = CLS, SEP
+        lengths[..., 0], lengths[..., 4] = self._specials.cls is not None, self._specials.sep is not None
+        starts[..., 1] = plan.title[0][:, None]
+        lengths[:, 0, 1] = plan.title[1] * plan.title_in_query
+        lengths[:, 1, 1] = plan.title[1] * plan.title_in_key
+        starts[:, 0, 2], lengths[:, 0, 2] = plan.query
+        (first, length), (cut, size) = plan.key, plan.query
+        starts[:, 1, 2] = first
+        lengths[:, 1, 2] = np.where(plan.removed, cut - first, length)
+        starts[:, 1, 3] = cut + size
+        lengths[:, 1, 3] = np.where(plan.removed, first + length - cut - size, 0)
+        return starts.reshape(-1, 5), lengths.reshape(-1, 5)
+
+
+def _with_keywords(positions: Positions, keywords: BoolArray, options: Options, rng: np.random.Generator) -> Positions:
+    """Thin the queries of the kind "keywords" to a few random tokens."""
+    if not keywords.any():
+        return positions
+    values, offsets = positions
+    rows = np.repeat(np.arange(len(offsets) - 1), positions.lengths)
+    thinned = (rows % 2 == 0) & keywords[rows // 2] & (values >= 0)
+    draws = np.where(thinned, rng.random(len(values)), -1.0)
+    ranks = np.empty(len(values), np.int64)
+    ranks[np.lexsort((draws, rows))] = np.arange(len(values)) - np.repeat(offsets[:-1], positions.lengths)
+    special = np.bincount(rows[values < 0], minlength=len(offsets) - 1)
+    limits = special + rng.integers(options.keywords_min, options.keywords_max + 1, size=len(special))
+    keep = ~thinned | (ranks < limits[rows])
+    return Positions(values[keep], offsets - np.searchsorted(np.flatnonzero(~keep), offsets))
+
+
+def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:
+    """Return how documents become pairs."""
+    return View(store, specials, options, provenance)
+
+
+def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
+    """Say where each query and its document lie, and of what kind the pair is (for a batch with ``provenance``)."""
+    rows = describe(batch, np.asarray(store.tokens), specials, ("query", "document"))
+    kinds = [KINDS[kind].replace("_", " and ") for kind in batch.per_example["kind"]]
+    return [PairDescription(rows=pair, note=kind) for pair, kind in zip(rows, kinds, strict=True)]
+
+
+def objective(encoder: Encoder, options: Options, seed: int) -> Objective:
+    """Return the loss over an encoder.
+
+    Raises:
+        UsageError: the longest row does not fit the encoder.
+    """
+    longest = options.query + max(options.window, options.span_max) + encoder.specials.around()
+    if longest > encoder.max_length:
+        raise UsageError(f"rows of {longest} tokens do not fit an encoder of {encoder.max_length}: lower window.")
+    return StructurePairs(encoder, options)
+
+
+class StructurePairs(Objective):
+    """Softmax over cosines to the keys of the whole batch, without those that may be right answers too."""
+
+    def __init__(self, encoder: Encoder, options: Options) -> None:
+        super().__init__()
+        self.encoder, self.options = encoder, options
+        default = 0.9 if isinstance(encoder, StaticEncoder) else 0.0
+        self.near_duplicate = default if options.near_duplicate is None else options.near_duplicate
+
+    def encode(self, batch: Batch, step: int) -> Encoded:
+        """Encode "query" and "key", (B, 1, V, D) each, of norm 1."""
+        query, key = (self.encoder(batch.column(row).rows).unsqueeze(1) for row in (0, 1))
+        normalize = nn.functional.normalize
+        return Encoded(vectors={"query": normalize(query, dim=-1), "key": normalize(key, dim=-1)})
+
+    def compare(
+        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+    ) -> Loss:
+        """Cross-entropy of each query's own key; with ``symmetric``, also of each key's own query."""
+        query, key = mine["query"][:, 0, 0], mine["key"][:, 0, 0]
+        keys = everyone["key"][:, 0, 0]
+        exclude = self._excluded(key.detach(), keys.detach(), batch, first)
+        temperature = self.options.temperature
+        losses, hits = in_batch_softmax(query, keys, temperature=temperature, first=first, exclude=exclude)
+        if self.options.symmetric:
+            queries = everyone["query"][:, 0, 0]
+            other, _ = in_batch_softmax(key, queries, temperature=temperature, first=first, exclude=exclude)
+            losses = (losses + other) / 2
+        return Loss(value=losses.mean(), statistics={"accuracy": hits.mean(), "masked": exclude.float().mean()})
+
+    def _excluded(self, mine: Tensor, keys: Tensor, batch: Batch, first: int) -> Tensor:
+        """(B, B_global): keys of the same document, and near-duplicates of the own key."""
+        documents = torch.as_tensor(batch.documents, device=mine.device)
+        exclude = documents[first : first + len(mine), None] == documents
+        return exclude | (mine @ keys.T > self.near_duplicate) if self.near_duplicate else exclude
