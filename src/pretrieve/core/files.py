@@ -4,8 +4,8 @@
 MANIFEST (written last), and renamed into place. Readers use ``read_manifest``, which accepts only what the MANIFEST
 describes. No pickle anywhere: safetensors, JSON, and raw arrays with a header that is checked before allocation.
 
-Every operation that touches the disk passes ``disk.fault_point``, so that a test can stop the process or fail the call at
-the k-th one.
+Every operation that touches the disk passes ``disk.fault_point``, so that a test can stop the process or fail the call
+at the k-th one.
 """
 
 from __future__ import annotations
@@ -186,6 +186,22 @@ def scratch(parent: Path, name: str) -> Iterator[Folder]:
         yield Folder(path)
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def create_file(target: Path) -> Iterator[HashingFile]:
+    """Write a single file that is no part of an artefact: it appears whole when the block ends, or not at all.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    with scratch(target.absolute().parent, target.name) as folder:
+        with folder.open(target.name) as file:
+            yield file
+        with storage(target):
+            disk.fault_point("rename", target)
+            (folder.path / target.name).replace(target)
+            disk.sync_folder(target.absolute().parent)
 
 
 def check_free(target: Path, *, replace: bool) -> None:

@@ -1,0 +1,182 @@
+"""From the fields of a record to a document: names by convention or as told, types, characters, lengths."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pretrieve.core.errors import UsageError, suggest
+from pretrieve.core.types import Document
+from pretrieve.text.records import Fault, Record
+
+_CONVENTIONS: Mapping[str, tuple[str, ...]] = {
+    "id": ("_id", "id"),
+    "title": ("title",),
+    "text": ("text", "contents", "body"),
+    "group": ("lang",),
+}
+_ID_LENGTH = 512
+_PATIENCE = 1000  # records among which an optional field that the user named has to occur
+_CONTROL = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fields:
+    """Which fields of a record hold what; None takes the usual names.
+
+    Attributes:
+        id: by convention ``_id`` or ``id``; a record without one is named by its place, ``file:line``.
+        title: by convention ``title``; may be absent.
+        text: by convention ``text``, ``contents`` or ``body``.
+        group: language or source; by convention ``lang``; may be absent.
+        use_titles: off, titles are left out.
+    """
+
+    id: str | None = None
+    title: str | None = None
+    text: str | None = None
+    group: str | None = None
+    use_titles: bool = True
+
+
+class Names:
+    """The field names of one source, checked as its records come.
+
+    Args:
+        fields: what the user asked for.
+        where: the source, for messages.
+        tabular: all records have the same fields, so that a missing text is a wrong name and no fault of a record.
+    """
+
+    def __init__(self, fields: Fields, where: str, *, tabular: bool) -> None:
+        self.use_titles = fields.use_titles
+        self._where, self._tabular = where, tabular
+        named = {role: name for role in _CONVENTIONS if (name := getattr(fields, role))}
+        self._named = set(named.values())
+        self._chosen = {**_CONVENTIONS, **{role: (name,) for role, name in named.items()}}
+        self._present: set[str] = set()
+        self._patience = _PATIENCE
+
+    def value(self, record: Record, role: str) -> object:
+        """The value of a role in a record, None if absent."""
+        if record.fixed:
+            return record.fields.get(role)
+        for name in self._chosen[role]:
+            if record.fields.get(name) is not None:
+                return record.fields[name]
+        return None
+
+    def check(self, record: Record) -> None:
+        """Note the names of a record.
+
+        Raises:
+            UsageError: a field that the user named is not there.
+        """
+        if record.fixed or self._patience == 0:
+            return
+        first = not self._present
+        self._present.update(map(str, record.fields))
+        if first and (self._tabular or self._chosen["text"][0] in self._named):
+            self._check_text()
+        self._patience -= 1
+        if self._tabular or self._patience == 0:
+            self.check_all_seen()
+            self._patience = 0
+
+    def check_all_seen(self) -> None:
+        """Say that a named field never occurred.
+
+        Raises:
+            UsageError: listing the fields that did.
+        """
+        for name in sorted(self._named - self._present):
+            if self._present and self._patience:
+                raise UsageError(f"{self._where}: no field {name!r}.{suggest(name, self._present)}")
+
+    def _check_text(self) -> None:
+        if not self._present.intersection(self._chosen["text"]):
+            wanted = " or ".join(self._chosen["text"])
+            hint = suggest(self._chosen["text"][0], self._present)
+            raise UsageError(f"{self._where}: no field {wanted}; name the one with the text by --text-field.{hint}")
+
+
+def document_of(record: Record, names: Names) -> Document | Fault:
+    """Check a record and make it a document.
+
+    Line ends become line feeds, other control characters a space; white space around text and title goes.
+
+    Raises:
+        UsageError: a field that the user named is not in the source.
+    """
+    names.check(record)
+    try:
+        return Document(
+            id=_id(names.value(record, "id"), record.where),
+            text=_text(names.value(record, "text"), record),
+            title=_line(names.value(record, "title"), "title") if names.use_titles else "",
+            group=_line(names.value(record, "group"), "group"),
+            where=record.where,
+        )
+    except _BadValueError as error:
+        return Fault(record.where, error.reason, error.detail, record.raw)
+
+
+class _BadValueError(Exception):
+    """What is wrong with a value: reason and detail of a fault."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+
+def _id(value: object, where: str) -> str:
+    if value is None:
+        return where
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise _BadValueError("id is not a string", type(value).__name__)
+    if not value.strip():
+        raise _BadValueError("empty id")
+    if len(value) > _ID_LENGTH:
+        raise _BadValueError("id too long", f"{len(value):,} characters")
+    _check_characters(value)
+    if not value.isprintable():
+        raise _BadValueError("id holds control characters", repr(value[:80]))
+    return value
+
+
+def _text(value: object, record: Record) -> str:
+    if value is None:
+        raise _BadValueError("no text", f"its fields: {', '.join(map(str, record.fields)) or 'none'}")
+    if not isinstance(value, str):
+        raise _BadValueError("text is not a string", type(value).__name__)
+    text = _clean(value)
+    if not text:
+        raise _BadValueError("empty document")
+    return text
+
+
+def _line(value: object, role: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise _BadValueError(f"{role} is not a string", type(value).__name__)
+    return " ".join(_clean(value).split())
+
+
+def _clean(value: str) -> str:
+    _check_characters(value)
+    if "\r" in value:
+        value = value.replace("\r\n", "\n").replace("\r", "\n")
+    return _CONTROL.sub(" ", value).strip()
+
+
+def _check_characters(value: str) -> None:
+    if "\0" in value:
+        raise _BadValueError("NUL character", f"at {value.index(chr(0))}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise _BadValueError("lone surrogate", f"at {error.start}") from None

@@ -1,0 +1,43 @@
+"""Plain text: a file is a document; a very long one is cut between paragraphs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pretrieve.text.outline import PART
+from pretrieve.text.records import Fault, Record
+from pretrieve.text.streams import text_lines
+
+SUFFIXES = (".txt",)
+_FORCED = 4 * PART  # characters after which even a paragraph is cut, at the end of a line
+
+
+def read(path: Path, limit: int) -> Iterator[Record | Fault]:
+    """Read a file as one document, or as parts of about 8,000 characters; a fault ends it.
+
+    Args:
+        path: the file, perhaps compressed.
+        limit: most bytes of a line.
+    """
+    part: list[str] = []
+    size = number = 0
+    first = 1
+    for item in text_lines(path, limit):
+        if isinstance(item, Fault):
+            yield item
+            return
+        line_number, line = item
+        if (size > PART and not line.strip()) or size > _FORCED:
+            number += 1
+            yield _record(path, first, number, part)
+            part, size, first = [], 0, line_number
+        part.append(line)
+        size += len(line) + 1
+    if part and (any(line.strip() for line in part) or not number):
+        yield _record(path, first, number + 1 if number else 0, part)
+
+
+def _record(path: Path, line: int, number: int, part: list[str]) -> Record:
+    name = f"{path}#{number}" if number else str(path)
+    return Record(f"{path}:{line}", {"id": name, "text": "\n".join(part)}, fixed=True)

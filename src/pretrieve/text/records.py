@@ -1,0 +1,112 @@
+"""What readers give: records with named fields, and faults that say where and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pretrieve.core.types import Document
+
+_EXAMPLES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a source.
+
+    Attributes:
+        where: ``file:line`` for messages, and the id of a record that has none.
+        fields: values by field name.
+        raw: the record as it was, for the quarantine.
+        fixed: the fields are ours (``id``, ``title``, ``text``), as text formats give them, not the user's to name.
+    """
+
+    where: str
+    fields: Mapping[str, object]
+    raw: object = None
+    fixed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A record, or the rest of a file, that cannot be used.
+
+    Attributes:
+        where: ``file:line``.
+        reason: one of a few words that faults are counted by.
+        detail: more, for the message.
+        raw: what was found there.
+    """
+
+    where: str
+    reason: str
+    detail: str = ""
+    raw: object = None
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}" + (f" ({self.detail})" if self.detail else "")
+
+
+@dataclass
+class ReadReport:
+    """What became of the records of a corpus; ``read == kept + duplicates + bad``.
+
+    Attributes:
+        read: records found, good and bad.
+        kept: documents given on.
+        duplicates: documents dropped because title and text were seen before.
+        faults: number of faults by reason.
+        examples: the first faults, one line each.
+    """
+
+    read: int = 0
+    kept: int = 0
+    duplicates: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def bad(self) -> int:
+        """Number of faults of all kinds."""
+        return self.faults.total()
+
+    def count(self, result: Document | Fault | None) -> None:
+        """Count what became of a record; None is a duplicate. The first faults are kept as examples."""
+        self.read += 1
+        if result is None:
+            self.duplicates += 1
+        elif isinstance(result, Document):
+            self.kept += 1
+        else:
+            self.faults[result.reason] += 1
+            self.examples += [str(result)] if len(self.examples) < _EXAMPLES else []
+
+    def summary(self) -> str:
+        """One line: what was kept, dropped and refused."""
+        words = [f"{self.kept:,} documents"]
+        if self.duplicates:
+            words.append(f"{self.duplicates:,} exact duplicates dropped")
+        if self.bad:
+            reasons = ", ".join(f"{reason}: {count:,}" for reason, count in self.faults.most_common())
+            words.append(f"{self.bad:,} bad records ({reasons})")
+        return "; ".join(words)
+
+    def as_dict(self) -> dict[str, object]:
+        """The report for a MANIFEST or ``--json``."""
+        return {
+            "read": self.read,
+            "kept": self.kept,
+            "duplicates": self.duplicates,
+            "faults": dict(sorted(self.faults.items())),
+            "examples": list(self.examples),
+        }
+
+
+def row(header: Sequence[str], values: Sequence[object], where: str) -> Record | Fault:
+    """A record of a table; a row with another number of columns than the header is a fault."""
+    if len(values) != len(header):
+        detail = f"expected {len(header)}, found {len(values)}"
+        return Fault(where, "wrong number of columns", detail, list(values))
+    fields = dict(zip(header, values, strict=True))
+    return Record(where, fields, fields)
