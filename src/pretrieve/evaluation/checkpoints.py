@@ -12,7 +12,7 @@ from typing import Literal
 
 from pretrieve.index.dense import Similarity
 
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "lasttoken", "max"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

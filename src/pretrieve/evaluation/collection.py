@@ -1,4 +1,4 @@
-"""A labelled collection: a BEIR folder with ``corpus.jsonl``, ``queries.jsonl``, ``qrels/<split>.tsv``, or these with .gz.
+"""A labelled collection: a BEIR folder, plain or gzipped: corpus.jsonl, queries.jsonl and qrels/<split>.tsv.
 
 Thakur et al., *BEIR*, NeurIPS Datasets 2021. Relevance is graded; a document may be missing from the corpus (published
 sets have such lines), a query may not.

@@ -159,7 +159,7 @@ def _usage(name: str, folder: Path, known: Checkpoint | None, options: ModelOpti
     pooling = options.pooling or (known.pooling if known else None)
     if pooling is None and not modules:
         raise UsageError(
-            f"{name} has no modules.json, so nothing says how it pools: give pooling (mean or cls) and similarity "
+            f"{name} has no modules.json, so nothing says how it pools: give pooling (mean, cls, ...) and similarity "
             "(dot or cosine) as its authors use them."
         )
     similarity = options.similarity or (known.similarity if known else None) or settings.get("similarity_fn_name")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,10 @@ class Hit:
     sentence: str
     marks: list[tuple[int, int]]
     text: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:

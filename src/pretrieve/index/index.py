@@ -20,7 +20,7 @@ from pretrieve.core.errors import FingerprintError, UsageError, suggest
 from pretrieve.core.types import BoolArray, Document, FloatArray, IntArray
 from pretrieve.index.analysis import Analysis, Analyzer, languages_of
 from pretrieve.index.dense import Dense, TextEncoder
-from pretrieve.index.fuse import Fusion, choose, fuse
+from pretrieve.index.fuse import SHORT_WEIGHT, Fusion, choose, fuse
 from pretrieve.index.hits import Hit, describe, sentence_spans
 from pretrieve.index.lexical import BM25, Lexical
 from pretrieve.index.pseudo import Records, full_text, pseudo_queries
@@ -30,6 +30,7 @@ from pretrieve.text.language import detect
 
 Mode = Literal["hybrid", "dense", "lexical"]
 MODES: tuple[Mode, ...] = get_args(Mode)
+_SHORT = 20  # words of a document; a query taken out of fewer leaves nothing to be found by
 _BLOCK = 1 << 24  # scores held at once for a block of queries
 
 
@@ -40,7 +41,7 @@ class IndexOptions:
     Attributes:
         bm25: parameters of BM25.
         languages: ISO 639-1 codes; detected from the documents without it.
-        dense: share of the vectors in the fusion, 0 to 1; chosen by pseudo-queries without it.
+        dense: weight of the vectors beside words in the fusion, >= 0; chosen by pseudo-queries without it.
         pseudo_queries: of each kind, to choose it with.
         seed: which pseudo-queries are drawn.
     """
@@ -83,7 +84,7 @@ class Index:
         """
         texts = [full_text(document) for document in documents]
         lexical = lexical or Lexical.build(_analyzer(documents, options), texts, options.bm25)
-        dense = None if encoder is None else Dense.build(encoder, _batches(texts))
+        dense = None if encoder is None else Dense.build(encoder, _batches(_texts(documents, encoder)))
         return Index(
             documents=documents,
             lexical=lexical,
@@ -120,7 +121,7 @@ class Index:
             stored = Documents.write(folder.path / "documents", documents)
             lexical = Lexical.build(_analyzer(stored, options), map(full_text, stored), options.bm25)
             lexical.write(folder, "words")
-            Dense.write(folder, "vectors", encoder, _batches(map(full_text, stored)), len(stored))
+            Dense.write(folder, "vectors", encoder, _batches(_texts(stored, encoder)), len(stored))
             folder.array("ranks", id_ranks([document.id for document in stored]))
             dense = Dense.open(folder.path / "vectors", encoder)
             folder.adopt()
@@ -157,6 +158,20 @@ class Index:
             fusion=Fusion(**meta["fusion"]),
             ranks=np.asarray(load_array(path / "ranks")),
         )
+
+    def __len__(self) -> int:
+        return len(self.ranks)
+
+    def describe(self) -> str:
+        """Say in a few lines what is indexed, how text is analysed, and how words and vectors are weighted."""
+        assert isinstance(self.lexical.analyzer, Analyzer)
+        languages = ", ".join(self.lexical.analyzer.analysis.languages)
+        lines = [f"{len(self):,} documents; {len(self.lexical.vocabulary):,} different terms (languages: {languages})."]
+        if self.dense is not None:
+            size = self.dense.vectors.shape[1]
+            lines.append(f"Vectors of {size} dimensions by {self.dense.encoder.location}.")
+            lines.append(f"Fusion: words 1, vectors {self.fusion.dense:g}: {self.fusion.reason}.")
+        return "\n".join(lines)
 
     def search(self, query: str, k: int = 10, mode: Mode = "hybrid") -> list[Hit]:
         """Find the k best documents for a query, best first; ties go by id.
@@ -213,16 +228,23 @@ def _static_model(folder: Path, index: Path) -> TextEncoder:
 def _analyzer(documents: Records, options: IndexOptions) -> Analyzer:
     languages = options.languages
     if languages is None:
-        chosen = range(0, len(documents), max(1, len(documents) // 200))
-        languages = languages_of((full_text(documents[index]) for index in chosen), detect)
+        languages = languages_of((full_text(documents[index]) for index in _sample(documents)), detect)
     return Analyzer(Analysis(languages=languages), detect)
+
+
+def _sample(documents: Records) -> range:
+    """Numbers of some two hundred documents, evenly spaced."""
+    return range(0, len(documents), max(1, len(documents) // 200))
 
 
 def _fusion(documents: Records, lexical: Lexical, dense: Dense | None, options: IndexOptions) -> Fusion:
     if dense is None:
-        return Fusion(dense=0.0)
+        return Fusion(dense=0.0, reason="there are no vectors")
     if options.dense is not None:
-        return Fusion(dense=options.dense)
+        return Fusion(dense=options.dense, reason="given")
+    lengths = [len(full_text(documents[index]).split()) for index in _sample(documents)]
+    if np.median(lengths) < _SHORT:
+        return Fusion(dense=SHORT_WEIGHT, reason="the default for documents too short to take queries out of")
     sets = pseudo_queries(documents, options.pseudo_queries, options.seed, sentence_spans)
     return choose(lexical, dense, sets, max(1, min(64, _BLOCK // len(documents))))
 
@@ -240,6 +262,12 @@ def _facts(documents: Documents, lexical: Lexical, encoder: TextEncoder, fusion:
             "similarity": encoder.similarity,
         },
     }
+
+
+def _texts(documents: Records, encoder: TextEncoder) -> Iterator[str]:
+    """Texts for the model: some expect a mark between title and text."""
+    separator: str = getattr(encoder, "separator", " ")
+    return (full_text(document, separator) for document in documents)
 
 
 def _batches(texts: Iterable[str], size: int = 1024) -> Iterator[list[str]]:

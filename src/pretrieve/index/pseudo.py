@@ -50,9 +50,9 @@ class Records(Protocol):
     def __iter__(self) -> Iterator[Document]: ...
 
 
-def full_text(document: Document) -> str:
+def full_text(document: Document, separator: str = " ") -> str:
     """What is indexed of a document: title, space, text (the convention of BEIR)."""
-    return f"{document.title} {document.text}" if document.title else document.text
+    return f"{document.title}{separator}{document.text}" if document.title else document.text
 
 
 def pseudo_queries(documents: Records, size: int, seed: int, split: SplitSentences) -> list[PseudoQueries]:

@@ -1,0 +1,137 @@
+"""The label-free probe: is a model any better than its start, and than BM25, on documents it was not trained on?
+
+Held-out documents give queries (titles, sentences), which have to find the document they were taken from, without its
+query, among held-out documents and distractors. It costs seconds and is the same at every call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pretrieve.core.rng import generator
+from pretrieve.core.types import FloatArray, IntArray
+from pretrieve.evaluation.significance import paired_permutation
+from pretrieve.index.analysis import Analysis, Analyzer
+from pretrieve.index.fuse import Voice, gain_of_first, pseudo_scores
+from pretrieve.index.hits import sentence_spans
+from pretrieve.index.lexical import Lexical
+from pretrieve.index.pseudo import PseudoQueries, Records, full_text, pseudo_queries
+
+Encode = Callable[[Sequence[str]], FloatArray]
+BM25 = "BM25"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeOptions:
+    """Size of the probe.
+
+    Attributes:
+        queries: of each kind, at most.
+        distractors: documents beside the held-out ones, at most.
+        seed: which documents, titles and sentences.
+        languages: of the documents, for the stemmer of BM25.
+    """
+
+    queries: int = 300
+    distractors: int = 4000
+    seed: int = 0
+    languages: tuple[str, ...] = ("en",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeResult:
+    """What the probe saw.
+
+    Attributes:
+        values: nDCG@10 of every query, (Q,) by system and then by kind of query.
+        pool: documents that were searched.
+    """
+
+    values: Mapping[str, Mapping[str, FloatArray]]
+    pool: int
+
+    def mean(self, system: str, kind: str | None = None) -> float:
+        """Mean nDCG@10 of a system, of one kind of query or over kinds (each counts the same); NaN without queries."""
+        kinds = self.values[system]
+        means = [float(kinds[name].mean()) for name in kinds if kind in (None, name)]
+        return float(np.mean(means)) if means else float("nan")
+
+    def worse(self, a: str, b: str, level: float = 0.05) -> bool:
+        """Whether ``a`` is below ``b`` by more than chance (paired permutation test over all queries)."""
+        first, second = (np.concatenate([*self.values[system].values(), np.zeros(0)]) for system in (a, b))
+        return bool(first.sum() < second.sum() and paired_permutation(first, second) < level)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON: pool, number of queries by kind, nDCG@10 by system and kind."""
+        kinds = next(iter(self.values.values()), {})
+        return {
+            "pool": self.pool,
+            "queries": {kind: len(values) for kind, values in kinds.items()},
+            "nDCG@10": {
+                system: {kind: float(values.mean()) for kind, values in found.items()}
+                for system, found in self.values.items()
+            },
+        }
+
+
+@dataclass(frozen=True)
+class _Vectors:
+    """A voice over an encode function: cosine with the documents' vectors."""
+
+    encode: Encode
+    documents: FloatArray
+
+    def scores(self, queries: Sequence[str]) -> FloatArray:
+        return np.asarray(_unit(self.encode(queries)) @ self.documents.T)
+
+    def score_pairs(self, queries: Sequence[str], texts: Sequence[str]) -> FloatArray:
+        return np.asarray((_unit(self.encode(queries)) * _unit(self.encode(texts))).sum(axis=1))
+
+
+class Probe:
+    """Queries and documents of a probe, made once and asked before, during and after training.
+
+    Args:
+        documents: all documents.
+        held_out: (H,) numbers of those that training does not see.
+        options: size.
+    """
+
+    def __init__(self, documents: Records, held_out: IntArray, options: ProbeOptions | None = None) -> None:
+        options = options or ProbeOptions()
+        rest = np.setdiff1d(np.arange(len(documents)), held_out)
+        chosen = generator(options.seed, "probe/distractors").permutation(rest)[: options.distractors]
+        asked = [documents[index] for index in held_out.tolist()]
+        self.sets: list[PseudoQueries] = pseudo_queries(asked, options.queries, options.seed, sentence_spans)
+        pool = [*asked, *(documents[index] for index in np.sort(chosen).tolist())]
+        self._texts = [full_text(document) for document in pool]
+        self._analyzer = Analyzer(Analysis(languages=options.languages[:1]))
+        self._words: dict[str, FloatArray] | None = None
+
+    def __call__(self, systems: Mapping[str, Encode]) -> ProbeResult:
+        """Ask BM25 and the given encoders the same queries.
+
+        Args:
+            systems: functions from R texts to vectors (R, D), by name; compared by cosine.
+        """
+        if self._words is None:
+            self._words = self._ask(Lexical.build(self._analyzer, self._texts))
+        values: dict[str, Mapping[str, FloatArray]] = {BM25: self._words}
+        for name, encode in systems.items():
+            values[name] = self._ask(_Vectors(encode, _unit(encode(self._texts))))
+        return ProbeResult(values=values, pool=len(self._texts))
+
+    def _ask(self, voice: Voice) -> dict[str, FloatArray]:
+        found = {}
+        for queries in self.sets:
+            scores = pseudo_scores(voice, queries, slice(None))
+            found[queries.kind] = gain_of_first(scores, queries.documents)
+        return found
+
+
+def _unit(vectors: FloatArray) -> FloatArray:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)

@@ -1,0 +1,86 @@
+"""Results for people: tables for the terminal, and Markdown for model cards and records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from pretrieve.evaluation.benchmark import Result
+from pretrieve.evaluation.probe import ProbeResult
+from pretrieve.evaluation.significance import bootstrap_interval
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def result_tables(result: Result) -> list[Table]:
+    """Tables of systems and of tests; the best value of a metric is bold."""
+    head, lines = _result_cells(result)
+    title = f"{result.collection} ({result.split}), {len(result.queries):,} queries, 95 % intervals"
+    tables = [_table(title, head, lines)]
+    if result.tests:
+        tables.append(_table("Paired permutation tests, corrected by Holm", *_test_cells(result)))
+    return tables
+
+
+def probe_table(result: ProbeResult) -> Table:
+    """Table of a probe: nDCG@10 of each system by kind of query."""
+    return _table(f"Label-free probe, nDCG@10 among {result.pool:,} documents", *_probe_cells(result))
+
+
+def result_markdown(result: Result) -> str:
+    """The tables of a result as Markdown."""
+    parts = [_markdown(*_result_cells(result, bold="**{}**"))]
+    if result.tests:
+        parts.append(_markdown(*_test_cells(result)))
+    return "\n\n".join(parts) + "\n"
+
+
+def probe_markdown(result: ProbeResult) -> str:
+    """The table of a probe as Markdown."""
+    return _markdown(*_probe_cells(result)) + "\n"
+
+
+def _result_cells(result: Result, bold: str = "[bold]{}[/bold]") -> tuple[list[str], list[list[str]]]:
+    metrics = list(result.rows[0].values)
+    best = {metric: max(row.mean(metric) for row in result.rows) for metric in metrics}
+    lines = []
+    for row in result.rows:
+        cells = [row.system, row.mode]
+        for metric in metrics:
+            mean, (low, high) = row.mean(metric), bootstrap_interval(row.values[metric])
+            value = bold.format(f"{mean:.4f}") if mean == best[metric] else f"{mean:.4f}"
+            cells.append(f"{value} ({low:.3f} to {high:.3f})")
+        lines.append(cells)
+    return ["system", "mode", *metrics], lines
+
+
+def _test_cells(result: Result) -> tuple[list[str], list[list[str]]]:
+    lines = [
+        [test.a, test.b, test.metric, f"{test.difference:+.4f}", f"{test.p:.4f}", f"{test.p_holm:.4f}"]
+        for test in result.tests
+    ]
+    return ["a", "b", "metric", "a - b", "p", "p (Holm)"], lines
+
+
+def _probe_cells(result: ProbeResult) -> tuple[list[str], list[list[str]]]:
+    kinds = list(next(iter(result.values.values())))
+    head = ["system", *(f"{kind} ({len(next(iter(result.values.values()))[kind])})" for kind in kinds)]
+    lines = [[system, *(f"{result.mean(system, kind):.4f}" for kind in kinds)] for system in result.values]
+    return head, lines
+
+
+def _table(title: str, head: Sequence[str], lines: Iterable[Sequence[str]]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for name in head:
+        table.add_column(name)
+    for line in lines:
+        table.add_row(*line)
+    return table
+
+
+def _markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
