@@ -14,6 +14,7 @@ from pretrieve.text.records import Fault
 
 COMPRESSED = (".gz", ".zst")
 _CHUNK = 1 << 18
+_PACKED = 1 << 13  # a damaged zstd frame loses no more than what this holds
 _KEPT = 1000  # bytes kept of a line that is too long
 BOM = b"\xef\xbb\xbf"
 
@@ -131,7 +132,7 @@ def _gzip_chunks(raw: Any) -> Iterator[bytes]:
 
 def _zstd_chunks(raw: Any) -> Iterator[bytes]:
     frame = None
-    while data := raw.read(_CHUNK):
+    while data := raw.read(_PACKED):
         while data:
             frame = frame or zstandard.ZstdDecompressor().decompressobj()
             try:

@@ -1,8 +1,8 @@
 """Readers, one file a format.
 
 The folder is the registry: a file with ``SUFFIXES`` reads files, one with ``SCHEME`` what comes after ``scheme:``. A
-file reader has ``read(path, limit)``, a scheme reader ``read(name, limit)``. Both give records and faults, and hold no more
-than about ``limit`` bytes of a record in memory.
+file reader has ``read(path, limit)``, a scheme reader ``read(name, limit)``. Both give records and faults, and hold no
+more than about ``limit`` bytes of a record in memory.
 """
 
 from __future__ import annotations
