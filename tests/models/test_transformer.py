@@ -1,6 +1,7 @@
 """Packed equals padded: the same stock model run by transformers' own attention over padded rows is the reference."""
 
 import copy
+import itertools
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from transformers import AutoConfig, AutoModel
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Rows
 from pretrieve.models.encoder import Pooling
-from pretrieve.models.packed import Packing
+from pretrieve.models.packed import Packing, packed_attention
 from pretrieve.models.transformer import PACKED, TransformerEncoder
 from tiny import SPECIALS, VOCABULARY
 
@@ -224,3 +225,15 @@ def test_the_kernel_equals_blocks_on_a_gpu(kind: str, monkeypatch: pytest.Monkey
     fast = encoder(ragged()).float()
     monkeypatch.setattr("pretrieve.models.packed._has_kernel", lambda query, dropout: False)
     torch.testing.assert_close(fast, encoder(ragged()).float(), rtol=0.05, atol=0.05)
+
+
+def test_attention_scales_by_what_it_is_told() -> None:
+    rows = ragged([3, 5, 3])
+    packing = Packing.of(rows, torch.device("cpu"))
+    query, key, value = torch.randn(3, 1, 2, 11, 4, dtype=torch.float64)
+    mine, _ = packed_attention(torch.nn.Identity(), query, key, value, packing=packing, scaling=0.3)
+    starts = packing.offsets.tolist()
+    for first, last in itertools.pairwise(starts):
+        q, k, v = (tensor[0, :, first:last] for tensor in (query, key, value))
+        expected = torch.softmax(0.3 * q @ k.transpose(1, 2), dim=-1) @ v
+        torch.testing.assert_close(mine[0, first:last], expected.transpose(0, 1), rtol=0, atol=1e-12)

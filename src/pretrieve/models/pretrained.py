@@ -68,7 +68,12 @@ def load_pretrained(folder: Path, *, seed: int = 0, pooler: bool = False) -> nn.
 
     try:
         with seeded(seed, "pretrained"), _quietly():
-            model, report = AutoModel.from_pretrained(folder, dtype="float32", output_loading_info=True)
+            model, report = AutoModel.from_pretrained(
+                folder,
+                dtype="float32",
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, by name
+            )
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UsageError(f"{folder}: the model cannot be loaded ({reason}).") from None
