@@ -86,7 +86,7 @@ def text_lines(path: Path, limit: int) -> Iterator[tuple[int, str] | Fault]:
 
 
 def whole(path: Path, limit: int) -> bytes | Fault:
-    """The content of a file of at most ``limit`` bytes, without the mark of UTF-8; a longer one is a fault."""
+    """The content of a text file without the mark of UTF-8; NUL, or more than ``limit`` bytes, is a fault."""
     data = bytearray()
     try:
         for chunk in chunks(path):
@@ -95,6 +95,8 @@ def whole(path: Path, limit: int) -> bytes | Fault:
                 return Fault(f"{path}:1", "too long", f"more than {limit:,} bytes", bytes(data[:_KEPT]))
     except DamagedStreamError as error:
         return error.fault(f"{path}:1", bytes(data[:_KEPT]))
+    if 0 in data:  # parsers of text formats replace it without a word
+        return Fault(f"{path}:{data[: data.index(0)].count(10) + 1}", "NUL character", f"at {data.index(0)}")
     return bytes(data).removeprefix(BOM)
 
 

@@ -15,7 +15,7 @@ import sys
 import sysconfig
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pretrieve.core.errors import UsageError, suggest
@@ -98,7 +98,7 @@ def _documented(module: str, path: Path, limit: int) -> Iterator[Record]:
     if tree is not None:
         if path.name == "__init__.py" or not path.name.startswith("_"):
             yield from _document(tree, module, module, path)
-        yield from _members(tree, module, path)
+        yield from _members(tree.body, module, path)
 
 
 def _parse(path: Path, limit: int) -> ast.Module | None:
@@ -121,23 +121,24 @@ def _parse(path: Path, limit: int) -> ast.Module | None:
             gc.enable()
 
 
-def _members(node: ast.AST, prefix: str, path: Path) -> Iterator[Record]:
-    for child in getattr(node, "body", ()):
-        if isinstance(child, ast.If | ast.Try | ast.With):  # definitions for one version or system
-            yield from _members(child, prefix, path)
-            yield from _members(ast.Module(getattr(child, "orelse", []), []), prefix, path)
-        elif isinstance(child, ast.ClassDef | _Function) and not child.name.startswith("_"):
-            name = f"{prefix}.{child.name}"
-            yield from _document(child, name, name + _signature(child), path)
-            if isinstance(child, ast.ClassDef):
-                yield from _members(child, name, path)
+def _members(block: Sequence[ast.stmt], prefix: str, path: Path) -> Iterator[Record]:
+    for node in block:
+        if isinstance(node, ast.If | ast.Try):  # definitions for one version or system
+            handlers = node.handlers if isinstance(node, ast.Try) else []
+            for inner in (node.body, *(handler.body for handler in handlers), node.orelse):
+                yield from _members(inner, prefix, path)
+        elif isinstance(node, ast.ClassDef | _Function) and not node.name.startswith("_"):
+            name = f"{prefix}.{node.name}"
+            yield from _document(node, name, name + _signature(node), path)
+            if isinstance(node, ast.ClassDef):
+                yield from _members(node.body, name, path)
 
 
 def _document(node: ast.Module | ast.ClassDef | _Function, name: str, title: str, path: Path) -> Iterator[Record]:
     text = ast.get_docstring(node, clean=False)
     if text and len(text.split(None, _WORDS)) >= _WORDS:
-        line = getattr(node, "lineno", 1)
-        yield Record(f"{path}:{line}", {"id": name, "title": title, "text": inspect.cleandoc(text)}, fixed=True)
+        text = inspect.cleandoc(text).replace("\0", " ").encode(errors="replace").decode()  # an escape can be anything
+        yield Record(f"{path}:{getattr(node, 'lineno', 1)}", {"id": name, "title": title, "text": text}, fixed=True)
 
 
 def _signature(node: ast.ClassDef | _Function) -> str:
