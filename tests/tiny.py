@@ -89,6 +89,8 @@ def run(
     """The objective and the batches of a preset."""
     module, found = methods.find(preset)
     documents = documents or store()
+    if "dropout" in module.Options.__dataclass_fields__:
+        changes["dropout"] = dropout
     chosen = options(preset, **changes)
     pooling = found.encoder["pooling"].value if "pooling" in found.encoder else None
     built = encoder(kind, documents, seed, pooling=pooling, dropout=dropout)

@@ -31,11 +31,11 @@ TITLE, TITLE_SPAN, LEAD, SENTENCE, SPAN, KEYWORDS, CROP = range(7)
 
 CARD = Card(
     title="Pairs from structure",
-    paper="ours; ingredients from Wang et al. 2022 (arXiv 2212.03533), Lee et al. 2019, Ram et al. 2022, Izacard et al. "
-    "2022",
+    paper="ours; ingredients from Wang et al. 2022 (arXiv 2212.03533), Lee et al. 2019, Ram et al. 2022, Izacard et "
+    "al. 2022",
     idea="Titles and headings are the best free supervision there is: they are written to be found by. Where there are "
-    "none, the first sentence, another sentence or a few words stand in for a query and, seven times in ten, are cut out "
-    "of the document that is to be found.",
+    "none, the first sentence, another sentence or a few words stand in for a query and, seven times in ten, are cut "
+    "out of the document that is to be found.",
     differs="The query's side looks for documents only; negatives of the same document and near-duplicates are masked.",
     good_for="The static encoder; running text, with titles or without. Not for documents of a dozen words.",
 )

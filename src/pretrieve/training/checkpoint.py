@@ -6,6 +6,7 @@ Nothing of randomness is in it, because randomness has addresses.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from collections.abc import Mapping
@@ -126,6 +127,15 @@ def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = dict(module.named_parameters())
     tensors |= {name: values for name, values in module.named_buffers() if name in persistent}
     return tensors
+
+
+def digest(module: nn.Module) -> str:
+    """The sha256 of all parameters and persistent buffers: equal where two runs ended bit for bit alike."""
+    found = hashlib.sha256()
+    for name, values in named_tensors(module).items():
+        found.update(name.encode())
+        found.update(values.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def _moments(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
