@@ -126,7 +126,7 @@ class Probe:
         return ProbeResult(values=values, pool=len(self._texts))
 
     def _ask(self, voice: Voice) -> dict[str, FloatArray]:
-        found = {}
+        found: dict[str, FloatArray] = {}
         for queries in self.sets:
             scores = pseudo_scores(voice, queries, slice(None))
             found[queries.kind] = gain_of_first(scores, queries.documents)

@@ -17,7 +17,7 @@ import numpy as np
 from pretrieve.core.types import FloatArray, IntArray
 from pretrieve.index.pseudo import PseudoQueries
 
-WEIGHTS = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+WEIGHTS = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 DEFAULT_WEIGHT = 0.25  # was seen to help on every collection of running text, and to hurt on none
 SHORT_WEIGHT = 0.5  # of documents too short to take a query out of
 
@@ -87,7 +87,7 @@ def choose(lexical: Voice, dense: Voice, sets: Sequence[PseudoQueries], block: i
     errors = np.sqrt(np.sum(variances, axis=0)) / len(gains)
     good = [weight for weight, mean, error in zip(WEIGHTS, means, errors, strict=True) if mean >= means[best] - error]
     return Fusion(
-        dense=min(good, key=lambda weight: abs(np.log2(max(weight, 0.0625) / DEFAULT_WEIGHT))),
+        dense=min(good, key=lambda weight: abs(np.log2(weight / DEFAULT_WEIGHT))),
         reason=f"chosen on {sum(map(len, sets))} pseudo-queries",
         seen={str(weight): round(float(mean), 4) for weight, mean in zip(WEIGHTS, means, strict=True)},
         queries=sum(map(len, sets)),

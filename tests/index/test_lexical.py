@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import bm25s
+import numpy as np
+import pytest
+
+from pretrieve.core import files
+from pretrieve.core.errors import CorruptError
+from pretrieve.index.analysis import Analysis, Analyzer
+from pretrieve.index.lexical import BM25, Lexical
+from pretrieve.index.terms import SortedTerms
+from searching import documents, queries
+
+ANALYZER = Analyzer(Analysis(languages=("en",)))
+TEXTS = [document.text for document in documents(80)] + ["", "only once", "again again again"]
+QUERIES = [*queries(documents(80), 20)[0].values(), "", "unknownword", "again again once"]
+
+
+@pytest.mark.parametrize("options", [BM25(), BM25(k1=0.9, b=0.4), BM25(k1=2.0, b=0.0)])
+def test_equals_bm25s_to_the_last_bit(options):
+    reference = bm25s.BM25(method="lucene", k1=options.k1, b=options.b, backend="numpy")
+    reference.index([ANALYZER.terms(text) for text in TEXTS], show_progress=False)
+    scores = Lexical.build(ANALYZER, TEXTS, options).scores(QUERIES)
+    for query, row in zip(QUERIES, scores, strict=True):
+        terms = [term for term in ANALYZER.terms(query) if term in reference.vocab_dict]
+        expected = reference.get_scores(terms) if terms else np.zeros(len(TEXTS), np.float32)
+        np.testing.assert_array_equal(row, expected)
+        if terms:
+            _, found = reference.retrieve([terms], k=10, show_progress=False)
+            np.testing.assert_array_equal(np.sort(row)[::-1][:10], found[0])
+
+
+def test_pairs_are_scored_as_documents_are():
+    lexical = Lexical.build(ANALYZER, TEXTS)
+    scores = lexical.scores(QUERIES)
+    for number in (0, 5, len(TEXTS) - 1, len(TEXTS) - 3):
+        pairs = lexical.score_pairs(QUERIES, [TEXTS[number]] * len(QUERIES))
+        np.testing.assert_allclose(pairs, scores[:, number], rtol=1e-6)
+
+
+def test_what_is_written_is_what_is_opened(tmp_path):
+    lexical = Lexical.build(ANALYZER, TEXTS)
+    with files.create(tmp_path / "words", "test") as folder:
+        lexical.write(folder, "words")
+    opened = Lexical.open(tmp_path / "words" / "words", ANALYZER, lexical.facts())
+    np.testing.assert_array_equal(opened.scores(QUERIES), lexical.scores(QUERIES))
+
+
+def test_arrays_that_do_not_fit_are_refused(tmp_path):
+    lexical = Lexical.build(ANALYZER, TEXTS)
+    with files.create(tmp_path / "words", "test") as folder:
+        lexical.write(folder, "words")
+        folder.array("words/weights", lexical.weights[:-1])
+    with pytest.raises(CorruptError, match="do not fit"):
+        Lexical.open(tmp_path / "words" / "words", ANALYZER, lexical.facts())
+
+
+def test_sorted_terms_find_each_term_and_nothing_else():
+    terms = ["b", "a", "é", "東京", "aa", "z" * 50, ""]
+    vocabulary, rank = SortedTerms.of(terms)
+    assert vocabulary.numbers(terms) == rank.tolist()
+    assert list(vocabulary) == sorted(term.encode() for term in terms)
+    assert vocabulary.find(["a", "absent", "zz"]).tolist() == [int(rank[1]), -1, -1]
+    assert vocabulary.numbers(["absent", "b", "b"]) == [int(rank[0])] * 2
+
+
+def test_a_collection_without_words_scores_nothing():
+    assert Lexical.build(ANALYZER, ["", "..."]).scores(["anything"]).tolist() == [[0.0, 0.0]]
