@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pretrieve.cli.options import Mode, WithoutTitles
+from pretrieve.cli.options import ModeName, WithoutTitles
 
 NAME = "evaluate"
 EXAMPLE = "pretrieve evaluate scifact/ --model my-model --model facebook/contriever --mode dense --mode hybrid"
@@ -25,7 +25,7 @@ def command(
         typer.Option("--model", help="A model's folder or hub name; may be given several times.", show_default=False),
     ] = None,
     modes: Annotated[
-        list[Mode] | None,
+        list[ModeName] | None,
         typer.Option("--mode", help="May be given several times.  [default: dense and hybrid]", show_default=False),
     ] = None,
     split: Annotated[str, typer.Option("--split", help="Which qrels.")] = "test",
@@ -59,13 +59,13 @@ def command(
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON.")] = None,
 ) -> None:
     """Judge models on a labelled collection; the lexical row (BM25) is always there."""
-    from pretrieve.cli.display import Display
+    from pretrieve.pipeline.display import Display
     from pretrieve.pipeline.judge import Judgement, judge
 
     asked = Judgement(
         folder=folder,
         models=tuple(models or ()),
-        modes=tuple(modes or ("dense", "hybrid")),
+        modes=tuple(mode.value for mode in modes or (ModeName.dense, ModeName.hybrid)),
         split=split,
         metrics=tuple(metrics or ("nDCG@10", "R@100", "RR@10")),
         pooling=pooling,

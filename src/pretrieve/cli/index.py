@@ -35,8 +35,8 @@ def command(
     without_titles: WithoutTitles = False,
 ) -> None:
     """Index documents for hybrid search; the weight of the fusion is chosen without labels, and shown."""
-    from pretrieve.cli.display import Display
     from pretrieve.core import files
+    from pretrieve.pipeline.display import Display
     from pretrieve.pipeline.request import fields_of
     from pretrieve.pipeline.search import build_index
 

@@ -32,8 +32,8 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show real training pairs in colour, as the method would train on them."""
-    from pretrieve.cli.display import Display
     from pretrieve.core.config import parse_assignments
+    from pretrieve.pipeline.display import Display
     from pretrieve.pipeline.inspect import Look, look
     from pretrieve.pipeline.request import fields_of
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
 import typer
 
 OnBad = Literal["fail", "skip", "quarantine"]
 Mode = Literal["hybrid", "dense", "lexical"]
+
+
+class ModeName(StrEnum):
+    """The same modes, as typer needs them for an option that is given several times."""
+
+    hybrid = "hybrid"
+    dense = "dense"
+    lexical = "lexical"
+
+
 
 SOURCES = Annotated[
     list[str],

@@ -60,9 +60,9 @@ def command(
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")] = None,
 ) -> None:
     """Train a retriever on documents, without labels, and keep it as a stock sentence-transformers model."""
-    from pretrieve.cli.display import Display
     from pretrieve.cli.tables import print_training
     from pretrieve.core.config import parse_assignments
+    from pretrieve.pipeline.display import Display
     from pretrieve.pipeline.request import Request, fields_of, train_command
 
     request = Request(
@@ -86,6 +86,6 @@ def command(
         report = train(request, display, command=train_command(request))
     print_training(report, output)
     if json_file is not None:
-        from pretrieve.core.files import write_file, to_json
+        from pretrieve.core.files import to_json, write_file
 
         write_file(json_file, to_json(report.to_json()))

@@ -12,10 +12,27 @@ from typing import Literal
 from pretrieve.core import files
 from pretrieve.core.errors import UsageError
 from pretrieve.text.corpus import Fields
+from pretrieve.text.tokenizer import Algorithm
 
 CHECKPOINTS = "checkpoints"
 WORKSPACE = "training"  # inside the model's folder: documents, tokenizer, store, recipe of the run
 DEFAULT_MINUTES = 1.5
+OnBad = Literal["fail", "skip", "quarantine"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenization:
+    """How a vocabulary is trained, for bases that bring none.
+
+    Attributes:
+        vocabulary_size: most entries wanted.
+        algorithm: WordPiece, Unigram, or what the script calls for.
+        lowercase: fold case and accents.
+    """
+
+    vocabulary_size: int = 32_000
+    algorithm: Algorithm = "auto"
+    lowercase: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +49,7 @@ class Request:
     seed: int = 0
     resume: bool = False
     overwrite: bool = False
-    on_bad: Literal["fail", "skip", "quarantine"] = "fail"
+    on_bad: OnBad = "fail"
     fields: Fields = dataclasses.field(default_factory=Fields)
 
     def check(self) -> None:
@@ -64,7 +81,7 @@ def fields_of(
     title: str | None = None,
     id: str | None = None,
     group: str | None = None,
-    titles: bool = True,  # noqa: A002
+    titles: bool = True,
 ) -> Fields:
     """Names of fields as the user gave them; None leaves the usual conventions."""
     return Fields(text=text, title=title, id=id, group=group, use_titles=titles)

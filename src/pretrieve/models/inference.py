@@ -1,0 +1,94 @@
+"""Texts to vectors with an encoder that is still in memory, as its exported model would give them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from pretrieve.core.types import FloatArray, IntArray, Rows, SpecialTokens
+from pretrieve.models.encoder import Encoder, Similarity
+from pretrieve.text.tokenizer import Tokenizer
+
+_TOKENS = 1 << 16  # encoded at once
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Live:
+    """An encoder and its tokenizer, in the form that an index asks for.
+
+    Attributes:
+        encoder: of queries and documents; of documents alone where ``queries`` is given.
+        tokenizer: of both.
+        queries: the encoder of queries, where towers are separate.
+    """
+
+    encoder: Encoder
+    tokenizer: Tokenizer
+    queries: Encoder | None = None
+    fingerprint: str = "in memory"
+    location: str = "in memory"
+
+    @property
+    def similarity(self) -> Similarity:
+        """How vectors are compared."""
+        return self.encoder.similarity
+
+    def encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors (Q, D) float32."""
+        return encode(self.queries or self.encoder, self.tokenizer, texts)
+
+    def encode_documents(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors (R, D) float32."""
+        return encode(self.encoder, self.tokenizer, texts)
+
+
+@torch.no_grad()
+def encode(encoder: Encoder, tokenizer: Tokenizer, texts: Sequence[str]) -> FloatArray:
+    """Encode R texts as (R, D) float32, of length one where the encoder is compared by cosine.
+
+    Rows are cut to the encoder's longest, get its special tokens, and go through it longest first, a batch of about
+    65,000 tokens at a time.
+
+    Args:
+        encoder: one vector a row (V = 1); dropout is off while it runs.
+        tokenizer: the encoder's.
+        texts: R texts.
+    """
+    rows = _surrounded(tokenizer.encode(texts), encoder.specials, encoder.max_length)
+    order = np.argsort(-rows.lengths, kind="stable")
+    found = np.zeros((len(texts), encoder.dimensions), np.float32)
+    training = encoder.training
+    encoder.eval()
+    for part in _parts(rows.lengths[order]):
+        chosen = order[part]
+        vectors = encoder(_take(rows, chosen))[:, 0].float()
+        found[chosen] = (F.normalize(vectors, dim=-1) if encoder.similarity == "cosine" else vectors).cpu().numpy()
+    encoder.train(training)
+    return found
+
+
+def _surrounded(rows: Rows, specials: SpecialTokens, longest: int) -> Rows:
+    """Cut rows and put the special tokens around them; a bag has none and takes rows whole."""
+    if specials.cls is None and specials.sep is None:
+        return rows
+    room = longest - specials.around()
+    head = [] if specials.cls is None else [specials.cls]
+    tail = [] if specials.sep is None else [specials.sep]
+    return Rows.of([[*head, *rows.row(index)[:room], *tail] for index in range(len(rows))])
+
+
+def _take(rows: Rows, chosen: IntArray) -> Rows:
+    lengths = rows.lengths[chosen]
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return Rows(rows.tokens[np.repeat(rows.offsets[chosen] - offsets[:-1], lengths) + np.arange(offsets[-1])], offsets)
+
+
+def _parts(lengths: IntArray) -> list[slice]:
+    """Slices of rows with about the same number of tokens each."""
+    bins = (np.cumsum(lengths) - lengths) // _TOKENS
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(bins)) + 1, [len(lengths)]]).tolist()
+    return [slice(first, last) for first, last in zip(edges[:-1], edges[1:], strict=True) if last > first]

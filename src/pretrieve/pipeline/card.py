@@ -1,0 +1,70 @@
+"""The model card: what a person needs to know who finds the folder, with the numbers and the exact command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pretrieve.evaluation.probe import ProbeResult
+from pretrieve.evaluation.report import probe_markdown
+from pretrieve.methods import find
+
+if TYPE_CHECKING:
+    from pretrieve.pipeline.keep import Report
+
+_HEAD = """---
+library_name: sentence-transformers
+pipeline_tag: sentence-similarity
+tags: [sentence-transformers, pretrieve, retrieval]
+---
+"""
+
+
+def model_card(report: Report, probe: ProbeResult | None) -> str:
+    """Write the card in Markdown."""
+    recipe = report.recipe
+    module, preset = find(recipe["method"])
+    counts = ", ".join(f"{number:,} {name}" for name, number in report.documents.items())
+    parts = [
+        _HEAD,
+        f"# A retriever trained without labels by `{recipe['method']}`\n",
+        f"{module.CARD.title}: {preset.summary}.\n\nPaper: {module.CARD.paper}.\n",
+        f"Documents: {counts}. Sources: {', '.join(f'`{source}`' for source in recipe['sources'])}.\n",
+        f"Handed out: {report.reason}.\n",
+    ]
+    if probe is not None:
+        parts.append(
+            f"## Label-free probe\n\nnDCG@10 among {probe.pool:,} documents, on queries taken out of documents "
+        )
+        parts[-1] += "that were held out from training. It ranks models; it is no promise for real queries.\n\n"
+        parts[-1] += probe_markdown(probe)
+    parts.append(_usage(recipe["command"]))
+    parts.append(_values(report))
+    return "\n".join(parts)
+
+
+def _usage(command: str) -> str:
+    return f"""## Use
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("this folder")
+scores = model.similarity(model.encode_query("a question"), model.encode_document(["a text", "another"]))
+```
+
+## Made by
+
+```console
+{command or "Retriever.train(...), see recipe.json"}
+```
+"""
+
+
+def _values(report: Report) -> str:
+    recipe = report.recipe
+    lines = ["## Values\n", "| for | value |", "|---|---|"]
+    for part in ("options", "training", "encoder"):
+        lines += [f"| {part}.{key} | `{value}` |" for key, value in sorted(recipe[part].items())]
+    lines += [f"| {key} | `{recipe[key]}` |" for key in ("base", "seed", "corpus", "tokenizer", "store", "fingerprint")]
+    lines += [f"| {name} | {number} |" for name, number in sorted(recipe["versions"].items())]
+    return "\n".join(lines) + "\n"

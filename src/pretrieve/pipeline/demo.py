@@ -1,0 +1,114 @@
+"""The demonstration: everything that pretrieve does, on the documentation of the installed packages."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import orjson
+
+from pretrieve.core import files
+from pretrieve.core.types import Document
+from pretrieve.evaluation.benchmark import Result
+from pretrieve.index.hits import Hit
+from pretrieve.index.index import Index
+from pretrieve.models.bag import Bag
+from pretrieve.pipeline.judge import Judgement, judge
+from pretrieve.pipeline.keep import START
+from pretrieve.pipeline.listener import Listener
+from pretrieve.pipeline.prepare import split
+from pretrieve.pipeline.request import WORKSPACE, Request, train_command
+from pretrieve.pipeline.train import train
+from pretrieve.text.documents import Documents
+
+QUERIES = ("split a string into words", "wait for several threads to finish", "write a table to a file")
+_SUMMARY = re.compile(r"\s*(.+?(?:[.!?](?=\s)|(?=\n\s*\n)))", re.DOTALL)
+_FEWEST_WORDS = 3, 8  # of a summary, and of what is left of its document
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """What is asked; see the options of the command."""
+
+    output: Path
+    minutes: float = 1.0
+    source: str = "python:"
+    seed: int = 0
+    overwrite: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """Where things are, what the judging found, and three searches with their hits."""
+
+    model: Path
+    index: Path
+    result: Result
+    searches: list[tuple[str, list[Hit]]]
+
+
+def run(asked: Demo, listener: Listener) -> Done:
+    """Train, judge on held-out pairs of summary and body, index, and search.
+
+    Raises:
+        PretrieveError: as ``train``, ``judge`` and ``build_index``.
+    """
+    model, index, pairs = (asked.output / name for name in ("model", "index", "pairs"))
+    request = Request(
+        sources=(asked.source,), output=model, minutes=asked.minutes, seed=asked.seed, overwrite=asked.overwrite,
+        on_bad="skip",
+    )  # fmt: skip
+    train(request, listener, command=train_command(request))
+    documents = Documents.open(model / WORKSPACE / "documents")
+    write_pairs(documents, set(split(len(documents), asked.seed)[1].tolist()), pairs)
+    result = judge(Judgement(folder=pairs, models=(str(model / START), str(model))), listener)
+    listener.stage("index", len(documents), "documents")
+    built = Index.build(index, documents, Bag.load(model), replace=asked.overwrite)
+    listener.advance(len(documents))
+    return Done(
+        model=model,
+        index=index,
+        result=_named(result, model),
+        searches=[(query, built.search(query, k=3)) for query in QUERIES],
+    )
+
+
+def write_pairs(documents: Documents, held_out: set[int], target: Path) -> None:
+    """Write a BEIR folder: summaries of held-out documents ask for their documents, from which they were taken out.
+
+    All documents are searched, all without their summary.
+    """
+    corpus, queries, qrels = [], [], ["query-id\tcorpus-id\tscore"]
+    for index, document in enumerate(documents):
+        summary, rest = cut_summary(document)
+        corpus.append(orjson.dumps({"_id": document.id, "title": document.title, "text": rest}))
+        long_enough = len(summary.split()) >= _FEWEST_WORDS[0] and len(rest.split()) >= _FEWEST_WORDS[1]
+        if index in held_out and long_enough:
+            queries.append(orjson.dumps({"_id": f"q{index}", "text": summary}))
+            qrels.append(f"q{index}\t{document.id}\t1")
+    with files.create(target, "benchmark", replace=True) as folder:
+        folder.write("corpus.jsonl", b"\n".join(corpus) + b"\n")
+        folder.write("queries.jsonl", b"\n".join(queries) + b"\n")
+        folder.write("qrels/test.tsv", ("\n".join(qrels) + "\n").encode())
+
+
+def cut_summary(document: Document) -> tuple[str, str]:
+    """Divide a document's text into its first sentence and the rest; the first is empty where there is only one."""
+    match = _SUMMARY.match(document.text)
+    if match is None or not document.text[match.end() :].strip():
+        return "", document.text
+    return " ".join(match[1].split()), document.text[match.end() :].strip()
+
+
+def _named(result: Result, model: Path) -> Result:
+    """The result with words for people in place of folders."""
+    names = {str(model): "trained", str(model / START): "random start"}
+    rows = [replace(row, system=names.get(row.system, row.system)) for row in result.rows]
+    tests = []
+    for test in result.tests:
+        a, b = test.a, test.b
+        for path in sorted(names, key=len, reverse=True):
+            a, b = a.replace(path, names[path]), b.replace(path, names[path])
+        tests.append(replace(test, a=a, b=b))
+    return replace(result, rows=rows, tests=tests)

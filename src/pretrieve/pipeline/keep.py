@@ -1,0 +1,114 @@
+"""What is left of a run: a stock model folder with recipe, report, model card, start, and the objective's other weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import safetensors.torch
+from torch import nn
+
+from pretrieve.core import files
+from pretrieve.models.encoder import Encoder
+from pretrieve.models.export import save_model
+from pretrieve.models.objective import Objective
+from pretrieve.pipeline.card import model_card
+from pretrieve.pipeline.plan import Plan
+from pretrieve.pipeline.prepare import Prepared
+from pretrieve.pipeline.verdict import Verdict
+from pretrieve.text.tokenizer import Tokenizer
+
+MODEL, START = "model", "start"
+REPORT, HEADS = "report.json", "heads.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a run did and found, as kept in ``report.json``.
+
+    Attributes:
+        recipe: what decided the run.
+        documents: number read, trained on, and held out.
+        part: what was handed out, 0 (start) to 1 (trained).
+        reason: why.
+        probe: nDCG@10 of BM25, start and model by kind of pseudo-query; None where nothing was held out.
+    """
+
+    recipe: dict[str, Any]
+    documents: dict[str, int]
+    part: float
+    reason: str
+    probe: dict[str, Any] | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "recipe": self.recipe,
+            "documents": self.documents,
+            "part": self.part,
+            "reason": self.reason,
+            "probe": self.probe,
+        }
+
+
+def open_report(folder: Path) -> Report:
+    """Read the report of a finished run.
+
+    Raises:
+        UsageError: there is no finished model.
+        CorruptError: it is damaged.
+    """
+    files.read_manifest(folder, MODEL)
+    return Report(**orjson.loads((folder / REPORT).read_bytes()))
+
+
+def keep(output: Path, made: Plan, start: Encoder, verdict: Verdict, prepared: Prepared) -> Report:
+    """Write the model beside its checkpoints; it is there when its MANIFEST is.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    report = Report(
+        recipe=made.recipe.to_json(),
+        documents={
+            "read": len(prepared.documents),
+            "trained on": len(prepared.store),
+            "held out": len(prepared.held_out),
+        },
+        part=verdict.part,
+        reason=verdict.reason,
+        probe=None if verdict.probe is None else verdict.probe.to_json(),
+    )
+    tokenizer = prepared.store.tokenizer
+    with files.create(output / START, MODEL, replace=True) as folder:
+        save_model(folder, start, tokenizer)
+    with files.scratch(output, MODEL) as folder:
+        _save(folder, made.objective, verdict, tokenizer)
+        folder.json("recipe.json", report.recipe)
+        folder.json(REPORT, report.to_json())
+        folder.write("README.md", model_card(report, verdict.probe).encode())
+        files.publish(folder, output, MODEL, {"recipe": made.recipe.fingerprint})
+    return report
+
+
+def _save(folder: files.Folder, objective: Objective, verdict: Verdict, tokenizer: Tokenizer) -> None:
+    queries = getattr(objective, "query_encoder", None)
+    whole = verdict.part == 1.0
+    if queries is not None and whole:
+        save_model(folder, queries, tokenizer, documents=verdict.encoder)
+    else:
+        save_model(folder, verdict.encoder, tokenizer)
+    heads = _other_weights(objective)
+    if heads:
+        folder.write(HEADS, safetensors.torch.save(heads))
+
+
+def _other_weights(objective: nn.Module) -> dict[str, Any]:
+    """What learned beside the encoders: heads, to continue pre-training from."""
+    return {
+        name: parameter.detach().cpu().contiguous()
+        for name, parameter in objective.named_parameters()
+        if parameter.requires_grad and not name.startswith(("encoder.", "query_encoder."))
+    }

@@ -1,0 +1,153 @@
+"""From a request and a token store to everything that a run needs: recipe, encoder, objective, batches."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from types import ModuleType
+from typing import Any
+
+from pretrieve import methods
+from pretrieve.core.config import options_of
+from pretrieve.core.errors import UsageError, suggest
+from pretrieve.models.build import EncoderOptions, build_encoder, is_static
+from pretrieve.models.encoder import Encoder
+from pretrieve.models.objective import Objective
+from pretrieve.pipeline.recipe import Recipe
+from pretrieve.pipeline.request import Request, Tokenization
+from pretrieve.text.batches import Batches
+from pretrieve.text.store import Store
+from pretrieve.training.options import TrainingOptions
+
+STATIC_DEFAULT = "structure"
+TRANSFORMER_DEFAULT = "contriever-inbatch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """Values after the preset and the user's settings, before the documents are known.
+
+    Attributes:
+        method: name of the preset.
+        module: its method's module.
+        options: values of the method's ``Options`` that the preset or the user gave.
+        given: names of those that the user gave.
+        training: how to train.
+        encoder: how to build the encoder.
+        tokenization: how to train a vocabulary.
+    """
+
+    method: str
+    module: ModuleType
+    options: Mapping[str, object]
+    given: frozenset[str]
+    training: TrainingOptions
+    encoder: EncoderOptions
+    tokenization: Tokenization
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that a run needs."""
+
+    recipe: Recipe
+    encoder: Encoder
+    objective: Objective
+    batches: Batches
+    training: TrainingOptions
+
+
+def choose(request: Request) -> Choices:
+    """Put preset and settings together.
+
+    Raises:
+        UsageError: a setting is unknown (the closest is suggested) or does not fit.
+    """
+    name = request.method or (STATIC_DEFAULT if is_static(request.base) else TRANSFORMER_DEFAULT)
+    module, preset = methods.find(name)
+    mine = _sort(module, request.settings)
+    training = {**_values(preset.training), **(_values(preset.static) if is_static(request.base) else {})}
+    training |= {"steps": request.steps} if request.steps is not None else {}
+    encoder = {**_values(preset.encoder), **_encoder_defaults(request.base)}
+    return Choices(
+        method=name,
+        module=module,
+        options={**_values(preset.options), **mine["options"]},
+        given=frozenset(mine["options"]),
+        training=options_of(TrainingOptions, {**training, **mine["training"]}),
+        encoder=options_of(EncoderOptions, {**encoder, **mine["encoder"]}),
+        tokenization=options_of(Tokenization, mine["tokenization"]),
+    )
+
+
+def make(request: Request, choices: Choices, store: Store) -> Plan:
+    """Build what a run needs.
+
+    Raises:
+        UsageError: the method, the base or a setting does not fit the documents or each other.
+    """
+    encoder = build_encoder(request.base, store=store, options=choices.encoder, seed=request.seed)
+    options = options_of(choices.module.Options, {**choices.options, **suited(choices, store)})
+    recipe = Recipe(
+        method=choices.method,
+        base=request.base,
+        seed=request.seed,
+        options=dataclasses.asdict(options),
+        training=dataclasses.asdict(choices.training),
+        encoder=dataclasses.asdict(choices.encoder) | dataclasses.asdict(choices.tokenization),
+        corpus=store.corpus,
+        tokenizer=store.tokenizer.fingerprint,
+        store=store.fingerprint,
+        sources=request.sources,
+        versions=versions(),
+    )
+    return Plan(
+        recipe=recipe,
+        encoder=encoder,
+        objective=choices.module.objective(encoder, options, request.seed),
+        batches=Batches(
+            view=choices.module.view(store, encoder.specials, options),
+            batch_size=choices.training.batch_size,
+            seed=request.seed,
+        ),
+        training=choices.training,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that a result depends on."""
+    return {name: version(name) for name in ("pretrieve", "torch", "transformers", "tokenizers", "numpy")}
+
+
+def suited(choices: Choices, store: Store) -> dict[str, object]:
+    """What the method chooses by the look of the documents; what the user gave stays."""
+    chosen_by = getattr(choices.module, "suited", None)
+    found: dict[str, object] = chosen_by(store) if chosen_by else {}
+    return {key: value for key, value in found.items() if key not in choices.given}
+
+
+def _sort(module: ModuleType, settings: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """Divide ``--set`` values by what they configure."""
+    rooms: dict[str, Any] = {
+        "options": module.Options,
+        "training": TrainingOptions,
+        "encoder": EncoderOptions,
+        "tokenization": Tokenization,
+    }
+    homes = {item.name: room for room, kind in reversed(rooms.items()) for item in dataclasses.fields(kind)}
+    found: dict[str, dict[str, object]] = {room: {} for room in rooms}
+    for key, value in settings.items():
+        if key not in homes:
+            raise UsageError(f"--set: unknown option {key!r}.{suggest(key, homes)}")
+        found[homes[key]][key] = value
+    return found
+
+
+def _encoder_defaults(base: str) -> dict[str, object]:
+    return {"dimensions": 512} if is_static(base) else {}
+
+
+def _values(part: Mapping[str, methods.Value]) -> dict[str, Any]:
+    return {key: value.value for key, value in part.items()}

@@ -1,0 +1,77 @@
+"""Building and opening an index on disk, for the command line and for ``Retriever``."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pretrieve.core import files
+from pretrieve.index.index import Index
+from pretrieve.pipeline.listener import Listener
+from pretrieve.pipeline.request import OnBad
+from pretrieve.text.corpus import Fields
+
+if TYPE_CHECKING:
+    from pretrieve.index.dense import TextEncoder
+
+
+def build_index(
+    sources: Sequence[str],
+    model: str,
+    output: Path,
+    listener: Listener,
+    *,
+    replace: bool = False,
+    fields: Fields,
+    on_bad: OnBad = "fail",
+) -> Index:
+    """Read documents and index them with a model.
+
+    Args:
+        sources: as for training.
+        model: a folder or a hub name.
+        output: the index's folder.
+        listener: hears of progress.
+        replace: an index that is there is swapped for the new one.
+        fields: names of the fields.
+        on_bad: what to do with records that cannot be read.
+
+    Raises:
+        PretrieveError: sources, model or disk are not as they should be.
+    """
+    from pretrieve.evaluation.encode import open_encoder
+    from pretrieve.pipeline.prepare import read_documents
+
+    files.check_free(output, replace=replace)
+    encoder = open_encoder(model)
+    beside = output.absolute().parent
+    with files.scratch(beside, f"{output.name}.documents") as folder:
+        quarantine = beside / f"{output.name}.quarantine.jsonl"
+        documents = read_documents(
+            sources, folder.path / "documents", listener, fields=fields, on_bad=on_bad, quarantine=quarantine
+        )
+        listener.stage("index", len(documents), "documents")
+        index = Index.build(output, documents, encoder, replace=replace)
+        listener.advance(len(documents))
+        shutil.rmtree(folder.path / "documents")
+    return index
+
+
+def open_index(path: Path, mode: str = "hybrid") -> Index:
+    """Open an index with its own model; a static one needs neither torch nor transformers.
+
+    Raises:
+        UsageError: there is no index, or its model is gone.
+        FingerprintError: the model has changed since.
+    """
+    from pretrieve.models.bag import Bag
+
+    location = files.read_manifest(path, "index")["model"]["location"]
+    encoder: TextEncoder | None = None
+    if not Bag.readable(Path(location)):
+        from pretrieve.evaluation.encode import open_encoder
+
+        encoder = open_encoder(location)
+    return Index.open(path, encoder)

@@ -1,0 +1,197 @@
+"""The road of ``pretrieve train``: prepare, plan, train, judge without labels, keep."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+from pretrieve.core import files
+from pretrieve.core.errors import FingerprintError
+from pretrieve.core.types import IntArray
+from pretrieve.models.build import named_base
+from pretrieve.pipeline import plan as planning
+from pretrieve.pipeline import prepare, recipe
+from pretrieve.pipeline.keep import Report, keep, open_report
+from pretrieve.pipeline.listener import Listener, Silent
+from pretrieve.pipeline.plan import Choices, Plan
+from pretrieve.pipeline.prepare import Prepared
+from pretrieve.pipeline.request import CHECKPOINTS, DEFAULT_MINUTES, WORKSPACE, Request
+from pretrieve.pipeline.verdict import judge
+from pretrieve.text import tokenizer
+from pretrieve.text.documents import Documents
+from pretrieve.text.store import Store
+from pretrieve.text.tokenizer import Tokenizer
+from pretrieve.training.calibration import steps_for_minutes
+from pretrieve.training.checkpoint import Checkpoints
+from pretrieve.training.trackers import Tracker
+from pretrieve.training.trainer import Progress, Trainer
+
+_RECIPE = "recipe.json"
+
+
+def train(request: Request, listener: Listener | None = None, *, command: str = "") -> Report:
+    """Train a retriever on documents, judge it without labels, and keep the better of it and its start.
+
+    Args:
+        request: what is asked.
+        listener: hears of progress.
+        command: for the model card.
+
+    Returns:
+        What was done and found; the model is at ``request.output``.
+
+    Raises:
+        PretrieveError: whatever a user can mend: sources, options, disk, an interrupted or diverged run.
+    """
+    listener = listener or Silent()
+    request.check()
+    choices = planning.choose(request)
+    with _place(request):
+        if request.resume and (request.output / files.MANIFEST).is_file():
+            listener.note(f"{request.output} is finished already.")
+            return open_report(request.output)
+        prepared = _prepare(request, choices, listener)
+        made = planning.make(request, choices, prepared.store)
+        made = replace(made, recipe=replace(made.recipe, command=command))
+        made = _with_steps(request, made, listener)
+        start = deepcopy(made.objective.encoder)
+        _run(request, made, listener)
+        verdict = judge(start, made.objective.encoder, prepared, listener, seed=request.seed)
+        return keep(request.output, made, start, verdict, prepared)
+
+
+@contextmanager
+def _place(request: Request) -> Iterator[None]:
+    """Hold the output; an output that this call made, and that holds nothing worth resuming, goes when it fails."""
+    fresh = not request.output.exists()
+    if request.overwrite and not fresh and not request.resume:
+        shutil.rmtree(request.output)
+        fresh = True
+    try:
+        with files.lock(request.output):
+            files.sweep(request.output)
+            yield
+    except BaseException:
+        if fresh and not any((request.output / CHECKPOINTS).glob("step-*")):
+            shutil.rmtree(request.output, ignore_errors=True)
+        raise
+
+
+def _prepare(request: Request, choices: Choices, listener: Listener) -> Prepared:
+    workspace = request.output / WORKSPACE
+    documents = _documents(request, workspace, listener)
+    select, held_out = prepare.split(len(documents), request.seed)
+    vocabulary = _vocabulary(request, choices, workspace, documents, listener, select)
+    store = prepare.build_store(workspace, documents, select, vocabulary, listener)
+    if store.dropped:
+        listener.note(f"{store.dropped:,} documents have no token in their text and are left out of training.")
+    return Prepared(documents=documents, train=select, held_out=held_out, store=store)
+
+
+def _documents(request: Request, workspace: Path, listener: Listener) -> Documents:
+    """Read the sources; a run that goes on reads them again, to be sure that they are the same."""
+    target = workspace / "documents"
+    before = Documents.open(target) if request.resume and (target / files.MANIFEST).is_file() else None
+    quarantine = request.output.with_name(f"{request.output.name}.quarantine.jsonl")
+    documents = prepare.read_documents(
+        request.sources,
+        target if before is None else workspace / "documents-again",
+        listener,
+        fields=request.fields,
+        on_bad=request.on_bad,
+        quarantine=quarantine,
+        replace=True,
+    )
+    if before is None:
+        return documents
+    shutil.rmtree(documents.path)
+    if before.fingerprint != documents.fingerprint:
+        raise FingerprintError(
+            f"cannot resume: the corpus was {before.fingerprint} and is {documents.fingerprint}: "
+            "give the same documents as before, or another --output."
+        )
+    return before
+
+
+def _vocabulary(
+    request: Request, choices: Choices, workspace: Path, documents: Documents, listener: Listener, select: IntArray
+) -> Tokenizer:
+    """The base's own tokenizer, or one trained on the documents."""
+    if (folder := named_base(request.base)) is not None:
+        return tokenizer.load(folder)
+    if request.resume and (workspace / "store" / files.MANIFEST).is_file():
+        return Store.open(workspace / "store").tokenizer
+    listener.stage("vocabulary", unit="entries")
+    found = prepare.train_tokenizer(documents, select, choices.tokenization)
+    listener.advance(found.specials.vocabulary)
+    return found
+
+
+def _with_steps(request: Request, made: Plan, listener: Listener) -> Plan:
+    """Fix the number of steps: as given, as an earlier part of the run had, or as many as the minutes hold."""
+    path = request.output / WORKSPACE / _RECIPE
+    before = recipe.load(path) if request.resume and path.is_file() else None
+    steps = made.training.steps
+    if before is not None and request.steps is None:
+        steps = int(before.training["steps"])
+    elif request.steps is None and "steps" not in request.settings:
+        minutes = request.minutes or DEFAULT_MINUTES
+        listener.stage("calibrate", unit="steps")
+        steps = steps_for_minutes(made.objective, made.batches, made.training, minutes, request.seed)
+        listener.advance(steps, f"fill {minutes:g} minutes")
+    made = replace(
+        made,
+        training=replace(made.training, steps=steps),
+        recipe=replace(made.recipe, training={**made.recipe.training, "steps": steps}),
+    )
+    if before is not None:
+        recipe.check_same(before, made.recipe)
+    files.write_file(path, files.to_json(made.recipe.to_json()))
+    return made
+
+
+def _run(request: Request, made: Plan, listener: Listener) -> None:
+    checkpoints = Checkpoints(
+        folder=request.output / CHECKPOINTS,
+        keep=made.training.keep,
+        fingerprints={
+            "corpus": made.recipe.corpus,
+            "tokenizer": made.recipe.tokenizer,
+            "recipe": made.recipe.fingerprint,
+        },
+    )
+    with Tracker(request.output / WORKSPACE, every=made.training.log_every) as tracker:
+        trainer = Trainer(
+            objective=made.objective,
+            batches=made.batches,
+            options=made.training,
+            seed=request.seed,
+            checkpoints=checkpoints,
+            on_step=_watcher(listener, tracker),
+        )
+        done = trainer.resume() if request.resume else 0
+        listener.stage(f"train {made.recipe.method}", made.training.steps, "steps")
+        if done:
+            listener.advance(done)
+        trainer.run()
+
+
+def _watcher(listener: Listener, tracker: Tracker) -> Callable[[Progress], None]:
+    smooth: dict[str, float] = {}
+
+    def watch(progress: Progress) -> None:
+        for name in ("loss", "tokens_per_second", "real_share"):
+            value = getattr(progress, name)
+            smooth[name] = value if name not in smooth else 0.95 * smooth[name] + 0.05 * value
+        listener.advance(
+            1,
+            f"loss {smooth['loss']:.3f}, {smooth['tokens_per_second'] / 1000:,.0f}k tokens/s, "
+            f"{smooth['real_share']:.0%} real tokens",
+        )
+        tracker.log(progress)
+
+    return watch

@@ -1,0 +1,107 @@
+"""Which weights are handed out: the start, the trained ones, or a mixture, by what the label-free probe sees."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pretrieve.evaluation.probe import BM25, Probe, ProbeOptions, ProbeResult
+from pretrieve.models.encoder import Encoder
+from pretrieve.models.inference import encode
+from pretrieve.models.static import StaticEncoder
+from pretrieve.pipeline.listener import Listener
+from pretrieve.pipeline.prepare import Prepared
+from pretrieve.text.language import majority
+
+START, TRAINED = "start", "trained"
+SHORT = 24  # median tokens of a document below which pseudo-queries say nothing about real ones (docs/log.md)
+BLIND = 0.05  # nDCG@10 of BM25 on the probe below which its queries cannot be answered by anything
+_MIXTURES = (0.25, 0.5, 0.75)  # part of the trained weights that is tried beside 0 and 1, for static encoders
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What is handed out, and why.
+
+    Attributes:
+        part: 0 for the start, 1 for the trained weights, between for a mixture of the two.
+        reason: in a line, for people.
+        probe: what the probe saw of BM25, the start and the trained model; None where nothing was held out.
+        encoder: what is handed out.
+    """
+
+    part: float
+    reason: str
+    probe: ProbeResult | None
+    encoder: Encoder
+
+
+def judge(start: Encoder, trained: Encoder, prepared: Prepared, listener: Listener, seed: int) -> Verdict:
+    """Ask the probe, and hand out nothing that it finds worse than the start.
+
+    Args:
+        start: the encoder before training.
+        trained: the encoder after it.
+        prepared: the documents, and which were held out.
+        listener: hears of progress.
+        seed: of the run.
+    """
+    if not len(prepared.held_out):
+        return Verdict(part=1.0, reason="too few documents to hold any out: not judged", probe=None, encoder=trained)
+    static = isinstance(trained, StaticEncoder)
+    listener.stage("probe", unit="systems")
+    probe = Probe(prepared.documents, prepared.held_out, _options(prepared, static, seed))
+    systems = {START: start, **({f"{part:g}": mixed(start, trained, part) for part in _MIXTURES} if static else {})}
+    systems[TRAINED] = trained
+    tokenizer = prepared.store.tokenizer
+    found = probe(
+        {
+            name: lambda texts, system=system: encode(system, tokenizer, texts)  # type: ignore[misc]
+            for name, system in systems.items()
+        }
+    )
+    listener.advance(len(systems) + 1)
+    name, reason = _choose(found, prepared, static)
+    part = {START: 0.0, TRAINED: 1.0}[name] if name in (START, TRAINED) else float(name)
+    shown = {key: found.values[key] for key in (BM25, START, TRAINED)}
+    if name not in shown:
+        shown["mixture"] = found.values[name]
+    return Verdict(part=part, reason=reason, probe=ProbeResult(values=shown, pool=found.pool), encoder=systems[name])
+
+
+def mixed(start: Encoder, trained: Encoder, part: float) -> Encoder:
+    """Weights between two encoders: ``(1 - part) * start + part * trained``."""
+    between = deepcopy(trained)
+    with torch.no_grad():
+        for mine, first in zip(between.parameters(), start.parameters(), strict=True):
+            mine.lerp_(first, 1.0 - part)
+    return between
+
+
+def _choose(found: ProbeResult, prepared: Prepared, static: bool) -> tuple[str, str]:
+    """Name of the system to hand out, and why."""
+    median = float(np.median(np.diff(prepared.store.documents)))
+    if static and median < SHORT:
+        return START, f"documents of {median:g} tokens are too short to learn queries from: the start is kept"
+    if static and found.mean(BM25) < BLIND:
+        return START, "the probe's queries cannot be answered by anything: the start is kept"
+    names = [name for name in found.values if name != BM25]
+    best = max(names, key=found.mean)
+    if best == START or (found.mean(TRAINED) < found.mean(START) and best == TRAINED):
+        return START, "training did not help on held-out documents: the start is kept"
+    reason = f"nDCG@10 on held-out documents: {found.mean(START):.3f} before, {found.mean(best):.3f} after"
+    if best != TRAINED:
+        reason += f", with {float(best):.0%} of the way from start to trained weights"
+    return best, reason
+
+
+def _options(prepared: Prepared, static: bool, seed: int) -> ProbeOptions:
+    """A transformer encodes a few thousand tokens a second: its probe is smaller."""
+    step = max(1, len(prepared.documents) // 200)
+    language = majority(prepared.documents[index].text for index in range(0, len(prepared.documents), step))
+    if static:
+        return ProbeOptions(seed=seed, languages=(language,))
+    return ProbeOptions(seed=seed, languages=(language,), queries=100, distractors=200)

@@ -1,0 +1,195 @@
+"""``Retriever``: the object that a person holds."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pretrieve.core.errors import UsageError
+from pretrieve.core.types import Document
+from pretrieve.index.index import Index, Mode
+
+if TYPE_CHECKING:
+    from pretrieve.index.dense import TextEncoder
+    from pretrieve.index.hits import Hit
+
+OnBad = Literal["fail", "skip", "quarantine"]
+
+
+class Retriever:
+    """A model, and the documents that it searches, if any.
+
+    Attributes:
+        model: encodes queries and documents.
+        location: folder or hub name of the model.
+        documents: what ``search`` looks through when it is given no corpus; None for a model alone.
+    """
+
+    def __init__(self, model: TextEncoder, location: str, documents: Sequence[Document] | None = None) -> None:
+        self.model, self.location, self.documents = model, location, documents
+
+    @staticmethod
+    def train(
+        sources: str | Path | Sequence[str | Path],
+        output: str | Path | None = None,
+        *,
+        method: str | None = None,
+        base: str = "static",
+        minutes: float | None = None,
+        steps: int | None = None,
+        settings: Mapping[str, object] | None = None,
+        seed: int = 0,
+        resume: bool = False,
+        overwrite: bool = False,
+        on_bad: OnBad = "fail",
+        progress: bool = True,
+    ) -> Retriever:
+        """Train on documents without labels.
+
+        Args:
+            sources: files, folders, ``python:...`` or ``hf:...``; one or several.
+            output: folder for the model; a temporary one if not given.
+            method: a preset; what suits the encoder if not given.
+            base: ``static``, a hub name, a folder, or ``new:layers=4,hidden=256``.
+            minutes: time to train for (1.5 if neither this nor ``steps`` is given).
+            steps: number of steps, instead of minutes.
+            settings: options of method, training and encoder by name.
+            seed: all randomness comes from it.
+            resume: go on from the last checkpoint.
+            overwrite: replace what is at ``output``.
+            on_bad: what to do with records that cannot be read.
+            progress: draw progress bars.
+
+        Returns:
+            A retriever over the documents it was trained on.
+
+        Raises:
+            PretrieveError: whatever a user can mend.
+        """
+        from pretrieve.pipeline.request import WORKSPACE, Request, train_command
+        from pretrieve.pipeline.train import train
+        from pretrieve.text.documents import Documents
+
+        several = [sources] if isinstance(sources, str | Path) else list(sources)
+        folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
+        request = Request(
+            sources=tuple(map(str, several)),
+            output=folder,
+            method=method,
+            base=base,
+            minutes=minutes,
+            steps=steps,
+            settings=dict(settings or {}),
+            seed=seed,
+            resume=resume,
+            overwrite=overwrite,
+            on_bad=on_bad,
+        )
+        with _display(progress) as listener:
+            train(request, listener, command=train_command(request))
+        documents = Documents.open(folder / WORKSPACE / "documents")
+        return Retriever(_open(str(folder)), str(folder), documents)
+
+    @staticmethod
+    def load(name: str | Path, **described: Any) -> Retriever:
+        """Load a model, or an index with its documents.
+
+        Args:
+            name: a model's folder or hub name, or the folder of an index.
+            described: for a model that does not say it itself: ``pooling``, ``similarity``, ``query_prompt``,
+                ``document_prompt``, ``max_length``.
+
+        Raises:
+            UsageError: there is no such model, or it has to be described.
+        """
+        from pretrieve.core.files import MANIFEST
+
+        path = Path(name)
+        if (path / MANIFEST).is_file() and (path / "words").is_dir():
+            from pretrieve.pipeline.search import open_index
+
+            index = open_index(path)
+            assert index.dense is not None
+            retriever = Retriever(index.dense.encoder, index.dense.encoder.location, index.documents)  # type: ignore[arg-type]
+            retriever.__dict__["index"] = index
+            return retriever
+        return Retriever(_open(str(name), **described), str(name))
+
+    def search(
+        self, query: str, corpus: Sequence[str] | None = None, *, top_k: int = 10, mode: Mode = "hybrid"
+    ) -> list[Hit]:
+        """Find the best documents for a query.
+
+        Args:
+            query: what to look for.
+            corpus: texts to look through, whose ids are their places in the list; the retriever's own documents if
+                not given.
+            top_k: number of hits.
+            mode: hybrid, dense or lexical.
+
+        Raises:
+            UsageError: there is nothing to look through.
+        """
+        if corpus is None:
+            return self.index.search(query, k=top_k, mode=mode)
+        if not corpus:
+            raise UsageError("the corpus is empty: give a list of texts.")
+        texts = [Document(id=str(place), text=text) for place, text in enumerate(corpus)]
+        return Index.of(texts, self.model).search(query, k=top_k, mode=mode)
+
+    @cached_property
+    def index(self) -> Index:
+        """The index of the retriever's own documents, built when it is first needed.
+
+        Raises:
+            UsageError: the retriever has no documents.
+        """
+        if self.documents is None:
+            raise UsageError("this retriever holds no documents: give a corpus, or load an index.")
+        return Index.of(self.documents, self.model)
+
+    def save(self, output: str | Path, *, overwrite: bool = False) -> None:
+        """Save the index of the retriever's own documents; ``load`` opens it again.
+
+        Raises:
+            UsageError: the retriever has no documents, or something is at ``output``.
+            StorageError: the disk refused.
+        """
+        if self.documents is None:
+            raise UsageError("this retriever holds no documents: there is nothing to save but its model.")
+        Index.build(Path(output), self.documents, self.model, replace=overwrite)
+
+    def evaluate(
+        self, folder: str | Path, *, split: str = "test", metrics: Sequence[str] = ("nDCG@10", "R@100", "RR@10")
+    ) -> Any:
+        """Judge the model and BM25 on a BEIR folder; see ``evaluation.benchmark.Result``.
+
+        Raises:
+            UsageError: the folder, split or a metric is not there.
+        """
+        from pretrieve.evaluation.benchmark import evaluate
+        from pretrieve.evaluation.collection import load_collection
+
+        return evaluate(load_collection(Path(folder), split), {self.location: self.model}, metrics=metrics)
+
+
+def _open(name: str, **described: Any) -> TextEncoder:
+    from pretrieve.evaluation.encode import ModelOptions, open_encoder
+
+    return open_encoder(name, ModelOptions(**described))
+
+
+def _display(progress: bool) -> Any:
+    """Progress bars of the command line; they are rich's, and know nothing of commands."""
+    from contextlib import nullcontext
+
+    from pretrieve.pipeline.listener import Silent
+
+    if not progress:
+        return nullcontext(Silent())
+    from pretrieve.pipeline.display import Display
+
+    return Display()
