@@ -251,6 +251,7 @@ def _fusion(documents: Records, lexical: Lexical, dense: Dense | None, options: 
 
 def _facts(documents: Documents, lexical: Lexical, encoder: TextEncoder, fusion: Fusion) -> dict[str, Any]:
     assert isinstance(lexical.analyzer, Analyzer)
+    folder = Path(encoder.location)  # or a name on the hub
     return {
         "documents": documents.fingerprint,
         "analysis": asdict(lexical.analyzer.analysis),
@@ -258,7 +259,7 @@ def _facts(documents: Documents, lexical: Lexical, encoder: TextEncoder, fusion:
         "fusion": fusion.facts(),
         "model": {
             "fingerprint": encoder.fingerprint,
-            "location": str(Path(encoder.location).absolute()),
+            "location": str(folder.absolute()) if folder.is_dir() else encoder.location,
             "similarity": encoder.similarity,
         },
     }
