@@ -19,7 +19,6 @@ class ModeName(StrEnum):
     lexical = "lexical"
 
 
-
 SOURCES = Annotated[
     list[str],
     typer.Argument(

@@ -64,7 +64,7 @@ def run(asked: Demo, listener: Listener) -> Done:
     write_pairs(documents, set(split(len(documents), asked.seed)[1].tolist()), pairs)
     result = judge(Judgement(folder=pairs, models=(str(model / START), str(model))), listener)
     listener.stage("index", len(documents), "documents")
-    built = Index.build(index, documents, Bag.load(model), replace=asked.overwrite)
+    built = Index.build(index, documents, Bag.load(model.absolute()), replace=asked.overwrite)
     listener.advance(len(documents))
     return Done(
         model=model,

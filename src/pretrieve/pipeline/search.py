@@ -45,7 +45,7 @@ def build_index(
     from pretrieve.pipeline.prepare import read_documents
 
     files.check_free(output, replace=replace)
-    encoder = open_encoder(model)
+    encoder = open_encoder(str(Path(model).absolute()) if Path(model).exists() else model)
     beside = output.absolute().parent
     with files.scratch(beside, f"{output.name}.documents") as folder:
         quarantine = beside / f"{output.name}.quarantine.jsonl"
@@ -70,7 +70,7 @@ def open_index(path: Path, mode: str = "hybrid") -> Index:
 
     location = files.read_manifest(path, "index")["model"]["location"]
     encoder: TextEncoder | None = None
-    if not Bag.readable(Path(location)):
+    if not Bag.readable(Path(location)) and (Path(location).exists() or not Path(location).is_absolute()):
         from pretrieve.evaluation.encode import open_encoder
 
         encoder = open_encoder(location)

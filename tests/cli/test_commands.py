@@ -1,0 +1,233 @@
+"""The commands, run as a new user would, on 200 documents."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from pretrieve import Retriever
+from pretrieve.core.errors import FingerprintError, UsageError
+
+
+def test_every_command_has_help_with_an_example(run) -> None:
+    listing = run("--help").out
+    for name in ("train", "index", "search", "evaluate", "inspect", "methods", "verify", "demo"):
+        assert name in listing
+        outcome = run(name, "--help")
+        assert outcome.code == 0
+        assert f"pretrieve {name}" in outcome.out.split("Example:")[1]
+
+
+def test_train_report(run, tmp_path, documents) -> None:
+    out, report = tmp_path / "out", tmp_path / "report.json"
+    small = ("--steps", "5", "--set", "batch_size=16", "--set", "dimensions=16", "--set", "vocabulary_size=300")
+    outcome = run("train", documents, "-o", out, *small, "--json", report)
+    assert outcome.code == 0, outcome.err
+    assert "pretrieve index" in outcome.out, "the next step is suggested"
+    said = orjson.loads(report.read_bytes())
+    assert said["recipe"]["training"]["steps"] == 5
+    assert set(said["probe"]["nDCG@10"]) >= {"BM25", "start", "trained"}
+    assert said["documents"] == {"read": 200, "trained on": 180, "held out": 20}
+    card = (out / "README.md").read_text()
+    assert "--steps 5" in card
+    assert "| BM25 |" in card
+
+
+def test_the_model_is_a_stock_folder(model, documents) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    stock = SentenceTransformer(str(model), device="cpu")
+    assert stock.similarity_fn_name == "cosine"
+    texts = [orjson.loads(line)["text"] for line in documents.read_bytes().splitlines()[:8]]
+    mine = Retriever.load(model).model.encode_documents(texts)
+    np.testing.assert_allclose(mine, stock.encode(texts), atol=1e-6)
+
+
+def test_index_search_and_json(run, tmp_path, documents, model) -> None:
+    index = tmp_path / "index"
+    outcome = run("index", documents, "--model", model, "-o", index)
+    assert outcome.code == 0, outcome.err
+    assert "200 documents" in outcome.out
+    assert "words 1, vectors" in outcome.out, "the weight of fusion is shown"
+    for mode in ("hybrid", "dense", "lexical"):
+        outcome = run("search", index, "volcano number 8", "-k", "3", "--mode", mode, "--json")
+        hits = orjson.loads(outcome.out)["hits"]
+        assert [hit["rank"] for hit in hits] == [1, 2, 3]
+        assert all(a["score"] >= b["score"] for a, b in zip(hits, hits[1:], strict=False))
+    first = orjson.loads(run("search", index, "volcano number 8", "--mode", "lexical", "--json").out)["hits"][0]
+    assert first["title"].startswith("Volcano")
+    assert {first["sentence"][a:b].lower() for a, b in first["marks"]} >= {"volcano", "number", "8"}
+    assert "Volcano" in run("search", index, "volcano number 8").out
+    assert run("verify", index).code == 0
+
+
+def test_search_asks_when_no_query_is_given(tmp_path, run, documents, model) -> None:
+    run("index", documents, "--model", model, "-o", tmp_path / "index")
+    command = [
+        sys.executable,
+        "-c",
+        "from pretrieve.cli import main; main()",
+        "search",
+        str(tmp_path / "index"),
+        "-k",
+        "1",
+    ]
+    done = subprocess.run(command, input="glacier\nviolin\n", capture_output=True, text=True, check=True)
+    assert "Glacier" in done.stdout
+    assert "Violin" in done.stdout
+
+
+def test_evaluate_json(run, tmp_path, documents, model) -> None:
+    folder = tmp_path / "beir"
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_bytes(documents.read_bytes().replace(b'"id"', b'"_id"'))
+    queries = [{"_id": f"q{n}", "text": f"letter of the year {1200 + n * 7}"} for n in range(30)]
+    (folder / "queries.jsonl").write_bytes(b"\n".join(map(orjson.dumps, queries)))
+    (folder / "qrels" / "test.tsv").write_text(
+        "query-id\tcorpus-id\tscore\n" + "".join(f"q{n}\td{n}\t1\n" for n in range(30))
+    )
+    result = tmp_path / "result.json"
+    outcome = run("evaluate", folder, "--model", model, "--model", model / "start", "--json", result)
+    assert outcome.code == 0, outcome.err
+    said = orjson.loads(result.read_bytes())
+    assert said["queries"] == 30
+    assert {(row["system"], row["mode"]) for row in said["rows"]} == {
+        ("BM25", "lexical"), *((str(name), mode) for name in (model, model / "start") for mode in ("dense", "hybrid")),
+    }  # fmt: skip
+    for row in said["rows"]:
+        assert set(row["metrics"]) == {"nDCG@10", "R@100", "RR@10"}
+        low, high = row["ci95"]["nDCG@10"]
+        assert low <= row["metrics"]["nDCG@10"] <= high
+    assert {"a", "b", "metric", "difference", "p", "p_holm"} <= set(said["tests"][0])
+
+
+def test_methods_cards(run) -> None:
+    listing = run("methods").out
+    for name in ("contriever", "contriever-inbatch", "mcontriever", "orqa-ict", "structure"):
+        assert name in listing
+        card = run("methods", name).out
+        assert "paper" in card
+    facts = orjson.loads(run("methods", "contriever", "--json").out)["contriever"]
+    assert facts["options"]["temperature"]["value"] == 0.05
+    assert facts["options"]["temperature"]["source"] in ("paper", "code")
+    assert "Did you mean" in run("methods", "contreiver").err
+
+
+@pytest.mark.parametrize("method", ["contriever", "orqa-ict", "structure"])
+def test_inspect_shows_pairs(run, documents, method) -> None:
+    outcome = run(
+        "inspect",
+        documents,
+        "--method",
+        method,
+        "-n",
+        "2",
+        "--json",
+        "--set",
+        "vocabulary_size=300",
+        "--set",
+        "batch_size=64",
+    )
+    assert outcome.code == 0, outcome.err
+    said = orjson.loads(outcome.out)
+    assert len(said["pairs"]) == 2
+    for pair in said["pairs"]:
+        assert len(pair["rows"]) == 2
+        for row in pair["rows"]:
+            assert all(0 <= start < stop for start, stop in row["spans"])
+            assert any(text for state, text in row["pieces"] if state == "kept")
+    assert (
+        run(
+            "inspect",
+            documents,
+            "--method",
+            method,
+            "-n",
+            "1",
+            "--set",
+            "vocabulary_size=300",
+            "--set",
+            "batch_size=64",
+        ).code
+        == 0
+    )
+
+
+def test_resume_after_a_signal_gives_the_same_model(tmp_path, documents) -> None:
+    """SIGTERM to a real process leaves a checkpoint and exit code 143; --resume ends with the same bytes."""
+    import signal
+    import time
+
+    settings = (
+        "--steps",
+        "600",
+        "--seed",
+        "3",
+        "--set",
+        "batch_size=32",
+        "--set",
+        "dimensions=32",
+        "--set",
+        "vocabulary_size=400",
+        "--set",
+        "save_every=50",
+    )
+
+    def command(out: Path, *more: str) -> list[str]:
+        code = "from pretrieve.cli import main; main()"
+        return [sys.executable, "-c", code, "train", str(documents), "-o", str(out), *settings, *more]
+
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    subprocess.run(command(straight), check=True, capture_output=True)
+    process = subprocess.Popen(command(broken), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    checkpoints = broken / "checkpoints"
+    while process.poll() is None and not list(checkpoints.glob("step-*/MANIFEST.json")):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (0, 143), err
+    if process.returncode == 143:
+        assert "--resume" in err
+        assert not (broken / "MANIFEST.json").exists()
+    subprocess.run(command(broken, "--resume"), check=True, capture_output=True)
+    assert (straight / "model.safetensors").read_bytes() == (broken / "model.safetensors").read_bytes()
+    refused = subprocess.run(command(broken, "--resume"), capture_output=True, text=True, check=True)
+    assert "finished already" in refused.stderr
+
+
+def test_resume_with_other_documents_is_refused(tmp_path, documents) -> None:
+    from pretrieve.pipeline.request import Request
+    from pretrieve.pipeline.train import train
+
+    source = tmp_path / "documents.jsonl"
+    source.write_bytes(documents.read_bytes())
+    output = tmp_path / "out"
+    settings = {"batch_size": 16, "dimensions": 16, "vocabulary_size": 300, "save_every": 2}
+    request = Request(sources=(str(source),), output=output, steps=4, settings=settings)
+    train(request)
+    (output / "MANIFEST.json").unlink()  # as if it had been stopped before the end
+    source.write_bytes(documents.read_bytes().replace(b"river", b"brook"))
+    with pytest.raises(FingerprintError, match="corpus"):
+        train(Request(sources=(str(source),), output=output, steps=4, settings=settings, resume=True))
+    source.write_bytes(documents.read_bytes())
+    with pytest.raises(FingerprintError, match="seed"):
+        train(Request(sources=(str(source),), output=output, steps=4, settings=settings, resume=True, seed=1))
+
+
+def test_retriever_in_python(tmp_path, documents) -> None:
+    settings = {"batch_size": 16, "dimensions": 16, "vocabulary_size": 300}
+    retriever = Retriever.train(documents, tmp_path / "m", steps=5, settings=settings, progress=False)
+    assert len(retriever.search("glacier", top_k=3)) == 3
+    retriever.save(tmp_path / "index")
+    again = Retriever.load(tmp_path / "index")
+    assert [hit.id for hit in again.search("glacier")] == [hit.id for hit in retriever.search("glacier")]
+    alone = Retriever.load(tmp_path / "m")
+    hits = alone.search("a loud engine", ["the quiet garden", "a loud engine", "nothing"], top_k=2)
+    assert hits[0].id == "1"
+    with pytest.raises(UsageError, match="no documents"):
+        alone.search("engine")
