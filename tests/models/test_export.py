@@ -1,6 +1,8 @@
 """What is saved loads as a stock sentence-transformers model, gives the same vectors, and comes back strictly."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -301,3 +303,14 @@ def test_words_start_from_static_vectors(dimensions: int) -> None:
     expected, found = centred @ centred.T, (after[first:] @ after[first:].T).numpy()
     np.testing.assert_allclose(found / np.trace(found), expected / np.trace(expected), atol=1e-5)
     assert encoder.model.get_input_embeddings().weight.requires_grad  # type: ignore[operator]
+
+
+def test_a_query_on_a_bag_needs_neither_torch_nor_transformers_nor_scipy(tmp_path: Path) -> None:
+    path = save(tmp_path / "model", made("static"))
+    script = (
+        "import sys; from pathlib import Path; from pretrieve.models.bag import Bag\n"
+        "Bag.load(Path(sys.argv[1])).encode(['fox'])\n"
+        "print(*{'torch', 'transformers', 'scipy', 'sentence_transformers'} & set(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+    assert not found.stdout.strip()
