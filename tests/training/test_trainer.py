@@ -2,12 +2,11 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
+import processes
 import pytest
 import torch
 
@@ -177,80 +176,51 @@ def test_minutes_become_steps_without_a_trace() -> None:
     assert digest(trainer.objective) == before
 
 
-PROGRAM = """
-import sys, time
-sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-import tiny, torch
-from pretrieve.training.checkpoint import Checkpoints, digest
-from pretrieve.training.options import TrainingOptions
-from pretrieve.training.signals import StoppedError
-from pretrieve.training.trainer import Trainer
-torch.set_num_threads(1)
-objective, batches = tiny.run(sys.argv[3], "static", seed=5)
-options = TrainingOptions(steps=300, batch_size=8, learning_rate=0.01, save_every=7)
-checkpoints = Checkpoints(folder=Path(sys.argv[2]))
-trainer = Trainer(objective=objective, batches=batches, options=options, seed=5, checkpoints=checkpoints)
-trainer.resume()
-pause = float(sys.argv[4])
-def report(progress):
-    print(progress.step, flush=True)
-    time.sleep(pause)
-trainer.on_step = report
-try:
-    trainer.run()
-except StoppedError as error:
-    print(error, file=sys.stderr)
-    sys.exit(error.exit_code)
-print(digest(objective), flush=True)
-"""
+def until(report, step: int) -> None:
+    while report.recv() < step:
+        pass
 
 
-def child(folder: Path, preset: str, pause: float = 0.0) -> subprocess.Popen:
-    command = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent.parent), str(folder), preset, str(pause)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+def rest(report) -> list:
+    found = []
+    try:
+        while True:
+            found.append(report.recv())
+    except EOFError:
+        return found
 
 
-def until(process: subprocess.Popen, step: int) -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
-        if int(line) >= step:
-            return
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["contriever", "orqa-ict"])
 def test_killed_processes_resume_bit_exactly(preset: str, tmp_path: Path) -> None:
-    whole = child(tmp_path / "whole", preset)
-    expected = whole.communicate(timeout=100)[0].splitlines()[-1]
-    assert whole.returncode == 0
-    killed = child(tmp_path / "killed", preset, 0.001)
-    until(killed, 60)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
-    killed.communicate()
-    again = child(tmp_path / "killed", preset)
-    lines = again.communicate(timeout=100)[0].splitlines()
-    assert int(lines[0]) > 50, "at most save_every steps are done again"
-    assert lines[-1] == expected
+    _, report = processes.start(processes.train, tmp_path / "whole", preset)
+    *steps, expected = rest(report)
+    assert steps == list(range(1, 301))
+    done = 0
+    for at in (33, 117):
+        killed, report = processes.start(processes.train, tmp_path / "killed", preset, 0.001)
+        until(report, at)
+        killed.kill()
+        killed.join()
+        assert killed.exitcode == -signal.SIGKILL
+        done = Checkpoints(folder=tmp_path / "killed").latest()
+        assert done >= at // 20 * 20
+    _, report = processes.start(processes.train, tmp_path / "killed", preset)
+    *steps, found = rest(report)
+    assert steps == list(range(done + 1, 301))
+    assert found == expected
     assert [path.name for path in (tmp_path / "killed").glob(".pretrieve*")] == []
 
 
-@pytest.mark.slow
-def test_signals_leave_a_checkpoint_and_their_exit_code(tmp_path: Path) -> None:
-    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-        folder = tmp_path / str(code)
-        process = child(folder, "contriever", 0.01)
-        until(process, 10)
-        started = time.monotonic()
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=20)
-        assert time.monotonic() - started < 10
-        assert process.returncode == code, errors
-        assert "go on with --resume" in errors
-        latest = Checkpoints(folder=folder).latest()
-        assert latest is not None
-        assert latest >= 10
-        assert latest % 7 or latest == 14
-    assert StoppedError(2, 1, None).exit_code == 130
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_leave_a_checkpoint_and_their_exit_code(number: int, code: int, tmp_path: Path) -> None:
+    process, report = processes.start(processes.train, tmp_path, "contriever", 0.01)
+    until(report, 10)
+    started = time.monotonic()
+    os.kill(process.pid, number)
+    *steps, said = rest(report)
+    process.join(timeout=20)
+    assert time.monotonic() - started < 10
+    assert process.exitcode == code
+    assert "go on with --resume" in said
+    assert Checkpoints(folder=tmp_path).latest() == steps[-1]
+    assert StoppedError(number, 1, None).exit_code == code

@@ -1,0 +1,88 @@
+"""Real processes that train: forked from one server that has imported torch, so that each costs milliseconds."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+import tiny
+from pretrieve.training.checkpoint import Checkpoints, digest
+from pretrieve.training.options import TrainingOptions
+from pretrieve.training.signals import StoppedError
+from pretrieve.training.trainer import Trainer
+
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["processes"])
+
+
+def start(target: Any, *arguments: Any) -> tuple[Any, Connection]:
+    """A process, and where it sends from."""
+    here, there = SERVER.Pipe(duplex=False)
+    process = SERVER.Process(target=target, args=(there, *arguments))
+    process.start()
+    there.close()
+    return process, here
+
+
+def train(report: Connection, folder: Path, preset: str, pause: float = 0.0) -> None:
+    """Train 300 steps from the last checkpoint; sends every step, then the digest or what stopped it."""
+    torch.set_num_threads(1)
+    objective, batches = tiny.run(preset, "static", seed=5)
+    options = TrainingOptions(steps=300, batch_size=8, learning_rate=0.01, save_every=20)
+    trainer = Trainer(objective=objective, batches=batches, options=options, seed=5)
+    trainer.checkpoints = Checkpoints(folder=folder)
+    trainer.checkpoints.sweep()
+    trainer.resume()
+
+    def tell(progress: Any) -> None:
+        report.send(progress.step)
+        time.sleep(pause)
+
+    trainer.on_step = tell
+    try:
+        trainer.run()
+    except StoppedError as error:
+        report.send(str(error))
+        sys.exit(error.exit_code)
+    report.send(digest(objective))
+
+
+CASES: list[tuple[str, str, dict[str, Any], bool]] = [
+    ("contriever", "new", {"queue": 24, "mask_same_document": True}, False),
+    ("contriever-inbatch", "static", {}, False),
+    ("contriever-inbatch", "new", {}, True),
+    ("orqa-ict", "new", {"towers": "separate", "projection": 8}, True),
+    ("structure", "static", {"symmetric": True}, False),
+]
+
+
+def rank(report: Connection, world: int, number: int, meet: str, out: str) -> None:
+    """Train every case on one rank of ``world``; keeps losses, the last gradient, and buffers."""
+    torch.set_num_threads(1)
+    if world > 1:
+        torch.distributed.init_process_group("gloo", init_method=f"file://{meet}", rank=number, world_size=world)
+    results = {}
+    for case, (preset, kind, changes, cache) in enumerate(CASES):
+        objective, batches = tiny.run(preset, kind, size=8, seed=2, dropout=0.2, **changes)
+        losses: list[float] = []
+        options = TrainingOptions(
+            steps=4, batch_size=8, chunk=2, cache=cache, precision="float64", learning_rate=0.001, clip=1.0
+        )
+        trainer = Trainer(objective=objective, batches=batches, options=options, seed=2)
+        trainer.on_step = lambda progress, losses=losses: losses.append(progress.loss)
+        assert trainer.ranks.world == world
+        trainer.run()
+        gradients = [p.grad.reshape(-1) for p in objective.parameters() if p.grad is not None]
+        results[f"{case}/losses"] = torch.tensor(losses, dtype=torch.float64)
+        results[f"{case}/gradient"] = torch.cat(gradients)
+        for name, values in objective.named_buffers():
+            results[f"{case}/buffer/{name}"] = values.double()
+    save_file(results, f"{out}-{world}-{number}")
+    report.send("done")
