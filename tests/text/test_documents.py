@@ -71,7 +71,7 @@ def test_nothing_to_write_leaves_nothing(tmp_path: Path) -> None:
         yield from some(3)
         raise DataError("a.jsonl:4: bad")
 
-    with pytest.raises(DataError, match="a.jsonl:4"):
+    with pytest.raises(DataError, match=r"a\.jsonl:4"):
         Documents.write(tmp_path / "docs", broken())
     assert list(tmp_path.iterdir()) == []
 
@@ -85,13 +85,13 @@ def test_damage_is_found(tmp_path: Path) -> None:
         byte = file.read(1)
         file.seek(100_000)
         file.write(bytes([byte[0] ^ 1]))
-    with pytest.raises(CorruptError, match="records.jsonl: expected sha256"):
+    with pytest.raises(CorruptError, match=r"records\.jsonl: expected sha256"):
         files.verify(tmp_path / "docs")
     os.truncate(records, 150_000)
-    with pytest.raises(CorruptError, match="records.jsonl: expected"):
+    with pytest.raises(CorruptError, match=r"records\.jsonl: expected"):
         Documents.open(tmp_path / "docs")
     records.unlink()
-    with pytest.raises(CorruptError, match="records.jsonl is missing"):
+    with pytest.raises(CorruptError, match=r"records\.jsonl is missing"):
         Documents.open(tmp_path / "docs")
     with pytest.raises(UsageError, match="no such folder"):
         Documents.open(tmp_path / "none")

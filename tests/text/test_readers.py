@@ -48,9 +48,9 @@ def test_a_long_text_is_cut_between_paragraphs(tmp_path: Path) -> None:
 
 
 def test_markdown_short(tmp_path: Path) -> None:
-    source = "---\ntitle: 'From the front'\nx: 1\n---\nIntro with **bold** and [a link](http://x.y).\n\n## Sub\n\n- item `code`\n"
+    source = "---\ntitle: 'The front'\n---\nIntro with **bold** and [a link](http://x.y).\n\n## Sub\n\n- item `code`\n"
     (document,) = documents(tmp_path / "a.md", source)
-    assert document.title == "From the front"
+    assert document.title == "The front"
     assert document.text == "Intro with bold and a link.\n\nSub\n\nitem code"
     (document,) = documents(tmp_path / "a.md", "# Only *title*\n\nText.\n\n![picture](x.png) <b>raw</b>\n")
     assert (document.title, document.text) == ("Only title", "Text.\n\npicture raw")
@@ -58,8 +58,8 @@ def test_markdown_short(tmp_path: Path) -> None:
 
 def test_markdown_long_is_cut_at_headings(tmp_path: Path) -> None:
     source = (
-        f"{LONG}\n\n# Guide\n\nAbout.\n\n## Install\n\n{LONG}\n\n```sh\n# no heading\npip install x\n```\n\n### Linux\n\n"
-        f"| a | b |\n|---|---|\n| c | d |\n\n## Use\n\n{LONG}\n\nUnderlined\n=====\n\nLast.\n"
+        f"{LONG}\n\n# Guide\n\nAbout.\n\n## Install\n\n{LONG}\n\n```sh\n# no heading\npip install x\n```\n\n"
+        f"### Linux\n\n| a | b |\n|---|---|\n| c | d |\n\n## Use\n\n{LONG}\n\nUnderlined\n=====\n\nLast.\n"
     )
     found = documents(tmp_path / "a.md", source)
     titles = ["", "Guide", "Guide > Install", "Guide > Install > Linux", "Guide > Use", "Underlined"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import sentencex
 
 
@@ -39,4 +41,4 @@ def sentences(text: str, language: str = "en") -> list[str]:
         language: ISO 639-1 code; an unknown one falls back to general rules.
     """
     starts = sentence_starts(text, language)
-    return [text[start:end].strip() for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+    return [text[start:end].strip() for start, end in pairwise([*starts, len(text)])]

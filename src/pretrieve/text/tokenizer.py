@@ -1,17 +1,18 @@
 """Tokenizers: trained on the corpus or taken from a model; ids in, ids out, nothing of a model's code.
 
 A trained vocabulary is WordPiece (Schuster & Nakajima, *Japanese and Korean voice search*, ICASSP 2012) or, where words
-have no spaces, Unigram (Kudo, *Subword regularization*, ACL 2018).
+have no spaces, BPE (Sennrich et al., ACL 2016); Unigram (Kudo, *Subword regularization*, ACL 2018) can be asked for.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,9 +25,10 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.types import BoolArray, IntArray, Rows, SpecialTokens
 from pretrieve.text.language import spaceless, starts_spaceless
 
-Algorithm = Literal["auto", "wordpiece", "unigram"]
+Algorithm = Literal["auto", "wordpiece", "bpe", "unigram"]
 _UNKNOWN = "[UNK]"
 _SPECIAL = ["[PAD]", _UNKNOWN, "[CLS]", "[SEP]", "[MASK]"]
+_ALPHABET = 4_000  # characters that get an entry of their own; the rest is unknown
 _FILE = "tokenizer.json"
 
 
@@ -121,12 +123,12 @@ def of_bytes(data: bytes, config: dict[str, Any] | None = None, where: str = _FI
 def train(
     texts: Iterable[str], *, vocabulary_size: int = 32_768, algorithm: Algorithm = "auto", lowercase: bool = True
 ) -> Tokenizer:
-    """Train a vocabulary; the same texts give the same tokenizer.
+    """Train a vocabulary; the same texts give the same tokenizer (but for Unigram, whose library rounds as it goes).
 
     Args:
-        texts: what to learn from; all of them are used (``Documents.sample`` picks some evenly).
+        texts: what to learn from, kept in memory: a sample (``Documents.sample`` picks some evenly).
         vocabulary_size: most entries wanted, special tokens included; a small corpus gives fewer.
-        algorithm: ``auto`` takes Unigram where the first thousand texts are in a script without spaces between words.
+        algorithm: ``auto`` takes BPE where most texts are in a script without spaces between words, else WordPiece.
         lowercase: fold case, and remove accents as BERT's uncased models do.
 
     Raises:
@@ -134,13 +136,12 @@ def train(
     """
     if vocabulary_size <= len(_SPECIAL):
         raise UsageError(f"a vocabulary of {vocabulary_size} is too small: ask for at least 1,000 entries.")
-    stream = iter(texts)
-    head = list(islice(stream, 1000))
+    texts = list(texts)
     if algorithm == "auto":
-        algorithm = "unigram" if spaceless("\n".join(text[:200] for text in head)) else "wordpiece"
-    make = _unigram if algorithm == "unigram" else _wordpiece
-    backend, trainer = make(vocabulary_size, lowercase)
-    backend.train_from_iterator(chain(head, stream), trainer)
+        step = max(1, len(texts) // 1000)
+        algorithm = "bpe" if spaceless("\n".join(text[:20] for text in texts[::step])) else "wordpiece"
+    make = {"wordpiece": _wordpiece, "bpe": _bpe, "unigram": _unigram}[algorithm]
+    backend = make(texts, vocabulary_size, lowercase)
     cls, sep = backend.token_to_id("[CLS]"), backend.token_to_id("[SEP]")
     backend.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", cls), ("[SEP]", sep)]
@@ -195,27 +196,71 @@ def _size(backend: tokenizers.Tokenizer) -> int:
     return max(backend.get_vocab(with_added_tokens=True).values()) + 1
 
 
-def _wordpiece(size: int, lowercase: bool) -> tuple[tokenizers.Tokenizer, Any]:
+def _wordpiece(texts: Sequence[str], size: int, lowercase: bool) -> tokenizers.Tokenizer:
     backend = tokenizers.Tokenizer(models.WordPiece(unk_token=_UNKNOWN))
     backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.decoder = decoders.WordPiece()
+    letters = _alphabet(texts, backend.normalizer, min(_ALPHABET, (size - len(_SPECIAL)) // 2))
+    continuing = [f"##{c}" for c in letters if len(backend.pre_tokenizer.pre_tokenize_str(f"a{c}")) == 1]
+    # The library numbers continuing letters in the order of a hash table, and breaks ties by number: naming them all
+    # beforehand makes training repeatable. They are not special, so that the model is built anew from the vocabulary.
     trainer = trainers.WordPieceTrainer(
-        vocab_size=size, special_tokens=_SPECIAL, show_progress=False, limit_alphabet=2000, min_frequency=2
+        vocab_size=size,
+        special_tokens=[*_SPECIAL, *letters, *continuing],
+        limit_alphabet=len(letters),
+        min_frequency=2,
+        show_progress=False,
     )
-    return backend, trainer
+    backend.train_from_iterator(texts, trainer)
+    vocabulary = backend.get_vocab(with_added_tokens=True)
+    trained = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token=_UNKNOWN))
+    trained.normalizer, trained.pre_tokenizer = backend.normalizer, backend.pre_tokenizer
+    trained.decoder = backend.decoder
+    trained.add_special_tokens(_SPECIAL)
+    return trained
 
 
-def _unigram(size: int, lowercase: bool) -> tuple[tokenizers.Tokenizer, Any]:
-    backend = tokenizers.Tokenizer(models.Unigram())
-    steps = [normalizers.NFKC(), *([normalizers.Lowercase()] if lowercase else [])]
-    backend.normalizer = normalizers.Sequence([*steps, normalizers.Replace(tokenizers.Regex(r"\s+"), " ")])
-    backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Punctuation(), pre_tokenizers.Metaspace()])
-    backend.decoder = decoders.Metaspace()
+def _bpe(texts: Sequence[str], size: int, lowercase: bool) -> tokenizers.Tokenizer:
+    backend = _sentencepiece_like(models.BPE(unk_token=_UNKNOWN), lowercase)
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, special_tokens=_SPECIAL, limit_alphabet=_ALPHABET, show_progress=False, max_token_length=8
+    )
+    backend.train_from_iterator(texts, trainer)
+    return backend
+
+
+def _unigram(texts: Sequence[str], size: int, lowercase: bool) -> tokenizers.Tokenizer:
+    backend = _sentencepiece_like(models.Unigram(), lowercase)
     trainer = trainers.UnigramTrainer(
         vocab_size=size, special_tokens=_SPECIAL, unk_token=_UNKNOWN, show_progress=False, max_piece_length=8
     )
-    return backend, trainer
+    backend.train_from_iterator(texts, trainer)
+    return backend
+
+
+def _sentencepiece_like(model: Any, lowercase: bool) -> tokenizers.Tokenizer:
+    """Spaces are written ``▁`` and belong to the word that follows; punctuation stands alone."""
+    backend = tokenizers.Tokenizer(model)
+    steps = [normalizers.NFKC(), *([normalizers.Lowercase()] if lowercase else [])]
+    backend.normalizer = normalizers.Sequence([*steps, normalizers.Replace(tokenizers.Regex(r"\s+"), " ")])
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(prepend_scheme="first"), pre_tokenizers.Punctuation()]
+    )
+    backend.decoder = decoders.Metaspace(prepend_scheme="first")
+    return backend
+
+
+def _alphabet(texts: Sequence[str], normalizer: Any, limit: int) -> list[str]:
+    """The most frequent characters after normalisation, most frequent first, ties by character."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(text)
+    normal: Counter[str] = Counter()
+    for char, count in counts.items():
+        for part in normalizer.normalize_str(char):
+            normal[part] += 0 if part.isspace() else count
+    return sorted(+normal, key=lambda char: (-normal[char], char))[:limit]
 
 
 def _load_from_hub(name: str) -> Tokenizer:
