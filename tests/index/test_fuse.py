@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
 
-from pretrieve.index.fuse import DEFAULT_WEIGHT, Fusion, choose, fuse, gain_of_first, standardise
+from pretrieve.index.fuse import FOREIGN_WEIGHT, OWN_WEIGHT, Fusion, choose, fuse, gain_of_first, standardise
 from pretrieve.index.hits import sentence_spans
 from pretrieve.index.pseudo import PseudoQueries, full_text, pseudo_queries
 from searching import documents
@@ -41,6 +42,9 @@ SETS = [
 ]
 
 
+CHOOSE = partial(choose, Noisy(1.0, 1), Noisy(1.5, 2), SETS, own=False)
+
+
 def fused_gain(words, dense, weight):
     asked = SETS[0].queries
     return gain_of_first(fuse(words.scores(asked), dense.scores(asked), weight), np.arange(QUERIES)).mean()
@@ -49,7 +53,7 @@ def fused_gain(words, dense, weight):
 @pytest.mark.parametrize(("words", "dense"), [(0.8, 500.0), (500.0, 0.8), (1.2, 1.2), (1.0, 2.5), (2.5, 1.0)])
 def test_the_chosen_weight_never_hurts_the_better_side(words, dense):
     left, right = Noisy(words, 1), Noisy(dense, 2)
-    chosen = choose(left, right, SETS)
+    chosen = choose(left, right, SETS, own=False)
     fresh_left, fresh_right = Noisy(words, 3), Noisy(dense, 4)  # other draws: not those that it was chosen on
     alone = max(gain_of_first(voice.scores(SETS[0].queries), np.arange(QUERIES)).mean() for voice in (left, right))
     assert fused_gain(left, right, chosen.dense) >= alone - 0.02
@@ -63,12 +67,18 @@ def test_the_chosen_weight_never_hurts_the_better_side(words, dense):
 
 def test_what_cannot_be_told_apart_stays_at_the_default():
     same = Noisy(1.0, 1)
-    assert choose(same, same, SETS).dense == DEFAULT_WEIGHT
-    assert choose(same, same, []) == Fusion()
+    assert choose(same, same, SETS, own=False).dense == FOREIGN_WEIGHT
+    assert choose(same, same, [], own=True) == Fusion(dense=OWN_WEIGHT)
+
+
+def test_an_own_model_is_trusted_half_and_no_further_than_its_bound():
+    assert choose(Noisy(1.2, 1), Noisy(1.2, 2), SETS, own=True).dense <= OWN_WEIGHT
+    assert choose(Noisy(0.8, 1), Noisy(500.0, 2), SETS, own=True).dense < 0.1
+    assert choose(Noisy(500.0, 1), Noisy(0.8, 2), SETS, own=True).dense >= 2  # words find nothing: vectors lead
 
 
 def test_blocks_do_not_matter():
-    assert choose(Noisy(1.0, 1), Noisy(1.5, 2), SETS, block=7) == choose(Noisy(1.0, 1), Noisy(1.5, 2), SETS, block=150)
+    assert CHOOSE(block=7) == CHOOSE(block=150)
 
 
 def test_standardise_has_mean_zero_and_deviation_one_and_survives_equal_scores():

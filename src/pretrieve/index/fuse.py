@@ -1,9 +1,9 @@
 """Fusion: a weighted sum of standardised scores, with weights chosen without labels.
 
-Every voice (BM25 on words, BM25 on the model's word pieces, the model's vectors) scores all documents; scores are
-standardised for each query, which needs no knowledge of their scales. Equal weights can more than halve the better side
-where the other is poor, so the weight of the vectors is the one that serves pseudo-queries best, drawn back to the
-default as far as their noise allows.
+Both voices (BM25 on words, the model's vectors) score all documents; scores are standardised for each query, which needs
+no knowledge of their scales. Equal weights can more than halve the better side where the other is poor, so the weight of
+the vectors is chosen on pseudo-queries. These flatter a model that was trained on their like: what they find best for it
+is halved, and bounded where words find anything.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pretrieve.core.types import FloatArray, IntArray
 from pretrieve.index.pseudo import PseudoQueries
 
 WEIGHTS = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-DEFAULT_WEIGHT = 0.25  # was seen to help on every collection of running text, and to hurt on none
-SHORT_WEIGHT = 0.5  # of documents too short to take a query out of
+OWN_WEIGHT = 0.5  # of a static model trained on these documents, at most; and where no query can be taken out of them
+FOREIGN_WEIGHT = 1.0  # of any other model, unless pseudo-queries speak against it
 
 
 class Voice(Protocol):
@@ -45,7 +45,7 @@ class Fusion:
         queries: number of pseudo-queries.
     """
 
-    dense: float = DEFAULT_WEIGHT
+    dense: float = OWN_WEIGHT
     reason: str = "the default: there were no pseudo-queries to choose it with"
     seen: Mapping[str, float] = field(default_factory=dict)
     queries: int = 0
@@ -67,31 +67,47 @@ def fuse(words: FloatArray, vectors: FloatArray, weight: float) -> FloatArray:
     return standardise(words) + np.float32(weight) * standardise(vectors)
 
 
-def choose(lexical: Voice, dense: Voice, sets: Sequence[PseudoQueries], block: int = 64) -> Fusion:
+def choose(lexical: Voice, dense: Voice, sets: Sequence[PseudoQueries], *, own: bool, block: int = 64) -> Fusion:
     """Choose the weight of the vectors by what serves pseudo-queries best.
 
-    The weight nearest the default (in ratio) is taken whose mean nDCG@10 is within one standard error of the best.
+    A model trained on these documents takes half the best weight, and at most ``OWN_WEIGHT`` unless vectors alone find
+    more than twice what words alone find. Any other model takes the weight nearest ``FOREIGN_WEIGHT`` (in ratio) whose
+    mean nDCG@10 is within one standard error of the best.
 
     Args:
         lexical: words.
         dense: vectors.
         sets: pseudo-queries; each set counts the same.
+        own: the model was trained on these documents, or may have been.
         block: queries scored at once.
     """
     if not sets:
-        return Fusion()
+        return Fusion(dense=OWN_WEIGHT if own else FOREIGN_WEIGHT)
     gains = [_gains(lexical, dense, queries, block) for queries in sets]  # each (Q, weights)
     means = np.mean([gain.mean(axis=0) for gain in gains], axis=0)
     best = int(np.argmax(means))
-    variances = [np.var(gain[:, [best]] - gain, axis=0) / len(gain) for gain in gains]
-    errors = np.sqrt(np.sum(variances, axis=0)) / len(gains)
-    good = [weight for weight, mean, error in zip(WEIGHTS, means, errors, strict=True) if mean >= means[best] - error]
+    if own:
+        weight = WEIGHTS[best] / 2
+        weight = weight if means[-1] > 2 * means[0] else min(OWN_WEIGHT, weight)
+    else:
+        good = means >= means[best] - _standard_errors(gains, best)
+        weight = min(
+            (weight for weight, fine in zip(WEIGHTS, good, strict=True) if fine),
+            key=lambda weight: abs(np.log2(weight / FOREIGN_WEIGHT)),
+        )
+    count = sum(map(len, sets))
     return Fusion(
-        dense=min(good, key=lambda weight: abs(np.log2(weight / DEFAULT_WEIGHT))),
-        reason=f"chosen on {sum(map(len, sets))} pseudo-queries",
+        dense=weight,
+        reason=f"chosen on {count} pseudo-queries",
         seen={str(weight): round(float(mean), 4) for weight, mean in zip(WEIGHTS, means, strict=True)},
-        queries=sum(map(len, sets)),
+        queries=count,
     )
+
+
+def _standard_errors(gains: Sequence[FloatArray], best: int) -> FloatArray:
+    """Of the difference of each weight's mean from the best one's, (weights,)."""
+    variances = [np.var(gain[:, [best]] - gain, axis=0) / len(gain) for gain in gains]
+    return np.asarray(np.sqrt(np.sum(variances, axis=0)) / len(gains))
 
 
 def pseudo_scores(voice: Voice, queries: PseudoQueries, part: slice) -> FloatArray:

@@ -20,11 +20,12 @@ from pretrieve.core.errors import FingerprintError, UsageError, suggest
 from pretrieve.core.types import BoolArray, Document, FloatArray, IntArray
 from pretrieve.index.analysis import Analysis, Analyzer, languages_of
 from pretrieve.index.dense import Dense, TextEncoder
-from pretrieve.index.fuse import SHORT_WEIGHT, Fusion, choose, fuse
+from pretrieve.index.fuse import FOREIGN_WEIGHT, OWN_WEIGHT, Fusion, choose, fuse
 from pretrieve.index.hits import Hit, describe, sentence_spans
 from pretrieve.index.lexical import BM25, Lexical
 from pretrieve.index.pseudo import Records, full_text, pseudo_queries
 from pretrieve.index.ranking import id_ranks, top_k
+from pretrieve.models.bag import Bag
 from pretrieve.text.documents import Documents
 from pretrieve.text.language import detect
 
@@ -216,8 +217,6 @@ class Index:
 
 
 def _static_model(folder: Path, index: Path) -> TextEncoder:
-    from pretrieve.models.bag import Bag  # here: building with a given encoder needs no tokenizer
-
     if not folder.is_dir():
         raise UsageError(f"{folder}, the model of {index}, is gone: give it with --model, or build the index again.")
     if not Bag.readable(folder):
@@ -242,11 +241,15 @@ def _fusion(documents: Records, lexical: Lexical, dense: Dense | None, options: 
         return Fusion(dense=0.0, reason="there are no vectors")
     if options.dense is not None:
         return Fusion(dense=options.dense, reason="given")
+    own = isinstance(dense.encoder, Bag)
     lengths = [len(full_text(documents[index]).split()) for index in _sample(documents)]
     if np.median(lengths) < _SHORT:
-        return Fusion(dense=SHORT_WEIGHT, reason="the default for documents too short to take queries out of")
+        return Fusion(
+            dense=OWN_WEIGHT if own else FOREIGN_WEIGHT,
+            reason="the default for documents too short to take queries out of",
+        )
     sets = pseudo_queries(documents, options.pseudo_queries, options.seed, sentence_spans)
-    return choose(lexical, dense, sets, max(1, min(64, _BLOCK // len(documents))))
+    return choose(lexical, dense, sets, own=own, block=max(1, min(64, _BLOCK // len(documents))))
 
 
 def _facts(documents: Documents, lexical: Lexical, encoder: TextEncoder, fusion: Fusion) -> dict[str, Any]:
