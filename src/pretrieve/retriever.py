@@ -15,6 +15,7 @@ from pretrieve.index.index import Index, Mode
 if TYPE_CHECKING:
     from pretrieve.index.dense import TextEncoder
     from pretrieve.index.hits import Hit
+    from pretrieve.index.pseudo import Records
 
 OnBad = Literal["fail", "skip", "quarantine"]
 
@@ -28,7 +29,7 @@ class Retriever:
         documents: what ``search`` looks through when it is given no corpus; None for a model alone.
     """
 
-    def __init__(self, model: TextEncoder, location: str, documents: Sequence[Document] | None = None) -> None:
+    def __init__(self, model: TextEncoder, location: str, documents: Records | None = None) -> None:
         self.model, self.location, self.documents = model, location, documents
 
     @staticmethod
@@ -113,7 +114,7 @@ class Retriever:
 
             index = open_index(path)
             assert index.dense is not None
-            retriever = Retriever(index.dense.encoder, index.dense.encoder.location, index.documents)  # type: ignore[arg-type]
+            retriever = Retriever(index.dense.encoder, index.dense.encoder.location, index.documents)
             retriever.__dict__["index"] = index
             return retriever
         return Retriever(_open(str(name), **described), str(name))

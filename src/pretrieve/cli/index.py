@@ -41,7 +41,9 @@ def command(
     from pretrieve.pipeline.search import build_index
 
     files.check_free(output, replace=overwrite)
-    fields = fields_of(text=text_field, title=title_field, id=id_field, group=group_field, titles=not without_titles)
+    fields = fields_of(
+        text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles
+    )
     with Display() as display:
         built = build_index(sources, model, output, replace=overwrite, fields=fields, on_bad=on_bad, listener=display)
     typer.echo(built.describe())

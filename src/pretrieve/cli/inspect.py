@@ -37,7 +37,9 @@ def command(
     from pretrieve.pipeline.inspect import Look, look
     from pretrieve.pipeline.request import fields_of
 
-    fields = fields_of(text=text_field, title=title_field, id=id_field, group=group_field, titles=not without_titles)
+    fields = fields_of(
+        text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles
+    )
     asked = Look(
         sources=tuple(sources),
         method=method,

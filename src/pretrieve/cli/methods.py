@@ -76,8 +76,11 @@ def _print_card(name: str) -> None:
     card, console = facts["card"], Console()
     console.print(f"[bold cyan]{name}[/]  {escape(card['title'])}\n[dim]{escape(card['paper'])}[/]\n")
     for label, key in (
-        ("Idea", "idea"), ("The released code", "released"), ("Where pretrieve differs", "differs"), ("Good for", "good_for"),
-    ):  # fmt: skip
+        ("Idea", "idea"),
+        ("The released code", "released"),
+        ("Where pretrieve differs", "differs"),
+        ("Good for", "good_for"),
+    ):
         if card[key]:
             console.print(f"[bold]{label}.[/] {escape(card[key])}")
     console.print(f"[bold]This preset.[/] {escape(facts['summary'])}\n")

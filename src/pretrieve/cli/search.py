@@ -11,7 +11,8 @@ import typer
 from pretrieve.cli.options import Mode
 
 if TYPE_CHECKING:
-    from pretrieve.index.index import Hit, Index
+    from pretrieve.index.hits import Hit
+    from pretrieve.index.index import Index
 
 NAME = "search"
 EXAMPLE = 'pretrieve search my-index "how do I rotate the keys?"'

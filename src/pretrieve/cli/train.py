@@ -77,7 +77,9 @@ def command(
         resume=resume,
         overwrite=overwrite,
         on_bad=on_bad,
-        fields=fields_of(text=text_field, title=title_field, id=id_field, group=group_field, titles=not without_titles),
+        fields=fields_of(
+            text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles
+        ),
     )
     request.check()  # before torch is imported: a wrong option answers at once
     from pretrieve.pipeline.train import train

@@ -70,7 +70,7 @@ def names() -> tuple[str, ...]:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
             if any(isinstance(target, ast.Name) and target.id == "PRESETS" for target in targets):
-                found += [key.value for key in node.value.keys]  # type: ignore[union-attr, attr-defined]
+                found += [key.value for key in node.value.keys]  # type: ignore[attr-defined]
     return tuple(sorted(found))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -91,4 +92,4 @@ def _parts(lengths: IntArray) -> list[slice]:
     """Slices of rows with about the same number of tokens each."""
     bins = (np.cumsum(lengths) - lengths) // _TOKENS
     edges = np.concatenate([[0], np.flatnonzero(np.diff(bins)) + 1, [len(lengths)]]).tolist()
-    return [slice(first, last) for first, last in zip(edges[:-1], edges[1:], strict=True) if last > first]
+    return [slice(first, last) for first, last in itertools.pairwise(edges) if last > first]

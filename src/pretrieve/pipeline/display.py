@@ -1,4 +1,4 @@
-"""Progress on a terminal: one line a stage, bars with figures and the time left, plain lines where there is no terminal."""
+"""Progress on a terminal: one line a stage, with figures and the time left; plain lines where there is no terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left of a run: a stock model folder with recipe, report, model card, start, and the objective's other weights."""
+"""What a run leaves: a stock model folder with recipe, report, card, start, and the objective's other weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From sources to what training reads: documents on disk, a tokenizer, a token store, and documents held out to judge with."""
+"""From sources to what training reads: documents, a tokenizer, a token store, and documents held out to judge with."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pretrieve.text.tokenizer import Tokenizer
 HELD_OUT_SHARE = 0.1
 HELD_OUT_MOST = 1000
 FEWEST_DOCUMENTS = 20  # below this none are held out: there is nothing to judge with
-_TOKENIZER_SAMPLE = 100_000_000  # bytes of text that a vocabulary is trained on
+_TOKENIZER_SAMPLE = 50_000_000  # bytes of text that a vocabulary is trained on
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,22 +69,16 @@ class Request:
         if (self.output / WORKSPACE).is_dir() and not (self.output / files.MANIFEST).exists():
             if not self.overwrite:
                 raise UsageError(
-                    f"{self.output} holds a run that was not finished: add --resume to go on, or --overwrite to start anew."
+                    f"{self.output} holds a run that was not finished: add --resume to go on, "
+                    "or --overwrite to start anew."
                 )
             return
         files.check_free(self.output, replace=self.overwrite)
 
 
-def fields_of(
-    *,
-    text: str | None = None,
-    title: str | None = None,
-    id: str | None = None,
-    group: str | None = None,
-    titles: bool = True,
-) -> Fields:
+def fields_of(*, text: str | None, title: str | None, identity: str | None, group: str | None, titles: bool) -> Fields:
     """Names of fields as the user gave them; None leaves the usual conventions."""
-    return Fields(text=text, title=title, id=id, group=group, use_titles=titles)
+    return Fields(text=text, title=title, id=identity, group=group, use_titles=titles)
 
 
 def train_command(request: Request) -> str:

@@ -198,7 +198,9 @@ def _size(backend: tokenizers.Tokenizer) -> int:
 
 def _wordpiece(texts: Sequence[str], size: int, lowercase: bool) -> tokenizers.Tokenizer:
     backend = tokenizers.Tokenizer(models.WordPiece(unk_token=_UNKNOWN))
-    backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    # camelCase is two words, as snake_case is: what BERT's rules leave whole is cut before case is folded
+    parts = normalizers.Replace(tokenizers.Regex(r"(?<=[\p{Ll}\d])(?=\p{Lu})"), " ")
+    backend.normalizer = normalizers.Sequence([parts, normalizers.BertNormalizer(lowercase=lowercase)])
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.decoder = decoders.WordPiece()
     letters = _alphabet(texts, backend.normalizer, min(_ALPHABET, (size - len(_SPECIAL)) // 2))
