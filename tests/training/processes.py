@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import save_file
 
@@ -26,7 +28,9 @@ def start(target: Any, *arguments: Any) -> tuple[Any, Connection]:
     """A process, and where it sends from."""
     here, there = SERVER.Pipe(duplex=False)
     process = SERVER.Process(target=target, args=(there, *arguments))
-    process.start()
+    with pytest.MonkeyPatch.context() as patch:  # the server of Python 3.11 looks here alone for what it preloads
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        process.start()
     there.close()
     return process, here
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from pretrieve.core.errors import NotFiniteError
+from pretrieve.core.memory import keep_freed_memory
 from pretrieve.core.types import Batch
 from pretrieve.models.objective import Objective
 from pretrieve.training.checkpoint import Checkpoints
@@ -81,6 +82,7 @@ class Trainer:
     _saved: int = field(init=False, default=-1)
 
     def __post_init__(self) -> None:
+        keep_freed_memory()
         if self.options.precision == "float64":
             self.objective.double()
         self.objective.train()
