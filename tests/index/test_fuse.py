@@ -6,8 +6,19 @@ from functools import partial
 import numpy as np
 import pytest
 
-from pretrieve.index.fuse import FOREIGN_WEIGHT, OWN_WEIGHT, Fusion, choose, fuse, gain_of_first, standardise
+from pretrieve.index.analysis import Analysis, Analyzer
+from pretrieve.index.fuse import (
+    FOREIGN_WEIGHT,
+    OWN_WEIGHT,
+    Fusion,
+    choose,
+    fuse,
+    gain_of_first,
+    pseudo_scores,
+    standardise,
+)
 from pretrieve.index.hits import sentence_spans
+from pretrieve.index.lexical import Lexical
 from pretrieve.index.pseudo import PseudoQueries, full_text, pseudo_queries
 from searching import documents
 
@@ -108,6 +119,19 @@ def test_pseudo_queries_are_taken_out_of_their_documents():
         assert query in made[index].text
         assert query not in rest
         assert sorted((query + " " + rest).split()) == sorted(full_text(made[index]).split())
+
+
+def test_a_document_is_scored_without_its_query():
+    made = documents(60)
+    lexical = Lexical.build(Analyzer(Analysis()), [full_text(document) for document in made])
+    for found in pseudo_queries(made, 25, 0, sentence_spans):
+        part = slice(3, 20)
+        scores, whole = pseudo_scores(lexical, found, part), lexical.scores(found.queries[part])
+        own = np.zeros(scores.shape, bool)
+        own[np.arange(len(scores)), found.documents[part]] = True
+        np.testing.assert_array_equal(scores[~own], whole[~own])
+        np.testing.assert_array_equal(scores[own], lexical.score_pairs(found.queries[part], found.remainders[part]))
+        assert (scores[own] < whole[own]).all()
 
 
 def test_documents_of_one_sentence_give_spans_and_a_seed_decides():

@@ -1,7 +1,8 @@
 """Exact search over vectors: one product with the mapped matrix gives every score.
 
 faiss's flat index reads the same bytes: it is faster for single queries in a warm process and slower for batches
-(``benchmarks/speed_search.py``), but its import is a good part of a cold search, and its heap does not break ties by id.
+(``benchmarks/speed_search.py``), but its import is a good part of a cold search, and its heap does not break ties by
+id.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Fusion: a weighted sum of standardised scores, with weights chosen without labels.
 
-Both voices (BM25 on words, the model's vectors) score all documents; scores are standardised for each query, which needs
-no knowledge of their scales. Equal weights can more than halve the better side where the other is poor, so the weight of
-the vectors is chosen on pseudo-queries. These flatter a model that was trained on their like: what they find best for it
-is halved, and bounded where words find anything.
+Both voices (BM25 on words, the model's vectors) score all documents; scores are standardised for each query, which
+needs no knowledge of their scales. Equal weights can more than halve the better side where the other is poor, so the
+weight of the vectors is chosen on pseudo-queries. These flatter a model that was trained on their like: what they find
+best for it is halved, and bounded where words find anything.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Queries that documents give for free: what labels would say, guessed from structure.
 
-A title asks for its body, a sentence for the rest of its document (the sentence is taken out, or the search would be
+A title asks for its body, or where there is none the first sentence for the rest; a sentence for the rest of its document (the sentence is taken out, or the search would be
 for equal strings: Lee et al., *Latent retrieval*, ACL 2019), and where documents have one sentence, a span of words for
 the rest. Weights of fusion are chosen on them, and models compared, without a label.
 """
@@ -17,7 +17,7 @@ import numpy as np
 from pretrieve.core.rng import generator
 from pretrieve.core.types import Document, IntArray
 
-Kind = Literal["title", "sentence"]
+Kind = Literal["title", "lead", "sentence"]
 SplitSentences = Callable[[str], Sequence[tuple[int, int]]]
 _WORDS = re.compile(r"\S+")
 
@@ -68,18 +68,29 @@ def pseudo_queries(documents: Records, size: int, seed: int, split: SplitSentenc
         Sets of one kind each; a kind of which there are fewer than 20 is left out.
     """
     order = generator(seed, "pseudo-queries/documents").permutation(len(documents)).tolist()
-    titles: list[tuple[int, str, str]] = []
-    sentences: list[tuple[int, str, str]] = []
+    found: dict[Kind, list[tuple[int, str, str]]] = {"title": [], "lead": [], "sentence": []}
     for position, index in enumerate(order[: 4 * size]):
-        document = documents[index]
-        if len(titles) < size and document.title and len(document.text) > len(document.title):
-            titles.append((index, document.title, document.text))
-        if len(sentences) < size and (cut := _cut(document, split, seed, position)) is not None:
-            sentences.append((index, *cut))
-        if len(titles) == len(sentences) == size:
+        for kind, cut in _cuts(documents[index], split, seed, position):
+            if len(found[kind]) < size:
+                found[kind].append((index, *cut))
+        if min(len(found["title"]) + len(found["lead"]), len(found["sentence"])) >= size:
             break
-    kinds: list[tuple[Kind, list[tuple[int, str, str]]]] = [("title", titles), ("sentence", sentences)]
-    return [_collect(kind, found) for kind, found in kinds if len(found) >= min(20, len(documents))]
+    return [_collect(kind, cuts) for kind, cuts in found.items() if len(cuts) >= min(20, len(documents))]
+
+
+def _cuts(
+    document: Document, split: SplitSentences, seed: int, position: int
+) -> Iterator[tuple[Kind, tuple[str, str]]]:
+    """The title and its body, or else the first sentence and the rest; and a sentence and its document without it."""
+    text = document.text
+    if document.title:
+        if len(text) > len(document.title):
+            yield "title", (document.title, text)
+    elif (ends := [stop for _, stop in split(text)])[1:] and ends[0] <= len(text) * 2 // 3:
+        if len(text[: ends[0]].split()) >= 3:
+            yield "lead", (text[: ends[0]], text[ends[0] :].strip())
+    if (cut := _cut(document, split, seed, position)) is not None:
+        yield "sentence", cut
 
 
 def _collect(kind: Kind, found: list[tuple[int, str, str]]) -> PseudoQueries:
