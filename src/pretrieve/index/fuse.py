@@ -19,6 +19,7 @@ from pretrieve.index.pseudo import PseudoQueries
 
 WEIGHTS = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 OWN_WEIGHT = 0.5  # of a static model trained on these documents, at most; and where no query can be taken out of them
+_BLIND = 0.05  # nDCG@10 below which pseudo-queries say nothing
 FOREIGN_WEIGHT = 1.0  # of any other model, unless pseudo-queries speak against it
 
 
@@ -86,6 +87,9 @@ def choose(lexical: Voice, dense: Voice, sets: Sequence[PseudoQueries], *, own: 
     gains = [_gains(lexical, dense, queries, block) for queries in sets]  # each (Q, weights)
     means = np.mean([gain.mean(axis=0) for gain in gains], axis=0)
     best = int(np.argmax(means))
+    if means[best] < _BLIND:
+        default = OWN_WEIGHT if own else FOREIGN_WEIGHT
+        return Fusion(dense=default, reason="the default: the documents' own queries cannot be answered by anything")
     if own:
         weight = WEIGHTS[best] / 2
         weight = weight if means[-1] > 2 * means[0] else min(OWN_WEIGHT, weight)

@@ -1,8 +1,8 @@
 """Queries that documents give for free: what labels would say, guessed from structure.
 
-A title asks for its body, or where there is none the first sentence for the rest; a sentence for the rest of its document (the sentence is taken out, or the search would be
-for equal strings: Lee et al., *Latent retrieval*, ACL 2019), and where documents have one sentence, a span of words for
-the rest. Weights of fusion are chosen on them, and models compared, without a label.
+A title asks for its body, or where there is none the first sentence for the rest; a sentence for the rest of its
+document (the sentence is taken out, or the search would be for equal strings: Lee et al., *Latent retrieval*, ACL 2019),
+and where documents have one sentence, a span of words for the rest. Weights of fusion are chosen on them, and models compared, without a label.
 """
 
 from __future__ import annotations
@@ -86,9 +86,10 @@ def _cuts(
     if document.title:
         if len(text) > len(document.title):
             yield "title", (document.title, text)
-    elif (ends := [stop for _, stop in split(text)])[1:] and ends[0] <= len(text) * 2 // 3:
-        if len(text[: ends[0]].split()) >= 3:
-            yield "lead", (text[: ends[0]], text[ends[0] :].strip())
+    elif (ends := [stop for _, stop in split(text)])[1:]:
+        lead, rest = text[: ends[0]], text[ends[0] :].strip()
+        if len(lead) <= len(text) * 2 // 3 and len(lead.split()) >= 3:
+            yield "lead", (lead, rest)
     if (cut := _cut(document, split, seed, position)) is not None:
         yield "sentence", cut
 

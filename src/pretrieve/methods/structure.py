@@ -26,7 +26,6 @@ from pretrieve.text.pairs import PairDescription, describe, lengths_by_ratio, le
 from pretrieve.text.sources import TokenStore, Whole
 from pretrieve.text.spans import CLS, SEP, Positions, lay_out
 
-TITLED = 0.5  # part of the documents with a title, above which titles are what pairs are made of
 MANY = 5000  # documents whose first sentences are too many to be learned by heart
 KINDS = ("title", "title_span", "lead", "sentence", "span", "keywords", "crop")
 TITLE, TITLE_SPAN, LEAD, SENTENCE, SPAN, KEYWORDS, CROP = range(7)
@@ -286,17 +285,12 @@ def view(store: TokenStore, specials: SpecialTokens, options: Options, provenanc
 
 
 def suited(store: TokenStore) -> dict[str, object]:
-    """Weights of the kinds of pairs that documents call for (found by trial on train and dev splits: docs/log.md).
+    """Weights that the documents call for, found by trial on train and dev splits (docs/log.md).
 
-    Titles with a sentence or span are nearest to real queries where most documents have one. Elsewhere the first
-    sentence is, as it says what the rest is about; a small collection needs variety, or it is learned by heart.
+    First sentences alone are the best queries; but a small collection needs variety, or they are learned by heart.
+    Where most documents have titles, titles take their place anyway (``titled_share``).
     """
-    titled = float(np.mean(np.asarray(store.bodies) > np.asarray(store.starts)))
-    if titled > TITLED:
-        return {"title": 0.0, "title_span": 1.0, "lead": 0.01, "sentence": 0.005, "span": 0.005}
-    if len(store.starts) >= MANY:
-        return {"title": 0.0, "title_span": 1.0, "lead": 1.0, "sentence": 0.0, "span": 0.0}
-    return {"title": 0.0, "title_span": 1.0, "lead": 0.5, "sentence": 0.25, "span": 0.25}
+    return {"lead": 1.0, "sentence": 0.0, "span": 0.0} if len(store.starts) >= MANY else {}
 
 
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:

@@ -19,6 +19,7 @@ from pretrieve.text.language import majority
 START, TRAINED = "start", "trained"
 SHORT = 24  # median tokens of a document below which pseudo-queries say nothing about real ones (docs/log.md)
 BLIND = 0.05  # nDCG@10 of BM25 on the probe below which its queries cannot be answered by anything
+ABOVE_CHANCE = 1.645  # standard errors: one side, 5 %
 _MIXTURES = (0.25, 0.5, 0.75)  # part of the trained weights that is tried beside 0 and 1, for static encoders
 
 
@@ -82,20 +83,30 @@ def mixed(start: Encoder, trained: Encoder, part: float) -> Encoder:
 
 
 def _choose(found: ProbeResult, prepared: Prepared, static: bool) -> tuple[str, str]:
-    """Name of the system to hand out, and why."""
+    """Name of the system to hand out, and why.
+
+    The system nearest to the trained one within a standard error of the best is taken, as small probes pick the very
+    best by chance; it has to be above the start by more than chance.
+    """
     median = float(np.median(np.diff(prepared.store.documents)))
     if static and median < SHORT:
         return START, f"documents of {median:g} tokens are too short to learn queries from: the start is kept"
     if static and found.mean(BM25) < BLIND:
         return START, "the probe's queries cannot be answered by anything: the start is kept"
-    names = [name for name in found.values if name != BM25]
-    best = max(names, key=found.mean)
-    if best == START or (found.mean(TRAINED) < found.mean(START) and best == TRAINED):
+    names = [name for name in found.values if name not in (BM25, START)]  # from the start towards the trained one
+    best = max([START, *names], key=found.mean)
+    chosen = next((name for name in reversed(names) if _standard_errors(found, name, best) >= -1.0), START)
+    if chosen == START or _standard_errors(found, chosen, START) < ABOVE_CHANCE:
         return START, "training did not help on held-out documents: the start is kept"
-    reason = f"nDCG@10 on held-out documents: {found.mean(START):.3f} before, {found.mean(best):.3f} after"
-    if best != TRAINED:
-        reason += f", with {float(best):.0%} of the way from start to trained weights"
-    return best, reason
+    reason = f"nDCG@10 on held-out documents: {found.mean(START):.3f} before, {found.mean(chosen):.3f} after"
+    return chosen, reason if chosen == TRAINED else f"{reason}, {float(chosen):.0%} of the way to the trained weights"
+
+
+def _standard_errors(found: ProbeResult, a: str, b: str) -> float:
+    """Mean difference of two systems, in paired standard errors; each kind of query counts the same."""
+    gaps = [found.values[a][kind] - found.values[b][kind] for kind in found.values[a]]
+    error = float(np.sqrt(sum(gap.var() / len(gap) for gap in gaps)) / len(gaps))
+    return float(np.mean([gap.mean() for gap in gaps])) / error if error > 0 else 0.0
 
 
 def _options(prepared: Prepared, static: bool, seed: int) -> ProbeOptions:
