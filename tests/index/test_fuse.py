@@ -79,6 +79,7 @@ def test_the_chosen_weight_never_hurts_the_better_side(words, dense):
 def test_what_cannot_be_told_apart_stays_at_the_default():
     same = Noisy(1.0, 1)
     assert choose(same, same, SETS, own=False).dense == FOREIGN_WEIGHT
+    assert choose(Noisy(500.0, 1), Noisy(400.0, 2), SETS, own=True).dense == OWN_WEIGHT  # nothing finds anything
     assert choose(same, same, [], own=True) == Fusion(dense=OWN_WEIGHT)
 
 
