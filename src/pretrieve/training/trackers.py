@@ -1,75 +1,75 @@
-"""Curves for people: TensorBoard where it is installed, or another tracker of Accelerate by name."""
+"""Where the figures of a run go besides the screen: TensorBoard where it is installed, others through Accelerate."""
 
 from __future__ import annotations
 
 import importlib.util
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pretrieve.core.errors import MissingExtraError
-
-if TYPE_CHECKING:
-    from pretrieve.training.trainer import Progress
-
-NONE, AUTO = "none", "auto"
+from pretrieve.core.errors import MissingExtraError, UsageError, suggest
+from pretrieve.training.trainer import Progress
 
 
 class Tracker:
-    """Sends what is known after a step to a tracker; curves never decide a result.
+    """Sends every ``every``-th step's figures to one of Accelerate's trackers.
 
     Args:
-        folder: where local trackers write.
-        name: ``auto`` (TensorBoard where it is installed), ``none``, or a tracker that Accelerate knows.
-        every: steps between two points.
+        name: "tensorboard", "wandb", "mlflow", "trackio", ...: what Accelerate knows.
+        folder: where a tracker that writes files puts them.
+        run: name of the run.
+        values: the recipe, kept with the run where the tracker can.
+        every: steps between what is sent.
 
     Raises:
-        MissingExtraError: the named tracker is not installed.
+        UsageError: Accelerate knows no such tracker.
+        MissingExtraError: it is known, but not installed.
     """
 
-    def __init__(self, folder: Path, *, name: str = AUTO, every: int = 10) -> None:
-        self._every = every
-        self._trackers: list[Any] = []
-        chosen = _installed() if name == AUTO else name
-        if chosen != NONE:
-            self._trackers = _open(chosen, folder)
-
-    def __enter__(self) -> Tracker:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        run: str = "pretrieve",
+        values: Mapping[str, Any] | None = None,
+        every: int = 10,
     ) -> None:
-        for tracker in self._trackers:
-            tracker.finish()
+        from accelerate import PartialState, tracking  # only here: importing it takes a second
 
-    def log(self, progress: Progress) -> None:
-        """Send loss, learning rate, gradient norm, speed and the method's own statistics of a step."""
-        if self._trackers and progress.step % self._every == 0:
-            values = {
-                "loss": progress.loss,
-                "learning rate": progress.learning_rate,
-                "gradient norm": progress.gradient_norm,
-                "tokens per second": progress.tokens_per_second,
-                **progress.statistics,
-            }
-            for tracker in self._trackers:
-                tracker.log(values, step=progress.step)
+        known = {str(kind): tracker for kind, tracker in tracking.LOGGER_TYPE_TO_CLASS.items()}
+        if name not in known:
+            raise UsageError(f"unknown tracker {name!r}.{suggest(name, known)}")
+        if name not in {str(kind.value) for kind in tracking.get_available_trackers()}:
+            raise MissingExtraError(f"tracker {name!r} is not installed: pip install {name}.")
+        PartialState()
+        kind = known[name]
+        self._tracker = kind(run, logging_dir=str(folder)) if kind.requires_logging_directory else kind(run)
+        if hasattr(self._tracker, "start"):
+            self._tracker.start()
+        if values:
+            self._tracker.store_init_configuration(dict(values))
+        self._every = every
+
+    def __call__(self, progress: Progress) -> None:
+        """Send the figures of a step, if it is its turn."""
+        if progress.step % self._every and progress.step != progress.steps:
+            return
+        figures = {
+            "loss": progress.loss,
+            "learning_rate": progress.learning_rate,
+            "gradient_norm": progress.gradient_norm,
+            "tokens_per_second": progress.tokens_per_second,
+            **progress.statistics,
+        }
+        self._tracker.log({name: value for name, value in figures.items() if math.isfinite(value)}, step=progress.step)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._tracker.finish()
 
 
-def _installed() -> str:
-    return "tensorboard" if importlib.util.find_spec("tensorboard") else NONE
-
-
-def _open(name: str, folder: Path) -> list[Any]:
-    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, filter_trackers
-
-    if name not in LOGGER_TYPE_TO_CLASS or not filter_trackers([name], folder):
-        raise MissingExtraError(
-            f"tracker {name!r} is not installed: pip install 'pretrieve[track]' for TensorBoard, or set tracker=none."
-        )
-    kind = LOGGER_TYPE_TO_CLASS[name]
-    arguments = {"logging_dir": folder} if kind.requires_logging_directory else {}
-    tracker = kind("curves", **arguments)
-    tracker.start()
-    return [tracker]
+def default_tracker() -> str | None:
+    """The tracker that is used unless told otherwise: TensorBoard where it is installed, else none."""
+    return "tensorboard" if importlib.util.find_spec("tensorboard") else None
