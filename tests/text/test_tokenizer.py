@@ -29,15 +29,15 @@ from pretrieve.text.tokenizer import train
 english = [f"The quick brown foxes number {i} jumped over lazy dogs, unbelievably often." for i in range(60)]
 japanese = ["東京は日本の首都です。人口が多い都市であり、観光客も多い。",
             "京都は古い都市です。寺が多い。観光客が多い。"] * 30
-print(*[train(texts, vocabulary_size=size).fingerprint for texts in (english, japanese) for size in (60, 120)])
+print(*[train(texts, vocabulary_size=size).fingerprint for texts in (english, japanese) for size in (30, 60, 120)])
 """
 
 
 def test_training_is_repeatable_across_processes() -> None:
     runs = {subprocess.run([sys.executable, "-c", REPEAT], check=True, capture_output=True).stdout for _ in range(3)}
-    here = [train(texts, vocabulary_size=size).fingerprint for texts in (TEXTS, JAPANESE) for size in (60, 120)]
+    here = [train(texts, vocabulary_size=size).fingerprint for texts in (TEXTS, JAPANESE) for size in (30, 60, 120)]
     assert runs == {" ".join(here).encode() + b"\n"}
-    assert len(set(here)) == 4
+    assert len(set(here)) == 6
 
 
 def test_a_trained_tokenizer() -> None:

@@ -210,6 +210,7 @@ def _wordpiece(texts: Sequence[str], size: int, lowercase: bool) -> tokenizers.T
     trainer = trainers.WordPieceTrainer(
         vocab_size=size,
         special_tokens=[*_SPECIAL, *letters, *continuing],
+        initial_alphabet=letters,
         limit_alphabet=len(letters),
         min_frequency=2,
         show_progress=False,
@@ -225,8 +226,14 @@ def _wordpiece(texts: Sequence[str], size: int, lowercase: bool) -> tokenizers.T
 
 def _bpe(texts: Sequence[str], size: int, lowercase: bool) -> tokenizers.Tokenizer:
     backend = _sentencepiece_like(models.BPE(unk_token=_UNKNOWN), lowercase)
+    letters = ["▁", *_alphabet(texts, backend.normalizer, min(_ALPHABET, size - len(_SPECIAL) - 1))]
     trainer = trainers.BpeTrainer(
-        vocab_size=size, special_tokens=_SPECIAL, limit_alphabet=_ALPHABET, show_progress=False, max_token_length=8
+        vocab_size=size,
+        special_tokens=_SPECIAL,
+        initial_alphabet=letters,
+        limit_alphabet=len(letters),
+        max_token_length=8,
+        show_progress=False,
     )
     backend.train_from_iterator(texts, trainer)
     return backend
