@@ -51,6 +51,10 @@ def command(
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, bit for bit.")] = False,
     overwrite: Overwrite = False,
+    tracker: Annotated[
+        str,
+        typer.Option("--tracker", help="Where curves go: auto (TensorBoard where installed), none, wandb, mlflow ..."),
+    ] = "auto",
     on_bad: OnBadOption = "fail",
     text_field: TextField = None,
     title_field: TitleField = None,
@@ -77,6 +81,7 @@ def command(
         resume=resume,
         overwrite=overwrite,
         on_bad=on_bad,
+        tracker=tracker,
         fields=fields_of(
             text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles
         ),

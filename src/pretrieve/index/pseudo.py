@@ -1,8 +1,9 @@
 """Queries that documents give for free: what labels would say, guessed from structure.
 
-A title asks for its body, or where there is none the first sentence for the rest; a sentence for the rest of its
-document (the sentence is taken out, or the search would be for equal strings: Lee et al., *Latent retrieval*, ACL 2019),
-and where documents have one sentence, a span of words for the rest. Weights of fusion are chosen on them, and models compared, without a label.
+A title asks for its body, or where there is none the first sentence for the rest; a sentence asks for the rest of its
+document. What asks is taken out, or the search would be for equal strings (Lee et al., *Latent retrieval*, ACL 2019).
+Where documents have one sentence, a span of words stands in. Weights of fusion are chosen on such queries, and models
+compared, without a label.
 """
 
 from __future__ import annotations

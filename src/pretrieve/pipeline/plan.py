@@ -70,7 +70,7 @@ def choose(request: Request) -> Choices:
     mine = _sort(module, request.settings)
     training = {**_values(preset.training), **(_values(preset.static) if is_static(request.base) else {})}
     training |= {"steps": request.steps} if request.steps is not None else {}
-    encoder = {**_values(preset.encoder), **_encoder_defaults(request.base)}
+    encoder = {**({"dimensions": 512} if is_static(request.base) else {}), **_values(preset.encoder)}
     return Choices(
         method=name,
         module=module,
@@ -143,10 +143,6 @@ def _sort(module: ModuleType, settings: Mapping[str, object]) -> dict[str, dict[
             raise UsageError(f"--set: unknown option {key!r}.{suggest(key, homes)}")
         found[homes[key]][key] = value
     return found
-
-
-def _encoder_defaults(base: str) -> dict[str, object]:
-    return {"dimensions": 512} if is_static(base) else {}
 
 
 def _values(part: Mapping[str, methods.Value]) -> dict[str, Any]:

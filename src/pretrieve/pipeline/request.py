@@ -50,6 +50,7 @@ class Request:
     resume: bool = False
     overwrite: bool = False
     on_bad: OnBad = "fail"
+    tracker: str = "auto"
     fields: Fields = dataclasses.field(default_factory=Fields)
 
     def check(self) -> None:

@@ -27,7 +27,7 @@ from pretrieve.text.store import Store
 from pretrieve.text.tokenizer import Tokenizer
 from pretrieve.training.calibration import steps_for_minutes
 from pretrieve.training.checkpoint import Checkpoints
-from pretrieve.training.trackers import Tracker
+from pretrieve.training.trackers import Tracker, default_tracker
 from pretrieve.training.trainer import Progress, Trainer
 
 _RECIPE = "recipe.json"
@@ -164,23 +164,42 @@ def _run(request: Request, made: Plan, listener: Listener) -> None:
             "recipe": made.recipe.fingerprint,
         },
     )
-    with Tracker(request.output / WORKSPACE, every=made.training.log_every) as tracker:
+    listener.stage(f"train {made.recipe.method}", made.training.steps, "steps")
+    with _tracker(request, made) as track:
         trainer = Trainer(
             objective=made.objective,
             batches=made.batches,
             options=made.training,
             seed=request.seed,
             checkpoints=checkpoints,
-            on_step=_watcher(listener, tracker),
+            on_step=_watcher(listener, track),
         )
-        done = trainer.resume() if request.resume else 0
-        listener.stage(f"train {made.recipe.method}", made.training.steps, "steps")
-        if done:
-            listener.advance(done)
+        if request.resume:
+            listener.advance(trainer.resume())
         trainer.run()
 
 
-def _watcher(listener: Listener, tracker: Tracker) -> Callable[[Progress], None]:
+@contextmanager
+def _tracker(request: Request, made: Plan) -> Iterator[Callable[[Progress], None]]:
+    """Where curves go besides the screen; nowhere if nothing is installed or wanted."""
+    name = default_tracker() if request.tracker == "auto" else request.tracker
+    if name in (None, "none"):
+        yield lambda progress: None
+        return
+    tracker = Tracker(name, request.output / WORKSPACE / "curves", values=_flat(made), every=made.training.log_every)
+    try:
+        yield tracker
+    finally:
+        tracker.close()
+
+
+def _flat(made: Plan) -> dict[str, str | int | float | bool]:
+    """The recipe's values in a form that every tracker keeps."""
+    parts = {"options": made.recipe.options, "training": made.recipe.training, "encoder": made.recipe.encoder}
+    return {f"{part}.{key}": str(value) for part, values in parts.items() for key, value in values.items()}
+
+
+def _watcher(listener: Listener, track: Callable[[Progress], None]) -> Callable[[Progress], None]:
     smooth: dict[str, float] = {}
 
     def watch(progress: Progress) -> None:
@@ -192,6 +211,6 @@ def _watcher(listener: Listener, tracker: Tracker) -> Callable[[Progress], None]
             f"loss {smooth['loss']:.3f}, {smooth['tokens_per_second'] / 1000:,.0f}k tokens/s, "
             f"{smooth['real_share']:.0%} real tokens",
         )
-        tracker.log(progress)
+        track(progress)
 
     return watch
