@@ -133,7 +133,7 @@ class Trainer:
         """
         started = time.perf_counter()
         rate = self.options.rate(self.step)
-        self.optimiser.zero_grad()
+        self.optimiser.zero_grad(set_to_none=False)  # a large table is cleared faster than mapped anew
         result = self._gradient(batch)
         norm = self._clip()
         finite = bool(torch.isfinite(result.loss)) and bool(torch.isfinite(norm))
