@@ -28,10 +28,10 @@ def print_training(report: Report, output: Path) -> None:
     if report.probe is not None:
         console.print(_probe_table(report.probe))
     console.print(f"[bold]Handed out:[/] {escape(report.reason)}.")
-    steps = report.recipe["training"]["steps"]
+    done = f"{report.recipe['training']['steps']:,} steps" if report.part or report.probe else "not trained"
     console.print(
         f"[bold]{escape(str(output))}[/]: {report.recipe['method']} on {report.documents['trained on']:,} documents, "
-        f"{steps:,} steps; a stock sentence-transformers model.",
+        f"{done}; a stock sentence-transformers model.",
         highlight=False,
     )
     sources = " ".join(report.recipe["sources"])

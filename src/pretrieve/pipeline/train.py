@@ -12,7 +12,7 @@ from pathlib import Path
 from pretrieve.core import files
 from pretrieve.core.errors import FingerprintError
 from pretrieve.core.types import IntArray
-from pretrieve.models.build import named_base
+from pretrieve.models.build import is_static, named_base
 from pretrieve.pipeline import plan as planning
 from pretrieve.pipeline import prepare, recipe
 from pretrieve.pipeline.keep import Report, keep, open_report
@@ -20,7 +20,7 @@ from pretrieve.pipeline.listener import Listener, Silent
 from pretrieve.pipeline.plan import Choices, Plan
 from pretrieve.pipeline.prepare import Prepared
 from pretrieve.pipeline.request import CHECKPOINTS, DEFAULT_MINUTES, WORKSPACE, Request
-from pretrieve.pipeline.verdict import judge
+from pretrieve.pipeline.verdict import judge, too_short, untrained
 from pretrieve.text import tokenizer
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
@@ -57,8 +57,10 @@ def train(request: Request, listener: Listener | None = None, *, command: str = 
         prepared = _prepare(request, choices, listener)
         made = planning.make(request, choices, prepared.store)
         made = replace(made, recipe=replace(made.recipe, command=command))
-        made = _with_steps(request, made, listener)
         start = deepcopy(made.objective.encoder)
+        if request.method is None and is_static(request.base) and (reason := too_short(prepared)):
+            return keep(request.output, made, start, untrained(start, reason), prepared)
+        made = _with_steps(request, made, listener)
         _run(request, made, listener)
         verdict = judge(start, made.objective.encoder, prepared, listener, seed=request.seed)
         return keep(request.output, made, start, verdict, prepared)

@@ -40,6 +40,17 @@ class Verdict:
     encoder: Encoder
 
 
+def too_short(prepared: Prepared) -> str:
+    """Why documents are too short to learn from without labels; empty if they are not."""
+    median = float(np.median(np.diff(prepared.store.documents)))
+    return f"documents of {median:g} tokens are too short to learn queries from" if median < SHORT else ""
+
+
+def untrained(start: Encoder, reason: str) -> Verdict:
+    """Hand out the start, where nothing was trained."""
+    return Verdict(part=0.0, reason=f"{reason}: the start is kept", probe=None, encoder=start)
+
+
 def judge(start: Encoder, trained: Encoder, prepared: Prepared, listener: Listener, seed: int) -> Verdict:
     """Ask the probe, and hand out nothing that it finds worse than the start.
 
@@ -65,7 +76,7 @@ def judge(start: Encoder, trained: Encoder, prepared: Prepared, listener: Listen
         }
     )
     listener.advance(len(systems) + 1)
-    name, reason = _choose(found, prepared, static)
+    name, reason = _choose(found, static)
     part = {START: 0.0, TRAINED: 1.0}[name] if name in (START, TRAINED) else float(name)
     shown = {key: found.values[key] for key in (BM25, START, TRAINED)}
     if name not in shown:
@@ -82,15 +93,12 @@ def mixed(start: Encoder, trained: Encoder, part: float) -> Encoder:
     return between
 
 
-def _choose(found: ProbeResult, prepared: Prepared, static: bool) -> tuple[str, str]:
+def _choose(found: ProbeResult, static: bool) -> tuple[str, str]:
     """Name of the system to hand out, and why.
 
     The system nearest to the trained one within a standard error of the best is taken, as small probes pick the very
     best by chance; it has to be above the start by more than chance.
     """
-    median = float(np.median(np.diff(prepared.store.documents)))
-    if static and median < SHORT:
-        return START, f"documents of {median:g} tokens are too short to learn queries from: the start is kept"
     if static and found.mean(BM25) < BLIND:
         return START, "the probe's queries cannot be answered by anything: the start is kept"
     names = [name for name in found.values if name not in (BM25, START)]  # from the start towards the trained one
