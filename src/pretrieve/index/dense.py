@@ -23,20 +23,22 @@ Similarity = Literal["dot", "cosine"]
 
 
 class TextEncoder(Protocol):
-    """Texts in, vectors out, with the model's own prompts; what an index asks of a model.
-
-    Attributes:
-        fingerprint: identity of weights and tokenizer; an index takes queries of the same only.
-        similarity: how vectors are compared.
-        location: where the model is, for messages and for opening it again.
-    """
+    """Texts in, vectors out, with the model's own prompts; what an index asks of a model."""
 
     @property
-    def fingerprint(self) -> str: ...  # noqa: D102 - described by the class
+    def fingerprint(self) -> str:
+        """Identity of weights and tokenizer."""
+        ...
+
     @property
-    def similarity(self) -> Similarity: ...  # noqa: D102
+    def similarity(self) -> Similarity:
+        """How vectors are compared."""
+        ...
+
     @property
-    def location(self) -> str: ...  # noqa: D102
+    def location(self) -> str:
+        """Where the model is."""
+        ...
 
     def encode_queries(self, texts: Sequence[str]) -> FloatArray:
         """Vectors (Q, D) float32 of queries."""

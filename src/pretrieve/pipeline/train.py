@@ -14,7 +14,7 @@ from pretrieve.core.errors import FingerprintError
 from pretrieve.core.types import IntArray
 from pretrieve.models.build import is_static, named_base
 from pretrieve.pipeline import plan as planning
-from pretrieve.pipeline import prepare, recipe
+from pretrieve.pipeline import prepare, recipe, warm
 from pretrieve.pipeline.keep import Report, keep, open_report
 from pretrieve.pipeline.listener import Listener, Silent
 from pretrieve.pipeline.plan import Choices, Plan
@@ -57,6 +57,7 @@ def train(request: Request, listener: Listener | None = None, *, command: str = 
         prepared = _prepare(request, choices, listener)
         made = planning.make(request, choices, prepared.store)
         made = replace(made, recipe=replace(made.recipe, command=command))
+        warm.start_words(request, made, prepared.store, listener)
         start = deepcopy(made.objective.encoder)
         if request.method is None and is_static(request.base) and (reason := too_short(prepared)):
             return keep(request.output, made, start, untrained(start, reason), prepared)

@@ -17,8 +17,10 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from pretrieve.core.errors import UsageError, suggest
+from pretrieve.text.parallel import mapped, processors
 from pretrieve.text.records import Fault, Record
 
 SCHEME = "python"
@@ -28,6 +30,8 @@ dist-packages __pycache__ node_modules
 """
 _SKIPPED = frozenset(_OTHERS.split())
 _WORDS = 5  # shorter docstrings say nothing that the name does not
+_FILES = 32  # source files that a process parses at a time
+_JOBS_EACH = 8  # fewer are not worth a process
 _SIGNATURE = 200  # characters of a signature that are kept
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -47,15 +51,32 @@ def read(names: str, limit: int) -> Iterator[Record | Fault]:
     for package in wanted:
         if package not in found:
             raise UsageError(f"python:{names}: no installed package is called {package!r}.{_near(package, found)}")
+    sources = [source for package in dict.fromkeys(wanted) for source in _modules(package, found[package])]
     taken: Counter[str] = Counter()
-    for package in dict.fromkeys(wanted):
-        for module, path in _modules(package, found[package]):
-            for record in _documented(module, path, limit):
-                name = str(record.fields["id"])
-                taken[name] += 1
-                if taken[name] > 1:  # an overload, or a copy for another system
-                    record = Record(record.where, {**record.fields, "id": f"{name}#{taken[name]}"}, fixed=True)
-                yield record
+    for where, fields in _documents(sources, limit):
+        name = fields["id"]
+        taken[name] += 1
+        if taken[name] > 1:  # an overload, or a copy for another system
+            fields["id"] = f"{name}#{taken[name]}"
+        yield Record(where, fields, fixed=True)
+
+
+def parse_files(job: list[Any]) -> list[tuple[str, dict[str, str]]]:
+    """Read some source files: a list of [module, path] and the most bytes of one, to place and fields of documents."""
+    sources, limit = job
+    return [found for module, path in sources for found in _documented(module, Path(path), limit)]
+
+
+def _documents(sources: list[tuple[str, Path]], limit: int) -> Iterator[tuple[str, dict[str, str]]]:
+    """Documents of source files in order; parsing is slow, so many files are shared by all processors."""
+    jobs = [
+        [[(module, str(path)) for module, path in sources[start : start + _FILES]], limit]
+        for start in range(0, len(sources), _FILES)
+    ]
+    workers = min(processors(), len(jobs) // _JOBS_EACH)
+    results = mapped(f"{__name__}:{parse_files.__name__}", jobs, workers) if workers > 1 else map(parse_files, jobs)
+    for documents in results:
+        yield from documents
 
 
 def packages() -> dict[str, Path]:
@@ -93,7 +114,7 @@ def _modules(package: str, path: Path) -> Iterator[tuple[str, Path]]:
                 yield ".".join([package, *parts]), Path(folder, file)
 
 
-def _documented(module: str, path: Path, limit: int) -> Iterator[Record]:
+def _documented(module: str, path: Path, limit: int) -> Iterator[tuple[str, dict[str, str]]]:
     tree = _parse(path, limit)
     if tree is not None:
         if path.name == "__init__.py" or not path.name.startswith("_"):
@@ -121,7 +142,7 @@ def _parse(path: Path, limit: int) -> ast.Module | None:
             gc.enable()
 
 
-def _members(block: Sequence[ast.stmt], prefix: str, path: Path) -> Iterator[Record]:
+def _members(block: Sequence[ast.stmt], prefix: str, path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     for node in block:
         if isinstance(node, ast.If | ast.Try):  # definitions for one version or system
             handlers = node.handlers if isinstance(node, ast.Try) else []
@@ -134,11 +155,13 @@ def _members(block: Sequence[ast.stmt], prefix: str, path: Path) -> Iterator[Rec
                 yield from _members(node.body, name, path)
 
 
-def _document(node: ast.Module | ast.ClassDef | _Function, name: str, title: str, path: Path) -> Iterator[Record]:
+def _document(
+    node: ast.Module | ast.ClassDef | _Function, name: str, title: str, path: Path
+) -> Iterator[tuple[str, dict[str, str]]]:
     text = ast.get_docstring(node, clean=False)
     if text and len(text.split(None, _WORDS)) >= _WORDS:
         text = inspect.cleandoc(text).replace("\0", " ").encode(errors="replace").decode()  # an escape can be anything
-        yield Record(f"{path}:{getattr(node, 'lineno', 1)}", {"id": name, "title": title, "text": text}, fixed=True)
+        yield f"{path}:{getattr(node, 'lineno', 1)}", {"id": name, "title": title, "text": text}
 
 
 def _signature(node: ast.ClassDef | _Function) -> str:
