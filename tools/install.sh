@@ -13,6 +13,6 @@ echo "Installing into $venv (a few minutes the first time) ..."
 # The package index may carry torch with CUDA only, which is large: where PyTorch's own index of CPU builds can be
 # reached, give its address in TORCH_INDEX (README, "Installing").
 if ! $pip show --quiet torch 2>/dev/null; then
-  $pip install --quiet ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch==2.13.0
+  $pip install -qq ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch==2.13.0
 fi
-$pip install --quiet --constraint constraints.txt --editable .
+$pip install -qq --constraint constraints.txt --editable .

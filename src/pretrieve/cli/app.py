@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import version as installed_version
 from typing import Annotated
 
 import typer
@@ -27,6 +26,8 @@ for module in (train, index, search, evaluate, inspect, methods, verify, demo):
 
 def _print_version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version as installed_version
+
         typer.echo(f"pretrieve {installed_version('pretrieve')}")
         raise typer.Exit
 

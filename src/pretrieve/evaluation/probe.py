@@ -16,7 +16,7 @@ from pretrieve.core.rng import generator
 from pretrieve.core.types import FloatArray, IntArray
 from pretrieve.evaluation.significance import paired_permutation
 from pretrieve.index.analysis import Analysis, Analyzer
-from pretrieve.index.fuse import Voice, gain_of_first, pseudo_scores
+from pretrieve.index.fuse import Fusion, Voice, choose, gain_of_first, pseudo_scores
 from pretrieve.index.hits import sentence_spans
 from pretrieve.index.lexical import Lexical
 from pretrieve.index.pseudo import PseudoQueries, Records, full_text, pseudo_queries
@@ -110,6 +110,7 @@ class Probe:
         pool = [*asked, *(documents[index] for index in np.sort(chosen).tolist())]
         self._texts = [full_text(document) for document in pool]
         self._analyzer = Analyzer(Analysis(languages=options.languages[:1]))
+        self._lexical = Lexical.build(self._analyzer, self._texts)
         self._words: dict[str, FloatArray] | None = None
 
     def __call__(self, systems: Mapping[str, Encode]) -> ProbeResult:
@@ -119,11 +120,15 @@ class Probe:
             systems: functions from R texts to vectors (R, D), by name; compared by cosine.
         """
         if self._words is None:
-            self._words = self._ask(Lexical.build(self._analyzer, self._texts))
+            self._words = self._ask(self._lexical)
         values: dict[str, Mapping[str, FloatArray]] = {BM25: self._words}
         for name, encode in systems.items():
             values[name] = self._ask(_Vectors(encode, _unit(encode(self._texts))))
         return ProbeResult(values=values, pool=len(self._texts))
+
+    def weigh(self, encode: Encode) -> Fusion:
+        """Choose the weight of an encoder's vectors beside words, on documents that it was not trained on."""
+        return choose(self._lexical, _Vectors(encode, _unit(encode(self._texts))), self.sets, own=True)
 
     def _ask(self, voice: Voice) -> dict[str, FloatArray]:
         found: dict[str, FloatArray] = {}

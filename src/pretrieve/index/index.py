@@ -242,6 +242,9 @@ def _fusion(documents: Records, lexical: Lexical, dense: Dense | None, options: 
     if options.dense is not None:
         return Fusion(dense=options.dense, reason="given")
     own = isinstance(dense.encoder, Bag)
+    if isinstance(dense.encoder, Bag) and dense.encoder.weight is not None:
+        # Queries out of documents that the model was trained on would flatter it.
+        return Fusion(dense=dense.encoder.weight, reason="chosen on held-out documents when the model was trained")
     lengths = [len(full_text(documents[index]).split()) for index in _sample(documents)]
     if np.median(lengths) < _SHORT:
         return Fusion(

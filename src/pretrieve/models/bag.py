@@ -39,6 +39,7 @@ class Bag:
         similarity: how they are compared.
         fingerprint: identity of vectors and tokenizer.
         location: the folder it came from.
+        weight: of its vectors beside words, as chosen on held-out documents when it was trained; None if it was not.
     """
 
     vectors: FloatArray
@@ -48,6 +49,7 @@ class Bag:
     similarity: Literal["dot", "cosine"]
     fingerprint: str
     location: str
+    weight: float | None = None
 
     @staticmethod
     def readable(folder: Path) -> bool:
@@ -79,6 +81,7 @@ class Bag:
             similarity="dot" if config.get("similarity_fn_name") == "dot" else "cosine",
             fingerprint=model_fingerprint(folder, [inner / "model.safetensors", inner / "tokenizer.json"]),
             location=str(folder),
+            weight=_read_json(folder / MANIFEST).get("meta", {}).get("weight"),
         )
 
     def encode(self, texts: Sequence[str], prompt: str = "") -> FloatArray:

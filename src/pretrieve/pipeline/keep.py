@@ -34,6 +34,7 @@ class Report:
         part: what was handed out, 0 (start) to 1 (trained).
         reason: why.
         probe: nDCG@10 of BM25, start and model by kind of pseudo-query; None where nothing was held out.
+        fusion: weight of the vectors beside words, and what was seen of others; None where it was not chosen.
     """
 
     recipe: dict[str, Any]
@@ -41,6 +42,7 @@ class Report:
     part: float
     reason: str
     probe: dict[str, Any] | None
+    fusion: dict[str, Any] | None
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -50,6 +52,7 @@ class Report:
             "part": self.part,
             "reason": self.reason,
             "probe": self.probe,
+            "fusion": self.fusion,
         }
 
 
@@ -80,6 +83,7 @@ def keep(output: Path, made: Plan, start: Encoder, verdict: Verdict, prepared: P
         part=verdict.part,
         reason=verdict.reason,
         probe=None if verdict.probe is None else verdict.probe.to_json(),
+        fusion=None if verdict.fusion is None else verdict.fusion.facts(),
     )
     tokenizer = prepared.store.tokenizer
     with files.create(output / START, MODEL, replace=True) as folder:
@@ -89,7 +93,8 @@ def keep(output: Path, made: Plan, start: Encoder, verdict: Verdict, prepared: P
         folder.json("recipe.json", report.recipe)
         folder.json(REPORT, report.to_json())
         folder.write("README.md", model_card(report, verdict.probe).encode())
-        files.publish(folder, output, MODEL, {"recipe": made.recipe.fingerprint})
+        weight = None if verdict.fusion is None else verdict.fusion.dense
+        files.publish(folder, output, MODEL, {"recipe": made.recipe.fingerprint, "weight": weight})
     return report
 
 

@@ -22,7 +22,7 @@ from pretrieve.text.tokenizer import Tokenizer
 HELD_OUT_SHARE = 0.1
 HELD_OUT_MOST = 400
 FEWEST_DOCUMENTS = 20  # below this none are held out: there is nothing to judge with
-_TOKENIZER_SAMPLE = 50_000_000  # bytes of text that a vocabulary is trained on
+_TOKENIZER_SAMPLE = 20_000_000  # bytes of text that a vocabulary is trained on
 
 
 @dataclass(frozen=True, kw_only=True)

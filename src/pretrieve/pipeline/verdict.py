@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from pretrieve.evaluation.probe import BM25, Probe, ProbeOptions, ProbeResult
+from pretrieve.index.fuse import Fusion
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.inference import encode
 from pretrieve.models.static import StaticEncoder
@@ -32,12 +33,14 @@ class Verdict:
         reason: in a line, for people.
         probe: what the probe saw of BM25, the start and the trained model; None where nothing was held out.
         encoder: what is handed out.
+        fusion: the weight of its vectors beside words, chosen on held-out documents; None where it was not.
     """
 
     part: float
     reason: str
     probe: ProbeResult | None
     encoder: Encoder
+    fusion: Fusion | None = None
 
 
 def too_short(prepared: Prepared) -> str:
@@ -81,7 +84,13 @@ def judge(start: Encoder, trained: Encoder, prepared: Prepared, listener: Listen
     shown = {key: found.values[key] for key in (BM25, START, TRAINED)}
     if name not in shown:
         shown["mixture"] = found.values[name]
-    return Verdict(part=part, reason=reason, probe=ProbeResult(values=shown, pool=found.pool), encoder=systems[name])
+    return Verdict(
+        part=part,
+        reason=reason,
+        probe=ProbeResult(values=shown, pool=found.pool),
+        encoder=systems[name],
+        fusion=probe.weigh(lambda texts: encode(systems[name], tokenizer, texts)) if static else None,
+    )
 
 
 def mixed(start: Encoder, trained: Encoder, part: float) -> Encoder:
