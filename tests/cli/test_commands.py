@@ -67,6 +67,12 @@ def test_index_search_and_json(run, tmp_path, documents, model) -> None:
     assert run("verify", index).code == 0
 
 
+def test_an_index_takes_the_weight_that_held_out_documents_chose(run, tmp_path, documents, model) -> None:
+    chosen = orjson.loads((model / "report.json").read_bytes())["fusion"]["dense"]
+    outcome = run("index", documents, "--model", model, "-o", tmp_path / "index")
+    assert f"vectors {chosen:g}: chosen on held-out documents" in " ".join(outcome.out.split())
+
+
 def test_search_asks_when_no_query_is_given(tmp_path, run, documents, model) -> None:
     run("index", documents, "--model", model, "-o", tmp_path / "index")
     command = [
@@ -166,7 +172,7 @@ def test_resume_after_a_signal_gives_the_same_model(tmp_path, documents) -> None
 
     settings = (
         "--steps",
-        "600",
+        "300",
         "--seed",
         "3",
         "--set",

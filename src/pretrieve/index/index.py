@@ -20,7 +20,7 @@ from pretrieve.core.errors import FingerprintError, UsageError, suggest
 from pretrieve.core.types import BoolArray, Document, FloatArray, IntArray
 from pretrieve.index.analysis import Analysis, Analyzer, languages_of
 from pretrieve.index.dense import Dense, TextEncoder
-from pretrieve.index.fuse import FOREIGN_WEIGHT, OWN_WEIGHT, Fusion, choose, fuse
+from pretrieve.index.fuse import FOREIGN_SHORT_WEIGHT, OWN_WEIGHT, Fusion, choose, fuse
 from pretrieve.index.hits import Hit, describe, sentence_spans
 from pretrieve.index.lexical import BM25, Lexical
 from pretrieve.index.pseudo import Records, full_text, pseudo_queries
@@ -248,7 +248,7 @@ def _fusion(documents: Records, lexical: Lexical, dense: Dense | None, options: 
     lengths = [len(full_text(documents[index]).split()) for index in _sample(documents)]
     if np.median(lengths) < _SHORT:
         return Fusion(
-            dense=OWN_WEIGHT if own else FOREIGN_WEIGHT,
+            dense=OWN_WEIGHT if own else FOREIGN_SHORT_WEIGHT,
             reason="the default for documents too short to take queries out of",
         )
     sets = pseudo_queries(documents, options.pseudo_queries, options.seed, sentence_spans)
