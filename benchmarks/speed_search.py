@@ -29,7 +29,7 @@ from pretrieve.models.bag import Bag
 # What the console script does, and the peak memory that the kernel saw (getrusage would count the parent's).
 RUN = """
 import sys
-from pretrieve.cli import main
+from pretrieve.cli.app import main
 try:
     main()
 finally:

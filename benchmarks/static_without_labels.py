@@ -41,7 +41,7 @@ def prepared(data: Path, name: str, work: Path) -> Path:
 
 
 def pretrieve(*arguments: object) -> None:
-    command = [sys.executable, "-c", "from pretrieve.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from pretrieve.cli.app import main; main()", *map(str, arguments)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 

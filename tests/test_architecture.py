@@ -157,7 +157,7 @@ for module in sys.argv[1:]:
 
 def test_the_command_line_starts_light() -> None:
     """`pretrieve --help` imports no array, model or index library."""
-    code = "import sys, pretrieve.cli; print(' '.join(sorted({m.split('.')[0] for m in sys.modules})))"
+    code = "import sys, pretrieve.cli.app; print(' '.join(sorted({m.split('.')[0] for m in sys.modules})))"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert not set(loaded) & {
         "torch",

@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pretrieve.cli import main
+from pretrieve.cli.app import main
 
 TOPICS = ("river", "engine", "garden", "violin", "harbour", "glacier", "market", "library", "volcano", "orchard")
 

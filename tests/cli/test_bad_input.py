@@ -176,7 +176,7 @@ def test_full_disk(tmp_path, documents) -> None:
         command = [
             sys.executable,
             "-c",
-            "from pretrieve.cli import main; main()",
+            "from pretrieve.cli.app import main; main()",
             "train",
             str(documents),
             "-o",

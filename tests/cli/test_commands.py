@@ -78,7 +78,7 @@ def test_search_asks_when_no_query_is_given(tmp_path, run, documents, model) -> 
     command = [
         sys.executable,
         "-c",
-        "from pretrieve.cli import main; main()",
+        "from pretrieve.cli.app import main; main()",
         "search",
         str(tmp_path / "index"),
         "-k",
@@ -186,7 +186,7 @@ def test_resume_after_a_signal_gives_the_same_model(tmp_path, documents) -> None
     )
 
     def command(out: Path, *more: str) -> list[str]:
-        code = "from pretrieve.cli import main; main()"
+        code = "from pretrieve.cli.app import main; main()"
         return [sys.executable, "-c", code, "train", str(documents), "-o", str(out), *settings, *more]
 
     straight, broken = tmp_path / "straight", tmp_path / "broken"

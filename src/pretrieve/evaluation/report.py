@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 
 def result_tables(result: Result) -> list[Table]:
-    """Tables of systems and of tests; the best value of a metric is bold."""
+    """Tables of systems, and of the tests of the first metric (JSON has all); the best value of a metric is bold."""
     head, lines = _result_cells(result)
     title = f"{result.collection} ({result.split}), {len(result.queries):,} queries, 95 % intervals"
     tables = [_table(title, head, lines)]
     if result.tests:
-        tables.append(_table("Paired permutation tests, corrected by Holm", *_test_cells(result)))
+        first = result.tests[0].metric
+        head, lines = _test_cells(result)
+        title = f"Paired permutation tests of {first}, corrected by Holm"
+        tables.append(_table(title, head, [line for line in lines if line[2] == first]))
     return tables
 
 
