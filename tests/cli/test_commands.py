@@ -55,6 +55,8 @@ def test_index_search_and_json(run, tmp_path, documents, model) -> None:
     assert outcome.code == 0, outcome.err
     assert "200 documents" in outcome.out
     assert "words 1, vectors" in outcome.out, "the weight of fusion is shown"
+    again = run("index", documents, "--model", model, "-o", index, "--overwrite", "--json")
+    assert orjson.loads(again.out)["fusion"]["dense"] > 0
     for mode in ("hybrid", "dense", "lexical"):
         outcome = run("search", index, "volcano number 8", "-k", "3", "--mode", mode, "--json")
         hits = orjson.loads(outcome.out)["hits"]

@@ -116,7 +116,7 @@ def test_json_is_as_agreed(tiny, bag):
         assert test["difference"] == pytest.approx(means[test["a"]] - means[test["b"]])
     assert found["notes"]["static"]["fusion"]["dense"] > 0
     assert "| BM25 | lexical |" in result_markdown(result)
-    assert [table.row_count for table in result_tables(result)] == [3, 4]
+    assert [table.row_count for table in result_tables(result)] == [3, 2]
 
 
 def test_models_are_compared_in_the_same_mode(tiny, bag, tmp_path):

@@ -19,6 +19,7 @@ def command(
     source: Annotated[str, typer.Option("--source", help="Other documents than the installed packages'.")] = "python:",
     seed: Seed = 0,
     overwrite: Overwrite = True,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON.")] = None,
 ) -> None:
     """Train on the documentation of your Python packages, judge on held-out pairs, index, and search."""
     from rich.console import Console
@@ -42,5 +43,9 @@ def command(
         console.print(f'\n[bold]"{query}"[/]', highlight=False)
         for hit in hits:
             print_hit(hit)
+    if json_file is not None:
+        from pretrieve.core.files import to_json, write_file
+
+        write_file(json_file, to_json(done.result.to_json()))
     console.print(f"The model is in [bold]{done.model}[/], its index in [bold]{done.index}[/].", highlight=False)
     console.print(f'Search it further:  [bold]pretrieve search {done.index} "your question"[/]', highlight=False)

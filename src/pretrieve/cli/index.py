@@ -33,6 +33,7 @@ def command(
     id_field: IdField = None,
     group_field: GroupField = None,
     without_titles: WithoutTitles = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Index documents for hybrid search; the weight of the fusion is chosen without labels, and shown."""
     from pretrieve.core import files
@@ -46,5 +47,9 @@ def command(
     )
     with Display() as display:
         built = build_index(sources, model, output, replace=overwrite, fields=fields, on_bad=on_bad, listener=display)
+    if as_json:
+        facts = {"documents": len(built), "index": str(output), "model": model, "fusion": built.fusion.facts()}
+        typer.echo(files.to_json(facts).decode(), nl=False)
+        return
     typer.echo(built.describe())
     typer.echo(f'\nSearch it:  pretrieve search {output} "your question"')

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pretrieve.index.index import Index
 
 NAME = "search"
+_ON_ONE_LINE = str.maketrans("\n\r\t", "   ")  # as long as before, so that marks stay where they are
 EXAMPLE = 'pretrieve search my-index "how do I rotate the keys?"'
 
 
@@ -63,8 +64,9 @@ def print_hit(hit: Hit) -> None:
     """Print one hit: rank, score, title, id, and its best sentence with the query's words in bold."""
     title = hit.title or hit.id
     typer.echo(f"{hit.rank:>3}  {hit.score:7.3f}  {typer.style(title, bold=True)}  {typer.style(hit.id, dim=True)}")
+    sentence = hit.sentence.translate(_ON_ONE_LINE)
     shown, last = "", 0
     for start, stop in hit.marks:
-        shown += hit.sentence[last:start] + typer.style(hit.sentence[start:stop], fg="green", bold=True)
+        shown += sentence[last:start] + typer.style(sentence[start:stop], fg="green", bold=True)
         last = stop
-    typer.echo(f"              {shown}{hit.sentence[last:]}\n")
+    typer.echo(f"              {shown}{sentence[last:]}\n")

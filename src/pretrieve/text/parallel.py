@@ -6,12 +6,13 @@ other kinds runs the user's script once more.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from queue import Queue
+from queue import Empty, Queue
 from threading import Thread
 from typing import Any
 
@@ -39,19 +40,19 @@ def mapped(function: str, items: Sequence[Any], workers: int) -> Iterator[Any]:
     lines = [[orjson.dumps(item) + b"\n" for item in items[start::workers]] for start in range(workers)]
     processes = [_start(function) for _ in range(workers)]
     queues: list[Queue[bytes]] = [Queue(_AHEAD) for _ in range(workers)]
+    feeders = [Thread(target=_feed, args=pair, daemon=True) for pair in zip(processes, lines, strict=True)]
+    drainers = [Thread(target=_drain, args=pair, daemon=True) for pair in zip(processes, queues, strict=True)]
     try:
-        for process, part, queue in zip(processes, lines, queues, strict=True):
-            Thread(target=_feed, args=(process, part), daemon=True).start()
-            Thread(target=_drain, args=(process, queue), daemon=True).start()
+        for thread in (*feeders, *drainers):
+            thread.start()
         for place in range(len(items)):
             line = queues[place % workers].get()
             if not line:
                 raise RuntimeError(f"a process that ran {function} ended early")
             yield orjson.loads(line)
     finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+        for process, feeder, drainer, queue in zip(processes, feeders, drainers, queues, strict=True):
+            _stop(process, feeder, drainer, queue)
 
 
 def work(function: str) -> None:
@@ -68,13 +69,24 @@ def _start(function: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
 
 
+def _stop(process: subprocess.Popen[bytes], feeder: Thread, drainer: Thread, queue: Queue[bytes]) -> None:
+    """End a process and its threads, whatever they wait for."""
+    process.kill()
+    process.wait()
+    while drainer.is_alive():
+        with contextlib.suppress(Empty):
+            queue.get(timeout=0.01)
+    feeder.join()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
 def _feed(process: subprocess.Popen[bytes], lines: list[bytes]) -> None:
     assert process.stdin is not None
-    try:
+    with contextlib.suppress(BrokenPipeError):  # it was stopped before it read everything
         process.stdin.writelines(lines)
+    with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
-    except (BrokenPipeError, ValueError):
-        pass  # it was stopped before it read everything
 
 
 def _drain(process: subprocess.Popen[bytes], queue: Queue[bytes]) -> None:
