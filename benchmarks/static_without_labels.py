@@ -12,12 +12,15 @@ import argparse
 import gzip
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import orjson
+
+from pretrieve.evaluation.significance import holm
 
 SPLITS = {"squad_dev": "test_a", "medquad": "test", "cuad": "dev", "nl2bash": "test", "pydoc": "test"}
 WITHOUT_TITLES = {"squad_dev"}
@@ -43,6 +46,82 @@ def prepared(data: Path, name: str, work: Path) -> Path:
 def pretrieve(*arguments: object) -> None:
     command = [sys.executable, "-c", "from pretrieve.cli.app import main; main()", *map(str, arguments)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def test_of(found: dict, first: str, second: str) -> tuple[float, float]:
+    """Difference first - second in nDCG@10, and its p before correction."""
+    for test in found["tests"]:
+        if test["metric"] == "nDCG@10" and {test["a"], test["b"]} == {first, second}:
+            return (test["difference"] if test["a"] == first else -test["difference"]), test["p"]
+    raise KeyError(f"{first} against {second}")
+
+
+def summary(output: Path) -> str:
+    """The table over seeds, with Holm's correction over the collections of each seed."""
+    runs = [orjson.loads(path.read_bytes()) for path in sorted(output.glob("*-*.json"))]
+    names = [name for name in SPLITS if any(run["collection"] == name for run in runs)]
+    questions = {
+        "fused against BM25": ("model (hybrid)", "BM25 (lexical)"),
+        "dense against its start": ("model (dense)", "model/start (dense)"),
+    }
+    corrected = {}
+    for question, pair in questions.items():
+        for seed in {run["seed"] for run in runs}:
+            mine = [run for run in runs if run["seed"] == seed]
+            ps = holm([test_of(run, *pair)[1] for run in mine])
+            corrected |= {(question, seed, run["collection"]): p for run, p in zip(mine, ps, strict=True)}
+    lines = [
+        "| collection | split | queries | BM25 | start, dense | model, dense | start, fused | model, fused |",
+        "|---|" * 1 + "---|" * 7,
+    ]
+    for name in names:
+        mine = [run for run in runs if run["collection"] == name]
+        cells = [name, mine[0]["split"], f"{mine[0]['queries']:,}"]
+        for system, mode in (
+            ("BM25", "lexical"),
+            ("model/start", "dense"),
+            ("model", "dense"),
+            ("model/start", "hybrid"),
+            ("model", "hybrid"),
+        ):
+            values = [
+                row["metrics"]["nDCG@10"]
+                for run in mine
+                for row in run["rows"]
+                if (row["system"], row["mode"]) == (system, mode)
+            ]
+            spread = f" ± {statistics.stdev(values):.4f}" if len(set(values)) > 1 else ""
+            cells.append(f"{statistics.mean(values):.4f}{spread}")
+        lines.append("| " + " | ".join(cells) + " |")
+    for question, pair in questions.items():
+        lines += [
+            "",
+            f"**{question}**, difference in nDCG@10 (p after Holm over the collections), a column a seed:",
+            "",
+        ]
+        seeds = sorted({run["seed"] for run in runs})
+        lines += ["| collection | " + " | ".join(map(str, seeds)) + " |", "|---|" + "---|" * len(seeds)]
+        for name in names:
+            cells = []
+            for run in sorted((run for run in runs if run["collection"] == name), key=lambda run: run["seed"]):
+                difference, _ = test_of(run, *pair)
+                cells.append(f"{difference:+.4f} ({corrected[question, run['seed'], name]:.4f})")
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "**What was handed out**, and the steps that the minutes held:",
+        "",
+        "| collection | seed | steps | trained part | weight beside words | seconds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for run in runs:
+        report = run["report"]
+        steps = report["recipe"]["training"]["steps"] if report["probe"] else "not trained"
+        weight = run["notes"]["model"]["fusion"]["dense"]
+        lines.append(
+            f"| {run['collection']} | {run['seed']} | {steps} | {report['part']:g} | {weight:g} | {run['seconds']} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -90,6 +169,7 @@ def main() -> None:
             result.write_bytes(text.replace(str(model).encode(), b"model"))
             rows = {(row["system"].endswith("start"), row["mode"]): row["metrics"]["nDCG@10"] for row in found["rows"]}
             line = " ".join(f"{'start' if start else ''} {mode} {value:.4f}" for (start, mode), value in rows.items())
+            (asked.output / "table.md").write_text(summary(asked.output))
             print(f"{name} seed {seed}: {line} ({trained:.0f} s; {found['report']['reason']})", flush=True)
 
 
