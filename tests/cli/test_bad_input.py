@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,28 @@ def test_output_of_somebody_else_is_not_touched(run, tmp_path, documents) -> Non
     assert [path.name for path in mine.iterdir()] == ["letter.txt"]
 
 
+def test_a_folder_of_somebody_with_our_names_is_not_removed(run, tmp_path, documents) -> None:
+    """A project that happens to hold a folder called training is not an unfinished run."""
+    mine = tmp_path / "project"
+    (mine / "training").mkdir(parents=True)
+    write(mine / "training" / "notes.txt", "years of work")
+    assert run("train", documents, "-o", mine, *SMALL, "--overwrite").code == 2
+    assert (mine / "training" / "notes.txt").read_text() == "years of work"
+
+
+def test_an_unfinished_run_is_gone_on_with_or_replaced(run, tmp_path, documents) -> None:
+    out = tmp_path / "out"
+    assert run("train", documents, "-o", out, *SMALL).code == 0
+    for name in [path.name for path in out.iterdir() if path.name not in (".lock", "training", "checkpoints", "start")]:
+        path = out / name
+        path.unlink() if path.is_file() else shutil.rmtree(path)
+    assert "--resume" in one_line(run("train", documents, "-o", out, *SMALL).err)
+    assert run("train", documents, "-o", out, *SMALL, "--resume").code == 0
+    assert (out / "MANIFEST.json").is_file()
+    assert run("train", documents, "-o", out, *SMALL).code == 2
+    assert run("train", documents, "-o", out, *SMALL, "--overwrite").code == 0
+
+
 def test_not_a_model(run, tmp_path, documents) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -119,8 +142,6 @@ def test_not_a_model(run, tmp_path, documents) -> None:
 
 def test_index_of_another_model(run, tmp_path, documents, model) -> None:
     """An index whose model was trained anew is refused, naming both."""
-    import shutil
-
     copy = tmp_path / "model"
     shutil.copytree(model, copy)
     assert run("index", documents, "--model", copy, "-o", tmp_path / "index").code == 0
@@ -135,8 +156,6 @@ def test_index_of_another_model(run, tmp_path, documents, model) -> None:
 
 
 def test_damage_is_named(run, tmp_path, documents, model) -> None:
-    import shutil
-
     copy = tmp_path / "model"
     shutil.copytree(model, copy)
     assert run("verify", copy).code == 0

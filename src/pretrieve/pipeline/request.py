@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from pretrieve.core import files
+from pretrieve.core.disk import TEMPORARY
 from pretrieve.core.errors import UsageError
 from pretrieve.text.corpus import Fields
 from pretrieve.text.tokenizer import Algorithm
@@ -67,7 +68,7 @@ class Request:
             self._check_output()
 
     def _check_output(self) -> None:
-        if (self.output / WORKSPACE).is_dir() and not (self.output / files.MANIFEST).exists():
+        if unfinished(self.output):
             if not self.overwrite:
                 raise UsageError(
                     f"{self.output} holds a run that was not finished: add --resume to go on, "
@@ -75,6 +76,13 @@ class Request:
                 )
             return
         files.check_free(self.output, replace=self.overwrite)
+
+
+def unfinished(output: Path) -> bool:
+    """Whether a folder holds an unfinished run and nothing else, so that it may be gone on with, or removed."""
+    names = {path.name for path in output.iterdir()} if output.is_dir() else set()
+    ours = {".lock", WORKSPACE, CHECKPOINTS, "start"}
+    return ".lock" in names and all(name in ours or name.startswith(TEMPORARY) for name in names)
 
 
 def fields_of(*, text: str | None, title: str | None, identity: str | None, group: str | None, titles: bool) -> Fields:
