@@ -51,8 +51,8 @@ class Card:
 class Preset:
     """Named values for a method: ``options`` for its ``Options``, ``training`` for the trainer's, both with provenance.
 
-    ``static`` holds training values that replace those of ``training`` for a static encoder, whose learning rates are
-    of another order.
+    ``static`` holds values that replace those of ``training`` and ``options`` for a static encoder, which takes
+    thousands of steps in minutes, at rates of another order.
     """
 
     summary: str

@@ -68,13 +68,14 @@ def choose(request: Request) -> Choices:
     name = request.method or (STATIC_DEFAULT if is_static(request.base) else TRANSFORMER_DEFAULT)
     module, preset = methods.find(name)
     mine = _sort(module, request.settings)
-    training = {**_values(preset.training), **(_values(preset.static) if is_static(request.base) else {})}
+    static = _sort(module, _values(preset.static)) if is_static(request.base) else {"training": {}, "options": {}}
+    training = {**_values(preset.training), **static["training"]}
     training |= {"steps": request.steps} if request.steps is not None else {}
     encoder = {**({"dimensions": 512} if is_static(request.base) else {}), **_values(preset.encoder)}
     return Choices(
         method=name,
         module=module,
-        options={**_values(preset.options), **mine["options"]},
+        options={**_values(preset.options), **static["options"], **mine["options"]},
         given=frozenset(mine["options"]),
         training=options_of(TrainingOptions, {**training, **mine["training"]}),
         encoder=options_of(EncoderOptions, {**encoder, **mine["encoder"]}),

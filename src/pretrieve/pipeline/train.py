@@ -151,10 +151,21 @@ def _with_steps(request: Request, made: Plan, listener: Listener) -> Plan:
         training=replace(made.training, steps=steps),
         recipe=replace(made.recipe, training={**made.recipe.training, "steps": steps}),
     )
+    _warn_of_noise(made, listener)
     if before is not None:
         recipe.check_same(before, made.recipe)
     files.write_file(path, files.to_json(made.recipe.to_json()))
     return made
+
+
+def _warn_of_noise(made: Plan, listener: Listener) -> None:
+    """Say that a run is too short for its queue: until it is filled, negatives are the random vectors it started with."""
+    queue, keys = int(made.recipe.options.get("queue", 0)), made.training.steps * made.training.batch_size
+    if made.recipe.options.get("loss") == "moco" and keys < 2 * queue:
+        listener.note(
+            f"the queue holds {queue:,} keys and this run makes {keys:,}: most negatives are noise. "
+            f"Set a smaller queue (a multiple of batch_size={made.training.batch_size}), or take contriever-inbatch."
+        )
 
 
 def _run(request: Request, made: Plan, listener: Listener) -> None:
