@@ -159,7 +159,7 @@ def _with_steps(request: Request, made: Plan, listener: Listener) -> Plan:
 
 
 def _warn_of_noise(made: Plan, listener: Listener) -> None:
-    """Say that a run is too short for its queue: until it is filled, negatives are the random vectors it started with."""
+    """Say that a run is too short for its queue, whose first negatives are random vectors."""
     queue, keys = int(made.recipe.options.get("queue", 0)), made.training.steps * made.training.batch_size
     if made.recipe.options.get("loss") == "moco" and keys < 2 * queue:
         listener.note(
