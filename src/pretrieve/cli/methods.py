@@ -59,9 +59,9 @@ def _print_list() -> None:
     table = Table(title="Methods", title_justify="left", box=None, header_style="bold")
     table.add_column("--method", style="cyan", no_wrap=True)
     table.add_column("what it does")
-    table.add_column("paper", style="dim")
+    table.add_column("method", style="dim")
     for name, module in sorted(presets().items()):
-        table.add_row(name, module.PRESETS[name].summary, module.CARD.paper.split(",")[0])
+        table.add_row(name, module.PRESETS[name].summary, module.CARD.title)
     console = Console()
     console.print(table)
     console.print("\nThe card of one, with the source of every value:  [bold]pretrieve methods NAME[/]")
