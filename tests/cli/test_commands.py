@@ -75,6 +75,28 @@ def test_an_index_takes_the_weight_that_held_out_documents_chose(run, tmp_path, 
     assert f"vectors {chosen:g}: chosen on held-out documents" in " ".join(outcome.out.split())
 
 
+def test_an_index_remembers_how_its_model_was_described(run, tmp_path, documents) -> None:
+    """A plain transformer says neither pooling nor similarity: the user does, once."""
+    from transformers import BertConfig, BertModel
+
+    from pretrieve.core import files
+    from pretrieve.text import tokenizer
+
+    folder = tmp_path / "plain"
+    vocabulary = tokenizer.train([line.decode() for line in documents.read_bytes().splitlines()], vocabulary_size=400)
+    with files.create(folder, "model") as target:
+        vocabulary.save(target)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    BertModel(BertConfig(vocab_size=vocabulary.specials.vocabulary, **sizes)).save_pretrained(folder)
+    index = tmp_path / "index"
+    refused = run("index", documents, "--model", folder, "-o", index)
+    assert refused.code == 2
+    assert "pooling" in refused.err
+    outcome = run("index", documents, "--model", folder, "-o", index, "--pooling", "cls", "--similarity", "dot")
+    assert outcome.code == 0, outcome.err
+    assert run("search", index, "river", "--mode", "dense").code == 0
+
+
 def test_search_asks_when_no_query_is_given(tmp_path, run, documents, model) -> None:
     run("index", documents, "--model", model, "-o", tmp_path / "index")
     command = [

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from pretrieve.cli.options import ModeName, WithoutTitles
+from pretrieve.cli.options import (
+    DocumentPrompt,
+    MaxLength,
+    ModeName,
+    Pooling,
+    QueryPrompt,
+    Similarity,
+    WithoutTitles,
+)
 
 NAME = "evaluate"
 EXAMPLE = "pretrieve evaluate scifact/ --model my-model --model facebook/contriever --mode dense --mode hybrid"
@@ -35,23 +43,11 @@ def command(
             "--metric", help="As ir-measures writes them.  [default: nDCG@10, R@100, RR@10]", show_default=False
         ),
     ] = None,
-    pooling: Annotated[
-        Literal["mean", "cls", "lasttoken", "max"] | None,
-        typer.Option("--pooling", help="For a model that does not say it.", show_default=False),
-    ] = None,
-    similarity: Annotated[
-        Literal["dot", "cosine"] | None,
-        typer.Option("--similarity", help="For a model that does not say it.", show_default=False),
-    ] = None,
-    query_prompt: Annotated[
-        str | None, typer.Option("--query-prompt", help="Put before each query.", show_default=False)
-    ] = None,
-    document_prompt: Annotated[
-        str | None, typer.Option("--document-prompt", help="Put before each document.", show_default=False)
-    ] = None,
-    max_length: Annotated[
-        int | None, typer.Option("--max-length", min=1, help="Cut texts after so many tokens.", show_default=False)
-    ] = None,
+    pooling: Pooling = None,
+    similarity: Similarity = None,
+    query_prompt: QueryPrompt = None,
+    document_prompt: DocumentPrompt = None,
+    max_length: MaxLength = None,
     drop_same_id: Annotated[
         bool, typer.Option("--drop-same-id", help="Drop a hit whose id is the query's own (ArguAna, Quora).")
     ] = False,

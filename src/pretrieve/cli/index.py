@@ -9,10 +9,15 @@ import typer
 
 from pretrieve.cli.options import (
     SOURCES,
+    DocumentPrompt,
     GroupField,
     IdField,
+    MaxLength,
     OnBadOption,
     Overwrite,
+    Pooling,
+    QueryPrompt,
+    Similarity,
     TextField,
     TitleField,
     WithoutTitles,
@@ -33,6 +38,11 @@ def command(
     id_field: IdField = None,
     group_field: GroupField = None,
     without_titles: WithoutTitles = False,
+    pooling: Pooling = None,
+    similarity: Similarity = None,
+    query_prompt: QueryPrompt = None,
+    document_prompt: DocumentPrompt = None,
+    max_length: MaxLength = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Index documents for hybrid search; the weight of the fusion is chosen without labels, and shown."""
@@ -46,7 +56,22 @@ def command(
         text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles
     )
     with Display() as display:
-        built = build_index(sources, model, output, replace=overwrite, fields=fields, on_bad=on_bad, listener=display)
+        built = build_index(
+            sources,
+            model,
+            output,
+            display,
+            replace=overwrite,
+            fields=fields,
+            on_bad=on_bad,
+            described={
+                "pooling": pooling,
+                "similarity": similarity,
+                "query_prompt": query_prompt,
+                "document_prompt": document_prompt,
+                "max_length": max_length,
+            },
+        )
     if as_json:
         facts = {"documents": len(built), "index": str(output), "model": model, "fusion": built.fusion.facts()}
         typer.echo(files.to_json(facts).decode(), nl=False)

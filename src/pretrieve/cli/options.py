@@ -44,3 +44,18 @@ GroupField = Annotated[
 Seed = Annotated[int, typer.Option("--seed", help="All randomness comes from it: the same seed gives the same model.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at the output.")]
 WithoutTitles = Annotated[bool, typer.Option("--without-titles", help="Leave the titles of the documents out.")]
+Pooling = Annotated[
+    Literal["mean", "cls", "lasttoken", "max"] | None,
+    typer.Option("--pooling", help="For a model that does not say it.", show_default=False),
+]
+Similarity = Annotated[
+    Literal["dot", "cosine"] | None,
+    typer.Option("--similarity", help="For a model that does not say it.", show_default=False),
+]
+QueryPrompt = Annotated[str | None, typer.Option("--query-prompt", help="Put before each query.", show_default=False)]
+DocumentPrompt = Annotated[
+    str | None, typer.Option("--document-prompt", help="Put before each document.", show_default=False)
+]
+MaxLength = Annotated[
+    int | None, typer.Option("--max-length", min=1, help="Cut texts after so many tokens.", show_default=False)
+]

@@ -8,7 +8,7 @@ would be right for some models and cost the others many points.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +65,7 @@ class TorchTextEncoder:
         fingerprint: identity of weights, tokenizer and of what was said about them.
         location: name or folder.
         batch_size: texts encoded at once.
+        described: what was said about it, kept by an index to open the model in the same way.
     """
 
     query_model: SentenceTransformer
@@ -73,6 +74,7 @@ class TorchTextEncoder:
     fingerprint: str
     location: str
     batch_size: int
+    described: Mapping[str, str | int] = field(default_factory=dict)
 
     @property
     def similarity(self) -> Similarity:
@@ -132,6 +134,11 @@ def open_encoder(name: str, options: ModelOptions = ModelOptions()) -> TextEncod
         fingerprint=_identity(folder, usage, options),
         location=name,
         batch_size=options.batch_size,
+        described={
+            key: value
+            for key in ("pooling", "similarity", "query_prompt", "document_prompt", "max_length", "like")
+            if (value := getattr(options, key)) is not None
+        },
     )
 
 

@@ -267,6 +267,7 @@ def _facts(documents: Documents, lexical: Lexical, encoder: TextEncoder, fusion:
             "fingerprint": encoder.fingerprint,
             "location": str(folder.absolute()) if folder.is_dir() else encoder.location,
             "similarity": encoder.similarity,
+            "described": dict(getattr(encoder, "described", {})),
         },
     }
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pretrieve.core import files
 from pretrieve.index.index import Index
@@ -26,6 +26,7 @@ def build_index(
     replace: bool = False,
     fields: Fields,
     on_bad: OnBad = "fail",
+    described: Mapping[str, Any] | None = None,
 ) -> Index:
     """Read documents and index them with a model.
 
@@ -37,15 +38,18 @@ def build_index(
         replace: an index that is there is swapped for the new one.
         fields: names of the fields.
         on_bad: what to do with records that cannot be read.
+        described: ``ModelOptions`` of a model that does not say them itself; the index keeps them.
 
     Raises:
         PretrieveError: sources, model or disk are not as they should be.
     """
-    from pretrieve.evaluation.encode import open_encoder
+    from pretrieve.evaluation.encode import ModelOptions, open_encoder
     from pretrieve.pipeline.prepare import read_documents
 
     files.check_free(output, replace=replace)
-    encoder = open_encoder(str(Path(model).absolute()) if Path(model).exists() else model)
+    encoder = open_encoder(
+        str(Path(model).absolute()) if Path(model).exists() else model, ModelOptions(**(described or {}))
+    )
     beside = output.absolute().parent
     with files.scratch(beside, f"{output.name}.documents") as folder:
         quarantine = beside / f"{output.name}.quarantine.jsonl"
@@ -68,10 +72,11 @@ def open_index(path: Path, mode: str = "hybrid") -> Index:
     """
     from pretrieve.models.bag import Bag
 
-    location = files.read_manifest(path, "index")["model"]["location"]
+    facts = files.read_manifest(path, "index")["model"]
+    location, described = facts["location"], facts.get("described", {})
     encoder: TextEncoder | None = None
     if not Bag.readable(Path(location)) and (Path(location).exists() or not Path(location).is_absolute()):
-        from pretrieve.evaluation.encode import open_encoder
+        from pretrieve.evaluation.encode import ModelOptions, open_encoder
 
-        encoder = open_encoder(location)
+        encoder = open_encoder(location, ModelOptions(**described))
     return Index.open(path, encoder)
