@@ -4,7 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 export TORCH_INDEX
-export TOKENIZERS_PARALLELISM ?= false
 
 .PHONY: demo test lint types check bench torture clean
 

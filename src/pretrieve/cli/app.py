@@ -38,7 +38,7 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # we decide on threads; it warns after a fork otherwise
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # nothing here forks, which is what it fears
 
 
 def main() -> None:

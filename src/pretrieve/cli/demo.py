@@ -15,7 +15,7 @@ EXAMPLE = "pretrieve demo --minutes 1"
 
 def command(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for model, index and pairs.")] = Path("demo"),
-    minutes: Annotated[float, typer.Option("--minutes", min=0.01, help="Time to train for.")] = 1.0,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.01, help="Time to train for.")] = 0.75,
     source: Annotated[str, typer.Option("--source", help="Other documents than the installed packages'.")] = "python:",
     seed: Seed = 0,
     overwrite: Overwrite = True,
