@@ -37,4 +37,4 @@ torture: $(VENV)/developed
 	@$(BIN)/python -m pytest -m torture
 
 clean:
-	rm -rf $(VENV) demo-model demo-index
+	rm -rf $(VENV) demo
