@@ -165,3 +165,18 @@ def test_the_verdict() -> None:
     assert choose(start=0.40, **{"0.5": 0.50}, trained=0.499) == TRAINED, "within the noise: towards the trained one"
     assert choose(start=0.40, **{"0.5": 0.401}, trained=0.402) == START, "above, but not by more than chance"
     assert _choose(result(**{BM25: 0.01}, start=0.1, trained=0.9), static=True)[0] == START, "nobody can answer"
+
+
+def test_a_static_encoder_takes_the_values_that_suit_it(tmp_path, source) -> None:
+    """A preset's values for static encoders replace the published ones; what the user sets replaces both."""
+    from pretrieve.pipeline.plan import choose as chosen
+
+    def queue(base: str, **settings: object) -> object:
+        asked = Request(
+            sources=(str(source),), output=tmp_path / "o", method="contriever", base=base, settings=settings
+        )
+        return chosen(asked).options["queue"]
+
+    assert queue("new:layers=1,hidden=32") == 131072
+    assert queue("static") == 8192
+    assert queue("static", queue=2048) == 2048
