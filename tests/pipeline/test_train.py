@@ -180,3 +180,27 @@ def test_a_static_encoder_takes_the_values_that_suit_it(tmp_path, source) -> Non
     assert queue("new:layers=1,hidden=32") == 131072
     assert queue("static") == 8192
     assert queue("static", queue=2048) == 2048
+
+
+def test_a_slow_encoder_starts_from_the_same_static_words(tmp_path, source, monkeypatch) -> None:
+    """Words are started before the objective copies the encoder: momentum contrast begins with two equal encoders."""
+    from pretrieve.pipeline import train as road
+
+    seen = {}
+
+    def look(request, made, listener):
+        both = (made.objective.encoder, made.objective.slow_encoder)
+        seen["words"] = [encoder.model.get_input_embeddings().weight.detach().clone() for encoder in both]
+        return made_before(request, made, listener)
+
+    made_before = road._with_steps
+    monkeypatch.setattr(road, "_with_steps", look)
+    monkeypatch.setattr("pretrieve.pipeline.warm.STEPS", 3)
+    settings = {**SMALL, "max_length": 300, "queue": 16}
+    base = "new:layers=1,hidden=32,words=static"
+    train(
+        Request(
+            sources=(str(source),), output=tmp_path / "out", base=base, method="contriever", steps=1, settings=settings
+        )
+    )
+    assert torch.equal(*seen["words"])

@@ -233,7 +233,7 @@ def read_manifest(path: Path, kind: str) -> dict[str, Any]:
         VersionError: it was written by a newer format.
         CorruptError: a file is missing, cut, or not the one that was written.
     """
-    manifest = _load_manifest(path, kind)
+    manifest = load_manifest(path, kind)
     for name, entry in manifest["files"].items():
         _check_file(path, name, entry, whole=False)
     meta = manifest["meta"]
@@ -251,7 +251,7 @@ def verify(path: Path) -> dict[str, int]:
         UsageError: there is no artefact here.
         CorruptError: the first file that differs, with what was expected and what was found.
     """
-    manifest = _load_manifest(path, None)
+    manifest = load_manifest(path, None)
     for name, entry in manifest["files"].items():
         _check_file(path, name, entry, whole=True)
     return {"files": len(manifest["files"]), "bytes": sum(entry["bytes"] for entry in manifest["files"].values())}
@@ -290,7 +290,14 @@ def _ends(path: Path) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _load_manifest(path: Path, kind: str | None) -> dict[str, Any]:
+def load_manifest(path: Path, kind: str | None) -> dict[str, Any]:
+    """Read a MANIFEST without looking at the files that it describes.
+
+    Raises:
+        UsageError: there is no artefact here, or one of another kind (None takes any).
+        VersionError: it was written by a newer format.
+        CorruptError: the MANIFEST itself is damaged.
+    """
     wanted = f"a {kind}" if kind else "an artefact"
     if not path.is_dir():
         raise UsageError(f"{path}: no such folder; {wanted} of pretrieve was expected.")
@@ -346,16 +353,5 @@ def write_file(path: Path, data: bytes) -> None:
     Raises:
         StorageError: the disk refused.
     """
-    path = path.absolute()
-    temporary = path.with_name(f"{disk.TEMPORARY}{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        with storage(path):
-            disk.fault_point("write", temporary)
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            disk.fault_point("rename", path)
-            temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with create_file(path) as file:
+        file.write(data)

@@ -4,47 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from pretrieve.core.types import FloatArray, IntArray, Rows, SpecialTokens
-from pretrieve.models.encoder import Encoder, Similarity
+from pretrieve.models.encoder import Encoder
 from pretrieve.text.tokenizer import Tokenizer
 
 _TOKENS = 1 << 16  # encoded at once
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Live:
-    """An encoder and its tokenizer, in the form that an index asks for.
-
-    Attributes:
-        encoder: of queries and documents; of documents alone where ``queries`` is given.
-        tokenizer: of both.
-        queries: the encoder of queries, where towers are separate.
-    """
-
-    encoder: Encoder
-    tokenizer: Tokenizer
-    queries: Encoder | None = None
-    fingerprint: str = "in memory"
-    location: str = "in memory"
-
-    @property
-    def similarity(self) -> Similarity:
-        """How vectors are compared."""
-        return self.encoder.similarity
-
-    def encode_queries(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors (Q, D) float32."""
-        return encode(self.queries or self.encoder, self.tokenizer, texts)
-
-    def encode_documents(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors (R, D) float32."""
-        return encode(self.encoder, self.tokenizer, texts)
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from types import ModuleType
@@ -83,13 +83,22 @@ def choose(request: Request) -> Choices:
     )
 
 
-def make(request: Request, choices: Choices, store: Store) -> Plan:
+def make(
+    request: Request, choices: Choices, store: Store, begin: Callable[[Encoder], None] = lambda encoder: None
+) -> Plan:
     """Build what a run needs.
+
+    Args:
+        request: what was asked.
+        choices: its values.
+        store: the documents.
+        begin: changes the encoder before the objective is made of it, which may copy it (towers, a slow encoder).
 
     Raises:
         UsageError: the method, the base or a setting does not fit the documents or each other.
     """
     encoder = build_encoder(request.base, store=store, options=choices.encoder, seed=request.seed)
+    begin(encoder)
     options = options_of(choices.module.Options, {**choices.options, **suited(choices, store)})
     recipe = Recipe(
         method=choices.method,

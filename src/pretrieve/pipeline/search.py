@@ -72,7 +72,7 @@ def open_index(path: Path, mode: str = "hybrid") -> Index:
     """
     from pretrieve.models.bag import Bag
 
-    facts = files.read_manifest(path, "index")["model"]
+    facts = files.load_manifest(path, "index")["meta"]["model"]  # Index.open checks the files
     location, described = facts["location"], facts.get("described", {})
     encoder: TextEncoder | None = None
     if not Bag.readable(Path(location)) and (Path(location).exists() or not Path(location).is_absolute()):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from pretrieve.core import files
@@ -55,9 +56,9 @@ def train(request: Request, listener: Listener | None = None, *, command: str = 
             listener.note(f"{request.output} is finished already.")
             return open_report(request.output)
         prepared = _prepare(request, choices, listener)
-        made = planning.make(request, choices, prepared.store)
+        begin = partial(warm.start_words, request, store=prepared.store, listener=listener)
+        made = planning.make(request, choices, prepared.store, begin)
         made = replace(made, recipe=replace(made.recipe, command=command))
-        warm.start_words(request, made, prepared.store, listener)
         start = deepcopy(made.objective.encoder)
         if request.method is None and is_static(request.base) and (reason := too_short(prepared)):
             return keep(request.output, made, start, untrained(start, reason), prepared)

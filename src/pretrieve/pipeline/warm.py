@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from pretrieve.models.build import new_transformer, start_words_from
+from pretrieve.models.encoder import Encoder
 from pretrieve.models.static import StaticEncoder
 from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.pipeline import plan as planning
 from pretrieve.pipeline.listener import Listener
-from pretrieve.pipeline.plan import Plan
 from pretrieve.pipeline.request import Request
 from pretrieve.text.store import Store
 from pretrieve.training.trainer import Trainer
@@ -18,14 +18,14 @@ from pretrieve.training.trainer import Trainer
 STEPS = 500  # of 512 pairs: about half a minute on one core
 
 
-def start_words(request: Request, made: Plan, store: Store, listener: Listener) -> None:
+def start_words(request: Request, encoder: Encoder, store: Store, listener: Listener) -> None:
     """Train a static encoder on the same store, and start the word vectors of a new transformer from it.
 
     Does nothing for other bases. The number of steps is fixed, so that a run that goes on starts from the same weights.
 
     Args:
         request: what was asked; its base decides.
-        made: the run; its encoder is changed in place.
+        encoder: changed in place, before an objective copies it.
         store: the documents.
         listener: hears of progress.
     """
@@ -49,5 +49,5 @@ def start_words(request: Request, made: Plan, store: Store, listener: Listener) 
         on_step=lambda progress: listener.advance(1, f"loss {progress.loss:.3f}"),
     ).run()
     assert isinstance(static.encoder, StaticEncoder)
-    assert isinstance(made.encoder, TransformerEncoder)
-    start_words_from(made.encoder, static.encoder.embedding.weight, request.seed)
+    assert isinstance(encoder, TransformerEncoder)
+    start_words_from(encoder, static.encoder.embedding.weight, request.seed)
