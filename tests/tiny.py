@@ -19,7 +19,16 @@ VOCABULARY = 120
 SPECIALS = SpecialTokens(cls=2, sep=3, mask=4, pad=0, unknown=1, vocabulary=VOCABULARY, first_ordinary=5)
 BARE = SpecialTokens(cls=None, sep=None, mask=4, pad=0, unknown=1, vocabulary=VOCABULARY, first_ordinary=5)
 # Small values for every option of any method that would not fit a tiny store.
-SMALL = {"window": 32, "queue": 32, "block": 40, "query": 16, "min_tokens": 0, "max_tokens": 0, "projection": 8}
+SMALL = {
+    "window": 32,
+    "queue": 32,
+    "block": 40,
+    "query": 16,
+    "length": 24,
+    "min_tokens": 0,
+    "max_tokens": 0,
+    "projection": 8,
+}
 
 
 class _Tokenizer:
@@ -71,6 +80,12 @@ def encoder(kind: str, documents: Store, seed: int = 0, *, pooling: Any = None, 
     return build_encoder(base, store=documents, options=EncoderOptions(pooling=pooling, max_length=64), seed=seed)
 
 
+def kinds(preset: str) -> tuple[str, ...]:
+    """The kinds of encoder that a preset's method trains."""
+    module, _ = methods.find(preset)
+    return tuple({"static": "static", "transformer": "new"}[kind] for kind in module.CARD.encoders)
+
+
 def options(preset: str, **changes: Any) -> Any:
     """The options of a preset, at tiny size."""
     module, found = methods.find(preset)
@@ -96,4 +111,4 @@ def run(
     built = encoder(kind, documents, seed, pooling=pooling, dropout=dropout)
     specials = BARE if kind == "static" else SPECIALS
     batches = Batches(view=module.view(documents, specials, chosen), batch_size=size, seed=seed)
-    return module.objective(built, chosen, seed), batches
+    return module.objective(built, chosen, seed, documents), batches

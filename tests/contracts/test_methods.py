@@ -16,7 +16,7 @@ from pretrieve.training.options import TrainingOptions
 from pretrieve.training.step import StepContext, cached_step, full_step
 from pretrieve.training.trainer import Trainer, optimiser
 
-BOTH = [(preset, kind) for preset in names() for kind in ("static", "new")]
+BOTH = [(preset, kind) for preset in names() for kind in tiny.kinds(preset)]
 each = pytest.mark.parametrize(("preset", "kind"), BOTH)
 
 
@@ -126,7 +126,7 @@ def test_explain_covers_every_row(preset: str, kind: str) -> None:
     batch = Batches(view=view, batch_size=20, seed=0)(0)
     plain = Batches(view=module.view(documents, specials, tiny.options(preset)), batch_size=20, seed=0)(0)
     assert np.array_equal(batch.rows.tokens, plain.rows.tokens), "provenance changes nothing"
-    assert not plain.per_token
+    assert "position" not in plain.per_token, "training leaves provenance out"
     pairs = module.explain(batch, documents, specials)
     assert len(pairs) == 20
     for pair in pairs:

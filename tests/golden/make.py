@@ -38,7 +38,7 @@ def losses(preset: str, kind: str) -> list[float]:
 def main(wanted: list[str]) -> None:
     """Write ``<preset>.json`` for each preset."""
     for preset in wanted or names():
-        value = {kind: losses(preset, kind) for kind in ("static", "new")}
+        value = {kind: losses(preset, kind) for kind in tiny.kinds(preset)}
         (HERE / f"{preset}.json").write_text(json.dumps(value, indent=0) + "\n")
 
 

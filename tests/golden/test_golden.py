@@ -13,9 +13,10 @@ sys.path.insert(0, str(HERE))
 
 from make import STEPS, losses  # noqa: E402
 
+import tiny  # noqa: E402
 
-@pytest.mark.parametrize("kind", ["static", "new"])
-@pytest.mark.parametrize("preset", names())
+
+@pytest.mark.parametrize(("preset", "kind"), [(preset, kind) for preset in names() for kind in tiny.kinds(preset)])
 def test_golden_losses(preset: str, kind: str) -> None:
     expected = json.loads((HERE / f"{preset}.json").read_text())[kind]
     found = losses(preset, kind)

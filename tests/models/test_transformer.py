@@ -154,31 +154,6 @@ def test_states_come_in_the_order_of_the_rows(kind: str) -> None:
     assert not torch.allclose(early, last)
 
 
-def test_extra_layers_attend_within_rows() -> None:
-    mine = model("bert")
-    encoder = TransformerEncoder(mine, SPECIALS, max_length=70).eval()
-    layers = encoder.new_layers(2, seed=3).double().eval()
-    again = encoder.new_layers(2, seed=3).double()
-    assert all(torch.equal(a, b) for a, b in zip(layers.parameters(), again.parameters(), strict=True))
-    rows = ragged()
-    (states,) = encoder.states(rows)
-    together = encoder.run_layers(layers, states, rows)
-    for r in range(len(rows)):
-        first, last = rows.offsets[r], rows.offsets[r + 1]
-        alone = encoder.run_layers(layers, states[first:last], Rows.of([rows.row(r)]))
-        torch.testing.assert_close(together[first:last], alone, rtol=0, atol=1e-12)
-    with pytest.raises(UsageError, match="modernbert"):
-        TransformerEncoder(model("modernbert"), SPECIALS, max_length=70).new_layers(1, seed=0)
-
-
-def test_the_last_of_the_model_s_own_layers_can_be_run_apart() -> None:
-    encoder = TransformerEncoder(model("bert"), SPECIALS, max_length=70).eval()
-    rows = ragged()
-    before, last = encoder.states(rows, layers=(2, -1))
-    own = torch.nn.ModuleList([encoder.model.encoder.layer[2]])  # type: ignore[union-attr,index]
-    torch.testing.assert_close(encoder.run_layers(own, before, rows), last, rtol=0, atol=1e-12)
-
-
 def test_dropout_follows_torch_s_generator_and_the_mode() -> None:
     encoder = TransformerEncoder(model("bert", dropout=0.3), SPECIALS, max_length=70)
     rows = ragged()

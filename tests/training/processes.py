@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 import tiny
+from pretrieve.methods import names
 from pretrieve.training.checkpoint import Checkpoints, digest
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.signals import StoppedError
@@ -58,10 +59,10 @@ def train(report: Connection, folder: Path, preset: str, pause: float = 0.0) -> 
     report.send(digest(objective))
 
 
+# Every preset once with and once without the cache, and variants that the presets do not take.
 CASES: list[tuple[str, str, dict[str, Any], bool]] = [
+    *[(preset, kind, {}, cache) for preset in names() for kind in tiny.kinds(preset) for cache in (False, True)],
     ("contriever", "new", {"queue": 24, "mask_same_document": True}, False),
-    ("contriever-inbatch", "static", {}, False),
-    ("contriever-inbatch", "new", {}, True),
     ("orqa-ict", "new", {"towers": "separate", "projection": 8}, True),
     ("structure", "static", {"symmetric": True}, False),
 ]

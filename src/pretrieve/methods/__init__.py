@@ -6,7 +6,9 @@ A method's file holds, and nothing else knows:
 * ``Options``: a frozen keyword-only dataclass of what can be set;
 * ``PRESETS``: named values, each with its source;
 * ``view(store, specials, options)``: how documents become examples;
-* ``objective(encoder, options, seed)``: how vectors become a loss.
+* ``objective(encoder, options, seed, store)``: how vectors become a loss; the store is for methods that look documents
+  up while they train (REALM's candidates);
+* ``explain(batch, store, specials)``: what a batch made with ``provenance`` shows to people.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Any, Literal
 from pretrieve.core.errors import UsageError, suggest
 
 Source = Literal["paper", "code", "ours"]
+Kind = Literal["static", "transformer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,11 @@ class Value:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What to know of a method before using it."""
+    """What to know of a method before using it.
+
+    ``encoders`` are the kinds that it can train. An ``initialiser`` makes a start for fine-tuning: its vectors are not
+    meant to be searched before that, so its model is handed out whatever the label-free probe says.
+    """
 
     title: str
     paper: str  # authors, title, venue, arXiv number
@@ -45,6 +52,8 @@ class Card:
     released: str = ""  # what the released code really does
     differs: str = ""  # where we differ, and why
     good_for: str = ""
+    encoders: tuple[Kind, ...] = ("static", "transformer")
+    initialiser: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +69,16 @@ class Preset:
     training: Mapping[str, Value] = field(default_factory=dict)
     static: Mapping[str, Value] = field(default_factory=dict)
     encoder: Mapping[str, Value] = field(default_factory=dict)  # e.g. pooling
+
+
+BERT_OPTIMISER: Mapping[str, Value] = {
+    "schedule": Value("linear", "code", "BERT's optimiser"),
+    "beta1": Value(0.9, "code", "BERT's optimiser"),
+    "beta2": Value(0.999, "code", "BERT's optimiser"),
+    "epsilon": Value(1e-6, "code", "BERT's optimiser"),
+    "weight_decay": Value(0.01, "code", "BERT's optimiser"),
+    "clip": Value(1.0, "code", "BERT's optimiser"),
+}
 
 
 @cache

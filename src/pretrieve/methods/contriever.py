@@ -249,7 +249,7 @@ def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[Pa
     return [PairDescription(rows=rows) for rows in describe(batch, np.asarray(store.tokens), specials)]
 
 
-def objective(encoder: Encoder, options: Options, seed: int) -> Objective:
+def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) -> Objective:
     """Return the loss over an encoder.
 
     Raises:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
-from pretrieve.methods import Card, Preset, Value
+from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import Projected
 from pretrieve.models.losses import in_batch_softmax
@@ -105,13 +105,8 @@ PRESETS: dict[str, Preset] = {
             "batch_size": Value(4096, "paper", "section 9.2"),
             "steps": Value(100_000, "paper", "section 9.2"),
             "learning_rate": Value(1e-4, "paper", "section 9.2"),
-            "schedule": Value("linear", "code", "BERT's optimiser"),
             "warmup": Value(0.1, "code", "min(10000, max(100, steps / 10)) steps"),
-            "beta1": Value(0.9, "code", "BERT's optimiser"),
-            "beta2": Value(0.999, "code", "BERT's optimiser"),
-            "epsilon": Value(1e-6, "code", "BERT's optimiser"),
-            "weight_decay": Value(0.01, "code", "BERT's optimiser"),
-            "clip": Value(1.0, "code", "BERT's optimiser"),
+            **BERT_OPTIMISER,
         },
         static={
             "batch_size": Value(1024, "ours", "a step of a static encoder takes tens of milliseconds"),
@@ -244,7 +239,7 @@ def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[Pa
     return [PairDescription(rows=pair, note=str(note)) for pair, note in zip(rows, notes, strict=True)]
 
 
-def objective(encoder: Encoder, options: Options, seed: int) -> Objective:
+def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) -> Objective:
     """Return the loss over an encoder.
 
     Raises:

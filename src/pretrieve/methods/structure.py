@@ -300,7 +300,7 @@ def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[Pa
     return [PairDescription(rows=pair, note=kind) for pair, kind in zip(rows, kinds, strict=True)]
 
 
-def objective(encoder: Encoder, options: Options, seed: int) -> Objective:
+def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) -> Objective:
     """Return the loss over an encoder.
 
     Raises:

@@ -1,16 +1,22 @@
-"""Heads on top of an encoder."""
+"""Heads on top of an encoder, and the weights of heads that an earlier run has left beside its model."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from pretrieve.core.errors import CorruptError, UsageError
 from pretrieve.core.rng import torch_seed
 from pretrieve.core.types import IntArray, Rows
 from pretrieve.models.encoder import Encoder
+from pretrieve.models.transformer import TransformerEncoder
+
+HEADS = "heads.safetensors"  # in a model's folder: what learned beside the encoder, by the objective's names
 
 
 @contextlib.contextmanager
@@ -51,3 +57,62 @@ class Projected(Encoder):
         """Encode R rows as (R, V, D): the encoder's vectors, projected and layer-normalised."""
         projected: Tensor = self.dropout(self.norm(self.linear(self.encoder(rows, segments))))
         return projected
+
+
+def transformer(encoder: Encoder, method: str) -> TransformerEncoder:
+    """Return an encoder that has hidden states.
+
+    Args:
+        encoder: of any kind.
+        method: whose need it is, for the message.
+
+    Raises:
+        UsageError: the encoder is static, or ends in a projection.
+    """
+    if not isinstance(encoder, TransformerEncoder):
+        kind = "a projected encoder" if isinstance(encoder, Projected) else "a static encoder"
+        raise UsageError(
+            f"{method} learns from hidden states, and {kind} gives none: add --base new:layers=4,hidden=256, or the "
+            "folder or hub name of a transformer."
+        )
+    return encoder
+
+
+def kept_heads(encoder: Encoder) -> dict[str, Tensor]:
+    """Weights that an earlier run left beside this encoder, by name; none where it has no such folder.
+
+    Raises:
+        CorruptError: the file is damaged.
+    """
+    source = getattr(encoder, "source", None)
+    if source is None or not (source / HEADS).is_file():
+        return {}
+    try:
+        found: dict[str, Tensor] = safetensors.torch.load_file(source / HEADS)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CorruptError(f"{source / HEADS} cannot be read ({error}): restore the model from a copy.") from None
+    return found
+
+
+def start_from(module: nn.Module, weights: Mapping[str, Tensor], name: str) -> bool:
+    """Put the weights called ``name.*`` into a module, strictly; says whether there were any.
+
+    Args:
+        module: a head, changed in place.
+        weights: of ``kept_heads``.
+        name: of the head in the objective that left them.
+
+    Raises:
+        UsageError: names or shapes differ.
+    """
+    found = {key.removeprefix(f"{name}."): values for key, values in weights.items() if key.startswith(f"{name}.")}
+    if not found:
+        return False
+    mine = module.state_dict()
+    wrong = sorted(mine.keys() ^ found.keys()) or [key for key in mine if mine[key].shape != found[key].shape]
+    if wrong:
+        raise UsageError(
+            f"the saved weights of {name!r} do not fit ({wrong[0]}): train with the options that they were made with."
+        )
+    module.load_state_dict({key: values.to(mine[key]) for key, values in found.items()})
+    return True

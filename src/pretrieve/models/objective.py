@@ -53,6 +53,7 @@ class Objective(nn.Module):
     """
 
     encoder: Encoder  # what is kept after training
+    notes: tuple[str, ...] = ()  # what the user should know before the first step, a sentence each
 
     def prepare(self, batch: Batch, step: int) -> Batch:
         """Return the batch to encode; no gradient; may add rows (retrieved candidates, mined negatives)."""

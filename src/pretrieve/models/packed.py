@@ -70,6 +70,10 @@ class Packing:
             restore_tokens=put(_inverse(tokens)),
         )
 
+    def laid_out(self, values: IntArray) -> Tensor:
+        """Integers of each token (S,), given in the rows' own order, as int64 in the layout's order."""
+        return torch.from_numpy(np.asarray(values, dtype=np.int64)).to(self.tokens.device)[self.tokens]
+
     def split(self, values: Tensor) -> list[Tensor]:
         """Cut (S, ...) in the layout's order into its blocks (rows, length, ...), without copying."""
         parts = torch.split(values, [rows * length for rows, length in self.blocks])

@@ -82,6 +82,21 @@ def load_pretrained(folder: Path, *, seed: int = 0, pooler: bool = False) -> nn.
     return loaded.eval()
 
 
+def masked_language_model(folder: Path) -> nn.Module | None:
+    """Load a checkpoint with its masked-language-model head, or None where it has none (or not a whole one)."""
+    if not any("MaskedLM" in name or "PreTraining" in name for name in _config(folder).get("architectures") or []):
+        return None
+    from transformers import AutoModelForMaskedLM  # only here: importing it takes seconds
+
+    try:
+        with seeded(0, "pretrained"), _quietly():
+            model, report = AutoModelForMaskedLM.from_pretrained(folder, dtype="float32", output_loading_info=True)
+    except (OSError, ValueError, RuntimeError, ImportError):
+        return None
+    loaded: nn.Module = model
+    return None if any(not key.startswith("pooler.") for key in report["missing_keys"]) else loaded
+
+
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Without transformers' progress bar and its report of weights, which is judged here."""

@@ -115,6 +115,7 @@ def _load_transformer(
     encoder = TransformerEncoder(
         model, tokenizer.specials, pooling=wanted, max_length=_max_length(first, model), similarity="dot"
     )
+    encoder.source = first
     if tanh and wanted == "bert":
         _read_into(encoder._model.pooler.dense, dense[0], "linear.")
     if not projected:

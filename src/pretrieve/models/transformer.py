@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import IntArray, Rows, SpecialTokens
 from pretrieve.models.encoder import Encoder, Pooling, Similarity
-from pretrieve.models.heads import seeded
 from pretrieve.models.packed import ATTENTION, Packing
 
 # Model types whose attention sees rows only through the attention function and whose positions only through
@@ -33,6 +32,7 @@ class TransformerEncoder(Encoder):
         model: the stock model; its own dropout is active in training mode only.
         pooling: "mean" over the row, "cls" (its first token), or "bert" (tanh pooler over the first token).
         packed: whether rows run end to end; otherwise they are padded.
+        source: folder that it was loaded from, where heads of earlier training may lie; None for a new one.
 
     Args:
         model: any encoder of transformers.
@@ -66,6 +66,7 @@ class TransformerEncoder(Encoder):
         self.dimensions = int(config.hidden_size)
         self.max_length = max_length
         self.similarity = similarity
+        self.source: Path | None = None
         self.packed = config.model_type in PACKED and not getattr(config, "is_decoder", False)
         if self.packed:
             self._model.set_attn_implementation(ATTENTION)
@@ -85,55 +86,56 @@ class TransformerEncoder(Encoder):
         (states,) = self._states(rows, segments, packing, (-1,))
         return self._pool(states, packing)[packing.restore_rows].unsqueeze(1)
 
-    def states(self, rows: Rows, segments: IntArray | None = None, layers: Sequence[int] = (-1,)) -> list[Tensor]:
+    @property
+    def words(self) -> Tensor:
+        """The word embeddings, (vocabulary, width): what a masked-language-model head is tied to."""
+        weight: Tensor = self._model.get_input_embeddings().weight
+        return weight
+
+    def states(
+        self,
+        rows: Rows,
+        segments: IntArray | None = None,
+        layers: Sequence[int] = (-1,),
+        positions: IntArray | None = None,
+    ) -> list[Tensor]:
         """Give hidden states of chosen layers, as masked-language-model methods need them.
 
         Args:
             rows: as in ``forward``.
             segments: as in ``forward``.
             layers: 0 for the embeddings, k for the output of layer k, -1 for the last.
+            positions: position of each token in its row, from 0, (S,); consecutive by default.
 
         Returns:
             One (S, D) for each of ``layers``, tokens in the order of ``rows``.
-        """
-        packing = Packing.of(rows, self._model.device)
-        return [states[packing.restore_tokens] for states in self._states(rows, segments, packing, layers)]
-
-    def new_layers(self, count: int, seed: int) -> nn.ModuleList:
-        """Make layers of the model's own kind with its own initialisation (the head of Condenser).
-
-        Args:
-            count: how many.
-            seed: the run's seed.
 
         Raises:
-            UsageError: the model is not of BERT's family.
+            UsageError: ``positions`` for a model that has to be padded.
         """
-        stack = getattr(getattr(self._model, "encoder", None), "layer", None)
-        if not self.packed or stack is None:
-            raise UsageError(
-                f"{self._model.config.model_type}: extra layers are known for models of BERT's family only."
-            )
-        with seeded(seed, "layers"):
-            layers = nn.ModuleList(type(stack[0])(self._model.config, layer_idx=index) for index in range(count))
-            layers.apply(self._model._init_weights)
-        return layers
+        packing = Packing.of(rows, self._model.device)
+        found = self._states(rows, segments, packing, layers, positions)
+        return [states[packing.restore_tokens] for states in found]
 
-    def run_layers(self, layers: nn.ModuleList, states: Tensor, rows: Rows) -> Tensor:
-        """Run layers of ``new_layers`` over states (S, D) of rows, with the same attention within rows."""
-        packing = Packing.of(rows, states.device)
-        hidden = states[packing.tokens].unsqueeze(0)
-        for layer in layers:
-            hidden = layer(hidden, None, packing=packing)
-        return hidden[0][packing.restore_tokens]
-
-    def _states(self, rows: Rows, segments: IntArray | None, packing: Packing, layers: Sequence[int]) -> list[Tensor]:
+    def _states(
+        self,
+        rows: Rows,
+        segments: IntArray | None,
+        packing: Packing,
+        layers: Sequence[int],
+        positions: IntArray | None = None,
+    ) -> list[Tensor]:
         """Run the model: (S, D) for each of ``layers``, in the layout's order."""
         assert packing.blocks[-1][1] <= self.max_length, "no row is longer than max_length"
         inputs = self._laid_out(rows, segments, packing)
         if self.packed:
-            inputs["position_ids"] = packing.positions.unsqueeze(0) + self._first_position
+            places = packing.positions if positions is None else packing.laid_out(positions)
+            inputs["position_ids"] = places.unsqueeze(0) + self._first_position
             inputs["packing"] = packing
+        elif positions is not None:
+            raise UsageError(
+                f"{self._model.config.model_type}: positions of one's own need BERT, RoBERTa or ModernBERT."
+            )
         else:
             inputs = _padded(inputs, packing, self.specials.pad)
         output = self._model(**inputs, output_hidden_states=any(layer != -1 for layer in layers))
@@ -144,14 +146,10 @@ class TransformerEncoder(Encoder):
 
     def _laid_out(self, rows: Rows, segments: IntArray | None, packing: Packing) -> dict[str, Any]:
         """Token ids, and token types where the model has them, (1, S), in the layout's order."""
-        device = packing.tokens.device
         inputs = {"input_ids": rows.tokens}
         if segments is not None and getattr(self._model.config, "type_vocab_size", 0) > 1:
             inputs["token_type_ids"] = segments
-        return {
-            name: torch.from_numpy(np.asarray(values, dtype=np.int64)).to(device)[packing.tokens].unsqueeze(0)
-            for name, values in inputs.items()
-        }
+        return {name: packing.laid_out(values).unsqueeze(0) for name, values in inputs.items()}
 
     @property
     def _first_position(self) -> int:

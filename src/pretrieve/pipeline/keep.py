@@ -13,6 +13,7 @@ from torch import nn
 from pretrieve.core import files
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.export import save_model
+from pretrieve.models.heads import HEADS
 from pretrieve.models.objective import Objective
 from pretrieve.pipeline.card import model_card
 from pretrieve.pipeline.plan import Plan
@@ -21,7 +22,7 @@ from pretrieve.pipeline.verdict import Verdict
 from pretrieve.text.tokenizer import Tokenizer
 
 MODEL, START = "model", "start"
-REPORT, HEADS = "report.json", "heads.safetensors"
+REPORT = "report.json"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,6 +67,7 @@ def choose(request: Request) -> Choices:
     """
     name = request.method or (STATIC_DEFAULT if is_static(request.base) else TRANSFORMER_DEFAULT)
     module, preset = methods.find(name)
+    _check_base(name, module, request.base)
     mine = _sort(module, request.settings)
     static = _sort(module, _values(preset.static)) if is_static(request.base) else {"training": {}, "options": {}}
     training = {**_values(preset.training), **static["training"]}
@@ -116,7 +117,7 @@ def make(
     return Plan(
         recipe=recipe,
         encoder=encoder,
-        objective=choices.module.objective(encoder, options, request.seed),
+        objective=choices.module.objective(encoder, options, request.seed, store),
         batches=Batches(
             view=choices.module.view(store, encoder.specials, options),
             batch_size=choices.training.batch_size,
@@ -124,6 +125,14 @@ def make(
         ),
         training=choices.training,
     )
+
+
+def _check_base(name: str, module: ModuleType, base: str) -> None:
+    kind = "static" if is_static(base) else "transformer"
+    if kind not in module.CARD.encoders:
+        other = "--base new:layers=4,hidden=256, or the folder or hub name of a transformer"
+        remedy = other if kind == "static" else "--base static"
+        raise UsageError(f"{name} does not train a {kind} encoder: add {remedy}.")
 
 
 def versions() -> dict[str, str]:

@@ -59,12 +59,16 @@ def train(request: Request, listener: Listener | None = None, *, command: str = 
         begin = partial(warm.start_words, request, store=prepared.store, listener=listener)
         made = planning.make(request, choices, prepared.store, begin)
         made = replace(made, recipe=replace(made.recipe, command=command))
+        for note in made.objective.notes:
+            listener.note(note)
         start = deepcopy(made.objective.encoder)
         if request.method is None and is_static(request.base) and (reason := too_short(prepared)):
             return keep(request.output, made, start, untrained(start, reason), prepared)
         made = _with_steps(request, made, listener)
         _run(request, made, listener)
-        verdict = judge(start, made.objective.encoder, prepared, listener, seed=request.seed)
+        verdict = judge(
+            start, made.objective.encoder, prepared, listener, request.seed, initialiser=choices.module.CARD.initialiser
+        )
         return keep(request.output, made, start, verdict, prepared)
 
 

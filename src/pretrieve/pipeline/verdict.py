@@ -20,6 +20,7 @@ from pretrieve.text.language import majority
 START, TRAINED = "start", "trained"
 SHORT = 24  # median tokens of a document below which pseudo-queries say nothing about real ones (docs/log.md)
 BLIND = 0.05  # nDCG@10 of BM25 on the probe below which its queries cannot be answered by anything
+INITIALISER = "a start for fine-tuning, not for search as it is: not judged"
 ABOVE_CHANCE = 1.645  # standard errors: one side, 5 %
 _MIXTURES = (0.25, 0.5, 0.75)  # part of the trained weights that is tried beside 0 and 1, for static encoders
 
@@ -54,7 +55,9 @@ def untrained(start: Encoder, reason: str) -> Verdict:
     return Verdict(part=0.0, reason=f"{reason}: the start is kept", probe=None, encoder=start)
 
 
-def judge(start: Encoder, trained: Encoder, prepared: Prepared, listener: Listener, seed: int) -> Verdict:
+def judge(
+    start: Encoder, trained: Encoder, prepared: Prepared, listener: Listener, seed: int, *, initialiser: bool = False
+) -> Verdict:
     """Ask the probe, and hand out nothing that it finds worse than the start.
 
     Args:
@@ -63,7 +66,10 @@ def judge(start: Encoder, trained: Encoder, prepared: Prepared, listener: Listen
         prepared: the documents, and which were held out.
         listener: hears of progress.
         seed: of the run.
+        initialiser: the method makes a start for fine-tuning: its weights are handed out whatever the probe says.
     """
+    if initialiser:
+        return Verdict(part=1.0, reason=INITIALISER, probe=None, encoder=trained)
     if not len(prepared.held_out):
         return Verdict(part=1.0, reason="too few documents to hold any out: not judged", probe=None, encoder=trained)
     static = isinstance(trained, StaticEncoder)

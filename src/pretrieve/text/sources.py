@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from pretrieve.core.rng import generator
-from pretrieve.core.types import IntArray
+from pretrieve.core.types import BoolArray, IntArray
 from pretrieve.text.batches import Address, Mixture, mixture
 
 
@@ -51,6 +51,11 @@ class TokenStore(Protocol):
     @property
     def groups(self) -> IntArray:
         """Group (language or source) of each document, (n,)."""
+        ...
+
+    @property
+    def word_starts(self) -> BoolArray:
+        """Whether a token of the vocabulary begins a word, (vocabulary,)."""
         ...
 
 

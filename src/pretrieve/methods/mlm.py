@@ -1,0 +1,130 @@
+"""Masked language modelling on your own documents: the plain baseline that every other method has to beat.
+
+Devlin et al., *BERT*, NAACL 2019, arXiv 1810.04805; Gururangan et al., *Don't stop pretraining*, ACL 2020,
+arXiv 2004.10964, for going on with it on the documents of a domain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pretrieve.core.errors import UsageError
+from pretrieve.core.types import Batch, SpecialTokens
+from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
+from pretrieve.models.encoder import Encoder
+from pretrieve.models.heads import transformer
+from pretrieve.models.language import LanguageHead, per_example
+from pretrieve.models.objective import Encoded, Objective
+from pretrieve.models.transformer import TransformerEncoder
+from pretrieve.text.pairs import PairDescription, describe
+from pretrieve.text.passages import MaskedPassages, Passages
+from pretrieve.text.sources import TokenStore
+
+CARD = Card(
+    title="MLM: masked language modelling on the documents",
+    paper="Devlin, Chang, Lee, Toutanova: BERT: Pre-training of Deep Bidirectional Transformers, NAACL 2019, "
+    "arXiv 1810.04805; Gururangan et al.: Don't Stop Pretraining, ACL 2020, arXiv 2004.10964",
+    idea="Hide 15 % of the words of a passage and guess them. The model learns the words of the domain; nothing asks "
+    "its vector to say what the passage is about.",
+    released="BERT masks word pieces; a later release whole words. RoBERTa draws masks anew at every visit.",
+    differs="Whole words, drawn anew at every visit; no next-sentence prediction.",
+    good_for="A domain whose words the base does not know, before fine-tuning. Not for search as it is.",
+    encoders=("transformer",),
+    initialiser=True,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What can be set.
+
+    Attributes:
+        length: tokens of the longest row, special tokens included.
+        rate: part of the tokens that are hidden, in whole words.
+        short: probability of a row shorter than its passage.
+        coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
+    """
+
+    length: int = 128
+    rate: float = 0.15
+    short: float = 0.1
+    coefficient: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.length < 8:
+            raise UsageError(f"length={self.length}: set it to at least 8 tokens.")
+        if not 0.0 < self.rate < 1.0 or not 0.0 <= self.short <= 1.0:
+            raise UsageError("rate lies between 0 and 1, both excluded, and short between 0 and 1.")
+
+
+PRESETS: dict[str, Preset] = {
+    "mlm": Preset(
+        summary="whole words of your documents, 15 % hidden: more of what BERT was made with",
+        options={
+            "length": Value(128, "ours", "passages of the length that Condenser is trained on"),
+            "rate": Value(0.15, "paper", "BERT, section 3.1"),
+            "short": Value(0.1, "code", "BERT: create_pretraining_data.py, short_seq_prob 0.1"),
+        },
+        training={
+            "batch_size": Value(256, "paper", "BERT, appendix A.2"),
+            "steps": Value(100_000, "ours", "a tenth of BERT's: the documents of a domain are fewer"),
+            "learning_rate": Value(1e-4, "paper", "BERT, appendix A.2"),
+            "warmup": Value(0.1, "ours", "as Condenser; BERT: 10,000 of 1,000,000 steps"),
+            **BERT_OPTIMISER,
+        },
+        encoder={
+            "pooling": Value("mean", "ours", "of a model without a trained sentence vector the mean is the better")
+        },
+    ),
+}
+
+
+def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> MaskedPassages:
+    """Return how documents become masked passages."""
+    passages = Passages(store, specials, options.length, short=options.short, coefficient=options.coefficient)
+    return MaskedPassages(store, specials, passages, options.rate, provenance)
+
+
+def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
+    """Say which words of each passage are hidden (for a batch made with ``provenance``)."""
+    return [PairDescription(rows=rows) for rows in describe(batch, np.asarray(store.tokens), specials, ("passage",))]
+
+
+def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) -> Objective:
+    """Return the loss over an encoder.
+
+    Raises:
+        UsageError: the encoder is no transformer, or too short for the rows.
+    """
+    if options.length > encoder.max_length:
+        raise UsageError(
+            f"rows of {options.length} tokens do not fit an encoder of {encoder.max_length}: lower length."
+        )
+    return MaskedLanguageModel(encoder, seed)
+
+
+class MaskedLanguageModel(Objective):
+    """Cross-entropy of the hidden words, averaged over all of them.
+
+    Attributes:
+        encoder: a transformer.
+        language: the head over its last hidden states.
+    """
+
+    encoder: TransformerEncoder
+
+    def __init__(self, encoder: Encoder, seed: int) -> None:
+        super().__init__()
+        self.encoder = transformer(encoder, "mlm")
+        self.language = LanguageHead(self.encoder, seed)
+
+    def encode(self, batch: Batch, step: int) -> Encoded:
+        """Compute the loss of each example; there is nothing to compare."""
+        (states,) = self.encoder.states(batch.rows)
+        losses = self.language.losses(states, batch.per_token["labels"], self.encoder.words)
+        summed = per_example(losses, batch)
+        weight = torch.as_tensor(batch.per_example["weight"], dtype=summed.dtype, device=summed.device)
+        return Encoded(vectors={}, local=summed * weight, statistics={"mlm": summed.detach() * weight})

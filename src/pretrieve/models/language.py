@@ -1,0 +1,108 @@
+"""The masked-language-model head: hidden states in, a distribution over the vocabulary out, tied to the word vectors.
+
+Devlin et al., *BERT*, NAACL 2019. The families differ in activation, biases and the names of their weights only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.activations import ACT2FN
+
+from pretrieve.core.types import Array, Batch
+from pretrieve.models.heads import kept_heads, seeded, start_from
+from pretrieve.models.pretrained import masked_language_model
+from pretrieve.models.transformer import TransformerEncoder
+from pretrieve.text.masking import UNLABELLED
+
+# Where the stock models keep the three parts: dense layer, norm, and the bias of the tied output.
+_PARTS = (
+    ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.decoder"),
+    ("lm_head.dense", "lm_head.layer_norm", "lm_head.decoder"),
+    ("head.dense", "head.norm", "decoder"),
+    ("vocab_transform", "vocab_layer_norm", "vocab_projector"),
+    ("generator_predictions.dense", "generator_predictions.LayerNorm", "generator_lm_head"),
+)
+
+
+class LanguageHead(nn.Module):
+    """Dense, activation, norm, product with the word vectors, bias.
+
+    It starts from what an earlier run left (``heads.safetensors``, named ``language``), or else from the checkpoint's
+    own head, or else new.
+
+    Attributes:
+        dense: to the width of the word vectors.
+        norm: LayerNorm.
+        bias: of each word, (vocabulary,).
+
+    Args:
+        encoder: whose states it reads and whose word vectors it uses.
+        seed: the run's seed, for a new head.
+    """
+
+    def __init__(self, encoder: TransformerEncoder, seed: int) -> None:
+        super().__init__()
+        config: Any = encoder.model.config
+        vocabulary, width = encoder.words.shape
+        modern = config.model_type == "modernbert"
+        epsilon = float(getattr(config, "norm_eps" if modern else "layer_norm_eps", 1e-12))
+        with seeded(seed, "language-head"):
+            self.dense = nn.Linear(encoder.dimensions, width, bias=bool(config.classifier_bias) if modern else True)
+            nn.init.normal_(self.dense.weight, std=float(getattr(config, "initializer_range", 0.02)))
+        if self.dense.bias is not None:
+            nn.init.zeros_(self.dense.bias)
+        self.norm = nn.LayerNorm(width, eps=epsilon, bias=bool(config.norm_bias) if modern else True)
+        self.bias = nn.Parameter(torch.zeros(vocabulary))
+        name = getattr(config, "classifier_activation" if modern else "hidden_act", "gelu")
+        self.activation = ACT2FN[name] if isinstance(name, str) else name
+        if not start_from(self, kept_heads(encoder), "language"):
+            self._start_from_checkpoint(encoder)
+
+    def forward(self, states: Tensor, words: Tensor) -> Tensor:
+        """Score every word for states (M, D): (M, vocabulary), given the word vectors (vocabulary, width)."""
+        scores: Tensor = F.linear(self.norm(self.activation(self.dense(states))), words, self.bias)
+        return scores
+
+    def losses(self, states: Tensor, labels: Array, words: Tensor) -> Tensor:
+        """Cross-entropy of each token that has a label.
+
+        Args:
+            states: (S, D).
+            labels: (S,) the true id, ``UNLABELLED`` where nothing is to be predicted; only the others are scored.
+            words: the encoder's word vectors (vocabulary, width).
+
+        Returns:
+            (S,), zero where there is no label.
+        """
+        where = np.flatnonzero(labels != UNLABELLED)
+        index = torch.from_numpy(where).to(states.device)
+        scores = self(states[index], words)
+        scores = scores if scores.dtype == torch.float64 else scores.float()
+        truth = torch.from_numpy(np.asarray(labels[where], np.int64)).to(states.device)
+        found = F.cross_entropy(scores, truth, reduction="none")
+        losses: Tensor = scores.new_zeros(len(states)).index_put((index,), found)
+        return losses
+
+    def _start_from_checkpoint(self, encoder: TransformerEncoder) -> None:
+        model = masked_language_model(encoder.source) if encoder.source is not None else None
+        modules = dict(model.named_modules()) if model is not None else {}
+        for dense, norm, decoder in _PARTS:
+            if dense in modules and norm in modules and decoder in modules:
+                self.dense.load_state_dict(modules[dense].state_dict())
+                self.norm.load_state_dict(modules[norm].state_dict())
+                with torch.no_grad():
+                    self.bias.copy_(modules[decoder].get_parameter("bias"))
+                return
+
+
+def per_example(values: Tensor, batch: Batch) -> Tensor:
+    """Sum values of tokens (S,) over each example: (B,)."""
+    tokens = np.diff(batch.rows.offsets[:: batch.shape[1]])
+    owners = torch.from_numpy(np.repeat(np.arange(len(batch)), tokens)).to(values.device)
+    summed: Tensor = values.new_zeros(len(batch)).index_add(0, owners, values)
+    return summed
