@@ -1,22 +1,34 @@
 """The methods. The folder is the registry: a file here is a method, and its ``PRESETS`` are what ``--method`` takes.
 
+Files of your own are methods too: name their folders in the environment variable ``PRETRIEVE_METHODS``, as many as you
+like, divided as in ``PATH`` (docs/add-a-method.md).
+
 A method's file holds, and nothing else knows:
 
 * ``CARD``: the paper, what the released code really does, where we differ;
 * ``Options``: a frozen keyword-only dataclass of what can be set;
-* ``PRESETS``: named values, each with its source;
-* ``view(store, specials, options)``: how documents become examples;
+* ``PRESETS``: named values, each with its source; the names are written out, as they are read without importing;
+* ``view(store, specials, options, provenance)``: how documents become examples;
 * ``objective(encoder, options, seed, store)``: how vectors become a loss; the store is for methods that look documents
   up while they train (REALM's candidates);
 * ``explain(batch, store, specials)``: what a batch made with ``provenance`` shows to people.
+
+And, where it is of use:
+
+* ``suited(store)``: options that are chosen by the look of the documents;
+* ``task(options)``: what an example asks of the model, in a sentence, for ``pretrieve inspect``;
+* ``CANDIDATES = True``: ``Objective.prepare`` finds what else an example is made of, so ``inspect`` has to call it.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
-import pkgutil
-from collections.abc import Mapping
+import importlib.util
+import os
+import sys
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -27,6 +39,9 @@ from pretrieve.core.errors import UsageError, suggest
 
 Source = Literal["paper", "code", "ours"]
 Kind = Literal["static", "transformer"]
+FOLDERS = "PRETRIEVE_METHODS"  # environment variable: folders of methods of your own
+_PARTS = ("CARD", "Options", "PRESETS", "view", "objective", "explain")
+_HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,41 +96,100 @@ BERT_OPTIMISER: Mapping[str, Value] = {
 }
 
 
-@cache
 def names() -> tuple[str, ...]:
-    """Names of all presets, read from the text of the files: importing a method imports torch, which takes seconds."""
-    found: list[str] = []
-    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
-            if any(isinstance(target, ast.Name) and target.id == "PRESETS" for target in targets):
-                found += [key.value for key in node.value.keys]  # type: ignore[attr-defined]
-    return tuple(sorted(found))
+    """Names of all presets, read from the text of the files: importing a method imports torch, which takes seconds.
+
+    Raises:
+        UsageError: a folder of ``PRETRIEVE_METHODS`` is not there, one of its files cannot be read, or a name is taken.
+    """
+    return tuple(sorted(_listed(_folders())))
 
 
-@cache
 def presets() -> dict[str, ModuleType]:
     """All presets by name, with the module of their method.
 
     Raises:
-        AssertionError: two files offer the same preset (ours to mend).
+        UsageError: as ``names``, or a file of your own fails when it is imported, or lacks a part.
     """
-    found: dict[str, ModuleType] = {}
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        for name in module.PRESETS:
-            assert name not in found, f"preset {name} is in two files"
-            found[name] = module
-    return found
+    return _imported(_folders())
 
 
 def find(name: str) -> tuple[ModuleType, Preset]:
     """Return the module and the preset of a name.
 
     Raises:
-        UsageError: unknown name, with a suggestion.
+        UsageError: unknown name, with a suggestion; or as ``presets``.
     """
     known = presets()
     if name not in known:
         raise UsageError(f"unknown method {name!r}.{suggest(name, known)}")
     return known[name], known[name].PRESETS[name]
+
+
+def _folders() -> tuple[Path, ...]:
+    """Where methods lie: this folder first, then those of the environment."""
+    named = [Path(part) for part in os.environ.get(FOLDERS, "").split(os.pathsep) if part]
+    for folder in named:
+        if not folder.is_dir():
+            raise UsageError(f"{FOLDERS}: there is no folder {folder}: correct the variable, or make the folder.")
+    return (_HERE, *dict.fromkeys(folder.resolve() for folder in named))
+
+
+@cache
+def _listed(folders: tuple[Path, ...]) -> dict[str, Path]:
+    """The file of every preset."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("[!_]*.py")):
+            for name in _names_in(path):
+                if name in found:
+                    raise UsageError(f"{path}: the preset {name!r} is in {found[name]} already: give it another name.")
+                found[name] = path
+    return found
+
+
+def _names_in(path: Path) -> Iterator[str]:
+    """Names of the presets of a file; none where it has no ``PRESETS``."""
+    try:
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read as a method ({error}): mend it, or take it away.") from None
+    for node in body:
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
+        if any(isinstance(target, ast.Name) and target.id == "PRESETS" for target in targets):
+            value = getattr(node, "value", None)
+            keys = value.keys if isinstance(value, ast.Dict) else [None]
+            for key in keys:
+                if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
+                    raise UsageError(f"{path}: PRESETS has to be a dictionary whose names are written out.")
+                yield key.value
+
+
+@cache
+def _imported(folders: tuple[Path, ...]) -> dict[str, ModuleType]:
+    """The module of every preset."""
+    modules: dict[Path, ModuleType] = {}
+    for path in _listed(folders).values():
+        if path not in modules:
+            ours = path.parent == _HERE
+            modules[path] = importlib.import_module(f"{__name__}.{path.stem}") if ours else _import_file(path)
+    return {name: modules[path] for name, path in _listed(folders).items()}
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file of the user's."""
+    name = f"pretrieve_method_{path.stem}_{zlib.crc32(bytes(path)):08x}"  # two folders may have files of one name
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a stranger's file does wrong is theirs to mend
+        del sys.modules[name]
+        raise UsageError(f"{path} cannot be imported as a method ({type(error).__name__}: {error}).") from None
+    missing = [part for part in _PARTS if not hasattr(module, part)]
+    if missing:
+        raise UsageError(f"{path} is no whole method: it lacks {', '.join(missing)} (docs/add-a-method.md).")
+    return module
