@@ -72,11 +72,13 @@ def store(
     )
 
 
-def encoder(kind: str, documents: Store, seed: int = 0, *, pooling: Any = None, dropout: float = 0.1) -> Encoder:
-    """A static encoder or a one-layer transformer of 16 dimensions, both new."""
+def encoder(
+    kind: str, documents: Store, seed: int = 0, *, pooling: Any = None, dropout: float = 0.1, layers: int = 1
+) -> Encoder:
+    """A static encoder or a small transformer of 16 dimensions, both new."""
     if kind == "static":
         return build_encoder("static", store=documents, options=EncoderOptions(dimensions=16, max_length=64), seed=seed)
-    base = f"new:layers=1,hidden=16,heads=2,intermediate=32,dropout={dropout}"
+    base = f"new:layers={layers},hidden=16,heads=2,intermediate=32,dropout={dropout}"
     return build_encoder(base, store=documents, options=EncoderOptions(pooling=pooling, max_length=64), seed=seed)
 
 
@@ -99,7 +101,7 @@ def options(preset: str, **changes: Any) -> Any:
 
 def run(
     preset: str, kind: str = "static", *, size: int = 8, seed: int = 0, documents: Store | None = None,
-    dropout: float = 0.1, **changes: Any,
+    dropout: float = 0.1, layers: int = 1, **changes: Any,
 ) -> tuple[Any, Batches]:  # fmt: skip
     """The objective and the batches of a preset."""
     module, found = methods.find(preset)
@@ -108,7 +110,7 @@ def run(
         changes["dropout"] = dropout
     chosen = options(preset, **changes)
     pooling = found.encoder["pooling"].value if "pooling" in found.encoder else None
-    built = encoder(kind, documents, seed, pooling=pooling, dropout=dropout)
+    built = encoder(kind, documents, seed, pooling=pooling, dropout=dropout, layers=layers)
     specials = BARE if kind == "static" else SPECIALS
     batches = Batches(view=module.view(documents, specials, chosen), batch_size=size, seed=seed)
     return module.objective(built, chosen, seed, documents), batches
