@@ -8,6 +8,13 @@ import typer
 
 NAME = "methods"
 EXAMPLE = "pretrieve methods contriever"
+_KINDS = {"static": "static encoders", "transformer": "transformers"}
+_PARTS = {
+    "options": "method",
+    "encoder": "encoder",
+    "training": "training",
+    "static": "for a static encoder instead",
+}
 
 
 def command(
@@ -16,7 +23,7 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the methods, or print one's card: paper, what the released code does, every value with its source."""
+    """List the methods, or print one's card: paper, what the code does, every value with its source, results."""
     import orjson
 
     from pretrieve import methods
@@ -32,13 +39,15 @@ def command(
 
 def _facts(name: str) -> dict[str, Any]:
     from pretrieve.methods import find
+    from pretrieve.pipeline.records import results
 
     module, preset = find(name)
-    parts = ("options", "training", "static", "encoder")
+    parts = ("options", "encoder", "training", "static")
     return {
         "summary": preset.summary,
         "card": {
-            key: getattr(module.CARD, key) for key in ("title", "paper", "idea", "released", "differs", "good_for")
+            key: getattr(module.CARD, key)
+            for key in ("title", "paper", "idea", "released", "differs", "good_for", "encoders", "initialiser")
         },
         **{
             part: {
@@ -47,49 +56,129 @@ def _facts(name: str) -> dict[str, Any]:
             }
             for part in parts
         },
+        "defaults": _defaults(module, preset),
+        "results": results(name),
+    }
+
+
+def _defaults(module: Any, preset: Any) -> dict[str, Any]:
+    """Options of the method that the preset leaves as they are."""
+    import dataclasses
+
+    return {
+        option.name: option.default
+        for option in dataclasses.fields(module.Options)
+        if option.name not in preset.options and option.default is not dataclasses.MISSING
     }
 
 
 def _print_list() -> None:
     from rich.console import Console
+
+    console = Console()
+    _print_group(console, "Retrievers, to be searched with as they are", initialiser=False)
+    _print_group(console, "Starts for fine-tuning", initialiser=True)
+    console.print("\nThe card of one, with the source of every value and its results:  [bold]pretrieve methods NAME[/]")
+
+
+def _print_group(console: Any, title: str, *, initialiser: bool) -> None:
     from rich.table import Table
 
     from pretrieve.methods import presets
 
-    table = Table(title="Methods", title_justify="left", box=None, header_style="bold")
-    table.add_column("--method", style="cyan", no_wrap=True)
-    table.add_column("what it does")
-    table.add_column("method", style="dim")
+    table = Table(title=f"[bold]{title}[/]", title_justify="left", title_style="", box=None, show_header=False)
+    table.add_column(style="cyan", no_wrap=True, min_width=19)
+    table.add_column()
+    table.add_column(no_wrap=True, style="dim")
     for name, module in sorted(presets().items()):
-        table.add_row(name, module.PRESETS[name].summary, module.CARD.title)
-    console = Console()
+        if module.CARD.initialiser == initialiser:
+            kinds = "any encoder" if len(module.CARD.encoders) > 1 else module.CARD.encoders[0]
+            table.add_row(name, module.PRESETS[name].summary, kinds)
     console.print(table)
-    console.print("\nThe card of one, with the source of every value:  [bold]pretrieve methods NAME[/]")
 
 
 def _print_card(name: str) -> None:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     facts = _facts(name)
     card, console = facts["card"], Console()
-    console.print(f"[bold cyan]{name}[/]  {escape(card['title'])}\n[dim]{escape(card['paper'])}[/]\n")
-    for label, key in (
-        ("Idea", "idea"),
-        ("The released code", "released"),
-        ("Where pretrieve differs", "differs"),
-        ("Good for", "good_for"),
+    console.print(f"[bold cyan]{name}[/]  {escape(card['title'])}\n[dim]{escape(card['paper'])}[/]\n", highlight=False)
+    made_for = (
+        "A start for fine-tuning; its vectors are not for search before that"
+        if card["initialiser"]
+        else "A retriever, to be searched with as it is"
+    )
+    for label, text in (
+        ("Idea", card["idea"]),
+        ("The released code", card["released"]),
+        ("Where pretrieve differs", card["differs"]),
+        ("Good for", card["good_for"]),
+        ("Makes", f"{made_for}. Trains {' and '.join(_KINDS[kind] for kind in card['encoders'])}."),
+        ("This preset", facts["summary"]),
     ):
-        if card[key]:
-            console.print(f"[bold]{label}.[/] {escape(card[key])}")
-    console.print(f"[bold]This preset.[/] {escape(facts['summary'])}\n")
-    table = Table(box=None, header_style="bold")
-    for column in ("for", "option", "value", "source", "where it stands"):
-        table.add_column(column)
-    for part in ("options", "encoder", "training", "static"):
-        for key, value in facts[part].items():
-            label = "training, static encoder" if part == "static" else part
-            table.add_row(label, f"[cyan]{key}[/]", escape(str(value["value"])), value["source"], escape(value["note"]))
-    console.print(table)
-    console.print(f"\nTrain with it:  [bold]pretrieve train SOURCE -o OUT --method {name}[/]")
+        if text:
+            console.print(f"[bold]{label}.[/] {escape(text)}", highlight=False)
+    console.print("\n[bold]Values[/], with the source of each")
+    for part, label in _PARTS.items():
+        _print_values(console, label, facts[part])
+    if facts["defaults"]:
+        left = ", ".join(f"{key}={value}" for key, value in facts["defaults"].items())
+        console.print(f"[dim]not set by the preset:[/] {escape(left)}", highlight=False)
+    _print_results(console, facts["results"])
+    console.print(f"\nTrain with it:  [bold]pretrieve train SOURCE -o OUT --method {name}{_base(card)}[/]")
+    console.print(f"See its rows:   [bold]pretrieve inspect SOURCE --method {name}[/]")
+
+
+def _base(card: dict[str, Any]) -> str:
+    return "" if "static" in card["encoders"] else " --base MODEL"
+
+
+def _print_values(console: Any, label: str, values: dict[str, Any]) -> None:
+    """Values of one part: name and value, and below them where they stand."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    if not values:
+        return
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    table.add_column(no_wrap=True, min_width=16)
+    table.add_column(no_wrap=True, min_width=8)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in values.items():
+        shown = "off" if value["value"] is False else "on" if value["value"] is True else str(value["value"])
+        table.add_row(f"[cyan]{key}[/]", escape(shown), value["source"], f"[dim]{escape(value['note'])}[/]")
+    console.print(f"[bold dim]{label}[/]")
+    console.print(table, highlight=False)
+
+
+def _print_results(console: Any, rows: list[dict[str, Any]]) -> None:
+    """What was measured; the ranges are over seeds."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    if not rows:
+        console.print("\n[bold]Results.[/] None in records/ yet.")
+        return
+    for record in sorted({row["record"] for row in rows}):
+        mine = [row for row in rows if row["record"] == record]
+        console.print(f"\n[bold]Results[/] of records/{escape(record)}; value: mean (least to greatest seed)")
+        table = Table(box=None, header_style="dim", padding=(0, 1))
+        for column, side in (("data", "left"), ("metric", "left"), ("start", "right"), ("value", "right")):
+            table.add_column(column, justify=side)  # type: ignore[arg-type]
+        for row in mine:
+            spread = f" ({_figure(row['low'])} to {_figure(row['high'])})" if len(row["seeds"]) > 1 else ""
+            where = f"{row['data']} {row['split']}"
+            table.add_row(
+                escape(where), escape(row["metric"]), _figure(row["start"]), f"{_figure(row['value'])}{spread}"
+            )
+        console.print(table, highlight=False)
+        for base in sorted({row["base"] for row in mine}):
+            console.print(f"[dim]base {escape(base)}[/]", highlight=False)
+        for command in sorted({row["command"] for row in mine}):
+            console.print(f"[dim]{escape(command)}[/]", highlight=False)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}" if abs(value) < 1 else f"{value:.3f}"
