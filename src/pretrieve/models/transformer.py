@@ -130,7 +130,7 @@ class TransformerEncoder(Encoder):
         inputs = self._laid_out(rows, segments, packing)
         if self.packed:
             places = packing.positions if positions is None else packing.laid_out(positions)
-            inputs["position_ids"] = places.unsqueeze(0) + self._first_position
+            inputs["position_ids"] = places.unsqueeze(0) + self.first_position
             inputs["packing"] = packing
         elif positions is not None:
             raise UsageError(
@@ -152,7 +152,8 @@ class TransformerEncoder(Encoder):
         return {name: packing.laid_out(values).unsqueeze(0) for name, values in inputs.items()}
 
     @property
-    def _first_position(self) -> int:
+    def first_position(self) -> int:
+        """Number of a row's first position in the model's own table."""
         config = self._model.config
         return int(config.pad_token_id) + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
 
