@@ -28,12 +28,16 @@ SMALL = {
     "min_tokens": 0,
     "max_tokens": 0,
     "projection": 8,
+    "views": 3,
+    "queries": 2,
+    "force_new_head": True,
 }
 
 
 class _Tokenizer:
     specials, fingerprint = SPECIALS, "tiny"
     word_starts = np.arange(VOCABULARY) % 3 != 0
+    lettered = np.arange(VOCABULARY) % 13 != 0
 
 
 def store(

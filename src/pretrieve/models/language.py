@@ -69,7 +69,11 @@ class LanguageHead(nn.Module):
         return scores
 
     def losses(self, states: Tensor, labels: Array, words: Tensor) -> Tensor:
-        """Cross-entropy of each token that has a label.
+        """Cross-entropy of each token that has a label: see ``scored``."""
+        return self.scored(states, labels, words)[0]
+
+    def scored(self, states: Tensor, labels: Array, words: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of each token that has a label, and whether the true word scores highest.
 
         Args:
             states: (S, D).
@@ -77,16 +81,17 @@ class LanguageHead(nn.Module):
             words: the encoder's word vectors (vocabulary, width).
 
         Returns:
-            (S,), zero where there is no label.
+            Losses (S,) and hits (S,), zero where there is no label.
         """
         where = np.flatnonzero(labels != UNLABELLED)
         index = torch.from_numpy(where).to(states.device)
         scores = self(states[index], words)
         scores = scores if scores.dtype == torch.float64 else scores.float()
         truth = torch.from_numpy(np.asarray(labels[where], np.int64)).to(states.device)
-        found = F.cross_entropy(scores, truth, reduction="none")
-        losses: Tensor = scores.new_zeros(len(states)).index_put((index,), found)
-        return losses
+        losses = F.cross_entropy(scores, truth, reduction="none")
+        hits = (scores.detach().argmax(dim=1) == truth).to(losses)
+        none = scores.new_zeros(len(states))
+        return none.index_put((index,), losses), none.index_put((index,), hits)
 
     def _start_from_checkpoint(self, encoder: TransformerEncoder) -> None:
         model = masked_language_model(encoder.source) if encoder.source is not None else None

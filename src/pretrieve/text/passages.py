@@ -51,34 +51,22 @@ class Passages:
         return documents, starts + (rng.random(len(items)) * (spare + 1)).astype(np.int64), lengths
 
 
-class MaskedPassages:
-    """The view of masked language models: one passage an example, whole words of it hidden.
+class MaskedRows:
+    """Rows with whole words hidden.
 
     A batch has ``labels`` of each token, and ``weight`` of each example: what its summed loss is multiplied with, so
     that the mean over examples is the mean over all hidden tokens of the global batch, whatever the chunks and ranks.
 
-    Attributes:
-        mixture: the passages and the shares of their groups.
-
     Args:
         store: the documents, with ``word_starts``.
         specials: the encoder's special tokens.
-        passages: what a row is.
         rate: part of the tokens hidden.
         provenance: batches say where each token came from (for ``explain``).
     """
 
-    def __init__(
-        self, store: TokenStore, specials: SpecialTokens, passages: Passages, rate: float, provenance: bool = False
-    ) -> None:
+    def __init__(self, store: TokenStore, specials: SpecialTokens, rate: float, provenance: bool = False) -> None:
         self._tokens, self._word_starts = np.asarray(store.tokens), np.asarray(store.word_starts)
-        self._specials, self._passages, self._rate, self._provenance = specials, passages, rate, provenance
-        self.mixture = passages.mixture
-
-    def draw(self, items: IntArray, address: Address) -> Batch:
-        """Make one masked row of each passage (B,)."""
-        documents, starts, lengths = self._passages.spans(items, address)
-        return self.rows(documents, starts[:, None], lengths[:, None], address)
+        self._specials, self._rate, self._provenance = specials, rate, provenance
 
     def rows(self, documents: IntArray, starts: IntArray, lengths: IntArray, address: Address) -> Batch:
         """Make N masked rows of each example.
@@ -103,6 +91,32 @@ class MaskedPassages:
             per_row=spans,
             per_example={"weight": token_weight(size, found.labels != UNLABELLED)},
         )
+
+
+class MaskedPassages(MaskedRows):
+    """The view of masked language models: one passage an example, whole words of it hidden.
+
+    Attributes:
+        mixture: the passages and the shares of their groups.
+
+    Args:
+        store: the documents, with ``word_starts``.
+        specials: the encoder's special tokens.
+        passages: what a row is.
+        rate: part of the tokens hidden.
+        provenance: batches say where each token came from (for ``explain``).
+    """
+
+    def __init__(
+        self, store: TokenStore, specials: SpecialTokens, passages: Passages, rate: float, provenance: bool = False
+    ) -> None:
+        super().__init__(store, specials, rate, provenance)
+        self._passages, self.mixture = passages, passages.mixture
+
+    def draw(self, items: IntArray, address: Address) -> Batch:
+        """Make one masked row of each passage (B,)."""
+        documents, starts, lengths = self._passages.spans(items, address)
+        return self.rows(documents, starts[:, None], lengths[:, None], address)
 
 
 def mask_words(

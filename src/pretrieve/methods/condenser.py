@@ -1,0 +1,216 @@
+"""Condenser: a small head guesses hidden words from early tokens and the late [CLS], so that [CLS] has to say the rest.
+
+Gao & Callan, *Condenser: a pre-training architecture for dense retrieval*, EMNLP 2021, arXiv 2104.08253.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pretrieve.core.errors import UsageError
+from pretrieve.core.types import Batch, SpecialTokens
+from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
+from pretrieve.models.encoder import Encoder
+from pretrieve.models.heads import kept_heads, start_from, transformer
+from pretrieve.models.language import LanguageHead, per_example
+from pretrieve.models.layers import Layers
+from pretrieve.models.objective import Encoded, Objective
+from pretrieve.models.transformer import TransformerEncoder
+from pretrieve.text.pairs import PairDescription, describe
+from pretrieve.text.passages import MaskedPassages, Passages
+from pretrieve.text.sources import TokenStore
+
+CARD = Card(
+    title="Condenser: a head that reads the late [CLS] and early tokens",
+    paper="Gao, Callan: Condenser: a Pre-training Architecture for Dense Retrieval, EMNLP 2021, arXiv 2104.08253",
+    idea="Two more layers guess the hidden words of a passage. They see the tokens as they were half-way up, and only "
+    "[CLS] as it is at the top: what the upper half learns helps them through [CLS] alone. The head is thrown away "
+    "before fine-tuning.",
+    released="The published models have a head of 2 layers over layer 6 of 12, with the model's own guess at the top "
+    "counted as much as the head's; the code's defaults are layer 2 and the head alone. Text that is too long is cut "
+    "at random twice, once for the masks and once for the ids, so that they can miss each other. Whole words are "
+    "found by BERT's marks whatever the tokenizer.",
+    differs="Text is cut once. Words are found by the tokenizer's own marks. A new head starts from the seed. The "
+    "early layer is half of the model's own number. Works for the families of BERT, RoBERTa and ModernBERT; on the "
+    "last the late [CLS] is after the final norm, and the head ends in a norm of its own.",
+    good_for="A start for fine-tuning, and for coCondenser. Not for search as it is.",
+    encoders=("transformer",),
+    initialiser=True,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What can be set.
+
+    Attributes:
+        length: tokens of the longest row, special tokens included.
+        rate: part of the tokens that are hidden, in whole words.
+        short: probability of a row shorter than its passage.
+        head_layers: layers of the head.
+        skip_from: layer whose tokens the head sees, 0 for the embeddings; none: half of the model's layers.
+        late_mlm: count the guess from the last layer as well, as much as the head's.
+        coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
+    """
+
+    length: int = 128
+    rate: float = 0.15
+    short: float = 0.1
+    head_layers: int = 2
+    skip_from: int | None = None
+    late_mlm: bool = True
+    coefficient: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.length < 8:
+            raise UsageError(f"length={self.length}: set it to at least 8 tokens.")
+        if not 0.0 < self.rate < 1.0 or not 0.0 <= self.short <= 1.0:
+            raise UsageError("rate lies between 0 and 1, both excluded, and short between 0 and 1.")
+        check_head(self.head_layers, self.skip_from)
+
+
+def check_head(head_layers: int, skip_from: int | None) -> None:
+    """Refuse a head that cannot be.
+
+    Raises:
+        UsageError: no layers, or a layer below the embeddings.
+    """
+    if head_layers < 1 or (skip_from is not None and skip_from < 0):
+        raise UsageError(f"head_layers={head_layers} is at least 1, and skip_from={skip_from} at least 0.")
+
+
+HEAD: Mapping[str, Value] = {
+    "rate": Value(0.15, "paper", "BERT's; Condenser, section 4"),
+    "head_layers": Value(2, "paper", "section 4; --n_head_layers 2"),
+    "skip_from": Value(None, "paper", "section 4: 6 of 12; half of other models is ours; the code's default is 2"),
+    "late_mlm": Value(True, "paper", "section 3; --late_mlm"),
+}
+TRAINING: Mapping[str, Value] = {
+    "learning_rate": Value(1e-4, "paper", "section 4; README"),
+    "warmup": Value(0.1, "code", "README: --warmup_ratio 0.1"),
+    **BERT_OPTIMISER,
+}
+
+PRESETS: dict[str, Preset] = {
+    "condenser": Preset(
+        summary="as published: two more layers over layer 6 of 12 and the late [CLS], whole words hidden",
+        options={
+            **HEAD,
+            "length": Value(128, "code", "README: --max_seq_length 128"),
+            "short": Value(0.1, "code", "helper/create_train.py: short_sentence_prob"),
+        },
+        training={
+            "batch_size": Value(1024, "ours", "the README leaves it open, and the paper's is not certain"),
+            "steps": Value(100_000, "ours", "published: 8 epochs of Wikipedia and BookCorpus"),
+            **TRAINING,
+        },
+        encoder={"pooling": Value("cls", "paper", "section 3: [CLS] of the last layer")},
+    ),
+}
+
+
+def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> MaskedPassages:
+    """Return how documents become masked passages."""
+    passages = Passages(store, specials, options.length, short=options.short, coefficient=options.coefficient)
+    return MaskedPassages(store, specials, passages, options.rate, provenance)
+
+
+def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
+    """Say which words of each passage are hidden (for a batch made with ``provenance``)."""
+    return [PairDescription(rows=rows) for rows in describe(batch, np.asarray(store.tokens), specials, ("passage",))]
+
+
+def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) -> Objective:
+    """Return the loss over an encoder.
+
+    Raises:
+        UsageError: the encoder has no hidden states, [CLS] or such layers, or is too short for the rows.
+    """
+    return Condenser(checked(encoder, options.length, "condenser"), options, seed)
+
+
+def checked(encoder: Encoder, length: int, method: str) -> TransformerEncoder:
+    """Return an encoder whose [CLS] can be trained.
+
+    Raises:
+        UsageError: it is no transformer, has no [CLS], is pooled otherwise, or is too short for the rows.
+    """
+    found = transformer(encoder, method)
+    if found.specials.cls is None:
+        raise UsageError(f"{method} trains [CLS], and the tokenizer of this base has none: take another base.")
+    if found.pooling != "cls":
+        raise UsageError(f"{method} trains [CLS], and pooling={found.pooling} would not read it: set pooling=cls.")
+    if length > found.max_length:
+        raise UsageError(f"rows of {length} tokens do not fit an encoder of {found.max_length}: lower length.")
+    return found
+
+
+class Condenser(Objective):
+    """Cross-entropy of the hidden words, guessed by the head and, with ``late_mlm``, from the last layer.
+
+    Section 3; ``modeling.py``. Both guesses share one language head, and each is averaged over all hidden words.
+
+    Attributes:
+        encoder: a transformer.
+        head: layers over early tokens and the late [CLS]; those of an earlier run where the base is one.
+        language: the head over its last hidden states and those of ``head``.
+        early: the layer whose tokens the head sees.
+
+    Args:
+        encoder: a transformer, pooled by [CLS].
+        options: ``head_layers``, ``skip_from`` and ``late_mlm`` are read.
+        seed: the run's seed, for new heads.
+    """
+
+    encoder: TransformerEncoder
+
+    def __init__(self, encoder: TransformerEncoder, options: Any, seed: int) -> None:
+        super().__init__()
+        self.encoder, self.late_mlm = encoder, options.late_mlm
+        self.head = Layers(encoder, options.head_layers, seed)
+        self.early = _early(encoder, options.skip_from)
+        start_from(self.head, kept_heads(encoder), "head")
+        self.language = LanguageHead(encoder, seed)
+
+    def encode(self, batch: Batch, step: int) -> Encoded:
+        """Compute the loss of each example; there is nothing to compare."""
+        return self.guessed(batch)[0]
+
+    def guessed(self, batch: Batch) -> tuple[Encoded, Tensor]:
+        """Guess hidden words: losses and statistics of B examples, and the late [CLS] of their rows (B*N, D)."""
+        late, early = self.encoder.states(batch.rows, layers=(-1, self.early))
+        first = torch.from_numpy(batch.rows.offsets[:-1]).to(late.device)
+        is_first = torch.zeros(len(late), 1, dtype=torch.bool, device=late.device).index_fill(0, first, True)
+        local, hits = self._scored(self.head(torch.where(is_first, late, early), batch.rows), batch)
+        statistics = {"head_mlm": local.detach(), "head_accuracy": hits}
+        if self.late_mlm:
+            own, hits = self._scored(late, batch)
+            local = local + own
+            statistics |= {"late_mlm": own.detach(), "late_accuracy": hits}
+        return Encoded(vectors={}, local=local, statistics=statistics), late[first]
+
+    def _scored(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss and hits of each example (B,), weighted so that their means are those over all hidden words."""
+        losses, hits = self.language.scored(states, batch.per_token["labels"], self.encoder.words)
+        summed = per_example(losses, batch)
+        weight = torch.as_tensor(batch.per_example["weight"], dtype=summed.dtype, device=summed.device)
+        return summed * weight, per_example(hits, batch) * weight
+
+
+def _early(encoder: TransformerEncoder, skip_from: int | None) -> int:
+    config: Any = encoder.model.config
+    layers = int(config.num_hidden_layers)
+    if skip_from is None:
+        return layers // 2
+    if skip_from >= layers:
+        raise UsageError(
+            f"skip_from={skip_from}: the model has {layers} layers; set it to at most {layers - 1}, "
+            f"or leave it out for {layers // 2}."
+        )
+    return skip_from
