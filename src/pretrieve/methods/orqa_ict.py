@@ -1,7 +1,8 @@
 """The Inverse Cloze Task: find the block that a sentence was taken from.
 
 Lee, Chang, Toutanova, *Latent retrieval for weakly supervised open domain question answering*, ACL 2019,
-arXiv 1906.00300.
+arXiv 1906.00300. Two later forms are here too: Megatron-LM's window, and the random span that Contriever was compared
+with (Izacard et al., TMLR 2022, section 3.1).
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from pretrieve.models.losses import in_batch_softmax
 from pretrieve.models.objective import Encoded, Loss, Objective
 from pretrieve.models.static import StaticEncoder
 from pretrieve.text.batches import Address
-from pretrieve.text.pairs import PairDescription, describe, pair_batch
-from pretrieve.text.sources import Blocks, BlockSpans, TokenStore
+from pretrieve.text.pairs import PairDescription, describe, lengths_by_ratio, pair_batch, place
+from pretrieve.text.sources import Blocks, BlockSpans, TokenStore, Windows
 from pretrieve.text.spans import CLS, SEP, lay_out, read
 
 CARD = Card(
@@ -36,10 +37,13 @@ CARD = Card(
     released="One encoder for both sides, though the paper writes two; BERT's tanh pooler, a projection to 128 with "
     "LayerNorm and dropout, no temperature, negatives from a global batch of 4,096. A block of one sentence whose "
     "sentence is to be removed is thrown away.",
-    differs="Title and body are one segment, as the exported model sees them. A pair that cannot be used is drawn "
-    "again from the same group instead of making the batch shorter. The "
-    "static encoder has no projection and compares by cosine with a temperature. The window form follows the second "
-    "public version (Megatron-LM): no blocks, a context that grows around the sentence, no title.",
+    differs="Title and body are one segment, as the exported model sees them; a block without a title has one [SEP], "
+    "not two; the longest title leaves room for a token of the body. A pair that cannot be used is drawn again from "
+    "the same group instead of making the batch shorter. The static encoder has no projection and compares by cosine "
+    "with a temperature. Pages of lists and of disambiguation are dropped, and HTML entities read, where documents "
+    "are read with --wikipedia. The window form follows the second public version (Megatron-LM): no blocks, a context "
+    "that grows around the sentence, no title. contriever-ict takes its negatives from the batch: Contriever's paper "
+    "tried this task with a momentum queue only, which was made for sides that look alike.",
     good_for="Questions to passages, running text with sentences. Needs large batches.",
 )
 
@@ -49,11 +53,14 @@ class Options:
     """What can be set.
 
     Attributes:
-        form: fixed blocks with titles (ORQA), or a window that grows around the sentence (Megatron-LM).
-        block: tokens of the longest block, title and special tokens included.
+        form: a sentence and its block with title (ORQA), a sentence and a window that grows around it (Megatron-LM),
+            or a random span and the complement of it in its window, without titles (Contriever's paper).
+        block: tokens of the longest block or window, title and special tokens included.
         query: tokens of the longest query, special tokens included.
         keep: probability that the sentence stays in its block.
-        short: probability that a query of the window form is cut to a random length of at least 5 tokens.
+        short: probability that a query is cut to a random length of at least 5 tokens (Megatron-LM).
+        ratio_min: shortest span of the complement form, as a part of its window.
+        ratio_max: longest span of the complement form, as a part of its window.
         towers: one encoder for both sides, or one for queries and one for blocks.
         projection: dimensions after projection; 0 for none; none: 128, and 0 for a static encoder.
         dropout: after the projection, in training.
@@ -62,11 +69,13 @@ class Options:
         coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
     """
 
-    form: Literal["block", "window"] = "block"
+    form: Literal["block", "window", "complement"] = "block"
     block: int = 288
     query: int = 64
     keep: float = 0.1
     short: float = 0.0
+    ratio_min: float = 0.05
+    ratio_max: float = 0.5
     towers: Literal["shared", "separate"] = "shared"
     projection: int | None = None
     dropout: float = 0.1
@@ -77,6 +86,8 @@ class Options:
     def __post_init__(self) -> None:
         if not 0.0 <= self.keep <= 1.0 or not 0.0 <= self.short <= 1.0 or not 0.0 <= self.dropout < 1.0:
             raise UsageError("keep, short and dropout lie between 0 and 1.")
+        if not 0.0 < self.ratio_min <= self.ratio_max < 1.0:
+            raise UsageError(f"ratio_min={self.ratio_min}, ratio_max={self.ratio_max}: 0 < ratio_min <= ratio_max < 1.")
         if self.block < 8 or self.query < 3:
             raise UsageError(
                 f"block={self.block}, query={self.query}: set block to at least 8 and query to at least 3."
@@ -115,6 +126,34 @@ PRESETS: dict[str, Preset] = {
         },
         encoder={"pooling": Value("bert", "code", "pooled_output: tanh over the first token")},
     ),
+    "contriever-ict": Preset(
+        summary="the cloze task of Contriever's ablation: a random span of 256 tokens and what is left around it",
+        options={
+            "form": Value("complement", "paper", "Contriever, section 3.1"),
+            "block": Value(258, "paper", "Contriever, appendix A.1: documents of 256 tokens, special tokens apart"),
+            "query": Value(130, "ours", "no span is cut"),
+            "keep": Value(0.0, "paper", "Contriever, section 3.1: the complement"),
+            "ratio_min": Value(0.05, "ours", "the lengths were not published: those of Contriever's crops"),
+            "ratio_max": Value(0.5, "ours", "the lengths were not published: those of Contriever's crops"),
+            "towers": Value("shared", "paper", "Contriever, section 3"),
+            "projection": Value(0, "paper", "Contriever, section 3"),
+            "dropout": Value(0.0, "paper", "there is no projection for it to follow"),
+            "temperature": Value(0.05, "paper", "Contriever, appendix A.1"),
+        },
+        training={
+            "batch_size": Value(2048, "paper", "Contriever, section 6"),
+            "steps": Value(200_000, "paper", "Contriever, section 6"),
+            "learning_rate": Value(5e-5, "paper", "Contriever, appendix A.1"),
+            "warmup": Value(0.04, "code", "Contriever, example_scripts: 20,000 of 500,000 steps"),
+            "beta2": Value(0.98, "code", "Contriever, src/options.py"),
+        },
+        static={
+            "batch_size": Value(1024, "ours", "a step of a static encoder takes tens of milliseconds"),
+            "learning_rate": Value(0.01, "ours", "word vectors move freely"),
+            "weight_decay": Value(0.0, "ours", "rare words would shrink though they are not seen"),
+        },
+        encoder={"pooling": Value("mean", "paper", "Contriever, section 3")},
+    ),
 }
 
 
@@ -140,23 +179,39 @@ class View:
             least=1 if options.keep else 2,
             coefficient=options.coefficient,
         )
-        self.mixture = self._blocks.mixture
+        self._windows = Windows(store, options.block - specials.around(), coefficient=options.coefficient)
+        self.mixture = (self._windows if options.form == "complement" else self._blocks).mixture
 
     def draw(self, items: IntArray, address: Address) -> Batch:
         """Make one pair of each block (B,); where that cannot be, of another block of the same group."""
         rng = address.generator("ict")
-        blocks, kept = self._usable(items, rng)
-        chosen = blocks.first + (rng.random(len(items)) * (blocks.last - blocks.first)).astype(np.int64)
-        sentence = self._blocks.sentence(chosen)
-        if self._options.form == "block":
-            context = self._blocks.sentence(blocks.first)[0], self._blocks.sentence(blocks.last - 1)[1]
+        if self._options.form == "complement":
+            kept = rng.random(len(items)) < self._options.keep
+            documents, *context = self._windows.spans(items, address)
+            sentence = self._random_spans(context[0], context[1], rng)
         else:
-            context = self._grown(blocks, chosen, kept)
-        starts, lengths = self._pieces(blocks.documents, self._query(sentence, rng), sentence, context, kept)
+            blocks, kept = self._usable(items, rng)
+            chosen = blocks.first + (rng.random(len(items)) * (blocks.last - blocks.first)).astype(np.int64)
+            documents, sentence = blocks.documents, self._blocks.sentence(chosen)
+            context = [*self._context(blocks, chosen, kept)]
+        starts, lengths = self._pieces(documents, self._query(sentence, rng), sentence, (context[0], context[1]), kept)
         positions = lay_out(starts, lengths)
         rows = read(self._tokens, positions, self._specials)
         provenance = (positions, starts, lengths) if self._provenance else None
-        return pair_batch(rows, blocks.documents, provenance=provenance, per_example={"kept": kept})
+        return pair_batch(rows, documents, provenance=provenance, per_example={"kept": kept})
+
+    def _random_spans(self, starts: IntArray, stops: IntArray, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
+        """A span of each window, never all of it."""
+        sizes = stops - starts
+        lengths = lengths_by_ratio(sizes, self._options.ratio_min, self._options.ratio_max, rng)
+        first = place(starts, sizes, lengths, rng)
+        return first, first + lengths
+
+    def _context(self, blocks: BlockSpans, chosen: IntArray, kept: BoolArray) -> tuple[IntArray, IntArray]:
+        """Start and stop of what the sentence is taken from: its block, or the window around it."""
+        if self._options.form == "window":
+            return self._grown(blocks, chosen, kept)
+        return self._blocks.sentence(blocks.first)[0], self._blocks.sentence(blocks.last - 1)[1]
 
     def _usable(self, items: IntArray, rng: np.random.Generator) -> tuple[BlockSpans, BoolArray]:
         """Blocks, and whether the sentence stays; a block of one sentence is only used where it stays."""
@@ -194,7 +249,7 @@ class View:
         starts[..., 0], starts[..., 2], starts[..., 5] = CLS, SEP, SEP
         lengths[..., 0], lengths[..., 5] = has_cls, has_sep
         starts[:, 0, 3], lengths[:, 0, 3] = query
-        room = self._options.block - self._specials.around() - has_sep
+        room = self._options.block - self._specials.around() - (has_sep and self._options.form != "complement")
         titles = np.minimum(self._titles[documents], room - 1)
         starts[:, 1, 1], lengths[:, 1, 1] = self._starts[documents], titles
         lengths[:, 1, 2] = has_sep & (titles > 0)
@@ -280,7 +335,7 @@ class InverseCloze(Objective):
     def compare(
         self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
-        """Cross-entropy of each sentence's own block; accuracy overall, and where the sentence was cut out or kept."""
+        """Cross-entropy of each sentence's own block; accuracy overall, where it was masked (cut out), where not."""
         queries = mine["query"][:, 0, 0]
         exclude = None
         if self.options.mask_same_document:
@@ -298,6 +353,6 @@ class InverseCloze(Objective):
         statistics = {
             "accuracy": hits.mean(),
             "masked_accuracy": hits[~kept].mean(),
-            "kept_accuracy": hits[kept].mean(),
+            "unmasked_accuracy": hits[kept].mean(),
         }
         return Loss(value=losses.mean(), statistics=statistics)
