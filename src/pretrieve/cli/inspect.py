@@ -1,4 +1,4 @@
-"""``pretrieve inspect``: see real training pairs: where in the document each span lies, and what was done to it."""
+"""``pretrieve inspect``: see real training examples: where in the document each span lies, and what was done to it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ def command(
     sources: SOURCES,
     method: Annotated[str | None, typer.Option("--method", help="See `pretrieve methods`.", show_default=False)] = None,
     base: Annotated[
-        str, typer.Option("--base", help="static, a hub name, a folder, or new:layers=4,hidden=256.")
-    ] = "static",
-    number: Annotated[int, typer.Option("-n", min=1, help="Number of pairs.")] = 5,
+        str | None,
+        typer.Option(
+            "--base",
+            help="static, a hub name, a folder, or new:layers=4,hidden=256.  [default: static, or new]",
+            show_default=False,
+        ),
+    ] = None,
+    number: Annotated[int, typer.Option("-n", min=1, help="Number of examples.")] = 5,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set an option of the method.")
     ] = None,
@@ -31,7 +36,7 @@ def command(
     without_titles: WithoutTitles = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show real training pairs in colour, as the method would train on them."""
+    """Show real training examples in colour, as the method would train on them."""
     from pretrieve.core.config import parse_assignments
     from pretrieve.pipeline.display import Display
     from pretrieve.pipeline.inspect import Look, look

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -16,8 +17,16 @@ _STYLES = {
     "kept": "",
     "deleted": "red strike",
     "masked": "yellow reverse",
-    "replaced": "magenta",
+    "replaced": "magenta reverse",
+    "guessed": "green underline",
     "removed": "dim italic",
+}
+_MEANINGS = {
+    "deleted": "taken out, word by word",
+    "masked": "hidden, with the true word",
+    "replaced": "another word, with the true one",
+    "guessed": "shown, and to be predicted",
+    "removed": "cut out",
 }
 _NAMES = {"sentence": "sentence → document", "title": "title → body", "lead": "first sentence → rest"}
 
@@ -52,33 +61,51 @@ def _probe_table(probe: dict[str, Any]) -> Table:
 
 
 def print_pairs(pairs: list[dict[str, Any]], summary: dict[str, Any]) -> None:
-    """Print training pairs in colour, and what the negatives are."""
+    """Print training examples in colour, and what is asked of them."""
     console = Console()
     console.print(
-        f"[bold cyan]{summary['method']}[/] on {summary['documents']:,} documents, {summary['tokens']:,} tokens. "
-        f"A batch has {summary['batch_size']:,} pairs; negatives: {summary['negatives']}; the same document "
-        f"{summary['same document']}.",
+        f"[bold cyan]{escape(summary['method'])}[/] on {summary['documents']:,} documents, {summary['tokens']:,} "
+        f"tokens. {_batch_line(pairs, summary)}",
         highlight=False,
     )
-    legend = "  ".join(f"[{style}]{name}[/]" if style else name for name, style in _STYLES.items())
-    console.print(f"[dim]Marks:[/] {legend}\n")
+    console.print(f"[bold]Task:[/] {escape(summary['task'])}", highlight=False)
+    seen = {state for pair in pairs for row in pair["rows"] for state, *_ in row["pieces"]}
+    marks = [f"[{_STYLES[state]}]{state}[/] ({meaning})" for state, meaning in _MEANINGS.items() if state in seen]
+    console.print(f"[dim]Marks:[/] {', '.join(marks) or 'none'}; not seen by the model: ‹ ›\n", highlight=False)
     for number, pair in enumerate(pairs, start=1):
         note = f", {pair['note']}" if pair["note"] else ""
-        console.print(
-            f"[bold]pair {number}[/] [dim]document {escape(pair['document'])}{escape(note)}[/]", highlight=False
-        )
+        place = f"document {pair['document']}{note}"
+        console.print(f"[bold]example {number}[/] [dim]{escape(place)}[/]", highlight=False)
         for row in pair["rows"]:
-            console.print(f"  [cyan]{row['role']}[/] [dim]{_place(row)}[/]", highlight=False)
-            console.print(f"    {_text(row)}", highlight=False)
+            elsewhere = f"document {row['document']}, " if row["document"] != pair["document"] else ""
+            console.print(f"  [cyan]{escape(row['role'])}[/] [dim]{escape(elsewhere)}{_place(row)}[/]", highlight=False)
+            console.print(Padding(_text(row), (0, 0, 0, 4)), highlight=False)
         console.print()
+
+
+def _batch_line(pairs: list[dict[str, Any]], summary: dict[str, Any]) -> str:
+    widths = sorted({len(pair["rows"]) for pair in pairs})
+    rows = " to ".join(str(width) for width in dict.fromkeys([widths[0], widths[-1]])) if widths else "no"
+    plural = "" if rows == "1" else "s"
+    return f"A batch has {summary['batch_size']:,} examples of {rows} row{plural}."
 
 
 def _place(row: dict[str, Any]) -> str:
     spans = " + ".join(f"{start}–{stop}" for start, stop in row["spans"])
-    return f"tokens {spans} of {row['of']}" + (f", {row['deleted']} deleted" if row["deleted"] else "")
+    counts = "".join(
+        f", {row[name]} {words}" for name, words in (("deleted", "deleted"), ("guessed", "to predict")) if row[name]
+    )
+    return f"tokens {spans} of {row['of']}{counts}" if spans else "no text"
 
 
 def _text(row: dict[str, Any]) -> str:
-    return " ".join(
-        f"[{_STYLES[state]}]{escape(text)}[/]" if _STYLES[state] else escape(text) for state, text in row["pieces"]
-    )
+    return " ".join(_marked(*piece) for piece in row["pieces"])
+
+
+def _marked(state: str, seen: str, stands: str) -> str:
+    """A piece in its colours; what stands in the document and is not seen by the model is between ‹ and ›."""
+    style = _STYLES[state]
+    if state == "kept":
+        return escape(seen)
+    hidden = f"[{style.split()[0] if seen else style}]‹{escape(stands)}›[/]" if stands else ""
+    return f"[{style}]{escape(seen)}[/]{hidden}" if seen else hidden

@@ -111,19 +111,20 @@ def presets() -> dict[str, ModuleType]:
     Raises:
         UsageError: as ``names``, or a file of your own fails when it is imported, or lacks a part.
     """
-    return _imported(_folders())
+    return {name: _module(path) for name, path in _listed(_folders()).items()}
 
 
 def find(name: str) -> tuple[ModuleType, Preset]:
-    """Return the module and the preset of a name.
+    """Return the module and the preset of a name; imports no other method.
 
     Raises:
         UsageError: unknown name, with a suggestion; or as ``presets``.
     """
-    known = presets()
+    known = _listed(_folders())
     if name not in known:
         raise UsageError(f"unknown method {name!r}.{suggest(name, known)}")
-    return known[name], known[name].PRESETS[name]
+    module = _module(known[name])
+    return module, module.PRESETS[name]
 
 
 def _folders() -> tuple[Path, ...]:
@@ -166,14 +167,9 @@ def _names_in(path: Path) -> Iterator[str]:
 
 
 @cache
-def _imported(folders: tuple[Path, ...]) -> dict[str, ModuleType]:
-    """The module of every preset."""
-    modules: dict[Path, ModuleType] = {}
-    for path in _listed(folders).values():
-        if path not in modules:
-            ours = path.parent == _HERE
-            modules[path] = importlib.import_module(f"{__name__}.{path.stem}") if ours else _import_file(path)
-    return {name: modules[path] for name, path in _listed(folders).items()}
+def _module(path: Path) -> ModuleType:
+    """The module of a file."""
+    return importlib.import_module(f"{__name__}.{path.stem}") if path.parent == _HERE else _import_file(path)
 
 
 def _import_file(path: Path) -> ModuleType:

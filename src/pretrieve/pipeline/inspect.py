@@ -1,4 +1,4 @@
-"""The road of ``pretrieve inspect``: a handful of real training pairs, as the method would draw them."""
+"""The road of ``pretrieve inspect``: a handful of real training examples, as the method would draw them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from pretrieve import methods
 from pretrieve.core.config import options_of
-from pretrieve.core.types import Batch
-from pretrieve.models.build import is_static, named_base
+from pretrieve.core.types import Batch, SpecialTokens
+from pretrieve.models.build import STATIC, is_static, named_base
 from pretrieve.pipeline import plan as planning
 from pretrieve.pipeline import prepare
 from pretrieve.pipeline.listener import Listener, Silent
@@ -20,19 +22,23 @@ from pretrieve.pipeline.request import OnBad, Request
 from pretrieve.text import tokenizer
 from pretrieve.text.batches import Batches
 from pretrieve.text.corpus import Fields
+from pretrieve.text.documents import Documents
 from pretrieve.text.pairs import PairDescription, RowDescription
 from pretrieve.text.store import Store
 
-_CONTEXT = 40  # tokens shown around what was cut out of a document
+NEW = "new"
+_CONTEXT = 40  # tokens shown of what was cut out between two spans
+_FAR = 10_000  # tokens between two spans beyond which nothing was cut out: they are two places
+_MASK = "[MASK]"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What is asked of ``inspect``; see the options of the command."""
+    """What is asked of ``inspect``; see the options of the command. ``base`` None is one that the method trains."""
 
     sources: tuple[str, ...]
     method: str | None = None
-    base: str = "static"
+    base: str | None = None
     number: int = 5
     settings: dict[str, str] = field(default_factory=dict)
     seed: int = 0
@@ -41,10 +47,10 @@ class Look:
 
 
 def look(asked: Look, listener: Listener | None = None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Draw the first pairs of a run and say where they come from.
+    """Draw the first examples of a run and say where they come from.
 
     Returns:
-        The pairs (document, kind, rows with marked pieces of text), and facts about the method and the batch.
+        The examples (document, note, rows with marked pieces of text), and facts about the method and the batch.
 
     Raises:
         PretrieveError: as ``train``.
@@ -54,7 +60,7 @@ def look(asked: Look, listener: Listener | None = None) -> tuple[list[dict[str, 
         sources=asked.sources,
         output=Path("unused"),
         method=asked.method,
-        base=asked.base,
+        base=_base(asked, listener),
         settings=asked.settings,
         seed=asked.seed,
         on_bad=asked.on_bad,
@@ -62,73 +68,112 @@ def look(asked: Look, listener: Listener | None = None) -> tuple[list[dict[str, 
     )
     choices = planning.choose(request)
     with tempfile.TemporaryDirectory() as temporary:
-        workspace = Path(temporary)
-        quarantine = Path(f"{asked.method or 'inspect'}.quarantine.jsonl")
-        documents = prepare.read_documents(
-            asked.sources, workspace / "documents", listener, fields=asked.fields, on_bad=asked.on_bad,
-            quarantine=quarantine,
-        )  # fmt: skip
-        every = np.arange(len(documents))
-        folder = named_base(asked.base)
-        vocabulary = (
-            tokenizer.load(folder) if folder else prepare.train_tokenizer(documents, every, choices.tokenization)
-        )
-        store = prepare.build_store(workspace, documents, every, vocabulary, listener)
-        specials = vocabulary.bare() if is_static(asked.base) else vocabulary.specials
+        documents, store = _prepared(request, choices, Path(temporary), listener)
         options = options_of(choices.module.Options, {**choices.options, **planning.suited(choices, store)})
-        view = choices.module.view(store, specials, options, provenance=True)
-        batch: Batch = Batches(view=view, batch_size=choices.training.batch_size, seed=asked.seed)(0)
-        batch = batch.slice(0, min(asked.number, len(batch)))
+        batch = _batch(request, choices, store, options, asked.number)
+        specials = _specials(request.base, store)
         described: Sequence[PairDescription] = choices.module.explain(batch, store, specials)
-        pairs = [_pair(pair, store, documents[int(store.origins[pair.rows[0].document])].id) for pair in described]
-        return pairs, _summary(choices, asdict(options), store)
+        pairs = [_pair(pair, store, documents) for pair in described]
+        return pairs, _summary(choices, request.base, options, store)
 
 
-def _summary(choices: planning.Choices, options: dict[str, Any], store: Store) -> dict[str, Any]:
-    negatives = "the other keys of the batch"
-    if options.get("loss") == "moco":
-        negatives = f"a queue of {options['queue']:,} earlier keys by a slow copy of the encoder"
+def _base(asked: Look, listener: Listener) -> str:
+    """The base that was asked for, or one that the method trains."""
+    if asked.base is not None:
+        return asked.base
+    if asked.method is None or "static" in methods.find(asked.method)[0].CARD.encoders:
+        return STATIC
+    listener.note(f"{asked.method} trains transformers: shown as for --base {NEW}, a small one from nothing.")
+    return NEW
+
+
+def _prepared(request: Request, choices: planning.Choices, place: Path, listener: Listener) -> tuple[Documents, Store]:
+    """All documents, and their tokens."""
+    documents = prepare.read_documents(
+        request.sources, place / "documents", listener, fields=request.fields, on_bad=request.on_bad,
+        quarantine=Path(f"{request.method or 'inspect'}.quarantine.jsonl"),
+    )  # fmt: skip
+    every = np.arange(len(documents))
+    folder = named_base(request.base)
+    vocabulary = tokenizer.load(folder) if folder else prepare.train_tokenizer(documents, every, choices.tokenization)
+    return documents, prepare.build_store(place, documents, every, vocabulary, listener)
+
+
+def _specials(base: str, store: Store) -> SpecialTokens:
+    return store.tokenizer.bare() if is_static(base) else store.specials
+
+
+def _batch(request: Request, choices: planning.Choices, store: Store, options: Any, number: int) -> Batch:
+    """The first examples of the first batch, with their candidates where the method looks for some."""
+    view = choices.module.view(store, _specials(request.base, store), options, provenance=True)
+    batch = Batches(view=view, batch_size=choices.training.batch_size, seed=request.seed)(0)
+    batch = batch.slice(0, min(number, len(batch)))
+    if not getattr(choices.module, "CANDIDATES", False):
+        return batch
+    objective = planning.make(request, choices, store).objective
+    objective.eval()
+    with torch.no_grad():
+        return objective.prepare(batch, 0)
+
+
+def _summary(choices: planning.Choices, base: str, options: Any, store: Store) -> dict[str, Any]:
+    task = getattr(choices.module, "task", None)
     return {
         "method": choices.method,
+        "base": base,
         "documents": len(store),
         "tokens": len(store.tokens),
         "batch_size": choices.training.batch_size,
-        "negatives": negatives,
-        "same document": "is no negative" if options.get("mask_same_document", True) else "may be a negative",
-        "options": options,
+        "task": task(options) if task else choices.module.CARD.idea,
+        "options": asdict(options),
     }
 
 
-def _pair(pair: PairDescription, store: Store, document: str) -> dict[str, Any]:
-    return {"document": document, "note": pair.note, "rows": [_row(row, store) for row in pair.rows]}
+def _pair(pair: PairDescription, store: Store, documents: Documents) -> dict[str, Any]:
+    rows = [_row(row, store, documents) for row in pair.rows]
+    return {"document": rows[0]["document"], "note": pair.note, "rows": rows}
 
 
-def _row(row: RowDescription, store: Store) -> dict[str, Any]:
+def _row(row: RowDescription, store: Store, documents: Documents) -> dict[str, Any]:
     first, last = int(store.starts[row.document]), int(store.ends[row.document])
     return {
         "role": row.role,
+        "document": documents[int(store.origins[row.document])].id,
         "spans": [[start - first, stop - first] for start, stop in row.spans],
         "of": last - first,
         "deleted": len(row.deleted),
+        "guessed": len(row.masked) + len(row.replaced) + len(row.guessed),
         "pieces": _pieces(row, store),
     }
 
 
 def _pieces(row: RowDescription, store: Store) -> list[list[str]]:
-    """The text of a row in pieces of one state each: kept, deleted, masked, replaced, or left out of the document."""
-    states: list[tuple[str, list[int]]] = []
-    deleted, masked = set(row.deleted), set(row.masked)
+    """The text of a row in pieces of one state each, as [state, what the model sees, what stands in the document].
+
+    States are kept, deleted, masked, replaced, guessed (shown, and to be predicted), and removed (left out of the row
+    between two of its spans). The last is empty where it is the same; of deleted and removed text nothing is seen.
+    """
+    states: list[tuple[str, list[int], list[int]]] = []
     tokens = np.asarray(store.tokens)
+    marks = dict.fromkeys(row.deleted, "deleted") | dict.fromkeys(row.guessed, "guessed")
+    marks |= dict.fromkeys(row.masked, "masked") | dict.fromkeys(row.replaced, "replaced")
     previous = None
     for start, stop in row.spans:
-        if previous is not None and 0 < start - previous < 10_000:
-            states.append(("removed", tokens[previous : min(start, previous + _CONTEXT)].tolist()))
+        if previous is not None and 0 < start - previous < _FAR:
+            states.append(("removed", [], tokens[previous : min(start, previous + _CONTEXT)].tolist()))
         for position in range(start, stop):
-            token = int(row.replaced.get(position, tokens[position]))
-            state = "deleted" if position in deleted else "masked" if position in masked else "kept"
-            state = "replaced" if position in row.replaced else state
+            state, token = marks.get(position, "kept"), int(tokens[position])
             if not states or states[-1][0] != state:
-                states.append((state, []))
-            states[-1][1].append(token)
+                states.append((state, [], []))
+            states[-1][1].append(row.replaced.get(position, token))
+            states[-1][2].append(token)
         previous = stop
-    return [[state, store.decode(ids)] for state, ids in states]
+    return [_piece(state, shown, stands, store) for state, shown, stands in states]
+
+
+def _piece(state: str, shown: list[int], stands: list[int], store: Store) -> list[str]:
+    text = store.decode(stands)
+    if state in ("kept", "guessed"):
+        return [state, text, ""]
+    seen = {"masked": " ".join([_MASK] * len(shown)), "replaced": store.decode(shown)}
+    return [state, seen.get(state, ""), text]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pretrieve.core.types import Array, Batch, IntArray, Rows, SpecialTokens
+from pretrieve.text.masking import UNLABELLED
 from pretrieve.text.spans import Positions
 
 
@@ -21,8 +22,8 @@ class RowDescription:
     """Where a row came from; positions are absolute in the store's tokens.
 
     ``spans`` are the stretches [start, stop) that it was cut from, ``kept`` the positions it still holds in their
-    order, ``deleted`` those of its spans that it lost, ``masked`` those that show the mask token, and ``replaced``
-    those that show another token, with it.
+    order, ``deleted`` those of its spans that it lost, ``masked`` those that show the mask token, ``replaced``
+    those that show another token, with it, and ``guessed`` those that show themselves and are to be predicted.
     """
 
     role: str
@@ -32,6 +33,7 @@ class RowDescription:
     deleted: list[int] = field(default_factory=list)
     masked: list[int] = field(default_factory=list)
     replaced: dict[int, int] = field(default_factory=dict)
+    guessed: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +122,8 @@ def _describe_row(batch: Batch, tokens: IntArray, specials: SpecialTokens, row: 
         for position, token in zip(positions, ids, strict=True)
         if position >= 0 and token != tokens[position]
     }
+    labels = batch.per_token.get("labels", np.full(len(batch.rows.tokens), UNLABELLED))[first:last]
+    guessed = {int(position) for position, label in zip(positions, labels, strict=True) if label != UNLABELLED}
     return RowDescription(
         role=role,
         document=int(batch.documents[row // batch.shape[1]]),
@@ -128,4 +132,5 @@ def _describe_row(batch: Batch, tokens: IntArray, specials: SpecialTokens, row: 
         deleted=sorted({position for span in spans for position in range(*span)} - set(kept)),
         masked=[position for position, token in changed.items() if token == specials.mask],
         replaced={position: token for position, token in changed.items() if token != specials.mask},
+        guessed=sorted(guessed - changed.keys()),
     )

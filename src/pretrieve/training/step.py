@@ -57,15 +57,23 @@ def full_step(objective: Objective, batch: Batch, step: int, context: StepContex
         context: where; ``chunk`` sets the chunks that dropout masks are drawn for.
     """
     context = context or StepContext()
-    mine, first = _prepared(objective, batch, step, context)
-    pieces = [_encode(objective, piece, step, first + at, context) for at, piece in _chunks(mine, context.chunk)]
-    vectors = _joined([piece.vectors for piece in pieces])
-    everyone = context.ranks.gather(vectors)
-    loss = objective.compare(vectors, everyone, batch, first, step)
-    local = _local(pieces)
-    total = loss.value + local.mean() if local is not None else loss.value
+    loss, total, pieces, everyone = _forward(objective, batch, step, context)
     total.backward()  # type: ignore[no-untyped-call]
-    return _result(objective, batch, loss, total, pieces, everyone, context)
+    context.ranks.average_gradients(objective)
+    return _result(batch, loss, total, pieces, everyone, context)
+
+
+def forward_step(objective: Objective, batch: Batch, step: int, context: StepContext | None = None) -> StepResult:
+    """Compute the loss and statistics of a global batch as ``full_step`` does, and stop there.
+
+    Args:
+        objective: the method.
+        batch: the global batch; this rank encodes its share.
+        step: the training step.
+        context: as for ``full_step``.
+    """
+    context = context or StepContext()
+    return _result(batch, *_forward(objective, batch, step, context), context)
 
 
 def cached_step(objective: Objective, batch: Batch, step: int, context: StepContext) -> StepResult:
@@ -91,7 +99,22 @@ def cached_step(objective: Objective, batch: Batch, step: int, context: StepCont
         _carry_on(encoded, leaves, at, len(mine))
     local = _local(pieces)
     total = loss.value.detach() + (local.mean() if local is not None else 0.0)
-    return _result(objective, batch, loss, total, pieces, everyone, context)
+    context.ranks.average_gradients(objective)
+    return _result(batch, loss, total, pieces, everyone, context)
+
+
+def _forward(
+    objective: Objective, batch: Batch, step: int, context: StepContext
+) -> tuple[Loss, Tensor, list[Encoded], dict[str, Tensor]]:
+    """The loss between examples, the whole loss, what each chunk gave, and all ranks' vectors."""
+    mine, first = _prepared(objective, batch, step, context)
+    pieces = [_encode(objective, piece, step, first + at, context) for at, piece in _chunks(mine, context.chunk)]
+    vectors = _joined([piece.vectors for piece in pieces])
+    everyone = context.ranks.gather(vectors)
+    loss = objective.compare(vectors, everyone, batch, first, step)
+    local = _local(pieces)
+    total = loss.value + local.mean() if local is not None else loss.value
+    return loss, total, pieces, everyone
 
 
 def _prepared(objective: Objective, batch: Batch, step: int, context: StepContext) -> tuple[Batch, int]:
@@ -148,7 +171,6 @@ def _carry_on(encoded: Encoded, leaves: dict[str, Tensor], start: int, size: int
 
 
 def _result(
-    objective: Objective,
     batch: Batch,
     loss: Loss,
     total: Tensor,
@@ -156,7 +178,6 @@ def _result(
     everyone: dict[str, Tensor],
     context: StepContext,
 ) -> StepResult:
-    context.ranks.average_gradients(objective)
     scalars = {"loss": total.detach(), **{name: value.detach() for name, value in loss.statistics.items()}}
     for name in pieces[0].statistics:
         scalars[name] = torch.cat([piece.statistics[name] for piece in pieces]).detach().nanmean()
