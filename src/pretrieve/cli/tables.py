@@ -37,6 +37,8 @@ def print_training(report: Report, output: Path) -> None:
     if report.probe is not None:
         console.print(_probe_table(report.probe))
     console.print(f"[bold]Handed out:[/] {escape(report.reason)}.")
+    if report.signal is not None and report.probe is not None:
+        console.print(_signal_line(report.signal), highlight=False)
     done = f"{report.recipe['training']['steps']:,} steps" if report.part or report.probe else "not trained"
     console.print(
         f"[bold]{escape(str(output))}[/]: {report.recipe['method']} on {report.documents['trained on']:,} documents, "
@@ -47,6 +49,15 @@ def print_training(report: Report, output: Path) -> None:
     console.print("\nNext:", highlight=False)
     console.print(f"  pretrieve index {escape(sources)} --model {escape(str(output))} -o my-index", highlight=False)
     console.print('  pretrieve search my-index "your question"', highlight=False)
+
+
+def _signal_line(signal: dict[str, Any]) -> str:
+    values = [
+        f"{name} {signal['before'][name]:.3f} -> {after:.3f}"
+        for name, after in signal["after"].items()
+        if name in signal["before"]
+    ]
+    return f"[bold]The method's own signal[/] on {signal['documents']} held-out documents: {escape(', '.join(values))}."
 
 
 def _probe_table(probe: dict[str, Any]) -> Table:

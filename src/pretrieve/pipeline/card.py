@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pretrieve.evaluation.probe import ProbeResult
 from pretrieve.evaluation.report import probe_markdown
@@ -37,9 +37,24 @@ def model_card(report: Report, probe: ProbeResult | None) -> str:
         )
         parts[-1] += "that were held out from training. It ranks models; it is no promise for real queries.\n\n"
         parts[-1] += probe_markdown(probe)
+    if report.signal is not None:
+        parts.append(_signal(report.signal))
     parts.append(_usage(recipe["command"]))
     parts.append(_values(report))
     return "\n".join(parts)
+
+
+def _signal(signal: dict[str, Any]) -> str:
+    lines = [
+        "## The method's own signal\n",
+        f"On {signal['examples']} examples of {signal['documents']} documents that were held out from training.\n",
+        "| signal | before | after |",
+        "|---|---|---|",
+    ]
+    for name, after in signal["after"].items():
+        before = signal["before"].get(name)
+        lines.append(f"| {name} | {'' if before is None else f'{before:.4f}'} | {after:.4f} |")
+    return "\n".join(lines) + "\n"
 
 
 def _usage(command: str) -> str:

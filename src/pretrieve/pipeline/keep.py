@@ -18,6 +18,7 @@ from pretrieve.models.objective import Objective
 from pretrieve.pipeline.card import model_card
 from pretrieve.pipeline.plan import Plan
 from pretrieve.pipeline.prepare import Prepared
+from pretrieve.pipeline.signal import Gain
 from pretrieve.pipeline.verdict import Verdict
 from pretrieve.text.tokenizer import Tokenizer
 
@@ -36,6 +37,7 @@ class Report:
         reason: why.
         probe: nDCG@10 of BM25, start and model by kind of pseudo-query; None where nothing was held out.
         fusion: weight of the vectors beside words, and what was seen of others; None where it was not chosen.
+        signal: loss and statistics of the method on held-out documents, before and after; None where not measured.
     """
 
     recipe: dict[str, Any]
@@ -44,6 +46,7 @@ class Report:
     reason: str
     probe: dict[str, Any] | None
     fusion: dict[str, Any] | None
+    signal: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -54,6 +57,7 @@ class Report:
             "reason": self.reason,
             "probe": self.probe,
             "fusion": self.fusion,
+            "signal": self.signal,
         }
 
 
@@ -68,7 +72,9 @@ def open_report(folder: Path) -> Report:
     return Report(**orjson.loads((folder / REPORT).read_bytes()))
 
 
-def keep(output: Path, made: Plan, start: Encoder, verdict: Verdict, prepared: Prepared) -> Report:
+def keep(
+    output: Path, made: Plan, start: Encoder, verdict: Verdict, prepared: Prepared, found: Gain | None = None
+) -> Report:
     """Write the model beside its checkpoints; it is there when its MANIFEST is.
 
     Raises:
@@ -85,6 +91,7 @@ def keep(output: Path, made: Plan, start: Encoder, verdict: Verdict, prepared: P
         reason=verdict.reason,
         probe=None if verdict.probe is None else verdict.probe.to_json(),
         fusion=None if verdict.fusion is None else verdict.fusion.facts(),
+        signal=None if found is None else found.facts(),
     )
     tokenizer = prepared.store.tokenizer
     with files.create(output / START, MODEL, replace=True) as folder:

@@ -21,6 +21,7 @@ from pretrieve.pipeline.listener import Listener, Silent
 from pretrieve.pipeline.plan import Choices, Plan
 from pretrieve.pipeline.prepare import Prepared
 from pretrieve.pipeline.request import CHECKPOINTS, DEFAULT_MINUTES, WORKSPACE, Request
+from pretrieve.pipeline.signal import Gain, gain, signal_of
 from pretrieve.pipeline.verdict import judge, too_short, untrained
 from pretrieve.text import tokenizer
 from pretrieve.text.documents import Documents
@@ -65,11 +66,17 @@ def train(request: Request, listener: Listener | None = None, *, command: str = 
         if request.method is None and is_static(request.base) and (reason := too_short(prepared)):
             return keep(request.output, made, start, untrained(start, reason), prepared)
         made = _with_steps(request, made, listener)
-        _run(request, made, listener)
+        found = _run_measured(request, choices, made, prepared, listener)
         verdict = judge(
-            start, made.objective.encoder, prepared, listener, request.seed, initialiser=choices.module.CARD.initialiser
+            start,
+            made.objective.encoder,
+            prepared,
+            listener,
+            request.seed,
+            initialiser=choices.module.CARD.initialiser,
+            signal="" if found is None else found.line(),
         )
-        return keep(request.output, made, start, verdict, prepared)
+        return keep(request.output, made, start, verdict, prepared, found)
 
 
 @contextmanager
@@ -171,6 +178,16 @@ def _warn_of_noise(made: Plan, listener: Listener) -> None:
             f"the queue holds {queue:,} keys and this run makes {keys:,}: most negatives are noise. "
             f"Set a smaller queue (a multiple of batch_size={made.training.batch_size}), or take contriever-inbatch."
         )
+
+
+def _run_measured(
+    request: Request, choices: Choices, made: Plan, prepared: Prepared, listener: Listener
+) -> Gain | None:
+    """Train, and measure the method's own signal on held-out documents before and after."""
+    signal = signal_of(request.output / WORKSPACE, choices, made, prepared, listener)
+    before = signal(made.objective) if signal is not None else {}
+    _run(request, made, listener)
+    return gain(signal, before, made.objective) if signal is not None else None
 
 
 def _run(request: Request, made: Plan, listener: Listener) -> None:
