@@ -15,6 +15,16 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from pretrieve.core.errors import UsageError, suggest
 
 T = TypeVar("T")
+Source = Literal["paper", "code", "ours"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Value:
+    """A hyper-parameter with its provenance: ``note`` says where it stands in the paper or code, or why it is ours."""
+
+    value: Any
+    source: Source
+    note: str = ""
 
 
 def parse_assignments(pairs: list[str]) -> dict[str, str]:

@@ -114,15 +114,19 @@ class Batch:
 
     def column(self, n: int) -> Batch:
         """Row ``n`` of every example, as a batch of shape (B, 1): how a method encodes its two sides apart."""
+        return self.columns(n, n + 1)
+
+    def columns(self, first: int, last: int) -> Batch:
+        """Rows ``first`` to ``last``, exclusive, of every example, as a batch of shape (B, last - first)."""
         size, width = self.shape
-        index = np.arange(size) * width + n
+        index = (np.arange(size)[:, None] * width + np.arange(first, last)).reshape(-1)
         lengths = self.rows.lengths[index]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         take = np.repeat(self.rows.offsets[index] - offsets[:-1], lengths) + np.arange(offsets[-1])
         return replace(
             self,
             rows=Rows(self.rows.tokens[take], offsets),
-            shape=(size, 1),
+            shape=(size, last - first),
             per_token={name: values[take] for name, values in self.per_token.items()},
             per_row={name: values[index] for name, values in self.per_row.items()},
         )

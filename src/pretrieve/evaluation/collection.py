@@ -53,11 +53,8 @@ def load_collection(folder: Path, split: str = "test", *, titles: bool = True) -
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; a BEIR folder with corpus.jsonl and qrels/ was expected.")
     qrels_path = _split_file(folder, split)
-    documents = [
-        Document(id=record["_id"], title=record["title"] if titles else "", text=record["text"], where=where)
-        for record, where in _records(_file(folder, "corpus"), ("_id", "text"))
-    ]
-    texts = {record["_id"]: record["text"] for record, _ in _records(_file(folder, "queries"), ("_id", "text"))}
+    documents = list(read_corpus(folder, titles=titles))
+    texts = read_queries(folder)
     qrels = _qrels(qrels_path)
     missing = [query for query in qrels if query not in texts]
     if missing:
@@ -66,6 +63,37 @@ def load_collection(folder: Path, split: str = "test", *, titles: bool = True) -
         raise DataError(f"{qrels_path} holds no judgement.")
     queries = {query: texts[query] for query in qrels}
     return Collection(name=folder.absolute().name, split=split, documents=documents, queries=queries, qrels=qrels)
+
+
+def read_corpus(folder: Path, *, titles: bool = True) -> Iterator[Document]:
+    """Read the documents of a BEIR folder one by one.
+
+    Raises:
+        UsageError: there is no corpus.
+        DataError: a line cannot be read; the text names ``file:line``.
+    """
+    for record, where in _records(_file(folder, "corpus"), ("_id", "text")):
+        yield Document(id=record["_id"], title=record["title"] if titles else "", text=record["text"], where=where)
+
+
+def read_queries(folder: Path) -> dict[str, str]:
+    """Read the queries of a BEIR folder: text by id.
+
+    Raises:
+        UsageError: there are no queries.
+        DataError: a line cannot be read; the text names ``file:line``.
+    """
+    return {record["_id"]: record["text"] for record, _ in _records(_file(folder, "queries"), ("_id", "text"))}
+
+
+def read_qrels(folder: Path, split: str) -> dict[str, dict[str, int]]:
+    """Read the judgements of a split: for each query the documents' grades.
+
+    Raises:
+        UsageError: there is no such split.
+        DataError: a line cannot be read; the text names ``file:line``.
+    """
+    return _qrels(_split_file(folder, split))
 
 
 def _split_file(folder: Path, split: str) -> Path:

@@ -33,24 +33,15 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Literal
 
+from pretrieve.core.config import Value as Value
 from pretrieve.core.errors import UsageError, suggest
 
-Source = Literal["paper", "code", "ours"]
 Kind = Literal["static", "transformer"]
 FOLDERS = "PRETRIEVE_METHODS"  # environment variable: folders of methods of your own
 _PARTS = ("CARD", "Options", "PRESETS", "view", "objective", "explain")
 _HERE = Path(__file__).parent
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A hyper-parameter with its provenance: ``note`` says where in the paper or code it stands, or why it is ours."""
-
-    value: Any
-    source: Source
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

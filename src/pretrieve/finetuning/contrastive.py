@@ -1,0 +1,133 @@
+"""Fine-tuning on labels: a query against its positive, its hard negatives, and everybody else's documents.
+
+Karpukhin et al., *Dense passage retrieval for open-domain question answering*, EMNLP 2020, arXiv 2004.04906, section 3.
+With a teacher's scores: Hofstätter et al., *Improving efficient neural ranking models with cross-architecture knowledge
+distillation*, arXiv 2010.02666 (margin MSE), or the divergence from the teacher's distribution over the candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pretrieve.core.errors import UsageError
+from pretrieve.core.types import Batch, IntArray
+from pretrieve.models.encoder import Encoder
+from pretrieve.models.losses import similarities
+from pretrieve.models.objective import Encoded, Loss, Objective
+
+_EXCLUDED = torch.finfo(torch.float32).min
+IsPositive = Callable[[IntArray, IntArray], np.ndarray]  # queries, documents -> whether one is relevant to the other
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What can be set.
+
+    Attributes:
+        loss: softmax over all documents of the batch, or one of two losses on a teacher's scores.
+        towers: one encoder for both sides, or one for queries and one for documents.
+        temperature: divides the similarities; none: 1, and 0.05 where the encoder is compared by cosine.
+        teacher_temperature: divides the teacher's scores (loss "kl").
+    """
+
+    loss: Literal["softmax", "margin-mse", "kl"] = "softmax"
+    towers: Literal["shared", "separate"] = "shared"
+    temperature: float | None = None
+    teacher_temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if (self.temperature is not None and self.temperature <= 0) or self.teacher_temperature <= 0:
+            raise UsageError("temperature and teacher_temperature are above 0.")
+
+
+class Contrastive(Objective):
+    """The loss over labelled rows [query, positive, negatives] (``finetuning/labelled.py``).
+
+    Attributes:
+        encoder: of documents, and of queries where towers are shared.
+        query_encoder: of queries, where towers are separate.
+        temperature: what similarities are divided by.
+
+    Args:
+        encoder: the start of both sides.
+        options: see ``Options``.
+        is_positive: tells whether a document is relevant to a query; such documents are no negatives.
+        query_encoder: the start of the queries' side, where the model has separate towers already.
+    """
+
+    def __init__(
+        self, encoder: Encoder, options: Options, is_positive: IsPositive, query_encoder: Encoder | None = None
+    ) -> None:
+        super().__init__()
+        if query_encoder is None and options.towers == "separate":
+            query_encoder = deepcopy(encoder)
+        self.encoder, self.query_encoder, self.options = encoder, query_encoder, options
+        self.is_positive = is_positive
+        self.temperature = options.temperature or (0.05 if encoder.similarity == "cosine" else 1.0)
+
+    def encode(self, batch: Batch, step: int) -> Encoded:
+        """Encode "query" (B, 1, 1, D) and "key" (B, 1 + n, V, D): the positive and n negatives."""
+        queries = (self.query_encoder or self.encoder)(batch.column(0).rows)
+        keys: Tensor = self.encoder(batch.columns(1, batch.shape[1]).rows)
+        return Encoded(
+            vectors={
+                "query": queries[:, :1].unsqueeze(1),
+                "key": keys.reshape(len(batch), batch.shape[1] - 1, *keys.shape[1:]),
+            }
+        )
+
+    def compare(
+        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+    ) -> Loss:
+        """Cross-entropy of each query's positive among all documents of the batch, or the distance from the teacher."""
+        queries = mine["query"][:, 0, 0]
+        size = len(queries)
+        if self.options.loss != "softmax":
+            return self._distil(queries, mine["key"], batch.per_example["teacher"][first : first + size])
+        width = everyone["key"].shape[1]
+        scores = self._scores(queries, everyone["key"].flatten(0, 1))
+        labels = (torch.arange(size, device=scores.device) + first) * width
+        scores = scores.masked_fill(self._no_negatives(batch, first, size, labels), _EXCLUDED)
+        losses = F.cross_entropy(scores, labels, reduction="none")
+        return Loss(value=losses.mean(), statistics={"accuracy": (scores.argmax(1) == labels).float().mean()})
+
+    def _scores(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Best similarity (B, M) of queries (B, D) to any of the vectors of keys (M, V, D)."""
+        found = similarities(queries, keys.flatten(0, 1), self.encoder.similarity, self.temperature)
+        return found.reshape(len(queries), *keys.shape[:2]).amax(2) if keys.shape[1] > 1 else found
+
+    def _no_negatives(self, batch: Batch, first: int, size: int, labels: Tensor) -> Tensor:
+        """Documents (size, M) that are relevant to a query, but for the one that is its label."""
+        keys = np.asarray(batch.per_example["keys"], np.int64).reshape(1, -1)
+        queries = np.asarray(batch.documents[first : first + size], np.int64)[:, None]
+        relevant = self.is_positive(*np.broadcast_arrays(queries, keys))
+        mask = torch.from_numpy(relevant).to(labels.device)
+        return mask.scatter(1, labels[:, None], False)
+
+    def _distil(self, queries: Tensor, keys: Tensor, teacher: np.ndarray) -> Loss:
+        """Distance of my own candidates' scores from a teacher's; candidates without one do not count."""
+        size, width = keys.shape[:2]
+        every = [self._scores(queries[b : b + 1], keys[b])[0] for b in range(size)]
+        scores = torch.stack(every)
+        wanted = torch.as_tensor(teacher, dtype=scores.dtype, device=scores.device)
+        known = ~wanted.isnan()
+        wanted = wanted.nan_to_num(0.0)
+        if self.options.loss == "margin-mse":
+            margins, theirs = scores[:, :1] - scores[:, 1:], wanted[:, :1] - wanted[:, 1:]
+            counted = known[:, :1] & known[:, 1:]
+            losses = ((margins - theirs) ** 2 * counted).sum(1) / counted.sum(1).clamp(min=1)
+        else:
+            theirs = (wanted / self.options.teacher_temperature).masked_fill(~known, _EXCLUDED)
+            ours = scores.masked_fill(~known, _EXCLUDED)
+            losses = F.kl_div(ours.log_softmax(1), theirs.log_softmax(1), log_target=True, reduction="none").sum(1)
+            losses = losses * (known.sum(1) > 1)
+        best = (scores.argmax(1) == 0).float().mean() if width > 1 else scores.new_ones(())
+        return Loss(value=losses.mean(), statistics={"accuracy": best})

@@ -1,0 +1,151 @@
+"""The view of fine-tuning: a query, one of its positives, and n negatives, hard or random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pretrieve.core.errors import UsageError
+from pretrieve.core.types import Batch, IntArray, Rows, SpecialTokens
+from pretrieve.text.batches import Address, Mixture
+from pretrieve.text.labels import Labels
+from pretrieve.text.spans import lay_out, read, surround
+from pretrieve.text.store import Store
+
+_TRIES = 10  # draws of a random negative
+UNKNOWN = np.float32(np.nan)  # a teacher's score that was not given
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What an example is made of.
+
+    Attributes:
+        negatives: number of negatives beside each positive.
+        hard: probability that a negative is one of the query's hard ones; otherwise a random document.
+        query_length: tokens of the longest query, special tokens included.
+        passage_length: the same for documents.
+    """
+
+    negatives: int = 1
+    hard: float = 1.0
+    query_length: int = 64
+    passage_length: int = 256
+
+    def __post_init__(self) -> None:
+        if self.negatives < 0 or not 0.0 <= self.hard <= 1.0:
+            raise UsageError("negatives is at least 0, and hard lies between 0 and 1.")
+        if min(self.query_length, self.passage_length) < 3:
+            raise UsageError("query_length and passage_length are at least 3 tokens.")
+
+
+class Labelled:
+    """Rows of labelled examples: [query, positive, negative 1 .. n], N = 2 + n.
+
+    ``documents`` of a batch are the queries (index in the labels); ``per_example["keys"]`` (B, 1 + n) are the documents
+    of the rows, and ``per_example["teacher"]`` (B, 1 + n) another model's scores of them, where there are any.
+
+    Attributes:
+        mixture: the queries that have tokens, and a positive that has.
+
+    Args:
+        labels: who belongs to whom.
+        store: tokens of ``labels.records``.
+        specials: the encoder's special tokens.
+        draw: see ``Draw``.
+    """
+
+    def __init__(self, labels: Labels, store: Store, specials: SpecialTokens, draw: Draw) -> None:
+        self.labels, self._specials, self._draw = labels, specials, draw
+        self._tokens = np.asarray(store.tokens)
+        self._starts, self._ends = np.asarray(store.starts), np.asarray(store.ends)
+        self._place = np.full(len(labels.records), -1, np.int64)  # of each record in the store; -1 without tokens
+        self._place[np.asarray(store.origins)] = np.arange(len(store))
+        self._positives = _having_tokens(labels.positives, self._place)
+        self._negatives = _having_tokens(labels.negatives, self._place)
+        self._teacher = _teacher(labels, self._place)
+        usable = (self._positives.lengths > 0) & (self._place[labels.places] >= 0)
+        self._queries = np.flatnonzero(usable)
+        self._some = np.flatnonzero(self._place[: labels.size] >= 0)  # documents to draw random negatives from
+        relevant = labels.canonical[labels.positives.tokens]
+        self._pairs = np.sort(np.repeat(np.arange(len(labels)), labels.positives.lengths) * labels.size + relevant)
+        self.mixture = Mixture(sizes=np.array([len(self._queries)], np.int64), shares=np.ones(1))
+
+    def draw(self, items: IntArray, address: Address) -> Batch:
+        """Make one example of each query (B,)."""
+        rng = address.generator("labels")
+        queries = self._queries[items]
+        counts = self._positives.lengths[queries]
+        chosen = self._positives.offsets[queries] + (rng.random(len(items)) * counts).astype(np.int64)
+        keys, teacher = self._with_negatives(queries, self._positives.tokens[chosen], self._teacher[0][chosen], rng)
+        facts = {"keys": keys, "teacher": teacher}
+        places = self._place[np.concatenate([self.labels.places[queries][:, None], keys], axis=1)]
+        return Batch(rows=self._rows(places), shape=places.shape, documents=queries, per_example=facts)
+
+    def positive(self, queries: IntArray, documents: IntArray) -> np.ndarray:
+        """Whether documents, or others with the same text, are labelled relevant to queries; both of one shape."""
+        wanted = queries * self.labels.size + self.labels.canonical[documents]
+        found = np.searchsorted(self._pairs, wanted)
+        same: np.ndarray = self._pairs[np.minimum(found, len(self._pairs) - 1)] == wanted
+        return same
+
+    def _with_negatives(
+        self, queries: IntArray, positives: IntArray, scores: np.ndarray, rng: np.random.Generator
+    ) -> tuple[IntArray, np.ndarray]:
+        """Documents (B, 1 + n) and a teacher's scores of them."""
+        size, count = len(queries), self._draw.negatives
+        hard = _sample(self._negatives, queries, count, rng)
+        hard[rng.random((size, count)) >= self._draw.hard] = -1
+        teacher = np.where(hard >= 0, self._teacher[1][np.maximum(hard, 0)], UNKNOWN) if count else hard + UNKNOWN
+        drawn = np.where(hard >= 0, self._negatives.tokens[np.maximum(hard, 0)] if count else hard, -1)
+        drawn = self._fill(queries, drawn, rng)
+        return np.concatenate([positives[:, None], drawn], 1), np.concatenate([scores[:, None], teacher], 1)
+
+    def _fill(self, queries: IntArray, drawn: IntArray, rng: np.random.Generator) -> IntArray:
+        """Put random documents where there is no hard negative; a positive that is drawn is drawn again.
+
+        After some tries it stays (all documents may be positives): the loss masks it.
+        """
+        missing = drawn < 0
+        for _ in range(_TRIES):
+            if not missing.any():
+                break
+            drawn[missing] = self._some[rng.integers(len(self._some), size=int(missing.sum()))]
+            missing &= self.positive(np.broadcast_to(queries[:, None], drawn.shape), drawn)
+        return drawn
+
+    def _rows(self, places: IntArray) -> Rows:
+        """Rows of records (B, N), the first of each example a query."""
+        starts = self._starts[places]
+        limits = np.full(places.shape[1], self._draw.passage_length)
+        limits[0] = self._draw.query_length
+        lengths = np.minimum(self._ends[places] - starts, limits - self._specials.around())
+        pieces = surround(starts.reshape(-1, 1), lengths.reshape(-1, 1), self._specials)
+        return read(self._tokens, lay_out(*pieces), self._specials)
+
+
+def _having_tokens(rows: Rows, place: IntArray) -> Rows:
+    keep = place[rows.tokens] >= 0
+    owners = np.repeat(np.arange(len(rows)), rows.lengths)[keep]
+    counts = np.bincount(owners, minlength=len(rows))
+    return Rows(rows.tokens[keep], np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+
+
+def _teacher(labels: Labels, place: IntArray) -> tuple[np.ndarray, np.ndarray]:
+    """A teacher's scores of the positives and negatives that have tokens."""
+    sides = []
+    for number, rows in enumerate((labels.positives, labels.negatives)):
+        scores = np.full(len(rows.tokens), UNKNOWN) if labels.teacher is None else labels.teacher[number]
+        sides.append(np.asarray(scores[place[rows.tokens] >= 0], np.float32))
+    return sides[0], sides[1] if len(sides[1]) else np.full(1, UNKNOWN)
+
+
+def _sample(rows: Rows, index: IntArray, count: int, rng: np.random.Generator) -> IntArray:
+    """Places (B, count) in ``rows.tokens`` of different members of each row, -1 where a row has fewer."""
+    lengths = rows.lengths[index]
+    widest = int(lengths.max(initial=0))
+    draws = rng.random((len(index), max(widest, count)))
+    draws[np.arange(draws.shape[1]) >= lengths[:, None]] = 2.0  # beyond the row: last in the order
+    order = np.argsort(draws, axis=1)[:, :count]
+    return np.where(order < lengths[:, None], rows.offsets[index][:, None] + order, -1)

@@ -1,0 +1,238 @@
+"""The road of ``pretrieve mine``: documents that words or a model take for relevant, and that are not labelled so.
+
+Karpukhin et al., *Dense passage retrieval*, EMNLP 2020 (BM25 negatives); Xiong et al., *ANCE*, ICLR 2021 (the model's
+own); Qu et al., *RocketQA*, NAACL 2021, why false negatives have to be kept out. Queries are taken in blocks, each
+written to disk when it is done, so that memory does not grow with them and a stopped run goes on.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+
+from pretrieve.core import files
+from pretrieve.core.errors import DataError, FingerprintError, UsageError
+from pretrieve.core.rng import generator
+from pretrieve.core.types import FloatArray, IntArray, Rows
+from pretrieve.index.dense import TextEncoder
+from pretrieve.index.index import Index, IndexOptions
+from pretrieve.index.ranking import top_k
+from pretrieve.pipeline.labels import documents_by_id
+from pretrieve.pipeline.listener import Listener
+from pretrieve.text.documents import Documents
+from pretrieve.text.labels import Labels
+
+By = Literal["bm25", "model", "both"]
+_BLOCK = 256  # queries mined at once
+_SHOWN = 200  # characters of a text in the file, for people
+
+
+@dataclass(frozen=True, kw_only=True)
+class MineOptions:
+    """How negatives are chosen.
+
+    Attributes:
+        by: words, a model, or half of the negatives by each.
+        number: negatives a query.
+        depth: they are drawn from the best so many documents; ``number`` takes the very best.
+        skip: the best so many are left out: often relevant, only not labelled.
+        margin: documents that score above this part of the positive's score are left out as likely relevant; 0 for
+            none. For scores above zero (BM25, cosine).
+        seed: which of the best are drawn.
+    """
+
+    by: By = "bm25"
+    number: int = 30
+    depth: int = 200
+    skip: int = 0
+    margin: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.depth - self.skip or self.skip < 0:
+            raise UsageError(f"number={self.number}: it is at least 1 and at most depth - skip.")
+        if self.margin < 0:
+            raise UsageError(f"margin={self.margin}: it is 0 or above; 0.95 is usual.")
+
+
+def mine(labels: Labels, model: TextEncoder | None, output: Path, options: MineOptions, listener: Listener) -> int:
+    """Find hard negatives and write them, a JSON line a query, with texts to look at.
+
+    Args:
+        labels: queries, documents, and what is relevant.
+        model: what ranks, where ``options.by`` asks for one.
+        output: the file; ``load_negatives`` reads it. A run that was stopped left ``output.parts`` and goes on there.
+        options: see ``MineOptions``.
+        listener: hears of progress.
+
+    Returns:
+        The number of negatives.
+
+    Raises:
+        UsageError: a model is needed.
+        FingerprintError: the parts on disk are of other labels, another model or other options.
+        StorageError: the disk refused.
+    """
+    if options.by != "bm25" and model is None:
+        raise UsageError("mining by a model needs one: give its folder or name.")
+    parts = output.with_name(f"{output.name}.parts")
+    with files.lock(parts):
+        _begin(parts, labels, model, options)
+        miner = _Miner(labels, _index(parts, labels, model if options.by != "bm25" else None, listener), options)
+        listener.stage("mine", len(labels), "queries")
+        for start in range(0, len(labels), _BLOCK):
+            block = np.arange(start, min(start + _BLOCK, len(labels)))
+            part = parts / f"{start:09d}.jsonl"
+            if not part.is_file():
+                files.write_file(part, b"".join(miner.lines(block)))
+            listener.advance(len(block))
+        count = _join(parts, output)
+    shutil.rmtree(parts)
+    return count
+
+
+def _join(parts: Path, output: Path) -> int:
+    """Put the parts together into one file, and count the negatives."""
+    count = 0
+    with files.create_file(output) as file:
+        for part in sorted(parts.glob("*.jsonl")):
+            data = part.read_bytes()
+            count += data.count(b'"score":')
+            file.write(data)
+    return count
+
+
+def load_negatives(labels: Labels, path: Path) -> Rows:
+    """Read what ``mine`` wrote: for each query its negatives (Q rows of documents).
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: a line is no such record, or names documents that are not there.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; make it with `pretrieve mine`.")
+    documents, found = documents_by_id(labels), dict[str, list[int]]()
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                record = orjson.loads(line)
+                found[record["id"]] = [documents[negative["id"]] for negative in record["negatives"]]
+            except KeyError as error:
+                raise DataError(
+                    f"{path}:{number}: {error} is not known: these negatives are of other labels."
+                ) from None
+            except (ValueError, TypeError):
+                raise DataError(f"{path}:{number}: not a line of `pretrieve mine`.") from None
+    return Rows.of([found.get(name, []) for name in labels.ids])
+
+
+def _begin(parts: Path, labels: Labels, model: TextEncoder | None, options: MineOptions) -> None:
+    """Note what the parts are of, or refuse those of another run."""
+    facts = {
+        "labels": labels.fingerprint,
+        "model": model.fingerprint if model is not None and options.by != "bm25" else "",
+        "options": asdict(options),
+    }
+    said = parts / "run.json"
+    if said.is_file():
+        before = orjson.loads(said.read_bytes())
+        for name, value in facts.items():
+            if before.get(name) != value:
+                raise FingerprintError(
+                    f"{parts} is of other {name} than this run: remove it, or give another --output."
+                )
+    files.sweep(parts)
+    files.write_file(said, files.to_json(facts))
+
+
+def _index(parts: Path, labels: Labels, model: TextEncoder | None, listener: Listener) -> Index:
+    """Index the documents; with a model the vectors lie on disk, and are there still when a stopped run goes on."""
+    documents = _Collection(labels.records, labels.size)
+    if model is None:
+        listener.stage("words", labels.size, "documents")
+        return Index.of(documents)
+    target = parts / "index"
+    if (target / files.MANIFEST).is_file():
+        return Index.open(target, model)
+    listener.stage("index", labels.size, "documents")
+    return Index.build(target, iter(documents), model, IndexOptions(dense=1.0), replace=True)
+
+
+@dataclass(frozen=True)
+class _Collection:
+    """The documents of labels, without the queries behind them."""
+
+    records: Documents
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> Any:
+        return self.records[range(self.size)[index]]
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self.records.batches(select=np.arange(self.size)):
+            yield from batch
+
+
+@dataclass(frozen=True)
+class _Miner:
+    """Chooses negatives for queries; what stays the same from block to block."""
+
+    labels: Labels
+    index: Index
+    options: MineOptions
+
+    def lines(self, block: IntArray) -> Iterator[bytes]:
+        """The records of a block of queries."""
+        part = self.labels.select(block)
+        texts = part.texts()
+        voices: list[tuple[By, FloatArray]] = []
+        if self.options.by in ("bm25", "both"):
+            voices.append(("bm25", self.index.lexical.scores(texts)))
+        if self.options.by in ("model", "both"):
+            assert self.index.dense is not None
+            voices.append(("model", self.index.dense.scores(texts)))
+        for row, number in enumerate(block.tolist()):
+            chosen: dict[int, tuple[float, str]] = {}
+            for place, (name, scores) in enumerate(voices):
+                wanted = (self.options.number - len(chosen)) // (len(voices) - place)
+                found = self._candidates(name, scores[row], part.positives.row(row), list(chosen))
+                drawn = generator(self.options.seed, f"mine/{name}", number).permutation(len(found))[:wanted]
+                chosen |= {found[at]: (float(scores[row][found[at]]), name) for at in np.sort(drawn).tolist()}
+            yield orjson.dumps(_record(part, texts, row, chosen)) + b"\n"
+
+    def _candidates(self, name: By, scores: FloatArray, positives: IntArray, taken: list[int]) -> list[int]:
+        """Documents to draw from, best first: never a positive nor a copy of one, and no text twice."""
+        canonical, options = self.labels.canonical, self.options
+        seen = set(canonical[positives].tolist()) | set(canonical[taken].tolist())
+        allowed = scores > 0 if name == "bm25" else None  # no word shared: not hard
+        limit = options.margin * float(scores[positives].max()) if options.margin else np.inf
+        found: list[int] = []
+        for document in top_k(scores, self.index.ranks, options.depth + len(seen), allowed).tolist():
+            if int(canonical[document]) not in seen and scores[document] <= limit:
+                seen.add(int(canonical[document]))
+                found.append(document)
+        return found[options.skip : options.depth]
+
+
+def _record(part: Labels, texts: Sequence[str], row: int, chosen: dict[int, tuple[float, str]]) -> dict[str, Any]:
+    def shown(document: int) -> dict[str, str]:
+        record = part.records[document]
+        return {"id": record.id, "text": f"{record.title} {record.text}".strip()[:_SHOWN]}
+
+    return {
+        "id": part.ids[row],
+        "query": texts[row],
+        "positives": [shown(document) for document in part.positives.row(row).tolist()],
+        "negatives": [
+            {**shown(document), "score": round(score, 4), "by": name} for document, (score, name) in chosen.items()
+        ],
+    }

@@ -1,0 +1,85 @@
+"""Labels: queries, and which documents are relevant to them; the hard negatives that were found for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pretrieve.core import files
+from pretrieve.core.types import FloatArray, IntArray, Rows
+from pretrieve.text.documents import Documents
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Labels:
+    """Q queries over n documents.
+
+    Attributes:
+        records: the n documents, and after them queries, in one artefact, so that one store holds the tokens of both.
+        size: n.
+        places: (Q,) where each query stands in ``records``.
+        ids: (Q) the queries' ids.
+        canonical: (n,) for each document the first with the same title and text: copies of a positive are positives.
+        positives: row q lists the documents relevant to query q; no row is empty.
+        negatives: row q lists documents that are hard to tell from them; rows may be empty.
+        teacher: another model's scores of all positives and of all negatives, in the order of the rows, NaN where
+            unknown; None where there are none.
+    """
+
+    records: Documents
+    size: int
+    places: IntArray
+    ids: Sequence[str]
+    canonical: IntArray
+    positives: Rows
+    negatives: Rows
+    teacher: tuple[FloatArray, FloatArray] | None = None
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of documents, queries, and what belongs together."""
+        parts = (self.places, self.positives.tokens, self.positives.offsets, self.negatives.tokens)
+        return files.fingerprint([self.records.fingerprint, self.size, *[part.tolist() for part in parts]])
+
+    def texts(self) -> list[str]:
+        """Texts of the queries, (Q)."""
+        return [self.records[int(place)].text for place in self.places]
+
+    def select(self, index: IntArray) -> Labels:
+        """Keep some queries, by index (Q',), in that order."""
+        teacher = self.teacher
+        if teacher is not None:
+            teacher = teacher[0][_places(self.positives, index)], teacher[1][_places(self.negatives, index)]
+        return replace(
+            self,
+            places=self.places[index],
+            ids=[self.ids[number] for number in index.tolist()],
+            positives=take(self.positives, index),
+            negatives=take(self.negatives, index),
+            teacher=teacher,
+        )
+
+    def with_negatives(self, negatives: Rows) -> Labels:
+        """The same labels with other negatives (Q rows), of which a teacher's scores are not known."""
+        assert len(negatives) == len(self)
+        teacher = self.teacher
+        if teacher is not None:
+            teacher = teacher[0], np.full(len(negatives.tokens), np.nan, np.float32)
+        return replace(self, negatives=negatives, teacher=teacher)
+
+
+def take(rows: Rows, index: IntArray) -> Rows:
+    """Choose rows by index (Q',), in that order."""
+    lengths = rows.lengths[index]
+    return Rows(rows.tokens[_places(rows, index)], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+
+def _places(rows: Rows, index: IntArray) -> IntArray:
+    lengths = rows.lengths[index]
+    offsets = np.cumsum(lengths) - lengths
+    return np.repeat(rows.offsets[index] - offsets, lengths) + np.arange(lengths.sum())
