@@ -43,7 +43,7 @@ class Packing:
     offsets: Tensor
     restore_rows: Tensor
     restore_tokens: Tensor
-    bands: dict[tuple[int, int], Tensor] = field(default_factory=dict)  # windows of local attention, made once
+    bands: dict[tuple[int, int, bool], Tensor] = field(default_factory=dict)  # windows of local attention, made once
 
     @staticmethod
     def of(rows: Rows, device: torch.device) -> Packing:
@@ -83,14 +83,18 @@ class Packing:
         """Average (S, D) over each row: (R, D), both in the layout's order; the same sums on every run."""
         return torch.cat([block.mean(dim=1) for block in self.split(states)])
 
-    def band(self, length: int, reach: int, device: torch.device) -> Tensor | None:
-        """Mask (length, length) of the pairs at most ``reach`` apart, or None where that is all of them."""
+    def band(self, length: int, reach: int, causal: bool, device: torch.device) -> Tensor | None:
+        """Mask (length, length) of the pairs at most ``reach`` apart, or None where that is all of them.
+
+        With ``causal``, a token (first axis) sees those up to itself only.
+        """
         if length - 1 <= reach:
             return None
-        key = (length, reach)
+        key = (length, reach, causal)
         if key not in self.bands:
             place = torch.arange(length, device=device)
-            self.bands[key] = (place[:, None] - place[None, :]).abs() <= reach
+            band = (place[:, None] - place[None, :]).abs() <= reach
+            self.bands[key] = band.tril() if causal else band
         return self.bands[key]
 
 
@@ -105,6 +109,7 @@ def packed_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
+    causal: bool = False,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attend within rows; called by transformers' modelling code in place of its own functions.
@@ -119,6 +124,7 @@ def packed_attention(
         scaling: factor of the products; 1 / sqrt(head size) if None.
         dropout: probability of dropping an attention weight.
         sliding_window: with a window of w, tokens see those less than w away, on both sides.
+        causal: tokens see those of their row up to themselves only.
 
     Returns:
         (1, S, heads, head size), and None for the weights, which are never formed.
@@ -127,8 +133,8 @@ def packed_attention(
     parts = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
     reach = -1 if sliding_window is None else sliding_window - 1
     if _has_kernel(query, dropout):
-        return _attend_by_kernel(parts, packing, scaling, reach).unsqueeze(0), None
-    return _attend_by_blocks(parts, packing, scaling, dropout, reach).unsqueeze(0), None
+        return _attend_by_kernel(parts, packing, scaling, reach, causal).unsqueeze(0), None
+    return _attend_by_blocks(parts, packing, scaling, dropout, reach, causal).unsqueeze(0), None
 
 
 AttentionInterface.register(ATTENTION, packed_attention)
@@ -144,7 +150,7 @@ def _has_kernel(query: Tensor, dropout: float) -> bool:
     )
 
 
-def _attend_by_kernel(parts: list[Tensor], packing: Packing, scaling: float | None, reach: int) -> Tensor:
+def _attend_by_kernel(parts: list[Tensor], packing: Packing, scaling: float | None, reach: int, causal: bool) -> Tensor:
     query, key, value = (part.contiguous() for part in parts)
     longest = packing.blocks[-1][1]
     attended = varlen_attn(
@@ -156,7 +162,7 @@ def _attend_by_kernel(parts: list[Tensor], packing: Packing, scaling: float | No
         longest,
         longest,
         scale=scaling,
-        window_size=(reach, reach),
+        window_size=(reach, 0 if causal else reach),
         enable_gqa=query.shape[1] != key.shape[1],
     )
     assert isinstance(attended, Tensor)
@@ -164,18 +170,19 @@ def _attend_by_kernel(parts: list[Tensor], packing: Packing, scaling: float | No
 
 
 def _attend_by_blocks(
-    parts: list[Tensor], packing: Packing, scaling: float | None, dropout: float, reach: int
+    parts: list[Tensor], packing: Packing, scaling: float | None, dropout: float, reach: int, causal: bool
 ) -> Tensor:
     grouped = parts[0].shape[1] != parts[1].shape[1]
     attended = []
     for query, key, value in zip(*(packing.split(part) for part in parts), strict=True):
-        mask = packing.band(query.shape[1], reach, query.device) if reach >= 0 else None
+        mask = packing.band(query.shape[1], reach, causal, query.device) if reach >= 0 else None
         block = F.scaled_dot_product_attention(
             query.transpose(1, 2),
             key.transpose(1, 2),
             value.transpose(1, 2),
             attn_mask=mask,
             dropout_p=dropout,
+            is_causal=causal and mask is None,
             scale=scaling,
             enable_gqa=grouped,
         )

@@ -78,6 +78,11 @@ class Store:
         """Whether a token of the vocabulary begins a word, (V,)."""
         return self.tokenizer.word_starts
 
+    @property
+    def lettered(self) -> BoolArray:
+        """Whether a token of the vocabulary holds a letter or a digit, (V,)."""
+        return self.tokenizer.lettered
+
     def __len__(self) -> int:
         return len(self.documents) - 1
 

@@ -54,6 +54,11 @@ class Tokenizer:
         """Whether a token begins a word, (V,): see ``word_starts``."""
         return word_starts(self.backend)
 
+    @cached_property
+    def lettered(self) -> BoolArray:
+        """Whether a token holds a letter or a digit, (V,): see ``lettered``."""
+        return lettered(self.backend)
+
     def bare(self) -> SpecialTokens:
         """The special tokens for an encoder that puts nothing around its rows (``cls`` and ``sep`` are None)."""
         return replace(self.specials, cls=None, sep=None)
@@ -167,6 +172,21 @@ def word_starts(backend: tokenizers.Tokenizer) -> BoolArray:
         tokens = [_from_bytes(token) for token in tokens]
     special = set(backend.get_added_tokens_decoder())
     return np.array([i in special or _begins(token) for i, token in enumerate(tokens)])
+
+
+def lettered(backend: tokenizers.Tokenizer) -> BoolArray:
+    """Say of every token whether it holds a letter or a digit, (V,); special tokens do not.
+
+    A piece of a character (byte-level vocabularies have such) counts as a letter: signs are whole tokens.
+    """
+    by_bytes = "ByteLevel" in json.dumps([json.loads(backend.to_str())[part] for part in ("pre_tokenizer", "decoder")])
+    special = set(backend.get_added_tokens_decoder())
+    tokens = [backend.id_to_token(index) or "" for index in range(_size(backend))]
+    if by_bytes:
+        tokens = [_from_bytes(token) for token in tokens]
+    return np.array(
+        [i not in special and any(c.isalnum() or c == "\ufffd" for c in token) for i, token in enumerate(tokens)]
+    )
 
 
 def _begins(token: str) -> bool:

@@ -1,0 +1,220 @@
+"""TSDAE: most words of a text are deleted, one vector is made of what is left, and the text is written again from it.
+
+Wang, Reimers, Gurevych, *TSDAE: Using Transformer-based Sequential Denoising Auto-Encoder for Unsupervised Sentence
+Embedding Learning*, Findings of EMNLP 2021, arXiv 2104.06979.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pretrieve.core.errors import UsageError
+from pretrieve.core.types import Batch, BoolArray, IntArray, Rows, SpecialTokens
+from pretrieve.methods import Card, Preset, Value
+from pretrieve.models.encoder import Encoder
+from pretrieve.models.heads import transformer
+from pretrieve.models.language import LanguageHead
+from pretrieve.models.objective import Encoded, Objective
+from pretrieve.models.reconstruction import TiedDecoder
+from pretrieve.models.transformer import TransformerEncoder
+from pretrieve.text.batches import Address
+from pretrieve.text.pairs import PairDescription, describe, pair_batch
+from pretrieve.text.passages import Passages, token_weight
+from pretrieve.text.sources import TokenStore
+from pretrieve.text.spans import Positions, concatenate, lay_out, offsets_of, read, surround, take_rows
+
+CARD = Card(
+    title="TSDAE: a denoising auto-encoder through one vector",
+    paper="Wang, Reimers, Gurevych: TSDAE: Using Transformer-based Sequential Denoising Auto-Encoder for Unsupervised "
+    "Sentence Embedding Learning, Findings of EMNLP 2021, arXiv 2104.06979",
+    idea="Delete 60 % of the words. The encoder makes one vector of what is left; a decoder with the encoder's own "
+    "weights, which sees nothing but that vector and what it has written so far, writes the whole text again. So the "
+    "vector has to say what the text is about.",
+    released="sentence-transformers: the decoder's layers and word vectors are tied to the encoder's, cross-attention "
+    "is new. Words are those of an English tokenizer, and are joined again with its spaces.",
+    differs="Words are those of the vocabulary, in any language. Rows are passages of consecutive sentences, which is "
+    "what is searched, not single sentences. Attention over one vector is its value and output projection, which is "
+    "the same; only the dropout of its single weight is left out.",
+    good_for="A domain's own documents, before fine-tuning or synthetic queries. Poor for search as it is.",
+    encoders=("transformer",),
+    initialiser=True,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What can be set.
+
+    Attributes:
+        length: tokens of the longest row, special tokens included.
+        delete: part of the words that are deleted.
+        short: probability of a row shorter than its passage.
+        coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
+    """
+
+    length: int = 128
+    delete: float = 0.6
+    short: float = 0.1
+    coefficient: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.length < 8:
+            raise UsageError(f"length={self.length}: set it to at least 8 tokens.")
+        if not 0.0 <= self.delete < 1.0 or not 0.0 <= self.short <= 1.0:
+            raise UsageError("delete lies between 0 and 1, 1 excluded, and short between 0 and 1.")
+
+
+PRESETS: dict[str, Preset] = {
+    "tsdae": Preset(
+        summary="60 % of the words deleted, the text written again from one vector by a tied decoder",
+        options={
+            "length": Value(128, "ours", "passages, as for the other methods that make a start"),
+            "delete": Value(0.6, "paper", "section 3: the best of the rates; of words"),
+            "short": Value(0.1, "ours", "the model sees short texts too, as queries are"),
+        },
+        training={
+            "batch_size": Value(8, "paper", "set-up of the experiments"),
+            "steps": Value(100_000, "paper", "set-up of the experiments"),
+            "learning_rate": Value(3e-5, "paper", "set-up of the experiments"),
+            "schedule": Value("constant", "code", "sentence-transformers, example: constantlr"),
+            "warmup": Value(0.0, "code", "sentence-transformers, example: constantlr"),
+            "beta1": Value(0.9, "code", "AdamW's own"),
+            "beta2": Value(0.999, "code", "AdamW's own"),
+            "epsilon": Value(1e-8, "code", "AdamW's own"),
+            "weight_decay": Value(0.0, "code", "sentence-transformers, example"),
+            "clip": Value(1.0, "code", "sentence-transformers: max_grad_norm"),
+        },
+        encoder={"pooling": Value("cls", "paper", "section 3: the first token")},
+    ),
+}
+
+
+class View:
+    """A passage with most of its words deleted, and the passage.
+
+    Attributes:
+        mixture: the passages and the shares of their groups.
+
+    Args:
+        store: the documents, with ``word_starts``.
+        specials: the encoder's special tokens.
+        options: see ``Options``.
+        provenance: batches say where each token came from (for ``explain``).
+    """
+
+    def __init__(self, store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> None:
+        self._tokens, self._word_starts = np.asarray(store.tokens), np.asarray(store.word_starts)
+        self._specials, self._delete, self._provenance = specials, options.delete, provenance
+        self._passages = Passages(store, specials, options.length, short=options.short, coefficient=options.coefficient)
+        self.mixture = self._passages.mixture
+
+    def draw(self, items: IntArray, address: Address) -> Batch:
+        """Make a damaged row and a whole one of each passage (B,)."""
+        count = len(items)
+        documents, first, sizes = self._passages.spans(items, address)
+        starts, lengths = surround(first[:, None], sizes[:, None], self._specials)
+        whole = lay_out(starts, lengths)
+        begins = self._word_starts[read(self._tokens, whole, self._specials).tokens]
+        damaged = delete_words(whole, begins, self._delete, address.generator("deleted"))
+        pairs = np.arange(2 * count).reshape(2, count).T.reshape(-1)  # damaged, whole, damaged, whole, ...
+        positions = take_rows(concatenate([damaged, whole]), pairs)
+        provenance = None
+        if self._provenance:
+            provenance = positions, np.repeat(starts, 2, axis=0), np.repeat(lengths, 2, axis=0)
+        written = np.ones(len(whole.values) - count, np.bool_)  # every token but the first of each row
+        return pair_batch(
+            read(self._tokens, positions, self._specials),
+            documents,
+            provenance=provenance,
+            per_example={"weight": token_weight(count, written)},
+        )
+
+
+def delete_words(positions: Positions, begins: BoolArray, rate: float, rng: np.random.Generator) -> Positions:
+    """Delete whole words, each with probability ``rate``; a row that would lose all keeps one of them at random.
+
+    Args:
+        positions: R rows; special tokens (below zero) are never deleted.
+        begins: (S,) whether a word begins with a token; the first ordinary token of a row always does.
+        rate: in [0, 1).
+        rng: where the draws come from.
+    """
+    values, offsets = positions
+    ordinary = values >= 0
+    first = np.zeros(len(values), np.bool_)
+    first[offsets[:-1][np.diff(offsets) > 0]] = True
+    first[1:] |= ~ordinary[:-1]
+    begins = (begins | first) & ordinary
+    rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    owner = rows[begins]  # the row of each word
+    draws = rng.random(len(owner))
+    highest = np.zeros(len(offsets) - 1)
+    np.maximum.at(highest, owner, draws)
+    stays = (draws >= rate) | (draws == highest[owner])
+    keep = ~ordinary
+    keep[ordinary] = stays[np.cumsum(begins)[ordinary] - 1]
+    return Positions(values[keep], offsets_of(np.bincount(rows[keep], minlength=len(offsets) - 1)))
+
+
+def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:
+    """Return how documents become damaged and whole passages."""
+    return View(store, specials, options, provenance)
+
+
+def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
+    """Say which words of each passage are deleted (for a batch made with ``provenance``)."""
+    rows = describe(batch, np.asarray(store.tokens), specials, ("damaged", "original"))
+    return [PairDescription(rows=pair) for pair in rows]
+
+
+def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) -> Objective:
+    """Return the loss over an encoder.
+
+    Raises:
+        UsageError: the encoder is no transformer, of another family, or too short for the rows.
+    """
+    if options.length > encoder.max_length:
+        raise UsageError(
+            f"rows of {options.length} tokens do not fit an encoder of {encoder.max_length}: lower length."
+        )
+    return DenoisingAutoEncoder(encoder, seed)
+
+
+class DenoisingAutoEncoder(Objective):
+    """Cross-entropy of every token of a passage, given the tokens before it and the vector of the damaged passage.
+
+    Attributes:
+        encoder: a transformer; its pooling makes the vector.
+        reconstruction: the decoder's own weights; its layers are the encoder's.
+        language: the head over its states, tied to the word vectors.
+    """
+
+    encoder: TransformerEncoder
+
+    def __init__(self, encoder: Encoder, seed: int) -> None:
+        super().__init__()
+        self.encoder = transformer(encoder, "tsdae")
+        self.reconstruction = TiedDecoder(self.encoder, seed)
+        self.language = LanguageHead(self.encoder, seed)
+
+    def encode(self, batch: Batch, step: int) -> Encoded:
+        """Compute the loss of each example; there is nothing to compare."""
+        vectors = self.encoder(batch.column(0).rows)[:, 0]
+        read_so_far, labels = shifted(batch.column(1).rows)
+        states = self.reconstruction(vectors, read_so_far)
+        losses = self.language.losses(states, labels, self.encoder.words)
+        owners = torch.from_numpy(np.repeat(np.arange(len(batch)), read_so_far.lengths)).to(losses.device)
+        summed = losses.new_zeros(len(batch)).index_add(0, owners, losses)
+        weight = torch.as_tensor(batch.per_example["weight"], dtype=summed.dtype, device=summed.device)
+        return Encoded(vectors={}, local=summed * weight, statistics={"reconstruction": summed.detach() * weight})
+
+
+def shifted(rows: Rows) -> tuple[Rows, IntArray]:
+    """What a decoder reads, and what it is to say: rows without their last token, and (S - R,) the token after each."""
+    last = np.zeros(len(rows.tokens), np.bool_)
+    last[rows.offsets[1:] - 1] = True
+    following = np.append(rows.tokens[1:], 0)
+    return Rows(rows.tokens[~last], rows.offsets - np.arange(len(rows.offsets))), following[~last]
