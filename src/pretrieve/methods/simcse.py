@@ -1,0 +1,214 @@
+"""SimCSE: the same text encoded twice under different dropout is a pair; everything else in the batch a negative.
+
+Gao, Yao, Chen, *SimCSE: Simple contrastive learning of sentence embeddings*, EMNLP 2021, arXiv 2104.08821; the
+unsupervised one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pretrieve.core.errors import UsageError
+from pretrieve.core.types import Batch, IntArray, Rows, SpecialTokens
+from pretrieve.methods import Card, Preset, Value
+from pretrieve.models.encoder import Encoder
+from pretrieve.models.heads import kept_heads, seeded, start_from
+from pretrieve.models.losses import in_batch_softmax
+from pretrieve.models.objective import Encoded, Loss, Objective
+from pretrieve.text.batches import Address
+from pretrieve.text.pairs import PairDescription, describe
+from pretrieve.text.passages import Passages
+from pretrieve.text.sources import TokenStore
+from pretrieve.text.spans import lay_out, read, surround
+
+CARD = Card(
+    title="SimCSE: dropout as the only difference",
+    paper="Gao, Yao, Chen: SimCSE: Simple Contrastive Learning of Sentence Embeddings, EMNLP 2021, arXiv 2104.08821",
+    idea="Encode a text twice; dropout makes two vectors of it, which are to be closest to each other among all texts "
+    "of the batch, by cosine. A layer with tanh stands on [CLS] in training and is left out afterwards.",
+    released="English sentences of Wikipedia, cut at 32 tokens; no text is left out as a negative. Across devices only "
+    "the own vectors have a gradient.",
+    differs="Rows are sentences of your documents packed up to the length, never cut in their middle unless one alone "
+    "is too long; gradients reach the vectors of all ranks; the model is compared by cosine afterwards, as it was "
+    "trained.",
+    good_for="Likeness of sentences. For search it is weak: both sides are the same words, so nothing teaches it what "
+    "a question looks like.",
+    encoders=("transformer",),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What can be set; the dropout is the model's own.
+
+    Attributes:
+        length: tokens of the longest row, special tokens included.
+        short: probability of a row shorter than its passage.
+        temperature: divides the cosines.
+        mlp: put Linear and tanh on the vectors in training.
+        mask_same_document: texts of the same document are no negatives.
+        coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
+    """
+
+    length: int = 32
+    short: float = 0.0
+    temperature: float = 0.05
+    mlp: bool = True
+    mask_same_document: bool = False
+    coefficient: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.length < 4:
+            raise UsageError(f"length={self.length}: set it to at least 4 tokens.")
+        if self.temperature <= 0 or not 0.0 <= self.short <= 1.0:
+            raise UsageError("temperature is above 0, and short lies between 0 and 1.")
+
+
+PRESETS: dict[str, Preset] = {
+    "simcse": Preset(
+        summary="unsupervised: each text twice under dropout, cosine, the batch as negatives",
+        options={
+            "length": Value(32, "code", "run_unsup_example.sh: --max_seq_length 32"),
+            "short": Value(0.0, "code", "texts are sentences as they are"),
+            "temperature": Value(0.05, "paper", "0.05; --temp 0.05"),
+            "mlp": Value(True, "code", "README: --mlp_only_train for the unsupervised models"),
+            "mask_same_document": Value(False, "code", "simcse/models.py: all others of the batch are negatives"),
+        },
+        training={
+            "batch_size": Value(64, "code", "README, for BERT"),
+            "steps": Value(15_625, "code", "README: a million sentences, once"),
+            "learning_rate": Value(3e-5, "code", "README, for BERT base"),
+            "schedule": Value("linear", "code", "the default of transformers' Trainer"),
+            "warmup": Value(0.0, "code", "the default of transformers' Trainer"),
+            "beta1": Value(0.9, "code", "the default of transformers' Trainer"),
+            "beta2": Value(0.999, "code", "the default of transformers' Trainer"),
+            "epsilon": Value(1e-8, "code", "the default of transformers' Trainer"),
+            "weight_decay": Value(0.0, "code", "the default of transformers' Trainer"),
+            "clip": Value(1.0, "code", "the default of transformers' Trainer"),
+        },
+        encoder={"pooling": Value("cls", "code", "run_unsup_example.sh: --pooler_type cls")},
+    ),
+}
+
+
+class View:
+    """One passage an example, as it stands.
+
+    Attributes:
+        mixture: the passages and the shares of their groups.
+
+    Args:
+        store: the documents.
+        specials: the encoder's special tokens.
+        options: see ``Options``.
+        provenance: batches say where each token came from (for ``explain``).
+    """
+
+    def __init__(self, store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> None:
+        self._passages = Passages(store, specials, options.length, short=options.short, coefficient=options.coefficient)
+        self._tokens, self._specials, self._provenance = np.asarray(store.tokens), specials, provenance
+        self.mixture = self._passages.mixture
+
+    def draw(self, items: IntArray, address: Address) -> Batch:
+        """Read each passage (B,)."""
+        documents, starts, lengths = self._passages.spans(items, address)
+        pieces = surround(starts[:, None], lengths[:, None], self._specials)
+        positions = lay_out(*pieces)
+        spans = np.stack([pieces[0], pieces[0] + pieces[1]], axis=2)
+        return Batch(
+            rows=read(self._tokens, positions, self._specials),
+            shape=(len(items), 1),
+            documents=documents,
+            per_token={"position": positions.values} if self._provenance else {},
+            per_row={"spans": spans} if self._provenance else {},
+        )
+
+
+def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:
+    """Return how documents become texts."""
+    return View(store, specials, options, provenance)
+
+
+def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
+    """Say where each text lies (for a batch made with ``provenance``)."""
+    described = describe(batch, np.asarray(store.tokens), specials, ("text",))
+    return [PairDescription(rows=rows, note="encoded twice under dropout") for rows in described]
+
+
+def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) -> Objective:
+    """Return the loss over an encoder.
+
+    Raises:
+        UsageError: the encoder is static, or too short for the rows.
+    """
+    if options.length > encoder.max_length:
+        raise UsageError(
+            f"rows of {options.length} tokens do not fit an encoder of {encoder.max_length}: lower length."
+        )
+    return SimCSE(encoder, options, seed)
+
+
+class SimCSE(Objective):
+    """Softmax of cosines: a text's first vector against the second vectors of all texts.
+
+    Attributes:
+        mlp: what stands on the vectors in training.
+
+    Raises:
+        UsageError: the encoder has no dropout layer: a static one.
+    """
+
+    def __init__(self, encoder: Encoder, options: Options, seed: int) -> None:
+        super().__init__()
+        rates = [module.p for module in encoder.modules() if isinstance(module, nn.Dropout)]
+        if not rates:
+            raise UsageError(
+                "simcse tells a text from itself by dropout, and a static encoder has none: add --base "
+                "new:layers=4,hidden=256, or the folder or hub name of a transformer."
+            )
+        if not any(rates):
+            self.notes = ("this model's dropout is 0: both vectors of a text are the same, so only negatives teach.",)
+        encoder.similarity = "cosine"  # what it learns is what it is to be compared by
+        self.encoder, self.options = encoder, options
+        self.mlp: nn.Module = nn.Identity()
+        if options.mlp:
+            with seeded(seed, "simcse"):
+                dense = nn.Linear(encoder.dimensions, encoder.dimensions)
+                nn.init.normal_(dense.weight, std=0.02)
+            nn.init.zeros_(dense.bias)
+            self.mlp = nn.Sequential(dense, nn.Tanh())
+            start_from(self.mlp, kept_heads(encoder), "mlp")
+
+    def encode(self, batch: Batch, step: int) -> Encoded:
+        """Encode texts as "first" and "second", (B, 1, V, D) each, in one pass over both."""
+        vectors: Tensor = self.mlp(self.encoder(_twice(batch.rows)))
+        first, second = torch.split(vectors.unsqueeze(1), len(batch))
+        return Encoded(vectors={"first": first, "second": second})
+
+    def compare(
+        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+    ) -> Loss:
+        """Cross-entropy of each text's own second vector against all second vectors."""
+        queries = mine["first"][:, 0, 0]
+        exclude = None
+        if self.options.mask_same_document:
+            documents = torch.as_tensor(batch.documents, device=queries.device)
+            exclude = documents[first : first + len(queries), None] == documents
+        losses, hits = in_batch_softmax(
+            queries,
+            everyone["second"][:, 0, 0],
+            similarity="cosine",
+            temperature=self.options.temperature,
+            first=first,
+            exclude=exclude,
+        )
+        return Loss(value=losses.mean(), statistics={"accuracy": hits.mean()})
+
+
+def _twice(rows: Rows) -> Rows:
+    """The rows, and after them the same rows again."""
+    return Rows(np.tile(rows.tokens, 2), np.concatenate([rows.offsets, rows.offsets[1:] + rows.offsets[-1]]))
