@@ -47,7 +47,9 @@ class Labelled:
     of the rows, and ``per_example["teacher"]`` (B, 1 + n) another model's scores of them, where there are any.
 
     Attributes:
+        labels: who belongs to whom.
         mixture: the queries that have tokens, and a positive that has.
+        some: the documents that have tokens.
 
     Args:
         labels: who belongs to whom.
@@ -67,7 +69,7 @@ class Labelled:
         self._teacher = _teacher(labels, self._place)
         usable = (self._positives.lengths > 0) & (self._place[labels.places] >= 0)
         self._queries = np.flatnonzero(usable)
-        self._some = np.flatnonzero(self._place[: labels.size] >= 0)  # documents to draw random negatives from
+        self.some = np.flatnonzero(self._place[: labels.size] >= 0)  # documents to draw random negatives from
         relevant = labels.canonical[labels.positives.tokens]
         self._pairs = np.sort(np.repeat(np.arange(len(labels)), labels.positives.lengths) * labels.size + relevant)
         self.mixture = Mixture(sizes=np.array([len(self._queries)], np.int64), shares=np.ones(1))
@@ -80,8 +82,25 @@ class Labelled:
         chosen = self._positives.offsets[queries] + (rng.random(len(items)) * counts).astype(np.int64)
         keys, teacher = self._with_negatives(queries, self._positives.tokens[chosen], self._teacher[0][chosen], rng)
         facts = {"keys": keys, "teacher": teacher}
-        places = self._place[np.concatenate([self.labels.places[queries][:, None], keys], axis=1)]
-        return Batch(rows=self._rows(places), shape=places.shape, documents=queries, per_example=facts)
+        shape = (len(queries), 1 + keys.shape[1])
+        return Batch(rows=self.rows(queries, keys), shape=shape, documents=queries, per_example=facts)
+
+    def rows(self, queries: IntArray, keys: IntArray) -> Rows:
+        """Rows of queries (B,) and, after each, of its documents (B, 1 + n)."""
+        records = np.concatenate([self.labels.places[queries][:, None], keys], axis=1)
+        limits = np.full(records.shape[1], self._draw.passage_length)
+        limits[0] = self._draw.query_length
+        return self._rows(records, np.broadcast_to(limits, records.shape))
+
+    def passages(self, documents: IntArray) -> Rows:
+        """Rows of documents (R,)."""
+        return self._rows(documents, np.full(len(documents), self._draw.passage_length))
+
+    def passage_lengths(self, documents: IntArray) -> IntArray:
+        """Tokens of the rows of documents (R,)."""
+        places = self._place[documents]
+        room = self._draw.passage_length - self._specials.around()
+        return np.minimum(self._ends[places] - self._starts[places], room) + self._specials.around()
 
     def positive(self, queries: IntArray, documents: IntArray) -> np.ndarray:
         """Whether documents, or others with the same text, are labelled relevant to queries; both of one shape."""
@@ -111,15 +130,14 @@ class Labelled:
         for _ in range(_TRIES):
             if not missing.any():
                 break
-            drawn[missing] = self._some[rng.integers(len(self._some), size=int(missing.sum()))]
+            drawn[missing] = self.some[rng.integers(len(self.some), size=int(missing.sum()))]
             missing &= self.positive(np.broadcast_to(queries[:, None], drawn.shape), drawn)
         return drawn
 
-    def _rows(self, places: IntArray) -> Rows:
-        """Rows of records (B, N), the first of each example a query."""
+    def _rows(self, records: IntArray, limits: IntArray) -> Rows:
+        """Rows of records, each cut to its limit; both of one shape."""
+        places = self._place[records]
         starts = self._starts[places]
-        limits = np.full(places.shape[1], self._draw.passage_length)
-        limits[0] = self._draw.query_length
         lengths = np.minimum(self._ends[places] - starts, limits - self._specials.around())
         pieces = surround(starts.reshape(-1, 1), lengths.reshape(-1, 1), self._specials)
         return read(self._tokens, lay_out(*pieces), self._specials)

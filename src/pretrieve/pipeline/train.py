@@ -18,6 +18,7 @@ from pretrieve.pipeline import plan as planning
 from pretrieve.pipeline import prepare, recipe, warm
 from pretrieve.pipeline.keep import Report, keep, open_report
 from pretrieve.pipeline.listener import Listener, Silent
+from pretrieve.pipeline.place import hold
 from pretrieve.pipeline.plan import Choices, Plan
 from pretrieve.pipeline.prepare import Prepared
 from pretrieve.pipeline.request import CHECKPOINTS, DEFAULT_MINUTES, WORKSPACE, Request
@@ -52,7 +53,7 @@ def train(request: Request, listener: Listener | None = None, *, command: str = 
     listener = listener or Silent()
     request.check()
     choices = planning.choose(request)
-    with _place(request):
+    with hold(request.output, overwrite=request.overwrite and not request.resume):
         if request.resume and (request.output / files.MANIFEST).is_file():
             listener.note(f"{request.output} is finished already.")
             return open_report(request.output)
@@ -77,23 +78,6 @@ def train(request: Request, listener: Listener | None = None, *, command: str = 
             signal="" if found is None else found.line(),
         )
         return keep(request.output, made, start, verdict, prepared, found)
-
-
-@contextmanager
-def _place(request: Request) -> Iterator[None]:
-    """Hold the output; an output that this call made, and that holds nothing worth resuming, goes when it fails."""
-    fresh = not request.output.exists()
-    if request.overwrite and not fresh and not request.resume:
-        shutil.rmtree(request.output)
-        fresh = True
-    try:
-        with files.lock(request.output):
-            files.sweep(request.output)
-            yield
-    except BaseException:
-        if fresh and not any((request.output / CHECKPOINTS).glob("step-*")):
-            shutil.rmtree(request.output, ignore_errors=True)
-        raise
 
 
 def _prepare(request: Request, choices: Choices, listener: Listener) -> Prepared:

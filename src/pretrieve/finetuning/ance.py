@@ -1,0 +1,149 @@
+"""ANCE: hard negatives from an index of the documents by the model itself, refreshed while it learns.
+
+Xiong et al., *Approximate nearest neighbor negative contrastive learning for dense text retrieval*, ICLR 2021,
+arXiv 2007.00808. Negatives are drawn from the best 200 documents that are not labelled relevant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pretrieve.core.errors import UsageError
+from pretrieve.core.rng import generator
+from pretrieve.core.types import Batch, IntArray, Rows
+from pretrieve.finetuning.contrastive import Contrastive, Options
+from pretrieve.finetuning.labelled import UNKNOWN, Labelled
+from pretrieve.models.candidates import StaleIndex
+from pretrieve.models.encoder import Encoder
+
+_MORE = 32  # documents looked at beyond the depth, as some of them are relevant
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refresh:
+    """How often the index is made anew.
+
+    Attributes:
+        every: steps from one snapshot of the weights to the next.
+        lag: steps that the new vectors may take in the background; 0: training waits for them.
+        depth: negatives are drawn from the best so many documents.
+    """
+
+    every: int = 500
+    lag: int = 0
+    depth: int = 200
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.depth < 1 or not 0 <= self.lag <= self.every:
+            raise UsageError("every and depth are at least 1, and lag is between 0 and every.")
+
+
+class Ance(Contrastive):
+    """The loss over labelled rows whose negatives the model's own stale index gives.
+
+    Attributes:
+        index: vectors of all documents, by a snapshot of the document encoder.
+
+    Args:
+        encoder: the start of both sides.
+        options: see ``contrastive.Options``.
+        view: the rows of documents, and what is relevant.
+        refresh: see ``Refresh``.
+        seed: which of the best documents are drawn.
+        query_encoder: as for ``Contrastive``.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        options: Options,
+        view: Labelled,
+        refresh: Refresh,
+        seed: int,
+        query_encoder: Encoder | None = None,
+    ) -> None:
+        super().__init__(encoder, options, view.positive, query_encoder)
+        self._view, self._refresh, self._seed = view, refresh, seed
+        self._documents = view.some
+        blocks = _Documents(view, self._documents)
+        self.index = StaleIndex(_comparable(encoder), blocks, every=refresh.every, lag=refresh.lag)
+
+    def prepare(self, batch: Batch, step: int) -> Batch:
+        """Put the model's own hard negatives in the place of those that the view drew."""
+        count = batch.shape[1] - 2
+        if not count:
+            return batch
+        queries = _without_dropout(self.query_encoder or self.encoder, batch.column(0).rows)
+        if self.encoder.similarity == "cosine":
+            queries = F.normalize(queries, dim=-1)
+        number = min(self._refresh.depth + _MORE, len(self._documents))
+        found = self._documents[self.index.search(queries, number)]
+        keys = np.array(batch.per_example["keys"], np.int64)
+        keys[:, 1:] = self._drawn(np.asarray(batch.documents), found, keys[:, 1:], step)
+        teacher = np.array(batch.per_example["teacher"], np.float32)
+        teacher[:, 1:] = UNKNOWN
+        rows = self._view.rows(np.asarray(batch.documents), keys)
+        return replace(batch, rows=rows, per_example={**batch.per_example, "keys": keys, "teacher": teacher})
+
+    @torch.no_grad()
+    def after_step(self, everyone: dict[str, Tensor], batch: Batch, step: int) -> None:
+        """Take a snapshot of the document encoder, or put its vectors to use, if this is the step for it."""
+        self.index.after_step(_comparable(self.encoder), step)
+
+    def _drawn(self, queries: IntArray, found: IntArray, instead: IntArray, step: int) -> IntArray:
+        """Negatives (B, n) for queries (B,) out of documents (B, number), best first."""
+        relevant = self._view.positive(*np.broadcast_arrays(queries[:, None], found))
+        drawn = instead.copy()
+        for row, query in enumerate(queries.tolist()):
+            hard = found[row][~relevant[row]][: self._refresh.depth]
+            rng = generator(self._seed, f"ance/{query}", step)
+            chosen = hard[rng.permutation(len(hard))[: drawn.shape[1]]]
+            drawn[row, : len(chosen)] = chosen
+        return drawn
+
+
+class _Unit(Encoder):
+    """An encoder whose vectors have length one, so that inner products are cosines."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.dimensions, self.max_length, self.specials = encoder.dimensions, encoder.max_length, encoder.specials
+        self.similarity = "dot"
+
+    def forward(self, rows: Rows, segments: IntArray | None = None) -> Tensor:
+        return F.normalize(self.encoder(rows, segments), dim=-1)
+
+
+def _comparable(encoder: Encoder) -> Encoder:
+    return _Unit(encoder) if encoder.similarity == "cosine" else encoder
+
+
+@torch.no_grad()
+def _without_dropout(encoder: Encoder, rows: Rows) -> Tensor:
+    """Vectors (B, D) of rows; the encoder's mode is put back."""
+    training = encoder.training
+    encoder.eval()
+    vectors: Tensor = encoder(rows)[:, 0]
+    encoder.train(training)
+    return vectors
+
+
+@dataclass(frozen=True)
+class _Documents:
+    """The documents that have tokens, as the index asks for them."""
+
+    view: Labelled
+    numbers: IntArray
+
+    @property
+    def lengths(self) -> IntArray:
+        return self.view.passage_lengths(self.numbers)
+
+    def rows(self, blocks: IntArray) -> Rows:
+        return self.view.passages(self.numbers[blocks])
