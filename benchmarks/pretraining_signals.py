@@ -1,0 +1,309 @@
+"""Does each preset learn what it asks for? Its own signal on held-out documents, before and after a minute, three seeds.
+
+    python benchmarks/pretraining_signals.py DOCUMENTS -o records/pretraining-signals
+    python benchmarks/pretraining_signals.py DOCUMENTS -o records/pretraining-signals --presets mlm realm
+
+Every preset starts from the same small BERT made from nothing (for a seed); cocondenser from that seed's condenser, realm
+from its orqa-ict. What is done already is not done again; a run that fails is reported and does not stop the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from copy import deepcopy
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import records  # noqa: E402
+
+VOCABULARY = 8000
+STARTS = {"cocondenser": "condenser", "realm": "orqa-ict"}  # by the beginning of the preset's name
+# Values that fit a small model and a minute; each is set where the method or the training has an option of that name.
+SMALL = {
+    "batch_size": 32, "learning_rate": 1e-3, "warmup": 0.1, "clip": 1.0, "save_every": 0, "weight_decay": 0.01,
+    "queue": 1024, "momentum": 0.99, "window": 128, "length": 96, "block": 128, "query": 40, "candidates": 4, "refresh": 50,
+}  # fmt: skip
+# Contrast with a queue is judged in the batch: before training a queue is noise, which anything is told apart from.
+JUDGED_BY = {"contriever": "contriever-inbatch", "contriever-ict": "contriever-inbatch"} | dict.fromkeys(
+    ("mcontriever", "mcontriever-29"), "contriever-inbatch"
+)
+# The first of these that a preset has is its signal in the table; "higher" or "lower" is better.
+SIGNALS = {
+    "retrieval_utility": "higher", "accuracy": "higher", "view_use": "higher", "views_used": "higher", "mlm": "lower",
+    "late_mlm": "lower", "decoder": "lower", "reconstruction": "lower", "bag": "lower", "loss": "lower",
+}  # fmt: skip
+EXAMPLES, BATCH = 256, 32
+
+
+def small_values(preset: str, given: dict[str, str]) -> dict[str, Any]:
+    """Values to set for a preset."""
+    from pretrieve import methods
+    from pretrieve.training.options import TrainingOptions
+
+    module, _ = methods.find(preset)
+    known = {field.name for kind in (module.Options, TrainingOptions) for field in dataclasses.fields(kind)}
+    values = {key: value for key, value in SMALL.items() if key in known}
+    return values | {key: value for key, value in given.items() if key in known}
+
+
+def prepared(data: str, work: Path) -> Any:
+    """Documents, their tokens, and the tokens of those held out; made once for all runs."""
+    from pretrieve.core import files
+    from pretrieve.pipeline import prepare
+    from pretrieve.pipeline.listener import Silent
+    from pretrieve.pipeline.request import Tokenization
+    from pretrieve.text.corpus import Fields
+    from pretrieve.text.documents import Documents
+    from pretrieve.text.store import Store
+
+    if not (work / "held-out" / "store" / files.MANIFEST).is_file():
+        documents = prepare.read_documents(
+            (data,), work / "documents", Silent(), fields=Fields(), on_bad="skip", replace=True
+        )
+        train, held_out = prepare.split(len(documents), 0)
+        vocabulary = prepare.train_tokenizer(documents, train, Tokenization(vocabulary_size=VOCABULARY))
+        prepare.build_store(work, documents, train, vocabulary, Silent())
+        prepare.build_store(work / "held-out", documents, held_out, vocabulary, Silent())
+    documents = Documents.open(work / "documents")
+    train, held_out = prepare.split(len(documents), 0)
+    everything = prepare.Prepared(documents=documents, train=train, held_out=held_out, store=Store.open(work / "store"))
+    return everything, Store.open(work / "held-out" / "store")
+
+
+def judge_of(made: Any, preset: str, request: Any, store: Any, held: Any) -> tuple[Any, Any]:
+    """What measures a preset: its own objective, or one over the same encoder; and batches of held-out documents."""
+    from pretrieve.core.config import options_of
+    from pretrieve.pipeline import plan as planning
+    from pretrieve.text.batches import Batches
+
+    name = JUDGED_BY.get(preset, preset)
+    choices = planning.choose(dataclasses.replace(request, method=name, settings=small_values(name, {})))
+    options = options_of(choices.module.Options, {**choices.options, **planning.suited(choices, store)})
+    if name == preset:
+        objective, options = made.objective, options_of(choices.module.Options, dict(made.recipe.options))
+    else:
+        objective = choices.module.objective(made.objective.encoder, options, request.seed, store)
+    view = choices.module.view(held, made.encoder.specials, options)
+    return objective, Batches(view=view, batch_size=BATCH, seed=1000)
+
+
+def train_one(asked: argparse.Namespace, preset: str, seed: int) -> None:
+    """One run: train, measure before and after, keep the model for those that start from it."""
+    import torch
+
+    from pretrieve.pipeline import plan as planning
+    from pretrieve.pipeline.keep import keep
+    from pretrieve.pipeline.request import Request
+    from pretrieve.pipeline.verdict import Verdict
+    from pretrieve.training.calibration import steps_for_minutes
+    from pretrieve.training.held_out import held_out
+    from pretrieve.training.trainer import Trainer
+
+    torch.set_num_threads(asked.threads)
+    found, held = prepared(asked.data, asked.work)
+    start = start_of(preset)
+    model = asked.work / "models" / f"{preset}-{seed}"
+    given = dict(value.split("=", 1) for value in asked.set)
+    request = Request(
+        sources=(asked.data,), output=model, method=preset, seed=seed, overwrite=True,
+        base=str(asked.work / "models" / f"{start}-{seed}") if start else asked.base,
+        settings=small_values(preset, given),
+    )  # fmt: skip
+    made = planning.make(request, planning.choose(request), found.store)
+    steps = (
+        asked.steps
+        or known_steps(asked, preset)
+        or steps_for_minutes(made.objective, made.batches, made.training, asked.minutes, seed)
+    )
+    made = dataclasses.replace(
+        made,
+        training=dataclasses.replace(made.training, steps=steps),
+        recipe=dataclasses.replace(made.recipe, training={**made.recipe.training, "steps": steps}),
+    )
+    beginning = deepcopy(made.objective.encoder)
+    measured = range(EXAMPLES // BATCH)
+    objective, batches = judge_of(made, preset, request, found.store, held)
+    before = held_out(objective, batches, measured, at=steps - 1)
+    losses: list[float] = []
+    began = time.perf_counter()
+    Trainer(
+        objective=made.objective, batches=made.batches, options=made.training, seed=seed,
+        on_step=lambda progress: losses.append(progress.loss),
+    ).run()  # fmt: skip
+    seconds = time.perf_counter() - began
+    objective, batches = judge_of(made, preset, request, found.store, held)
+    after = held_out(objective, batches, measured, at=steps - 1)
+    keep(model, made, beginning, Verdict(part=1.0, reason="", probe=None, encoder=made.objective.encoder), found)
+    facts = {
+        "preset": preset, "seed": seed, "base": f"the {start} run of the seed" if start else asked.base, "steps": steps,
+        "judged by": JUDGED_BY.get(preset, preset), "data": Path(asked.data).name.split(".")[0],
+        "documents": len(found.store), "held out": len(held), "tokens": len(found.store.tokens),
+        "method": made.objective.__module__.rsplit(".", 1)[-1], "seconds": round(seconds, 1),
+        "before": before, "after": after, "settings": {key: str(value) for key, value in request.settings.items()},
+        "training loss": {"first ten": float(np.mean(losses[:10])), "last ten": float(np.mean(losses[-10:]))},
+        "date": datetime.now(UTC).date().isoformat(),
+    }  # fmt: skip
+    path = asked.output / f"{preset}-{seed}.json"
+    path.write_bytes(orjson.dumps(facts, option=orjson.OPT_INDENT_2) + b"\n")
+    name = signal_of(facts)
+    print(
+        f"{preset} seed {seed}: {name} {before[name]:.4f} -> {after[name]:.4f} ({steps} steps, {seconds:.0f} s)",
+        flush=True,
+    )
+
+
+def start_of(preset: str) -> str | None:
+    """The preset whose run another starts from."""
+    return next((start for name, start in STARTS.items() if preset.startswith(name)), None)
+
+
+def known_steps(asked: argparse.Namespace, preset: str) -> int | None:
+    """Steps of another seed's run: all seeds train for as long."""
+    runs = [orjson.loads(path.read_bytes()) for path in asked.output.glob(f"{preset}-[0-9]*.json")]
+    steps = [run["steps"] for run in runs if run["preset"] == preset]
+    return steps[0] if steps else None
+
+
+def signal_of(run: dict[str, Any]) -> str:
+    """Name of the value that says whether a preset learned."""
+    return next(name for name in SIGNALS if run["after"].get(name) is not None)
+
+
+def run_all(asked: argparse.Namespace) -> list[str]:
+    """Run what is not done, each in its own process; returns what failed."""
+    failed = []
+    order = sorted(asked.presets, key=lambda preset: (start_of(preset) is not None, preset))
+    wanted = list(dict.fromkeys(name for preset in order for name in (start_of(preset), preset) if name))
+    for seed in asked.seeds:
+        for preset in wanted:
+            model = asked.work / "models" / f"{preset}-{seed}" / "MANIFEST.json"
+            needed = preset in STARTS.values() and any(start_of(other) == preset for other in asked.presets)
+            done = (asked.output / f"{preset}-{seed}.json").is_file() and (model.is_file() or not needed)
+            if done:
+                continue
+            command = [sys.executable, __file__, asked.data, "-o", str(asked.output), "--work", str(asked.work),
+                       "--base", asked.base, "--minutes", str(asked.minutes), "--threads", str(asked.threads),
+                       "--one", preset, str(seed), *[part for value in asked.set for part in ("--set", value)]]  # fmt: skip
+            command += ["--steps", str(asked.steps)] if asked.steps else []
+            ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=asked.minutes * 60 * 8 + 600)
+            if ended.returncode:
+                line = (ended.stderr.strip().splitlines() or ["no message"])[-1]
+                failed.append(f"{preset} seed {seed}: {line}")
+                print(f"FAILED {failed[-1]}", flush=True)
+            write_up(asked.output, asked)
+    return failed
+
+
+def write_up(output: Path, asked: argparse.Namespace) -> None:
+    """Write results.jsonl and the table of the README from the runs that are there."""
+    runs = [orjson.loads(path.read_bytes()) for path in sorted(output.glob("*-[0-9]*.json"))]
+    rows, lines = (
+        [],
+        ["| preset | starts from | signal | before | after | steps | better on |", "|---|---|---|---|---|---|---|"],
+    )
+    command = f"python benchmarks/pretraining_signals.py DOCUMENTS -o records/{output.name}"
+    for preset in sorted({run["preset"] for run in runs}):
+        mine = {run["seed"]: run for run in runs if run["preset"] == preset}
+        first = mine[min(mine)]
+        shown = signal_of(first)
+        for name in [shown, *[other for other in SIGNALS if other in first["after"] and other != shown]]:
+            before = {seed: run["before"].get(name) for seed, run in mine.items()}
+            after = {seed: run["after"].get(name) for seed, run in mine.items()}
+            if any(value is None or not math.isfinite(value) for value in [*before.values(), *after.values()]):
+                continue
+            rows.append(
+                records.row(
+                    preset=preset, method=first["method"], base=first["base"], data=first["data"], split="held out",
+                    metric=name, command=f"{command} --presets {preset}", before=before, after=after,
+                    better=SIGNALS[name], steps=first["steps"], date=first["date"],
+                )
+            )  # fmt: skip
+            if name == shown:
+                lines.append(table_line(preset, first, name, before, after))
+    records.write(output / "results.jsonl", rows)
+    (output / "README.md").write_text(f"{text(asked, runs)}\n" + "\n".join(lines) + "\n")
+
+
+def table_line(preset: str, first: dict[str, Any], name: str, before: dict[int, float], after: dict[int, float]) -> str:
+    """One preset in the table: means and standard deviations over seeds."""
+    sign = 1 if SIGNALS[name] == "higher" else -1
+    gained = sum(sign * (after[seed] - before[seed]) > 0 for seed in after)
+    cells = []
+    for values in (list(before.values()), list(after.values())):
+        spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+        cells.append(f"{statistics.mean(values):.4f}{spread}")
+    judged = "" if first["judged by"] == preset else f", judged by {first['judged by']}"
+    return (
+        f"| {preset} | {first['base']} | {name} ({SIGNALS[name]} is better{judged}) | {cells[0]} | {cells[1]} "
+        f"| {first['steps']} | {gained} of {len(after)} seeds |"
+    )
+
+
+def text(asked: argparse.Namespace, runs: list[dict[str, Any]]) -> str:
+    """What stands above the table."""
+    sizes = (
+        f"{runs[0]['documents']:,} documents, {runs[0]['tokens']:,} tokens, {runs[0]['held out']} held out"
+        if runs
+        else ""
+    )
+    budget = f"{asked.steps} steps" if asked.steps else f"{asked.minutes:g} minutes on {asked.threads} core(s)"
+    return f"""# Does each preset learn what it asks for?
+
+Each preset's own training signal on documents that were held out, before and after {budget}, from the same small BERT
+made from nothing (`{asked.base}`). Data: {runs[0]["data"] if runs else ""}: {sizes}; vocabulary of {VOCABULARY:,}. Before and after are mean and
+standard deviation over seeds, on {EXAMPLES} examples in batches of {BATCH}, without dropout. Values that a minute on one
+core needs are set (`SMALL` in the script; each run's file says which); all others are the preset's own. These figures say
+that a loss works, not how well its vectors search.
+
+```console
+python benchmarks/pretraining_signals.py DOCUMENTS -o records/pretraining-signals
+```
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("out/signals"))
+    parser.add_argument("--presets", nargs="*", help="all that train transformers, if not given")
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--base", default="new:layers=2,hidden=128")
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--one", nargs=2, metavar=("PRESET", "SEED"), help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    asked.output.mkdir(parents=True, exist_ok=True)
+    if asked.one:
+        train_one(asked, asked.one[0], int(asked.one[1]))
+        return
+    from pretrieve import methods
+
+    asked.presets = asked.presets or [
+        name for name in methods.names() if "transformer" in methods.find(name)[0].CARD.encoders
+    ]
+    prepared(asked.data, asked.work)
+    failed = run_all(asked)
+    print("\n".join([(asked.output / "README.md").read_text(), *failed]))
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    main()
