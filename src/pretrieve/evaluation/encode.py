@@ -25,8 +25,12 @@ from pretrieve.models.bag import Bag, model_fingerprint
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+    from pretrieve.models.views import Views
+    from pretrieve.text.tokenizer import Tokenizer
+
+_VIEWS = "views.json"  # models.export.VIEWS; importing it takes seconds
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "*/*.safetensors", "*/pytorch_model.bin")
-_VOCABULARIES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "*/tokenizer.json")
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "*/tokenizer.json", _VIEWS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +109,44 @@ class TorchTextEncoder:
         return np.asarray(vectors, dtype=np.float32)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ViewsTextEncoder:
+    """A model of ours with several views a document, run by our own encoder: stock ones cannot run every kind.
+
+    Attributes:
+        encoder: encodes queries and documents.
+        tokenizer: of both, without viewers.
+        query_prompt: put before every query.
+        document_prompt: put before every document.
+        fingerprint: identity of weights, tokenizer and of what was said about them.
+        location: its folder.
+        described: what was said about it, kept by an index to open the model in the same way.
+        similarity: of a query and a view; a document's score is that of its best view.
+    """
+
+    encoder: Views
+    tokenizer: Tokenizer
+    query_prompt: str
+    document_prompt: str
+    fingerprint: str
+    location: str
+    described: Mapping[str, str | int] = field(default_factory=dict)
+    similarity: Similarity = "dot"
+
+    def encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors (Q, D) float32, each text after the prompt for queries."""
+        return self._encode(texts, self.query_prompt, queries=True)
+
+    def encode_documents(self, texts: Sequence[str]) -> FloatArray:
+        """Views (R, V, D) float32, each text after the prompt for documents; (R, D) for a model with one view."""
+        return self._encode(texts, self.document_prompt, queries=False)
+
+    def _encode(self, texts: Sequence[str], prompt: str, *, queries: bool) -> FloatArray:
+        from pretrieve.models.inference import encode
+
+        return encode(self.encoder, self.tokenizer, [prompt + text for text in texts], queries=queries)
+
+
 def open_encoder(name: str, options: ModelOptions = ModelOptions()) -> TextEncoder:
     """Open a model by folder or hub name.
 
@@ -120,6 +162,8 @@ def open_encoder(name: str, options: ModelOptions = ModelOptions()) -> TextEncod
     """
     if Path(name).is_dir() and options == ModelOptions() and Bag.readable(Path(name)):
         return Bag.load(Path(name))
+    if (Path(name) / _VIEWS).is_file():
+        return _open_views(Path(name), options)
     known = find_checkpoint(options.like or name)
     if options.like and known is None:
         raise UsageError(f"{options.like!r} is not among the known checkpoints: describe the model by its options.")
@@ -134,12 +178,39 @@ def open_encoder(name: str, options: ModelOptions = ModelOptions()) -> TextEncod
         fingerprint=_identity(folder, usage, options),
         location=name,
         batch_size=options.batch_size,
-        described={
-            key: value
-            for key in ("pooling", "similarity", "query_prompt", "document_prompt", "max_length", "like")
-            if (value := getattr(options, key)) is not None
-        },
+        described=_described(options),
     )
+
+
+def _open_views(folder: Path, options: ModelOptions) -> ViewsTextEncoder:
+    if options.pooling or options.like or options.similarity not in (None, "dot"):
+        raise UsageError(f"{folder} has several views a document, compared by dot product: give prompts alone.")
+    import torch
+
+    from pretrieve.models.restore import load_encoder
+    from pretrieve.models.views import Views
+    from pretrieve.text import tokenizer
+
+    encoder = load_encoder(folder)
+    assert isinstance(encoder, Views)
+    encoder.max_length = min(options.max_length or encoder.max_length, encoder.max_length)
+    own_query, own_document = _prompts(_read(folder / "config_sentence_transformers.json", {}))
+    query, document = _first(options.query_prompt, own_query), _first(options.document_prompt, own_document)
+    usage = Checkpoint(pooling="cls", similarity="dot", document_prompt=document, max_length=encoder.max_length)
+    return ViewsTextEncoder(
+        encoder=encoder.to(options.device or ("cuda" if torch.cuda.is_available() else "cpu")),
+        tokenizer=tokenizer.load(folder),
+        query_prompt=query,
+        document_prompt=document,
+        fingerprint=_identity(folder, usage, options),
+        location=str(folder),
+        described=_described(options),
+    )
+
+
+def _described(options: ModelOptions) -> dict[str, str | int]:
+    names = ("pooling", "similarity", "query_prompt", "document_prompt", "max_length", "like")
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
 def _resolve(name: str) -> Path:

@@ -16,6 +16,7 @@ from pretrieve.core.rng import generator
 from pretrieve.core.types import FloatArray, IntArray
 from pretrieve.evaluation.significance import paired_permutation
 from pretrieve.index.analysis import Analysis, Analyzer
+from pretrieve.index.dense import best_scores, pair_scores
 from pretrieve.index.fuse import Fusion, Voice, choose, gain_of_first, pseudo_scores
 from pretrieve.index.hits import sentence_spans
 from pretrieve.index.lexical import Lexical
@@ -23,6 +24,19 @@ from pretrieve.index.pseudo import PseudoQueries, Records, full_text, pseudo_que
 
 Encode = Callable[[Sequence[str]], FloatArray]
 BM25 = "BM25"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """A system that encodes queries and documents in two ways, and is compared by dot product.
+
+    Attributes:
+        queries: from Q texts to vectors (Q, D).
+        documents: from R texts to vectors (R, D), or (R, V, D) of their views, of which the best one counts.
+    """
+
+    queries: Encode
+    documents: Encode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,16 +94,20 @@ class ProbeResult:
 
 @dataclass(frozen=True)
 class _Vectors:
-    """A voice over an encode function: cosine with the documents' vectors."""
+    """A voice over a system: its own dot product where it has sides, or else cosine with the documents' vectors."""
 
-    encode: Encode
-    documents: FloatArray
+    system: Encode | Sides
+    vectors: FloatArray
+
+    @staticmethod
+    def of(system: Encode | Sides, texts: Sequence[str]) -> _Vectors:
+        return _Vectors(system, _encoded(system, texts))
 
     def scores(self, queries: Sequence[str]) -> FloatArray:
-        return np.asarray(_unit(self.encode(queries)) @ self.documents.T)
+        return best_scores(_asked(self.system, queries), self.vectors)
 
     def score_pairs(self, queries: Sequence[str], texts: Sequence[str]) -> FloatArray:
-        return np.asarray((_unit(self.encode(queries)) * _unit(self.encode(texts))).sum(axis=1))
+        return pair_scores(_asked(self.system, queries), _encoded(self.system, texts))
 
 
 class Probe:
@@ -113,22 +131,22 @@ class Probe:
         self._lexical = Lexical.build(self._analyzer, self._texts)
         self._words: dict[str, FloatArray] | None = None
 
-    def __call__(self, systems: Mapping[str, Encode]) -> ProbeResult:
+    def __call__(self, systems: Mapping[str, Encode | Sides]) -> ProbeResult:
         """Ask BM25 and the given encoders the same queries.
 
         Args:
-            systems: functions from R texts to vectors (R, D), by name; compared by cosine.
+            systems: functions from R texts to vectors (R, D), by name, compared by cosine; or the two ``Sides``.
         """
         if self._words is None:
             self._words = self._ask(self._lexical)
         values: dict[str, Mapping[str, FloatArray]] = {BM25: self._words}
-        for name, encode in systems.items():
-            values[name] = self._ask(_Vectors(encode, _unit(encode(self._texts))))
+        for name, system in systems.items():
+            values[name] = self._ask(_Vectors.of(system, self._texts))
         return ProbeResult(values=values, pool=len(self._texts))
 
     def weigh(self, encode: Encode) -> Fusion:
         """Choose the weight of an encoder's vectors beside words, on documents that it was not trained on."""
-        return choose(self._lexical, _Vectors(encode, _unit(encode(self._texts))), self.sets, own=True)
+        return choose(self._lexical, _Vectors.of(encode, self._texts), self.sets, own=True)
 
     def _ask(self, voice: Voice) -> dict[str, FloatArray]:
         found: dict[str, FloatArray] = {}
@@ -136,6 +154,14 @@ class Probe:
             scores = pseudo_scores(voice, queries, slice(None))
             found[queries.kind] = gain_of_first(scores, queries.documents)
         return found
+
+
+def _asked(system: Encode | Sides, texts: Sequence[str]) -> FloatArray:
+    return system.queries(texts) if isinstance(system, Sides) else _unit(system(texts))
+
+
+def _encoded(system: Encode | Sides, texts: Sequence[str]) -> FloatArray:
+    return system.documents(texts) if isinstance(system, Sides) else _unit(system(texts))
 
 
 def _unit(vectors: FloatArray) -> FloatArray:

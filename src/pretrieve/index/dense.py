@@ -45,13 +45,13 @@ class TextEncoder(Protocol):
         ...
 
     def encode_documents(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors (R, D) float32 of documents."""
+        """Vectors (R, D) float32 of documents, or (R, V, D) where a document has several views."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dense:
-    """Vectors (R, D) of documents, of length one where they are compared by cosine."""
+    """Vectors (R, D) of documents, or (R, V, D) of all their views, of length one where compared by cosine."""
 
     encoder: TextEncoder
     vectors: FloatArray
@@ -71,7 +71,7 @@ class Dense:
 
     @staticmethod
     def write(folder: Folder, name: str, encoder: TextEncoder, texts: Iterable[Sequence[str]], size: int) -> None:
-        """Encode texts batch by batch into an array of an artefact, (size, D) float32.
+        """Encode texts batch by batch into an array of an artefact, (size, D) or (size, V, D) float32.
 
         Raises:
             DataError: the model gives values that are not finite.
@@ -82,7 +82,7 @@ class Dense:
             for part in texts:
                 vectors = _document_vectors(encoder, part)
                 if not written:
-                    file.write(array_header(vectors.dtype, (size, vectors.shape[1])))
+                    file.write(array_header(vectors.dtype, (size, *vectors.shape[1:])))
                 file.write(vectors.view(np.uint8).data)
                 written += len(vectors)
             assert written == size
@@ -96,9 +96,14 @@ class Dense:
         """
         return Dense(encoder=encoder, vectors=np.asarray(load_array(path)))
 
+    @property
+    def views(self) -> int:
+        """Vectors of a document, V."""
+        return int(self.vectors.shape[1]) if self.vectors.ndim == 3 else 1
+
     def scores(self, queries: Sequence[str]) -> FloatArray:
         """Score every document for every query: (Q, R) float32."""
-        return np.asarray(self.encode(queries) @ self.vectors.T)
+        return best_scores(self.encode(queries), self.vectors)
 
     def encode(self, queries: Sequence[str]) -> FloatArray:
         """Vectors (Q, D) of queries, ready to be multiplied with those of documents."""
@@ -107,13 +112,36 @@ class Dense:
     def score_pairs(self, queries: Sequence[str], texts: Sequence[str]) -> FloatArray:
         """Score text i for query i: (Q,) float32."""
         documents = _ready(self.encoder.encode_documents(list(texts)), self.encoder)
-        return np.asarray(np.einsum("qd,qd->q", self.encode(queries), documents))
+        return pair_scores(self.encode(queries), documents)
+
+
+def best_scores(queries: FloatArray, documents: FloatArray) -> FloatArray:
+    """Score every document for every query by its best view, exactly: no view is left out, so none is missed.
+
+    Args:
+        queries: (Q, D).
+        documents: (R, D), or (R, V, D).
+
+    Returns:
+        (Q, R).
+    """
+    if documents.ndim == 2:
+        return np.asarray(queries @ documents.T)
+    count, views, size = documents.shape
+    return np.asarray((queries @ documents.reshape(-1, size).T).reshape(-1, count, views).max(axis=2))
+
+
+def pair_scores(queries: FloatArray, documents: FloatArray) -> FloatArray:
+    """Score document i, (Q, D) or (Q, V, D), for query i, (Q, D): (Q,)."""
+    if documents.ndim == 2:
+        return np.asarray(np.einsum("qd,qd->q", queries, documents))
+    return np.asarray(np.einsum("qd,qvd->qv", queries, documents).max(axis=1))
 
 
 def _document_vectors(encoder: TextEncoder, texts: Sequence[str]) -> FloatArray:
     vectors = _ready(encoder.encode_documents(list(texts)), encoder)
     if not np.isfinite(vectors).all():
-        row = int(np.flatnonzero(~np.isfinite(vectors).all(1))[0])
+        row = int(np.flatnonzero(~np.isfinite(vectors.reshape(len(vectors), -1)).all(1))[0])
         raise DataError(f"{encoder.location} gives values that are not finite, for the text {texts[row][:60]!r}.")
     return vectors
 
@@ -121,5 +149,5 @@ def _document_vectors(encoder: TextEncoder, texts: Sequence[str]) -> FloatArray:
 def _ready(vectors: FloatArray, encoder: TextEncoder) -> FloatArray:
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     if encoder.similarity == "cosine":
-        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
     return vectors

@@ -1,7 +1,8 @@
 """The index of a collection: documents, words, vectors, and how they are fused; one artefact, opened by mapping it.
 
 Artefact of kind ``index``: ``documents/`` (records), ``words/`` (BM25), ``vectors``, ``ranks`` (order of the ids), and
-in the MANIFEST how text was analysed, which model the vectors are of, and the weights of fusion.
+in the MANIFEST how text was analysed, which model the vectors are of (and how many views a document has, where it has
+several), and the weights of fusion.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ class Index:
             folder.array("ranks", id_ranks([document.id for document in stored]))
             dense = Dense.open(folder.path / "vectors", encoder)
             folder.adopt()
-            meta |= _facts(stored, lexical, encoder, _fusion(stored, lexical, dense, options))
+            meta |= _facts(stored, lexical, dense, _fusion(stored, lexical, dense, options))
         return Index.open(target, encoder)
 
     @staticmethod
@@ -169,8 +170,9 @@ class Index:
         languages = ", ".join(self.lexical.analyzer.analysis.languages)
         lines = [f"{len(self):,} documents; {len(self.lexical.vocabulary):,} different terms (languages: {languages})."]
         if self.dense is not None:
-            size = self.dense.vectors.shape[1]
-            lines.append(f"Vectors of {size} dimensions by {self.dense.encoder.location}.")
+            size, views = self.dense.vectors.shape[-1], self.dense.views
+            several = f", {views} a document," if views > 1 else ""
+            lines.append(f"Vectors of {size} dimensions{several} by {self.dense.encoder.location}.")
             lines.append(f"Fusion: words 1, vectors {self.fusion.dense:g}: {self.fusion.reason}.")
         return "\n".join(lines)
 
@@ -200,7 +202,8 @@ class Index:
         """
         if mode not in MODES:
             raise UsageError(f"unknown mode {mode!r}.{suggest(mode, MODES)}")
-        block = max(1, _BLOCK // max(1, len(self.ranks)))
+        views = 1 if self.dense is None else self.dense.views
+        block = max(1, _BLOCK // max(1, len(self.ranks) * views))
         for start in range(0, len(queries), block):
             scores, allowed = self._scores(queries[start : start + block], mode)
             for row, values in enumerate(scores):
@@ -252,11 +255,12 @@ def _fusion(documents: Records, lexical: Lexical, dense: Dense | None, options: 
             reason="the default for documents too short to take queries out of",
         )
     sets = pseudo_queries(documents, options.pseudo_queries, options.seed, sentence_spans)
-    return choose(lexical, dense, sets, own=own, block=max(1, min(64, _BLOCK // len(documents))))
+    return choose(lexical, dense, sets, own=own, block=max(1, min(64, _BLOCK // (len(documents) * dense.views))))
 
 
-def _facts(documents: Documents, lexical: Lexical, encoder: TextEncoder, fusion: Fusion) -> dict[str, Any]:
+def _facts(documents: Documents, lexical: Lexical, dense: Dense, fusion: Fusion) -> dict[str, Any]:
     assert isinstance(lexical.analyzer, Analyzer)
+    encoder = dense.encoder
     folder = Path(encoder.location)  # or a name on the hub
     return {
         "documents": documents.fingerprint,
@@ -268,6 +272,7 @@ def _facts(documents: Documents, lexical: Lexical, encoder: TextEncoder, fusion:
             "location": str(folder.absolute()) if folder.is_dir() else encoder.location,
             "similarity": encoder.similarity,
             "described": dict(getattr(encoder, "described", {})),
+            **({"views": dense.views} if dense.views > 1 else {}),
         },
     }
 

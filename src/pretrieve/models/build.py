@@ -19,6 +19,7 @@ from pretrieve.models.pretrained import resolve
 from pretrieve.models.restore import load_encoder, position_limit
 from pretrieve.models.static import StaticEncoder, TokenizedDocuments
 from pretrieve.models.transformer import TransformerEncoder
+from pretrieve.models.views import Views
 
 STATIC = "static"
 _NEW = "new"
@@ -171,7 +172,8 @@ def _from_nothing(
 def _fit(base: str, encoder: Encoder, max_length: int | None) -> None:
     if max_length is None:
         return
-    if isinstance(encoder, TransformerEncoder) and max_length > position_limit(encoder._model.config):
-        limit = position_limit(encoder._model.config)
+    inner = encoder.encoder if isinstance(encoder, Views) else encoder
+    if isinstance(inner, TransformerEncoder) and max_length > position_limit(inner._model.config):
+        limit = position_limit(inner._model.config)
         raise UsageError(f"{base} reads rows of at most {limit} tokens; {max_length} were asked for.")
     encoder.max_length = max_length

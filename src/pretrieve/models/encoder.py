@@ -19,7 +19,7 @@ class Encoder(nn.Module):
 
     Attributes:
         dimensions: D of the vectors.
-        views: V of the vectors (1 for everything but MVR).
+        views: V of a document's vectors (1 for everything but MVR); a query has one.
         max_length: longest row, in tokens, special tokens included.
         specials: ids of the special tokens.
         similarity: how vectors are compared after training.
@@ -42,3 +42,8 @@ class Encoder(nn.Module):
             Vectors (R, V, D) on the encoder's device; not normalised unless the encoder says so.
         """
         raise NotImplementedError
+
+    def queries(self, rows: Rows, segments: IntArray | None = None) -> Tensor:
+        """Encode R queries as (R, 1, D); the same as documents, but for encoders with several views."""
+        encoded: Tensor = self(rows, segments)
+        return encoded

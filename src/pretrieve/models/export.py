@@ -3,6 +3,11 @@
 ``SentenceTransformer(folder)`` loads what is written here without remote code: only stock modules are used, and
 similarity, prompts and pooling are explicit (published checkpoints that left them out are compared by the wrong
 similarity to this day).
+
+A model with several views is a stock ``MultiVectorEncoder``. Stock models number every token, viewers too, so documents
+get a copy of the model whose table of positions has the row of position 0 V times. A query has one vector, so that the
+sum of its best matches is the best view. Models whose positions are rotations have no such table: their folder is
+pretrieve's own and has no ``modules.json``, so that stock loaders refuse it instead of giving other scores.
 """
 
 from __future__ import annotations
@@ -13,13 +18,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import safetensors.torch
-from torch import nn
+from torch import Tensor, nn
 
 from pretrieve.core.files import Folder
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import Projected
 from pretrieve.models.static import StaticEncoder
 from pretrieve.models.transformer import TransformerEncoder
+from pretrieve.models.views import Views, document_weights, name_viewers
 from pretrieve.text.tokenizer import Tokenizer
 
 _BASE = "sentence_transformers.base.modules"
@@ -32,7 +38,10 @@ _TYPES = {
     "LayerNorm": f"{_OWN}.layer_norm.LayerNorm",
     "Normalize": f"{_BASE}.normalize.Normalize",
     "Router": f"{_BASE}.router.Router",
+    "MultiVectorMask": "sentence_transformers.multi_vector_encoder.modules.multi_vector_mask.MultiVectorMask",
 }
+VIEWS = "views.json"  # in the folder of a model with several views: how many
+QUERY_MODEL, DOCUMENT_MODEL = "query_0_Transformer", "document_0_Transformer"
 TANH, IDENTITY = "torch.nn.modules.activation.Tanh", "torch.nn.modules.linear.Identity"
 
 
@@ -64,7 +73,12 @@ def save_model(
     Raises:
         StorageError: the disk refused.
     """
-    if documents is None:
+    if isinstance(encoder, Views):
+        assert documents is None
+        top = _write_views(folder, encoder, tokenizer)
+        if not top:
+            return
+    elif documents is None:
         modules = _modules(encoder, tokenizer)
         paths = ["" if index == 0 else f"{index}_{module.kind}" for index, module in enumerate(modules)]
         top = [(module.kind, path) for module, path in zip(modules, paths, strict=True)]
@@ -78,12 +92,38 @@ def save_model(
     folder.json(
         "config_sentence_transformers.json",
         {
-            "model_type": "SentenceTransformer",
-            "similarity_fn_name": encoder.similarity,
+            "model_type": "MultiVectorEncoder" if isinstance(encoder, Views) else "SentenceTransformer",
+            "similarity_fn_name": "maxsim" if isinstance(encoder, Views) else encoder.similarity,
             "prompts": {"query": "", "document": "", **(prompts or {})},
             "default_prompt_name": None,
         },
     )
+
+
+def _write_views(folder: Folder, encoder: Views, tokenizer: Tokenizer) -> list[tuple[str, str]]:
+    """Write a model with several views; returns its stock modules and their paths, none where it has no stock form.
+
+    The tokenizer without viewers lies on top, for training on. The mask keeps the viewers of documents by their ids;
+    of queries, where it knows no such list, it drops every other word by name.
+    """
+    folder.json(VIEWS, {"views": encoder.views})
+    tokenizer.save(folder)
+    names = [name_viewers(tokenizer, encoder, viewers) for viewers in (encoder.query_viewer, encoder.viewers)]
+    query = _transformer(encoder.encoder, names[0], encoder.max_length)
+    if encoder.position_table is None:
+        _write_modules(folder, [query], [QUERY_MODEL])
+        return []
+    document = _transformer(encoder.encoder, names[1], encoder.encoder.max_length)
+    weights, more = document_weights(encoder), encoder.views - 1
+    limit = document.files["config.json"]["max_position_embeddings"] + more
+    files = {**document.files, "model.safetensors": _stored(weights)}
+    files["config.json"] = {**document.files["config.json"], "max_position_embeddings": limit}
+    _write_router(folder, {"query": [query], "document": [_Module(kind="Transformer", files=files)]})
+    others = set(range(names[0].specials.vocabulary)) - set(encoder.query_viewer.tolist())
+    words = [word for token in sorted(others) if (word := names[0].backend.id_to_token(token)) is not None]
+    mask = {"skiplist_words": words, "skiplist_tasks": ["query"], "keep_only_token_ids": encoder.viewers.tolist()}
+    folder.json("1_MultiVectorMask/config.json", mask)
+    return [("Router", ""), ("MultiVectorMask", "1_MultiVectorMask")]
 
 
 def _write_router(folder: Folder, routes: Mapping[str, list[_Module]]) -> None:
@@ -130,21 +170,29 @@ def _modules(encoder: Encoder, tokenizer: Tokenizer) -> list[_Module]:
 
 
 def _transformer_modules(encoder: TransformerEncoder, tokenizer: Tokenizer) -> list[_Module]:
+    mode = "mean" if encoder.pooling == "mean" else "cls"
+    pooling = {"embedding_dimension": encoder.dimensions, "pooling_mode": mode, "include_prompt": True}
+    modules = [
+        _transformer(encoder, tokenizer, encoder.max_length),
+        _Module(kind="Pooling", files={"config.json": pooling}),
+    ]
+    if encoder.pooling == "bert":  # the tanh pooler over the first token, as a stock dense layer
+        modules.append(_dense(encoder._model.pooler.dense, TANH))
+    return modules
+
+
+def _transformer(encoder: TransformerEncoder, tokenizer: Tokenizer, max_length: int) -> _Module:
     model: Any = encoder.model
+    segments = getattr(model.config, "type_vocab_size", 0) > 1
     config = {**model.config.to_diff_dict(), "architectures": [type(model).__name__], "dtype": "float32"}
     files = {
         "config.json": json.loads(json.dumps({key: config[key] for key in config if not key.startswith("_")})),
         "model.safetensors": _weights(model),
-        "sentence_bert_config.json": {"max_seq_length": encoder.max_length, "do_lower_case": False},
+        "sentence_bert_config.json": {"max_seq_length": max_length, "do_lower_case": False},
         "tokenizer.json": tokenizer.to_bytes(),
-        "tokenizer_config.json": _tokenizer_config(encoder, tokenizer, getattr(model.config, "type_vocab_size", 0) > 1),
+        "tokenizer_config.json": _tokenizer_config(encoder, tokenizer, segments, max_length),
     }
-    mode = "mean" if encoder.pooling == "mean" else "cls"
-    pooling = {"embedding_dimension": encoder.dimensions, "pooling_mode": mode, "include_prompt": True}
-    modules = [_Module(kind="Transformer", files=files), _Module(kind="Pooling", files={"config.json": pooling})]
-    if encoder.pooling == "bert":  # the tanh pooler over the first token, as a stock dense layer
-        modules.append(_dense(model.pooler.dense, TANH))
-    return modules
+    return _Module(kind="Transformer", files=files)
 
 
 def _dense(linear: nn.Linear, activation: str) -> _Module:
@@ -156,7 +204,7 @@ def _dense(linear: nn.Linear, activation: str) -> _Module:
     return _Module(kind="Dense", files=files)
 
 
-def _tokenizer_config(encoder: Encoder, tokenizer: Tokenizer, segments: bool) -> dict[str, Any]:
+def _tokenizer_config(encoder: Encoder, tokenizer: Tokenizer, segments: bool, max_length: int) -> dict[str, Any]:
     specials = encoder.specials
     ids = {
         "cls": specials.cls,
@@ -170,12 +218,16 @@ def _tokenizer_config(encoder: Encoder, tokenizer: Tokenizer, segments: bool) ->
     return {
         **names,
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": encoder.max_length,
+        "model_max_length": max_length,
         "model_input_names": inputs,
     }
 
 
 def _weights(module: nn.Module, prefix: str = "") -> bytes:
-    state = {prefix + name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    return _stored({prefix + name: tensor for name, tensor in module.state_dict().items()})
+
+
+def _stored(weights: Mapping[str, Tensor]) -> bytes:
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     data: bytes = safetensors.torch.save(state, metadata={"format": "pt"})  # one-writer: into memory
     return data

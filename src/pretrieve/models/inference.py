@@ -17,28 +17,33 @@ _TOKENS = 1 << 16  # encoded at once
 
 
 @torch.no_grad()
-def encode(encoder: Encoder, tokenizer: Tokenizer, texts: Sequence[str]) -> FloatArray:
+def encode(encoder: Encoder, tokenizer: Tokenizer, texts: Sequence[str], *, queries: bool = False) -> FloatArray:
     """Encode R texts as (R, D) float32, of length one where the encoder is compared by cosine.
+
+    Documents of an encoder with several views are (R, V, D).
 
     Rows are cut to the encoder's longest, get its special tokens, and go through it longest first, a batch of about
     65,000 tokens at a time.
 
     Args:
-        encoder: one vector a row (V = 1); dropout is off while it runs.
+        encoder: dropout is off while it runs.
         tokenizer: the encoder's.
         texts: R texts.
+        queries: they are queries, which have one vector each; documents if not.
     """
     rows = _surrounded(tokenizer.encode(texts), encoder.specials, encoder.max_length)
     order = np.argsort(-rows.lengths, kind="stable")
-    found = np.zeros((len(texts), encoder.dimensions), np.float32)
+    views = 1 if queries else encoder.views
+    found = np.zeros((len(texts), views, encoder.dimensions), np.float32)
     training = encoder.training
     encoder.eval()
     for part in _parts(rows.lengths[order]):
         chosen = order[part]
-        vectors = encoder(_take(rows, chosen))[:, 0].float()
+        part_rows = _take(rows, chosen)
+        vectors = (encoder.queries(part_rows) if queries else encoder(part_rows)).float()
         found[chosen] = (F.normalize(vectors, dim=-1) if encoder.similarity == "cosine" else vectors).cpu().numpy()
     encoder.train(training)
-    return found
+    return found[:, 0] if views == 1 else found
 
 
 def _surrounded(rows: Rows, specials: SpecialTokens, longest: int) -> Rows:

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from pretrieve.core.errors import CorruptError, UsageError
 from pretrieve.models.encoder import Encoder, Pooling
-from pretrieve.models.export import IDENTITY, TANH
+from pretrieve.models.export import DOCUMENT_MODEL, IDENTITY, QUERY_MODEL, TANH, VIEWS
 from pretrieve.models.heads import Projected
 from pretrieve.models.pretrained import load_pretrained
 from pretrieve.models.static import StaticEncoder
 from pretrieve.models.transformer import TransformerEncoder
+from pretrieve.models.views import Views, document_weights
 from pretrieve.text import tokenizer as tokenizers
 from pretrieve.text.tokenizer import Tokenizer
 
@@ -35,6 +36,8 @@ def load_encoder(folder: Path, *, pooling: Pooling | None = None, seed: int = 0)
         UsageError: it is no such folder, has modules that cannot be trained here, or separate towers.
         CorruptError: weights are damaged.
     """
+    if (folder / VIEWS).is_file():
+        return _load_views(folder, seed)
     modules = _read_json(folder / "modules.json") if (folder / "modules.json").is_file() else None
     if modules is None:
         return _load_transformer(folder, folder, [], pooling, seed)
@@ -51,7 +54,7 @@ def load_towers(folder: Path) -> tuple[Encoder, Encoder]:
         UsageError: as ``load_encoder``.
         CorruptError: as ``load_encoder``.
     """
-    if not (folder / "router_config.json").is_file():
+    if not (folder / "router_config.json").is_file() or (folder / VIEWS).is_file():
         encoder = load_encoder(folder)
         return encoder, encoder
     config = _read_json(folder / "router_config.json")
@@ -80,6 +83,26 @@ def _load_chain(folder: Path, chain: list[tuple[str, Path]], pooling: Pooling | 
     similarity = _read_json(said).get("similarity_fn_name") if said.is_file() else None
     encoder.similarity = "cosine" if normalised or similarity in (None, "cosine") else "dot"
     return encoder
+
+
+def _load_views(folder: Path, seed: int) -> Views:
+    views, first = int(_read_json(folder / VIEWS)["views"]), folder / QUERY_MODEL
+    model: Any = load_pretrained(first, seed=seed)
+    tokenizer = tokenizers.load(folder)
+    if tokenizer.specials.vocabulary + views + 1 > int(model.config.vocab_size):
+        raise CorruptError(f"{folder}: its tokenizer, its model and its {VIEWS} do not belong together: restore it.")
+    encoder = TransformerEncoder(model, tokenizer.specials, pooling="cls", max_length=_max_length(first, model))
+    found = Views(encoder, views)
+    if found.position_table is not None:
+        expected = document_weights(found)
+        path = folder / DOCUMENT_MODEL / "model.safetensors"
+        weights = _read_weights(path, {name: tensor.ndim for name, tensor in expected.items()})
+        if not all(torch.equal(weights[name], tensor) for name, tensor in expected.items()):
+            raise UsageError(
+                f"{folder}: the models of queries and documents have been trained apart: it can be searched by "
+                "sentence-transformers, but not by pretrieve."
+            )
+    return found
 
 
 def _load_static(folder: Path) -> StaticEncoder:

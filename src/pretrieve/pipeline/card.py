@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pretrieve.evaluation.probe import ProbeResult
 from pretrieve.evaluation.report import probe_markdown
 from pretrieve.methods import find
+from pretrieve.models.encoder import Encoder
+from pretrieve.models.views import Views
 
 if TYPE_CHECKING:
     from pretrieve.pipeline.keep import Report
@@ -18,9 +20,21 @@ tags: [sentence-transformers, pretrieve, retrieval]
 ---
 """
 
+_OWN_USE = """## Use
 
-def model_card(report: Report, probe: ProbeResult | None) -> str:
-    """Write the card in Markdown."""
+Its positions are rotations, so only pretrieve gives all views of a document position 0.
+
+```python
+from pretrieve import Retriever
+
+hits = Retriever.load("this folder").search("a question", ["a text", "another"], mode="dense")
+```
+
+"""
+
+
+def model_card(report: Report, probe: ProbeResult | None, encoder: Encoder) -> str:
+    """Write the card of an encoder in Markdown."""
     recipe = report.recipe
     module, preset = find(recipe["method"])
     counts = ", ".join(f"{number:,} {name}" for name, number in report.documents.items())
@@ -39,7 +53,7 @@ def model_card(report: Report, probe: ProbeResult | None) -> str:
         parts[-1] += probe_markdown(probe)
     if report.signal is not None:
         parts.append(_signal(report.signal))
-    parts.append(_usage(recipe["command"]))
+    parts.append(_usage(recipe["command"], encoder))
     parts.append(_values(report))
     return "\n".join(parts)
 
@@ -57,17 +71,24 @@ def _signal(signal: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _usage(command: str) -> str:
+def _usage(command: str, encoder: Encoder) -> str:
+    if isinstance(encoder, Views) and encoder.position_table is None:  # it has no stock form
+        return _OWN_USE + _made_by(command)
+    kind = "MultiVectorEncoder" if isinstance(encoder, Views) else "SentenceTransformer"
     return f"""## Use
 
 ```python
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import {kind}
 
-model = SentenceTransformer("this folder")
+model = {kind}("this folder")
 scores = model.similarity(model.encode_query("a question"), model.encode_document(["a text", "another"]))
 ```
 
-## Made by
+{_made_by(command)}"""
+
+
+def _made_by(command: str) -> str:
+    return f"""## Made by
 
 ```console
 {command or "Retriever.train(...), see recipe.json"}

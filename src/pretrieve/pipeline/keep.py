@@ -100,7 +100,7 @@ def keep(
         _save(folder, made.objective, verdict, tokenizer)
         folder.json("recipe.json", report.recipe)
         folder.json(REPORT, report.to_json())
-        folder.write("README.md", model_card(report, verdict.probe).encode())
+        folder.write("README.md", model_card(report, verdict.probe, verdict.encoder).encode())
         weight = None if verdict.fusion is None else verdict.fusion.dense
         files.publish(folder, output, MODEL, {"recipe": made.recipe.fingerprint, "weight": weight})
     return report
