@@ -220,7 +220,7 @@ def test_gradient_by_finite_differences(towers: str) -> None:
             parameter -= 2e-6 * direction
             below = float(value())
             parameter += 1e-6 * direction
-        assert (above - below) / 2e-6 == pytest.approx(float((parameter.grad * direction).sum()), rel=1e-5, abs=1e-8), (
+        assert (above - below) / 2e-6 == pytest.approx(float((parameter.grad * direction).sum()), rel=1e-4, abs=1e-7), (
             name
         )
 
