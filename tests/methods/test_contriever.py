@@ -89,7 +89,7 @@ def test_moco_is_the_published_loss(masked: bool) -> None:
     documents = tiny.store(6)
     objective, batches = tiny.run("contriever", documents=documents, mask_same_document=masked, label_smoothing=0.1)
     objective.double()
-    queue = objective.queue.clone().numpy()
+    queue = objective.queue.keys.clone().numpy()
     owners = np.full(32, -1)
     assert np.allclose(np.linalg.norm(queue, axis=1), 1)
     for step in range(6):
@@ -107,8 +107,8 @@ def test_moco_is_the_published_loss(masked: bool) -> None:
         objective.after_step(encoded, batch, step)
         first = step * 8 % 32
         queue[first : first + 8], owners[first : first + 8] = key, batch.documents
-        assert np.array_equal(objective.queue.numpy(), queue)  # wraps around after four batches
-        assert np.array_equal(objective.queue_documents.numpy(), owners)
+        assert np.array_equal(objective.queue.keys.numpy(), queue)  # wraps around after four batches
+        assert np.array_equal(objective.queue.documents.numpy(), owners)
 
 
 def test_slow_encoder_moves_before_the_next_keys_and_learns_nothing() -> None:
@@ -124,7 +124,7 @@ def test_slow_encoder_moves_before_the_next_keys_and_learns_nothing() -> None:
         fast = objective.encoder.embedding.weight.detach()
         assert not torch.equal(fast, before)
         assert torch.allclose(slow, 0.9 * before + 0.1 * fast, atol=1e-6)
-        assert torch.equal(objective.queue[step * 8 : step * 8 + 8], keys[:, 0])  # made before it moved
+        assert torch.equal(objective.queue.keys[step * 8 : step * 8 + 8], keys[:, 0])  # made before it moved
 
 
 def test_key_dropout_is_an_option() -> None:

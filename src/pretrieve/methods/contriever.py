@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,14 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from pretrieve.core.errors import UsageError
-from pretrieve.core.rng import generator
 from pretrieve.core.types import Batch, IntArray, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
 from pretrieve.models.encoder import Encoder
+from pretrieve.models.groups import Groups
 from pretrieve.models.losses import in_batch_softmax, queue_softmax
+from pretrieve.models.momentum import KeyQueue, follow
 from pretrieve.models.objective import Encoded, Loss, Objective
 from pretrieve.text.batches import Address
 from pretrieve.text.edits import Edits
+from pretrieve.text.groups import group_notes, kept_groups
 from pretrieve.text.pairs import (
     PairDescription,
     describe,
@@ -75,7 +77,10 @@ class Options:
         normalise_key: the same for keys.
         key_dropout: encode the queue's keys with dropout, as the released code does.
         mask_same_document: keys of the query's own document are no negatives.
+        mask_other_groups: keys of another language or source than the query's are no negatives, so that nothing pulls
+            languages apart; random keys of a fresh queue still are.
         coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
+        languages: groups to draw from, by code (``pt`` takes ``pt-BR`` too); empty for all.
     """
 
     loss: Literal["moco", "inbatch"] = "moco"
@@ -97,7 +102,9 @@ class Options:
     normalise_key: bool | None = None
     key_dropout: bool = False
     mask_same_document: bool = True
+    mask_other_groups: bool = False
     coefficient: float = 0.0
+    languages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0.0 < self.ratio_min <= self.ratio_max <= 1.0:
@@ -108,6 +115,8 @@ class Options:
             raise UsageError("window is at least 2, queue at least 1 and temperature above 0.")
         if not 0.0 <= self.momentum <= 1.0 or not 0.0 <= self.label_smoothing < 1.0:
             raise UsageError("momentum and label_smoothing lie between 0 and 1.")
+        if not 0.0 <= self.coefficient <= 1.0:
+            raise UsageError(f"coefficient={self.coefficient}: 0 weighs all groups alike, 1 by their size.")
 
     @property
     def edits(self) -> Edits:
@@ -161,6 +170,26 @@ _STATIC_QUEUE: Mapping[str, Value] = {
     **_STATIC,
     "queue": Value(8192, "ours", "a step against 131,072 keys takes seconds on a CPU, and minutes do not fill them"),
 }
+_MULTILINGUAL: Mapping[str, Value] = {
+    **_PUBLISHED,
+    "ratio_min": Value(0.1, "code", "mcontriever.sh"),
+    "delete": Value(0.0, "code", "mcontriever.sh: --augmentation none"),
+    "queue": Value(32768, "paper", "appendix B"),
+    "momentum": Value(0.999, "paper", "appendix B"),
+    "coefficient": Value(0.0, "paper", "section 4: equal probability for each language"),
+}
+LANGUAGES = (
+    "ar", "bn", "da", "de", "en", "es", "fi", "fr", "he", "hu", "it", "id", "ja", "km", "ko", "ms", "nl", "no", "pl",
+    "pt", "ru", "sv", "sw", "te", "th", "tr", "vi", "zh-cn", "zh-tw",
+)  # fmt: skip
+_ENCODER: Mapping[str, Value] = {"pooling": Value("mean", "paper", "section 3.2")}
+_MCONTRIEVER = Preset(
+    summary="the multilingual model: languages with equal weight, a queue of 32,768, no deletion",
+    options=_MULTILINGUAL,
+    training={**_TRAINING, "batch_size": Value(4096, "code", "mcontriever.sh: 64 processes of 64")},
+    static=_STATIC_QUEUE,
+    encoder=_ENCODER,
+)
 
 PRESETS: dict[str, Preset] = {
     "contriever": Preset(
@@ -168,7 +197,7 @@ PRESETS: dict[str, Preset] = {
         options=_PUBLISHED,
         training=_TRAINING,
         static=_STATIC_QUEUE,
-        encoder={"pooling": Value("mean", "paper", "section 3.2")},
+        encoder=_ENCODER,
     ),
     "contriever-inbatch": Preset(
         summary="the same pairs inside documents, with the batch as negatives",
@@ -180,21 +209,13 @@ PRESETS: dict[str, Preset] = {
         },
         training=_TRAINING,
         static=_STATIC,
-        encoder={"pooling": Value("mean", "paper", "section 3.2")},
+        encoder=_ENCODER,
     ),
-    "mcontriever": Preset(
-        summary="the multilingual model: languages with equal weight, a queue of 32,768, no deletion",
-        options={
-            **_PUBLISHED,
-            "ratio_min": Value(0.1, "code", "mcontriever.sh"),
-            "delete": Value(0.0, "code", "mcontriever.sh: --augmentation none"),
-            "queue": Value(32768, "paper", "appendix B"),
-            "momentum": Value(0.999, "paper", "appendix B"),
-            "coefficient": Value(0.0, "paper", "section 4: equal probability for each language"),
-        },
-        training={**_TRAINING, "batch_size": Value(4096, "code", "mcontriever.sh: 64 processes of 64")},
-        static=_STATIC_QUEUE,
-        encoder={"pooling": Value("mean", "paper", "section 3.2")},
+    "mcontriever": _MCONTRIEVER,
+    "mcontriever-29": replace(
+        _MCONTRIEVER,
+        summary="the same on documents of its 29 languages alone",
+        options={**_MULTILINGUAL, "languages": Value(LANGUAGES, "paper", "section 4: 29 languages of CCNet")},
     ),
 }
 
@@ -212,11 +233,11 @@ class View:
     def __init__(self, store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> None:
         self._edits = options.edits
         self._edits.check(specials)
-        self._tokens, self._specials, self._options, self._provenance = (
-            np.asarray(store.tokens), specials, options, provenance,
-        )  # fmt: skip
+        self._tokens, self._specials = np.asarray(store.tokens), specials
+        self._options, self._provenance = options, provenance
         source = Concatenated if options.concat else Windows
-        self._source: Source = source(store, options.window, coefficient=options.coefficient)
+        keep = kept_groups(store.group_names, options.languages)
+        self._source: Source = source(store, options.window, coefficient=options.coefficient, keep=keep)
         self.mixture = self._source.mixture
 
     def draw(self, items: IntArray, address: Address) -> Batch:
@@ -250,59 +271,67 @@ def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[Pa
 
 
 def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) -> Objective:
-    """Return the loss over an encoder.
-
-    Raises:
-        UsageError: the longest crop does not fit the encoder.
-    """
-    if options.longest + encoder.specials.around() > encoder.max_length:
-        raise UsageError(
-            f"crops of up to {options.longest} tokens do not fit an encoder of {encoder.max_length}: lower window."
-        )
-    return MomentumQueue(encoder, options, seed) if options.loss == "moco" else InBatch(encoder, options)
+    """Return the loss over an encoder; a ``UsageError`` where the longest crop does not fit it."""
+    longest, room = options.longest, encoder.max_length
+    if longest + encoder.specials.around() > room:
+        raise UsageError(f"crops of up to {longest} tokens do not fit an encoder of {room}: lower window.")
+    moco = options.loss == "moco"
+    return MomentumQueue(encoder, options, seed, store) if moco else InBatch(encoder, options, store)
 
 
 class InBatch(Objective):
-    """Softmax over the keys of the whole batch: section 3.2 without a queue; ``src/inbatch.py``."""
+    """Softmax over the keys of the whole batch: section 3.2 without a queue; ``src/inbatch.py``.
 
-    def __init__(self, encoder: Encoder, options: Options) -> None:
+    Statistics are the accuracy, over all and by group (``accuracy/de``), NaN where the batch has none of a group.
+    """
+
+    def __init__(self, encoder: Encoder, options: Options, store: TokenStore) -> None:
         super().__init__()
-        self.encoder, self.options = encoder, options
+        keep = kept_groups(store.group_names, options.languages)
+        self.encoder, self.options, self.groups = encoder, options, Groups(store, keep)
+        choices, cosine = (options.normalise_query, options.normalise_key), encoder.similarity == "cosine"
+        self._unit = [cosine if choice is None else choice for choice in choices]
+        self.notes = group_notes(store, keep, options.coefficient)
 
     def encode(self, batch: Batch, step: int) -> Encoded:
         """Encode crops as "query" and "key", (B, 1, V, D) each."""
-        return Encoded(vectors={"query": self.queries(batch), "key": _encoded(self.encoder, batch, 1, self._unit_key)})
+        return Encoded(vectors={"query": self.queries(batch), "key": _encoded(self.encoder, batch, 1, self._unit[1])})
 
     def queries(self, batch: Batch) -> Tensor:
         """Vectors (B, 1, V, D) of the first crops."""
-        return _encoded(self.encoder, batch, 0, self._unit_query)
-
-    @property
-    def _unit_query(self) -> bool:
-        return _or_cosine(self.options.normalise_query, self.encoder)
-
-    @property
-    def _unit_key(self) -> bool:
-        return _or_cosine(self.options.normalise_key, self.encoder)
+        return _encoded(self.encoder, batch, 0, self._unit[0])
 
     def compare(
         self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
         """Cross-entropy of each query's own key against all keys."""
         queries = mine["query"][:, 0, 0]
-        exclude = None
-        if self.options.mask_same_document:
-            documents = torch.as_tensor(batch.documents, device=queries.device)
-            exclude = documents[first : first + len(queries), None] == documents
+        documents = batch.documents[first : first + len(queries)]
         losses, hits = in_batch_softmax(
             queries,
             everyone["key"][:, 0, 0],
             temperature=self.options.temperature,
             first=first,
-            exclude=exclude,
+            exclude=self._excluded(documents, torch.as_tensor(batch.documents, device=queries.device)),
             label_smoothing=self.options.label_smoothing,
         )
-        return Loss(value=losses.mean(), statistics={"accuracy": hits.mean()})
+        return self._loss(losses, hits, documents)
+
+    def _excluded(self, documents: IntArray, keys: Tensor) -> Tensor | None:
+        """Keys (M,), by their documents, that are no negatives of queries (B,): (B, M); None where all are."""
+        device, options = keys.device, self.options
+        exclude = None
+        if options.mask_same_document:
+            exclude = torch.as_tensor(documents, device=device)[:, None] == keys
+        if options.mask_other_groups:
+            groups = self.groups.of(keys, device)
+            others = (self.groups.of(documents, device)[:, None] != groups) & (groups >= 0)
+            exclude = others if exclude is None else exclude | others
+        return exclude
+
+    def _loss(self, losses: Tensor, hits: Tensor, documents: IntArray) -> Loss:
+        statistics = {"accuracy": hits.mean(), **self.groups.means("accuracy", hits, documents)}
+        return Loss(value=losses.mean(), statistics=statistics)
 
 
 class MomentumQueue(InBatch):
@@ -313,19 +342,13 @@ class MomentumQueue(InBatch):
 
     Attributes:
         slow_encoder: makes the keys; no gradient.
-        queue: (K, D) keys; random unit vectors at first.
-        queue_documents: (K,) the document of each key, -1 for a random one.
+        queue: the keys of earlier steps.
     """
 
-    queue: Tensor
-    queue_documents: Tensor
-
-    def __init__(self, encoder: Encoder, options: Options, seed: int) -> None:
-        super().__init__(encoder, options)
+    def __init__(self, encoder: Encoder, options: Options, seed: int, store: TokenStore) -> None:
+        super().__init__(encoder, options, store)
         self.slow_encoder = deepcopy(encoder).requires_grad_(False)
-        noise = generator(seed, "queue").standard_normal((options.queue, encoder.dimensions), dtype=np.float32)
-        self.register_buffer("queue", nn.functional.normalize(torch.from_numpy(noise), dim=1))
-        self.register_buffer("queue_documents", torch.full((options.queue,), -1, dtype=torch.int64))
+        self.queue = KeyQueue(options.queue, encoder.dimensions, seed)
         self.train()
 
     def train(self, mode: bool = True) -> MomentumQueue:
@@ -338,7 +361,7 @@ class MomentumQueue(InBatch):
         """Encode crops as "query" and, by the slow encoder and without gradient, "key", (B, 1, V, D) each."""
         queries = self.queries(batch)
         with torch.no_grad():
-            keys = _encoded(self.slow_encoder, batch, 1, self._unit_key)
+            keys = _encoded(self.slow_encoder, batch, 1, self._unit[1])
         return Encoded(vectors={"query": queries, "key": keys})
 
     def compare(
@@ -349,46 +372,26 @@ class MomentumQueue(InBatch):
         Raises:
             UsageError: the queue does not hold a whole number of batches.
         """
-        self._check_size(len(everyone["key"]))
+        self.queue.check_size(len(everyone["key"]))
         queries = mine["query"][:, 0, 0]
-        exclude = None
-        if self.options.mask_same_document:
-            documents = torch.as_tensor(batch.documents, device=queries.device)[first : first + len(queries)]
-            exclude = documents[:, None] == self.queue_documents
+        documents = batch.documents[first : first + len(queries)]
         losses, hits = queue_softmax(
             queries,
             mine["key"][:, 0, 0].detach(),
-            self.queue,
+            self.queue.keys,
             temperature=self.options.temperature,
-            exclude=exclude,
+            exclude=self._excluded(documents, self.queue.documents),
             label_smoothing=self.options.label_smoothing,
         )
-        return Loss(value=losses.mean(), statistics={"accuracy": hits.mean()})
+        return self._loss(losses, hits, documents)
 
     @torch.no_grad()
     def after_step(self, everyone: dict[str, Tensor], batch: Batch, step: int) -> None:
         """Enqueue all ranks' keys over the oldest, and move the slow encoder a little towards the encoder."""
-        keys = everyone["key"][:, 0, 0]
-        first = step * len(keys) % len(self.queue)
-        self.queue[first : first + len(keys)] = keys
-        self.queue_documents[first : first + len(keys)] = torch.as_tensor(batch.documents, device=keys.device)
-        slow: list[Tensor] = list(self.slow_encoder.parameters())
-        fast: list[Tensor] = list(self.encoder.parameters())
-        torch._foreach_lerp_(slow, fast, 1.0 - self.options.momentum)
-        for mine, theirs in zip(self.slow_encoder.buffers(), self.encoder.buffers(), strict=True):
-            mine.copy_(theirs)
-
-    def _check_size(self, batch_size: int) -> None:
-        size = len(self.queue)
-        if size % batch_size:
-            fit = max(1, round(size / batch_size)) * batch_size
-            raise UsageError(f"queue={size} is no multiple of batch_size={batch_size}: set queue={fit}.")
+        self.queue.put(everyone["key"][:, 0, 0], batch.documents, step)
+        follow(self.slow_encoder, self.encoder, self.options.momentum)
 
 
 def _encoded(encoder: Encoder, batch: Batch, row: int, unit: bool) -> Tensor:
     vectors: Tensor = encoder(batch.column(row).rows).unsqueeze(1)
     return nn.functional.normalize(vectors, dim=-1) if unit else vectors
-
-
-def _or_cosine(choice: bool | None, encoder: Encoder) -> bool:
-    return encoder.similarity == "cosine" if choice is None else choice

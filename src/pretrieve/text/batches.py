@@ -6,7 +6,7 @@ other ranks' examples (documents, flags) are known without a message, and a run 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.rng import generator, shuffled
-from pretrieve.core.types import Batch, IntArray
+from pretrieve.core.types import Batch, BoolArray, IntArray
 
 _CYCLE = 4096  # slots over which the shares of the strata are exact
 
@@ -47,7 +47,7 @@ class Mixture:
 
     @property
     def items(self) -> int:
-        """Number of items of all strata."""
+        """Number of items that are visited, of all strata."""
         return int(self.sizes.sum())
 
     def at(self, positions: IntArray, seed: int) -> tuple[IntArray, IntArray]:
@@ -76,7 +76,7 @@ class Mixture:
         """The inverse of ``order``."""
         if self.order is None:
             return None
-        places = np.empty_like(self.order)
+        places = np.zeros(int(self.order.max()) + 1, np.int64)  # items that are left out have no place
         places[self.order] = np.arange(len(self.order))
         return places
 
@@ -107,17 +107,24 @@ class Mixture:
         return np.maximum(np.round(self.shares * length).astype(np.int64), self.sizes > 0)
 
 
-def mixture(groups: IntArray | None, items: int, coefficient: float) -> Mixture:
+def mixture(groups: IntArray | None, items: int, coefficient: float, keep: BoolArray | None = None) -> Mixture:
     """Weigh groups by their share of the items, to a power.
 
     p(group) ∝ share(group) ** coefficient: 1 visits items in proportion, 0 visits every group equally often (Conneau &
-    Lample 2019; Contriever's ``sampling_coefficient``).
+    Lample 2019; Contriever's ``sampling_coefficient``). A small group is then visited over and over: each of its items
+    once before any of them twice.
 
     Args:
         groups: (items,) group of each item; None or a single group makes one stratum.
         items: number of items.
         coefficient: the power, in [0, 1].
+        keep: (groups,) whether the items of a group are visited at all; needs ``groups``.
     """
+    if keep is not None:
+        assert groups is not None
+        kept = np.flatnonzero(keep[groups])
+        mixed = mixture(groups[kept], len(kept), coefficient)
+        return replace(mixed, order=kept if mixed.order is None else kept[mixed.order])
     if groups is None or coefficient == 1.0 or len(groups) == 0 or groups.min() == groups.max():
         return Mixture(sizes=np.array([items], np.int64), shares=np.ones(1))
     sizes = np.bincount(groups)

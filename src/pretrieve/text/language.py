@@ -14,6 +14,8 @@ SPACELESS = re.compile(
 )
 _SAMPLE = 20_000  # characters looked at; a script shows at once
 _DETECT = 2_000  # characters given to the language detector, which reads every one of them
+# Written in more than one way: Norwegian by its written forms, Chinese by script, codes that ISO 639 withdrew.
+_ALIASES = {"nb": "no", "nn": "no", "zh-hans": "zh-cn", "zh-hant": "zh-tw", "iw": "he", "in": "id", "ji": "yi"}
 
 
 def spaceless(text: str, share: float = 0.3) -> bool:
@@ -50,3 +52,26 @@ def majority(texts: Iterable[str]) -> str:
     """Return the most frequent language of some texts; ``"en"`` when there are none; ties break by code."""
     counts = Counter(detect(text) for text in texts)
     return min(counts, key=lambda code: (-counts[code], code), default="en")
+
+
+def same_language(group: str, wanted: str) -> bool:
+    """Say whether a group of documents holds a wanted language.
+
+    Case and the sign between the parts of a code do not matter (``pt_BR`` is ``pt-br``), Bokmål and Nynorsk are
+    Norwegian, and simplified and traditional script are ``zh-cn`` and ``zh-tw``. A code without a region stands for all
+    of them, on either side: ``zh``, as a detector says, holds ``zh-cn`` and ``zh-tw``; ``pt-BR`` holds ``pt``. Two
+    regions are two languages: ``zh-hk`` does not hold ``zh-cn``.
+
+    Args:
+        group: name of a group, usually a code of ISO 639-1 with or without a region.
+        wanted: code of a language.
+    """
+    first, second = _parts(group), _parts(wanted)
+    return first == second or (first[0] == second[0] and "" in (first[1], second[1]))
+
+
+def _parts(code: str) -> tuple[str, str]:
+    """Language and region (or script), in lower case."""
+    code = re.sub(r"[_@]", "-", code.strip().lower())
+    language, _, region = _ALIASES.get(code, code).partition("-")
+    return _ALIASES.get(language, language), region

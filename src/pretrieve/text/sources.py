@@ -54,8 +54,18 @@ class TokenStore(Protocol):
         ...
 
     @property
+    def group_names(self) -> tuple[str, ...]:
+        """Names of the groups."""
+        ...
+
+    @property
     def word_starts(self) -> BoolArray:
         """Whether a token of the vocabulary begins a word, (vocabulary,)."""
+        ...
+
+    @property
+    def lettered(self) -> BoolArray:
+        """Whether a token of the vocabulary holds a letter or a digit, (vocabulary,)."""
         ...
 
 
@@ -108,16 +118,21 @@ class Windows:
         length: tokens of the longest window.
         minimum: documents with fewer tokens are left out.
         coefficient: power of the groups' shares (``batches.mixture``).
+        keep: (groups,) whether a group's windows are items.
     """
 
-    def __init__(self, store: TokenStore, length: int = 256, minimum: int = 2, coefficient: float = 1.0) -> None:
+    def __init__(
+        self, store: TokenStore, length: int = 256, minimum: int = 2, coefficient: float = 1.0,
+        keep: BoolArray | None = None,
+    ) -> None:  # fmt: skip
         self._bodies = np.asarray(store.bodies)
         self._sizes = np.asarray(store.ends) - self._bodies
         self._counts = np.where(self._sizes >= minimum, -(-self._sizes // length), 0)
         self._first = np.concatenate([[0], np.cumsum(self._counts)])
         items = int(self._first[-1])
-        groups = None if coefficient == 1.0 else np.repeat(np.asarray(store.groups), self._counts)
-        self.mixture = mixture(groups, items, coefficient)
+        whole = coefficient == 1.0 and keep is None
+        groups = None if whole else np.repeat(np.asarray(store.groups), self._counts)
+        self.mixture = mixture(groups, items, coefficient, keep)
 
     def spans(self, items: IntArray, address: Address) -> Spans:
         """Return the spans of items (B,)."""
@@ -137,13 +152,17 @@ class Concatenated:
         store: the documents.
         length: tokens of a window.
         coefficient: power of the groups' shares (``batches.mixture``).
+        keep: (groups,) whether the windows of a group are items.
     """
 
-    def __init__(self, store: TokenStore, length: int = 256, coefficient: float = 1.0) -> None:
+    def __init__(
+        self, store: TokenStore, length: int = 256, coefficient: float = 1.0, keep: BoolArray | None = None
+    ) -> None:
         self._starts, self._length = np.asarray(store.starts), length
         items = max(0, len(store.tokens) - length + 1) // length
-        groups = None if coefficient == 1.0 else np.asarray(store.groups)[self._owners(np.arange(items) * length)]
-        self.mixture = mixture(groups, items, coefficient)
+        whole = coefficient == 1.0 and keep is None
+        groups = None if whole else np.asarray(store.groups)[self._owners(np.arange(items) * length)]
+        self.mixture = mixture(groups, items, coefficient, keep)
 
     def spans(self, items: IntArray, address: Address) -> Spans:
         """Return the spans of items (B,)."""
