@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pretrieve.evaluation.probe import BM25, Probe, ProbeOptions, ProbeResult
+from pretrieve.evaluation.probe import BM25, Encode, Probe, ProbeOptions, ProbeResult, Sides
 from pretrieve.index.fuse import Fusion
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.inference import encode
@@ -16,11 +16,12 @@ from pretrieve.models.static import StaticEncoder
 from pretrieve.pipeline.listener import Listener
 from pretrieve.pipeline.prepare import Prepared
 from pretrieve.text.language import majority
+from pretrieve.text.tokenizer import Tokenizer
 
 START, TRAINED = "start", "trained"
 SHORT = 24  # median tokens of a document below which pseudo-queries say nothing about real ones (docs/log.md)
 BLIND = 0.05  # nDCG@10 of BM25 on the probe below which its queries cannot be answered by anything
-INITIALISER = "a start for fine-tuning, not for search as it is: not judged"
+INITIALISER = "a start for fine-tuning, not for search as it is"
 ABOVE_CHANCE = 1.645  # standard errors: one side, 5 %
 _MIXTURES = (0.25, 0.5, 0.75)  # part of the trained weights that is tried beside 0 and 1, for static encoders
 
@@ -56,7 +57,14 @@ def untrained(start: Encoder, reason: str) -> Verdict:
 
 
 def judge(
-    start: Encoder, trained: Encoder, prepared: Prepared, listener: Listener, seed: int, *, initialiser: bool = False
+    start: Encoder,
+    trained: Encoder,
+    prepared: Prepared,
+    listener: Listener,
+    seed: int,
+    *,
+    initialiser: bool = False,
+    signal: str = "",
 ) -> Verdict:
     """Ask the probe, and hand out nothing that it finds worse than the start.
 
@@ -67,9 +75,11 @@ def judge(
         listener: hears of progress.
         seed: of the run.
         initialiser: the method makes a start for fine-tuning: its weights are handed out whatever the probe says.
+        signal: what it learned by its own measure, in a line.
     """
     if initialiser:
-        return Verdict(part=1.0, reason=INITIALISER, probe=None, encoder=trained)
+        reason = f"{INITIALISER}; {signal or 'too few documents to hold any out: not judged'}"
+        return Verdict(part=1.0, reason=reason, probe=None, encoder=trained)
     if not len(prepared.held_out):
         return Verdict(part=1.0, reason="too few documents to hold any out: not judged", probe=None, encoder=trained)
     static = isinstance(trained, StaticEncoder)
@@ -78,12 +88,7 @@ def judge(
     systems = {START: start, **({f"{part:g}": mixed(start, trained, part) for part in _MIXTURES} if static else {})}
     systems[TRAINED] = trained
     tokenizer = prepared.store.tokenizer
-    found = probe(
-        {
-            name: lambda texts, system=system: encode(system, tokenizer, texts)  # type: ignore[misc]
-            for name, system in systems.items()
-        }
-    )
+    found = probe({name: _sides(system, tokenizer) for name, system in systems.items()})
     listener.advance(len(systems) + 1)
     name, reason = _choose(found, static)
     part = {START: 0.0, TRAINED: 1.0}[name] if name in (START, TRAINED) else float(name)
@@ -96,6 +101,16 @@ def judge(
         probe=ProbeResult(values=shown, pool=found.pool),
         encoder=systems[name],
         fusion=probe.weigh(lambda texts: encode(systems[name], tokenizer, texts)) if static else None,
+    )
+
+
+def _sides(encoder: Encoder, tokenizer: Tokenizer) -> Encode | Sides:
+    """An encoder as the probe asks it: by cosine, but for one with several views, which is asked as it searches."""
+    if encoder.views == 1:
+        return lambda texts: encode(encoder, tokenizer, texts)
+    return Sides(
+        queries=lambda texts: encode(encoder, tokenizer, texts, queries=True),
+        documents=lambda texts: encode(encoder, tokenizer, texts),
     )
 
 
