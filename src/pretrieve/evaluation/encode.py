@@ -164,22 +164,39 @@ def open_encoder(name: str, options: ModelOptions = ModelOptions()) -> TextEncod
         return Bag.load(Path(name))
     if (Path(name) / _VIEWS).is_file():
         return _open_views(Path(name), options)
-    known = find_checkpoint(options.like or name)
-    if options.like and known is None:
-        raise UsageError(f"{options.like!r} is not among the known checkpoints: describe the model by its options.")
-    folder = _resolve(name)
-    usage = _usage(name, folder, known, options)
+    folder, usage = usage_of(name, options)
     model = _load(folder, usage, options)
     other = None if usage.document_model is None else _load(_resolve(usage.document_model), usage, options)
     return TorchTextEncoder(
         query_model=model,
         document_model=other or model,
         usage=usage,
-        fingerprint=_identity(folder, usage, options),
+        fingerprint=identity(folder, usage, options),
         location=name,
         batch_size=options.batch_size,
         described=_described(options),
     )
+
+
+def usage_of(name: str, options: ModelOptions = ModelOptions()) -> tuple[Path, Checkpoint]:
+    """Find a model's folder, and how the model is used, by what the user, the registry and its own files say.
+
+    Raises:
+        UsageError: as ``open_encoder``.
+    """
+    known = find_checkpoint(options.like or name)
+    if options.like and known is None:
+        raise UsageError(f"{options.like!r} is not among the known checkpoints: describe the model by its options.")
+    folder = _resolve(name)
+    return folder, _usage(name, folder, known, options)
+
+
+def identity(folder: Path, usage: Checkpoint, options: ModelOptions = ModelOptions()) -> str:
+    """Identity of a model: its weights, its tokenizer, and how it is used."""
+    parts = sorted(path for pattern in (*_WEIGHTS, *_VOCABULARIES) for path in folder.glob(pattern))
+    model = model_fingerprint(folder, parts)
+    said = [usage.document_model, usage.document_prompt, usage.separator, usage.max_length, options.pooling]
+    return fingerprint([model, *said])
 
 
 def _open_views(folder: Path, options: ModelOptions) -> ViewsTextEncoder:
@@ -202,7 +219,7 @@ def _open_views(folder: Path, options: ModelOptions) -> ViewsTextEncoder:
         tokenizer=tokenizer.load(folder),
         query_prompt=query,
         document_prompt=document,
-        fingerprint=_identity(folder, usage, options),
+        fingerprint=identity(folder, usage, options),
         location=str(folder),
         described=_described(options),
     )
@@ -273,13 +290,6 @@ def _load(folder: Path, usage: Checkpoint, options: ModelOptions) -> SentenceTra
         model.max_seq_length = usage.max_length
     model.similarity_fn_name = usage.similarity
     return model
-
-
-def _identity(folder: Path, usage: Checkpoint, options: ModelOptions) -> str:
-    parts = sorted(path for pattern in (*_WEIGHTS, *_VOCABULARIES) for path in folder.glob(pattern))
-    model = model_fingerprint(folder, parts)
-    said = [usage.document_model, usage.document_prompt, usage.separator, usage.max_length, options.pooling]
-    return fingerprint([model, *said])
 
 
 def _modules(folder: Path) -> list[str]:

@@ -64,6 +64,10 @@ class Labelled:
         self._starts, self._ends = np.asarray(store.starts), np.asarray(store.ends)
         self._place = np.full(len(labels.records), -1, np.int64)  # of each record in the store; -1 without tokens
         self._place[np.asarray(store.origins)] = np.arange(len(store))
+        ends = self._place[len(labels.records) - 2 :]  # the two prompts; most are empty and have no tokens
+        self._prompts = np.array(
+            [(self._starts[at], self._ends[at] - self._starts[at]) if at >= 0 else (0, 0) for at in ends]
+        )
         self._positives = _having_tokens(labels.positives, self._place)
         self._negatives = _having_tokens(labels.negatives, self._place)
         self._teacher = _teacher(labels, self._place)
@@ -87,20 +91,16 @@ class Labelled:
 
     def rows(self, queries: IntArray, keys: IntArray) -> Rows:
         """Rows of queries (B,) and, after each, of its documents (B, 1 + n)."""
-        records = np.concatenate([self.labels.places[queries][:, None], keys], axis=1)
-        limits = np.full(records.shape[1], self._draw.passage_length)
-        limits[0] = self._draw.query_length
-        return self._rows(records, np.broadcast_to(limits, records.shape))
+        return self._rows(np.concatenate([self.labels.places[queries][:, None], keys], axis=1))
 
     def passages(self, documents: IntArray) -> Rows:
         """Rows of documents (R,)."""
-        return self._rows(documents, np.full(len(documents), self._draw.passage_length))
+        return self._rows(documents[:, None])
 
     def passage_lengths(self, documents: IntArray) -> IntArray:
         """Tokens of the rows of documents (R,)."""
-        places = self._place[documents]
-        room = self._draw.passage_length - self._specials.around()
-        return np.minimum(self._ends[places] - self._starts[places], room) + self._specials.around()
+        lengths: IntArray = self._pieces(documents[:, None])[1].sum(axis=(1, 2))
+        return lengths
 
     def positive(self, queries: IntArray, documents: IntArray) -> np.ndarray:
         """Whether documents, or others with the same text, are labelled relevant to queries; both of one shape."""
@@ -134,13 +134,23 @@ class Labelled:
             missing &= self.positive(np.broadcast_to(queries[:, None], drawn.shape), drawn)
         return drawn
 
-    def _rows(self, records: IntArray, limits: IntArray) -> Rows:
-        """Rows of records, each cut to its limit; both of one shape."""
+    def _rows(self, records: IntArray) -> Rows:
+        """Rows of records (B, N)."""
+        starts, lengths = self._pieces(records)
+        return read(self._tokens, lay_out(starts.reshape(-1, 4), lengths.reshape(-1, 4)), self._specials)
+
+    def _pieces(self, records: IntArray) -> tuple[IntArray, IntArray]:
+        """Starts and lengths (B, N, 4) of [CLS] prompt text [SEP], cut to the limits."""
         places = self._place[records]
-        starts = self._starts[places]
-        lengths = np.minimum(self._ends[places] - starts, limits - self._specials.around())
-        pieces = surround(starts.reshape(-1, 1), lengths.reshape(-1, 1), self._specials)
-        return read(self._tokens, lay_out(*pieces), self._specials)
+        queries = records >= self.labels.size
+        prompts = self._prompts[np.where(queries, 0, 1)]
+        limits = np.where(queries, self._draw.query_length, self._draw.passage_length) - self._specials.around()
+        starts = np.stack([prompts[..., 0], self._starts[places]], axis=-1)
+        before = np.minimum(prompts[..., 1], limits)
+        lengths = np.stack([before, np.minimum(self._ends[places] - self._starts[places], limits - before)], axis=-1)
+        shape = (*records.shape, 4)
+        flat = surround(starts.reshape(-1, 2), lengths.reshape(-1, 2), self._specials)
+        return flat[0].reshape(shape), flat[1].reshape(shape)
 
 
 def _having_tokens(rows: Rows, place: IntArray) -> Rows:

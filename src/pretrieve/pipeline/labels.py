@@ -52,7 +52,14 @@ class _Found:
         return number
 
 
-def read_labels(source: Path, target: Path, *, split: str = "train", documents: Sequence[str] = ()) -> Labels:
+def read_labels(
+    source: Path,
+    target: Path,
+    *,
+    split: str = "train",
+    documents: Sequence[str] = (),
+    prompts: tuple[str, str] = ("", ""),
+) -> Labels:
     """Read labels, and put documents and queries on disk.
 
     Args:
@@ -61,6 +68,7 @@ def read_labels(source: Path, target: Path, *, split: str = "train", documents: 
         target: the ``Documents`` to make of documents and queries.
         split: of a BEIR folder.
         documents: sources of more documents to find negatives in; for files only.
+        prompts: what the model has put before queries and documents; kept as the last two records.
 
     Raises:
         UsageError: the source is not there or not known, or has no such split.
@@ -73,8 +81,9 @@ def read_labels(source: Path, target: Path, *, split: str = "train", documents: 
         records = _beir(source, split, found)
     else:
         records = _pairs(source, documents, found)
-    written = Documents.write(target, records, replace=True)
-    size = len(written) - len(found.queries)
+    ends = (Document(id=f"prompt {number}", text=text) for number, text in enumerate(prompts))
+    written = Documents.write(target, itertools.chain(records, ends), replace=True)
+    size = len(written) - len(found.queries) - len(prompts)
     known = [name for name, scores in zip(("positives", "negatives"), found.teacher, strict=True) if _any(scores)]
     return Labels(
         records=written,

@@ -17,7 +17,8 @@ class Labels:
     """Q queries over n documents.
 
     Attributes:
-        records: the n documents, and after them queries, in one artefact, so that one store holds the tokens of both.
+        records: the n documents, then queries, then the prompts of queries and of documents (empty for most models),
+            in one artefact, so that one store holds the tokens of all.
         size: n.
         places: (Q,) where each query stands in ``records``.
         ids: (Q) the queries' ids.

@@ -1,0 +1,209 @@
+"""The road of ``pretrieve finetune``: labels and a start in, hard negatives found, a better retriever out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from pretrieve.core import files
+from pretrieve.core.errors import FingerprintError
+from pretrieve.core.rng import shuffled
+from pretrieve.core.types import IntArray
+from pretrieve.evaluation.encode import open_encoder
+from pretrieve.finetuning.ance import Ance
+from pretrieve.finetuning.contrastive import Contrastive
+from pretrieve.finetuning.labelled import Labelled
+from pretrieve.models.export import save_model
+from pretrieve.models.static import StaticEncoder
+from pretrieve.pipeline.labels import read_labels
+from pretrieve.pipeline.listener import Listener, Silent
+from pretrieve.pipeline.mine import MineOptions, load_negatives, mine
+from pretrieve.pipeline.place import hold
+from pretrieve.pipeline.request import CHECKPOINTS, WORKSPACE
+from pretrieve.pipeline.start import Start, open_start
+from pretrieve.pipeline.tuned import judge_tuned, tuned_card
+from pretrieve.pipeline.tuning import Tuning, Values, values_of
+from pretrieve.text.batches import Batches
+from pretrieve.text.labels import Labels
+from pretrieve.text.store import Store
+from pretrieve.training.checkpoint import Checkpoints
+from pretrieve.training.trainer import Progress, Trainer
+
+MODEL, REPORT = "model", "report.json"
+HELD_OUT_SHARE, HELD_OUT_MOST, FEWEST = 0.1, 500, 200  # of the queries; below the last none are held out
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneReport:
+    """What a run did and found, as kept in ``report.json``.
+
+    Attributes:
+        values: what decided the run.
+        queries: number learnt from, and held out to judge.
+        documents: number in the collection.
+        negatives: number of hard negatives that were known before training.
+        judged: nDCG@10 on the held-out queries of BM25, the start and the model, with tests; None without any.
+    """
+
+    values: Mapping[str, Any]
+    queries: Mapping[str, int]
+    documents: int
+    negatives: int
+    judged: Mapping[str, Any] | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "values": dict(self.values),
+            "queries": dict(self.queries),
+            "documents": self.documents,
+            "negatives": self.negatives,
+            "judged": self.judged,
+        }
+
+
+def finetune(asked: Tuning, listener: Listener | None = None, *, judge: bool = True) -> TuneReport:
+    """Fine-tune a model on labels, judge it on queries that were held out, and keep it as a stock model.
+
+    Args:
+        asked: what is asked.
+        listener: hears of progress.
+        judge: hold queries out, and compare start and model on them.
+
+    Raises:
+        PretrieveError: whatever a user can mend: labels, model, options, disk, an interrupted or diverged run.
+    """
+    listener = listener or Silent()
+    asked.check()
+    with hold(asked.output, overwrite=asked.overwrite and not asked.resume):
+        if asked.resume and (asked.output / files.MANIFEST).is_file():
+            listener.note(f"{asked.output} is finished already.")
+            return TuneReport(**orjson.loads((asked.output / REPORT).read_bytes()))
+        workspace = asked.output / WORKSPACE
+        start = open_start(asked.model, seed=asked.seed)
+        listener.stage("read labels", unit="queries")
+        labels = read_labels(asked.labels, workspace / "records", split=asked.split, documents=asked.documents,
+                             prompts=start.prompts)  # fmt: skip
+        listener.advance(len(labels), f"{labels.size:,} documents")
+        learn, held_out = _divide(len(labels), asked, judge=judge)
+        labels_held = labels.select(held_out)
+        labels = _with_negatives(asked, labels.select(learn), workspace, listener)
+        values = values_of(asked, static=isinstance(start.documents, StaticEncoder), queries=len(labels))
+        _check_same(workspace / "values.json", asked, values, labels, start)
+        objective = _trained(asked, values, labels, start, listener)
+        with files.scratch(asked.output, MODEL) as folder:
+            _save(folder, objective, start)
+            report = TuneReport(
+                values=values.to_json(),
+                queries={"learnt from": len(labels), "held out": len(labels_held)},
+                documents=labels.size,
+                negatives=len(labels.negatives.tokens),
+                judged=judge_tuned(asked.model, folder.path, labels_held, listener) if len(labels_held) else None,
+            )
+            folder.json(REPORT, report.to_json())
+            folder.json("recipe.json", {"model": asked.model, "command": asked.command(), **values.to_json()})
+            folder.write("README.md", tuned_card(asked, report.to_json()).encode())
+            files.publish(folder, asked.output, MODEL, {"recipe": files.fingerprint(values.to_json()), "weight": None})
+    return report
+
+
+def _divide(count: int, asked: Tuning, *, judge: bool) -> tuple[IntArray, IntArray]:
+    """Queries to learn from and queries to judge with; fewer labels are the first of more."""
+    order = shuffled(np.arange(count), count, asked.seed, "labels")
+    held = min(HELD_OUT_MOST, int(count * HELD_OUT_SHARE)) if judge and count >= FEWEST else 0
+    return order[held:][: asked.limit], np.sort(order[:held])
+
+
+def _with_negatives(asked: Tuning, labels: Labels, workspace: Path, listener: Listener) -> Labels:
+    """Hard negatives as asked for: from a file, by words, or by a first model that was trained with those."""
+    if asked.negatives_file is not None:
+        return labels.with_negatives(load_negatives(labels, asked.negatives_file))
+    if asked.negatives in ("none", "ance"):
+        return labels
+    words = workspace / "negatives-bm25.jsonl"
+    if not words.is_file():
+        mine(labels, None, words, MineOptions(seed=asked.seed), listener)
+    if asked.negatives == "bm25":
+        return labels.with_negatives(load_negatives(labels, words))
+    both = workspace / "negatives-mined.jsonl"
+    if not both.is_file():
+        listener.note("first a model with BM25's negatives; then its own are mined, and the start is trained again.")
+        first = replace(asked, output=workspace / "first", negatives="bm25", negatives_file=words, overwrite=False,
+                        resume=(workspace / "first").exists())  # fmt: skip
+        finetune(first, listener, judge=False)
+        mine(labels, open_encoder(str(first.output)), both, MineOptions(by="both", seed=asked.seed), listener)
+    return labels.with_negatives(load_negatives(labels, both))
+
+
+def _check_same(path: Path, asked: Tuning, values: Values, labels: Labels, start: Start) -> None:
+    """Refuse to go on with a run as another one."""
+    facts = orjson.loads(files.to_json(
+        {"labels": labels.fingerprint, "start": start.fingerprint, "seed": asked.seed, "values": values.to_json()}
+    ))  # fmt: skip
+    if asked.resume and path.is_file():
+        before = orjson.loads(path.read_bytes())
+        for name, value in facts.items():
+            if before.get(name) != value:
+                raise FingerprintError(
+                    f"cannot resume: the {name} differ from those of {asked.output}. Give the same command as before, "
+                    "or another --output."
+                )
+    files.write_file(path, files.to_json(facts))
+
+
+def _trained(asked: Tuning, values: Values, labels: Labels, start: Start, listener: Listener) -> Contrastive:
+    """Train from the start, or go on."""
+    listener.stage("encode", len(labels.records), "texts")
+    store = Store.build(asked.output / WORKSPACE / "store", labels.records, start.tokenizer, sentences=False,
+                        replace=True)  # fmt: skip
+    listener.advance(len(labels.records), f"{len(store.tokens):,} tokens")
+    longest = start.documents.max_length
+    draw = replace(
+        values.draw,
+        query_length=min(values.draw.query_length, longest),
+        passage_length=min(values.draw.passage_length, longest),
+    )
+    view = Labelled(labels, store, start.documents.specials, draw)
+    if asked.negatives == "ance":
+        objective: Contrastive = Ance(
+            start.documents, values.loss, view, values.refresh, asked.seed, start.queries_apart
+        )  # fmt: skip
+    else:
+        objective = Contrastive(start.documents, values.loss, view.positive, start.queries_apart)
+    listener.stage("finetune", values.training.steps, "steps")
+    trainer = Trainer(
+        objective=objective,
+        batches=Batches(view=view, batch_size=values.training.batch_size, seed=asked.seed),
+        options=values.training,
+        seed=asked.seed,
+        checkpoints=Checkpoints(
+            folder=asked.output / CHECKPOINTS,
+            keep=values.training.keep,
+            fingerprints={"labels": labels.fingerprint, "start": start.fingerprint},
+        ),
+        on_step=lambda progress: listener.advance(1, _shown(progress)),
+    )
+    if asked.resume:
+        listener.advance(trainer.resume())
+    trainer.run()
+    return objective
+
+
+def _shown(progress: Progress) -> str:
+    accuracy = progress.statistics.get("accuracy", float("nan"))
+    return (
+        f"loss {progress.loss:.3f}, accuracy {float(accuracy):.2f}, {progress.tokens_per_second / 1000:,.0f}k tokens/s"
+    )
+
+
+def _save(folder: files.Folder, objective: Contrastive, start: Start) -> None:
+    prompts = {"query": start.prompts[0], "document": start.prompts[1]}
+    if objective.query_encoder is None:
+        save_model(folder, objective.encoder, start.tokenizer, prompts=prompts)
+    else:
+        save_model(folder, objective.query_encoder, start.tokenizer, prompts=prompts, documents=objective.encoder)

@@ -1,0 +1,74 @@
+"""The start of fine-tuning: a model's towers, tokenizer and prompts, used as its authors use it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pretrieve.core.errors import UsageError
+from pretrieve.evaluation.encode import ModelOptions, identity, usage_of
+from pretrieve.models.encoder import Encoder
+from pretrieve.models.pretrained import resolve
+from pretrieve.models.restore import load_encoder, load_towers
+from pretrieve.text import tokenizer as tokenizers
+from pretrieve.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What fine-tuning starts from.
+
+    Attributes:
+        documents: encoder of documents, and of queries where they have none of their own.
+        queries_apart: encoder of queries where towers are separate; None else.
+        tokenizer: of both.
+        prompts: what is put before queries and before documents.
+        fingerprint: identity of the weights.
+    """
+
+    documents: Encoder
+    queries_apart: Encoder | None
+    tokenizer: Tokenizer
+    prompts: tuple[str, str]
+    fingerprint: str
+
+
+def open_start(model: str, options: ModelOptions | None = None, *, seed: int = 0) -> Start:
+    """Open a model to train it further.
+
+    Args:
+        model: a folder or a hub name; published checkpoints are known (``evaluation/checkpoints.py``).
+        options: what is said about one that is not, and does not say it itself.
+        seed: for weights that the checkpoint lacks and nothing uses.
+
+    Raises:
+        UsageError: there is no such model, it cannot be trained, or nobody says how it pools or compares.
+        CorruptError: its weights are damaged.
+    """
+    options = options or ModelOptions()
+    folder, usage = usage_of(model, options)
+    if (folder / "modules.json").is_file():
+        queries, documents = load_towers(folder)
+    else:
+        if usage.pooling not in ("mean", "cls"):
+            raise UsageError(f"{model} pools by {usage.pooling}, which cannot be trained here; mean and cls can.")
+        queries = documents = load_encoder(folder, pooling=usage.pooling, seed=seed)
+        if usage.document_model is not None:
+            documents = load_encoder(resolve(usage.document_model), pooling=usage.pooling, seed=seed)
+    documents.similarity = queries.similarity = usage.similarity
+    if usage.max_length is not None:
+        for encoder in (queries, documents):
+            encoder.max_length = min(encoder.max_length, usage.max_length)
+    return Start(
+        documents=documents,
+        queries_apart=None if queries is documents else queries,
+        tokenizer=tokenizers.load(_tokenizer_folder(folder)),
+        prompts=(usage.query_prompt, usage.document_prompt),
+        fingerprint=identity(folder, usage, options),
+    )
+
+
+def _tokenizer_folder(folder: Path) -> Path:
+    if (folder / "tokenizer.json").is_file() or not (folder / "router_config.json").is_file():
+        return folder
+    return min(path.parent for path in folder.glob("*/tokenizer.json"))

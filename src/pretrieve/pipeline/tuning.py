@@ -1,0 +1,161 @@
+"""What a person asks of ``finetune``, and the values that follow from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pretrieve.core import files
+from pretrieve.core.config import Value, options_of
+from pretrieve.core.errors import UsageError, suggest
+from pretrieve.finetuning import recipes
+from pretrieve.finetuning.ance import Refresh
+from pretrieve.finetuning.contrastive import Options
+from pretrieve.finetuning.labelled import Draw
+from pretrieve.pipeline.request import unfinished
+from pretrieve.training.options import TrainingOptions
+
+Negatives = Literal["none", "bm25", "mined", "ance"]
+_ROOMS: Mapping[str, Any] = {"loss": Options, "draw": Draw, "refresh": Refresh, "training": TrainingOptions}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """The arguments of a fine-tuning run.
+
+    Attributes:
+        model: folder or hub name of the start.
+        labels: BEIR folder or file (``pipeline/labels.py``).
+        output: folder for the model.
+        split: of a BEIR folder.
+        documents: sources of more documents, for a file of labels.
+        negatives: random documents and the batch alone; BM25's; the model's own, mined by a first model that was
+            trained with BM25's; or the model's own, mined anew while it trains.
+        negatives_file: what ``pretrieve mine`` wrote, instead of mining.
+        recipe: name of published values; what suits the model if None.
+        limit: number of labelled queries to learn from; all if None.
+        epochs: visits of each query; the recipe's if None.
+        steps: instead of epochs.
+        settings: values by name, of loss, draws, refreshing and training.
+        seed: all randomness comes from it.
+        resume: go on from the last checkpoint.
+        overwrite: replace what is at ``output``.
+    """
+
+    model: str
+    labels: Path
+    output: Path
+    split: str = "train"
+    documents: tuple[str, ...] = ()
+    negatives: Negatives = "bm25"
+    negatives_file: Path | None = None
+    recipe: str | None = None
+    limit: int | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    seed: int = 0
+    resume: bool = False
+    overwrite: bool = False
+
+    def check(self) -> None:
+        """Say at once what cannot work.
+
+        Raises:
+            UsageError: two budgets, an unknown recipe or setting, or an output that is taken.
+        """
+        if self.epochs is not None and self.steps is not None:
+            raise UsageError("give --epochs or --steps, not both.")
+        if self.recipe is not None:
+            recipes.find(self.recipe)
+        _sorted(self.settings)
+        if not self.resume:
+            if unfinished(self.output) and not self.overwrite:
+                raise UsageError(
+                    f"{self.output} holds a run that was not finished: add --resume to go on, "
+                    "or --overwrite to start anew."
+                )
+            if not unfinished(self.output):
+                files.check_free(self.output, replace=self.overwrite)
+
+    def command(self) -> str:
+        """The exact command of this run, for its model card."""
+        words = ["pretrieve", "finetune", self.model, str(self.labels), "-o", str(self.output)]
+        words += ["--negatives", self.negatives]
+        words += ["--split", self.split] if self.labels.is_dir() else []
+        for name in ("recipe", "limit", "epochs", "steps", "negatives_file"):
+            if (value := getattr(self, name)) is not None:
+                words += [f"--{name.replace('_', '-')}", str(value)]
+        for source in self.documents:
+            words += ["--documents", source]
+        for key, setting in self.settings.items():
+            words += ["--set", f"{key}={setting}"]
+        return shlex.join([*words, "--seed", str(self.seed)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """Values after the recipe and the user's settings."""
+
+    recipe: str
+    epochs: int
+    loss: Options
+    draw: Draw
+    refresh: Refresh
+    training: TrainingOptions
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, by what they configure."""
+        parts = {name: dataclasses.asdict(getattr(self, name)) for name in _ROOMS}
+        return {"recipe": self.recipe, "epochs": self.epochs, **parts}
+
+
+def values_of(asked: Tuning, *, static: bool, queries: int) -> Values:
+    """Put recipe and settings together.
+
+    Args:
+        asked: the request.
+        static: the model is a static encoder.
+        queries: number of labelled queries to learn from.
+
+    Raises:
+        UsageError: a setting is unknown, or does not fit.
+    """
+    name = asked.recipe or ("static" if static else "transformer")
+    recipe, mine = recipes.find(name), _sorted(asked.settings)
+    training = {**_plain(recipe.training), **mine["training"]}
+    batch_size = min(int(str(training.get("batch_size", 32))), max(2, queries))
+    training["batch_size"] = batch_size
+    epochs = asked.epochs or recipe.epochs
+    steps = asked.steps or mine["training"].get("steps") or max(1, round(epochs * queries / batch_size))
+    training |= {"steps": steps}
+    draw: dict[str, object] = {**_plain(recipe.draw), **mine["draw"]}
+    if asked.negatives == "none":
+        draw |= {"negatives": 0} | mine["draw"]
+    return Values(
+        recipe=name,
+        epochs=epochs,
+        loss=options_of(Options, {**_plain(recipe.loss), **mine["loss"]}),
+        draw=options_of(Draw, draw),
+        refresh=options_of(Refresh, mine["refresh"]),
+        training=options_of(TrainingOptions, training),
+    )
+
+
+def _sorted(settings: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """Divide ``--set`` values by what they configure."""
+    homes = {item.name: room for room, kind in reversed(list(_ROOMS.items())) for item in dataclasses.fields(kind)}
+    found: dict[str, dict[str, object]] = {room: {} for room in _ROOMS}
+    for key, value in settings.items():
+        if key not in homes:
+            raise UsageError(f"--set: unknown option {key!r}.{suggest(key, homes)}")
+        found[homes[key]][key] = value
+    return found
+
+
+def _plain(part: Mapping[str, Value]) -> dict[str, object]:
+    return {key: value.value for key, value in part.items()}
