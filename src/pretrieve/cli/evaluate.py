@@ -25,7 +25,10 @@ def command(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="BEIR_FOLDER", help="corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv (also .gz).", show_default=False
+            metavar="BEIR_FOLDER",
+            help="corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv (also .gz). With corpus/LANGUAGE.jsonl and "
+            "queries/LANGUAGE.jsonl in their place, every pair of languages is judged.",
+            show_default=False,
         ),
     ],
     models: Annotated[
@@ -53,8 +56,11 @@ def command(
     ] = False,
     without_titles: WithoutTitles = False,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON.")] = None,
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown.")
+    ] = None,
 ) -> None:
-    """Judge models on a labelled collection; the lexical row (BM25) is always there."""
+    """Judge models on a labelled collection, in one language or across several; BM25 is always there."""
     from pretrieve.pipeline.display import Display
     from pretrieve.pipeline.judge import Judgement, judge
 
@@ -74,13 +80,12 @@ def command(
     )
     with Display() as display:
         result = judge(asked, display)
-    from rich.console import Console
+    from pretrieve.cli.tables import print_result
 
-    from pretrieve.evaluation.report import result_tables
+    text = print_result(result)
+    from pretrieve.core.files import to_json, write_file
 
-    for table in result_tables(result):
-        Console().print(table)
     if json_file is not None:
-        from pretrieve.core.files import to_json, write_file
-
         write_file(json_file, to_json(result.to_json()))
+    if markdown_file is not None:
+        write_file(markdown_file, text.encode())

@@ -11,7 +11,11 @@ from rich.padding import Padding
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from pretrieve.evaluation.benchmark import Result
+    from pretrieve.evaluation.crosslingual import CrossLingualResult
+    from pretrieve.pipeline.finetune import TuneReport
     from pretrieve.pipeline.keep import Report
+    from pretrieve.pipeline.tuning import Tuning
 
 _STYLES = {
     "kept": "",
@@ -51,6 +55,34 @@ def print_training(report: Report, output: Path) -> None:
     console.print('  pretrieve search my-index "your question"', highlight=False)
 
 
+def print_tuning(report: TuneReport, asked: Tuning) -> None:
+    """Print how the fine-tuned model does on held-out queries beside its start and BM25, and what to do next."""
+    console = Console()
+    if report.judged is not None:
+        facts = report.judged
+        title = f"nDCG@10 on {facts['queries']:,} held-out queries among {facts['documents']:,} documents"
+        table = Table(title=title, title_justify="left", box=None, header_style="bold")
+        for column in ("system", "search", "nDCG@10", "95 %"):
+            table.add_column(column, justify="left" if column in ("system", "search") else "right")
+        for row in facts["rows"]:
+            low, high = row["ci95"]["nDCG@10"]
+            table.add_row(row["system"], row["mode"], f"{row['metrics']['nDCG@10']:.3f}", f"{low:.3f} to {high:.3f}")
+        console.print(table)
+        test = next(t for t in facts["tests"] if {t["a"], t["b"]} == {"start (dense)", "model (dense)"})
+        gain = test["difference"] if test["a"].startswith("model") else -test["difference"]
+        console.print(f"Against its start: {gain:+.3f}, p {test['p_holm']:.4f} (Holm).", highlight=False)
+    else:
+        console.print("Too few queries to hold any out: not judged.")
+    console.print(
+        f"[bold]{escape(str(asked.output))}[/]: {escape(asked.model)} fine-tuned on "
+        f"{report.queries['learnt from']:,} queries, negatives: {asked.negatives}; a stock model.",
+        highlight=False,
+    )
+    console.print(
+        f"\nNext:\n  pretrieve evaluate {escape(str(asked.output))} BEIR_FOLDER --split test", highlight=False
+    )
+
+
 def _signal_line(signal: dict[str, Any]) -> str:
     values = [
         f"{name} {signal['before'][name]:.3f} -> {after:.3f}"
@@ -58,6 +90,17 @@ def _signal_line(signal: dict[str, Any]) -> str:
         if name in signal["before"]
     ]
     return f"[bold]The method's own signal[/] on {signal['documents']} held-out documents: {escape(', '.join(values))}."
+
+
+def print_result(result: Result | CrossLingualResult) -> str:
+    """Print the tables of an evaluation, and return them as Markdown."""
+    from pretrieve.evaluation.crosslingual import CrossLingualResult
+    from pretrieve.evaluation.matrix import pair_markdown, pair_tables
+    from pretrieve.evaluation.report import result_markdown, result_tables
+
+    for table in pair_tables(result) if isinstance(result, CrossLingualResult) else result_tables(result):
+        Console().print(table)
+    return pair_markdown(result) if isinstance(result, CrossLingualResult) else result_markdown(result)
 
 
 def _probe_table(probe: dict[str, Any]) -> Table:

@@ -65,25 +65,25 @@ def load_collection(folder: Path, split: str = "test", *, titles: bool = True) -
     return Collection(name=folder.absolute().name, split=split, documents=documents, queries=queries, qrels=qrels)
 
 
-def read_corpus(folder: Path, *, titles: bool = True) -> Iterator[Document]:
-    """Read the documents of a BEIR folder one by one.
+def read_corpus(folder: Path, name: str = "corpus", *, titles: bool = True) -> Iterator[Document]:
+    """Read the documents of a BEIR folder one by one; ``name`` is the file's, without ``.jsonl``.
 
     Raises:
         UsageError: there is no corpus.
         DataError: a line cannot be read; the text names ``file:line``.
     """
-    for record, where in _records(_file(folder, "corpus"), ("_id", "text")):
+    for record, where in _records(_file(folder, name), ("_id", "text")):
         yield Document(id=record["_id"], title=record["title"] if titles else "", text=record["text"], where=where)
 
 
-def read_queries(folder: Path) -> dict[str, str]:
-    """Read the queries of a BEIR folder: text by id.
+def read_queries(folder: Path, name: str = "queries") -> dict[str, str]:
+    """Read the queries of a BEIR folder, text by id; ``name`` is the file's, without ``.jsonl``.
 
     Raises:
         UsageError: there are no queries.
         DataError: a line cannot be read; the text names ``file:line``.
     """
-    return {record["_id"]: record["text"] for record, _ in _records(_file(folder, "queries"), ("_id", "text"))}
+    return {record["_id"]: record["text"] for record, _ in _records(_file(folder, name), ("_id", "text"))}
 
 
 def read_qrels(folder: Path, split: str) -> dict[str, dict[str, int]]:

@@ -17,31 +17,31 @@ def result_tables(result: Result) -> list[Table]:
     """Tables of systems, and of the tests of the first metric (JSON has all); the best value of a metric is bold."""
     head, lines = _result_cells(result)
     title = f"{result.collection} ({result.split}), {len(result.queries):,} queries, 95 % intervals"
-    tables = [_table(title, head, lines)]
+    tables = [table(title, head, lines)]
     if result.tests:
         first = result.tests[0].metric
         head, lines = _test_cells(result)
         title = f"Paired permutation tests of {first}, corrected by Holm"
-        tables.append(_table(title, head, [line for line in lines if line[2] == first]))
+        tables.append(table(title, head, [line for line in lines if line[2] == first]))
     return tables
 
 
 def probe_table(result: ProbeResult) -> Table:
     """Table of a probe: nDCG@10 of each system by kind of query."""
-    return _table(f"Label-free probe, nDCG@10 among {result.pool:,} documents", *_probe_cells(result))
+    return table(f"Label-free probe, nDCG@10 among {result.pool:,} documents", *_probe_cells(result))
 
 
 def result_markdown(result: Result) -> str:
     """The tables of a result as Markdown."""
-    parts = [_markdown(*_result_cells(result, bold="**{}**"))]
+    parts = [markdown(*_result_cells(result, bold="**{}**"))]
     if result.tests:
-        parts.append(_markdown(*_test_cells(result)))
+        parts.append(markdown(*_test_cells(result)))
     return "\n\n".join(parts) + "\n"
 
 
 def probe_markdown(result: ProbeResult) -> str:
     """The table of a probe as Markdown."""
-    return _markdown(*_probe_cells(result)) + "\n"
+    return markdown(*_probe_cells(result)) + "\n"
 
 
 def _result_cells(result: Result, bold: str = "[bold]{}[/bold]") -> tuple[list[str], list[list[str]]]:
@@ -73,7 +73,8 @@ def _probe_cells(result: ProbeResult) -> tuple[list[str], list[list[str]]]:
     return head, lines
 
 
-def _table(title: str, head: Sequence[str], lines: Iterable[Sequence[str]]) -> Table:
+def table(title: str, head: Sequence[str], lines: Iterable[Sequence[str]]) -> Table:
+    """A table for the terminal."""
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
@@ -84,6 +85,7 @@ def _table(title: str, head: Sequence[str], lines: Iterable[Sequence[str]]) -> T
     return table
 
 
-def _markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table as Markdown."""
     rows = [head, ["---"] * len(head), *lines]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)

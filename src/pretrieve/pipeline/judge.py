@@ -9,6 +9,7 @@ from typing import Literal
 from pretrieve.core.errors import UsageError
 from pretrieve.evaluation.benchmark import Result, evaluate, parse_metrics
 from pretrieve.evaluation.collection import load_collection
+from pretrieve.evaluation.crosslingual import CrossLingualResult, evaluate_pairs, is_cross_lingual, load_languages
 from pretrieve.evaluation.encode import ModelOptions, open_encoder
 from pretrieve.pipeline.listener import Listener, Silent
 
@@ -31,8 +32,8 @@ class Judgement:
     use_titles: bool = True
 
 
-def judge(asked: Judgement, listener: Listener | None = None) -> Result:
-    """Evaluate models on a labelled collection.
+def judge(asked: Judgement, listener: Listener | None = None) -> Result | CrossLingualResult:
+    """Evaluate models on a labelled collection, or on every pair of languages of a cross-lingual one.
 
     Raises:
         UsageError: the folder, a split, a metric or a model is not there.
@@ -49,6 +50,8 @@ def judge(asked: Judgement, listener: Listener | None = None) -> Result:
         document_prompt=asked.document_prompt,
         max_length=asked.max_length,
     )
+    if is_cross_lingual(asked.folder):
+        return _judge_pairs(asked, described, listener)
     listener.stage("read", unit="documents and queries")
     collection = load_collection(asked.folder, asked.split, titles=asked.use_titles)
     listener.advance(len(collection.documents) + len(collection.queries))
@@ -57,3 +60,16 @@ def judge(asked: Judgement, listener: Listener | None = None) -> Result:
     result = evaluate(collection, encoders, modes=asked.modes, metrics=asked.metrics, drop_same_id=asked.drop_same_id)
     listener.advance(len(result.rows))
     return result
+
+
+def _judge_pairs(asked: Judgement, described: ModelOptions, listener: Listener) -> CrossLingualResult:
+    if asked.drop_same_id:
+        raise UsageError("--drop-same-id is for one language: leave it out.")
+    listener.stage("read", unit="languages")
+    collection = load_languages(asked.folder, asked.split, titles=asked.use_titles)
+    listener.advance(len(collection.codes))
+    encoders = {name: open_encoder(name, described) for name in asked.models}
+    listener.stage("judge", len(collection.codes) + 1, "corpora")
+    return evaluate_pairs(
+        collection, encoders, modes=asked.modes, metrics=asked.metrics, told=lambda code: listener.advance(1, code)
+    )
