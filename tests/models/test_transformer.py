@@ -212,3 +212,47 @@ def test_attention_scales_by_what_it_is_told() -> None:
         q, k, v = (tensor[0, :, first:last] for tensor in (query, key, value))
         expected = torch.softmax(0.3 * q @ k.transpose(1, 2), dim=-1) @ v
         torch.testing.assert_close(mine[0, first:last], expected.transpose(0, 1), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize("groups", [2, 1])
+def test_causal_attention_sees_no_token_after_its_own(window: int | None, groups: int) -> None:
+    """Against softmax by hand, row by row, with a window and with fewer keys' heads."""
+    rows = ragged([3, 9, 1, 9])
+    packing = Packing.of(rows, torch.device("cpu"))
+    query = torch.randn(1, 2, 22, 4, dtype=torch.float64)
+    key, value = torch.randn(2, 1, groups, 22, 4, dtype=torch.float64)
+    mine, _ = packed_attention(
+        torch.nn.Identity(), query, key, value, packing=packing, sliding_window=window, causal=True
+    )
+    for first, last in itertools.pairwise(packing.offsets.tolist()):
+        q, k, v = (tensor[0, :, first:last] for tensor in (query, key, value))
+        place = torch.arange(last - first)
+        back = place[:, None] - place
+        hidden = (back < 0) | (back >= (window or 99))
+        scores = (q @ k.transpose(1, 2) / 2).masked_fill(hidden, -torch.inf)
+        expected = (torch.softmax(scores, dim=-1) @ v).transpose(0, 1)
+        torch.testing.assert_close(mine[0, first:last], expected, rtol=0, atol=1e-12)
+
+
+def test_causal_and_open_windows_of_one_layout_are_two_masks() -> None:
+    packing = Packing.of(ragged([9, 9]), torch.device("cpu"))
+    masks = [packing.band(9, 3, causal, torch.device("cpu")) for causal in (False, True, False)]
+    assert masks[0] is not None
+    assert torch.equal(masks[1], masks[0].tril())
+    assert masks[2] is masks[0]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="the kernel runs on a GPU")
+@pytest.mark.parametrize("window", [None, 8])
+def test_the_causal_kernel_equals_blocks_on_a_gpu(window: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = ragged()
+    packing = Packing.of(rows, torch.device("cuda"))
+    parts = torch.randn(3, 1, 4, len(rows.tokens), 16, device="cuda", dtype=torch.bfloat16)
+
+    def attend() -> Tensor:
+        return packed_attention(torch.nn.Identity(), *parts, packing=packing, sliding_window=window, causal=True)[0]
+
+    fast = attend()
+    monkeypatch.setattr("pretrieve.models.packed._has_kernel", lambda query, dropout: False)
+    torch.testing.assert_close(fast, attend(), rtol=0.02, atol=0.02)
