@@ -152,6 +152,19 @@ def test_word_starts(make: object) -> None:
     assert words(tokenizer, "lazy dogs, often.") == ["lazy", "dogs", ",", "often", "."]
 
 
+@pytest.mark.parametrize("make", [byte_level, sentencepiece, lambda: train(TEXTS + JAPANESE[:4], vocabulary_size=150)])
+def test_lettered(make: object) -> None:
+    """Signs and special tokens have no letter; words have, and so have pieces of letters of several bytes."""
+    tokenizer = make()
+    table = tokenizer.lettered
+    assert table.shape == (tokenizer.specials.vocabulary,)
+    assert not table[[i for i in (tokenizer.specials.pad, tokenizer.specials.unknown) if i is not None]].any()
+    encoding = tokenizer.backend.encode("lazy dogs, often.", add_special_tokens=False)
+    for token, (first, last) in zip(encoding.ids, encoding.offsets, strict=True):
+        assert table[token] == any(c.isalnum() for c in "lazy dogs, often."[first:last])
+    assert table[tokenizer.backend.encode("都", add_special_tokens=False).ids].any() or make is not byte_level
+
+
 def test_letters_of_scripts_without_spaces_begin_words() -> None:
     for tokenizer in (byte_level(), sentencepiece(), train(JAPANESE, vocabulary_size=60)):
         for piece in ("都市", "多い", "京"):
