@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 export TORCH_INDEX
 
-.PHONY: demo test lint types check bench torture clean
+.PHONY: demo test lint types check bench signals pretrain torture clean
 
 $(VENV)/installed: pyproject.toml constraints.txt tools/install.sh
 	@sh tools/install.sh $(PYTHON) $(VENV)
@@ -32,6 +32,12 @@ check: $(VENV)/developed
 
 bench: $(VENV)/developed  ## speed, side by side with what a user would pick instead
 	@for file in benchmarks/speed_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+signals: $(VENV)/developed  ## does every method learn what it asks for? make signals DATA=documents.jsonl
+	@$(BIN)/python benchmarks/pretraining_signals.py $(DATA) -o records/pretraining-signals
+
+pretrain: $(VENV)/developed  ## a small BERT from nothing and what four methods add: make pretrain DATA=folder
+	@$(BIN)/python benchmarks/gpu_pretrain.py $(DATA) -o records/gpu-pretrain
 
 torture: $(VENV)/developed
 	@$(BIN)/python -m pytest -m torture

@@ -68,19 +68,23 @@ SIGNALS = {
 EXAMPLES, BATCH = 256, 32
 
 
-def small_values(preset: str, given: dict[str, str]) -> dict[str, Any]:
-    """Values to set for a preset."""
+def known_values(preset: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Those of some values that the method of a preset, or training, has an option for."""
     from pretrieve import methods
     from pretrieve.training.options import TrainingOptions
 
     module, _ = methods.find(preset)
     known = {field.name for kind in (module.Options, TrainingOptions) for field in dataclasses.fields(kind)}
+    return {key: value for key, value in values.items() if key in known}
+
+
+def small_values(preset: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Values to set for a preset."""
     own = next((values for start, values in OTHERWISE.items() if preset.startswith(start)), {})
-    values = {key: value for key, value in {**SMALL, **own}.items() if key in known}
-    return values | {key: value for key, value in given.items() if key in known}
+    return known_values(preset, {**SMALL, **own, **given})
 
 
-def prepared(data: str, work: Path) -> Any:
+def prepared(data: str, work: Path, vocabulary_size: int = VOCABULARY, characters: int = 1 << 62) -> Any:
     """Documents, their tokens, and the tokens of those held out; made once for all runs."""
     from pretrieve.core import files
     from pretrieve.pipeline import prepare
@@ -94,24 +98,42 @@ def prepared(data: str, work: Path) -> Any:
         documents = prepare.read_documents(
             (data,), work / "documents", Silent(), fields=Fields(), on_bad="skip", replace=True
         )
-        train, held_out = prepare.split(len(documents), 0)
-        vocabulary = prepare.train_tokenizer(documents, train, Tokenization(vocabulary_size=VOCABULARY))
+        train, held_out = divided(documents, characters)
+        vocabulary = prepare.train_tokenizer(documents, train, Tokenization(vocabulary_size=vocabulary_size))
         prepare.build_store(work, documents, train, vocabulary, Silent())
         prepare.build_store(work / "held-out", documents, held_out, vocabulary, Silent())
     documents = Documents.open(work / "documents")
-    train, held_out = prepare.split(len(documents), 0)
+    train, held_out = divided(documents, characters)
     everything = prepare.Prepared(documents=documents, train=train, held_out=held_out, store=Store.open(work / "store"))
     return everything, Store.open(work / "held-out" / "store")
 
 
-def judge_of(made: Any, preset: str, request: Any, store: Any, held: Any) -> tuple[Any, Any]:
+def divided(documents: Any, characters: int) -> tuple[Any, Any]:
+    """Documents to train on, up to so many characters, and those held out."""
+    from pretrieve.pipeline.prepare import split
+
+    train, held_out = split(len(documents), 0)
+    if characters < 1 << 62:
+        length = np.mean([len(documents[int(index)].text) for index in train[:: max(1, len(train) // 500)]])
+        most = max(1, int(characters / max(length, 1)))
+        train = train[:: -(-len(train) // most)]
+    return train, held_out
+
+
+def judge_of(
+    made: Any, preset: str, request: Any, store: Any, held: Any, values: dict[str, Any] | None = None
+) -> tuple[Any, Any]:
     """What measures a preset: its own objective, or one over the same encoder; and batches of held-out documents."""
     from pretrieve.core.config import options_of
     from pretrieve.pipeline import plan as planning
     from pretrieve.text.batches import Batches
 
     name = JUDGED_BY.get(preset, preset)
-    choices = planning.choose(dataclasses.replace(request, method=name, settings=small_values(name, {})))
+    choices = planning.choose(
+        dataclasses.replace(
+            request, method=name, settings=known_values(name, values) if values else small_values(name, {})
+        )
+    )
     options = options_of(choices.module.Options, {**choices.options, **planning.suited(choices, store)})
     if name == preset:
         objective, options = made.objective, options_of(choices.module.Options, dict(made.recipe.options))
@@ -287,9 +309,9 @@ def text(asked: argparse.Namespace, runs: list[dict[str, Any]]) -> str:
 Each preset's own training signal on documents that were held out, before and after {budget} on {asked.threads} core(s),
 from the same small BERT made from nothing (`{asked.base}`). Data: {first["data"]}, {first["documents"]:,} documents of
 {first["tokens"]:,} tokens, {first["held out"]} held out; a vocabulary of {VOCABULARY:,}. Before and after are mean and
-standard deviation over seeds, on {EXAMPLES} examples in batches of {BATCH}, without dropout. Values that a small model and
-a short run need are set (`SMALL` and `OTHERWISE` in the script; each run's file says which); all others are the preset's
-own. The figures say that a loss works, not how well its vectors search.
+standard deviation over seeds, on {EXAMPLES} examples in batches of {BATCH}, without dropout. Values that a small model
+and a short run need are set (`SMALL` and `OTHERWISE` in the script; each run's file says which); all others are the
+preset's own. The figures say that a loss works, not how well its vectors search.
 
 ```console
 python benchmarks/pretraining_signals.py DOCUMENTS -o records/pretraining-signals

@@ -1,0 +1,56 @@
+"""The long benchmarks of pre-training, at toy size: they run, go on where they stopped, and leave rows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+
+from pretrieve.pipeline.records import all_results
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, str(BENCHMARKS / script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.slow
+def test_gpu_pretrain_at_toy_size(tmp_path) -> None:
+    """Masked language model, four methods from it, tuning and judging of each; rows that `methods` can print."""
+    output = tmp_path / "records" / "gpu-pretrain"
+    done = run("gpu_pretrain.py", "--toy", "-o", output, "--work", tmp_path / "work", "--steps", "2")
+    assert done.returncode == 0, done.stderr
+    rows = all_results(output.parent)
+    presets = {"mlm", "condenser", "retromae", "contriever-inbatch", "cocondenser"}
+    assert {row["preset"] for row in rows} == presets
+    assert len(rows) == 3 * len(presets)
+    assert (tmp_path / "work" / "models" / "condenser" / "heads.safetensors").is_file()
+    assert "from condenser" in next(row["base"] for row in rows if row["preset"] == "cocondenser")
+    assert (output / "README.md").read_text().count("\n| ") == 1 + len(presets)
+
+
+@pytest.mark.slow
+def test_pretraining_signals_goes_on_and_reports_what_fails(tmp_path) -> None:
+    sys.path.insert(0, str(BENCHMARKS))
+    from gpu_pretrain import generated
+
+    output = tmp_path / "records" / "signals"
+    data = generated(tmp_path / "texts") / "texts.jsonl"
+    small = ("--work", tmp_path / "work", "--base", "new:layers=1,hidden=32", "--steps", "2", "--seeds", "0")
+    done = run("pretraining_signals.py", data, "-o", output, *small, "--presets", "mlm", "no-such-preset")
+    assert done.returncode == 1
+    assert "FAILED no-such-preset seed 0" in done.stdout
+    (row,) = [row for row in all_results(output.parent) if row["metric"] == "mlm"]
+    kept = orjson.loads((output / "mlm-0.json").read_bytes())
+    assert row["value"] == pytest.approx(kept["after"]["mlm"], abs=1e-6)
+    assert row["start"] == pytest.approx(kept["before"]["mlm"], abs=1e-6)
+    before = (output / "mlm-0.json").stat().st_mtime_ns
+    assert run("pretraining_signals.py", data, "-o", output, *small, "--presets", "mlm").returncode == 0
+    assert (output / "mlm-0.json").stat().st_mtime_ns == before, "what is done is not done again"
