@@ -45,7 +45,7 @@ def test_card_options_and_presets_are_whole(preset: str) -> None:
 def test_encode_is_row_separable_and_free_of_side_effects(preset: str, kind: str) -> None:
     objective, batches = tiny.run(preset, kind, size=9)
     objective.double().eval()
-    batch, before = batches(2), digest(objective)
+    batch, before = objective.prepare(batches(2), 2), digest(objective)
     whole = objective.encode(batch, 2)
     again = objective.encode(batch, 2)
     parts = [objective.encode(batch.slice(start, min(start + 4, 9)), 2) for start in (0, 4, 8)]
@@ -62,7 +62,7 @@ def test_encode_is_row_separable_and_free_of_side_effects(preset: str, kind: str
 def test_compare_shares_of_a_batch_average_to_the_whole(preset: str, kind: str) -> None:
     objective, batches = tiny.run(preset, kind, size=8)
     objective.double().eval()
-    batch = batches(0)
+    batch = objective.prepare(batches(0), 0)
     vectors = {name: values.detach() for name, values in objective.encode(batch, 0).vectors.items()}
     whole = float(objective.compare(vectors, vectors, batch, 0, 0).value)
     shares = []

@@ -1,0 +1,352 @@
+"""REALM: a language model that looks documents up to fill in what was masked, and so learns what to look up.
+
+Guu, Lee, Tung, Pasupat, Chang, *REALM: Retrieval-augmented language model pre-training*, ICML 2020, arXiv 2002.08909.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pretrieve.core.errors import UsageError
+from pretrieve.core.types import Batch, IntArray, Rows, SpecialTokens
+from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
+from pretrieve.models.candidates import StaleIndex, choose
+from pretrieve.models.encoder import Encoder
+from pretrieve.models.heads import Projected, kept_heads, start_from, transformer
+from pretrieve.models.language import LanguageHead
+from pretrieve.models.objective import Encoded, Objective
+from pretrieve.models.pretrained import resolve
+from pretrieve.models.restore import load_encoder
+from pretrieve.models.transformer import TransformerEncoder
+from pretrieve.text.cloze import Cloze, unmasked, with_blocks
+from pretrieve.text.evidence import Evidence
+from pretrieve.text.masking import UNLABELLED
+from pretrieve.text.pairs import PairDescription, RowDescription, describe
+from pretrieve.text.salient import salient_spans
+from pretrieve.text.spans import lay_out
+from pretrieve.text.store import Store
+
+CARD = Card(
+    title="REALM: retrieval-augmented language modelling",
+    paper="Guu, Lee, Tung, Pasupat, Chang: REALM: Retrieval-Augmented Language Model Pre-Training, ICML 2020, "
+    "arXiv 2002.08909",
+    idea="A name, date or quantity of a sentence is masked. A retriever finds blocks for the masked sentence, a reader "
+    "fills the mask in from each, and the sum over blocks, weighted by the retriever, is what is maximised: a block "
+    "that helps more than average gains weight. An empty block is always among them, for what needs no looking up.",
+    released="Marginalises every masked token for itself (marginal=token), where the paper writes the product over "
+    "tokens (marginal=sequence). One tower for both sides by default; with two towers the document tower is exported "
+    "under the query tower's name. The reader sees no titles. The data of pre-training were never released.",
+    differs="Names are found by rules, or spaCy, not by a BERT trained on CoNLL-2003. Besides the origin, every block "
+    "that contains the sentence is excluded, and more are fetched in their place; equal blocks are indexed once. The "
+    "index is refreshed at fixed steps, also in the background, so that a run can be repeated and resumed.",
+    good_for="Questions of fact. Start it from an orqa-ict run (--base FOLDER): from a cold start all blocks are "
+    "equally useless and there is little to learn. Watch retrieval_utility: above 0 the blocks help.",
+    encoders=("transformer",),
+)
+CANDIDATES = True  # prepare() adds rows that are worth showing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What can be set.
+
+    Attributes:
+        mask: what is hidden: one salient span of a sentence, a random span, or random tokens (15 %).
+        tagger: what finds salient spans: rules, spacy, or spacy:MODEL.
+        max_masks: most tokens hidden in a sentence; longer spans are not used.
+        query: tokens of the longest masked sentence, special tokens included.
+        block: tokens of the longest block, title and special tokens included.
+        joint: tokens of the longest row of the reader, masked sentence and body; at most what it can read.
+        candidates: blocks that are read for each sentence, the empty one included.
+        marginal: sum over blocks for each masked token (released code), or once for all of them (paper).
+        refresh: steps from one snapshot of the weights, which the index is made with, to the next.
+        update: training waits for a new index, or goes on while it is made in the background.
+        lag: steps from a snapshot to the use of its index, in the background; 1 to ``refresh``.
+        towers: one encoder for both sides, or one for sentences and one for blocks.
+        projection: dimensions of the vectors; none: 128. A base that ends in a projection keeps its own.
+        dropout: after a new projection, in training.
+        reader: folder or hub name of the reader; none: a copy of the retriever's transformer.
+        coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
+    """
+
+    mask: Literal["salient", "span", "token"] = "salient"
+    tagger: str = "rules"
+    max_masks: int = 10
+    query: int = 96
+    block: int = 288
+    joint: int = 384
+    candidates: int = 8
+    marginal: Literal["token", "sequence"] = "token"
+    refresh: int = 500
+    update: Literal["sync", "background"] = "sync"
+    lag: int = 100
+    towers: Literal["shared", "separate"] = "shared"
+    projection: int | None = None
+    dropout: float = 0.1
+    reader: str | None = None
+    coefficient: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.candidates < 2 or self.max_masks < 1 or self.refresh < 1:
+            raise UsageError("candidates is at least 2 (the empty block is one), max_masks and refresh at least 1.")
+        if self.query < 4 or self.block < 8 or self.joint < self.query + 2:
+            raise UsageError("query is at least 4, block at least 8, and joint at least query + 2.")
+        if self.update == "background" and not 1 <= self.lag <= self.refresh:
+            raise UsageError(f"lag={self.lag}: in the background it lies between 1 and refresh={self.refresh}.")
+        if not 0.0 <= self.dropout < 1.0 or (self.projection is not None and self.projection < 1):
+            raise UsageError("dropout is at least 0 and below 1, and projection at least 1.")
+
+
+PRESETS: dict[str, Preset] = {
+    "realm": Preset(
+        summary="as published: one salient span masked, 8 candidates with the empty one, a new index every 500 steps",
+        options={
+            "mask": Value("salient", "paper", "section 3.4"),
+            "tagger": Value("rules", "ours", "the paper's tagger was not released"),
+            "max_masks": Value(10, "code", "language/realm: max_masks"),
+            "query": Value(96, "code", "language/realm: query_seq_len"),
+            "block": Value(288, "paper", "section 4.2"),
+            "joint": Value(384, "code", "language/realm: reader_seq_len"),
+            "candidates": Value(8, "paper", "section 4.2"),
+            "marginal": Value("token", "code", "language/realm/model.py; the paper's is sequence"),
+            "refresh": Value(500, "paper", "section 4.2"),
+            "update": Value("sync", "ours", "the paper's index builder has machines of its own"),
+            "towers": Value("shared", "code", "share_embedders"),
+            "projection": Value(None, "paper", "128, as ORQA"),
+        },
+        training={
+            "batch_size": Value(512, "paper", "section 4.2"),
+            "steps": Value(200_000, "paper", "section 4.2"),
+            "learning_rate": Value(3e-5, "paper", "section 4.2"),
+            "warmup": Value(0.1, "code", "min(10000, max(100, steps / 10)) steps"),
+            **BERT_OPTIMISER,
+        },
+        encoder={"pooling": Value("bert", "code", "pooled_output: tanh over the first token, as ORQA")},
+    ),
+}
+
+
+def view(store: Store, specials: SpecialTokens, options: Options, provenance: bool = False) -> Cloze:
+    """Return how documents become masked sentences."""
+    return Cloze(
+        store,
+        specials,
+        mask=options.mask,
+        tagger=options.tagger,
+        length=options.query,
+        max_masks=options.max_masks,
+        weighted=options.marginal == "token",
+        coefficient=options.coefficient,
+        provenance=provenance,
+    )
+
+
+def explain(batch: Batch, store: Store, specials: SpecialTokens) -> list[PairDescription]:
+    """Say what is masked and, where the batch went through ``prepare``, which blocks are its candidates.
+
+    The batch is made with ``provenance``.
+    """
+    count = batch.shape[1] // 2
+    roles = ("sentence", *["candidate"] * count, *["joint"] * count)
+    found = []
+    for example, rows in enumerate(describe(batch, np.asarray(store.tokens), specials, roles)):
+        blocks: list[RowDescription] = []
+        if count:
+            chosen = batch.per_example["blocks"][example]
+            documents = batch.per_example["block_documents"][example]
+            blocks = [replace(rows[2 + place], document=int(documents[place])) for place in np.flatnonzero(chosen >= 0)]
+        note = f"{int((batch.column(0).slice(example, example + 1).per_token['labels'] != UNLABELLED).sum())} masked"
+        found.append(PairDescription(rows=[rows[0], *blocks], note=note))
+    return found
+
+
+def objective(encoder: Encoder, options: Options, seed: int, store: Store) -> Objective:
+    """Return the loss over an encoder.
+
+    Raises:
+        UsageError: the encoder has no transformer, rows do not fit it, or the reader has another vocabulary.
+    """
+    for name, longest in (("block", options.block), ("query", options.query)):
+        if longest > encoder.max_length:
+            raise UsageError(f"{name}={longest} tokens do not fit an encoder of {encoder.max_length}: lower {name}.")
+    return Realm(encoder, options, seed, store)
+
+
+def log_marginal(scores: Tensor, reader: Tensor, hidden: Tensor, marginal: str) -> Tensor:
+    """Compute log p(y|x), summed over masked tokens: (B,).
+
+    Args:
+        scores: (B, K) inner products of sentence and blocks; the lowest number there is where there is no block.
+        reader: (B, K, J) log p(y_j | z, x).
+        hidden: (B, J) whether there is a masked token.
+        marginal: "token": Σ_j log Σ_z p(z|x) p(y_j|z,x); "sequence": log Σ_z p(z|x) Π_j p(y_j|z,x) (section 3.1).
+    """
+    prior = scores.log_softmax(dim=1)
+    if marginal == "sequence":
+        return (prior + (reader * hidden.unsqueeze(1)).sum(dim=2)).logsumexp(dim=1)
+    return ((prior.unsqueeze(2) + reader).logsumexp(dim=1) * hidden).sum(dim=1)
+
+
+class Realm(Objective):
+    """The marginal likelihood of masked tokens over retrieved blocks (section 3).
+
+    Attributes:
+        encoder: of blocks, and of sentences where towers are shared; projection included.
+        query_encoder: of sentences, where towers are separate.
+        reader: the transformer that fills masks in.
+        language: the head over its last hidden states.
+        index: vectors of all blocks, some steps old.
+    """
+
+    def __init__(self, encoder: Encoder, options: Options, seed: int, store: Store) -> None:
+        super().__init__()
+        cold = not isinstance(encoder, Projected)
+        inner: Any = transformer(encoder, "realm") if cold else encoder.encoder
+        self.options, self.specials = options, encoder.specials
+        self.reader = _reader(inner, options)
+        self._joint = min(options.joint, self.reader.max_length)
+        self.language = LanguageHead(self.reader, seed)
+        start_from(self.reader, kept_heads(self.reader), "reader")
+        if cold:
+            encoder = Projected(encoder, options.projection or 128, seed=seed, dropout=options.dropout)
+        self.encoder = encoder
+        self.query_encoder = deepcopy(encoder) if options.towers == "separate" else None
+        self.evidence = Evidence(store, encoder.specials, options.block)
+        lag = options.lag if options.update == "background" else 0
+        self.index = StaleIndex(encoder, self.evidence, every=options.refresh, lag=lag)
+        self.notes = _notes(cold, not bool(self.language.bias.any()), options, store)
+
+    @torch.no_grad()
+    def prepare(self, batch: Batch, step: int) -> Batch:
+        """Add K blocks and K rows of the reader to each masked sentence, the empty block first: N = 1 + 2 K."""
+        queries, others = self._queries(batch.rows), self.options.candidates - 1
+        sentences, answers = unmasked(batch)
+        origins = self.evidence.of_sentences(np.asarray(batch.per_example["sentence"], np.int64))
+        overlap = self.index.overlap(queries, min(others, len(self.evidence)))
+        found = choose(self.index, self.evidence, queries, origins, sentences, answers, others)
+        facts = {
+            "blocks": found.blocks,
+            "block_documents": np.where(found.blocks < 0, -1, self.evidence.documents[found.blocks]),
+            "hit": found.hits,
+            "overlap": np.full(len(batch), np.nan) if overlap is None else overlap,
+            "staleness": np.full(len(batch), float(step - int(self.index.built))),
+        }
+        return with_blocks(batch, found.blocks, self.evidence, self._joint, facts)
+
+    def encode(self, batch: Batch, step: int) -> Encoded:
+        """Compute the loss of each example from what ``prepare`` gave; there is nothing to compare."""
+        count = self.options.candidates
+        present = np.asarray(batch.per_example["blocks"], np.int64) >= 0
+        owners, places = np.nonzero(np.pad(present, ((0, 0), (1, 0)), constant_values=True))
+        rows = owners * batch.shape[1] + 1 + places
+        queries = (self.query_encoder or self.encoder)(batch.column(0).rows)[:, 0]
+        documents = self.encoder(_take(batch, rows).rows)[:, 0]
+        owner, place = (torch.from_numpy(values).to(queries.device) for values in (owners, places))
+        products = _at_least_float32((queries[owner] * documents).sum(dim=1))
+        lowest = products.new_full((len(batch), count), torch.finfo(torch.float32).min)
+        scores = lowest.index_put((owner, place), products)
+        reader, hidden = self._read(_take(batch, rows + count), owners, places, len(batch))
+        found = log_marginal(scores, reader, hidden, self.options.marginal)
+        weight = torch.as_tensor(batch.per_example["weight"], dtype=found.dtype, device=found.device)
+        with torch.no_grad():
+            masks = hidden.sum(dim=1)
+            statistics = {
+                "retrieval_utility": (found - (reader[:, 0] * hidden).sum(dim=1)) / masks,
+                "p_null": scores.softmax(dim=1)[:, 0],
+                "masks": masks,
+            }
+            for name in ("hit", "overlap", "staleness"):
+                statistics[name] = torch.as_tensor(batch.per_example[name], dtype=found.dtype, device=found.device)
+        return Encoded(vectors={}, local=-found * weight, statistics=statistics)
+
+    @torch.no_grad()
+    def after_step(self, everyone: dict[str, Tensor], batch: Batch, step: int) -> None:
+        """Refresh the index when it is time."""
+        self.index.after_step(self.encoder, step)
+
+    def _queries(self, rows: Rows) -> Tensor:
+        """Vectors of masked sentences (B, D) without dropout."""
+        encoder = self.query_encoder or self.encoder
+        training = encoder.training
+        encoder.eval()
+        vectors: Tensor = encoder(rows)[:, 0]
+        encoder.train(training)
+        return vectors
+
+    def _read(self, joint: Batch, owners: IntArray, places: IntArray, size: int) -> tuple[Tensor, Tensor]:
+        """Give log p(y_j | z, x) as (B, K, J), zero where there is nothing, and which of (B, J) there are."""
+        labels = joint.per_token["labels"]
+        (states,) = self.reader.states(joint.rows, np.asarray(joint.per_token["segments"], np.int64))
+        losses = self.language.losses(states, labels, self.reader.words)
+        labelled = np.flatnonzero(labels != UNLABELLED)
+        rows = np.searchsorted(joint.rows.offsets, labelled, side="right") - 1
+        turns = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        hidden = np.zeros((size, int(turns.max()) + 1), np.bool_)
+        hidden[owners[rows], turns] = True
+        shape = (size, self.options.candidates, hidden.shape[1])
+        index = tuple(torch.from_numpy(part).to(losses.device) for part in (owners[rows], places[rows], turns))
+        read = losses.new_zeros(shape).index_put(index, -losses[torch.from_numpy(labelled).to(losses.device)])
+        return read, torch.from_numpy(hidden).to(read)
+
+
+def _reader(inner: TransformerEncoder, options: Options) -> TransformerEncoder:
+    """The named reader, or a copy of the retriever's transformer; without a pooler, which would learn nothing.
+
+    Raises:
+        UsageError: it does not fit the base.
+    """
+    found: Any = deepcopy(inner) if options.reader is None else load_encoder(resolve(options.reader))
+    reader = transformer(found.encoder if isinstance(found, Projected) else found, "realm's reader")
+    if reader.specials.vocabulary != inner.specials.vocabulary or reader.max_length < options.query + 2:
+        raise UsageError(
+            f"reader={options.reader}: it needs the base's vocabulary, and room for more than query={options.query}."
+        )
+    if getattr(reader.model, "pooler", None) is not None:
+        reader.model.pooler = None  # type: ignore[assignment]
+    reader.pooling = "mean"
+    return reader.requires_grad_(True)
+
+
+def _notes(cold: bool, new_head: bool, options: Options, store: Store) -> tuple[str, ...]:
+    notes = []
+    if cold:
+        notes.append(
+            "COLD START: the retriever's projection is new, so that all blocks are equally useless at first and it may "
+            "learn nothing: train orqa-ict first and give its folder as --base."
+        )
+    if new_head:
+        notes.append("the reader's language head is new: train mlm first, and give its folder as reader=FOLDER.")
+    if options.mask == "salient":
+        spans = salient_spans(store, options.tagger)
+        with_spans, all_of_them = len(np.unique(spans.sentences)), len(store.sentences) - 1
+        notes.append(
+            f"{len(spans.starts):,} salient spans (by {spans.by}) in {with_spans:,} of {all_of_them:,} sentences; the "
+            "other sentences are not used."
+        )
+        if spans.by == "rare words":
+            notes.append(
+                "no names, dates or quantities are found, or there is no text to read: rare words stand in for them."
+            )
+    return tuple(notes)
+
+
+def _take(batch: Batch, index: IntArray) -> Batch:
+    """Rows of a batch by their index (R,), as R examples."""
+    lengths = batch.rows.lengths[index]
+    where = lay_out(batch.rows.offsets[index][:, None], lengths[:, None])
+    return Batch(
+        rows=Rows(batch.rows.tokens[where.values], where.offsets),
+        shape=(len(index), 1),
+        documents=batch.documents[index // batch.shape[1]],
+        per_token={name: values[where.values] for name, values in batch.per_token.items()},
+    )
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
