@@ -105,6 +105,9 @@ class QuestionRows:
         tokenizer: of the encoder.
         specials: the encoder's special tokens.
         longest: tokens of the longest row; a longer question is cut.
+
+    Raises:
+        DataError: a question has no token.
     """
 
     mixture: Mixture
@@ -114,10 +117,14 @@ class QuestionRows:
         if not rows.lengths.all():
             empty = int(np.flatnonzero(rows.lengths == 0)[0])
             raise DataError(f"the question {questions[empty].text!r} has no token: leave it out.")
-        self._specials, self._longest = specials, longest - specials.around()
+        self._tokenizer, self._specials, self._longest = tokenizer, specials, longest - specials.around()
         self.bare = rows
         self.mixture = mixture(None, len(rows), 1.0)
         self.fingerprint = fingerprint([[question.text, *question.answers] for question in questions])
+
+    def of(self, questions: list[Question]) -> QuestionRows:
+        """The same view of other questions."""
+        return QuestionRows(questions, self._tokenizer, self._specials, self._longest + self._specials.around())
 
     def draw(self, items: IntArray, address: Address) -> Batch:
         """Make one row of each question (B,)."""
