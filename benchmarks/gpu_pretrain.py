@@ -199,7 +199,8 @@ def write_up(output: Path, toy: bool) -> None:
         "",
         __doc__.strip().splitlines()[0] if not toy else "A toy run: the figures mean nothing.",
         "",
-        f"`{first['base']}` on {first['documents']:,} documents of {first['tokens']:,} tokens; {first['device']}; one seed.",
+        f"`{first['base']}` on {first['documents']:,} documents of {first['tokens']:,} tokens; one seed.",
+        f"Computed on {first['device']}.",
         "The probe is label-free: nDCG@10 on queries taken out of held-out documents. *Tuned* is "
         f"{first['tuning steps']:,} steps of `{TUNING}`,",
         "label-free too, from each model.",

@@ -122,13 +122,15 @@ def print_pairs(pairs: list[dict[str, Any]], summary: dict[str, Any]) -> None:
         f"tokens. {_batch_line(pairs, summary)}",
         highlight=False,
     )
-    console.print(f"[bold]Task:[/] {escape(summary['task'])}", highlight=False)
+    task = summary["task"][:1].upper() + summary["task"][1:].rstrip(".")
+    console.print(f"[bold]Task:[/] {escape(task)}.", highlight=False)
     seen = {state for pair in pairs for row in pair["rows"] for state, *_ in row["pieces"]}
     marks = [f"[{_STYLES[state]}]{state}[/] ({meaning})" for state, meaning in _MEANINGS.items() if state in seen]
-    console.print(f"[dim]Marks:[/] {', '.join(marks) or 'none'}; not seen by the model: ‹ ›\n", highlight=False)
+    if marks:
+        console.print(f"[dim]Marks:[/] {', '.join(marks)}; not seen by the model: ‹ ›", highlight=False)
+    console.print()
     for number, pair in enumerate(pairs, start=1):
-        note = f", {pair['note']}" if pair["note"] else ""
-        place = f"document {pair['document']}{note}"
+        place = ", ".join(part for part in (f"document {pair['document']}", pair["group"], pair["note"]) if part)
         console.print(f"[bold]example {number}[/] [dim]{escape(place)}[/]", highlight=False)
         for row in pair["rows"]:
             elsewhere = f"document {row['document']}, " if row["document"] != pair["document"] else ""

@@ -131,10 +131,11 @@ def _summary(choices: planning.Choices, base: str, options: Any, store: Store) -
 
 def _pair(pair: PairDescription, store: Store, documents: Documents) -> dict[str, Any]:
     rows = [_row(row, store, documents) for row in pair.rows]
-    return {"document": rows[0]["document"], "note": pair.note, "rows": rows}
+    group = store.group_names[store.groups[pair.rows[0].document]]
+    return {"document": rows[0]["document"], "group": group, "note": pair.note, "rows": rows}
 
 
-def _row(row: RowDescription, store: Store, documents: Documents) -> dict[str, Any]:
+def _row(row: RowDescription, store: Store, documents: Documents, spans: set[tuple[int, int]]) -> dict[str, Any]:
     first, last = int(store.starts[row.document]), int(store.ends[row.document])
     return {
         "role": row.role,
@@ -143,15 +144,20 @@ def _row(row: RowDescription, store: Store, documents: Documents) -> dict[str, A
         "of": last - first,
         "deleted": len(row.deleted),
         "guessed": len(row.masked) + len(row.replaced) + len(row.guessed),
-        "pieces": _pieces(row, store),
+        "pieces": _pieces(row, store, spans),
     }
 
 
-def _pieces(row: RowDescription, store: Store) -> list[list[str]]:
+def _pieces(row: RowDescription, store: Store, spans: set[tuple[int, int]]) -> list[list[str]]:
     """The text of a row in pieces of one state each, as [state, what the model sees, what stands in the document].
 
-    States are kept, deleted, masked, replaced, guessed (shown, and to be predicted), and removed (left out of the row
-    between two of its spans). The last is empty where it is the same; of deleted and removed text nothing is seen.
+    States are kept, deleted, masked, replaced, guessed (shown, and to be predicted), and removed (cut out between two
+    spans). The last text is empty where it is the same; of deleted and removed text nothing is seen.
+
+    Args:
+        row: what is shown.
+        store: the documents.
+        spans: those of all rows of the example.
     """
     states: list[tuple[str, list[int], list[int]]] = []
     tokens = np.asarray(store.tokens)
@@ -159,7 +165,7 @@ def _pieces(row: RowDescription, store: Store) -> list[list[str]]:
     marks |= dict.fromkeys(row.masked, "masked") | dict.fromkeys(row.replaced, "replaced")
     previous = None
     for start, stop in row.spans:
-        if previous is not None and 0 < start - previous < _FAR:
+        if previous is not None and _cut_out(previous, start, int(store.bodies[row.document]), spans):
             states.append(("removed", [], tokens[previous : min(start, previous + _CONTEXT)].tolist()))
         for position in range(start, stop):
             state, token = marks.get(position, "kept"), int(tokens[position])
@@ -169,6 +175,11 @@ def _pieces(row: RowDescription, store: Store) -> list[list[str]]:
             states[-1][2].append(token)
         previous = stop
     return [_piece(state, shown, stands, store) for state, shown, stands in states]
+
+
+def _cut_out(previous: int, start: int, body: int, spans: set[tuple[int, int]]) -> bool:
+    """Whether what lies between two spans was cut out; a passage that stands after its title was only chosen."""
+    return (previous, start) in spans or (body < previous < start < previous + _FAR)
 
 
 def _piece(state: str, shown: list[int], stands: list[int], store: Store) -> list[str]:
