@@ -88,6 +88,11 @@ def view(store: TokenStore, specials: SpecialTokens, options: Options, provenanc
     return MaskedPassages(store, specials, passages, options.rate, provenance)
 
 
+def task(options: Options) -> str:
+    """Say what an example asks of the model."""
+    return f"Guess the hidden words of each row, {options.rate:.0%} of them."
+
+
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
     """Say which words of each passage are hidden (for a batch made with ``provenance``)."""
     return [PairDescription(rows=rows) for rows in describe(batch, np.asarray(store.tokens), specials, ("passage",))]

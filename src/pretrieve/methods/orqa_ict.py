@@ -287,6 +287,12 @@ def view(store: TokenStore, specials: SpecialTokens, options: Options, provenanc
     return View(store, specials, options, provenance)
 
 
+def task(options: Options) -> str:
+    """Say what an example asks of the model."""
+    sought = {"block": "block that each sentence", "window": "window that each sentence"}
+    return f"Find the {sought.get(options.form, 'rest of the window that each span')} was taken from, in the batch."
+
+
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
     """Say where each sentence and its block lie (for a batch made with ``provenance``)."""
     rows = describe(batch, np.asarray(store.tokens), specials, ("sentence", "block"))

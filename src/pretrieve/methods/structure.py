@@ -293,6 +293,11 @@ def suited(store: TokenStore) -> dict[str, object]:
     return {"lead": 1.0, "sentence": 0.0, "span": 0.0} if len(store.starts) >= MANY else {}
 
 
+def task(options: Options) -> str:
+    """Say what an example asks of the model."""
+    return "Find the document of each query among those of the batch; others of the same document are no negatives."
+
+
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
     """Say where each query and its document lie, and of what kind the pair is (for a batch with ``provenance``)."""
     rows = describe(batch, np.asarray(store.tokens), specials, ("query", "document"))
