@@ -25,14 +25,7 @@ from pretrieve.models.objective import Encoded, Loss, Objective
 from pretrieve.text.batches import Address
 from pretrieve.text.edits import Edits
 from pretrieve.text.groups import group_notes, kept_groups
-from pretrieve.text.pairs import (
-    PairDescription,
-    describe,
-    lengths_by_ratio,
-    lengths_by_tokens,
-    pair_batch,
-    place,
-)
+from pretrieve.text.pairs import PairDescription, describe, lengths_by_ratio, lengths_by_tokens, pair_batch, place
 from pretrieve.text.sources import Concatenated, Source, TokenStore, Windows
 from pretrieve.text.spans import lay_out, surround
 

@@ -130,7 +130,8 @@ def _summary(choices: planning.Choices, base: str, options: Any, store: Store) -
 
 
 def _pair(pair: PairDescription, store: Store, documents: Documents) -> dict[str, Any]:
-    rows = [_row(row, store, documents) for row in pair.rows]
+    spans = {span for row in pair.rows for span in row.spans}
+    rows = [_row(row, store, documents, spans) for row in pair.rows]
     group = store.group_names[store.groups[pair.rows[0].document]]
     return {"document": rows[0]["document"], "group": group, "note": pair.note, "rows": rows}
 
