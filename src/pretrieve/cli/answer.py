@@ -23,7 +23,11 @@ def command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Answer a question, and show the text that the answer was read in; or judge exact match and answer recall."""
+    """Answer a question, and show the text that the answer was read in; or judge exact match and answer recall.
+
+    Raises:
+        UsageError: neither a question nor a file was given, or both.
+    """
     from pretrieve.core.errors import UsageError
     from pretrieve.core.files import to_json
     from pretrieve.text.questions import read_questions

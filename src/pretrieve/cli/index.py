@@ -20,6 +20,7 @@ from pretrieve.cli.options import (
     Similarity,
     TextField,
     TitleField,
+    Wikipedia,
     WithoutTitles,
 )
 
@@ -38,6 +39,7 @@ def command(
     id_field: IdField = None,
     group_field: GroupField = None,
     without_titles: WithoutTitles = False,
+    wikipedia: Wikipedia = False,
     pooling: Pooling = None,
     similarity: Similarity = None,
     query_prompt: QueryPrompt = None,
@@ -53,7 +55,12 @@ def command(
 
     files.check_free(output, replace=overwrite)
     fields = fields_of(
-        text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles
+        text=text_field,
+        title=title_field,
+        identity=id_field,
+        group=group_field,
+        titles=not without_titles,
+        wikipedia=wikipedia,
     )
     with Display() as display:
         built = build_index(

@@ -43,6 +43,10 @@ GroupField = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", help="All randomness comes from it: the same seed gives the same model.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at the output.")]
+Wikipedia = Annotated[
+    bool,
+    typer.Option("--wikipedia", help="Read HTML entities, leave out lists and pages of disambiguation, as ORQA does."),
+]
 WithoutTitles = Annotated[bool, typer.Option("--without-titles", help="Leave the titles of the documents out.")]
 Pooling = Annotated[
     Literal["mean", "cls", "lasttoken", "max"] | None,

@@ -15,6 +15,7 @@ from pretrieve.cli.options import (
     Seed,
     TextField,
     TitleField,
+    Wikipedia,
     WithoutTitles,
 )
 
@@ -58,6 +59,7 @@ def command(
     title_field: TitleField = None,
     id_field: IdField = None,
     without_titles: WithoutTitles = False,
+    wikipedia: Wikipedia = False,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")] = None,
 ) -> None:
     """Fine-tune a retriever and a reader together on questions with answers (ORQA, REALM)."""
@@ -80,7 +82,14 @@ def command(
         resume=resume,
         overwrite=overwrite,
         on_bad=on_bad,
-        fields=fields_of(text=text_field, title=title_field, identity=id_field, group=None, titles=not without_titles),
+        fields=fields_of(
+            text=text_field,
+            title=title_field,
+            identity=id_field,
+            group=None,
+            titles=not without_titles,
+            wikipedia=wikipedia,
+        ),
     )
     judged = read_questions(held_out) if held_out is not None else None
     with Display() as display:

@@ -16,6 +16,7 @@ from pretrieve.cli.options import (
     Seed,
     TextField,
     TitleField,
+    Wikipedia,
     WithoutTitles,
 )
 
@@ -61,6 +62,7 @@ def command(
     id_field: IdField = None,
     group_field: GroupField = None,
     without_titles: WithoutTitles = False,
+    wikipedia: Wikipedia = False,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")] = None,
 ) -> None:
     """Train a retriever on documents, without labels, and keep it as a stock sentence-transformers model."""
@@ -83,7 +85,12 @@ def command(
         on_bad=on_bad,
         tracker=tracker,
         fields=fields_of(
-            text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles
+            text=text_field,
+            title=title_field,
+            identity=id_field,
+            group=group_field,
+            titles=not without_titles,
+            wikipedia=wikipedia,
         ),
     )
     request.check()  # before torch is imported: a wrong option answers at once

@@ -62,7 +62,7 @@ def read_documents(
     report = ReadReport()
     found = corpus.read(sources, fields=fields, on_bad=on_bad, report=report, quarantine=quarantine)
     documents = Documents.write(target, counted(found, listener), replace=replace)
-    if report.duplicates or report.bad:
+    if report.duplicates or report.bad or report.passed_over:
         listener.note(report.summary())
     for line in report.examples:
         listener.note(line)

@@ -96,7 +96,8 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         What was done, as kept in ``report.json``.
 
     Raises:
-        PretrieveError: whatever a user can mend: files, options, models that do not belong together, the disk.
+        UsageError: options or models do not fit, the output is taken, or no answer occurs in the documents.
+        PretrieveError: whatever else a user can mend: files, the disk, an interrupted run.
     """
     listener = listener or Silent()
     questions = read_questions(request.questions)

@@ -85,9 +85,17 @@ def unfinished(output: Path) -> bool:
     return ".lock" in names and all(name in ours or name.startswith(TEMPORARY) for name in names)
 
 
-def fields_of(*, text: str | None, title: str | None, identity: str | None, group: str | None, titles: bool) -> Fields:
+def fields_of(
+    *,
+    text: str | None,
+    title: str | None,
+    identity: str | None,
+    group: str | None,
+    titles: bool,
+    wikipedia: bool = False,
+) -> Fields:
     """Names of fields as the user gave them; None leaves the usual conventions."""
-    return Fields(text=text, title=title, id=identity, group=group, use_titles=titles)
+    return Fields(text=text, title=title, id=identity, group=group, use_titles=titles, wikipedia=wikipedia)
 
 
 def train_command(request: Request) -> str:
@@ -104,6 +112,7 @@ def train_command(request: Request) -> str:
     for name in ("text", "title", "id", "group"):
         words += [f"--{name}-field", value] if (value := getattr(request.fields, name)) else []
     words += [] if request.fields.use_titles else ["--without-titles"]
+    words += ["--wikipedia"] if request.fields.wikipedia else []
     return shlex.join(words)
 
 

@@ -98,6 +98,9 @@ class _Reader:
     def documents(self, item: _Input, limit: int) -> Iterator[Document | Fault]:
         names = Names(self._fields, str(item.argument), tabular=getattr(item.reader, "TABULAR", False))
         for record in item.records(limit):
+            if isinstance(record, Record) and names.passes_over(record):
+                self._report.pass_over()
+                continue
             result = self._document(record, names)
             self._report.count(result)
             if result is not None:

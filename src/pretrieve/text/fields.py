@@ -10,6 +10,7 @@ from pretrieve.core.errors import UsageError, suggest
 from pretrieve.core.types import Document
 from pretrieve.text.language import detect
 from pretrieve.text.records import Fault, Record
+from pretrieve.text.wikipedia import is_article, unescaped
 
 _CONVENTIONS: Mapping[str, tuple[str, ...]] = {
     "id": ("_id", "id"),
@@ -34,6 +35,7 @@ class Fields:
         group: language or source; by convention ``lang`` or ``language``; may be absent. ``detect`` stands for no
             field: the language of each document is found out from its text (``text.language.detect``).
         use_titles: off, titles are left out.
+        wikipedia: read HTML entities, and leave out lists, indices, outlines and pages of disambiguation.
     """
 
     id: str | None = None
@@ -41,6 +43,7 @@ class Fields:
     text: str | None = None
     group: str | None = None
     use_titles: bool = True
+    wikipedia: bool = False
 
 
 class Names:
@@ -54,6 +57,7 @@ class Names:
 
     def __init__(self, fields: Fields, where: str, *, tabular: bool) -> None:
         self.use_titles, self.detects = fields.use_titles, fields.group == DETECT
+        self._wikipedia = fields.wikipedia
         self._where, self._tabular = where, tabular
         named = {role: name for role in _CONVENTIONS if (name := getattr(fields, role))}
         named = {role: name for role, name in named.items() if not (role == "group" and self.detects)}
@@ -67,9 +71,14 @@ class Names:
         if record.fixed:
             return record.fields.get(role)
         for name in self._chosen[role]:
-            if record.fields.get(name) is not None:
-                return record.fields[name]
+            if (value := record.fields.get(name)) is not None:
+                return unescaped(value) if self._wikipedia and isinstance(value, str) and role != "id" else value
         return None
+
+    def passes_over(self, record: Record) -> bool:
+        """Whether a record is a page of Wikipedia that is no article, where such pages are left out."""
+        title = self.value(record, "title") if self._wikipedia else None
+        return isinstance(title, str) and not is_article(title)
 
     def check(self, record: Record) -> None:
         """Note the names of a record.

@@ -50,12 +50,13 @@ class Fault:
 
 @dataclass
 class ReadReport:
-    """What became of the records of a corpus; ``read == kept + duplicates + bad``.
+    """What became of the records of a corpus; ``read == kept + duplicates + bad + passed_over``.
 
     Attributes:
         read: records found, good and bad.
         kept: documents given on.
         duplicates: documents dropped because title and text were seen before.
+        passed_over: pages of Wikipedia that are no articles, where they are left out.
         faults: number of faults by reason.
         examples: the first faults, one line each.
     """
@@ -63,6 +64,7 @@ class ReadReport:
     read: int = 0
     kept: int = 0
     duplicates: int = 0
+    passed_over: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
 
@@ -82,11 +84,18 @@ class ReadReport:
             self.faults[result.reason] += 1
             self.examples += [str(result)] if len(self.examples) < _EXAMPLES else []
 
+    def pass_over(self) -> None:
+        """Count a page that is no article."""
+        self.read += 1
+        self.passed_over += 1
+
     def summary(self) -> str:
         """One line: what was kept, dropped and refused."""
         words = [f"{self.kept:,} documents"]
         if self.duplicates:
             words.append(f"{self.duplicates:,} exact duplicates dropped")
+        if self.passed_over:
+            words.append(f"{self.passed_over:,} pages that are no articles left out")
         if self.bad:
             reasons = ", ".join(f"{reason}: {count:,}" for reason, count in self.faults.most_common())
             words.append(f"{self.bad:,} bad records ({reasons})")
@@ -98,6 +107,7 @@ class ReadReport:
             "read": self.read,
             "kept": self.kept,
             "duplicates": self.duplicates,
+            "passed_over": self.passed_over,
             "faults": dict(sorted(self.faults.items())),
             "examples": list(self.examples),
         }
