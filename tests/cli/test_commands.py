@@ -147,46 +147,21 @@ def test_methods_cards(run) -> None:
     assert facts["options"]["temperature"]["value"] == 0.05
     assert facts["options"]["temperature"]["source"] in ("paper", "code")
     assert "Did you mean" in run("methods", "contreiver").err
+    assert facts["results"] == []
+    assert "None in records/ yet" in run("methods", "contriever").out
 
 
-@pytest.mark.parametrize("method", ["contriever", "orqa-ict", "structure"])
-def test_inspect_shows_pairs(run, documents, method) -> None:
-    outcome = run(
-        "inspect",
-        documents,
-        "--method",
-        method,
-        "-n",
-        "2",
-        "--json",
-        "--set",
-        "vocabulary_size=300",
-        "--set",
-        "batch_size=64",
-    )
-    assert outcome.code == 0, outcome.err
-    said = orjson.loads(outcome.out)
-    assert len(said["pairs"]) == 2
-    for pair in said["pairs"]:
-        assert len(pair["rows"]) == 2
-        for row in pair["rows"]:
-            assert all(0 <= start < stop for start, stop in row["spans"])
-            assert any(text for state, text in row["pieces"] if state == "kept")
-    assert (
-        run(
-            "inspect",
-            documents,
-            "--method",
-            method,
-            "-n",
-            "1",
-            "--set",
-            "vocabulary_size=300",
-            "--set",
-            "batch_size=64",
-        ).code
-        == 0
-    )
+def test_a_card_prints_what_was_measured(run, monkeypatch) -> None:
+    """The rows of records/, to the digits of the record's README, in 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    rows = orjson.loads(run("methods", "structure", "--json").out)["structure"]["results"]
+    (row,) = [row for row in rows if (row["data"], row["metric"]) == ("medquad", "nDCG@10, fused")]
+    assert round(row["value"], 4) == 0.5824
+    assert row["record"] == "static-without-labels"
+    card = run("methods", "structure").out
+    assert "0.5433  0.5824 (0.5805 to 0.5851)" in card
+    assert max(len(line.rstrip()) for line in card.splitlines()) <= 80
+    assert "a start for fine-tuning" in run("methods", "mlm").out.lower()
 
 
 def test_resume_after_a_signal_gives_the_same_model(tmp_path, documents) -> None:
