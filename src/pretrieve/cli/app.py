@@ -8,7 +8,21 @@ from typing import Annotated
 
 import typer
 
-from pretrieve.cli import answer, demo, evaluate, finetune, index, inspect, methods, mine, read, search, train, verify
+from pretrieve.cli import (
+    answer,
+    compare,
+    demo,
+    evaluate,
+    finetune,
+    index,
+    inspect,
+    methods,
+    mine,
+    read,
+    search,
+    train,
+    verify,
+)
 from pretrieve.core.errors import PretrieveError
 
 app = typer.Typer(
@@ -20,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (train, mine, finetune, index, search, evaluate, read, answer, inspect, methods, verify, demo):
+for module in (train, mine, finetune, compare, index, search, evaluate, read, answer, inspect, methods, verify, demo):
     app.command(name=module.NAME, epilog=f"Example:  {module.EXAMPLE}")(module.command)
 
 

@@ -52,6 +52,7 @@ class Request:
     overwrite: bool = False
     on_bad: OnBad = "fail"
     tracker: str = "auto"
+    judge: bool = True  # hand out nothing that the label-free probe finds worse than the start
     fields: Fields = dataclasses.field(default_factory=Fields)
 
     def check(self) -> None:

@@ -23,7 +23,7 @@ from pretrieve.pipeline.plan import Choices, Plan
 from pretrieve.pipeline.prepare import Prepared
 from pretrieve.pipeline.request import CHECKPOINTS, DEFAULT_MINUTES, WORKSPACE, Request
 from pretrieve.pipeline.signal import Gain, gain, signal_of
-from pretrieve.pipeline.verdict import judge, too_short, untrained
+from pretrieve.pipeline.verdict import judge, too_short, unjudged, untrained
 from pretrieve.text import tokenizer
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
@@ -68,15 +68,18 @@ def train(request: Request, listener: Listener | None = None, *, command: str = 
             return keep(request.output, made, start, untrained(start, reason), prepared)
         made = _with_steps(request, made, listener)
         found = _run_measured(request, choices, made, prepared, listener)
-        verdict = judge(
-            start,
-            made.objective.encoder,
-            prepared,
-            listener,
-            request.seed,
-            initialiser=choices.module.CARD.initialiser,
-            signal="" if found is None else found.line(),
-        )
+        if request.judge:
+            verdict = judge(
+                start,
+                made.objective.encoder,
+                prepared,
+                listener,
+                request.seed,
+                initialiser=choices.module.CARD.initialiser,
+                signal="" if found is None else found.line(),
+            )
+        else:
+            verdict = unjudged(made.objective.encoder)
         return keep(request.output, made, start, verdict, prepared, found)
 
 

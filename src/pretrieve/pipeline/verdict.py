@@ -51,6 +51,11 @@ def too_short(prepared: Prepared) -> str:
     return f"documents of {median:g} tokens are too short to learn queries from" if median < SHORT else ""
 
 
+def unjudged(trained: Encoder) -> Verdict:
+    """Hand out the trained weights, where nobody asks whether they are better."""
+    return Verdict(part=1.0, reason="not judged", probe=None, encoder=trained)
+
+
 def untrained(start: Encoder, reason: str) -> Verdict:
     """Hand out the start, where nothing was trained."""
     return Verdict(part=0.0, reason=f"{reason}: the start is kept", probe=None, encoder=start)

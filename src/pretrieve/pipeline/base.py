@@ -1,0 +1,54 @@
+"""A base that many runs start from, kept as a model, with the tokens of the documents beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pretrieve.core import files
+from pretrieve.models.build import build_encoder, named_base
+from pretrieve.models.export import save_model
+from pretrieve.pipeline import plan as planning
+from pretrieve.pipeline import prepare
+from pretrieve.pipeline.keep import MODEL
+from pretrieve.pipeline.listener import Listener
+from pretrieve.pipeline.place import hold
+from pretrieve.pipeline.request import WORKSPACE, Request
+from pretrieve.pipeline.warm import start_words
+from pretrieve.text import tokenizer
+
+
+def save_base(
+    base: str, sources: tuple[str, ...], target: Path, settings: Mapping[str, str], seed: int, listener: Listener
+) -> None:
+    """Keep a base as a model, untrained, with the store of the documents beside it.
+
+    Args:
+        base: as of ``train``; a new one is made with the seed and with a vocabulary of the documents.
+        sources: the documents.
+        target: folder for the model.
+        settings: values by name; those of encoder and vocabulary count.
+        seed: of the weights.
+        listener: hears of progress.
+
+    Raises:
+        PretrieveError: as ``train``.
+    """
+    request = Request(sources=sources, output=target, base=base, settings=settings, seed=seed)
+    choices = planning.choose(request)
+    with hold(target):
+        workspace = target / WORKSPACE
+        documents = prepare.read_documents(
+            sources, workspace / "documents", listener, fields=request.fields, on_bad="fail", replace=True
+        )
+        every, _ = prepare.split(len(documents), seed)
+        folder = named_base(base)
+        vocabulary = (
+            tokenizer.load(folder) if folder else prepare.train_tokenizer(documents, every, choices.tokenization)
+        )
+        store = prepare.build_store(workspace, documents, every, vocabulary, listener)
+        encoder = build_encoder(base, store=store, options=choices.encoder, seed=seed)
+        start_words(request, encoder, store, listener)
+        with files.scratch(target, MODEL) as made:
+            save_model(made, encoder, vocabulary)
+            files.publish(made, target, MODEL, {"recipe": "", "weight": None})

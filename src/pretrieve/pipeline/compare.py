@@ -1,0 +1,207 @@
+"""The road of ``pretrieve compare``: every method from one base, on the same documents, tokens and seeds.
+
+Each model is judged as it is, and after fine-tuning with few and with all labels; BM25 and the untouched base stand
+beside. Every part is kept when it is done, so a comparison that was stopped goes on, and can be widened by methods,
+labels and seeds.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from pretrieve.core import files
+from pretrieve.core.types import FloatArray
+from pretrieve.evaluation.benchmark import judge, parse_metrics, rank
+from pretrieve.evaluation.collection import Collection, load_collection
+from pretrieve.evaluation.encode import open_encoder
+from pretrieve.evaluation.fair import FairTable, fair_table
+from pretrieve.index.index import Index, IndexOptions, Mode
+from pretrieve.index.lexical import Lexical
+from pretrieve.pipeline import plan as planning
+from pretrieve.pipeline.base import save_base
+from pretrieve.pipeline.comparison import BM25, FORERUNNERS, NONE, Comparison
+from pretrieve.pipeline.finetune import finetune
+from pretrieve.pipeline.listener import Listener, Silent
+from pretrieve.pipeline.picture import draw
+from pretrieve.pipeline.place import hold
+from pretrieve.pipeline.request import CHECKPOINTS, WORKSPACE, Request
+from pretrieve.pipeline.train import train
+from pretrieve.pipeline.tuning import Tuning
+from pretrieve.text.store import Store
+
+Scores = list[dict[str, Any]]
+_HYBRID = 1.0  # weight of vectors beside words, the same for all: a choice of its own would be one more difference
+
+
+def compare(asked: Comparison, listener: Listener | None = None) -> Scores:
+    """Train, fine-tune and judge everything that is not there yet.
+
+    Args:
+        asked: what is compared.
+        listener: hears of progress.
+
+    Returns:
+        A score of every system: method, seed, labels (None: not fine-tuned), mode, values by query, seconds.
+
+    Raises:
+        PretrieveError: whatever a user can mend.
+    """
+    listener = listener or Silent()
+    asked.check()
+    with hold(asked.output):
+        asked.begin()
+        bench = _Bench(asked, listener)
+        found = [bench.words()]
+        for seed in range(asked.seeds):
+            for method in asked.order:
+                model = _pretrained(asked, method, seed, listener)
+                if method in asked.methods:
+                    found += bench.scores(model, method, seed, None)
+                    for labels in asked.labels if asked.finetune else ():
+                        tuned = _tuned(asked, model, method, seed, labels, listener)
+                        found += bench.scores(tuned, method, seed, labels)
+    return found
+
+
+def report(asked: Comparison, scores: Scores) -> FairTable:
+    """Write the report: ``report.md``, ``report.json`` and, where matplotlib is installed, ``report.svg``.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    title = f"{asked.benchmark.name} ({asked.split}), {asked.tokens:,} tokens from {asked.base}, {asked.seeds} seeds"
+    table = fair_table(scores, title=title, metric=asked.metric, base=NONE)
+    files.write_file(asked.output / "report.md", table.markdown().encode())
+    files.write_file(asked.output / "report.json", files.to_json(table.to_json()))
+    picture = draw(table)
+    if picture is not None:
+        files.write_file(asked.output / "report.svg", picture)
+    return table
+
+
+def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener) -> Path:
+    """Folder of a method's model; of the base for ``none``."""
+    target = asked.place("runs", method, seed)
+    if (target / files.MANIFEST).is_file():
+        return target
+    base = asked.place("runs", NONE, seed)
+    if method == NONE:
+        save_base(asked.base, asked.sources, target, asked.own(NONE), seed, listener)
+        return target
+    if not (base / files.MANIFEST).is_file():
+        _pretrained(asked, NONE, seed, listener)
+    forerunner = FORERUNNERS.get(method)
+    request = Request(
+        sources=asked.sources,
+        output=target,
+        method=method,
+        base=str(asked.place("runs", forerunner, seed) if forerunner else base),
+        settings={"save_every": 0, **asked.own(method)},
+        seed=seed,
+        resume=target.exists(),
+        tracker="none",
+        judge=False,
+        steps=1,
+    )
+    tokens = asked.tokens // 2 if forerunner else asked.tokens
+    listener.note(f"{method}, seed {seed}")
+    train(replace(request, steps=_steps(request, base, tokens)), listener)
+    return target
+
+
+def _steps(request: Request, base: Path, tokens: int) -> int:
+    """As many steps of a method as see so many tokens, by its first batches."""
+    store = Store.open(base / WORKSPACE / "store")
+    made = planning.make(request, planning.choose(request), store)
+    seen = [len(made.batches(step).rows.tokens) for step in range(4)]
+    return max(1, round(tokens / float(np.mean(seen))))
+
+
+def _tuned(asked: Comparison, model: Path, method: str, seed: int, labels: int, listener: Listener) -> Path:
+    """Folder of a fine-tuned model."""
+    target = asked.place("tuned", method, seed, labels or "all")
+    if not (target / files.MANIFEST).is_file():
+        listener.note(f"{method}, seed {seed}, {labels or 'all'} labels")
+        finetune(
+            Tuning(
+                model=str(model),
+                labels=asked.benchmark,
+                output=target,
+                split=asked.finetune,
+                negatives=asked.negatives,
+                limit=labels or None,
+                settings=asked.tuning,
+                seed=seed,
+                resume=target.exists(),
+            ),
+            listener,
+            judge=False,
+        )
+        for part in (WORKSPACE, CHECKPOINTS):  # a score is what is kept: a comparison makes a hundred models
+            shutil.rmtree(target / part, ignore_errors=True)
+    return target
+
+
+class _Bench:
+    """Judges models on one collection, whose words are indexed once; scores are kept on disk."""
+
+    def __init__(self, asked: Comparison, listener: Listener) -> None:
+        self._asked, self._listener = asked, listener
+        self._measures = parse_metrics([asked.metric])
+        self._collection: Collection | None = None
+        self._lexical: Lexical | None = None
+
+    def words(self) -> dict[str, Any]:
+        """The score of BM25."""
+        path = self._asked.place("scores", f"{BM25}.json")
+        if not path.is_file():
+            index = self._index(None)
+            files.write_file(path, files.to_json(self._facts(index, "lexical", BM25, 0, None, 0.0)))
+        return dict(orjson.loads(path.read_bytes()))
+
+    def scores(self, model: Path, method: str, seed: int, labels: int | None) -> Iterator[dict[str, Any]]:
+        """The scores of a model, alone and beside words."""
+        stage = "zero" if labels is None else labels or "all"
+        path = self._asked.place("scores", method, seed, f"{stage}.json")
+        if not path.is_file():
+            began = time.perf_counter()
+            self._listener.stage(f"judge {method} ({stage})", unit="systems")
+            index = self._index(model)
+            modes: tuple[Mode, ...] = ("dense", "hybrid")
+            found = [self._facts(index, mode, method, seed, labels, time.perf_counter() - began) for mode in modes]
+            self._listener.advance(len(found), f"{np.mean(found[0]['values']):.3f}")
+            files.write_file(path, files.to_json(found))
+        yield from orjson.loads(path.read_bytes())
+
+    def _index(self, model: Path | None) -> Index:
+        if self._collection is None:
+            self._collection = load_collection(self._asked.benchmark, self._asked.split)
+        encoder = None if model is None else open_encoder(str(model))
+        index = Index.of(
+            self._collection.documents, encoder, IndexOptions(dense=_HYBRID), lexical=self._lexical
+        )  # fmt: skip
+        self._lexical = index.lexical
+        return index
+
+    def _facts(
+        self, index: Index, mode: Mode, method: str, seed: int, labels: int | None, seconds: float
+    ) -> dict[str, Any]:
+        assert self._collection is not None
+        rankings = rank(index, self._collection, 100, mode, drop_same_id=False)
+        values: Mapping[str, FloatArray] = judge(rankings, self._collection, self._measures)
+        return {
+            "method": method,
+            "seed": seed,
+            "labels": labels,
+            "mode": mode,
+            "values": np.round(values[self._asked.metric], 6).tolist(),
+            "seconds": round(seconds, 2),
+        }

@@ -1,0 +1,115 @@
+"""What a person asks of ``compare``, and where its parts lie on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pretrieve.core import files
+from pretrieve.core.errors import UsageError, suggest
+from pretrieve.pipeline.tuning import Negatives
+
+NONE = "none"  # the base as it is
+BM25 = "BM25"
+ALL = "all"
+# What a method starts from instead of the base; it then gets half of the tokens, and its forerunner the other half.
+FORERUNNERS = {"cocondenser": "condenser", "realm": "orqa-ict"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The arguments of a comparison.
+
+    Attributes:
+        sources: documents that every method is trained on.
+        methods: presets, and ``none`` for the base as it is.
+        base: what every method starts from.
+        tokens: that every method sees, in all its steps.
+        benchmark: BEIR folder to judge on.
+        output: folder for models, scores and report.
+        split: to judge on.
+        finetune: split to take labels from; empty: no fine-tuning.
+        labels: numbers of labelled queries to fine-tune with; 0 for all of them.
+        negatives: of fine-tuning.
+        seeds: number of seeds, from 0.
+        settings: of pre-training, by name; ``method.name`` sets one method's.
+        tuning: settings of fine-tuning.
+        epochs: of fine-tuning with the most labels; fewer labels are visited more often, at least ``least`` times.
+        metric: to judge by.
+    """
+
+    sources: tuple[str, ...]
+    methods: tuple[str, ...]
+    base: str
+    tokens: int
+    benchmark: Path
+    output: Path
+    split: str = "test"
+    finetune: str = "train"
+    labels: tuple[int, ...] = (100, 1000, 0)
+    negatives: Negatives = "bm25"
+    seeds: int = 1
+    settings: Mapping[str, str] = field(default_factory=dict)
+    tuning: Mapping[str, str] = field(default_factory=dict)
+    metric: str = "nDCG@10"
+
+    def check(self) -> None:
+        """Say at once what cannot work.
+
+        Raises:
+            UsageError: an unknown method, no budget, or a folder that is no benchmark.
+        """
+        from pretrieve.methods import names
+
+        for method in self.methods:
+            if method != NONE and method not in names():
+                raise UsageError(f"unknown method {method!r}.{suggest(method, [NONE, *names()])}")
+        if self.tokens < 1 or self.seeds < 1:
+            raise UsageError("tokens and seeds are at least 1.")
+        for split in (self.split, self.finetune):
+            if split and not any((self.benchmark / "qrels").glob(f"{split}.tsv*")):
+                raise UsageError(
+                    f"{self.benchmark} has no split {split!r}: it is no BEIR folder with qrels/{split}.tsv."
+                )
+
+    def facts(self) -> dict[str, Any]:
+        """What decides each score, as plain values; methods, labels and seeds may be added to."""
+        said = asdict(self)
+        for name in ("output", "methods", "labels", "seeds"):
+            said.pop(name)
+        return {key: str(value) if isinstance(value, Path) else value for key, value in said.items()}
+
+    @property
+    def order(self) -> list[str]:
+        """Methods in the order that they are trained in: forerunners first."""
+        found: list[str] = []
+        for method in self.methods:
+            for name in (FORERUNNERS.get(method), method):
+                if name is not None and name not in found:
+                    found.append(name)
+        return found
+
+    def own(self, method: str) -> dict[str, str]:
+        """Settings of one method: those of all, and its own."""
+        common = {key: value for key, value in self.settings.items() if "." not in key}
+        mine = {key.partition(".")[2]: value for key, value in self.settings.items() if key.startswith(f"{method}.")}
+        return common | mine
+
+    def place(self, kind: str, *parts: object) -> Path:
+        """Folder or file of a part: ``runs``, ``tuned`` or ``scores``."""
+        return self.output / kind / "-".join(map(str, parts))
+
+    def begin(self) -> None:
+        """Note what is compared, or refuse a folder of another comparison.
+
+        Raises:
+            UsageError: the folder is of another comparison.
+        """
+        said, mine = self.output / "comparison.json", files.to_json(self.facts())
+        if said.is_file() and said.read_bytes() != mine:
+            raise UsageError(f"{self.output} holds another comparison: give another --output, or the same arguments.")
+        if not said.is_file():
+            self.output.mkdir(parents=True, exist_ok=True)
+            files.write_file(said, mine)
