@@ -1,5 +1,7 @@
 """Contriever: statistics of its pairs, MoCo against a NumPy twin, and its options."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ import torch
 import tiny
 from pretrieve.core.errors import UsageError
 from pretrieve.methods import contriever
-from pretrieve.text.batches import Batches
+from pretrieve.text.batches import Address, Batches
+from pretrieve.text.sources import Concatenated, Windows
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.trainer import Trainer
 
@@ -127,6 +130,150 @@ def test_slow_encoder_moves_before_the_next_keys_and_learns_nothing() -> None:
         assert torch.equal(objective.queue.keys[step * 8 : step * 8 + 8], keys[:, 0])  # made before it moved
 
 
+def test_moco_gives_no_gradient_to_keys() -> None:
+    objective, batches = tiny.run("contriever")
+    batch = batches(0)
+    encoded = objective.encode(batch, 0).vectors
+    assert not encoded["key"].requires_grad
+    objective.compare(encoded, encoded, batch, 0, 0).value.backward()
+    assert objective.encoder.embedding.weight.grad.abs().sum() > 0
+    assert all(p.grad is None and not p.requires_grad for p in objective.slow_encoder.parameters())
+    with_grad = {"query": encoded["query"].detach(), "key": encoded["key"].clone().requires_grad_()}
+    loss = objective.compare(with_grad, with_grad, batch, 0, 0).value
+    assert not loss.requires_grad, "a key has no gradient even where its vector could have one"
+
+
+@pytest.mark.parametrize("step", [0, 1, 5])
+def test_moco_batch_is_not_in_its_own_negatives(step: int) -> None:
+    """The loss of an example does not change with the other keys of its batch, but with those that were enqueued."""
+    objective, batches = tiny.run("contriever", mask_same_document=False)
+    for past in range(step):
+        vectors = objective.encode(batches(past), past).vectors
+        objective.after_step(vectors, batches(past), past)
+    batch = batches(step)
+    vectors = {name: values.detach() for name, values in objective.encode(batch, step).vectors.items()}
+
+    def loss(keys) -> float:
+        mine = {name: values[:1] for name, values in (vectors | {"key": keys}).items()}
+        return float(objective.compare(mine, vectors | {"key": keys}, batch, 0, step).value)
+
+    others = torch.cat([vectors["key"][:1], -vectors["key"][1:].roll(1, 0)])
+    before = loss(vectors["key"])
+    assert loss(others) == before
+    objective.after_step(vectors, batch, step)
+    assert loss(vectors["key"]) != before
+
+
+def test_other_groups_are_no_negatives() -> None:
+    documents = tiny.store(12, groups=2)
+    groups = np.asarray(documents.groups).astype(int)
+    for name in ("contriever-inbatch", "contriever"):
+        objective, batches = tiny.run(name, documents=documents, mask_other_groups=True, mask_same_document=False)
+        owners = np.full(32, -1)
+        for step in range(3):
+            batch = batches(step)
+            vectors = objective.encode(batch, step).vectors
+            query, key = (vectors[part].detach().double().numpy()[:, 0, 0] for part in ("query", "key"))
+            bank, banked = (
+                (objective.queue.keys.double().numpy(), owners) if name == "contriever" else (key, batch.documents)
+            )
+            expected = []
+            for row, owner in enumerate(batch.documents):
+                allowed = (banked < 0) | (groups[banked] == groups[owner])
+                if name != "contriever":
+                    allowed[row] = False  # its own key, which is the first
+                expected.append(softmax_loss(np.array([key[row], *bank[allowed]]) @ query[row] / 0.05, 0))
+            value = float(objective.compare(vectors, vectors, batch, 0, step).value.detach())
+            assert value == pytest.approx(np.mean(expected), rel=1e-5)
+            objective.after_step(vectors, batch, step)
+            first = step * 8 % 32
+            owners[first : first + 8] = batch.documents
+
+
+def test_accuracy_by_language() -> None:
+    documents = replace(tiny.store(40, groups=4), group_names=("de", "fr", "ja", ""))
+    groups = np.asarray(documents.groups)
+    objective, batches = tiny.run("contriever-inbatch", documents=documents, mask_same_document=False)
+    batch = batches(0)
+    vectors = objective.encode(batch, 0).vectors
+    found = {name: float(value) for name, value in objective.compare(vectors, vectors, batch, 0, 0).statistics.items()}
+    query, key = (vectors[name].detach().numpy()[:, 0, 0] for name in ("query", "key"))
+    hits = (query @ key.T).argmax(axis=1) == np.arange(8)
+    assert list(found) == ["accuracy", "accuracy/de", "accuracy/fr", "accuracy/ja", "accuracy/none"]
+    for number, name in enumerate(("de", "fr", "ja", "none")):
+        mine = hits[groups[batch.documents] == number]
+        assert np.isnan(found[f"accuracy/{name}"]) if len(mine) == 0 else found[f"accuracy/{name}"] == mine.mean()
+    mine = {name: values[:2] for name, values in vectors.items()}
+    half = objective.compare(mine, vectors, batch, 0, 0).statistics
+    assert sum(bool(torch.isnan(value)) for value in half.values()) >= 2, "NaN where a group has no example"
+    alone, batches = tiny.run("contriever-inbatch")
+    vectors = alone.encode(batches(0), 0).vectors
+    assert list(alone.compare(vectors, vectors, batches(0), 0, 0).statistics) == ["accuracy"]
+
+
+def test_many_groups_have_no_figure_of_their_own() -> None:
+    documents = replace(tiny.store(200), groups=np.arange(200) % 80, group_names=tuple(f"g{n}" for n in range(80)))
+    objective, _ = tiny.run("contriever-inbatch", documents=documents)
+    assert len(objective.groups.names) == 50
+
+
+def test_languages_choose_the_groups() -> None:
+    documents = replace(tiny.store(80, groups=4), group_names=("de", "pt-BR", "tlh", "zh"))
+    groups = np.asarray(documents.groups)
+    for changes in ({}, {"coefficient": 1.0}, {"concat": True}):
+        objective, batches = tiny.run("mcontriever", documents=documents, languages=("pt", "zh-cn", "fr"), **changes)
+        seen = groups[np.concatenate([batches(step).documents for step in range(40)])]
+        assert set(seen) == {1, 3}
+        assert objective.notes == ("40 documents are left out, of the groups de, tlh.",)
+        assert objective.groups.names == ("pt-BR", "zh")
+    objective, batches = tiny.run("mcontriever", documents=documents)
+    assert objective.notes == ()
+    assert set(groups[batches(0).documents]) | set(groups[batches(1).documents]) == {0, 1, 2, 3}
+    with pytest.raises(UsageError, match="none of the documents is in sw, th; the corpus holds de, pt-BR, tlh, zh"):
+        tiny.run("mcontriever", documents=documents, languages=("sw", "th"))
+
+
+def test_mcontriever_29_takes_its_languages_alone() -> None:
+    (codes,) = {contriever.PRESETS["mcontriever-29"].options["languages"].value}
+    assert len(codes) == len(set(codes)) == 29
+    documents = replace(tiny.store(80, groups=4), group_names=("nb", "en", "tlh", "zh_TW"))
+    objective, _ = tiny.run("mcontriever-29", documents=documents, languages=codes)
+    assert objective.notes == ("20 documents are left out, of the groups tlh.",)
+    others = {key: value for key, value in contriever.PRESETS["mcontriever-29"].options.items() if key != "languages"}
+    assert others == contriever.PRESETS["mcontriever"].options
+
+
+def test_small_groups_repeat_and_that_is_said() -> None:
+    groups = np.zeros(83, int)
+    groups[:3] = 1
+    documents = replace(tiny.store(83, sentences=(2, 3), titles=False), groups=groups, group_names=("en", "he"))
+    objective, batches = tiny.run("mcontriever", documents=documents, window=64, concat=False)
+    (note,) = objective.notes
+    assert note.startswith("groups of fewer than 20 documents come back again and again at coefficient=0: he.")
+    seen = np.concatenate([batches(step).documents for step in range(64)])
+    counts = np.bincount(seen, minlength=83)
+    assert abs(counts[:3].sum() - counts[3:].sum()) < 3 * np.sqrt(len(seen)) / 2
+    assert np.ptp(counts[:3]) <= 2, "each of a small group once before any of them twice"
+    assert tiny.run("mcontriever", documents=documents, coefficient=1.0)[0].notes == ()
+
+
+@pytest.mark.parametrize("coefficient", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("concat", [False, True])
+def test_sampling_coefficient_frequencies(coefficient: float, concat: bool) -> None:
+    """Windows of a group are drawn as often as its share of the windows, to the power of the coefficient."""
+    groups = np.repeat([0, 1, 2], [140, 40, 20])
+    documents = replace(tiny.store(200, sentences=(4, 9)), groups=groups, group_names=("en", "de", "fr"))
+    source = (Concatenated if concat else Windows)(documents, 32)
+    address = Address(seed=0, step=0, epochs=np.zeros(source.mixture.items, np.int64))
+    windows = groups[source.spans(np.arange(source.mixture.items), address).documents]
+    expected = (np.bincount(windows) / len(windows)) ** coefficient
+    expected /= expected.sum()
+    _, batches = tiny.run("mcontriever", documents=documents, coefficient=coefficient, concat=concat, size=64)
+    seen = groups[np.concatenate([batches(step).documents for step in range(128)])]
+    bound = 3 * np.sqrt(expected * (1 - expected) / len(seen)) + 0.02
+    assert (abs(np.bincount(seen) / len(seen) - expected) < bound).all()
+
+
 def test_key_dropout_is_an_option() -> None:
     for on in (False, True):
         objective, batches = tiny.run("contriever", "new", key_dropout=on)
@@ -168,7 +315,8 @@ def test_what_does_not_fit_is_said() -> None:
         objective.compare(vectors, vectors, batches(0), 0, 0)
     with pytest.raises(UsageError, match="lower window"):
         tiny.run("contriever", window=4000, concat=False)
-    for wrong in ({"ratio_min": 0.0}, {"ratio_min": 0.6}, {"max_tokens": 3}, {"temperature": 0.0}, {"momentum": 2.0}):
+    for wrong in ({"ratio_min": 0.0}, {"ratio_min": 0.6}, {"max_tokens": 3}, {"temperature": 0.0}, {"momentum": 2.0},
+                  {"coefficient": 1.5}):  # fmt: skip
         with pytest.raises(UsageError):
             contriever.Options(**wrong)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pretrieve.text.language import detect, majority, spaceless, starts_spaceless
+from pretrieve.text.language import detect, majority, same_language, spaceless, starts_spaceless
 
 TEXTS = {
     "en": "The cat sat on the mat because it was warm there in the afternoon sun.",
@@ -46,3 +46,14 @@ def test_starts_spaceless() -> None:
     assert not starts_spaceless("ิ")  # a vowel sign, which continues its consonant
     assert not starts_spaceless("x猫")
     assert not starts_spaceless("")
+
+
+def test_same_language() -> None:
+    for group, wanted in (
+        ("de", "de"), ("DE", "de"), ("pt_BR", "pt-br"), ("pt-BR", "pt"), ("pt", "pt-BR"), ("sr@latin", "sr"),
+        ("zh", "zh-cn"), ("zh", "zh-tw"), ("zh-CN", "zh-cn"), ("zh-Hant", "zh-tw"), ("zh_Hans", "zh-cn"),
+        ("nb", "no"), ("nn", "no"), ("iw", "he"),
+    ):  # fmt: skip
+        assert same_language(group, wanted), (group, wanted)
+    for group, wanted in (("zh-tw", "zh-cn"), ("zh-hk", "zh-cn"), ("pt-PT", "pt-BR"), ("de", "da"), ("", "de")):
+        assert not same_language(group, wanted), (group, wanted)

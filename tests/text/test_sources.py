@@ -1,5 +1,7 @@
 """Sources against slow twins: documents, windows, the stream, blocks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,47 @@ def test_concatenated_windows_move_with_epoch_and_seed_alone() -> None:
     assert last.stops.max() <= len(documents.tokens)
     for start, document in zip(last.starts, last.documents, strict=True):
         assert documents.starts[document] <= start < documents.ends[document]
+
+
+def test_concatenated_windows_stay_within_runs_of_a_group() -> None:
+    groups = np.repeat([0, 1, 0, 2, 1], [12, 1, 10, 9, 8])
+    documents = replace(store(40), groups=groups)
+    source = Concatenated(documents, 32)
+    every = np.arange(source.mixture.items)
+    runs = np.cumsum(np.diff(groups, prepend=0) != 0)
+    covered = np.zeros(len(documents.tokens), bool)
+    for epoch in range(40):
+        spans = source.spans(every, address(*np.full(len(every), epoch)))
+        last = np.searchsorted(documents.starts, spans.stops - 1, side="right") - 1
+        assert (runs[last] == runs[spans.documents]).all()
+        assert (np.diff(spans.starts) > 0).all()
+        assert (spans.starts[1:] >= spans.stops[:-1]).all()
+        for start, stop in zip(spans.starts, spans.stops, strict=True):
+            covered[start:stop] = True
+    assert covered[: documents.ends[11]].mean() > 0.95  # all of a long run is seen in some epoch
+    lengths = spans.stops - spans.starts
+    sizes = np.bincount(runs, weights=documents.ends - documents.starts)
+    assert set(lengths) <= {32, *sizes[sizes < 32].astype(int)}
+    assert set(runs[spans.documents]) == set(np.flatnonzero(sizes >= 16))  # a run of less than half a window is none
+
+
+def test_only_kept_groups_give_windows() -> None:
+    groups = np.arange(40) % 3
+    documents = replace(store(40), groups=groups)
+    for kind in (Windows, Concatenated):
+        for coefficient in (0.0, 1.0):
+            whole = kind(documents, 32, coefficient=coefficient)
+            source = kind(documents, 32, coefficient=coefficient, keep=np.array([True, False, True]))
+            items = source.mixture.at(np.arange(source.mixture.items * 4), 0)[0]
+            owners = groups[source.spans(items, address(*np.zeros(len(items), int))).documents]
+            assert set(owners) == {0, 2}
+            everything = groups[
+                whole.spans(np.arange(whole.mixture.items), address(*np.zeros(whole.mixture.items, int))).documents
+            ]
+            assert source.mixture.items == (everything != 1).sum()
+            assert set(items) == set(np.flatnonzero(everything != 1))
+            others = source.mixture.others(items[:50], np.random.default_rng(0))
+            assert set(others) <= set(items)
 
 
 def packed_slowly(documents, length: int, around: int) -> list[tuple[int, int, int]]:

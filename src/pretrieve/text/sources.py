@@ -143,14 +143,15 @@ class Windows:
 
 
 class Concatenated:
-    """Windows of exactly ``length`` tokens over all documents laid end to end, as Contriever was trained.
+    """Windows of ``length`` tokens over documents laid end to end, as Contriever was trained.
 
-    They take no notice of where a document ends. The offset of the first window is drawn anew for every epoch, from
-    (seed, epoch) alone. A window belongs to the document of its first token.
+    They take no notice of where a document ends, but stay within a run of documents of one group: the published code
+    has a stream for each language. The offset of the first window is drawn anew for every epoch, from (seed, epoch)
+    alone. A window belongs to the document of its first token.
 
     Args:
         store: the documents.
-        length: tokens of a window.
+        length: tokens of a window; a shorter run is one window, or none below half of it.
         coefficient: power of the groups' shares (``batches.mixture``).
         keep: (groups,) whether the windows of a group are items.
     """
@@ -159,20 +160,27 @@ class Concatenated:
         self, store: TokenStore, length: int = 256, coefficient: float = 1.0, keep: BoolArray | None = None
     ) -> None:
         self._starts, self._length = np.asarray(store.starts), length
-        items = max(0, len(store.tokens) - length + 1) // length
+        groups = np.asarray(store.groups)
+        first = np.flatnonzero(np.diff(groups, prepend=-1))  # documents that start a run
+        self._runs = self._starts[first]
+        sizes = np.diff(self._runs, append=len(store.tokens))
+        counts = np.maximum((sizes - length + 1) // length, sizes >= max(2, length // 2))
+        self._lengths = np.minimum(sizes, length)
+        self._room = sizes - counts * self._lengths  # tokens that the windows of a run leave over
+        self._firsts = np.concatenate([[0], np.cumsum(counts)])
         whole = coefficient == 1.0 and keep is None
-        groups = None if whole else np.asarray(store.groups)[self._owners(np.arange(items) * length)]
-        self.mixture = mixture(groups, items, coefficient, keep)
+        owners = None if whole else np.repeat(groups[first], counts)
+        self.mixture = mixture(owners, int(self._firsts[-1]), coefficient, keep)
 
     def spans(self, items: IntArray, address: Address) -> Spans:
         """Return the spans of items (B,)."""
         epochs, where = np.unique(address.epochs, return_inverse=True)
         offsets = [generator(address.seed, "window offset", int(epoch)).integers(self._length) for epoch in epochs]
-        starts = np.array(offsets, np.int64)[where] + items * self._length
-        return Spans(self._owners(starts), starts, starts + self._length)
-
-    def _owners(self, positions: IntArray) -> IntArray:
-        return np.searchsorted(self._starts, positions, side="right") - 1
+        runs = np.searchsorted(self._firsts, items, side="right") - 1
+        starts = np.array(offsets, np.int64)[where] % (self._room[runs] + 1)
+        starts += self._runs[runs] + (items - self._firsts[runs]) * self._lengths[runs]
+        owners = np.searchsorted(self._starts, starts, side="right") - 1
+        return Spans(owners, starts, starts + self._lengths[runs])
 
 
 class BlockSpans(NamedTuple):

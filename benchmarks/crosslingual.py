@@ -1,0 +1,215 @@
+"""Does mcontriever lift retrieval across languages? Trains on documents in many languages, judges every pair of six.
+
+    python benchmarks/crosslingual.py UNLABELLED TEST -o records/cross-lingual --seeds 0 1 2 --steps 300
+
+UNLABELLED holds ``debdocs_multi.jsonl.gz`` and ``podocs_multi.jsonl.gz``; TEST is a folder of
+``corpus/LANGUAGE.jsonl``, ``queries/LANGUAGE.jsonl`` and ``qrels/test.tsv``. No translation is paired with another, and
+no label is read in training. Documents are read, and the vocabulary is made, once; a seed changes the random start and
+what is drawn. What is judged is the model after its last step, whatever the label-free probe would hand out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pretrieve.core import files
+from pretrieve.core.config import parse_assignments
+from pretrieve.evaluation.crosslingual import evaluate_pairs, load_languages
+from pretrieve.evaluation.encode import open_encoder
+from pretrieve.models.encoder import Encoder
+from pretrieve.models.export import save_model
+from pretrieve.pipeline import plan as planning
+from pretrieve.pipeline import prepare
+from pretrieve.pipeline.listener import Silent
+from pretrieve.pipeline.request import Request, Tokenization
+from pretrieve.text.corpus import Fields
+from pretrieve.text.documents import Documents
+from pretrieve.text.store import Store
+from pretrieve.training.trainer import Trainer
+
+CORPORA = ("debdocs_multi.jsonl.gz", "podocs_multi.jsonl.gz")
+SYSTEMS = (
+    ("BM25", "lexical"),
+    ("start", "dense"),
+    ("model", "dense"),
+    ("start", "hybrid"),
+    ("model", "hybrid"),
+)
+PARTS = ("same language", "other languages", "all languages pooled")
+METRICS = ("nDCG@10", "R@100")
+Run = dict[str, Any]
+
+
+def prepared(sources: list[Path], work: Path) -> Store:
+    """The tokens of the documents that ``train`` would not hold out; what is in ``work`` already is kept."""
+    place = work / "documents"
+    if place.is_dir():
+        documents = Documents.open(place)
+    else:
+        documents = prepare.read_documents(list(map(str, sources)), place, Silent(), fields=Fields(), on_bad="fail")
+    select, _ = prepare.split(len(documents), 0)
+    if (work / "store").is_dir():
+        vocabulary = Store.open(work / "store").tokenizer
+    else:
+        vocabulary = prepare.train_tokenizer(documents, select, Tokenization())
+    return prepare.build_store(work, documents, select, vocabulary, Silent())
+
+
+def trained(request: Request, store: Store) -> tuple[Run, list[float]]:
+    """Train; the start and the model are kept below the output. Returns the recipe, and the losses."""
+    made = planning.make(request, planning.choose(request), store)
+    losses: list[float] = []
+    keep_model(request.output / "start", made.encoder, store)
+    Trainer(
+        objective=made.objective,
+        batches=made.batches,
+        options=replace(made.training, save_every=0),
+        seed=request.seed,
+        on_step=lambda progress: losses.append(progress.loss),
+    ).run()
+    keep_model(request.output / "model", made.objective.encoder, store)
+    return made.recipe.to_json(), losses
+
+
+def keep_model(path: Path, encoder: Encoder, store: Store) -> None:
+    with files.create(path, "model", replace=True) as folder:
+        save_model(folder, encoder, store.tokenizer)
+
+
+def judged(folder: Path, output: Path) -> Run:
+    models = {name: open_encoder(str(output / name)) for name in ("start", "model")}
+    return evaluate_pairs(load_languages(folder), models, metrics=METRICS).to_json()
+
+
+def row_of(run: Run, system: str, mode: str) -> Run:
+    return next(row for row in run["rows"] if (row["system"], row["mode"]) == (system, mode))
+
+
+def spread(values: list[float], digits: int = 4) -> str:
+    """Mean and standard deviation over seeds; one value where all are the same."""
+    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(set(values)) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{deviation}"
+
+
+def means(runs: list[Run]) -> list[str]:
+    """Means over pairs of every system, with the spread over seeds."""
+    names = [f"{metric}, {part}" for part in PARTS for metric in METRICS]
+    lines = [
+        "| system | mode | " + " | ".join(names) + " | own language in first ten |",
+        "|" + "---|" * (len(names) + 3),
+    ]
+    for system, mode in SYSTEMS:
+        rows = [row_of(run, system, mode) for run in runs]
+        cells = [
+            spread([row["parts"][part]["metrics"][metric] for row in rows]) for part in PARTS for metric in METRICS
+        ]
+        own = spread([statistics.mean(row["own language among the first ten"]) for row in rows], 2)
+        lines.append(f"| {system} | {mode} | " + " | ".join(cells) + f" | {own} |")
+    return lines
+
+
+def matrix(runs: list[Run], title: str, cell: Callable[[int, int], str]) -> list[str]:
+    """A table of pairs: queries down, documents across."""
+    codes = runs[0]["languages"]
+    lines = ["", f"**{title}**, queries down, documents across:", "", "| | " + " | ".join(codes) + " |"]
+    lines.append("|" + "---|" * (len(codes) + 1))
+    for q, code in enumerate(codes):
+        lines.append(f"| {code} | " + " | ".join(cell(q, d) for d in range(len(codes))) + " |")
+    return lines
+
+
+def tests(runs: list[Run]) -> list[str]:
+    """Differences of each seed between model and start, with p after Holm, and in how many pairs they are sure."""
+    lines = ["", "**model against its start, dense**, nDCG@10, a line a seed:", ""]
+    lines += ["| seed | same language | other languages | pooled | of 30 pairs: higher, lower | of these sure (Holm) |"]
+    lines.append("|---|---|---|---|---|---|")
+    for run in runs:
+        cells = []
+        for part in PARTS:
+            test = next(
+                test
+                for test in run["tests"][part]
+                if (test["a"], test["b"], test["metric"]) == ("model (dense)", "start (dense)", "nDCG@10")
+            )
+            cells.append(f"{test['difference']:+.4f} (p {test['p_holm']:.4f})")
+        pair = next(pair for pair in run["pair_tests"] if pair["a"] == "model (dense)")
+        size = len(run["languages"])
+        across = [(q, d) for q in range(size) for d in range(size) if q != d]
+        up = [place for place in across if pair["differences"][place[0]][place[1]] > 0]
+        down = [place for place in across if pair["differences"][place[0]][place[1]] < 0]
+        sure = [sum(pair["p_holm"][q][d] < 0.05 for q, d in some) for some in (up, down)]
+        cells += [f"{len(up)}, {len(down)}", f"{sure[0]}, {sure[1]}"]
+        lines.append(f"| {run['seed']} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def summary(output: Path) -> str:
+    """All tables over the seeds that are there."""
+    runs = [orjson.loads(path.read_bytes()) for path in sorted(output.glob("seed-*.json"))]
+    runs.sort(key=lambda run: run["seed"])
+
+    def average(system: str, metric: str, q: int, d: int) -> float:
+        return statistics.mean(row_of(run, system, "dense")["matrices"][metric][q][d] for run in runs)
+
+    lines = means(runs) + tests(runs)
+    for metric in METRICS:
+        lines += matrix(
+            runs,
+            f"{metric}, start → model, dense, mean over seeds",
+            lambda q, d, metric=metric: f"{average('start', metric, q, d):.3f} → {average('model', metric, q, d):.3f}",
+        )
+    bm25 = row_of(runs[0], "BM25", "lexical")["matrices"]
+    lines += matrix(
+        runs, "BM25, nDCG@10 / R@100", lambda q, d: f"{bm25['nDCG@10'][q][d]:.3f} / {bm25['R@100'][q][d]:.3f}"
+    )
+    lines += ["", "| seed | steps | processor seconds of training |", "|---|---|---|"]
+    for run in runs:
+        lines.append(f"| {run['seed']} | {run['recipe']['training']['steps']} | {run['seconds']} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("unlabelled", type=Path)
+    parser.add_argument("test", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("out"))
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--method", default="mcontriever")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    asked = parser.parse_args()
+    asked.output.mkdir(parents=True, exist_ok=True)
+    asked.work.mkdir(parents=True, exist_ok=True)
+    store = prepared([asked.unlabelled / name for name in CORPORA], asked.work)
+    for seed in asked.seeds:
+        result = asked.output / f"seed-{seed}.json"
+        if not result.exists():
+            request = Request(
+                sources=CORPORA,
+                output=asked.work / f"seed-{seed}",
+                method=asked.method,
+                steps=asked.steps,
+                seed=seed,
+                settings=parse_assignments(asked.set),
+            )
+            started = time.process_time()
+            recipe, losses = trained(request, store)
+            seconds = round(time.process_time() - started)
+            found = {"seed": seed, "seconds": seconds, **judged(asked.test, request.output)}
+            found |= {"recipe": recipe, "losses": losses[::25]}
+            result.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+        (asked.output / "table.md").write_text(summary(asked.output))
+        print(f"seed {seed} is done", flush=True)
+
+
+if __name__ == "__main__":
+    main()
