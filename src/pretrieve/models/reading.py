@@ -103,9 +103,8 @@ def reading_loss(scores: Tensor, owners: Tensor, correct: Tensor, questions: int
     """
     possible = torch.zeros(questions, dtype=torch.bool, device=scores.device)
     possible[owners[correct]] = True
-    safe = correct | ~possible[owners]
     whole = _logsumexp_by(scores, owners, questions)
-    return torch.where(possible, whole - _logsumexp_by(scores[safe], owners[safe], questions), 0.0)
+    return torch.where(possible, whole - _logsumexp_by(scores[correct], owners[correct], questions), 0.0)
 
 
 def best_of(scores: Tensor, owners: Tensor, questions: int) -> Tensor:
