@@ -64,6 +64,7 @@ CASES: list[tuple[str, str, dict[str, Any], bool]] = [
     *[(preset, kind, {}, cache) for preset in names() for kind in tiny.kinds(preset) for cache in (False, True)],
     ("contriever", "new", {"queue": 24, "mask_same_document": True}, False),
     ("orqa-ict", "new", {"towers": "separate", "projection": 8}, True),
+    ("realm", "new", {"update": "background", "towers": "separate"}, True),
     ("structure", "static", {"symmetric": True}, False),
 ]
 
