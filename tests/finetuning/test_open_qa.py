@@ -252,3 +252,22 @@ def test_it_learns_to_retrieve_and_to_read(towns) -> None:
     after = correct_share(objective, towns)
     assert after[0] > before[0] + 0.6, (before, after)
     assert after[1] > before[1] + 0.3, (before, after)
+
+
+def test_an_answer_across_two_blocks_is_in_neither(towns) -> None:
+    from pretrieve.text.questions import Question
+
+    evidence = Evidence(towns, towns.specials, 24)
+    texts = [towns.tokens[a:b].tolist() for a, b in zip(evidence.starts, evidence.stops, strict=True)]
+    crossing = [b for b in range(len(texts) - 1) if evidence.documents[b] == evidence.documents[b + 1]]
+    asked = [towns.decode([texts[b][-1], texts[b + 1][0]]) for b in crossing]
+    answers = Answers([Question(text="?", answers=(text,)) for text in asked], towns.tokenizer, towns)
+    found = 0
+    for number, block in enumerate(crossing):
+        ids = [texts[block][-1], texts[block + 1][0]]
+        expected = [b for b, text in enumerate(texts) if any(text[i : i + 2] == ids for i in range(len(text) - 1))]
+        occurs = len(answers.of(number)[0])
+        found += occurs > len(expected)
+        if occurs:
+            assert answers.held(number, evidence).tolist() == expected
+    assert found, "some occurrences do cross the edge of a block"
