@@ -22,12 +22,11 @@ from pretrieve.models.groups import Groups
 from pretrieve.models.losses import in_batch_softmax, queue_softmax
 from pretrieve.models.momentum import KeyQueue, follow
 from pretrieve.models.objective import Encoded, Loss, Objective
-from pretrieve.text.batches import Address
+from pretrieve.text.crops import Crops
 from pretrieve.text.edits import Edits
 from pretrieve.text.groups import group_notes, kept_groups
-from pretrieve.text.pairs import PairDescription, describe, lengths_by_ratio, lengths_by_tokens, pair_batch, place
-from pretrieve.text.sources import Concatenated, Source, TokenStore, Windows
-from pretrieve.text.spans import lay_out, surround
+from pretrieve.text.pairs import PairDescription, describe, lengths_by_ratio, lengths_by_tokens
+from pretrieve.text.sources import Concatenated, TokenStore, Windows
 
 CARD = Card(
     title="Contriever: contrastive learning on independent crops",
@@ -35,13 +34,19 @@ CARD = Card(
     "Contrastive Learning, TMLR 2022, arXiv 2112.09118",
     idea="Two random crops (5 to 50 %) of a 256-token window, with 10 % of their tokens deleted, are a query and its "
     "key. Crops may overlap, so exact words count, and both sides look alike. Negatives are 131,072 keys that a slowly "
-    "moving copy of the encoder made in earlier steps (MoCo).",
+    "moving copy of the encoder made in earlier steps (MoCo). Over documents in many languages, drawn equally often, "
+    "words that languages share (names, numbers, commands) bring their vectors together: no translation is paired.",
     released="Mean pooling, dot product without normalisation, temperature 0.05, no projection. Windows of one long "
     "stream that straddle documents; only the queue gives negatives, and crops of the same document may be among them. "
-    "Keys are always encoded with dropout, whatever the flag says. Mask and replace cannot run; shuffle loses tokens.",
+    "Keys are always encoded with dropout, whatever the flag says. Mask and replace cannot run; shuffle loses tokens. "
+    "A checkpoint that was fine-tuned or trained in-batch reloads with random weights, silently; unknown options are "
+    "ignored (the README's --moco_queue does nothing); only models named bert- get [CLS] and [SEP]; the order of the "
+    "sampler is ignored, and every rank is seeded alike.",
     differs="Windows stay inside documents and same-document keys are masked unless the preset says otherwise; keys "
     "are encoded without dropout unless it says otherwise; deleting never empties a crop; shuffle is a permutation; a "
-    "document's title is part of the concatenated stream.",
+    "document's title is part of the concatenated stream, which is one for each language, as in the released code. A "
+    "corpus that says zh serves both zh-cn and zh-tw, and nb or nn are no; coefficient 0 repeats a small language as "
+    "often as it takes.",
     good_for="Running text; hundreds of documents and more. Not for very short texts, whose crops are not queries.",
 )
 
@@ -116,6 +121,12 @@ class Options:
         """The four rates of edits."""
         return Edits(delete=self.delete, shuffle=self.shuffle, replace=self.replace, mask=self.mask)
 
+    def lengths(self, sizes: IntArray, rng: np.random.Generator) -> IntArray:
+        """Draw the length of a crop of each window (R,) by its size (R,)."""
+        if self.max_tokens:
+            return lengths_by_tokens(sizes, self.min_tokens, self.max_tokens, rng)
+        return lengths_by_ratio(sizes, self.ratio_min, self.ratio_max, rng)
+
     @property
     def longest(self) -> int:
         """Tokens of the longest crop, without special tokens."""
@@ -176,11 +187,20 @@ LANGUAGES = (
     "pt", "ru", "sv", "sw", "te", "th", "tr", "vi", "zh-cn", "zh-tw",
 )  # fmt: skip
 _ENCODER: Mapping[str, Value] = {"pooling": Value("mean", "paper", "section 3.2")}
+_STATIC_MULTILINGUAL: Mapping[str, Value] = {
+    **_STATIC,
+    "learning_rate": Value(0.03, "ours", "better on held-out translations of training documents than 0.01"),
+    "temperature": Value(0.1, "ours", "the same"),
+    "loss": Value("inbatch", "ours", "a copy that moves by a thousandth a step is still the start after some minutes"),
+    "concat": Value(False, "ours", "a pair comes from one document"),
+    "mask_same_document": Value(True, "ours", "crops of one document are no negatives of each other"),
+    "mask_other_groups": Value(True, "ours", "a bag tells languages apart too easily, and translations are negatives"),
+}
 _MCONTRIEVER = Preset(
     summary="the multilingual model: languages with equal weight, a queue of 32,768, no deletion",
     options=_MULTILINGUAL,
     training={**_TRAINING, "batch_size": Value(4096, "code", "mcontriever.sh: 64 processes of 64")},
-    static=_STATIC_QUEUE,
+    static=_STATIC_MULTILINGUAL,
     encoder=_ENCODER,
 )
 
@@ -213,56 +233,12 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-class View:
-    """Two crops of each window, edited.
-
-    Args:
-        store: the documents.
-        specials: the encoder's special tokens.
-        options: see ``Options``.
-        provenance: batches say where each token came from (for ``explain``).
-    """
-
-    def __init__(self, store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> None:
-        self._edits = options.edits
-        self._edits.check(specials)
-        self._tokens, self._specials = np.asarray(store.tokens), specials
-        self._options, self._provenance = options, provenance
-        source = Concatenated if options.concat else Windows
-        keep = kept_groups(store.group_names, options.languages)
-        self._source: Source = source(store, options.window, coefficient=options.coefficient, keep=keep)
-        self.mixture = self._source.mixture
-
-    def draw(self, items: IntArray, address: Address) -> Batch:
-        """Make one pair of crops of each window (B,)."""
-        rng = address.generator("crops")
-        spans = self._source.spans(items, address)
-        bounds = np.repeat(spans.starts, 2), np.repeat(spans.stops, 2)
-        starts, lengths = self._crop(*bounds, rng)
-        starts, lengths = surround(starts[:, None], lengths[:, None], self._specials)
-        rows, positions = self._edits.apply(self._tokens, lay_out(starts, lengths), self._specials, rng)
-        provenance = (positions, starts, lengths) if self._provenance else None
-        return pair_batch(rows, spans.documents, provenance=provenance)
-
-    def _crop(self, starts: IntArray, stops: IntArray, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
-        sizes, options = stops - starts, self._options
-        if options.max_tokens:
-            lengths = lengths_by_tokens(sizes, options.min_tokens, options.max_tokens, rng)
-        else:
-            lengths = lengths_by_ratio(sizes, options.ratio_min, options.ratio_max, rng)
-        return place(starts, sizes, lengths, rng), lengths
-
-
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:
+def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> Crops:
     """Return how documents become pairs of crops."""
-    return View(store, specials, options, provenance)
-
-
-def task(options: Options) -> str:
-    """Say what an example asks of the model."""
-    negatives = f"a queue of {options.queue:,} earlier keys" if options.loss == "moco" else "the keys of the batch"
-    same = "is no negative" if options.mask_same_document else "may be a negative"
-    return f"Find the key of each query among {negatives}; another key of the same document {same}."
+    keep = kept_groups(store.group_names, options.languages)
+    kind = Concatenated if options.concat else Windows
+    source = kind(store, options.window, coefficient=options.coefficient, keep=keep)
+    return Crops(source, store.tokens, specials, options.lengths, options.edits, provenance)
 
 
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
