@@ -113,8 +113,18 @@ def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener) -
     )
     tokens = asked.tokens // 2 if forerunner else asked.tokens
     listener.note(f"{method}, seed {seed}")
-    train(replace(request, steps=_steps(request, base, tokens)), listener)
+    request = replace(request, steps=_steps(request, base, tokens))
+    began = time.perf_counter()
+    train(request, listener)
+    files.write_file(asked.place("seconds", method, seed), files.to_json(round(time.perf_counter() - began, 1)))
     return target
+
+
+def _seconds(asked: Comparison, method: str, seed: int) -> float:
+    """How long a method's training took (its last part, where it was stopped), with its forerunner's."""
+    names = [name for name in (FORERUNNERS.get(method), method) if name is not None]
+    paths = [asked.place("seconds", name, seed) for name in names]
+    return float(sum(orjson.loads(path.read_bytes()) for path in paths if path.is_file()))
 
 
 def _steps(request: Request, base: Path, tokens: int) -> int:
@@ -204,4 +214,5 @@ class _Bench:
             "mode": mode,
             "values": np.round(values[self._asked.metric], 6).tolist(),
             "seconds": round(seconds, 2),
+            "trained": _seconds(self._asked, method, seed),
         }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pretrieve.core import files
 from pretrieve.core.errors import UsageError, suggest
+from pretrieve.pipeline.request import Tokenization
 from pretrieve.pipeline.tuning import Negatives
 
 NONE = "none"  # the base as it is
@@ -66,6 +68,11 @@ class Comparison:
         for method in self.methods:
             if method != NONE and method not in names():
                 raise UsageError(f"unknown method {method!r}.{suggest(method, [NONE, *names()])}")
+        known = {name for method in self.order for name in _options_of(method)}
+        for key in self.settings:
+            method, _, name = key.rpartition(".")
+            if name not in (_options_of(method) if method in self.order else known):
+                raise UsageError(f"--set {key}: no method that is compared has such an option.{suggest(name, known)}")
         if self.tokens < 1 or self.seeds < 1:
             raise UsageError("tokens and seeds are at least 1.")
         for split in (self.split, self.finetune):
@@ -92,8 +99,9 @@ class Comparison:
         return found
 
     def own(self, method: str) -> dict[str, str]:
-        """Settings of one method: those of all, and its own."""
-        common = {key: value for key, value in self.settings.items() if "." not in key}
+        """Settings of one method: those of all that it has an option for, and its own."""
+        known = _options_of(method)
+        common = {key: value for key, value in self.settings.items() if "." not in key and key in known}
         mine = {key.partition(".")[2]: value for key, value in self.settings.items() if key.startswith(f"{method}.")}
         return common | mine
 
@@ -113,3 +121,16 @@ class Comparison:
         if not said.is_file():
             self.output.mkdir(parents=True, exist_ok=True)
             files.write_file(said, mine)
+
+
+@cache
+def _options_of(method: str) -> frozenset[str]:
+    """Names of all that can be set about a run of a method; of encoder and vocabulary for ``none``."""
+    from pretrieve.methods import find
+    from pretrieve.models.build import EncoderOptions
+    from pretrieve.training.options import TrainingOptions
+
+    rooms: list[Any] = [EncoderOptions, Tokenization]
+    if method != NONE:
+        rooms += [find(method)[0].Options, TrainingOptions]
+    return frozenset(item.name for room in rooms for item in fields(room))
