@@ -5,7 +5,8 @@
 UNLABELLED holds ``debdocs_multi.jsonl.gz`` and ``podocs_multi.jsonl.gz``; TEST is a folder of
 ``corpus/LANGUAGE.jsonl``, ``queries/LANGUAGE.jsonl`` and ``qrels/test.tsv``. No translation is paired with another, and
 no label is read in training. Documents are read, and the vocabulary is made, once; a seed changes the random start and
-what is drawn. What is judged is the model after its last step, whatever the label-free probe would hand out.
+what is drawn. Judged are the start, the model after its last step, and the mean of the two, which ``train`` may hand
+out where its label-free probe prefers it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from pretrieve.pipeline import plan as planning
 from pretrieve.pipeline import prepare
 from pretrieve.pipeline.listener import Silent
 from pretrieve.pipeline.request import Request, Tokenization
+from pretrieve.pipeline.verdict import mixed
 from pretrieve.text.corpus import Fields
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
@@ -40,8 +43,10 @@ SYSTEMS = (
     ("BM25", "lexical"),
     ("start", "dense"),
     ("model", "dense"),
+    ("half", "dense"),
     ("start", "hybrid"),
     ("model", "hybrid"),
+    ("half", "hybrid"),
 )
 PARTS = ("same language", "other languages", "all languages pooled")
 METRICS = ("nDCG@10", "R@100")
@@ -67,7 +72,8 @@ def trained(request: Request, store: Store) -> tuple[Run, list[float]]:
     """Train; the start and the model are kept below the output. Returns the recipe, and the losses."""
     made = planning.make(request, planning.choose(request), store)
     losses: list[float] = []
-    keep_model(request.output / "start", made.encoder, store)
+    start = deepcopy(made.encoder)
+    keep_model(request.output / "start", start, store)
     Trainer(
         objective=made.objective,
         batches=made.batches,
@@ -76,6 +82,7 @@ def trained(request: Request, store: Store) -> tuple[Run, list[float]]:
         on_step=lambda progress: losses.append(progress.loss),
     ).run()
     keep_model(request.output / "model", made.objective.encoder, store)
+    keep_model(request.output / "half", mixed(start, made.objective.encoder, 0.5), store)
     return made.recipe.to_json(), losses
 
 
@@ -85,7 +92,7 @@ def keep_model(path: Path, encoder: Encoder, store: Store) -> None:
 
 
 def judged(folder: Path, output: Path) -> Run:
-    models = {name: open_encoder(str(output / name)) for name in ("start", "model")}
+    models = {name: open_encoder(str(output / name)) for name in ("start", "model", "half")}
     return evaluate_pairs(load_languages(folder), models, metrics=METRICS).to_json()
 
 
@@ -126,25 +133,23 @@ def matrix(runs: list[Run], title: str, cell: Callable[[int, int], str]) -> list
     return lines
 
 
-def tests(runs: list[Run]) -> list[str]:
-    """Differences of each seed between model and start, with p after Holm, and in how many pairs they are sure."""
-    lines = ["", "**model against its start, dense**, nDCG@10, a line a seed:", ""]
+def tests(runs: list[Run], system: str) -> list[str]:
+    """Differences of each seed to its start, with p after Holm, and in how many pairs they are sure."""
+    lines = ["", f"**{system} against its start, dense**, nDCG@10, a line a seed:", ""]
     lines += ["| seed | same language | other languages | pooled | of 30 pairs: higher, lower | of these sure (Holm) |"]
     lines.append("|---|---|---|---|---|---|")
+    sides = (f"{system} (dense)", "start (dense)")
     for run in runs:
         cells = []
         for part in PARTS:
-            test = next(
-                test
-                for test in run["tests"][part]
-                if (test["a"], test["b"], test["metric"]) == ("model (dense)", "start (dense)", "nDCG@10")
-            )
+            found = (test for test in run["tests"][part] if (test["a"], test["b"]) == sides)
+            test = next(test for test in found if test["metric"] == "nDCG@10")
             cells.append(f"{test['difference']:+.4f} (p {test['p_holm']:.4f})")
-        pair = next(pair for pair in run["pair_tests"] if pair["a"] == "model (dense)")
+        pair = next(pair for pair in run["pair_tests"] if (pair["a"], pair["b"]) == sides)
         size = len(run["languages"])
         across = [(q, d) for q in range(size) for d in range(size) if q != d]
-        up = [place for place in across if pair["differences"][place[0]][place[1]] > 0]
-        down = [place for place in across if pair["differences"][place[0]][place[1]] < 0]
+        up = [(q, d) for q, d in across if pair["differences"][q][d] > 0]
+        down = [(q, d) for q, d in across if pair["differences"][q][d] < 0]
         sure = [sum(pair["p_holm"][q][d] < 0.05 for q, d in some) for some in (up, down)]
         cells += [f"{len(up)}, {len(down)}", f"{sure[0]}, {sure[1]}"]
         lines.append(f"| {run['seed']} | " + " | ".join(cells) + " |")
@@ -159,13 +164,14 @@ def summary(output: Path) -> str:
     def average(system: str, metric: str, q: int, d: int) -> float:
         return statistics.mean(row_of(run, system, "dense")["matrices"][metric][q][d] for run in runs)
 
-    lines = means(runs) + tests(runs)
+    lines = means(runs) + tests(runs, "model") + tests(runs, "half")
     for metric in METRICS:
-        lines += matrix(
-            runs,
-            f"{metric}, start → model, dense, mean over seeds",
-            lambda q, d, metric=metric: f"{average('start', metric, q, d):.3f} → {average('model', metric, q, d):.3f}",
-        )
+
+        def cell(q: int, d: int, metric: str = metric) -> str:
+            values = (average(system, metric, q, d) for system in ("start", "model", "half"))
+            return " → ".join(f"{value:.3f}" for value in values)
+
+        lines += matrix(runs, f"{metric}, start → model → half, dense, mean over seeds", cell)
     bm25 = row_of(runs[0], "BM25", "lexical")["matrices"]
     lines += matrix(
         runs, "BM25, nDCG@10 / R@100", lambda q, d: f"{bm25['nDCG@10'][q][d]:.3f} / {bm25['R@100'][q][d]:.3f}"
