@@ -64,6 +64,7 @@ def run(asked: Demo, listener: Listener) -> Done:
     documents = Documents.open(model / WORKSPACE / "documents")
     write_pairs(documents, set(split(len(documents), asked.seed)[1].tolist()), pairs)
     result = judge(Judgement(folder=pairs, models=(str(model / START), str(model))), listener)
+    assert isinstance(result, Result)
     listener.stage("index", len(documents), "documents")
     built = Index.build(index, documents, Bag.load(model.absolute()), replace=asked.overwrite)
     listener.advance(len(documents))
