@@ -13,9 +13,13 @@ from pretrieve.core.types import Document
 from pretrieve.index.index import Index, Mode
 
 if TYPE_CHECKING:
+    from pretrieve.evaluation.encode import ModelOptions
+    from pretrieve.evaluation.fair import FairTable
     from pretrieve.index.dense import TextEncoder
     from pretrieve.index.hits import Hit
     from pretrieve.index.pseudo import Records
+    from pretrieve.pipeline.mine import By
+    from pretrieve.pipeline.tuning import Negatives
 
 OnBad = Literal["fail", "skip", "quarantine"]
 
@@ -162,6 +166,133 @@ class Retriever:
         if self.documents is None:
             raise UsageError("this retriever holds no documents: there is nothing to save but its model.")
         Index.build(Path(output), self.documents, self.model, replace=overwrite)
+
+    def finetune(
+        self,
+        labels: str | Path,
+        output: str | Path | None = None,
+        *,
+        negatives: Negatives | None = None,
+        limit: int | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+        progress: bool = True,
+        **asked: Any,
+    ) -> Retriever:
+        """Fine-tune the model on labelled queries, and judge it on some that are held out.
+
+        Args:
+            labels: a BEIR folder, or a file of queries with positives and maybe negatives.
+            output: folder for the model, with ``report.json`` in it; a temporary one if not given.
+            negatives: none, given, bm25, mined or ance; given where the labels bring them, else bm25.
+            limit: labelled queries to learn from.
+            resume: go on from the last checkpoint.
+            overwrite: replace what is at ``output``.
+            progress: draw progress bars.
+            asked: other arguments of ``pipeline.tuning.Tuning``: ``split``, ``negatives_file``, ``recipe``, ``epochs``,
+                ``steps``, ``settings``, ``seed``...
+
+        Returns:
+            A retriever with the new model over the same documents.
+
+        Raises:
+            PretrieveError: whatever a user can mend.
+        """
+        from pretrieve.core.config import options_of
+        from pretrieve.pipeline.finetune import finetune
+        from pretrieve.pipeline.tuning import Tuning
+
+        folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
+        given = {"model": self.location, "labels": Path(labels), "output": folder, "negatives": negatives}
+        given |= {"described": self._described(), "limit": limit, "resume": resume, "overwrite": overwrite}
+        wanted = options_of(Tuning, {**asked, **given}, where="finetune")
+        with _display(progress) as listener:
+            finetune(wanted, listener)
+        return Retriever(_open(str(folder)), str(folder), self.documents)
+
+    def mine(
+        self,
+        labels: str | Path,
+        output: str | Path,
+        *,
+        by: By = "both",
+        split: str = "train",
+        documents: Sequence[str] = (),
+        progress: bool = True,
+        **options: Any,
+    ) -> int:
+        """Find hard negatives for labelled queries, and write them to a file that can be looked at.
+
+        Args:
+            labels: a BEIR folder, or a file of queries with positives.
+            output: the file; ``finetune`` takes it as ``negatives_file``.
+            by: words (bm25), the model, or half by each (both).
+            split: of a BEIR folder.
+            documents: sources of more documents, for a file of labels.
+            progress: draw progress bars.
+            options: ``number``, ``depth``, ``skip``, ``margin`` and ``seed`` of ``pipeline.mine.MineOptions``.
+
+        Returns:
+            The number of negatives.
+
+        Raises:
+            PretrieveError: whatever a user can mend.
+        """
+        from pretrieve.core.config import options_of
+        from pretrieve.pipeline.mine import MineOptions, mine_source
+
+        chosen = options_of(MineOptions, {"by": by, **options}, where="mine")
+        with _display(progress) as listener:
+            return mine_source(
+                Path(labels), self.model, Path(output), chosen, listener, split=split, documents=documents
+            )[0]
+
+    @staticmethod
+    def compare(
+        sources: str | Path | Sequence[str | Path],
+        benchmark: str | Path,
+        output: str | Path,
+        *,
+        methods: Sequence[str] = ("none", "mlm", "orqa-ict", "contriever-inbatch", "condenser", "cocondenser"),
+        progress: bool = True,
+        **asked: Any,
+    ) -> FairTable:
+        """Train, fine-tune and judge methods from one base, on the same documents, tokens and seeds.
+
+        Args:
+            sources: documents that every method is trained on.
+            benchmark: BEIR folder to judge on, and to take labels from.
+            output: folder for the report; one that was stopped goes on, and more methods or labels add to it.
+            methods: presets; ``none`` is the base as it is.
+            progress: draw progress bars.
+            asked: other arguments of ``pipeline.comparison.Comparison``: ``base``, ``tokens``, ``labels``, ``seeds``...
+
+        Returns:
+            The table, which is in ``report.md``, ``report.json`` and ``report.svg`` too.
+
+        Raises:
+            PretrieveError: whatever a user can mend.
+        """
+        from pretrieve.core.config import options_of
+        from pretrieve.pipeline.compare import compare, report
+        from pretrieve.pipeline.comparison import Comparison
+
+        several = [sources] if isinstance(sources, str | Path) else list(sources)
+        given = {
+            "sources": tuple(map(str, several)),
+            "methods": tuple(methods),
+            "benchmark": Path(benchmark),
+            "output": Path(output),
+        }
+        wanted = options_of(Comparison, {**given, **asked}, where="compare")
+        with _display(progress) as listener:
+            return report(wanted, compare(wanted, listener))
+
+    def _described(self) -> ModelOptions:
+        """What was said about the model when it was opened."""
+        from pretrieve.evaluation.encode import ModelOptions
+
+        return ModelOptions(**getattr(self.model, "described", {}))
 
     def evaluate(
         self, folder: str | Path, *, split: str = "test", metrics: Sequence[str] = ("nDCG@10", "R@100", "RR@10")

@@ -44,14 +44,9 @@ def command(
 ) -> None:
     """Compare pre-training methods fairly; stopped, it goes on; asked for more, it adds only what is missing."""
     from pretrieve.core.config import parse_assignments
-    from pretrieve.core.errors import UsageError
     from pretrieve.pipeline.comparison import Comparison
     from pretrieve.pipeline.display import Display
 
-    try:
-        numbers = tuple(0 if part == "all" else int(part) for part in labels.split(",") if part)
-    except ValueError:
-        raise UsageError(f"--labels {labels}: numbers and all, by comma.") from None
     asked = Comparison(
         sources=tuple(sources),
         methods=tuple(part.strip() for part in methods.split(",") if part.strip()),
@@ -61,7 +56,7 @@ def command(
         output=output,
         split=split,
         finetune=finetune,
-        labels=numbers,
+        labels=_numbers(labels),
         negatives=negatives,
         seeds=seeds,
         settings=parse_assignments(settings or []),
@@ -75,3 +70,12 @@ def command(
         table = report(asked, compare(asked, display))
     typer.echo(table.markdown())
     typer.echo(f"{output}: report.md, report.json and report.svg")
+
+
+def _numbers(labels: str) -> tuple[int, ...]:
+    from pretrieve.core.errors import UsageError
+
+    parts = [part.strip() for part in labels.split(",") if part.strip()]
+    if not all(part == "all" or (part.isdigit() and int(part) > 1) for part in parts):
+        raise UsageError(f"--labels {labels}: numbers from 2, and all, by comma.")
+    return tuple(0 if part == "all" else int(part) for part in parts)

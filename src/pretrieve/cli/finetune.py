@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from pretrieve.cli.options import Overwrite, Seed
+from pretrieve.cli.options import (
+    DocumentPrompt,
+    MaxLength,
+    Overwrite,
+    Pooling,
+    QueryPrompt,
+    Seed,
+    Similarity,
+)
 
 NAME = "finetune"
 EXAMPLE = "pretrieve finetune my-model pairs.jsonl -o tuned --negatives mined"
@@ -34,13 +42,14 @@ def command(
     split: Split = "train",
     documents: MoreDocuments = None,
     negatives: Annotated[
-        Literal["none", "bm25", "mined", "ance"],
+        Literal["none", "given", "bm25", "mined", "ance"] | None,
         typer.Option(
             "--negatives",
-            help="Hard negatives: the batch alone; BM25's; BM25's and a first model's own; or the model's own, mined "
-            "anew while it trains.",
+            help="Hard negatives: the batch alone; those in LABELS; BM25's; BM25's and a first model's own; or the "
+            "model's own, mined anew while it trains.  [default: given where LABELS bring them, else bm25]",
+            show_default=False,
         ),
-    ] = "bm25",
+    ] = None,
     negatives_file: Annotated[
         Path | None, typer.Option("--negatives-file", help="What `pretrieve mine` wrote.", show_default=False)
     ] = None,
@@ -53,6 +62,15 @@ def command(
     ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, show_default=False)] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Instead of epochs.", show_default=False)] = None,
+    pooling: Pooling = None,
+    similarity: Similarity = None,
+    query_prompt: QueryPrompt = None,
+    document_prompt: DocumentPrompt = None,
+    max_length: MaxLength = None,
+    like: Annotated[
+        str | None,
+        typer.Option("--like", help="Published checkpoint that the model is a copy of.", show_default=False),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set a value of the loss, the draws or the training."),
@@ -65,6 +83,7 @@ def command(
     """Fine-tune a model on labelled queries, with hard negatives, and judge it on some that are held out."""
     from pretrieve.cli.tables import print_tuning
     from pretrieve.core.config import parse_assignments
+    from pretrieve.evaluation.encode import ModelOptions
     from pretrieve.pipeline.display import Display
     from pretrieve.pipeline.tuning import Tuning
 
@@ -80,6 +99,14 @@ def command(
         limit=limit,
         epochs=epochs,
         steps=steps,
+        described=ModelOptions(
+            pooling=pooling,
+            similarity=similarity,
+            query_prompt=query_prompt,
+            document_prompt=document_prompt,
+            max_length=max_length,
+            like=like,
+        ),
         settings=parse_assignments(settings or []),
         seed=seed,
         resume=resume,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -39,21 +38,19 @@ def command(
 ) -> None:
     """Find documents that words or a model take for relevant and that are not labelled so; goes on where it stopped."""
     from pretrieve.pipeline.display import Display
-    from pretrieve.pipeline.labels import read_labels
-    from pretrieve.pipeline.mine import MineOptions, mine
+    from pretrieve.pipeline.mine import MineOptions, mine_source
 
     options = MineOptions(
         by=by or ("both" if model else "bm25"), number=number, depth=depth, skip=skip, margin=margin, seed=seed
     )
-    with Display() as display, tempfile.TemporaryDirectory() as temporary:
+    with Display() as display:
         encoder = None
         if model is not None:
             from pretrieve.evaluation.encode import open_encoder
 
             encoder = open_encoder(model)
-        display.stage("read labels", unit="queries")
-        found = read_labels(labels, Path(temporary) / "records", split=split, documents=tuple(documents or ()))
-        display.advance(len(found), f"{found.size:,} documents")
-        count = mine(found, encoder, output, options, display)
-    typer.echo(f"{output}: {count:,} negatives for {len(found):,} queries; one line a query, to look at.")
+        count, queries = mine_source(
+            labels, encoder, output, options, display, split=split, documents=tuple(documents or ())
+        )
+    typer.echo(f"{output}: {count:,} negatives for {queries:,} queries; one line a query, to look at.")
     typer.echo(f"\nNext:\n  pretrieve finetune MODEL {labels} -o tuned --negatives-file {output}")

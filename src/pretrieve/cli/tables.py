@@ -75,7 +75,7 @@ def print_tuning(report: TuneReport, asked: Tuning) -> None:
         console.print("Too few queries to hold any out: not judged.")
     console.print(
         f"[bold]{escape(str(asked.output))}[/]: {escape(asked.model)} fine-tuned on "
-        f"{report.queries['learnt from']:,} queries, negatives: {asked.negatives}; a stock model.",
+        f"{report.queries['learnt from']:,} queries, negatives: {report.values['negatives']}; a stock model.",
         highlight=False,
     )
     console.print(

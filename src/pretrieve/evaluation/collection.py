@@ -133,7 +133,8 @@ def _records(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[dict[str, st
         for name in needed:
             if name not in record:
                 raise DataError(f"{where}: no field {name!r}.")
-        yield {name: str(record.get(name) or "") for name in (*needed, "title")}, where
+        found = {name: record.get(name) for name in (*needed, "title")}
+        yield {name: "" if value is None else str(value) for name, value in found.items()}, where
 
 
 def _qrels(path: Path) -> dict[str, dict[str, int]]:

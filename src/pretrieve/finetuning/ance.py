@@ -17,7 +17,7 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.rng import generator
 from pretrieve.core.types import Batch, IntArray, Rows
 from pretrieve.finetuning.contrastive import Contrastive, Options
-from pretrieve.finetuning.labelled import UNKNOWN, Labelled
+from pretrieve.finetuning.labelled import Labelled
 from pretrieve.models.candidates import StaleIndex
 from pretrieve.models.encoder import Encoder
 
@@ -56,6 +56,9 @@ class Ance(Contrastive):
         refresh: see ``Refresh``.
         seed: which of the best documents are drawn.
         query_encoder: as for ``Contrastive``.
+
+    Raises:
+        UsageError: the loss needs a teacher's scores, or documents have several views.
     """
 
     def __init__(
@@ -67,6 +70,12 @@ class Ance(Contrastive):
         seed: int,
         query_encoder: Encoder | None = None,
     ) -> None:
+        if options.loss != "softmax":
+            raise UsageError(
+                f"loss={options.loss}: a teacher's scores of new negatives are not known; mine them first."
+            )
+        if encoder.views > 1:
+            raise UsageError("ance looks for one vector a document, and this model has several: use mined negatives.")
         super().__init__(encoder, options, view.positive, query_encoder)
         self._view, self._refresh, self._seed = view, refresh, seed
         self._documents = view.some
@@ -85,10 +94,8 @@ class Ance(Contrastive):
         found = self._documents[self.index.search(queries, number)]
         keys = np.array(batch.per_example["keys"], np.int64)
         keys[:, 1:] = self._drawn(np.asarray(batch.documents), found, keys[:, 1:], step)
-        teacher = np.array(batch.per_example["teacher"], np.float32)
-        teacher[:, 1:] = UNKNOWN
         rows = self._view.rows(np.asarray(batch.documents), keys)
-        return replace(batch, rows=rows, per_example={**batch.per_example, "keys": keys, "teacher": teacher})
+        return replace(batch, rows=rows, per_example={**batch.per_example, "keys": keys})
 
     @torch.no_grad()
     def after_step(self, everyone: dict[str, Tensor], batch: Batch, step: int) -> None:
@@ -126,10 +133,10 @@ def _comparable(encoder: Encoder) -> Encoder:
 
 @torch.no_grad()
 def _without_dropout(encoder: Encoder, rows: Rows) -> Tensor:
-    """Vectors (B, D) of rows; the encoder's mode is put back."""
+    """Vectors (B, D) of queries; the encoder's mode is put back."""
     training = encoder.training
     encoder.eval()
-    vectors: Tensor = encoder(rows)[:, 0]
+    vectors: Tensor = encoder.queries(rows)[:, 0]
     encoder.train(training)
     return vectors
 

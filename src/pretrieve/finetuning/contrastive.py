@@ -3,6 +3,10 @@
 Karpukhin et al., *Dense passage retrieval for open-domain question answering*, EMNLP 2020, arXiv 2004.04906, section 3.
 With a teacher's scores: Hofstätter et al., *Improving efficient neural ranking models with cross-architecture knowledge
 distillation*, arXiv 2010.02666 (margin MSE), or the divergence from the teacher's distribution over the candidates.
+
+A model of MVR is trained further by the same loss, a document's score being that of its best view, with MVR's own loss
+over the views of the positive beside it. Its objective for documents without labels knows one right document a query;
+here a query may have several, and copies. The temperature does not fall: the views have parted already.
 """
 
 from __future__ import annotations
@@ -18,11 +22,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pretrieve.core.errors import UsageError
-from pretrieve.core.types import Batch, IntArray
+from pretrieve.core.types import Array, Batch, IntArray
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.losses import similarities
 from pretrieve.models.objective import Encoded, Loss, Objective
 
+_HALF = 1 << 20
 _EXCLUDED = torch.finfo(torch.float32).min
 IsPositive = Callable[[IntArray, IntArray], np.ndarray]  # queries, documents -> whether one is relevant to the other
 
@@ -36,14 +41,19 @@ class Options:
         towers: one encoder for both sides, or one for queries and one for documents.
         temperature: divides the similarities; none: 1, and 0.05 where the encoder is compared by cosine.
         teacher_temperature: divides the teacher's scores (loss "kl").
+        local: weight of the loss over the views of a query's positive, where documents have several (MVR, section 3.2):
+            it makes a query choose one, or they would become the same.
     """
 
     loss: Literal["softmax", "margin-mse", "kl"] = "softmax"
     towers: Literal["shared", "separate"] = "shared"
     temperature: float | None = None
     teacher_temperature: float = 1.0
+    local: float = 0.01
 
     def __post_init__(self) -> None:
+        if self.local < 0:
+            raise UsageError("local is at least 0.")
         if (self.temperature is not None and self.temperature <= 0) or self.teacher_temperature <= 0:
             raise UsageError("temperature and teacher_temperature are above 0.")
 
@@ -61,6 +71,9 @@ class Contrastive(Objective):
         options: see ``Options``.
         is_positive: tells whether a document is relevant to a query; such documents are no negatives.
         query_encoder: the start of the queries' side, where the model has separate towers already.
+
+    Raises:
+        UsageError: separate towers are asked for, and documents have several views.
     """
 
     def __init__(
@@ -68,19 +81,26 @@ class Contrastive(Objective):
     ) -> None:
         super().__init__()
         if query_encoder is None and options.towers == "separate":
+            if encoder.views > 1:
+                raise UsageError("towers=separate: a model with several views a document has one encoder for both.")
             query_encoder = deepcopy(encoder)
         self.encoder, self.query_encoder, self.options = encoder, query_encoder, options
         self.is_positive = is_positive
         self.temperature = options.temperature or (0.05 if encoder.similarity == "cosine" else 1.0)
 
     def encode(self, batch: Batch, step: int) -> Encoded:
-        """Encode "query" (B, 1, 1, D) and "key" (B, 1 + n, V, D): the positive and n negatives."""
-        queries = (self.query_encoder or self.encoder)(batch.column(0).rows)
+        """Encode "query" (B, 1, 1, D) and "key" (B, 1 + n, V, D): the positive and n negatives.
+
+        "document" (B, 1 + n, 1, 2) says which documents they are: ``prepare`` may have put others in their place, which
+        other ranks do not know.
+        """
+        queries = (self.query_encoder or self.encoder).queries(batch.column(0).rows)
         keys: Tensor = self.encoder(batch.columns(1, batch.shape[1]).rows)
         return Encoded(
             vectors={
-                "query": queries[:, :1].unsqueeze(1),
+                "query": queries.unsqueeze(1),
                 "key": keys.reshape(len(batch), batch.shape[1] - 1, *keys.shape[1:]),
+                "document": _as_vectors(batch.per_example["keys"]).to(keys.device),
             }
         )
 
@@ -95,28 +115,39 @@ class Contrastive(Objective):
         width = everyone["key"].shape[1]
         scores = self._scores(queries, everyone["key"].flatten(0, 1))
         labels = (torch.arange(size, device=scores.device) + first) * width
-        scores = scores.masked_fill(self._no_negatives(batch, first, size, labels), _EXCLUDED)
-        losses = F.cross_entropy(scores, labels, reduction="none")
+        mine_of = np.asarray(batch.documents[first : first + size], np.int64)
+        scores = scores.masked_fill(self._no_negatives(mine_of, everyone["document"], labels), _EXCLUDED)
+        losses = F.cross_entropy(scores, labels, reduction="none") + self._local(queries, mine["key"][:, :1])
         return Loss(value=losses.mean(), statistics={"accuracy": (scores.argmax(1) == labels).float().mean()})
+
+    def _local(self, queries: Tensor, positives: Tensor) -> Tensor:
+        """Cross-entropy (B,) of the best view among those of the positive (B, 1, V, D), by its weight; 0 for one."""
+        if positives.shape[2] == 1:
+            return queries.new_zeros(len(queries))
+        scores = self._own_scores(queries, positives)[:, 0]
+        return self.options.local * (scores.logsumexp(1) - scores.amax(1))
+
+    def _own_scores(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Similarities (B, n, V) of queries (B, D) to the vectors (B, n, V, D) of their own candidates."""
+        if self.encoder.similarity == "cosine":
+            queries, keys = F.normalize(queries, dim=-1), F.normalize(keys, dim=-1)
+        return torch.einsum("bd,bnvd->bnv", queries / self.temperature, keys)
 
     def _scores(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Best similarity (B, M) of queries (B, D) to any of the vectors of keys (M, V, D)."""
         found = similarities(queries, keys.flatten(0, 1), self.encoder.similarity, self.temperature)
         return found.reshape(len(queries), *keys.shape[:2]).amax(2) if keys.shape[1] > 1 else found
 
-    def _no_negatives(self, batch: Batch, first: int, size: int, labels: Tensor) -> Tensor:
-        """Documents (size, M) that are relevant to a query, but for the one that is its label."""
-        keys = np.asarray(batch.per_example["keys"], np.int64).reshape(1, -1)
-        queries = np.asarray(batch.documents[first : first + size], np.int64)[:, None]
-        relevant = self.is_positive(*np.broadcast_arrays(queries, keys))
+    def _no_negatives(self, queries: IntArray, documents: Tensor, labels: Tensor) -> Tensor:
+        """Documents (B, M) that are relevant to a query, but for the one that is its label."""
+        keys = _as_numbers(documents).reshape(1, -1)
+        relevant = self.is_positive(*np.broadcast_arrays(queries[:, None], keys))
         mask = torch.from_numpy(relevant).to(labels.device)
         return mask.scatter(1, labels[:, None], False)
 
     def _distil(self, queries: Tensor, keys: Tensor, teacher: np.ndarray) -> Loss:
         """Distance of my own candidates' scores from a teacher's; candidates without one do not count."""
-        size, width = keys.shape[:2]
-        every = [self._scores(queries[b : b + 1], keys[b])[0] for b in range(size)]
-        scores = torch.stack(every)
+        scores = self._own_scores(queries, keys).amax(2)
         wanted = torch.as_tensor(teacher, dtype=scores.dtype, device=scores.device)
         known = ~wanted.isnan()
         wanted = wanted.nan_to_num(0.0)
@@ -129,5 +160,15 @@ class Contrastive(Objective):
             ours = scores.masked_fill(~known, _EXCLUDED)
             losses = F.kl_div(ours.log_softmax(1), theirs.log_softmax(1), log_target=True, reduction="none").sum(1)
             losses = losses * (known.sum(1) > 1)
-        best = (scores.argmax(1) == 0).float().mean() if width > 1 else scores.new_ones(())
-        return Loss(value=losses.mean(), statistics={"accuracy": best})
+        return Loss(value=losses.mean(), statistics={"accuracy": (scores.argmax(1) == 0).float().mean()})
+
+
+def _as_vectors(numbers: Array) -> Tensor:
+    """Whole numbers (B, n) as (B, n, 1, 2): each half is exact in single precision."""
+    halves = np.stack(np.divmod(np.asarray(numbers, np.int64), _HALF), axis=-1)
+    return torch.from_numpy(halves).float().unsqueeze(2)
+
+
+def _as_numbers(vectors: Tensor) -> IntArray:
+    halves = vectors.detach().cpu().numpy().astype(np.int64)
+    return np.asarray(halves[..., 0] * _HALF + halves[..., 1])

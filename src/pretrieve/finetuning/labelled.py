@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pretrieve.core.errors import UsageError
+from pretrieve.core.errors import DataError, UsageError
 from pretrieve.core.types import Batch, IntArray, Rows, SpecialTokens
 from pretrieve.text.batches import Address, Mixture
 from pretrieve.text.labels import Labels
-from pretrieve.text.spans import lay_out, read, surround
+from pretrieve.text.spans import lay_out, offsets_of, read, surround
 from pretrieve.text.store import Store
 
 _TRIES = 10  # draws of a random negative
@@ -56,6 +56,9 @@ class Labelled:
         store: tokens of ``labels.records``.
         specials: the encoder's special tokens.
         draw: see ``Draw``.
+
+    Raises:
+        DataError: no query can be used.
     """
 
     def __init__(self, labels: Labels, store: Store, specials: SpecialTokens, draw: Draw) -> None:
@@ -68,14 +71,15 @@ class Labelled:
         self._prompts = np.array(
             [(self._starts[at], self._ends[at] - self._starts[at]) if at >= 0 else (0, 0) for at in ends]
         )
-        self._positives = _having_tokens(labels.positives, self._place)
-        self._negatives = _having_tokens(labels.negatives, self._place)
-        self._teacher = _teacher(labels, self._place)
+        relevant = labels.canonical[labels.positives.tokens]
+        self._pairs = np.sort(np.repeat(np.arange(len(labels)), labels.positives.lengths) * labels.size + relevant)
+        sides = [self._usable(number) for number in (0, 1)]
+        (self._positives, self._negatives), self._teacher = zip(*sides, strict=True)
         usable = (self._positives.lengths > 0) & (self._place[labels.places] >= 0)
         self._queries = np.flatnonzero(usable)
         self.some = np.flatnonzero(self._place[: labels.size] >= 0)  # documents to draw random negatives from
-        relevant = labels.canonical[labels.positives.tokens]
-        self._pairs = np.sort(np.repeat(np.arange(len(labels)), labels.positives.lengths) * labels.size + relevant)
+        if not len(self._queries):
+            raise DataError("no labelled query and its document have tokens of this model: is this its language?")
         self.mixture = Mixture(sizes=np.array([len(self._queries)], np.int64), shares=np.ones(1))
 
     def draw(self, items: IntArray, address: Address) -> Batch:
@@ -109,6 +113,17 @@ class Labelled:
         same: np.ndarray = self._pairs[np.minimum(found, len(self._pairs) - 1)] == wanted
         return same
 
+    def _usable(self, number: int) -> tuple[Rows, np.ndarray]:
+        """Positives (0) or negatives (1) that have tokens, no positive among negatives; a teacher's scores of them."""
+        rows = (self.labels.positives, self.labels.negatives)[number]
+        teacher = self.labels.teacher
+        scores = np.full(len(rows.tokens), UNKNOWN) if teacher is None else teacher[number]
+        owners = np.repeat(np.arange(len(rows)), rows.lengths)
+        keep = self._place[rows.tokens] >= 0
+        if number:
+            keep &= ~self.positive(owners, rows.tokens)
+        return Rows(rows.tokens[keep], offsets_of(np.bincount(owners[keep], minlength=len(rows)))), scores[keep]
+
     def _with_negatives(
         self, queries: IntArray, positives: IntArray, scores: np.ndarray, rng: np.random.Generator
     ) -> tuple[IntArray, np.ndarray]:
@@ -116,8 +131,9 @@ class Labelled:
         size, count = len(queries), self._draw.negatives
         hard = _sample(self._negatives, queries, count, rng)
         hard[rng.random((size, count)) >= self._draw.hard] = -1
-        teacher = np.where(hard >= 0, self._teacher[1][np.maximum(hard, 0)], UNKNOWN) if count else hard + UNKNOWN
-        drawn = np.where(hard >= 0, self._negatives.tokens[np.maximum(hard, 0)] if count else hard, -1)
+        teacher, drawn = np.full(hard.shape, UNKNOWN), np.full(hard.shape, -1)
+        known = hard >= 0
+        teacher[known], drawn[known] = self._teacher[1][hard[known]], self._negatives.tokens[hard[known]]
         drawn = self._fill(queries, drawn, rng)
         return np.concatenate([positives[:, None], drawn], 1), np.concatenate([scores[:, None], teacher], 1)
 
@@ -151,22 +167,6 @@ class Labelled:
         shape = (*records.shape, 4)
         flat = surround(starts.reshape(-1, 2), lengths.reshape(-1, 2), self._specials)
         return flat[0].reshape(shape), flat[1].reshape(shape)
-
-
-def _having_tokens(rows: Rows, place: IntArray) -> Rows:
-    keep = place[rows.tokens] >= 0
-    owners = np.repeat(np.arange(len(rows)), rows.lengths)[keep]
-    counts = np.bincount(owners, minlength=len(rows))
-    return Rows(rows.tokens[keep], np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
-
-
-def _teacher(labels: Labels, place: IntArray) -> tuple[np.ndarray, np.ndarray]:
-    """A teacher's scores of the positives and negatives that have tokens."""
-    sides = []
-    for number, rows in enumerate((labels.positives, labels.negatives)):
-        scores = np.full(len(rows.tokens), UNKNOWN) if labels.teacher is None else labels.teacher[number]
-        sides.append(np.asarray(scores[place[rows.tokens] >= 0], np.float32))
-    return sides[0], sides[1] if len(sides[1]) else np.full(1, UNKNOWN)
 
 
 def _sample(rows: Rows, index: IntArray, count: int, rng: np.random.Generator) -> IntArray:

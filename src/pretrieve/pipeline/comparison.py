@@ -27,10 +27,10 @@ class Comparison:
     Attributes:
         sources: documents that every method is trained on.
         methods: presets, and ``none`` for the base as it is.
-        base: what every method starts from.
-        tokens: that every method sees, in all its steps.
         benchmark: BEIR folder to judge on.
         output: folder for models, scores and report.
+        base: what every method starts from.
+        tokens: that every method sees, in all its steps.
         split: to judge on.
         finetune: split to take labels from; empty: no fine-tuning.
         labels: numbers of labelled queries to fine-tune with; 0 for all of them.
@@ -38,16 +38,15 @@ class Comparison:
         seeds: number of seeds, from 0.
         settings: of pre-training, by name; ``method.name`` sets one method's.
         tuning: settings of fine-tuning.
-        epochs: of fine-tuning with the most labels; fewer labels are visited more often, at least ``least`` times.
         metric: to judge by.
     """
 
     sources: tuple[str, ...]
     methods: tuple[str, ...]
-    base: str
-    tokens: int
     benchmark: Path
     output: Path
+    base: str = "new:layers=2,hidden=128"
+    tokens: int = 1_000_000
     split: str = "test"
     finetune: str = "train"
     labels: tuple[int, ...] = (100, 1000, 0)

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from pretrieve.core import files
-from pretrieve.core.errors import FingerprintError
+from pretrieve.core.errors import FingerprintError, UsageError
 from pretrieve.core.rng import shuffled
 from pretrieve.core.types import IntArray
 from pretrieve.evaluation.encode import open_encoder
@@ -27,7 +27,7 @@ from pretrieve.pipeline.place import hold
 from pretrieve.pipeline.request import CHECKPOINTS, WORKSPACE
 from pretrieve.pipeline.start import Start, open_start
 from pretrieve.pipeline.tuned import judge_tuned, tuned_card
-from pretrieve.pipeline.tuning import Tuning, Values, values_of
+from pretrieve.pipeline.tuning import Negatives, Tuning, Values, values_of
 from pretrieve.text.batches import Batches
 from pretrieve.text.labels import Labels
 from pretrieve.text.store import Store
@@ -78,64 +78,91 @@ def finetune(asked: Tuning, listener: Listener | None = None, *, judge: bool = T
     Raises:
         PretrieveError: whatever a user can mend: labels, model, options, disk, an interrupted or diverged run.
     """
-    listener = listener or Silent()
+    return _finetune(asked, listener or Silent(), hold_out=judge, judge=judge)
+
+
+def _finetune(asked: Tuning, listener: Listener, *, hold_out: bool, judge: bool) -> TuneReport:
+    """The same; a model that only mines negatives is not judged, and does not see what is held out all the same."""
     asked.check()
     with hold(asked.output, overwrite=asked.overwrite and not asked.resume):
         if asked.resume and (asked.output / files.MANIFEST).is_file():
             listener.note(f"{asked.output} is finished already.")
             return TuneReport(**orjson.loads((asked.output / REPORT).read_bytes()))
         workspace = asked.output / WORKSPACE
-        start = open_start(asked.model, seed=asked.seed)
+        start = open_start(asked.model, asked.described, seed=asked.seed)
         listener.stage("read labels", unit="queries")
         labels = read_labels(asked.labels, workspace / "records", split=asked.split, documents=asked.documents,
                              prompts=start.prompts)  # fmt: skip
         listener.advance(len(labels), f"{labels.size:,} documents")
-        learn, held_out = _divide(len(labels), asked, judge=judge)
-        labels_held = labels.select(held_out)
-        labels = _with_negatives(asked, labels.select(learn), workspace, listener)
-        values = values_of(asked, static=isinstance(start.documents, StaticEncoder), queries=len(labels))
+        learn, held_out = _divide(len(labels), asked, hold_out=hold_out)
+        held, labels = labels.select(held_out), labels.select(learn)
+        negatives = asked.negatives or _usual(asked, labels)
+        static = isinstance(start.documents, StaticEncoder)
+        values = values_of(asked, negatives, static=static, queries=len(labels))
+        labels = _with_negatives(asked, negatives, labels, workspace, listener, hold_out=hold_out)
+        _check_scores(values, labels)
         _check_same(workspace / "values.json", asked, values, labels, start)
         objective = _trained(asked, values, labels, start, listener)
         with files.scratch(asked.output, MODEL) as folder:
             _save(folder, objective, start)
             report = TuneReport(
                 values=values.to_json(),
-                queries={"learnt from": len(labels), "held out": len(labels_held)},
+                queries={"learnt from": len(labels), "held out": len(held)},
                 documents=labels.size,
                 negatives=len(labels.negatives.tokens),
-                judged=judge_tuned(asked.model, folder.path, labels_held, listener) if len(labels_held) else None,
+                judged=judge_tuned(asked, folder.path, held, listener) if judge and len(held) else None,
             )
             folder.json(REPORT, report.to_json())
             folder.json("recipe.json", {"model": asked.model, "command": asked.command(), **values.to_json()})
             folder.write("README.md", tuned_card(asked, report.to_json()).encode())
-            files.publish(folder, asked.output, MODEL, {"recipe": files.fingerprint(values.to_json()), "weight": None})
+            weight = report.judged["weights"]["model"] if report.judged else None
+            files.publish(folder, asked.output, MODEL,
+                          {"recipe": files.fingerprint(values.to_json()), "weight": weight})  # fmt: skip
     return report
 
 
-def _divide(count: int, asked: Tuning, *, judge: bool) -> tuple[IntArray, IntArray]:
+def _divide(count: int, asked: Tuning, *, hold_out: bool) -> tuple[IntArray, IntArray]:
     """Queries to learn from and queries to judge with; fewer labels are the first of more."""
     order = shuffled(np.arange(count), count, asked.seed, "labels")
-    held = min(HELD_OUT_MOST, int(count * HELD_OUT_SHARE)) if judge and count >= FEWEST else 0
+    held = min(HELD_OUT_MOST, int(count * HELD_OUT_SHARE)) if hold_out and count >= FEWEST else 0
     return order[held:][: asked.limit], np.sort(order[:held])
 
 
-def _with_negatives(asked: Tuning, labels: Labels, workspace: Path, listener: Listener) -> Labels:
+def _usual(asked: Tuning, labels: Labels) -> Negatives:
+    """Those that the labels bring, if they bring any for most queries."""
+    most = 2 * int((labels.negatives.lengths > 0).sum()) > len(labels)
+    return "given" if most or asked.negatives_file is not None else "bm25"
+
+
+def _check_scores(values: Values, labels: Labels) -> None:
+    """Refuse a loss on a teacher's scores where there is nothing to compare."""
+    kind = values.loss.loss
+    if kind != "softmax" and (labels.teacher is None or not all(np.isfinite(side).any() for side in labels.teacher)):
+        raise UsageError(
+            f"loss={kind} needs a teacher's scores of positives and negatives: positive_scores and negative_scores in "
+            "the labels, with --negatives given."
+        )
+
+
+def _with_negatives(
+    asked: Tuning, negatives: Negatives, labels: Labels, workspace: Path, listener: Listener, *, hold_out: bool
+) -> Labels:
     """Hard negatives as asked for: from a file, by words, or by a first model that was trained with those."""
     if asked.negatives_file is not None:
         return labels.with_negatives(load_negatives(labels, asked.negatives_file))
-    if asked.negatives in ("none", "ance"):
+    if negatives in ("none", "given", "ance"):
         return labels
     words = workspace / "negatives-bm25.jsonl"
     if not words.is_file():
         mine(labels, None, words, MineOptions(seed=asked.seed), listener)
-    if asked.negatives == "bm25":
+    if negatives == "bm25":
         return labels.with_negatives(load_negatives(labels, words))
     both = workspace / "negatives-mined.jsonl"
     if not both.is_file():
         listener.note("first a model with BM25's negatives; then its own are mined, and the start is trained again.")
-        first = replace(asked, output=workspace / "first", negatives="bm25", negatives_file=words, overwrite=False,
+        first = replace(asked, output=workspace / "first", negatives="given", negatives_file=words, overwrite=False,
                         resume=(workspace / "first").exists())  # fmt: skip
-        finetune(first, listener, judge=False)
+        _finetune(first, listener, hold_out=hold_out, judge=False)
         mine(labels, open_encoder(str(first.output)), both, MineOptions(by="both", seed=asked.seed), listener)
     return labels.with_negatives(load_negatives(labels, both))
 
@@ -169,7 +196,7 @@ def _trained(asked: Tuning, values: Values, labels: Labels, start: Start, listen
         passage_length=min(values.draw.passage_length, longest),
     )
     view = Labelled(labels, store, start.documents.specials, draw)
-    if asked.negatives == "ance":
+    if values.negatives == "ance":
         objective: Contrastive = Ance(
             start.documents, values.loss, view, values.refresh, asked.seed, start.queries_apart
         )  # fmt: skip

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from pretrieve.text.corpus import Fields
 from pretrieve.text.documents import Documents
 from pretrieve.text.labels import Labels
 from pretrieve.text.records import Fault
-from pretrieve.text.streams import DamagedStreamError, lines
+from pretrieve.text.streams import COMPRESSED, DamagedStreamError, lines
 
 # Names under which files keep things; the first that is there counts.
 _QUERY = ("query", "question", "anchor")
@@ -31,6 +32,9 @@ _LONGEST = 1 << 26  # bytes of a line
 _IDS = ("id", "_id", "passage_id", "psg_id", "docid")
 
 
+_Side = dict[int, float]  # documents of a query with a teacher's scores, NaN where unknown
+
+
 @dataclass(kw_only=True)
 class _Found:
     """What is gathered while documents stream past."""
@@ -38,11 +42,9 @@ class _Found:
     numbers: dict[str, int] = field(default_factory=dict)  # of documents by id
     contents: dict[bytes, int] = field(default_factory=dict)  # first document with some content
     canonical: list[int] = field(default_factory=list)
-    ids: list[str] = field(default_factory=list)
-    queries: list[str] = field(default_factory=list)
-    positives: list[list[int]] = field(default_factory=list)
-    negatives: list[list[int]] = field(default_factory=list)
-    teacher: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
+    rows: dict[str, int] = field(default_factory=dict)  # of queries by their text
+    ids: dict[str, int] = field(default_factory=dict)  # of queries, in order
+    sides: tuple[list[_Side], list[_Side]] = field(default_factory=lambda: ([], []))  # positives, negatives
 
     def add(self, document: Document) -> int:
         """Number a document of the collection."""
@@ -50,6 +52,33 @@ class _Found:
         self.numbers.setdefault(document.id, number)
         self.canonical.append(self.contents.setdefault(_content(document), number))
         return number
+
+    def ask(self, name: str, text: str, sides: Sequence[_Side], where: str) -> None:
+        """Take a query; one that is there already gets more positives and negatives.
+
+        Apart, a positive of one copy would be a negative for the other, and one could be held out to judge what was
+        learnt from the other.
+        """
+        row = self.rows.setdefault(text, len(self.rows))
+        if row == len(self.ids):
+            if name in self.ids:
+                raise DataError(f"{where}: the id {name!r} is that of another query.")
+            self.ids[name] = row
+            for every in self.sides:
+                every.append({})
+        for every, side in zip(self.sides, sides, strict=True):
+            every[row] = side | every[row]
+
+    def questions(self) -> Iterator[Document]:
+        """The queries, as records behind the documents."""
+        for name, text in zip(self.ids, self.rows, strict=True):
+            yield Document(id=f"query {name}", text=text)
+
+    def side(self, number: int) -> tuple[Rows, FloatArray]:
+        """Positives (0) or negatives (1), and a teacher's scores of them."""
+        rows = self.sides[number]
+        scores = [score for row in rows for score in row.values()]
+        return Rows.of([list(row) for row in rows]), np.asarray(scores, np.float32)
 
 
 def read_labels(
@@ -60,7 +89,7 @@ def read_labels(
     documents: Sequence[str] = (),
     prompts: tuple[str, str] = ("", ""),
 ) -> Labels:
-    """Read labels, and put documents and queries on disk.
+    """Read labels, and put documents and queries on disk; queries with the same text are one.
 
     Args:
         source: a BEIR folder, or a file: JSONL (plain or compressed) or JSON of queries with positives and, maybe,
@@ -82,27 +111,20 @@ def read_labels(
     else:
         records = _pairs(source, documents, found)
     ends = (Document(id=f"prompt {number}", text=text) for number, text in enumerate(prompts))
-    written = Documents.write(target, itertools.chain(records, ends), replace=True)
-    size = len(written) - len(found.queries) - len(prompts)
-    known = [name for name, scores in zip(("positives", "negatives"), found.teacher, strict=True) if _any(scores)]
+    written = Documents.write(target, itertools.chain(records, found.questions(), ends), replace=True)
+    size = len(found.canonical)
+    (positives, theirs), (negatives, others) = found.side(0), found.side(1)
+    known = np.isfinite(theirs).any() or np.isfinite(others).any()
     return Labels(
         records=written,
         size=size,
-        places=size + np.arange(len(found.queries)),
-        ids=found.ids,
+        places=size + np.arange(len(found.ids)),
+        ids=list(found.ids),
         canonical=np.array(found.canonical, np.int64),
-        positives=Rows.of(found.positives),
-        negatives=Rows.of(found.negatives),
-        teacher=(_scores(found.teacher[0]), _scores(found.teacher[1])) if known else None,
+        positives=positives,
+        negatives=negatives,
+        teacher=(theirs, others) if known else None,
     )
-
-
-def _any(scores: Sequence[float]) -> bool:
-    return bool(np.isfinite(_scores(scores)).any()) if scores else False
-
-
-def _scores(values: Sequence[float]) -> FloatArray:
-    return np.asarray(values, np.float32)
 
 
 def _beir(folder: Path, split: str, found: _Found) -> Iterator[Document]:
@@ -117,11 +139,9 @@ def _beir(folder: Path, split: str, found: _Found) -> Iterator[Document]:
         known = {found.numbers[name]: grade for name, grade in grades.items() if name in found.numbers}
         positives = [number for number, grade in known.items() if grade > 0]
         if positives:
-            found.ids.append(query)
-            found.queries.append(texts[query])
-            found.positives.append(positives)
-            found.negatives.append([number for number, grade in known.items() if grade <= 0])
-            yield Document(id=f"query {query}", text=texts[query])
+            negatives = [number for number, grade in known.items() if grade <= 0]
+            sides = [dict.fromkeys(side, math.nan) for side in (positives, negatives)]
+            found.ask(query, texts[query], sides, str(folder))
     if not found.ids:
         raise DataError(f"{folder}: no query of split {split!r} has a relevant document in the corpus.")
 
@@ -136,49 +156,44 @@ def _pairs(source: Path, documents: Sequence[str], found: _Found) -> Iterator[Do
         yield from _example(record, where, found)
     if not found.ids:
         raise DataError(f"{source} holds no query with a positive document.")
-    for name, text in zip(found.ids, found.queries, strict=True):
-        yield Document(id=f"query {name}", text=text)
 
 
 def _example(record: Mapping[str, Any], where: str, found: _Found) -> Iterator[Document]:
     """Take one query, and give the documents that were not there yet."""
-    query = str(_first(record, _QUERY) or "").strip()
-    if not query:
-        raise DataError(f"{where}: no query; name it {_or(_QUERY)}.")
-    sides: list[list[int]] = []
-    for names in (_POSITIVE, _NEGATIVE):
-        numbers = []
+    query = _first(record, _QUERY)
+    if not isinstance(query, str) or not query.strip():
+        raise DataError(f"{where}: no query; name it {_or(_QUERY)}, and give a text.")
+    sides = []
+    for names, fields in zip((_POSITIVE, _NEGATIVE), _TEACHER, strict=True):
+        numbers: list[int] = []
         for item in _listed(_first(record, names)):
             document = _document(item, where)
             number = found.contents.get(_content(document))
             if number is None:
+                if document.id in found.numbers:  # of another text
+                    document = _named(replace(document, id=""))
                 number = found.add(document)
                 yield document
             numbers.append(number)
         if names is _POSITIVE and not numbers:
             raise DataError(f"{where}: no positive document; name it {_or(names)}.")
-        sides.append(numbers)
-    found.ids.append(str(_first(record, ("query_id", *_IDS)) or f"q{len(found.ids)}"))
-    found.queries.append(query)
-    found.positives.append(sides[0])
-    found.negatives.append(sides[1])
-    for side, fields, kept in zip(sides, _TEACHER, found.teacher, strict=True):
         scores = _listed(_first(record, fields))
-        if scores and len(scores) != len(side):
-            raise DataError(f"{where}: {len(scores)} {fields[0]} for {len(side)} documents.")
+        if scores and len(scores) != len(numbers):
+            raise DataError(f"{where}: {len(scores)} {fields[0]} for {len(numbers)} documents.")
         try:
-            kept += [float(score) for score in scores] or [np.nan] * len(side)
+            known = [float(score) for score in scores] or [math.nan] * len(numbers)
         except (TypeError, ValueError):
             raise DataError(f"{where}: {fields[0]} are not numbers.") from None
+        sides.append(dict(zip(numbers, known, strict=True)))
+    found.ask(_id(record, ("query_id", *_IDS)) or f"q{len(found.rows)}", query.strip(), sides, where)
 
 
 def _records(source: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """Objects of a file: one a line, or one array of them (as DPR's)."""
-    if source.suffix == ".json":
-        try:
-            values = orjson.loads(source.read_bytes())
-        except ValueError as error:
-            raise DataError(f"{source}: not JSON ({error}).") from None
+    if source.name.removesuffix(source.suffix if source.suffix in COMPRESSED else "").endswith(".json"):
+        values = _loaded(b"\n".join(line for line, _ in _lines(source)), str(source))
+        if not isinstance(values, list):
+            raise DataError(f"{source}: an array was expected, as DPR's files are; name lines of JSON .jsonl.")
         pairs: Iterator[tuple[Any, str]] = ((value, f"{source}, entry {n}") for n, value in enumerate(values))
     else:
         pairs = ((_loaded(line, where), where) for line, where in _lines(source))
@@ -212,7 +227,7 @@ def _document(item: object, where: str) -> Document:
         return _named(Document(id="", text=item, where=where))
     if isinstance(item, dict) and str(item.get("text") or "").strip():
         title = str(item.get("title") or "")
-        return _named(Document(id=str(_first(item, _IDS) or ""), title=title, text=str(item["text"]), where=where))
+        return _named(Document(id=_id(item, _IDS), title=title, text=str(item["text"]), where=where))
     raise DataError(f"{where}: a document is a text, or an object with a text and maybe a title; found {item!r:.60}.")
 
 
@@ -220,8 +235,7 @@ def _named(document: Document) -> Document:
     """A document without an id is called by its content."""
     if document.id:
         return document
-    name = f"d{_content(document).hex()[:16]}"
-    return Document(id=name, title=document.title, text=document.text, where=document.where)
+    return replace(document, id=f"d{_content(document).hex()[:16]}")
 
 
 def _content(document: Document) -> bytes:
@@ -230,6 +244,11 @@ def _content(document: Document) -> bytes:
 
 def _first(record: Mapping[str, Any], names: Sequence[str]) -> Any:
     return next((record[name] for name in names if record.get(name) is not None), None)
+
+
+def _id(record: Mapping[str, Any], names: Sequence[str]) -> str:
+    found = _first(record, names)
+    return "" if found is None else str(found)
 
 
 def _listed(value: object) -> list[Any]:

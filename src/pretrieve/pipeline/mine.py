@@ -8,6 +8,7 @@ written to disk when it is done, so that memory does not grow with them and a st
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,13 +24,13 @@ from pretrieve.core.types import FloatArray, IntArray, Rows
 from pretrieve.index.dense import TextEncoder
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.index.ranking import top_k
-from pretrieve.pipeline.labels import documents_by_id
+from pretrieve.pipeline.labels import documents_by_id, read_labels
 from pretrieve.pipeline.listener import Listener
 from pretrieve.text.documents import Documents
 from pretrieve.text.labels import Labels
 
 By = Literal["bm25", "model", "both"]
-_BLOCK = 256  # queries mined at once
+_BLOCK, _SCORES = 256, 1 << 24  # queries mined at once, and scores held at most
 _SHOWN = 200  # characters of a text in the file, for people
 
 
@@ -86,8 +87,9 @@ def mine(labels: Labels, model: TextEncoder | None, output: Path, options: MineO
         _begin(parts, labels, model, options)
         miner = _Miner(labels, _index(parts, labels, model if options.by != "bm25" else None, listener), options)
         listener.stage("mine", len(labels), "queries")
-        for start in range(0, len(labels), _BLOCK):
-            block = np.arange(start, min(start + _BLOCK, len(labels)))
+        size = max(1, min(_BLOCK, _SCORES // labels.size))
+        for start in range(0, len(labels), size):
+            block = np.arange(start, min(start + size, len(labels)))
             part = parts / f"{start:09d}.jsonl"
             if not part.is_file():
                 files.write_file(part, b"".join(miner.lines(block)))
@@ -113,7 +115,7 @@ def load_negatives(labels: Labels, path: Path) -> Rows:
 
     Raises:
         UsageError: there is no such file.
-        DataError: a line is no such record, or names documents that are not there.
+        DataError: a line is no such record, names documents that are not there, or all are of other queries.
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such file; make it with `pretrieve mine`.")
@@ -129,7 +131,25 @@ def load_negatives(labels: Labels, path: Path) -> Rows:
                 ) from None
             except (ValueError, TypeError):
                 raise DataError(f"{path}:{number}: not a line of `pretrieve mine`.") from None
+    if found.keys().isdisjoint(labels.ids):
+        raise DataError(f"{path} holds no query of these labels: it was mined for others.")
     return Rows.of([found.get(name, []) for name in labels.ids])
+
+
+def mine_source(
+    source: Path, model: TextEncoder | None, output: Path, options: MineOptions, listener: Listener,
+    *, split: str = "train", documents: Sequence[str] = (),
+) -> tuple[int, int]:  # fmt: skip
+    """Read labels as ``read_labels`` does, and mine negatives for them; returns how many, and for how many queries.
+
+    Raises:
+        PretrieveError: as ``read_labels`` and ``mine``.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        listener.stage("read labels", unit="queries")
+        labels = read_labels(source, Path(temporary) / "records", split=split, documents=documents)
+        listener.advance(len(labels), f"{labels.size:,} documents")
+        return mine(labels, model, output, options, listener), len(labels)
 
 
 def _begin(parts: Path, labels: Labels, model: TextEncoder | None, options: MineOptions) -> None:

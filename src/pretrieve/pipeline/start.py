@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pretrieve.core.errors import UsageError
 from pretrieve.evaluation.encode import ModelOptions, identity, usage_of
 from pretrieve.models.encoder import Encoder
+from pretrieve.models.export import VIEWS
 from pretrieve.models.pretrained import resolve
 from pretrieve.models.restore import load_encoder, load_towers
 from pretrieve.text import tokenizer as tokenizers
@@ -46,6 +47,8 @@ def open_start(model: str, options: ModelOptions | None = None, *, seed: int = 0
         CorruptError: its weights are damaged.
     """
     options = options or ModelOptions()
+    if (Path(model) / VIEWS).is_file():  # stock libraries have other words for how it pools and compares
+        options = replace(options, pooling="cls", similarity="dot")
     folder, usage = usage_of(model, options)
     if (folder / "modules.json").is_file():
         queries, documents = load_towers(folder)
@@ -69,6 +72,6 @@ def open_start(model: str, options: ModelOptions | None = None, *, seed: int = 0
 
 
 def _tokenizer_folder(folder: Path) -> Path:
-    if (folder / "tokenizer.json").is_file() or not (folder / "router_config.json").is_file():
-        return folder
-    return min(path.parent for path in folder.glob("*/tokenizer.json"))
+    """Where the tokenizer lies: on top, or beside the first module, or beside a tower."""
+    inner = sorted(path.parent for path in folder.glob("*/tokenizer.json"))
+    return folder if (folder / "tokenizer.json").is_file() or not inner else inner[0]

@@ -10,40 +10,62 @@ import numpy as np
 
 from pretrieve.core.rng import generator
 from pretrieve.core.types import Document
-from pretrieve.evaluation.benchmark import evaluate
+from pretrieve.evaluation.benchmark import Result, Row, compare, judge, parse_metrics, rank
 from pretrieve.evaluation.collection import Collection
 from pretrieve.evaluation.encode import open_encoder
+from pretrieve.evaluation.weighing import EVEN, weigh
 from pretrieve.index.dense import TextEncoder
-from pretrieve.index.index import IndexOptions
+from pretrieve.index.index import Index, IndexOptions, Mode
 from pretrieve.models.bag import Bag
 from pretrieve.pipeline.listener import Listener
 from pretrieve.pipeline.tuning import Tuning
 from pretrieve.text.labels import Labels
 
-METRIC = "nDCG@10"
+METRIC, _DEPTH = "nDCG@10", 10
 _POOL, _POOL_TRANSFORMER = 20_000, 1_000  # documents beside the relevant ones: a transformer reads slowly
-_WEIGHT = 0.5  # of vectors beside words, for the hybrid rows: a choice by pseudo-queries would cost an index of its own
 
 
-def judge_tuned(start: str, model: Path, labels: Labels, listener: Listener) -> dict[str, Any]:
+def judge_tuned(asked: Tuning, model: Path, labels: Labels, listener: Listener) -> dict[str, Any]:
     """Compare BM25, the start and the fine-tuned model on held-out queries, among some documents.
 
+    The weight of hybrid search is chosen on held-out queries too, for each of them by others (``weighing``): a model
+    knows the queries that it learnt from too well to say how far it can be trusted.
+
     Args:
-        start: folder or name of the start.
+        asked: the request; its start is judged.
         model: folder of the fine-tuned model.
         labels: the held-out queries'.
         listener: hears of progress.
 
     Returns:
-        ``evaluation.benchmark.Result`` as JSON, with the number of documents under "documents".
+        ``evaluation.benchmark.Result`` as JSON, with the number of documents under "documents", and the weights that
+        all held-out queries choose under "weights".
     """
-    models: dict[str, TextEncoder] = {"start": open_encoder(start), "model": open_encoder(str(model))}
+    models: dict[str, TextEncoder] = {
+        "start": open_encoder(asked.model, asked.described), "model": open_encoder(str(model))
+    }  # fmt: skip
     static = all(isinstance(encoder, Bag) for encoder in models.values())
     collection = _collection(labels, _POOL if static else _POOL_TRANSFORMER)
     listener.stage("judge", len(labels), "queries")
-    result = evaluate(collection, models, metrics=(METRIC,), options=IndexOptions(dense=_WEIGHT))
+    measures = parse_metrics((METRIC,))
+    words = Index.of(collection.documents)
+    rows, weights = [_row("BM25", words, collection, "lexical")], {}
+    for name, encoder in models.items():
+        index = Index.of(collection.documents, encoder, IndexOptions(dense=EVEN), lexical=words.lexical)
+        rows.append(_row(name, index, collection, "dense"))
+        values, weights[name] = weigh(index, collection, METRIC, measures, _DEPTH)
+        rows.append(Row(system=name, mode="hybrid", values={METRIC: values}))
     listener.advance(len(labels))
-    return {**result.to_json(), "documents": len(collection.documents)}
+    result = Result(
+        collection=collection.name, split=collection.split, queries=list(collection.qrels), rows=rows,
+        tests=compare(rows),
+    )  # fmt: skip
+    return {**result.to_json(), "documents": len(collection.documents), "weights": weights}
+
+
+def _row(system: str, index: Index, collection: Collection, mode: Mode) -> Row:
+    rankings = rank(index, collection, _DEPTH, mode, drop_same_id=False)
+    return Row(system=system, mode=mode, values=judge(rankings, collection, parse_metrics((METRIC,))))
 
 
 def _collection(labels: Labels, pool: int) -> Collection:
@@ -74,7 +96,7 @@ def tuned_card(asked: Tuning, report: Mapping[str, Any]) -> str:
         "tags: [sentence-transformers, pretrieve, retrieval]\n---\n",
         f"# A retriever fine-tuned from `{asked.model}`\n",
         f"{queries['learnt from']:,} labelled queries over {report['documents']:,} documents; negatives: "
-        f"{asked.negatives}; recipe: {values['recipe']}.\n",
+        f"{values['negatives']}; recipe: {values['recipe']}.\n",
     ]
     if report["judged"]:
         parts.append(_table(report["judged"]))
@@ -87,7 +109,8 @@ def tuned_card(asked: Tuning, report: Mapping[str, Any]) -> str:
 
 def _table(judged: Mapping[str, Any]) -> str:
     lines = [
-        f"## Held-out queries\n\n{judged['queries']:,} queries among {judged['documents']:,} documents.\n",
+        f"## Held-out queries\n\n{judged['queries']:,} queries among {judged['documents']:,} documents. Hybrid: BM25 "
+        f"and {judged['weights']['model']:g} times the model's score, both standardised.\n",
         f"| system | search | {METRIC} | 95 % |",
         "|---|---|---|---|",
     ]

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pretrieve.core import files
 from pretrieve.core.config import Value, options_of
 from pretrieve.core.errors import UsageError, suggest
+from pretrieve.evaluation.encode import ModelOptions
 from pretrieve.finetuning import recipes
 from pretrieve.finetuning.ance import Refresh
 from pretrieve.finetuning.contrastive import Options
@@ -19,7 +20,7 @@ from pretrieve.finetuning.labelled import Draw
 from pretrieve.pipeline.request import unfinished
 from pretrieve.training.options import TrainingOptions
 
-Negatives = Literal["none", "bm25", "mined", "ance"]
+Negatives = Literal["none", "given", "bm25", "mined", "ance"]
 _ROOMS: Mapping[str, Any] = {"loss": Options, "draw": Draw, "refresh": Refresh, "training": TrainingOptions}
 
 
@@ -33,13 +34,15 @@ class Tuning:
         output: folder for the model.
         split: of a BEIR folder.
         documents: sources of more documents, for a file of labels.
-        negatives: random documents and the batch alone; BM25's; the model's own, mined by a first model that was
-            trained with BM25's; or the model's own, mined anew while it trains.
-        negatives_file: what ``pretrieve mine`` wrote, instead of mining.
+        negatives: the batch alone; those that the labels bring; BM25's; BM25's and those of a first model that was
+            trained with them; or the model's own, mined anew while it trains. None: given where most queries bring
+            some, else bm25.
+        negatives_file: what ``pretrieve mine`` wrote; it counts as given.
         recipe: name of published values; what suits the model if None.
         limit: number of labelled queries to learn from; all if None.
         epochs: visits of each query; the recipe's if None.
         steps: instead of epochs.
+        described: what is said about a start that does not say how it pools or compares.
         settings: values by name, of loss, draws, refreshing and training.
         seed: all randomness comes from it.
         resume: go on from the last checkpoint.
@@ -51,12 +54,13 @@ class Tuning:
     output: Path
     split: str = "train"
     documents: tuple[str, ...] = ()
-    negatives: Negatives = "bm25"
+    negatives: Negatives | None = None
     negatives_file: Path | None = None
     recipe: str | None = None
     limit: int | None = None
     epochs: int | None = None
     steps: int | None = None
+    described: ModelOptions = field(default_factory=ModelOptions)
     settings: Mapping[str, object] = field(default_factory=dict)
     seed: int = 0
     resume: bool = False
@@ -66,8 +70,12 @@ class Tuning:
         """Say at once what cannot work.
 
         Raises:
-            UsageError: two budgets, an unknown recipe or setting, or an output that is taken.
+            UsageError: two budgets or two kinds of negatives, an unknown recipe or setting, or an output that is taken.
         """
+        if self.negatives_file is not None and self.negatives not in (None, "given"):
+            raise UsageError(f"give --negatives-file or --negatives {self.negatives}, not both.")
+        if self.limit is not None and self.limit < 2:
+            raise UsageError(f"--limit {self.limit}: two labelled queries are the fewest.")
         if self.epochs is not None and self.steps is not None:
             raise UsageError("give --epochs or --steps, not both.")
         if self.recipe is not None:
@@ -85,13 +93,16 @@ class Tuning:
     def command(self) -> str:
         """The exact command of this run, for its model card."""
         words = ["pretrieve", "finetune", self.model, str(self.labels), "-o", str(self.output)]
-        words += ["--negatives", self.negatives]
+        words += ["--negatives", self.negatives] if self.negatives else []
         words += ["--split", self.split] if self.labels.is_dir() else []
         for name in ("recipe", "limit", "epochs", "steps", "negatives_file"):
             if (value := getattr(self, name)) is not None:
                 words += [f"--{name.replace('_', '-')}", str(value)]
         for source in self.documents:
             words += ["--documents", source]
+        for name in ("pooling", "similarity", "query_prompt", "document_prompt", "max_length", "like"):
+            if (said := getattr(self.described, name)) is not None:
+                words += [f"--{name.replace('_', '-')}", str(said)]
         for key, setting in self.settings.items():
             words += ["--set", f"{key}={setting}"]
         return shlex.join([*words, "--seed", str(self.seed)])
@@ -102,6 +113,7 @@ class Values:
     """Values after the recipe and the user's settings."""
 
     recipe: str
+    negatives: Negatives
     epochs: int
     loss: Options
     draw: Draw
@@ -111,14 +123,15 @@ class Values:
     def to_json(self) -> dict[str, Any]:
         """As plain values, by what they configure."""
         parts = {name: dataclasses.asdict(getattr(self, name)) for name in _ROOMS}
-        return {"recipe": self.recipe, "epochs": self.epochs, **parts}
+        return {"recipe": self.recipe, "negatives": self.negatives, "epochs": self.epochs, **parts}
 
 
-def values_of(asked: Tuning, *, static: bool, queries: int) -> Values:
+def values_of(asked: Tuning, negatives: Negatives, *, static: bool, queries: int) -> Values:
     """Put recipe and settings together.
 
     Args:
         asked: the request.
+        negatives: which kind it comes to.
         static: the model is a static encoder.
         queries: number of labelled queries to learn from.
 
@@ -127,22 +140,19 @@ def values_of(asked: Tuning, *, static: bool, queries: int) -> Values:
     """
     name = asked.recipe or ("static" if static else "transformer")
     recipe, mine = recipes.find(name), _sorted(asked.settings)
-    training = {**_plain(recipe.training), **mine["training"]}
-    batch_size = min(int(str(training.get("batch_size", 32))), max(2, queries))
-    training["batch_size"] = batch_size
+    training = options_of(TrainingOptions, {**_plain(recipe.training), **mine["training"]})
+    batch_size = min(training.batch_size, max(2, queries))
     epochs = asked.epochs or recipe.epochs
-    steps = asked.steps or mine["training"].get("steps") or max(1, round(epochs * queries / batch_size))
-    training |= {"steps": steps}
-    draw: dict[str, object] = {**_plain(recipe.draw), **mine["draw"]}
-    if asked.negatives == "none":
-        draw |= {"negatives": 0} | mine["draw"]
+    steps = asked.steps or (training.steps if "steps" in mine["training"] else round(epochs * queries / batch_size))
+    draw = _plain(recipe.draw) | ({"negatives": 0} if negatives == "none" else {}) | mine["draw"]
     return Values(
         recipe=name,
+        negatives=negatives,
         epochs=epochs,
         loss=options_of(Options, {**_plain(recipe.loss), **mine["loss"]}),
         draw=options_of(Draw, draw),
         refresh=options_of(Refresh, mine["refresh"]),
-        training=options_of(TrainingOptions, training),
+        training=dataclasses.replace(training, batch_size=batch_size, steps=max(1, steps)),
     )
 
 

@@ -43,8 +43,9 @@ class Labels:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of documents, queries, and what belongs together."""
-        parts = (self.places, self.positives.tokens, self.positives.offsets, self.negatives.tokens)
+        """Hash of documents, queries, what belongs together, and a teacher's scores."""
+        sides = (self.positives, self.negatives)
+        parts = [self.places, *[part for side in sides for part in (side.tokens, side.offsets)], *(self.teacher or ())]
         return files.fingerprint([self.records.fingerprint, self.size, *[part.tolist() for part in parts]])
 
     def texts(self) -> list[str]:

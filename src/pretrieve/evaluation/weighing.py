@@ -1,0 +1,83 @@
+"""The weight of vectors beside words, chosen on labelled queries, and never judged on those that it was chosen with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from pretrieve.core.types import FloatArray, IntArray
+from pretrieve.evaluation.benchmark import Ranking, judge
+from pretrieve.evaluation.collection import Collection
+from pretrieve.index.fuse import WEIGHTS, fuse
+from pretrieve.index.index import Index
+from pretrieve.index.ranking import top_k
+
+EVEN = 1.0  # words and vectors alike: what is taken where queries say nothing else
+_FOLDS = 5
+_BLOCK = 1 << 24  # scores held at once
+
+
+def weigh(index: Index, collection: Collection, metric: str, measures: Any, depth: int) -> tuple[FloatArray, float]:
+    """Judge hybrid search on labelled queries, the weight for a fifth of them chosen on the other four.
+
+    Args:
+        index: of the collection's documents, with vectors.
+        collection: documents and Q labelled queries.
+        metric: by which.
+        measures: ``parse_metrics`` of it.
+        depth: hits that it looks at.
+
+    Returns:
+        Each query's value (Q,), by a weight that it had no part in, and the weight that all of them choose.
+    """
+    hits: list[list[Ranking]] = [[] for _ in WEIGHTS]
+    for queries, found in _ranked(index, collection, depth):
+        for place, rankings in enumerate(found):
+            hits[place] += zip(queries, rankings, strict=True)
+    values = np.stack([judge(iter(rankings), collection, measures)[metric] for rankings in hits])
+    return cross_fitted(values), WEIGHTS[choose_weight(values)]
+
+
+def choose_weight(values: FloatArray) -> int:
+    """Choose the weight nearest to even whose mean is within a standard error of the best one's.
+
+    Args:
+        values: of each weight (``fuse.WEIGHTS``) and query, (weights, Q).
+
+    Returns:
+        Its place.
+    """
+    means = values.mean(axis=1)
+    best = int(np.argmax(means))
+    errors = (values[best] - values).std(axis=1) / np.sqrt(values.shape[1])
+    good = np.flatnonzero(means >= means[best] - errors)
+    return int(good[np.argmin(np.abs(np.log2(np.array(WEIGHTS)[good] / EVEN)))])
+
+
+def cross_fitted(values: FloatArray) -> FloatArray:
+    """Take each query's value (Q,) at the weight that the queries of the other folds choose; values: (weights, Q)."""
+    folds = np.arange(values.shape[1]) % _FOLDS
+    found = np.zeros(values.shape[1])
+    for fold in np.unique(folds):
+        others = values[:, folds != fold]
+        found[folds == fold] = values[choose_weight(others) if others.size else WEIGHTS.index(EVEN)][folds == fold]
+    return found
+
+
+def _ranked(index: Index, collection: Collection, depth: int) -> Iterator[tuple[list[str], list[list[list[str]]]]]:
+    """Blocks of queries, and for each weight their hits; the scores of both voices are made once."""
+    assert index.dense is not None
+    ids = [document.id for document in collection.documents]
+    queries = list(collection.queries.items())
+    size = max(1, _BLOCK // (len(ids) * index.dense.views))
+    for start in range(0, len(queries), size):
+        names, texts = zip(*queries[start : start + size], strict=True)
+        words, vectors = index.lexical.scores(texts), index.dense.scores(texts)
+
+        def hits(scores: FloatArray) -> list[list[str]]:
+            tops: list[IntArray] = [top_k(row, index.ranks, depth) for row in scores]
+            return [[ids[number] for number in top.tolist()] for top in tops]
+
+        yield list(names), [hits(fuse(words, vectors, weight)) for weight in WEIGHTS]
