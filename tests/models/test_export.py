@@ -21,7 +21,7 @@ from pretrieve.core.types import Rows
 from pretrieve.models import inference
 from pretrieve.models.bag import Bag, map_tensor
 from pretrieve.models.build import EncoderOptions, build_encoder, named_base, new_transformer, start_words_from
-from pretrieve.models.encoder import Encoder
+from pretrieve.models.encoder import Encoder, second_tower
 from pretrieve.models.export import save_model
 from pretrieve.models.heads import Projected
 from pretrieve.models.pretrained import load_pretrained
@@ -389,3 +389,16 @@ def test_views_whose_sides_were_trained_apart_are_refused(tmp_path: Path) -> Non
     safetensors.torch.save_file(state, weights)
     with pytest.raises(UsageError, match="trained apart"):
         load_encoder(path)
+
+
+def test_training_goes_on_from_separate_towers(tmp_path: Path) -> None:
+    """A base with two towers gives both to a method that keeps them apart, and the tokenizer is found beside one."""
+    query, document = (build_encoder(SMALL, store=STORE, seed=seed) for seed in (1, 2))
+    path = save(tmp_path / "model", query, documents=document)
+    base = build_encoder(str(path), store=STORE)
+    np.testing.assert_array_equal(vectors_of(base), vectors_of(document))
+    np.testing.assert_array_equal(vectors_of(second_tower(base)), vectors_of(query))
+    assert not any("queries_apart" in name for name, _ in base.named_parameters())
+    assert tokenizers.load(path).specials == TOKENIZER.specials
+    again = build_encoder(SMALL, store=STORE, seed=1)
+    assert second_tower(again) is not again

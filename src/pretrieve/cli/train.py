@@ -52,6 +52,9 @@ def command(
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, bit for bit.")] = False,
     overwrite: Overwrite = False,
+    judge: Annotated[
+        bool, typer.Option("--judge/--no-judge", help="Hand out nothing that the label-free probe finds worse.")
+    ] = True,
     tracker: Annotated[
         str,
         typer.Option("--tracker", help="Where curves go: auto (TensorBoard where installed), none, wandb, mlflow ..."),
@@ -84,6 +87,7 @@ def command(
         overwrite=overwrite,
         on_bad=on_bad,
         tracker=tracker,
+        judge=judge,
         fields=fields_of(
             text=text_field,
             title=title_field,

@@ -2,12 +2,11 @@
 
 Lee, Chang, Toutanova, *Latent retrieval for weakly supervised open domain question answering*, ACL 2019,
 arXiv 1906.00300. Two later forms are here too: Megatron-LM's window, and the random span that Contriever was compared
-with (Izacard et al., TMLR 2022, section 3.1).
+with (Izacard et al., TMLR 2022).
 """
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +17,7 @@ from torch import Tensor
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
 from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
-from pretrieve.models.encoder import Encoder
+from pretrieve.models.encoder import Encoder, second_tower
 from pretrieve.models.heads import Projected
 from pretrieve.models.losses import in_batch_softmax
 from pretrieve.models.objective import Encoded, Loss, Objective
@@ -35,8 +34,8 @@ CARD = Card(
     idea="A sentence is a pseudo-question; the block of 288 tokens it stood in, with its title, is the evidence. Nine "
     "times in ten the sentence is cut out of the block, so that meaning counts; once in ten it stays: words count.",
     released="One encoder for both sides, though the paper writes two; BERT's tanh pooler, a projection to 128 with "
-    "LayerNorm and dropout, no temperature, negatives from a global batch of 4,096. A block of one sentence whose "
-    "sentence is to be removed is thrown away.",
+    "LayerNorm and dropout, no temperature, negatives from a global batch of 4,096; only sentences look for blocks. A "
+    "block of one sentence whose sentence is to be removed is thrown away. Contriever's code has no such task.",
     differs="Title and body are one segment, as the exported model sees them; a block without a title has one [SEP], "
     "not two; the longest title leaves room for a token of the body. A pair that cannot be used is drawn again from "
     "the same group instead of making the batch shorter. The static encoder has no projection and compares by cosine "
@@ -102,20 +101,20 @@ PRESETS: dict[str, Preset] = {
     "orqa-ict": Preset(
         summary="as published: blocks of 288 tokens with titles, 10 % of sentences kept, 128 dimensions",
         options={
-            "form": Value("block", "code", "orqa/preprocessing"),
-            "block": Value(288, "paper", "section 9.1; --block_seq_len"),
-            "query": Value(64, "code", "orqa/datasets/ict_dataset.py: query_seq_len"),
-            "keep": Value(0.1, "paper", "section 4; mask_rate 0.9"),
+            "form": Value("block", "code", "orqa/preprocessing/wiki_preprocessor.py"),
+            "block": Value(288, "code", "orqa/experiments/ict_experiment.py: --block_seq_len"),
+            "query": Value(64, "code", "orqa/experiments/ict_experiment.py: --query_seq_len"),
+            "keep": Value(0.1, "code", "orqa/experiments/ict_experiment.py: --mask_rate 0.9"),
             "towers": Value("shared", "code", "orqa/models/ict_model.py; the paper writes two encoders"),
-            "projection": Value(None, "paper", "section 3: 128; none for a static encoder is ours"),
+            "projection": Value(None, "code", "--projection_size 128; none for a static encoder is ours"),
             "dropout": Value(0.1, "code", "orqa/models/ict_model.py"),
-            "temperature": Value(None, "code", "1; ours is 0.05 where the encoder is compared by cosine"),
-            "mask_same_document": Value(False, "code", "orqa/models/ict_model.py"),
+            "temperature": Value(None, "code", "none, so 1; ours is 0.05 where the encoder is compared by cosine"),
+            "mask_same_document": Value(False, "code", "orqa/models/ict_model.py: all other blocks are negatives"),
         },
         training={
-            "batch_size": Value(4096, "paper", "section 9.2"),
-            "steps": Value(100_000, "paper", "section 9.2"),
-            "learning_rate": Value(1e-4, "paper", "section 9.2"),
+            "batch_size": Value(4096, "paper", "by the README: --batch_size=4096"),
+            "steps": Value(100_000, "code", "README: --num_train_steps=100000"),
+            "learning_rate": Value(1e-4, "code", "orqa/experiments/ict_experiment.py: --learning_rate"),
             "warmup": Value(0.1, "code", "min(10000, max(100, steps / 10)) steps"),
             **BERT_OPTIMISER,
         },
@@ -129,22 +128,22 @@ PRESETS: dict[str, Preset] = {
     "contriever-ict": Preset(
         summary="the cloze task of Contriever's ablation: a random span of 256 tokens and what is left around it",
         options={
-            "form": Value("complement", "paper", "Contriever, section 3.1"),
+            "form": Value("complement", "paper", "Contriever: a random span and its complement"),
             "block": Value(258, "paper", "Contriever, appendix A.1: documents of 256 tokens, special tokens apart"),
             "query": Value(130, "ours", "no span is cut"),
-            "keep": Value(0.0, "paper", "Contriever, section 3.1: the complement"),
+            "keep": Value(0.0, "paper", "Contriever: the complement"),
             "ratio_min": Value(0.05, "ours", "the lengths were not published: those of Contriever's crops"),
             "ratio_max": Value(0.5, "ours", "the lengths were not published: those of Contriever's crops"),
-            "towers": Value("shared", "paper", "Contriever, section 3"),
-            "projection": Value(0, "paper", "Contriever, section 3"),
-            "dropout": Value(0.0, "paper", "there is no projection for it to follow"),
+            "towers": Value("shared", "paper", "Contriever: the same encoder for both sides"),
+            "projection": Value(0, "code", "Contriever has no projection"),
+            "dropout": Value(0.0, "code", "there is no projection for it to follow"),
             "temperature": Value(0.05, "paper", "Contriever, appendix A.1"),
         },
         training={
-            "batch_size": Value(2048, "paper", "Contriever, section 6"),
-            "steps": Value(200_000, "paper", "Contriever, section 6"),
-            "learning_rate": Value(5e-5, "paper", "Contriever, appendix A.1"),
-            "warmup": Value(0.04, "code", "Contriever, example_scripts: 20,000 of 500,000 steps"),
+            "batch_size": Value(2048, "paper", "Contriever, the comparison of tables 6 to 9"),
+            "steps": Value(200_000, "paper", "Contriever, the comparison of tables 6 to 9"),
+            "learning_rate": Value(5e-5, "paper", "Contriever, appendix A.1, of its final model"),
+            "warmup": Value(0.04, "ours", "the part that 20,000 of 500,000 steps are in Contriever's script"),
             "beta2": Value(0.98, "code", "Contriever, src/options.py"),
         },
         static={
@@ -152,7 +151,7 @@ PRESETS: dict[str, Preset] = {
             "learning_rate": Value(0.01, "ours", "word vectors move freely"),
             "weight_decay": Value(0.0, "ours", "rare words would shrink though they are not seen"),
         },
-        encoder={"pooling": Value("mean", "paper", "Contriever, section 3")},
+        encoder={"pooling": Value("mean", "paper", "Contriever")},
     ),
 }
 
@@ -314,7 +313,7 @@ def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) 
 
 
 class InverseCloze(Objective):
-    """Softmax of each sentence over the blocks of the whole batch (section 4; ``orqa/models/ict_model.py``).
+    """Softmax of each sentence over the blocks of the whole batch (``orqa/models/ict_model.py``).
 
     Attributes:
         encoder: of blocks, and of queries where towers are shared; projection included.
@@ -326,10 +325,10 @@ class InverseCloze(Objective):
         projection = options.projection
         if projection is None:
             projection = 0 if isinstance(encoder, StaticEncoder) else 128
-        if projection:
+        if projection and not isinstance(encoder, Projected):  # an earlier run's projection is gone on with
             encoder = Projected(encoder, projection, seed=seed, dropout=options.dropout)
         self.encoder, self.options = encoder, options
-        self.query_encoder = deepcopy(encoder) if options.towers == "separate" else None
+        self.query_encoder = second_tower(encoder) if options.towers == "separate" else None
         self.temperature = options.temperature or (0.05 if encoder.similarity == "cosine" else 1.0)
 
     def encode(self, batch: Batch, step: int) -> Encoded:

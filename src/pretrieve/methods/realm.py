@@ -17,7 +17,7 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, IntArray, Rows, SpecialTokens
 from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
 from pretrieve.models.candidates import StaleIndex, choose
-from pretrieve.models.encoder import Encoder
+from pretrieve.models.encoder import Encoder, second_tower
 from pretrieve.models.heads import Projected, kept_heads, start_from, transformer
 from pretrieve.models.language import LanguageHead
 from pretrieve.models.objective import Encoded, Objective
@@ -41,10 +41,13 @@ CARD = Card(
     "that helps more than average gains weight. An empty block is always among them, for what needs no looking up.",
     released="Marginalises every masked token for itself (marginal=token), where the paper writes the product over "
     "tokens (marginal=sequence). One tower for both sides by default; with two towers the document tower is exported "
-    "under the query tower's name. The reader sees no titles. The data of pre-training were never released.",
+    "under the query tower's name. The reader sees no titles. The index follows the checkpoint that did best by "
+    "retrieval utility, and is read anew when the generators have gone through their shards, not every so many steps. "
+    "The data of pre-training were never released.",
     differs="Names are found by rules, or spaCy, not by a BERT trained on CoNLL-2003. Besides the origin, every block "
     "that contains the sentence is excluded, and more are fetched in their place; equal blocks are indexed once. The "
-    "index is refreshed at fixed steps, also in the background, so that a run can be repeated and resumed.",
+    "index is refreshed at fixed steps, also in the background, so that a run can be repeated and resumed. The reader "
+    "starts as a copy of the retriever's transformer, where the paper starts it from BERT; reader=NAME sets another.",
     good_for="Questions of fact. Start it from an orqa-ict run (--base FOLDER): from a cold start all blocks are "
     "equally useless and there is little to learn. Watch retrieval_utility: above 0 the blocks help.",
     encoders=("transformer",),
@@ -107,24 +110,24 @@ PRESETS: dict[str, Preset] = {
     "realm": Preset(
         summary="as published: one salient span masked, 8 candidates with the empty one, a new index every 500 steps",
         options={
-            "mask": Value("salient", "paper", "section 3.4"),
-            "tagger": Value("rules", "ours", "the paper's tagger was not released"),
-            "max_masks": Value(10, "code", "language/realm: max_masks"),
-            "query": Value(96, "code", "language/realm: query_seq_len"),
-            "block": Value(288, "paper", "section 4.2"),
-            "joint": Value(384, "code", "language/realm: reader_seq_len"),
-            "candidates": Value(8, "paper", "section 4.2"),
-            "marginal": Value("token", "code", "language/realm/model.py; the paper's is sequence"),
-            "refresh": Value(500, "paper", "section 4.2"),
+            "mask": Value("salient", "paper", "names and dates"),
+            "tagger": Value("rules", "ours", "the paper's: a BERT trained on CoNLL-2003"),
+            "max_masks": Value(10, "code", "local_launcher.sh: --max_masks=10"),
+            "query": Value(96, "code", "local_launcher.sh: --query_seq_len=96"),
+            "block": Value(288, "paper", "and local_launcher.sh: --candidate_seq_len=288"),
+            "joint": Value(384, "code", "featurization.py: query and candidate together"),
+            "candidates": Value(8, "paper", "the empty one included"),
+            "marginal": Value("token", "code", "model.py; the paper's is sequence"),
+            "refresh": Value(500, "paper", "about every 500 steps"),
             "update": Value("sync", "ours", "the paper's index builder has machines of its own"),
-            "towers": Value("shared", "code", "share_embedders"),
-            "projection": Value(None, "paper", "128, as ORQA"),
+            "towers": Value("shared", "code", "train_realm.py: --share_embedders"),
+            "projection": Value(None, "paper", "128, as ORQA's"),
         },
         training={
-            "batch_size": Value(512, "paper", "section 4.2"),
-            "steps": Value(200_000, "paper", "section 4.2"),
-            "learning_rate": Value(3e-5, "paper", "section 4.2"),
-            "warmup": Value(0.1, "code", "min(10000, max(100, steps / 10)) steps"),
+            "batch_size": Value(512, "paper", "of pre-training"),
+            "steps": Value(200_000, "paper", "of pre-training"),
+            "learning_rate": Value(3e-5, "paper", "and train_realm.py: --learning_rate"),
+            "warmup": Value(0.1, "code", "model.py: min(10000, max(100, steps / 10)) steps"),
             **BERT_OPTIMISER,
         },
         encoder={"pooling": Value("bert", "code", "pooled_output: tanh over the first token, as ORQA")},
@@ -185,7 +188,7 @@ def log_marginal(scores: Tensor, reader: Tensor, hidden: Tensor, marginal: str) 
         scores: (B, K) inner products of sentence and blocks; the lowest number there is where there is no block.
         reader: (B, K, J) log p(y_j | z, x).
         hidden: (B, J) whether there is a masked token.
-        marginal: "token": Σ_j log Σ_z p(z|x) p(y_j|z,x); "sequence": log Σ_z p(z|x) Π_j p(y_j|z,x) (section 3.1).
+        marginal: "token": Σ_j log Σ_z p(z|x) p(y_j|z,x); "sequence": log Σ_z p(z|x) Π_j p(y_j|z,x).
     """
     prior = scores.log_softmax(dim=1)
     if marginal == "sequence":
@@ -194,7 +197,7 @@ def log_marginal(scores: Tensor, reader: Tensor, hidden: Tensor, marginal: str) 
 
 
 class Realm(Objective):
-    """The marginal likelihood of masked tokens over retrieved blocks (section 3).
+    """The marginal likelihood of masked tokens over retrieved blocks.
 
     Attributes:
         encoder: of blocks, and of sentences where towers are shared; projection included.
@@ -216,7 +219,7 @@ class Realm(Objective):
         if cold:
             encoder = Projected(encoder, options.projection or 128, seed=seed, dropout=options.dropout)
         self.encoder = encoder
-        self.query_encoder = deepcopy(encoder) if options.towers == "separate" else None
+        self.query_encoder = second_tower(encoder) if options.towers == "separate" else None
         self.evidence = Evidence(store, encoder.specials, options.block)
         lag = options.lag if options.update == "background" else 0
         self.index = StaleIndex(encoder, self.evidence, every=options.refresh, lag=lag)

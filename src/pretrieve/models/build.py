@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from pretrieve.core.types import FloatArray, SpecialTokens
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import seeded
 from pretrieve.models.pretrained import resolve
-from pretrieve.models.restore import load_encoder, position_limit
+from pretrieve.models.restore import load_encoder, load_towers, position_limit
 from pretrieve.models.static import StaticEncoder, TokenizedDocuments
 from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.models.views import Views
@@ -107,7 +108,7 @@ def build_encoder(
     new = new_transformer(base)
     if new is not None:
         return _from_nothing(new, store.specials, options, seed)
-    encoder = load_encoder(resolve(base), pooling=options.pooling, seed=seed)
+    encoder = _from_folder(resolve(base), options, seed)
     if encoder.specials.vocabulary != store.specials.vocabulary:
         raise UsageError(
             f"{base}: its vocabulary has {encoder.specials.vocabulary} entries, the documents were tokenized with "
@@ -141,6 +142,16 @@ def start_words_from(encoder: TransformerEncoder, vectors: FloatArray | Tensor, 
     started *= words[first:].std() / started.std()
     with torch.no_grad():
         words[first:] = started.to(words)
+
+
+def _from_folder(folder: Path, options: EncoderOptions, seed: int) -> Encoder:
+    """A model's encoder; of separate towers the one of documents, with the other in ``queries_apart``."""
+    if not (folder / "router_config.json").is_file():
+        return load_encoder(folder, pooling=options.pooling, seed=seed)
+    queries, documents = load_towers(folder)
+    if queries is not documents:
+        documents.queries_apart = (queries,)
+    return documents
 
 
 def _from_nothing(

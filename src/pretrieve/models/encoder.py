@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Literal
 
 from torch import Tensor, nn
@@ -23,6 +24,8 @@ class Encoder(nn.Module):
         max_length: longest row, in tokens, special tokens included.
         specials: ids of the special tokens.
         similarity: how vectors are compared after training.
+        queries_apart: the queries' own encoder, where the base of a run has separate towers; a tuple, so that it is no
+            part of this module.
     """
 
     dimensions: int
@@ -30,6 +33,7 @@ class Encoder(nn.Module):
     max_length: int
     specials: SpecialTokens
     similarity: Similarity
+    queries_apart: tuple[Encoder, ...] = ()
 
     def forward(self, rows: Rows, segments: IntArray | None = None) -> Tensor:
         """Encode R rows.
@@ -47,3 +51,8 @@ class Encoder(nn.Module):
         """Encode R queries as (R, 1, D); the same as documents, but for encoders with several views."""
         encoded: Tensor = self(rows, segments)
         return encoded
+
+
+def second_tower(encoder: Encoder) -> Encoder:
+    """The start of an encoder of queries beside one of documents: the base's own, or else a copy."""
+    return encoder.queries_apart[0] if encoder.queries_apart else deepcopy(encoder)

@@ -105,6 +105,7 @@ def train_command(request: Request) -> str:
     for name in ("method", "minutes", "steps"):
         if (value := getattr(request, name)) is not None:
             words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+    words += [] if request.judge else ["--no-judge"]
     words += ["--base", request.base] if request.base != "static" else []
     for key, value in request.settings.items():
         words += ["--set", f"{key}={value}"]

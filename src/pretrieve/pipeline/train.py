@@ -61,7 +61,7 @@ def train(request: Request, listener: Listener | None = None, *, command: str = 
         begin = partial(warm.start_words, request, store=prepared.store, listener=listener)
         made = planning.make(request, choices, prepared.store, begin)
         made = replace(made, recipe=replace(made.recipe, command=command))
-        for note in made.objective.notes:
+        for note in (*made.objective.notes, *_towers_note(made)):
             listener.note(note)
         start = deepcopy(made.objective.encoder)
         if request.method is None and is_static(request.base) and (reason := too_short(prepared)):
@@ -81,6 +81,12 @@ def train(request: Request, listener: Listener | None = None, *, command: str = 
         else:
             verdict = unjudged(made.objective.encoder)
         return keep(request.output, made, start, verdict, prepared, found)
+
+
+def _towers_note(made: Plan) -> list[str]:
+    if not made.encoder.queries_apart or getattr(made.objective, "query_encoder", None) is not None:
+        return []
+    return ["the base has separate towers, of which the documents' one is trained; towers=separate keeps both."]
 
 
 def _prepare(request: Request, choices: Choices, listener: Listener) -> Prepared:
