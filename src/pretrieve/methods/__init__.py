@@ -78,12 +78,21 @@ class Preset:
 
 
 BERT_OPTIMISER: Mapping[str, Value] = {
-    "schedule": Value("linear", "code", "BERT's optimiser"),
-    "beta1": Value(0.9, "code", "BERT's optimiser"),
-    "beta2": Value(0.999, "code", "BERT's optimiser"),
-    "epsilon": Value(1e-6, "code", "BERT's optimiser"),
-    "weight_decay": Value(0.01, "code", "BERT's optimiser"),
-    "clip": Value(1.0, "code", "BERT's optimiser"),
+    "schedule": Value("linear", "code", "google-research/bert, optimization.py"),
+    "beta1": Value(0.9, "code", "google-research/bert, optimization.py"),
+    "beta2": Value(0.999, "code", "google-research/bert, optimization.py"),
+    "epsilon": Value(1e-6, "code", "google-research/bert, optimization.py"),
+    "weight_decay": Value(0.01, "code", "google-research/bert, optimization.py"),
+    "clip": Value(1.0, "code", "google-research/bert, optimization.py"),
+}
+TRAINER_OPTIMISER: Mapping[str, Value] = {
+    "schedule": Value("linear", "code", "the default of transformers' Trainer"),
+    "warmup": Value(0.0, "code", "the default of transformers' Trainer"),
+    "beta1": Value(0.9, "code", "the default of transformers' Trainer"),
+    "beta2": Value(0.999, "code", "the default of transformers' Trainer"),
+    "epsilon": Value(1e-8, "code", "the default of transformers' Trainer"),
+    "weight_decay": Value(0.0, "code", "the default of transformers' Trainer"),
+    "clip": Value(1.0, "code", "the default of transformers' Trainer"),
 }
 
 

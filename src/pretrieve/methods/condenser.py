@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, SpecialTokens
-from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
+from pretrieve.methods import TRAINER_OPTIMISER, Card, Preset, Value
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import kept_heads, start_from, transformer
 from pretrieve.models.language import LanguageHead, per_example
@@ -35,7 +35,8 @@ CARD = Card(
     released="The published models have a head of 2 layers over layer 6 of 12, with the model's own guess at the top "
     "counted as much as the head's; the code's defaults are layer 2 and the head alone. Text that is too long is cut "
     "at random twice, once for the masks and once for the ids, so that they can miss each other. Whole words are "
-    "found by BERT's marks whatever the tokenizer.",
+    "found by BERT's ## even with RoBERTa's tokenizer. The README leaves length and batch open. Written for an old "
+    "Trainer: it does not run on today's transformers.",
     differs="Text is cut once. Words are found by the tokenizer's own marks. A new head starts from the seed. The "
     "early layer is half of the model's own number. Works for the families of BERT, RoBERTa and ModernBERT; on the "
     "last the late [CLS] is after the final norm, and the head ends in a norm of its own.",
@@ -86,15 +87,16 @@ def check_head(head_layers: int, skip_from: int | None) -> None:
 
 
 HEAD: Mapping[str, Value] = {
-    "rate": Value(0.15, "paper", "BERT's; Condenser, section 4"),
-    "head_layers": Value(2, "paper", "section 4; --n_head_layers 2"),
-    "skip_from": Value(None, "paper", "section 4: 6 of 12; half of other models is ours; the code's default is 2"),
-    "late_mlm": Value(True, "paper", "section 3; --late_mlm"),
+    "rate": Value(0.15, "code", "arguments.py: mlm_probability"),
+    "head_layers": Value(2, "code", "README: --n_head_layers 2"),
+    "skip_from": Value(None, "code", "README: --skip_from 6, of 12; half of other models is ours"),
+    "late_mlm": Value(True, "code", "README: --late_mlm"),
 }
 TRAINING: Mapping[str, Value] = {
-    "learning_rate": Value(1e-4, "paper", "section 4; README"),
+    **TRAINER_OPTIMISER,
+    "learning_rate": Value(1e-4, "code", "README: --learning_rate 1e-4"),
     "warmup": Value(0.1, "code", "README: --warmup_ratio 0.1"),
-    **BERT_OPTIMISER,
+    "weight_decay": Value(0.01, "code", "README: --weight_decay 0.01"),
 }
 
 PRESETS: dict[str, Preset] = {
@@ -102,15 +104,15 @@ PRESETS: dict[str, Preset] = {
         summary="as published: two more layers over layer 6 of 12 and the late [CLS], whole words hidden",
         options={
             **HEAD,
-            "length": Value(128, "code", "README: --max_seq_length 128"),
-            "short": Value(0.1, "code", "helper/create_train.py: short_sentence_prob"),
+            "length": Value(128, "ours", "the README leaves it open"),
+            "short": Value(0.1, "code", "helper/create_train.py: --short_sentence_prob 0.1"),
         },
         training={
             "batch_size": Value(1024, "ours", "the README leaves it open, and the paper's is not certain"),
-            "steps": Value(100_000, "ours", "published: 8 epochs of Wikipedia and BookCorpus"),
+            "steps": Value(100_000, "ours", "README: 8 epochs, of Wikipedia and BookCorpus"),
             **TRAINING,
         },
-        encoder={"pooling": Value("cls", "paper", "section 3: [CLS] of the last layer")},
+        encoder={"pooling": Value("cls", "code", "modeling.py: the late [CLS]")},
     ),
 }
 
@@ -154,7 +156,7 @@ def checked(encoder: Encoder, length: int, method: str) -> TransformerEncoder:
 class Condenser(Objective):
     """Cross-entropy of the hidden words, guessed by the head and, with ``late_mlm``, from the last layer.
 
-    Section 3; ``modeling.py``. Both guesses share one language head, and each is averaged over all hidden words.
+    As in ``modeling.py``, both guesses share one language head, and each is averaged over all hidden words.
 
     Attributes:
         encoder: a transformer.

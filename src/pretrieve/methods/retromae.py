@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Array, Batch, BoolArray, IntArray, Rows, SpecialTokens
-from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
+from pretrieve.methods import TRAINER_OPTIMISER, Card, Preset, Value
 from pretrieve.models.decoder import MASKS, EnhancedDecoder, QueryStream
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import transformer
@@ -34,16 +34,19 @@ CARD = Card(
     paper="Xiao, Liu, Shao, Cao: RetroMAE: Pre-Training Retrieval-oriented Language Models Via Masked Auto-Encoder, "
     "EMNLP 2022, arXiv 2205.12035; RetroMAE-2: Duplex Masked Auto-Encoder, ACL 2023, arXiv 2305.02564",
     idea="Hide 30 % of the words from the encoder and guess them; then a decoder of one layer guesses every word of "
-    "the passage from the encoder's [CLS] vector and, at each place, a random half of the other words. So little "
-    "can a layer do that the vector has to hold the rest. In DupMAE the other tokens name the bag of words too.",
-    released="The collator draws min(L, 256) whole-word masks a row and each place takes one of them; a word is what "
-    "BERT's ## says, so other tokenizers get single tokens. Masking rates of the code are 0.15 unless the command sets "
-    "0.30 and 0.50. The last duplex model calls a function by a name that it does not have.",
+    "the passage from the encoder's [CLS] vector and, at each place, a random half of the other words. One "
+    "layer can do so little that the vector has to hold the rest. In DupMAE the states of the other tokens also guess "
+    "which words the passage has.",
+    released="The collator draws min(L, 256) whole-word masks a row; each place takes one of them at random and does "
+    "not see itself. A word is what BERT's ## says, so other tokenizers get single tokens. The collator's own masking "
+    "rates are 0.15; the program's, and the README's, 0.30 and 0.50. In the bag of DupMAE a word weighs the same "
+    "however often it comes. The decoder is not kept.",
     differs="64 masks a row, in which each word is hidden with the rate's probability rather than to an exact count; "
-    "words by the tokenizer's own kind. The decoder starts new and is kept beside the model, and a run that goes on "
+    "words by the tokenizer's own marks. The decoder starts new and is kept beside the model, and a run that goes on "
     "takes it up. ModernBERT, which has no table of positions, gets sinusoids in the decoder. DupMAE's vector at "
     "search stays the pooled one, not [CLS] joined with a sparse part.",
-    good_for="The start for fine-tuning that has done best of those by masked words. Not for search as it is.",
+    good_for="A start for fine-tuning: fine-tuned on MS MARCO, its paper reports 45.2 nDCG@10 over BEIR, and for "
+    "Condenser 40.7, for BERT 37.1. Not for search as it is.",
     encoders=("transformer",),
     initialiser=True,
 )
@@ -83,18 +86,18 @@ class Options:
 
 
 _OPTIONS: Mapping[str, Value] = {
-    "length": Value(512, "code", "src/pretrain/data.py: max_seq_length"),
-    "rate": Value(0.3, "paper", "30 % for the encoder; the README passes it, the code's own default is 0.15"),
-    "decoder_rate": Value(0.5, "paper", "50 % for the decoder; the README passes it, the code's own default is 0.15"),
-    "short": Value(0.0, "code", "rows are passages as they are"),
+    "length": Value(512, "code", "src/pretrain/arguments.py: max_seq_length"),
+    "rate": Value(0.3, "paper", "and README: --encoder_mlm_probability 0.3"),
+    "decoder_rate": Value(0.5, "code", "README: --decoder_mlm_probability 0.5"),
+    "short": Value(0.0, "code", "examples/pretrain/preprocess.py: --short_seq_prob 0"),
 }
 _TRAINING: Mapping[str, Value] = {
-    **BERT_OPTIMISER,
-    "batch_size": Value(256, "paper", "32 on each of 8 devices"),
-    "steps": Value(100_000, "ours", "the paper's 8 epochs of Wikipedia and BookCorpus are many more"),
-    "learning_rate": Value(1e-4, "paper", "1e-4"),
+    **TRAINER_OPTIMISER,
+    "batch_size": Value(256, "code", "README: 32 on each of 8 devices"),
+    "steps": Value(100_000, "ours", "README: 8 epochs, of Wikipedia and BookCorpus"),
+    "learning_rate": Value(1e-4, "code", "README: --learning_rate 1e-4"),
     "warmup": Value(0.1, "code", "README: --warmup_ratio 0.1"),
-    "epsilon": Value(1e-8, "code", "the default of transformers' Trainer"),
+    "weight_decay": Value(0.01, "code", "README: --weight_decay 0.01"),
 }
 _ENCODER: Mapping[str, Value] = {"pooling": Value("cls", "paper", "the vector is the last layer's [CLS]")}
 
@@ -114,7 +117,7 @@ PRESETS: dict[str, Preset] = {
         options={
             **_OPTIONS,
             "query_stream": Value("embeddings", "code", "modeling_duplex.py: the model's embeddings of the vector"),
-            "bag": Value(0.1, "code", "the duplex model's bow_loss_weight"),
+            "bag": Value(0.1, "code", "src/pretrain/arguments.py: bow_loss_weight"),
         },
         training=_TRAINING,
         encoder=_ENCODER,
