@@ -33,11 +33,12 @@ CARD = Card(
     paper="Gao, Callan: Unsupervised Corpus Aware Language Model Pre-training for Dense Passage Retrieval, ACL 2022, "
     "arXiv 2108.05540",
     idea="Two spans of a document are each masked and guessed as in Condenser, and the [CLS] of each has to find that "
-    "of the other among all spans of the batch. It starts from a Condenser model with its head: a random head would "
-    "spoil the model before it learns.",
+    "of the other among all spans of the batch. It starts from a Condenser model with its head: a random head is "
+    "likely to spoil the model before it learns.",
     released="Dot products of raw [CLS] vectors: no projection, no normalisation, no temperature; every span is asked, "
     "and only itself is left out. With the gradient cache, masked words count twice as much as without (chunks count "
-    "spans, their divisor documents). Ranks are told apart by their number on a machine: wrong on several.",
+    "spans, their divisor documents). Processes are told apart by their number on a machine, which is wrong on several "
+    "machines. Without model.pt beside the checkpoint the head is random, and nothing says so.",
     differs="Masked words count the same in full, through the cache and on ranks. Spans are whole sentences, packed up "
     "to the length; what is too long is cut into equal parts. A document that is in a batch twice, which the published "
     "epochs never have, gives no negatives to itself. A missing head is an error.",
@@ -89,18 +90,18 @@ PRESETS: dict[str, Preset] = {
         summary="as published: two masked spans of a document, dot products of [CLS]; starts from a condenser run",
         options={
             **HEAD,
-            "length": Value(128, "code", "README: --max_seq_length 128"),
+            "length": Value(128, "ours", "the README leaves it open; its author: about 128 for passages (issue 5)"),
             "shortest": Value(8, "ours", "what is left at the end of a document may be too short to say what it is of"),
             "mask_same_document": Value(
                 True, "ours", "no difference in the published batches: a document is there once"
             ),
         },
         training={
-            "batch_size": Value(2048, "code", "README: about 2,048 documents, 4,096 spans"),
-            "steps": Value(50_000, "ours", "published: 8 epochs of Wikipedia or of MS MARCO's documents"),
+            "batch_size": Value(2048, "code", "README: roughly 2,048 documents, so 4,096 spans"),
+            "steps": Value(50_000, "ours", "README: 8 epochs, of Wikipedia or of MS MARCO"),
             **TRAINING,
         },
-        encoder={"pooling": Value("cls", "paper", "section 3.2: [CLS] of the last layer")},
+        encoder={"pooling": Value("cls", "code", "modeling.py: the late [CLS]")},
     ),
 }
 
@@ -216,7 +217,7 @@ def _left_out(store: TokenStore, specials: SpecialTokens, options: Options) -> t
 
 
 class CoCondenser(Condenser):
-    """Condenser's loss of 2 B spans, plus the cross-entropy of each span's partner (section 3.2; ``modeling.py``).
+    """Condenser's loss of 2 B spans, plus the cross-entropy of each span's partner (``modeling.py``).
 
     Attributes:
         notes: a warning where the head is new.
