@@ -34,11 +34,14 @@ CARD = Card(
     "weights, which sees nothing but that vector and what it has written so far, writes the whole text again. So the "
     "vector has to say what the text is about.",
     released="sentence-transformers: the decoder's layers and word vectors are tied to the encoder's, cross-attention "
-    "is new. Words are those of an English tokenizer, and are joined again with its spaces.",
+    "is new. Words are NLTK's, for English, and are joined again by its rules; a text is never left without a word. "
+    "Newer example scripts keep 60 % of the words where they mean to delete 60 %, cut sentences at 75 tokens and warm "
+    "the rate up.",
     differs="Words are those of the vocabulary, in any language. Rows are passages of consecutive sentences, which is "
     "what is searched, not single sentences. Attention over one vector is its value and output projection, which is "
     "the same; only the dropout of its single weight is left out.",
-    good_for="A domain's own documents, before fine-tuning or synthetic queries. Poor for search as it is.",
+    good_for="A domain's own documents, before fine-tuning or synthetic queries: in GPL's paper 49.2 nDCG@10 over six "
+    "domains after MS MARCO, 45.2 without it. Poor for search as it is.",
     encoders=("transformer",),
     initialiser=True,
 )
@@ -72,22 +75,22 @@ PRESETS: dict[str, Preset] = {
         summary="60 % of the words deleted, the text written again from one vector by a tied decoder",
         options={
             "length": Value(128, "ours", "passages, as for the other methods that make a start"),
-            "delete": Value(0.6, "paper", "section 3: the best of the rates; of words"),
+            "delete": Value(0.6, "paper", "the best of its rates, of words"),
             "short": Value(0.1, "ours", "the model sees short texts too, as queries are"),
         },
         training={
-            "batch_size": Value(8, "paper", "set-up of the experiments"),
-            "steps": Value(100_000, "paper", "set-up of the experiments"),
-            "learning_rate": Value(3e-5, "paper", "set-up of the experiments"),
-            "schedule": Value("constant", "code", "sentence-transformers, example: constantlr"),
-            "warmup": Value(0.0, "code", "sentence-transformers, example: constantlr"),
-            "beta1": Value(0.9, "code", "AdamW's own"),
-            "beta2": Value(0.999, "code", "AdamW's own"),
-            "epsilon": Value(1e-8, "code", "AdamW's own"),
-            "weight_decay": Value(0.0, "code", "sentence-transformers, example"),
-            "clip": Value(1.0, "code", "sentence-transformers: max_grad_norm"),
+            "batch_size": Value(8, "code", "sentence-transformers, README of its TSDAE example"),
+            "steps": Value(100_000, "paper", "GPL, which trains it on a domain's documents"),
+            "learning_rate": Value(3e-5, "code", "the same README"),
+            "schedule": Value("constant", "code", "the same README: constantlr"),
+            "warmup": Value(0.0, "code", "the same README: constantlr"),
+            "beta1": Value(0.9, "code", "torch's AdamW"),
+            "beta2": Value(0.999, "code", "torch's AdamW"),
+            "epsilon": Value(1e-8, "code", "torch's AdamW"),
+            "weight_decay": Value(0.0, "code", "the same README"),
+            "clip": Value(1.0, "code", "sentence-transformers: fit's max_grad_norm"),
         },
-        encoder={"pooling": Value("cls", "paper", "section 3: the first token")},
+        encoder={"pooling": Value("cls", "paper", "the first token")},
     ),
 }
 
