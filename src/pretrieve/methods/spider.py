@@ -32,13 +32,17 @@ CARD = Card(
     idea="A few words that stand in two passages of a document are what both are about. A window around them in one "
     "passage, half of the time without them, is the query of the other; a third passage of the document, where they "
     "do not stand, is the hard negative.",
-    released="One encoder, first token, dot product, DPR's trainer: Adam without weight decay. The window counts its "
-    "tokens without the deleted span; where the span stays, the window may cut it.",
-    differs="Frequent words of the documents stand in for a list of English stop words. A span that stays is whole in "
-    "its window. It is used where it stands first in a passage. A span that stands in every passage is left out, so "
-    "that there always is a hard negative of the same document. Both passages show the title. Passages of other "
+    released="One encoder, first token, dot product, DPR's trainer: AdamW without weight decay. Words are spaCy's, "
+    "stop words a list, both English. The upper bound of a span's length is excluded: 9 words at most. A span that "
+    "stands in every passage is left out. The window counts its tokens without the deleted span; where the span stays, "
+    "the window may cut it or miss it. The README's command leaves the shortest window at 5 tokens, the program's "
+    "default. A document's last passage is dropped, and three others have to be left.",
+    differs="Words are those of the vocabulary, and frequent words stand in for the list of stop words, in any "
+    "language. Spans reach 10 words. A span that stays is whole in its window, and is used where it stands first in a "
+    "passage. Documents are drawn alike, then one of their spans, rather than all spans alike. Passages of other "
     "examples from the same document are no negatives. A static encoder compares by cosine with a temperature.",
-    good_for="Long documents about things with names: articles, manuals, chapters. Not for documents of one passage.",
+    good_for="Long documents about things with names; published for questions over Wikipedia. Not for documents of "
+    "fewer than three passages.",
 )
 
 
@@ -61,7 +65,7 @@ class Options:
     """
 
     passage: int = 100
-    length: int = 256
+    length: int = 240
     words_min: int = 2
     words_max: int = 10
     stop_words: int = 100
@@ -91,27 +95,27 @@ PRESETS: dict[str, Preset] = {
         summary="recurring spans of 2 to 10 words in passages of 100, half of them deleted, hard negatives",
         options={
             "passage": Value(100, "paper", "passages of 100 words, as DPR's"),
-            "length": Value(256, "ours", "100 words and a title in most languages; a longer passage is cut"),
+            "length": Value(240, "code", "README: --sequence_length 240; a longer passage is cut"),
             "words_min": Value(2, "paper", "n-grams of 2 to 10 words"),
-            "words_max": Value(10, "paper", "n-grams of 2 to 10 words"),
+            "words_max": Value(10, "paper", "n-grams of 2 to 10 words; the code stops at 9"),
             "stop_words": Value(100, "ours", "no list of words of one language"),
-            "query_min": Value(10, "paper", "windows of 10 to 30 tokens"),
+            "query_min": Value(10, "paper", "windows of 10 to 30 tokens; the README's command gives 5"),
             "query_max": Value(30, "paper", "windows of 10 to 30 tokens"),
-            "delete": Value(0.5, "paper", "half of the queries show their span"),
-            "temperature": Value(None, "paper", "1; ours is 0.05 where the encoder is compared by cosine"),
+            "delete": Value(0.5, "paper", "and README: --keep_answer_prob 0.5"),
+            "temperature": Value(None, "code", "none, so 1; ours is 0.05 where the encoder is compared by cosine"),
             "mask_same_document": Value(True, "ours", "another passage of the document may hold the span too"),
         },
         training={
-            "batch_size": Value(1024, "paper", "set-up of the experiments"),
-            "steps": Value(200_000, "paper", "set-up of the experiments"),
-            "learning_rate": Value(2e-5, "paper", "set-up of the experiments"),
-            "warmup": Value(0.01, "paper", "2,000 of 200,000 steps"),
-            "schedule": Value("linear", "code", "DPR's trainer"),
+            "batch_size": Value(1024, "code", "README: --batch_size 1024"),
+            "steps": Value(200_000, "code", "README: --update_steps 200000"),
+            "learning_rate": Value(2e-5, "code", "README: --learning_rate 2e-5"),
+            "warmup": Value(0.01, "code", "README: 2,000 of 200,000 steps"),
+            "schedule": Value("linear", "code", "train_dense_encoder.py: DPR's trainer"),
             "beta1": Value(0.9, "code", "dpr/options.py"),
             "beta2": Value(0.999, "code", "dpr/options.py"),
             "epsilon": Value(1e-8, "code", "dpr/options.py"),
             "weight_decay": Value(0.0, "code", "dpr/options.py"),
-            "clip": Value(1.0, "code", "dpr/options.py: max_grad_norm"),
+            "clip": Value(2.0, "code", "README: --max_grad_norm 2.0"),
         },
         static={"learning_rate": Value(0.01, "ours", "word vectors move freely")},
         encoder={"pooling": Value("cls", "paper", "the first token's vector")},
@@ -288,7 +292,7 @@ def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) 
 
 
 class RecurringSpans(Objective):
-    """Softmax of each query over the positives and the hard negatives of the whole batch (section 3).
+    """Softmax of each query over the positives and the hard negatives of the whole batch.
 
     Attributes:
         encoder: of queries and passages.
