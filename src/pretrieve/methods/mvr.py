@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
-from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
+from pretrieve.methods import Card, Preset, Value
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import transformer
 from pretrieve.models.objective import Encoded, Loss, Objective
@@ -33,8 +33,9 @@ CARD = Card(
     idea="Viewer tokens in front of a document, all at position 0, each give a vector; a query has one, and a "
     "document's score is the best of its views. A second, small loss makes a query choose one view of its document "
     "clearly, and a falling temperature lets the views part slowly.",
-    released="No code. The paper is about fine-tuning on labelled pairs, from coCondenser, with mined negatives; it "
-    "makes no queries. Equation 8 (temperature) is an image: its form here agrees with text and ablations.",
+    released="No code of the authors is known. The paper is about fine-tuning on labelled pairs, from coCondenser, "
+    "with mined negatives; it makes no queries. Equation 8 (temperature) is an image: its form here agrees with text "
+    "and ablations.",
     differs="Without labels, several sentences of a block are its queries, so that one block is asked for in several "
     "ways. Queries have a viewer of their own, and share the encoder. Blocks of a query's own document are no "
     "negatives. An epoch of the temperature is a number of steps.",
@@ -92,24 +93,29 @@ PRESETS: dict[str, Preset] = {
     "mvr": Preset(
         summary="eight views a document; four sentences of a block are its queries",
         options={
-            "views": Value(8, "paper", "table 4: 8 is best of 4, 6, 8 and 12"),
-            "queries_per_document": Value(4, "ours", "the paper has labels, 1.2 to 2.7 queries a document"),
+            "views": Value(8, "paper", "8 is best of 4, 6, 8 and 12, on SQuAD"),
+            "queries_per_document": Value(4, "ours", "the paper has labels, 1.2 to 2.7 a document"),
             "block": Value(288, "ours", "as ORQA's blocks"),
             "query": Value(64, "ours", "as ORQA's queries"),
             "keep": Value(0.5, "ours", "half of what asks is cut out: both words and meaning count"),
-            "local": Value(0.01, "paper", "section 4.2"),
-            "temperature": Value(1.0, "paper", "equation 8"),
-            "decay": Value(0.1, "paper", "alpha, section 4.2"),
-            "coldest": Value(0.3, "paper", "equation 8"),
+            "local": Value(0.01, "paper", "lambda"),
+            "temperature": Value(1.0, "paper", "equation 8, as text and ablations have it"),
+            "decay": Value(0.1, "paper", "alpha"),
+            "coldest": Value(0.3, "paper", "equation 8, as text and ablations have it"),
             "epoch_steps": Value(500, "ours", "40 epochs, as in the paper, in 20,000 steps"),
             "mask_same_document": Value(True, "ours", "blocks of one document answer the same queries"),
         },
         training={
-            "batch_size": Value(128, "paper", "DPR's, which the paper takes over"),
+            "batch_size": Value(128, "paper", "DPR's, which the paper takes over: 16 on each of 8 devices"),
             "steps": Value(20_000, "ours", "40 epochs of 500 steps"),
             "learning_rate": Value(2e-5, "paper", "DPR's, which the paper takes over"),
-            "warmup": Value(0.05, "ours", "DPR: 1,237 steps of some 18,000"),
-            **BERT_OPTIMISER,
+            "warmup": Value(0.06, "ours", "DPR's 1,237 steps, of 20,000"),
+            "schedule": Value("linear", "code", "DPR: after the warm-up a line to zero"),
+            "beta1": Value(0.9, "code", "DPR, conf/train/biencoder_nq.yaml"),
+            "beta2": Value(0.999, "code", "DPR, conf/train/biencoder_nq.yaml"),
+            "epsilon": Value(1e-8, "code", "DPR, conf/train/biencoder_nq.yaml"),
+            "weight_decay": Value(0.0, "code", "DPR, conf/train/biencoder_nq.yaml"),
+            "clip": Value(2.0, "code", "DPR, conf/train/biencoder_nq.yaml"),
         },
         encoder={"pooling": Value("cls", "ours", "nothing is pooled: viewers stand in place of [CLS]")},
     ),
@@ -241,7 +247,7 @@ def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) 
 
 
 class MultiView(Objective):
-    """Softmax of each query over documents by their best views, and over the views of the right one (section 3.2).
+    """Softmax of each query over documents by their best views, and over the views of the right one.
 
     It takes any batch whose rows are ``options.queries_per_document`` queries, their document and, where there are any,
     documents that are wrong for all of them (mined negatives).
