@@ -64,20 +64,18 @@ PRESETS: dict[str, Preset] = {
     "mlm": Preset(
         summary="whole words of your documents, 15 % hidden: more of what BERT was made with",
         options={
-            "length": Value(128, "ours", "passages of the length that Condenser is trained on"),
-            "rate": Value(0.15, "paper", "BERT, section 3.1"),
+            "length": Value(128, "ours", "as for the other methods that make a start"),
+            "rate": Value(0.15, "code", "BERT: create_pretraining_data.py, masked_lm_prob 0.15"),
             "short": Value(0.1, "code", "BERT: create_pretraining_data.py, short_seq_prob 0.1"),
         },
         training={
-            "batch_size": Value(256, "paper", "BERT, appendix A.2"),
-            "steps": Value(100_000, "ours", "a tenth of BERT's: the documents of a domain are fewer"),
-            "learning_rate": Value(1e-4, "paper", "BERT, appendix A.2"),
-            "warmup": Value(0.1, "ours", "as Condenser; BERT: 10,000 of 1,000,000 steps"),
+            "batch_size": Value(256, "paper", "BERT: 256 sequences"),
+            "steps": Value(100_000, "ours", "a tenth of BERT's million: the documents of a domain are fewer"),
+            "learning_rate": Value(1e-4, "paper", "BERT: 1e-4, by its README too"),
+            "warmup": Value(0.1, "ours", "as Condenser; BERT: 10,000 steps"),
             **BERT_OPTIMISER,
         },
-        encoder={
-            "pooling": Value("mean", "ours", "of a model without a trained sentence vector the mean is the better")
-        },
+        encoder={"pooling": Value("mean", "ours", "no sentence vector is trained; the mean uses all states")},
     ),
 }
 
