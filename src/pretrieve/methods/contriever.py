@@ -34,14 +34,15 @@ CARD = Card(
     "Contrastive Learning, TMLR 2022, arXiv 2112.09118",
     idea="Two random crops (5 to 50 %) of a 256-token window, with 10 % of their tokens deleted, are a query and its "
     "key. Crops may overlap, so exact words count, and both sides look alike. Negatives are 131,072 keys that a slowly "
-    "moving copy of the encoder made in earlier steps (MoCo). Over documents in many languages, drawn equally often, "
-    "words that languages share (names, numbers, commands) bring their vectors together: no translation is paired.",
+    "moving copy of the encoder made in earlier steps (MoCo). mcontriever: crops of 10 to 50 %, no deletion, 32,768 "
+    "keys. Over documents in many languages, drawn equally often, words that languages share (names, numbers, "
+    "commands) bring their vectors together: no translation is paired.",
     released="Mean pooling, dot product without normalisation, temperature 0.05, no projection. Windows of one long "
     "stream that straddle documents; only the queue gives negatives, and crops of the same document may be among them. "
     "Keys are always encoded with dropout, whatever the flag says. Mask and replace cannot run; shuffle loses tokens. "
     "A checkpoint that was fine-tuned or trained in-batch reloads with random weights, silently; unknown options are "
-    "ignored (the README's --moco_queue does nothing); only models named bert- get [CLS] and [SEP]; the order of the "
-    "sampler is ignored, and every rank is seeded alike.",
+    "ignored (the README's --moco_queue does nothing); BERT vocabularies get [CLS] and [SEP] only where the name has "
+    "bert- in it; the order of the sampler is ignored, and every rank is seeded alike.",
     differs="Windows stay inside documents and same-document keys are masked unless the preset says otherwise; keys "
     "are encoded without dropout unless it says otherwise; deleting never empties a crop; shuffle is a permutation; a "
     "document's title is part of the concatenated stream, which is one for each language, as in the released code. A "
@@ -147,7 +148,7 @@ _PAIRS: Mapping[str, Value] = {
 }
 _PUBLISHED: Mapping[str, Value] = {
     **_PAIRS,
-    "loss": Value("moco", "paper", "section 3.2"),
+    "loss": Value("moco", "paper", "appendix A.1"),
     "queue": Value(131072, "paper", "appendix A.1"),
     "momentum": Value(0.9995, "paper", "appendix A.1"),
     "concat": Value(True, "code", "src/data.py: one stream of tokens, an offset drawn anew each epoch"),
@@ -155,7 +156,7 @@ _PUBLISHED: Mapping[str, Value] = {
     "key_dropout": Value(True, "code", "src/moco.py: the guard around eval() never fires"),
 }
 _TRAINING: Mapping[str, Value] = {
-    "batch_size": Value(2048, "paper", "appendix A.1: 32 processes of 64"),
+    "batch_size": Value(2048, "paper", "appendix A.1; contriever.sh: 32 processes of 64"),
     "steps": Value(500_000, "paper", "appendix A.1"),
     "learning_rate": Value(5e-5, "paper", "appendix A.1"),
     "schedule": Value("linear", "code", "contriever.sh"),
@@ -179,15 +180,15 @@ _MULTILINGUAL: Mapping[str, Value] = {
     **_PUBLISHED,
     "ratio_min": Value(0.1, "code", "mcontriever.sh"),
     "delete": Value(0.0, "code", "mcontriever.sh: --augmentation none"),
-    "queue": Value(32768, "paper", "appendix B"),
-    "momentum": Value(0.999, "paper", "appendix B"),
-    "coefficient": Value(0.0, "paper", "section 4: equal probability for each language"),
+    "queue": Value(32768, "paper", "of the multilingual model; mcontriever.sh"),
+    "momentum": Value(0.999, "paper", "of the multilingual model; mcontriever.sh"),
+    "coefficient": Value(0.0, "paper", "equal probability for each language"),
 }
 LANGUAGES = (
     "ar", "bn", "da", "de", "en", "es", "fi", "fr", "he", "hu", "it", "id", "ja", "km", "ko", "ms", "nl", "no", "pl",
     "pt", "ru", "sv", "sw", "te", "th", "tr", "vi", "zh-cn", "zh-tw",
 )  # fmt: skip
-_ENCODER: Mapping[str, Value] = {"pooling": Value("mean", "paper", "section 3.2")}
+_ENCODER: Mapping[str, Value] = {"pooling": Value("mean", "paper", "mean pooling; src/options.py: average")}
 _STATIC_MULTILINGUAL: Mapping[str, Value] = {
     **_STATIC,
     "learning_rate": Value(0.03, "ours", "better on held-out translations of training documents than 0.01"),
@@ -229,7 +230,7 @@ PRESETS: dict[str, Preset] = {
     "mcontriever-29": replace(
         _MCONTRIEVER,
         summary="the same on documents of its 29 languages alone",
-        options={**_MULTILINGUAL, "languages": Value(LANGUAGES, "paper", "section 4: 29 languages of CCNet")},
+        options={**_MULTILINGUAL, "languages": Value(LANGUAGES, "paper", "29 languages of CCNet")},
     ),
 }
 
@@ -261,7 +262,7 @@ def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) 
 
 
 class InBatch(Objective):
-    """Softmax over the keys of the whole batch: section 3.2 without a queue; ``src/inbatch.py``.
+    """Softmax over the keys of the whole batch: no queue; ``src/inbatch.py``.
 
     Statistics are the accuracy, over all and by group (``accuracy/de``), NaN where the batch has none of a group.
     """
@@ -316,7 +317,7 @@ class InBatch(Objective):
 
 
 class MomentumQueue(InBatch):
-    """MoCo: keys by a slow copy of the encoder, negatives from a queue of its earlier keys (section 3.2).
+    """MoCo: keys by a slow copy of the encoder, negatives from a queue of its earlier keys.
 
     The published order is: move the slow encoder, encode keys, compare, update, enqueue. Here the slow encoder moves
     after the update, which is the same sequence, as both encoders start equal.
