@@ -1,4 +1,4 @@
-"""Pairs from the structure of documents, mixed with cropping: what suits the static encoder.
+"""Pairs from the structure of documents, which suit the static encoder; crops can be mixed in.
 
 Ours. Ingredients: title to body (as in the weak pairs of E5, Wang et al. 2022, arXiv 2212.03533), a short span or
 sentence to the rest of its document (ICT, Lee et al. 2019; Spider, Ram et al. 2022), independent crops (Contriever,
@@ -34,10 +34,11 @@ CARD = Card(
     title="Pairs from structure",
     paper="ours; ingredients from Wang et al. 2022 (arXiv 2212.03533), Lee et al. 2019, Ram et al. 2022, Izacard et "
     "al. 2022",
-    idea="Titles and headings are the best free supervision there is: they are written to be found by. Where there are "
+    idea="Titles and headings are free supervision: they are written to be found by. Where there are "
     "none, the first sentence, another sentence or a few words stand in for a query and, seven times in ten, are cut "
     "out of the document that is to be found.",
-    differs="The query's side looks for documents only; negatives of the same document and near-duplicates are masked.",
+    differs="Keys of the same document are no negatives; for a static encoder near-duplicates of the own key neither. "
+    "Only queries look for documents, not the other way round.",
     good_for="The static encoder; running text, with titles or without. Not for documents of a dozen words.",
 )
 
@@ -117,7 +118,7 @@ class Options:
 
 PRESETS: dict[str, Preset] = {
     "structure": Preset(
-        summary="titles, headings, sentences and spans to their documents, mixed with crops",
+        summary="titles, headings, sentences and spans to their documents",
         options={
             "title_span": Value(1.0, "ours", "where most documents have titles, title and span beat either alone"),
             "lead": Value(0.5, "ours", "elsewhere: first sentences are the most like queries"),
@@ -131,8 +132,8 @@ PRESETS: dict[str, Preset] = {
             "batch_size": Value(512, "ours", "enough negatives, many updates"),
             "steps": Value(10_000, "ours", "where no minutes are given"),
             "learning_rate": Value(5e-5, "paper", "Contriever, appendix A.1"),
-            "schedule": Value("linear", "paper", "Contriever, appendix A.1"),
-            "warmup": Value(0.04, "paper", "Contriever, appendix A.1"),
+            "schedule": Value("linear", "code", "Contriever, contriever.sh"),
+            "warmup": Value(0.04, "code", "Contriever, contriever.sh: 20,000 of 500,000 steps"),
         },
         static={
             "learning_rate": Value(0.02, "ours", "large, because word vectors start with norms of 5 to 8"),
