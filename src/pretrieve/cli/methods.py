@@ -143,14 +143,21 @@ def _print_values(console: Any, label: str, values: dict[str, Any]) -> None:
         return
     table = Table(box=None, show_header=False, padding=(0, 1))
     table.add_column(no_wrap=True, min_width=16)
-    table.add_column(no_wrap=True, min_width=8)
+    table.add_column(min_width=8, max_width=24)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in values.items():
-        shown = "off" if value["value"] is False else "on" if value["value"] is True else str(value["value"])
+        shown = _shown(value["value"])
         table.add_row(f"[cyan]{key}[/]", escape(shown), value["source"], f"[dim]{escape(value['note'])}[/]")
     console.print(f"[bold dim]{label}[/]")
     console.print(table, highlight=False)
+
+
+def _shown(value: Any) -> str:
+    """A value as people read it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def _print_results(console: Any, rows: list[dict[str, Any]]) -> None:
