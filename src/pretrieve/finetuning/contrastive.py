@@ -1,6 +1,6 @@
 """Fine-tuning on labels: a query against its positive, its hard negatives, and everybody else's documents.
 
-Karpukhin et al., *Dense passage retrieval for open-domain question answering*, EMNLP 2020, arXiv 2004.04906, section 3.
+Karpukhin et al., *Dense passage retrieval for open-domain question answering*, EMNLP 2020, arXiv 2004.04906.
 With a teacher's scores: Hofstätter et al., *Improving efficient neural ranking models with cross-architecture knowledge
 distillation*, arXiv 2010.02666 (margin MSE), or the divergence from the teacher's distribution over the candidates.
 

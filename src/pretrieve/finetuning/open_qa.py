@@ -1,7 +1,7 @@
 """Open-domain question answering: the question encoder and a reader learn together, the blocks' vectors stay.
 
-Lee, Chang, Toutanova, *Latent retrieval for weakly supervised open domain question answering*, ACL 2019, section 6, and
-``orqa/models/orqa_model.py``: ``L = L_retrieval + L_reading``. REALM (Guu et al., ICML 2020, section 3.4) fine-tunes by
+Lee, Chang, Toutanova, *Latent retrieval for weakly supervised open domain question answering*, ACL 2019, and
+``orqa/models/orqa_model.py``: ``L = L_retrieval + L_reading``. REALM (Guu et al., ICML 2020) fine-tunes by
 the same code from its own weights: the index is built once, the encoder of blocks is frozen, 5 blocks are read.
 """
 

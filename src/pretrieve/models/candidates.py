@@ -1,6 +1,6 @@
 """A stale index of blocks: vectors by a frozen snapshot of an encoder that goes on learning, refreshed now and then.
 
-Guu et al., *REALM*, ICML 2020, section 3.3: the index only chooses which blocks are looked at; their scores are
+Guu et al., *REALM*, ICML 2020: the index only chooses which blocks are looked at; their scores are
 computed anew with the weights of the step. What a run sees is a function of its options, seed and step: a snapshot is
 taken at fixed steps, it is part of the checkpoint, and in the background too its vectors come into use at a fixed step,
 for which training waits if it has to.
@@ -235,7 +235,7 @@ def choose(
 ) -> Candidates:  # fmt: skip
     """Find candidates for each query that do not simply contain the answer's own sentence.
 
-    The block that the sentence came from is left out, and every other that contains the sentence (REALM, section 3.4:
+    The block that the sentence came from is left out, and every other that contains the sentence (REALM's
     trivial retrievals). More are fetched than wanted, and twice as many again where too many are left out.
 
     Args:

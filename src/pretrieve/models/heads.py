@@ -30,8 +30,8 @@ def seeded(seed: int, stream: str) -> Iterator[None]:
 class Projected(Encoder):
     """An encoder whose vectors are projected: Linear, LayerNorm and, in training, dropout.
 
-    The head of ORQA (Lee et al., *Latent retrieval for weakly supervised open domain question answering*, ACL 2019,
-    section 3), which goes from BERT's pooler to 128 dimensions. It is an encoder itself, so it is exported with it.
+    The head of ORQA (Lee et al., *Latent retrieval for weakly supervised open domain question answering*, ACL 2019),
+    which goes from BERT's pooler to 128 dimensions. It is an encoder itself, so it is exported with it.
 
     Args:
         encoder: what gives the vectors (R, V, D).

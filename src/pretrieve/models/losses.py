@@ -81,7 +81,7 @@ def queue_softmax(
 ) -> tuple[Tensor, Tensor]:
     """Negatives from a queue: each query against its own key and all keys of the queue, not those of the batch.
 
-    He et al., *Momentum contrast*, CVPR 2020, algorithm 1, as Contriever uses it (Izacard et al. 2022, section 3.2).
+    He et al., *Momentum contrast*, CVPR 2020, algorithm 1, as Contriever uses it (Izacard et al. 2022).
 
     Args:
         queries: (B, D).

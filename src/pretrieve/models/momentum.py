@@ -1,6 +1,6 @@
 """Momentum contrast: a slowly moving copy of an encoder, and a queue of the keys that it made.
 
-He et al., *Momentum contrast for unsupervised visual representation learning*, CVPR 2020, section 3.2.
+He et al., *Momentum contrast for unsupervised visual representation learning*, CVPR 2020.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Reading answers out of blocks: scores of spans, and the two marginal losses of open-domain question answering.
 
-Lee, Chang, Toutanova, *Latent retrieval for weakly supervised open domain question answering*, ACL 2019, sections 3
-and 6, and the released ``orqa/models/orqa_model.py``. REALM (Guu et al., ICML 2020, section 3.2) reads by the same
-formulas: its MLP over ``[h_start; h_end]`` is the sum of two projections.
+Lee, Chang, Toutanova, *Latent retrieval for weakly supervised open domain question answering*, ACL 2019, and the
+released ``orqa/models/orqa_model.py``. REALM (Guu et al., ICML 2020) reads by the same formulas: its MLP
+over ``[h_start; h_end]`` is the sum of two projections.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A decoder that is the encoder itself, run causally, with one vector to look at: TSDAE's.
 
-Wang, Reimers, Gurevych, *TSDAE*, Findings of EMNLP 2021, arXiv 2104.06979, section 3.
+Wang, Reimers, Gurevych, *TSDAE*, Findings of EMNLP 2021, arXiv 2104.06979.
 """
 
 from __future__ import annotations

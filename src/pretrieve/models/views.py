@@ -1,7 +1,7 @@
 """Several vectors a document: viewer tokens in front of it, and what they see is what the document is found by.
 
 Zhang, Liang, Gong, Jiang, Duan, *Multi-View Document Representation Learning for Open-Domain Dense Retrieval*,
-ACL 2022, arXiv 2203.08372, section 3.1.
+ACL 2022, arXiv 2203.08372.
 """
 
 from __future__ import annotations
@@ -173,6 +173,7 @@ def name_viewers(tokenizer: Tokenizer, encoder: Views, viewers: IntArray) -> Tok
     backend.add_special_tokens(list(names.values()))
     if [backend.token_to_id(name) for name in names.values()] != list(names):
         raise UsageError("the tokenizer numbers its words with gaps, so viewers cannot be saved: take another base.")
+    assert encoder.specials.sep is not None, "views are of transformers"
     end = str(backend.id_to_token(encoder.specials.sep))
     front = [names[int(viewer)] for viewer in viewers]
     backend.post_processor = processors.TemplateProcessing(

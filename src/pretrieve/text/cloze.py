@@ -1,6 +1,6 @@
 """Masked sentences as queries, and the rows that a reader gets of each: the sentence beside a block that may help.
 
-Guu et al., *REALM*, ICML 2020, sections 3.1 and 3.4; ``language/realm/example_generator.py`` for what is left out.
+Guu et al., *REALM*, ICML 2020; ``language/realm/example_generator.py`` for what is left out.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Masked(NamedTuple):
 class Masking:
     """What stands in the place of a token to be predicted: the mask, a random token, or (the rest) the token itself.
 
-    Source: BERT (Devlin et al. 2019, section 3.1): 80 %, 10 %, 10 %.
+    Source: BERT (Devlin et al. 2019): 80 %, 10 %, 10 %.
     """
 
     mask: float = 0.8

@@ -1,6 +1,6 @@
 """Spans that recur in a document: n-grams of words that stand in more than one of its passages.
 
-Ram et al., *Learning to retrieve passages without supervision* (Spider), NAACL 2022, arXiv 2112.07708, section 3.
+Ram et al., *Learning to retrieve passages without supervision* (Spider), NAACL 2022, arXiv 2112.07708.
 
 Found once, in blocks of documents, with sorts of hashes: an n-gram can only recur if its two (n-1)-grams do, so each
 length looks at what the one before has left. Equal hashes of 64 bits are taken for equal words: in a block of a

@@ -1,6 +1,6 @@
 """Salient spans: the names, dates and quantities of a text, which only knowledge of the world can fill in.
 
-Guu et al., *REALM*, ICML 2020, section 3.4, masks named entities and dates, found by a tagger and by regular
+Guu et al., *REALM*, ICML 2020, masks named entities and dates, found by a tagger and by regular
 expressions. Here rules find them (runs of capitalised words, dates, numbers with units), or spaCy where it is
 installed. A vocabulary may have lost the capitals, so the documents' own text is read, which lies beside the store;
 where it does not, or has nothing of the kind, rare words take the names' place.
