@@ -92,16 +92,18 @@ class TorchTextEncoder:
 
     def encode_queries(self, texts: Sequence[str]) -> FloatArray:
         """Vectors (Q, D) float32, each text after the prompt for queries."""
-        return self._encode(self.query_model, texts, self.usage.query_prompt)
+        return self._encode(self.query_model, texts, self.usage.query_prompt, "query")
 
     def encode_documents(self, texts: Sequence[str]) -> FloatArray:
         """Vectors (R, D) float32, each text after the prompt for documents."""
-        return self._encode(self.document_model, texts, self.usage.document_prompt)
+        return self._encode(self.document_model, texts, self.usage.document_prompt, "document")
 
-    def _encode(self, model: SentenceTransformer, texts: Sequence[str], prompt: str) -> FloatArray:
+    def _encode(self, model: SentenceTransformer, texts: Sequence[str], prompt: str, task: str) -> FloatArray:
+        # where one folder holds both towers, the task chooses between them
         vectors = model.encode(
             list(texts),
             prompt=prompt,
+            task=task,
             batch_size=self.batch_size,
             show_progress_bar=False,
             convert_to_numpy=True,

@@ -233,14 +233,13 @@ class _Miner:
         """Documents to draw from, best first: never a positive nor a copy of one, and no text twice."""
         canonical, options = self.labels.canonical, self.options
         seen = set(canonical[positives].tolist()) | set(canonical[taken].tolist())
-        allowed = scores > 0 if name == "bm25" else None  # no word shared: not hard
+        allowed = canonical == np.arange(len(canonical))  # one of each text
+        if name == "bm25":
+            allowed &= scores > 0  # no word shared: not hard
         limit = options.margin * float(scores[positives].max()) if options.margin else np.inf
-        found: list[int] = []
-        for document in top_k(scores, self.index.ranks, options.depth + len(seen), allowed).tolist():
-            if int(canonical[document]) not in seen and scores[document] <= limit:
-                seen.add(int(canonical[document]))
-                found.append(document)
-        return found[options.skip : options.depth]
+        best = top_k(scores, self.index.ranks, options.depth + len(seen), allowed).tolist()
+        found = [document for document in best if document not in seen]
+        return [document for document in found[options.skip : options.depth] if scores[document] <= limit]
 
 
 def _record(part: Labels, texts: Sequence[str], row: int, chosen: dict[int, tuple[float, str]]) -> dict[str, Any]:

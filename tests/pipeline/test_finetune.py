@@ -1,0 +1,371 @@
+"""The road of fine-tuning: from every start, with every kind of negatives, stopped and gone on, and kept."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+import torch
+
+import labelling
+import stock
+from forks import start
+from pretrieve.core.errors import FingerprintError, UsageError
+from pretrieve.core.files import MANIFEST
+from pretrieve.evaluation.encode import ModelOptions, open_encoder
+from pretrieve.finetuning.contrastive import Contrastive
+from pretrieve.models.bag import Bag
+from pretrieve.models.restore import load_towers
+from pretrieve.pipeline import finetune as road
+from pretrieve.pipeline.finetune import finetune
+from pretrieve.pipeline.labels import read_labels
+from pretrieve.pipeline.listener import Silent
+from pretrieve.pipeline.tuning import Tuning
+
+SMALL = {"batch_size": 32}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A folder with the toy, and models to start from."""
+    folder = tmp_path_factory.mktemp("made")
+    labelling.beir(folder / "beir")
+    labelling.static_model(folder / "static")
+    labelling.transformer_model(folder / "transformer")
+    return folder
+
+
+def asked(made: Path, output: Path, start: str = "static", **changes: Any) -> Tuning:
+    settings = {**SMALL, **changes.pop("settings", {})}
+    return Tuning(model=str(made / start), labels=made / "beir", output=output, settings=settings, **changes)
+
+
+def rows(report) -> dict[tuple[str, str], float]:
+    return {(row["system"], row["mode"]): row["metrics"]["nDCG@10"] for row in report.judged["rows"]}
+
+
+@pytest.mark.parametrize("negatives", ["none", "bm25", "mined", "ance"])
+def test_a_static_model_learns_with_every_kind_of_negatives(made, tmp_path, negatives) -> None:
+    output = tmp_path / "out"
+    report = finetune(asked(made, output, negatives=negatives, epochs=60))
+    assert report.queries == {"learnt from": 198, "held out": 22}
+    found = rows(report)
+    assert found["model", "dense"] > found["start", "dense"] + 0.25, found
+    assert orjson.loads((output / "report.json").read_bytes()) == orjson.loads(orjson.dumps(report.to_json()))
+    assert Bag.load(output).weight == report.judged["weights"]["model"] >= 1.0, "words find nothing here"
+    assert "pretrieve finetune" in (output / "README.md").read_text()
+    assert report.values["negatives"] == negatives
+
+
+@pytest.mark.parametrize("negatives", ["none", "bm25", "mined", "ance"])
+def test_a_transformer_with_every_kind_of_negatives(made, tmp_path, negatives) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    output = tmp_path / "out"
+    report = finetune(asked(made, output, "transformer", negatives=negatives, steps=3), judge=False)
+    assert report.judged is None and report.queries["learnt from"] == 220
+    stock_model, ours = SentenceTransformer(str(output), device="cpu"), open_encoder(str(output))
+    texts = [labelling.word(3), f"{labelling.word(5)} {labelling.word(45)}"]
+    np.testing.assert_allclose(stock_model.encode_query(texts), ours.encode_queries(texts), atol=1e-6)
+    from pretrieve.models.inference import encode
+    from pretrieve.text import tokenizer
+
+    again = encode(load_towers(output)[0], tokenizer.load(output), texts)
+    np.testing.assert_allclose(stock_model.encode(texts), again, atol=1e-5)
+    before = open_encoder(str(made / "transformer")).encode_queries(texts)
+    assert np.abs(before - ours.encode_queries(texts)).max() > 1e-4
+
+
+def test_held_out_queries_are_seen_by_nobody(made, tmp_path, monkeypatch) -> None:
+    """Not by the first model either, whose negatives the second learns from."""
+    seen: list[set[str]] = []
+    true = road._trained
+
+    def watching(wanted, values, labels, start, listener):
+        seen.append(set(labels.ids))
+        return true(wanted, values, labels, start, listener)
+
+    judged: list[set[str]] = []
+
+    def judging(wanted, model, labels, listener):
+        judged.append(set(labels.ids))
+        return judge(wanted, model, labels, listener)
+
+    judge = road.judge_tuned
+    monkeypatch.setattr(road, "_trained", watching)
+    monkeypatch.setattr(road, "judge_tuned", judging)
+    finetune(asked(made, tmp_path / "out", negatives="mined", steps=2))
+    assert len(seen) == 2 and len(judged) == 1
+    assert seen[0] == seen[1] and not seen[0] & judged[0]
+    assert len(seen[0] | judged[0]) == 220
+    test = (made / "beir/qrels/test.tsv").read_text()
+    assert not any(f"{name}\t" in test for name in seen[0] | judged[0])
+
+
+def test_fewer_labels_are_the_first_of_more(made, tmp_path) -> None:
+    few, _ = road._divide(500, asked(made, tmp_path, limit=50), hold_out=True)
+    more, held = road._divide(500, asked(made, tmp_path, limit=100), hold_out=True)
+    assert few.tolist() == more[:50].tolist() and len(held) == 50 and not set(held) & set(more)
+    other, _ = road._divide(500, replace(asked(made, tmp_path, limit=50), seed=1), hold_out=True)
+    assert set(other) != set(few)
+    assert len(road._divide(199, asked(made, tmp_path), hold_out=True)[1]) == 0
+
+
+def test_negatives_that_the_labels_bring_are_used(made, tmp_path) -> None:
+    """By default; and a teacher's scores with them."""
+    documents, queries = labelling.toy(60)
+    given = [
+        {
+            "query": q["text"],
+            "pos": [d["text"]],
+            "neg": [documents[n - 1]["text"]],
+            "pos_scores": [3],
+            "neg_scores": [1],
+        }
+        for n, (q, d) in enumerate(zip(queries, documents, strict=True))
+    ]
+    source = labelling.lines(tmp_path / "labels.jsonl", given)
+    plain = asked(made, tmp_path / "a", steps=2)
+    report = finetune(replace(plain, labels=source))
+    assert report.values["negatives"] == "given" and report.negatives == len(set(q["text"] for q in queries))
+    for loss in ("margin-mse", "kl"):
+        wanted = replace(plain, labels=source, output=tmp_path / loss, settings={**SMALL, "loss": loss})
+        assert finetune(wanted).values["loss"]["loss"] == loss
+        with pytest.raises(UsageError, match="needs a teacher's scores"):
+            finetune(replace(wanted, output=tmp_path / "no", negatives="bm25"))
+    assert not (tmp_path / "no").exists()
+    pairs = labelling.lines(tmp_path / "pairs.jsonl", [{k: r[k] for k in ("query", "pos")} for r in given])
+    assert finetune(replace(plain, labels=pairs, output=tmp_path / "b")).values["negatives"] == "bm25"
+
+
+def test_a_file_of_negatives(made, tmp_path) -> None:
+    from pretrieve.pipeline.mine import MineOptions, mine_source
+
+    model = open_encoder(str(made / "static"))
+    count, queries = mine_source(made / "beir", model, tmp_path / "n.jsonl", MineOptions(by="model"), Silent())
+    assert queries == 220 and count == 220 * 30
+    report = finetune(asked(made, tmp_path / "out", negatives_file=tmp_path / "n.jsonl", steps=2))
+    assert report.values["negatives"] == "given" and report.negatives == 198 * 30
+
+
+class _Stop(Silent):
+    """Raises as a crash would, at a stage or after a number of steps."""
+
+    def __init__(self, stage: str, after: int = 0) -> None:
+        self.at, self.after, self.now = stage, after, ""
+
+    def stage(self, name: str, total: int | None = None, unit: str = "") -> None:
+        self.now = name
+
+    def advance(self, count: int, detail: str = "") -> None:
+        if self.now == self.at:
+            self.after -= count
+            if self.after < 0:
+                raise KeyboardInterrupt
+
+
+def weights(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(folder.glob("*.safetensors")))
+
+
+def tune_slowly(report: Connection, made: Path, output: Path) -> None:
+    """In a process of its own: fine-tune, telling of each step."""
+
+    class Telling(Silent):
+        def advance(self, count: int, detail: str = "") -> None:
+            report.send(detail)
+            time.sleep(0.02)
+
+    finetune(asked(made, output, negatives="ance", steps=60, settings={"save_every": 5, "every": 7}), Telling())
+
+
+def test_killed_and_gone_on_is_bit_equal(made, tmp_path) -> None:
+    values = {"negatives": "ance", "steps": 60, "settings": {"save_every": 5, "every": 7}}
+    finetune(asked(made, tmp_path / "whole", **values))
+    output = tmp_path / "killed"
+    process, _ = start(tune_slowly, made, output)
+    deadline = time.monotonic() + 60
+    while len(list(output.glob("checkpoints/step-*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert not (output / MANIFEST).exists()
+    with pytest.raises(UsageError, match="--resume"):
+        finetune(asked(made, output, **values))
+    for changed, words in (
+        ({"seed": 1}, "labels|seed"),
+        ({"steps": 61}, "values"),
+        ({"negatives": "none"}, "values"),
+        ({"model": str(made / "transformer")}, "start|values"),
+        ({"limit": 100}, "labels"),
+    ):
+        wrong = replace(asked(made, output, **values, resume=True), **changed)
+        with pytest.raises(FingerprintError, match=words):
+            finetune(wrong)
+    finetune(asked(made, output, **values, resume=True))
+    assert weights(output) == weights(tmp_path / "whole")
+    told: list[str] = []
+    listener = Silent()
+    listener.note = told.append  # type: ignore[method-assign]
+    finetune(asked(made, output, **values, resume=True), listener)
+    assert "finished already" in told[0]
+
+
+@pytest.mark.parametrize("stage", ["mine", "finetune", "judge"])
+def test_mined_gone_on_from_any_stage_is_bit_equal(made, tmp_path, stage) -> None:
+    values = {"negatives": "mined", "steps": 6, "settings": {"save_every": 2}}
+    finetune(asked(made, tmp_path / "whole", **values))
+    after = 4 if stage == "finetune" else 0
+    with pytest.raises(KeyboardInterrupt):
+        finetune(asked(made, tmp_path / "out", **values), _Stop(stage, after))
+    finetune(asked(made, tmp_path / "out", **values, resume=(tmp_path / "out").exists()))
+    assert weights(tmp_path / "out") == weights(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"epochs": 1, "steps": 1}, "not both"),
+        ({"recipe": "dprr"}, "Did you mean 'dpr'"),
+        ({"settings": {"temprature": "1"}}, "Did you mean 'temperature'"),
+        ({"settings": {"batch_size": "many"}}, "whole number"),
+        ({"settings": {"hard": "2"}}, "hard"),
+        ({"limit": 1}, "fewest"),
+        ({"negatives": "bm25", "negatives_file": Path("x")}, "not both"),
+        ({"negatives_file": Path("nowhere")}, "no such file"),
+        ({"model": "/nowhere/model"}, "/nowhere/model"),
+        ({"split": "dev"}, "no split"),
+        ({"negatives": "ance", "settings": {"loss": "kl"}}, "loss=kl"),
+        ({"recipe": "dpr", "settings": {"towers": "both"}}, "not one of"),
+    ],
+)
+def test_refusals_leave_nothing(made, tmp_path, changes, words) -> None:
+    with pytest.raises(UsageError) as found:
+        finetune(replace(asked(made, tmp_path / "out", steps=None), **changes))
+    assert words in str(found.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_output_that_is_taken(made, tmp_path) -> None:
+    finetune(asked(made, tmp_path / "out", steps=1))
+    with pytest.raises(UsageError, match="overwrite"):
+        finetune(asked(made, tmp_path / "out", steps=1))
+    finetune(asked(made, tmp_path / "out", steps=2, overwrite=True))
+    assert orjson.loads((tmp_path / "out/recipe.json").read_bytes())["training"]["steps"] == 2
+
+
+@pytest.mark.parametrize("kind", ["separate", "dpr"])
+def test_separate_towers(made, tmp_path, kind) -> None:
+    """A model with two towers keeps them, and dpr makes two of one."""
+    from sentence_transformers import SentenceTransformer
+
+    if kind == "separate":
+        labelling.transformer_model(tmp_path / "two", documents=True)
+        wanted = replace(asked(made, tmp_path / "out", steps=2), model=str(tmp_path / "two"))
+    else:
+        wanted = asked(made, tmp_path / "out", "transformer", recipe="dpr", steps=2)
+    finetune(wanted, judge=False)
+    query, document = load_towers(tmp_path / "out")
+    pairs = list(zip(query.parameters(), document.parameters(), strict=True))
+    assert query is not document and any(not torch.equal(a, b) for a, b in pairs)
+    model, ours = SentenceTransformer(str(tmp_path / "out"), device="cpu"), open_encoder(str(tmp_path / "out"))
+    texts = [labelling.word(3)]
+    np.testing.assert_allclose(model.encode_query(texts), ours.encode_queries(texts), atol=1e-6)
+    np.testing.assert_allclose(model.encode_document(texts), ours.encode_documents(texts), atol=1e-6)
+    assert np.abs(model.encode_query(texts) - model.encode_document(texts)).max() > 1e-4
+    if kind == "separate":
+        finetune(replace(wanted, model=str(tmp_path / "out"), output=tmp_path / "again"), judge=False)
+
+
+def test_several_views(made, tmp_path) -> None:
+    """A model of MVR is trained on, judged, and keeps its views."""
+    from pretrieve.core import files
+    from pretrieve.models.export import save_model
+    from pretrieve.models.views import add_viewers
+
+    encoder, known = labelling.transformer(tmp_path / "made", pooling="cls")
+    with files.create(tmp_path / "mvr", "model", meta={}) as folder:
+        save_model(folder, add_viewers(encoder, 3, 0), known, prompts={"query": "ba do "})
+    wanted = replace(asked(made, tmp_path / "out", steps=2), model=str(tmp_path / "mvr"))
+    report = finetune(replace(wanted, negatives="mined"))
+    assert ("model", "dense") in rows(report)
+    before, after = (open_encoder(str(tmp_path / name)) for name in ("mvr", "out"))
+    assert after.query_prompt == "ba do "
+    views = after.encode_documents([labelling.word(3)])
+    assert views.shape == (1, 3, 16) and np.abs(views - before.encode_documents([labelling.word(3)])).max() > 1e-5
+    with pytest.raises(UsageError, match="several"):
+        finetune(replace(wanted, output=tmp_path / "no", negatives="ance"))
+    with pytest.raises(UsageError, match="towers=separate"):
+        finetune(replace(wanted, output=tmp_path / "no", recipe="dpr"))
+
+
+@pytest.mark.parametrize("kind", ["static", "transformer"])
+def test_prompts_are_used_and_kept(made, tmp_path, kind, monkeypatch) -> None:
+    prompts = {"query": f"{labelling.word(1)} ", "document": f"{labelling.word(2)} {labelling.word(4)} "}
+    make = labelling.static_model if kind == "static" else labelling.transformer_model
+    make(tmp_path / "start", prompts=prompts)
+    seen = []
+    true = Contrastive.encode
+
+    def watching(self, batch, step):
+        seen.append(batch)
+        return true(self, batch, step)
+
+    monkeypatch.setattr(Contrastive, "encode", watching)
+    wanted = replace(asked(made, tmp_path / "out", steps=1, negatives="bm25"), model=str(tmp_path / "start"))
+    finetune(wanted, judge=False)
+    config = orjson.loads((tmp_path / "out/config_sentence_transformers.json").read_bytes())
+    assert config["prompts"] == prompts
+    known, first = labelling.vocabulary(), 0 if kind == "static" else 1
+    for number in range(seen[0].shape[1]):
+        prompt = known.encode([prompts["query" if number == 0 else "document"]]).row(0).tolist()
+        rows_of = seen[0].column(number).rows
+        assert all(rows_of.row(b)[first : first + len(prompt)].tolist() == prompt for b in range(len(rows_of)))
+
+
+def test_a_published_checkpoint_as_it_is_used(made, tmp_path) -> None:
+    """A folder of ``save_pretrained`` is no model by itself; as a copy of a known one it is."""
+    stock.checkpoint("bert", tmp_path / "copy", layers=1)
+    plain = replace(asked(made, tmp_path / "out", steps=1), model=str(tmp_path / "copy"))
+    with pytest.raises(UsageError, match="pools"):
+        finetune(plain)
+    for like, pooling, similarity in (("intfloat/e5-base-v2", "mean", "cosine"), ("Luyu/condenser", "cls", "dot")):
+        output = tmp_path / pooling
+        report = finetune(replace(plain, output=output, described=ModelOptions(like=like)))
+        assert ("start", "dense") in rows(report)
+        config = orjson.loads((output / "config_sentence_transformers.json").read_bytes())
+        assert config["similarity_fn_name"] == similarity
+        assert orjson.loads((output / "1_Pooling/config.json").read_bytes())["pooling_mode"] == pooling
+        expected = "query: " if "e5" in like else ""
+        assert config["prompts"]["query"] == expected
+        assert f"--like {like}" in (output / "README.md").read_text()
+    told = ModelOptions(pooling="lasttoken", similarity="dot")
+    with pytest.raises(UsageError, match="cannot be trained"):
+        finetune(replace(plain, described=told))
+
+
+def test_a_static_model_of_others(made, tmp_path) -> None:
+    """Stock sentence-transformers keep the tokenizer in a folder of the module."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    known = labelling.vocabulary()
+    SentenceTransformer(
+        modules=[StaticEmbedding(known.backend, embedding_dim=8)], device="cpu", similarity_fn_name="cosine"
+    ).save_pretrained(str(tmp_path / "theirs"))
+    report = finetune(replace(asked(made, tmp_path / "out", steps=1), model=str(tmp_path / "theirs")), judge=False)
+    assert report.values["recipe"] == "static"
+
+
+def test_steps_follow_from_epochs(made, tmp_path) -> None:
+    report = finetune(asked(made, tmp_path / "out", epochs=2, limit=64), judge=False)
+    assert report.values["training"]["steps"] == 4
+    assert read_labels(made / "beir", tmp_path / "records").size == 260
