@@ -49,7 +49,11 @@ SMALL = {
     "query": 40,
     "candidates": 4,
     "refresh": 50,
+    "dropout": 0.0,
 }
+# Dot products without a temperature add up the noise of dropout over all dimensions: a new small model learns nothing
+# from under it in hundreds of steps (docs/log.md). SimCSE is dropout; its base has the same weights.
+BASES = {"simcse": "new:layers=2,hidden=128"}
 # Values for some presets, by the beginning of the name: words are guessed one by one, so fewer rows are enough.
 MASKED = {"batch_size": 16, "learning_rate": 1e-3}
 OTHERWISE = {
@@ -162,7 +166,7 @@ def train_one(asked: argparse.Namespace, preset: str, seed: int) -> None:
     given = dict(value.split("=", 1) for value in asked.set)
     request = Request(
         sources=(asked.data,), output=model, method=preset, seed=seed, overwrite=True,
-        base=str(asked.work / "models" / f"{start}-{seed}") if start else asked.base,
+        base=str(asked.work / "models" / f"{start}-{seed}") if start else BASES.get(preset, asked.base),
         settings=small_values(preset, given),
     )  # fmt: skip
     made = planning.make(request, planning.choose(request), found.store)
@@ -307,7 +311,7 @@ def text(asked: argparse.Namespace, runs: list[dict[str, Any]]) -> str:
     return f"""# Does each preset learn what it asks for?
 
 Each preset's own training signal on documents that were held out, before and after {budget} on {asked.threads} core(s),
-from the same small BERT made from nothing (`{asked.base}`). Data: {first["data"]}, {first["documents"]:,} documents of
+from the same small BERT made from nothing (`{asked.base}`; simcse with dropout, which is what it learns from). Data: {first["data"]}, {first["documents"]:,} documents of
 {first["tokens"]:,} tokens, {first["held out"]} held out; a vocabulary of {VOCABULARY:,}. Before and after are mean and
 standard deviation over seeds, on {EXAMPLES} examples in batches of {BATCH}, without dropout. Values that a small model
 and a short run need are set (`SMALL` and `OTHERWISE` in the script; each run's file says which); all others are the
@@ -326,7 +330,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("out/signals"))
     parser.add_argument("--presets", nargs="*", help="all that train transformers, if not given")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument("--base", default="new:layers=2,hidden=128")
+    parser.add_argument("--base", default="new:layers=2,hidden=128,dropout=0")
     parser.add_argument("--minutes", type=float, default=0.0, help="instead of steps")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--threads", type=int, default=1)
