@@ -311,7 +311,8 @@ def text(asked: argparse.Namespace, runs: list[dict[str, Any]]) -> str:
     return f"""# Does each preset learn what it asks for?
 
 Each preset's own training signal on documents that were held out, before and after {budget} on {asked.threads} core(s),
-from the same small BERT made from nothing (`{asked.base}`; simcse with dropout, which is what it learns from). Data: {first["data"]}, {first["documents"]:,} documents of
+from the same small BERT made from nothing (`{asked.base}`; simcse with dropout, by which it learns).
+Data: {first["data"]}, {first["documents"]:,} documents of
 {first["tokens"]:,} tokens, {first["held out"]} held out; a vocabulary of {VOCABULARY:,}. Before and after are mean and
 standard deviation over seeds, on {EXAMPLES} examples in batches of {BATCH}, without dropout. Values that a small model
 and a short run need are set (`SMALL` and `OTHERWISE` in the script; each run's file says which); all others are the
