@@ -61,13 +61,12 @@ def compare(asked: Comparison, listener: Listener | None = None) -> Scores:
         bench = _Bench(asked, listener)
         found = [bench.words()]
         for seed in range(asked.seeds):
-            for method in asked.order:
+            for method in asked.methods:
                 model = _pretrained(asked, method, seed, listener)
-                if method in asked.methods:
-                    found += bench.scores(model, method, seed, None)
-                    for labels in asked.labels if asked.finetune else ():
-                        tuned = _tuned(asked, model, method, seed, labels, listener)
-                        found += bench.scores(tuned, method, seed, labels)
+                found += bench.scores(model, method, seed, None)
+                for labels in asked.labels if asked.finetune else ():
+                    tuned = _tuned(asked, model, method, seed, labels, listener)
+                    found += bench.scores(tuned, method, seed, labels)
     return found
 
 
@@ -87,9 +86,13 @@ def report(asked: Comparison, scores: Scores) -> FairTable:
     return table
 
 
-def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener) -> Path:
-    """Folder of a method's model; of the base for ``none``."""
-    target = asked.place("runs", method, seed)
+def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener, *, after: str = "") -> Path:
+    """Folder of a method's model; of the base for ``none``.
+
+    With ``after``, a method that starts from this one: the two share the tokens, so that both see half of what this one
+    sees where it is compared itself.
+    """
+    target = asked.place("runs", *_name(method, after), seed)
     if (target / files.MANIFEST).is_file():
         return target
     base = asked.place("runs", NONE, seed)
@@ -99,11 +102,12 @@ def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener) -
     if not (base / files.MANIFEST).is_file():
         _pretrained(asked, NONE, seed, listener)
     forerunner = FORERUNNERS.get(method)
+    origin = _pretrained(asked, forerunner, seed, listener, after=method) if forerunner else base
     request = Request(
         sources=asked.sources,
         output=target,
         method=method,
-        base=str(asked.place("runs", forerunner, seed) if forerunner else base),
+        base=str(origin),
         settings={"save_every": 0, **asked.own(method)},
         seed=seed,
         resume=target.exists(),
@@ -111,19 +115,24 @@ def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener) -
         judge=False,
         steps=1,
     )
-    tokens = asked.tokens // 2 if forerunner else asked.tokens
+    tokens = asked.tokens // 2 if forerunner or after else asked.tokens
     listener.note(f"{method}, seed {seed}")
     request = replace(request, steps=_steps(request, base, tokens))
     began = time.perf_counter()
     train(request, listener)
-    files.write_file(asked.place("seconds", method, seed), files.to_json(round(time.perf_counter() - began, 1)))
+    taken = round(time.perf_counter() - began, 1)
+    files.write_file(asked.place("seconds", *_name(method, after), seed), files.to_json(taken))
     return target
+
+
+def _name(method: str, after: str) -> list[str]:
+    return [method, "for", after] if after else [method]
 
 
 def _seconds(asked: Comparison, method: str, seed: int) -> float:
     """How long a method's training took (its last part, where it was stopped), with its forerunner's."""
-    names = [name for name in (FORERUNNERS.get(method), method) if name is not None]
-    paths = [asked.place("seconds", name, seed) for name in names]
+    names = [_name(method, "")] + ([_name(FORERUNNERS[method], method)] if method in FORERUNNERS else [])
+    paths = [asked.place("seconds", *name, seed) for name in names]
     return float(sum(orjson.loads(path.read_bytes()) for path in paths if path.is_file()))
 
 

@@ -8,10 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from pretrieve.core import files
 from pretrieve.core.errors import UsageError, suggest
 from pretrieve.pipeline.request import Tokenization
-from pretrieve.pipeline.tuning import Negatives
+from pretrieve.pipeline.tuning import Negatives, Tuning
 
 NONE = "none"  # the base as it is
 BM25 = "BM25"
@@ -60,20 +62,25 @@ class Comparison:
         """Say at once what cannot work.
 
         Raises:
-            UsageError: an unknown method, no budget, or a folder that is no benchmark.
+            UsageError: an unknown method, setting or metric, no budget, or a folder that is no benchmark.
         """
+        from pretrieve.evaluation.benchmark import parse_metrics
         from pretrieve.methods import names
 
+        if not self.methods:
+            raise UsageError("there is no method to compare.")
         for method in self.methods:
             if method != NONE and method not in names():
                 raise UsageError(f"unknown method {method!r}.{suggest(method, [NONE, *names()])}")
         known = {name for method in self.order for name in _options_of(method)}
         for key in self.settings:
             method, _, name = key.rpartition(".")
-            if name not in (_options_of(method) if method in self.order else known):
+            if name not in (known if not method else _options_of(method) if method in self.order else ()):
                 raise UsageError(f"--set {key}: no method that is compared has such an option.{suggest(name, known)}")
-        if self.tokens < 1 or self.seeds < 1:
-            raise UsageError("tokens and seeds are at least 1.")
+        if self.tokens < 1 or self.seeds < 1 or any(number < 0 or number == 1 for number in self.labels):
+            raise UsageError("tokens and seeds are at least 1, and labels 2, or 0 for all of them.")
+        parse_metrics([self.metric])
+        Tuning(model=self.base, labels=self.benchmark, output=self.place("tuned", "any"), settings=self.tuning).check()
         for split in (self.split, self.finetune):
             if split and not any((self.benchmark / "qrels").glob(f"{split}.tsv*")):
                 raise UsageError(
@@ -81,10 +88,11 @@ class Comparison:
                 )
 
     def facts(self) -> dict[str, Any]:
-        """What decides each score, as plain values; methods, labels and seeds may be added to."""
+        """What decides each score, as plain values; methods (with their own settings), labels and seeds may be added."""
         said = asdict(self)
         for name in ("output", "methods", "labels", "seeds"):
             said.pop(name)
+        said["settings"] = {key: value for key, value in self.settings.items() if "." not in key}
         return {key: str(value) if isinstance(value, Path) else value for key, value in said.items()}
 
     @property
@@ -112,14 +120,19 @@ class Comparison:
         """Note what is compared, or refuse a folder of another comparison.
 
         Raises:
-            UsageError: the folder is of another comparison.
+            UsageError: the folder is of another comparison, or has a method with other settings.
         """
         said, mine = self.output / "comparison.json", files.to_json(self.facts())
         if said.is_file() and said.read_bytes() != mine:
             raise UsageError(f"{self.output} holds another comparison: give another --output, or the same arguments.")
-        if not said.is_file():
-            self.output.mkdir(parents=True, exist_ok=True)
-            files.write_file(said, mine)
+        path = self.output / "settings.json"
+        before = orjson.loads(path.read_bytes()) if path.is_file() else {}
+        now = {method: {key: str(value) for key, value in self.own(method).items()} for method in self.order}
+        for method in now.keys() & before.keys():
+            if now[method] != before[method]:
+                raise UsageError(f"{self.output} has {method} with other settings: give the same, or another --output.")
+        files.write_file(path, files.to_json(before | now))
+        files.write_file(said, mine)
 
 
 @cache

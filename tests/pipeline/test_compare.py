@@ -1,0 +1,229 @@
+"""A tiny comparison: stopped, gone on, widened, and its table computed again by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+import labelling
+from pretrieve.core import files
+from pretrieve.core.errors import UsageError
+from pretrieve.evaluation.significance import holm, paired_permutation
+from pretrieve.pipeline.compare import compare, report
+from pretrieve.pipeline.comparison import FORERUNNERS, Comparison
+from pretrieve.pipeline.listener import Silent
+
+METHODS = ("none", "mlm", "contriever-inbatch", "cocondenser")
+SETTINGS = {"batch_size": "8", "vocabulary_size": "300", "max_length": "300", "condenser.learning_rate": "0.002"}
+
+
+class _Stop(Silent):
+    """Raises at the n-th piece of work of some name."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self.name, self.count = name, count
+
+    def stage(self, name: str, total: int | None = None, unit: str = "") -> None:
+        self.count -= name.startswith(self.name)
+        if not self.count and name.startswith(self.name):
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("compare")
+    labelling.beir(folder / "beir", 80, 30)
+    words = [document["text"] for document in labelling.toy(80)[0]]
+    text = [{"id": str(n), "text": " ".join(words[n : n + 60])} for n in range(20)]
+    labelling.lines(folder / "documents.jsonl", text)
+    return folder
+
+
+def asked(made: Path, output: Path, **changes: Any) -> Comparison:
+    values = {
+        "sources": (str(made / "documents.jsonl"),), "methods": METHODS, "benchmark": made / "beir", "output": output,
+        "base": "new:layers=2,hidden=16,heads=2,intermediate=32", "tokens": 6000, "labels": (20, 0), "seeds": 2,
+        "settings": SETTINGS, "tuning": {"steps": "2", "batch_size": "8"},
+    }  # fmt: skip
+    return Comparison(**{**values, **changes})
+
+
+@pytest.fixture(scope="module")
+def whole(made) -> Path:
+    """A comparison that was never stopped."""
+    output = made / "whole"
+    wanted = asked(made, output)
+    report(wanted, compare(wanted))
+    return output
+
+
+def cells(output: Path) -> dict[tuple[str, str, str], dict]:
+    """The report without times."""
+    said = orjson.loads((output / "report.json").read_bytes())
+    return {(cell["method"], cell["labels"], cell["mode"]): cell for cell in said["cells"]}
+
+
+def test_the_table_by_hand(whole) -> None:
+    """Means, spread, tests and their correction from the files of scores."""
+    found = cells(whole)
+    values: dict[tuple[str, str, str], list] = {}
+    for path in sorted((whole / "scores").glob("*.json")):
+        said = orjson.loads(path.read_bytes())
+        for score in said if isinstance(said, list) else [said]:
+            stage = {None: "as it is", 0: "all labels"}.get(score["labels"], f"{score['labels']} labels")
+            values.setdefault((score["method"], stage, score["mode"]), []).append((score["seed"], score["values"]))
+    assert set(values) == set(found) and len(found) == 1 + 4 * 3 * 2
+    for key, entries in values.items():
+        table = np.array([numbers for _, numbers in sorted(entries)])
+        assert table.shape == ((1 if key[0] == "BM25" else 2), 30)
+        assert found[key]["mean"] == pytest.approx(table.mean())
+        assert found[key]["seeds"] == pytest.approx(table.mean(axis=1).tolist())
+        low, high = found[key]["ci95"]
+        assert low <= found[key]["mean"] <= high
+    for stage in ("as it is", "20 labels", "all labels"):
+        for mode in ("dense", "hybrid"):
+            base = np.mean([v for _, v in values["none", stage, mode]], axis=0)
+            rivals = [np.mean([v for _, v in values[m, stage, mode]], axis=0) for m in METHODS[1:]]
+            expected = holm([paired_permutation(rival, base) for rival in rivals])
+            assert [found[m, stage, mode]["p_holm"] for m in METHODS[1:]] == pytest.approx(expected)
+            assert found["none", stage, mode]["p_holm"] is None
+    text = (whole / "report.md").read_text()
+    for method in METHODS:
+        line = next(line for line in text.splitlines() if line.startswith(f"| {method} "))
+        assert f"{found[method, 'as it is', 'dense']['mean']:.3f}" in line
+    assert text.count("| BM25 |") == 2
+
+
+def test_the_picture_is_svg(whole) -> None:
+    import xml.etree.ElementTree as ElementTree
+
+    pytest.importorskip("matplotlib")
+    root = ElementTree.fromstring((whole / "report.svg").read_bytes())
+    assert root.tag.endswith("svg")
+    text = (whole / "report.svg").read_text()
+    assert all(method in text for method in (*METHODS, "BM25", "as it is", "nDCG@10"))
+
+
+def test_all_start_from_one_base_and_see_as_many_tokens(whole) -> None:
+    folders = {method: f"runs/{method}-0" for method in METHODS[1:]}
+    folders["condenser"] = "runs/condenser-for-cocondenser-0"
+    recipes = {
+        method: orjson.loads((whole / f"{folder}/recipe.json").read_bytes()) for method, folder in folders.items()
+    }
+    assert FORERUNNERS["cocondenser"] == "condenser"
+    for method, recipe in recipes.items():
+        start = "condenser-for-cocondenser" if method == "cocondenser" else "none"
+        assert recipe["base"].endswith(f"runs/{start}-0")
+    assert recipes["condenser"]["training"]["learning_rate"] == 0.002
+    assert recipes["mlm"]["training"]["learning_rate"] != 0.002
+    from pretrieve.pipeline import plan as planning
+    from pretrieve.pipeline.compare import _steps
+    from pretrieve.pipeline.request import Request, WORKSPACE
+    from pretrieve.text.store import Store
+
+    for method, recipe in recipes.items():
+        assert recipe["training"]["batch_size"] == 8
+        store = Store.open(whole / "runs/none-0" / WORKSPACE / "store")
+        base = Path(recipe["base"])
+        request = Request(sources=("x",), output=whole, method=method, base=str(base), steps=1,
+                          settings={"batch_size": 8, "save_every": 0, "max_length": 300})  # fmt: skip
+        made = planning.make(request, planning.choose(request), store)
+        steps = recipe["training"]["steps"]
+        seen = sum(len(made.batches(step).rows.tokens) for step in range(steps))
+        share = 3000 if method in ("condenser", "cocondenser") else 6000
+        assert seen == pytest.approx(share, rel=0.3), method
+        assert _steps(request, whole / "runs/none-0", share) == steps
+
+
+NARROW: dict[str, Any] = {
+    "methods": ("none", "mlm"), "labels": (20,), "seeds": 1,
+    "settings": {key: value for key, value in SETTINGS.items() if "." not in key},
+}  # fmt: skip
+
+
+def scores(output: Path) -> dict[str, list]:
+    """The values of every file of scores."""
+    found = {}
+    for path in (output / "scores").glob("*.json"):
+        said = orjson.loads(path.read_bytes())
+        found[path.name] = [score["values"] for score in (said if isinstance(said, list) else [said])]
+    return found
+
+
+@pytest.mark.parametrize(("name", "count"), [("train", 1), ("finetune", 2), ("judge", 3)])
+def test_stopped_and_gone_on_gives_the_same_report(made, whole, tmp_path, name, count) -> None:
+    wanted = asked(made, tmp_path / "out", **NARROW)
+    with pytest.raises(KeyboardInterrupt):
+        compare(wanted, _Stop(name, count))
+    done = times(tmp_path / "out")
+    report(wanted, compare(wanted))
+    after, found, expected = times(tmp_path / "out"), scores(tmp_path / "out"), scores(whole)
+    assert done == {name: after[name] for name in done}
+    assert len(found) == 1 + 2 * 2 and found == {name: expected[name] for name in found}
+    assert {method for method, _, _ in cells(tmp_path / "out")} == {"BM25", "none", "mlm"}
+
+
+def times(output: Path) -> dict[str, int]:
+    return {
+        str(path.relative_to(output)): path.stat().st_mtime_ns
+        for kind in ("scores/*.json", "runs/*/MANIFEST.json", "tuned/*/MANIFEST.json")
+        for path in output.glob(kind)
+    }
+
+
+def test_widened_by_methods_labels_and_seeds(made, whole, tmp_path) -> None:
+    """Nothing is done again, and all scores are those of a comparison that was wide from the start."""
+    narrow = asked(made, tmp_path / "out", **NARROW)
+    report(narrow, compare(narrow))
+    before = times(tmp_path / "out")
+    wide = replace(narrow, methods=("none", "mlm", "condenser"), labels=(20, 0), settings=SETTINGS)
+    report(wide, compare(wide))
+    wider = replace(narrow, seeds=2)
+    report(wider, compare(wider))
+    after, found, expected = times(tmp_path / "out"), scores(tmp_path / "out"), scores(whole)
+    assert before == {name: after[name] for name in before}
+    assert len(found) == 1 + 3 * 3 + 2 * 2
+    assert all(found[name] == expected[name] for name in found if "condenser" not in name)
+    for changed in ({"tokens": 6001}, {"metric": "R@100"}, {"negatives": "none"}, {"settings": {}}, {"tuning": {}}):
+        with pytest.raises(UsageError, match="another comparison"):
+            compare(replace(wide, **changed))
+    with pytest.raises(UsageError, match="has condenser with other settings"):
+        compare(replace(wide, settings={**SETTINGS, "condenser.learning_rate": "0.1"}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"methods": ("none", "mlmm")}, "Did you mean 'mlm'"),
+        ({"settings": {"learning_rat": "1"}}, "Did you mean 'learning_rate'"),
+        ({"settings": {"mlm.views": "1"}}, "mlm.views"),
+        ({"settings": {"realm.learning_rate": "1"}}, "realm.learning_rate"),
+        ({"tuning": {"temprature": "1"}}, "Did you mean 'temperature'"),
+        ({"split": "tset"}, "no split 'tset'"),
+        ({"finetune": "dev"}, "no split 'dev'"),
+        ({"tokens": 0}, "at least 1"),
+        ({"metric": "nDCC@10"}, "unknown metric"),
+        ({"methods": ()}, "no method"),
+        ({"labels": (1,)}, "labels"),
+    ],
+)
+def test_what_cannot_work_is_said_at_once(made, tmp_path, changes, words) -> None:
+    with pytest.raises(UsageError) as found:
+        compare(asked(made, tmp_path / "out", **changes))
+    assert words in str(found.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_of_one_method(made, tmp_path) -> None:
+    wanted = asked(
+        made, tmp_path, settings={"batch_size": "8", "mlm.batch_size": "16", "views": "3"}, methods=("mlm", "mvr")
+    )
+    assert wanted.own("mlm") == {"batch_size": "16"}
+    assert wanted.own("mvr") == {"batch_size": "8", "views": "3"}
+    assert asked(made, tmp_path, methods=("cocondenser",)).order == ["condenser", "cocondenser"]
+    assert files.to_json(wanted.facts()) == files.to_json(replace(wanted, seeds=5, labels=(7,)).facts())
