@@ -46,7 +46,8 @@ def test_values_equal_search_at_the_weight_that_others_choose(collection, tmp_pa
 def test_the_better_voice_gets_more_weight() -> None:
     rng = np.random.default_rng(0)
     rising = np.linspace(0.1, 0.9, len(WEIGHTS))[:, None] + rng.normal(0, 0.01, (len(WEIGHTS), 50))
-    assert choose_weight(rising) == len(WEIGHTS) - 1 and choose_weight(-rising) == 0
+    assert choose_weight(rising) == len(WEIGHTS) - 1
+    assert choose_weight(-rising) == 0
     assert WEIGHTS[choose_weight(np.ones((len(WEIGHTS), 50)))] == 1.0
     noise = rng.normal(0, 1, (len(WEIGHTS), 50))
     assert 0.25 <= WEIGHTS[choose_weight(noise)] <= 4.0
@@ -58,5 +59,6 @@ def test_a_query_does_not_choose_its_own_weight() -> None:
     values[0, 7] = 1.0
     values[3] += np.where(np.arange(20) != 7, 0.5, 0.0)
     found = cross_fitted(values)
-    assert found[7] == 0.0 and (np.delete(found, 7) == 0.5).all()
+    assert found[7] == 0.0
+    assert (np.delete(found, 7) == 0.5).all()
     assert cross_fitted(np.ones((len(WEIGHTS), 1))).tolist() == [1.0]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from test_labelled import records
 
 import differences
 import labelling
@@ -27,7 +28,6 @@ from pretrieve.training.checkpoint import Checkpoints, digest
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.step import StepContext, cached_step, full_step
 from pretrieve.training.trainer import Trainer
-from test_labelled import records
 
 KINDS = ("static", "transformer", "towers", "views")
 
@@ -51,7 +51,7 @@ def encoder_of(made, kind: str, dropout: float = 0.0, layers: int = 1) -> Any:
         random = torch.Generator().manual_seed(0)
         known = labelling.vocabulary()
         return StaticEncoder(torch.randn(known.specials.vocabulary, 12, generator=random), known.bare())
-    folder = made[0] / f"{kind}-{np.random.randint(1 << 30)}"
+    folder = made[0] / f"{kind}-{len(list(made[0].iterdir()))}"
     encoder, _ = labelling.transformer(folder, dropout=dropout, layers=layers, pooling="cls")
     return add_viewers(encoder, 3, 0) if kind == "views" else encoder
 
@@ -124,7 +124,8 @@ def test_the_loss_equals_numpy(made, kind, loss) -> None:
     objective.double().eval()
     for step in range(2):
         batch = batches(step)
-        assert np.isnan(batch.per_example["teacher"]).any() and np.isfinite(batch.per_example["teacher"][:, 1:]).any()
+        assert np.isnan(batch.per_example["teacher"]).any()
+        assert np.isfinite(batch.per_example["teacher"][:, 1:]).any()
         found = full_step(objective, batch, step)
         assert float(found.loss) == pytest.approx(reference(objective, batch, made[1]), rel=1e-5)
         assert 0.0 <= float(found.statistics["accuracy"]) <= 1.0
@@ -230,7 +231,8 @@ def test_ance_draws_from_the_nearest_that_are_not_relevant(made) -> None:
         for b, query in enumerate(batch.documents.tolist()):
             best = nearest(objective, view, objective.encoder, query)[:5]
             drawn = found.per_example["keys"][b, 1:].tolist()
-            assert set(drawn) <= set(best) and len(set(drawn)) == 2
+            assert set(drawn) <= set(best)
+            assert len(set(drawn)) == 2
             seen |= {best.index(n) for n in drawn}
         half = objective.prepare(batch.slice(4, 8), step)
         assert (half.per_example["keys"] == found.per_example["keys"][4:]).all(), "of each query, whatever its rank"
@@ -261,7 +263,8 @@ def test_ance_looks_anew_at_each_refresh(made) -> None:
         built.append(int(objective.index.built))
         weights.append(next(objective.index.stale.encoder.parameters()).detach().clone())
     assert built == [0, 0, 3, 3, 3, 6, 6]
-    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[1], weights[2])
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[1], weights[2])
     batch = batches(7)
     found = objective.prepare(batch, 7)
     for b, query in enumerate(batch.documents.tolist()):

@@ -122,7 +122,8 @@ def test_share_of_hard_negatives(tmp_path) -> None:
         scores = batch.per_example["teacher"][np.isin(batch.documents, many), 1:]
         hits, count = hits + int(np.isfinite(scores).sum()), count + scores.size
     assert abs(hits - 0.3 * count) < 3 * np.sqrt(0.21 * count)
-    assert count > 2000 and len(labels) == 60
+    assert count > 2000
+    assert len(labels) == 60
 
 
 def test_no_hard_negative_twice_and_all_of_them_in_time(tmp_path) -> None:
@@ -164,7 +165,8 @@ def test_a_pure_function_of_the_step(tmp_path) -> None:
     one, two = (Batches(view=view(tmp_path, negatives=3, hard=0.5), batch_size=8, seed=4) for _ in range(2))
     later = [one(step) for step in range(6)][5]
     again = two(5)
-    assert (later.rows.tokens == again.rows.tokens).all() and (later.documents == again.documents).all()
+    assert (later.rows.tokens == again.rows.tokens).all()
+    assert (later.documents == again.documents).all()
     assert (later.per_example["keys"] == again.per_example["keys"]).all()
     other = Batches(view=view(tmp_path, negatives=3, hard=0.5), batch_size=8, seed=5)(5)
     assert (later.per_example["keys"] != other.per_example["keys"]).any()
@@ -178,7 +180,8 @@ def test_labels_without_negatives(tmp_path, negatives) -> None:
     store = Store.build(tmp_path / "store", labels.records, labelling.vocabulary(), sentences=False)
     found = Labelled(labels, store, labelling.vocabulary().specials, Draw(negatives=negatives))
     batch = Batches(view=found, batch_size=8, seed=0)(0)
-    assert batch.shape == (8, 2 + negatives) and np.isnan(batch.per_example["teacher"]).all()
+    assert batch.shape == (8, 2 + negatives)
+    assert np.isnan(batch.per_example["teacher"]).all()
 
 
 def test_texts_without_tokens_are_left_out(tmp_path) -> None:

@@ -77,7 +77,8 @@ def test_the_table_by_hand(whole) -> None:
         for score in said if isinstance(said, list) else [said]:
             stage = {None: "as it is", 0: "all labels"}.get(score["labels"], f"{score['labels']} labels")
             values.setdefault((score["method"], stage, score["mode"]), []).append((score["seed"], score["values"]))
-    assert set(values) == set(found) and len(found) == 1 + 4 * 3 * 2
+    assert set(values) == set(found)
+    assert len(found) == 1 + 4 * 3 * 2
     for key, entries in values.items():
         table = np.array([numbers for _, numbers in sorted(entries)])
         assert table.shape == ((1 if key[0] == "BM25" else 2), 30)
@@ -123,7 +124,7 @@ def test_all_start_from_one_base_and_see_as_many_tokens(whole) -> None:
     assert recipes["mlm"]["training"]["learning_rate"] != 0.002
     from pretrieve.pipeline import plan as planning
     from pretrieve.pipeline.compare import _steps
-    from pretrieve.pipeline.request import Request, WORKSPACE
+    from pretrieve.pipeline.request import WORKSPACE, Request
     from pretrieve.text.store import Store
 
     for method, recipe in recipes.items():
@@ -164,7 +165,8 @@ def test_stopped_and_gone_on_gives_the_same_report(made, whole, tmp_path, name, 
     report(wanted, compare(wanted))
     after, found, expected = times(tmp_path / "out"), scores(tmp_path / "out"), scores(whole)
     assert done == {name: after[name] for name in done}
-    assert len(found) == 1 + 2 * 2 and found == {name: expected[name] for name in found}
+    assert len(found) == 1 + 2 * 2
+    assert found == {name: expected[name] for name in found}
     assert {method for method, _, _ in cells(tmp_path / "out")} == {"BM25", "none", "mlm"}
 
 

@@ -71,7 +71,8 @@ def test_a_transformer_with_every_kind_of_negatives(made, tmp_path, negatives) -
 
     output = tmp_path / "out"
     report = finetune(asked(made, output, "transformer", negatives=negatives, steps=3), judge=False)
-    assert report.judged is None and report.queries["learnt from"] == 220
+    assert report.judged is None
+    assert report.queries["learnt from"] == 220
     stock_model, ours = SentenceTransformer(str(output), device="cpu"), open_encoder(str(output))
     texts = [labelling.word(3), f"{labelling.word(5)} {labelling.word(45)}"]
     np.testing.assert_allclose(stock_model.encode_query(texts), ours.encode_queries(texts), atol=1e-6)
@@ -103,8 +104,10 @@ def test_held_out_queries_are_seen_by_nobody(made, tmp_path, monkeypatch) -> Non
     monkeypatch.setattr(road, "_trained", watching)
     monkeypatch.setattr(road, "judge_tuned", judging)
     finetune(asked(made, tmp_path / "out", negatives="mined", steps=2))
-    assert len(seen) == 2 and len(judged) == 1
-    assert seen[0] == seen[1] and not seen[0] & judged[0]
+    assert len(seen) == 2
+    assert len(judged) == 1
+    assert seen[0] == seen[1]
+    assert not seen[0] & judged[0]
     assert len(seen[0] | judged[0]) == 220
     test = (made / "beir/qrels/test.tsv").read_text()
     assert not any(f"{name}\t" in test for name in seen[0] | judged[0])
@@ -113,7 +116,9 @@ def test_held_out_queries_are_seen_by_nobody(made, tmp_path, monkeypatch) -> Non
 def test_fewer_labels_are_the_first_of_more(made, tmp_path) -> None:
     few, _ = road._divide(500, asked(made, tmp_path, limit=50), hold_out=True)
     more, held = road._divide(500, asked(made, tmp_path, limit=100), hold_out=True)
-    assert few.tolist() == more[:50].tolist() and len(held) == 50 and not set(held) & set(more)
+    assert few.tolist() == more[:50].tolist()
+    assert len(held) == 50
+    assert not set(held) & set(more)
     other, _ = road._divide(500, replace(asked(made, tmp_path, limit=50), seed=1), hold_out=True)
     assert set(other) != set(few)
     assert len(road._divide(199, asked(made, tmp_path), hold_out=True)[1]) == 0
@@ -135,7 +140,8 @@ def test_negatives_that_the_labels_bring_are_used(made, tmp_path) -> None:
     source = labelling.lines(tmp_path / "labels.jsonl", given)
     plain = asked(made, tmp_path / "a", steps=2)
     report = finetune(replace(plain, labels=source))
-    assert report.values["negatives"] == "given" and report.negatives == len(set(q["text"] for q in queries))
+    assert report.values["negatives"] == "given"
+    assert report.negatives == len({q["text"] for q in queries})
     for loss in ("margin-mse", "kl"):
         wanted = replace(plain, labels=source, output=tmp_path / loss, settings={**SMALL, "loss": loss})
         assert finetune(wanted).values["loss"]["loss"] == loss
@@ -151,9 +157,11 @@ def test_a_file_of_negatives(made, tmp_path) -> None:
 
     model = open_encoder(str(made / "static"))
     count, queries = mine_source(made / "beir", model, tmp_path / "n.jsonl", MineOptions(by="model"), Silent())
-    assert queries == 220 and count == 220 * 30
+    assert queries == 220
+    assert count == 220 * 30
     report = finetune(asked(made, tmp_path / "out", negatives_file=tmp_path / "n.jsonl", steps=2))
-    assert report.values["negatives"] == "given" and report.negatives == 198 * 30
+    assert report.values["negatives"] == "given"
+    assert report.negatives == 198 * 30
 
 
 class _Stop(Silent):
@@ -275,7 +283,8 @@ def test_separate_towers(made, tmp_path, kind) -> None:
     finetune(wanted, judge=False)
     query, document = load_towers(tmp_path / "out")
     pairs = list(zip(query.parameters(), document.parameters(), strict=True))
-    assert query is not document and any(not torch.equal(a, b) for a, b in pairs)
+    assert query is not document
+    assert any(not torch.equal(a, b) for a, b in pairs)
     model, ours = SentenceTransformer(str(tmp_path / "out"), device="cpu"), open_encoder(str(tmp_path / "out"))
     texts = [labelling.word(3)]
     np.testing.assert_allclose(model.encode_query(texts), ours.encode_queries(texts), atol=1e-6)
@@ -300,7 +309,8 @@ def test_several_views(made, tmp_path) -> None:
     before, after = (open_encoder(str(tmp_path / name)) for name in ("mvr", "out"))
     assert after.query_prompt == "ba do "
     views = after.encode_documents([labelling.word(3)])
-    assert views.shape == (1, 3, 16) and np.abs(views - before.encode_documents([labelling.word(3)])).max() > 1e-5
+    assert views.shape == (1, 3, 16)
+    assert np.abs(views - before.encode_documents([labelling.word(3)])).max() > 1e-5
     with pytest.raises(UsageError, match="several"):
         finetune(replace(wanted, output=tmp_path / "no", negatives="ance"))
     with pytest.raises(UsageError, match="towers=separate"):

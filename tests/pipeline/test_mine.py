@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 import labelling
+from forks import start
 from pretrieve.core.errors import DataError, FingerprintError, UsageError
 from pretrieve.evaluation.encode import open_encoder
 from pretrieve.index.index import Index
@@ -21,7 +22,6 @@ from pretrieve.pipeline import mine as mining
 from pretrieve.pipeline.labels import read_labels
 from pretrieve.pipeline.listener import Silent
 from pretrieve.pipeline.mine import MineOptions, load_negatives, mine
-from forks import start
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,8 @@ def test_the_best_that_are_no_positives_nor_copies(labels, model, tmp_path, by) 
         own = {f"d{row}", *(["copy"] if row == 0 else [])}
         expected = [(n, pytest.approx(s, abs=1e-3)) for n, s in ranked if n not in own and n != "copy"]
         assert [(n["id"], n["score"]) for n in record["negatives"]] == expected[:5]
-        assert record["id"] == f"q{row}" and record["query"] == labels.texts()[row]
+        assert record["id"] == f"q{row}"
+        assert record["query"] == labels.texts()[row]
         assert [p["id"] for p in record["positives"]] == [f"d{row}"]
         assert all(n["by"] == by and n["text"] for n in record["negatives"])
 
@@ -110,7 +111,8 @@ def test_drawn_from_the_depth_by_seed(labels, model, tmp_path) -> None:
     for record, one, two in zip(whole, *some, strict=True):
         best = [n["id"] for n in record["negatives"]]
         places = [best.index(n["id"]) for n in one["negatives"]]
-        assert len(places) == 10 and places == sorted(set(places))
+        assert len(places) == 10
+        assert places == sorted(set(places))
         assert [n["id"] for n in two["negatives"]] != [n["id"] for n in one["negatives"]]
     assert some[0] == run(labels, tmp_path / "out.jsonl", model, by="model", number=10, depth=40)
 
@@ -121,7 +123,8 @@ def test_half_by_each(labels, model, tmp_path) -> None:
         ids = [n["id"] for n in record["negatives"]]
         assert len(set(ids)) == len(ids) == 8
         words = sum(n["by"] == "bm25" for n in record["negatives"])
-        assert words == min(4, words) and words >= 1
+        assert words == min(4, words)
+        assert words >= 1
     assert sum(sum(n["by"] == "bm25" for n in r["negatives"]) == 4 for r in found) > 60
 
 
@@ -189,7 +192,8 @@ def test_parts_of_another_run_are_refused_by_name(labels, model, tmp_path, monke
     done = output.read_bytes()
     output.unlink()
     mine(labels, encoder, output, MineOptions(by="model"), Silent())
-    assert output.read_bytes() == done and not list(tmp_path.glob("*.parts"))
+    assert output.read_bytes() == done
+    assert not list(tmp_path.glob("*.parts"))
 
 
 @pytest.mark.parametrize("values", [{"number": 0}, {"number": 5, "depth": 4}, {"skip": -1}, {"margin": -1.0}, {"number": 5, "depth": 9, "skip": 5}])  # fmt: skip
@@ -222,7 +226,7 @@ def test_killed_and_gone_on_gives_the_same_file(labels, model, tmp_path, monkeyp
     encoder, options = open_encoder(str(model)), MineOptions(by="both", number=6)
     mine(labels, encoder, tmp_path / "a/out.jsonl", options, Silent())
     output = tmp_path / "b/out.jsonl"
-    process, report = start(mine_slowly, folder, model, output)
+    process, _report = start(mine_slowly, folder, model, output)
     parts = output.with_name("out.jsonl.parts")
     deadline = time.monotonic() + 60
     while len(list(parts.glob("0*.jsonl"))) < 4 and time.monotonic() < deadline:
@@ -230,7 +234,8 @@ def test_killed_and_gone_on_gives_the_same_file(labels, model, tmp_path, monkeyp
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     kept = {path: path.stat().st_mtime_ns for path in parts.glob("0*.jsonl")}
-    assert 4 <= len(kept) < 13 and not output.exists()
+    assert 4 <= len(kept) < 13
+    assert not output.exists()
     seen: list[int] = []
 
     class Watching(Silent):

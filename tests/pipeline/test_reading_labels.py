@@ -69,16 +69,19 @@ def test_every_format_of_a_file(tmp_path, name, suffix) -> None:
         path.write_bytes(gzip.compress(data) if suffix.endswith("gz") else data)
     labels = read(path)
     assert told(labels) == EXPECTED
-    assert labels.size == 3 and len(labels.records) == 3 + 2 + 2
+    assert labels.size == 3
+    assert len(labels.records) == 3 + 2 + 2
     assert (labels.teacher is not None) == (name == "flag")
     if labels.teacher is not None:
-        assert labels.teacher[0].tolist() == [9, 9] and labels.teacher[1].tolist() == [1, 1, 1]
+        assert labels.teacher[0].tolist() == [9, 9]
+        assert labels.teacher[1].tolist() == [1, 1, 1]
 
 
 def test_a_beir_folder(tmp_path) -> None:
     folder = labelling.beir(tmp_path / "beir", 30, 10)
     labels = read_labels(folder, tmp_path / "records", split="test", prompts=("ask: ", ""))
-    assert labels.size == 30 and list(labels.ids) == [f"q{n}" for n in range(20, 30)]
+    assert labels.size == 30
+    assert list(labels.ids) == [f"q{n}" for n in range(20, 30)]
     assert labels.positives.tokens.tolist() == [*range(20, 30)]
     assert labels.records[len(labels.records) - 2].text == "ask: "
     assert labels.records[len(labels.records) - 1].text == ""
@@ -117,7 +120,8 @@ def test_queries_with_one_text_are_one(tmp_path) -> None:
     assert told(labels) == [("same", {A, B}, {C}), ("other", {C}, set())]
     scores = dict(zip(labels.positives.row(0).tolist(), labels.teacher[0][:2].tolist(), strict=True))
     by_id = {labels.records[n].text: score for n, score in scores.items()}
-    assert by_id == {A: 1.0, B: 2.0} and math.isnan(labels.teacher[0][2])
+    assert by_id == {A: 1.0, B: 2.0}
+    assert math.isnan(labels.teacher[0][2])
     folder = tmp_path / "beir"
     (folder / "qrels").mkdir(parents=True)
     labelling.lines(folder / "corpus.jsonl", [{"_id": t[0], "text": t} for t in (A, B)])
@@ -130,7 +134,8 @@ def test_more_documents(tmp_path) -> None:
     more = labelling.lines(tmp_path / "more.jsonl", [{"id": "x", "text": B}, {"id": "y", "text": "delta"}])
     path = labelling.lines(tmp_path / "labels.jsonl", [{"query": "a", "positive": A, "negative": B, "id": 0}])
     labels = read(path, documents=(str(more),))
-    assert labels.size == 3 and list(labels.ids) == ["0"]
+    assert labels.size == 3
+    assert list(labels.ids) == ["0"]
     assert labels.negatives.tokens.tolist() == [0], "the document that was there already"
 
 
@@ -162,7 +167,8 @@ def test_bad_lines(tmp_path, content, words) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError) as found:
         read(path)
-    assert words in str(found.value) and "\n" not in str(found.value)
+    assert words in str(found.value)
+    assert "\n" not in str(found.value)
     assert not (tmp_path / "records").exists()
 
 

@@ -30,7 +30,8 @@ def labels(tmp_path: Path) -> Labels:
 
 def test_select_keeps_rows_texts_and_scores_together(labels) -> None:
     some = labels.select(np.array([2, 0]))
-    assert some.ids == ["c", "a"] and some.texts() == ["ask c", "ask a"]
+    assert some.ids == ["c", "a"]
+    assert some.texts() == ["ask c", "ask a"]
     assert [some.positives.row(n).tolist() for n in range(2)] == [[2], [0]]
     assert [some.negatives.row(n).tolist() for n in range(2)] == [[0], [1, 2]]
     assert [side.tolist() for side in some.teacher] == [[3, 0], [12, 10, 11]]
@@ -47,7 +48,8 @@ def test_take_equals_a_loop() -> None:
 
 def test_other_negatives_have_no_scores(labels) -> None:
     other = labels.with_negatives(Rows.of([[2], [0], []]))
-    assert np.isnan(other.teacher[1]).all() and len(other.teacher[1]) == 2
+    assert np.isnan(other.teacher[1]).all()
+    assert len(other.teacher[1]) == 2
     assert other.teacher[0] is labels.teacher[0]
 
 

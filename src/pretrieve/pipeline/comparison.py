@@ -88,7 +88,7 @@ class Comparison:
                 )
 
     def facts(self) -> dict[str, Any]:
-        """What decides each score, as plain values; methods (with their own settings), labels and seeds may be added."""
+        """What decides each score, as plain values; methods and their own settings, labels and seeds may be added."""
         said = asdict(self)
         for name in ("output", "methods", "labels", "seeds"):
             said.pop(name)
