@@ -56,7 +56,7 @@ def test_bad_labels(run, made, tmp_path, command, content, words, code) -> None:
     start = (made / "model",) if command == "finetune" else ()
     outcome = run(command, *start, path, "-o", tmp_path / "out")
     lines = [line for line in outcome.err.splitlines() if line.startswith("error:")]
-    assert outcome.code == code and len(lines) == 1, outcome.err
+    assert (outcome.code, len(lines)) == (code, 1), outcome.err
     assert all(word in lines[0] for word in words), lines[0]
     assert sorted(p.name for p in tmp_path.iterdir()) == ([] if content is None else ["labels.jsonl"])
 
@@ -80,7 +80,8 @@ def test_bad_comparisons(run, made, tmp_path, arguments, words) -> None:
 def test_compare(run, made, tmp_path) -> None:
     outcome = run(
         "compare", made / "beir", "--benchmark", made / "beir", "-o", tmp_path / "out", "--methods", "none",
-        "--base", "static", "--labels", "50", "--set", "dimensions=8", "--set", "vocabulary_size=300", "--tune", "steps=2",
+        "--base", "static", "--labels", "50", "--set", "dimensions=8", "--set", "vocabulary_size=300",
+        "--tune", "steps=2",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     assert "| BM25 |" in outcome.out

@@ -153,7 +153,7 @@ def test_a_broken_file_of_negatives(labels, tmp_path) -> None:
         load_negatives(labels, tmp_path / "none")
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     pass
 
 
@@ -169,13 +169,13 @@ class _StopAfter(Silent):
     def advance(self, count: int, detail: str = "") -> None:
         self.blocks -= self.mining
         if self.mining and self.blocks == 0:
-            raise _Stopped
+            raise _StoppedError
 
 
 def test_parts_of_another_run_are_refused_by_name(labels, model, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(mining, "_BLOCK", 16)
     output, encoder = tmp_path / "out.jsonl", open_encoder(str(model))
-    with pytest.raises(_Stopped):
+    with pytest.raises(_StoppedError):
         mine(labels, encoder, output, MineOptions(by="model"), _StopAfter(2))
     other = open_encoder(str(labelling.static_model(tmp_path / "other", dimensions=12)))
     for changed, words in (
@@ -196,7 +196,12 @@ def test_parts_of_another_run_are_refused_by_name(labels, model, tmp_path, monke
     assert not list(tmp_path.glob("*.parts"))
 
 
-@pytest.mark.parametrize("values", [{"number": 0}, {"number": 5, "depth": 4}, {"skip": -1}, {"margin": -1.0}, {"number": 5, "depth": 9, "skip": 5}])  # fmt: skip
+NONSENSE: list[dict] = [
+    {"number": 0}, {"number": 5, "depth": 4}, {"skip": -1}, {"margin": -1.0}, {"number": 5, "depth": 9, "skip": 5},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("values", NONSENSE)
 def test_nonsense_is_refused(values) -> None:
     with pytest.raises(UsageError):
         MineOptions(**values)
@@ -243,7 +248,7 @@ def test_killed_and_gone_on_gives_the_same_file(labels, model, tmp_path, monkeyp
             seen.extend(path.stat().st_mtime_ns == kept[path] for path in kept if path.is_file())
 
     mine(labels, encoder, output, options, Watching())
-    assert seen and all(seen), "what was done is not done again"
+    assert set(seen) == {True}, "what was done is not done again"
     assert output.read_bytes() == (tmp_path / "a/out.jsonl").read_bytes()
 
 
