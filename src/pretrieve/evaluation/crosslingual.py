@@ -26,6 +26,7 @@ from pretrieve.evaluation.collection import Collection, read_corpus, read_qrels,
 from pretrieve.evaluation.significance import bootstrap_interval, holm, paired_permutation
 from pretrieve.index.dense import TextEncoder
 from pretrieve.index.index import Index, IndexOptions, Mode
+from pretrieve.models.bag import Bag
 
 WITHIN, ACROSS, POOLED = "same language", "other languages", "all languages pooled"
 _DEPTH = 1000  # hits that a metric without a cut-off sees
@@ -241,6 +242,9 @@ def evaluate_pairs(
     found: dict[tuple[str, Mode], list[list[dict[str, FloatArray]]]] = {system: [] for system in systems}
     shares: dict[tuple[str, Mode], list[float]] = {system: [] for system in systems}
     notes: dict[str, Any] = {name: {"fusion": {}, "fingerprint": models[name].fingerprint} for name in models}
+    models = {name: _remembering(encoder) for name, encoder in models.items()}
+    if "hybrid" not in modes:
+        options = replace(options, dense=1.0)  # nobody asks for the weight, which takes long to choose
     for code in (*collection.codes, None):  # one corpus after the other; all of them at the end
         collections = [collection.pooled(q) if code is None else collection.pair(q, code) for q in collection.codes]
         indices = _indices(collections[0], models, options)
@@ -286,6 +290,29 @@ def _indices(collection: Collection, models: Mapping[str, TextEncoder], options:
     found = {"BM25": words}
     for name, encoder in models.items():
         found[name] = Index.of(collection.documents, encoder, options, lexical=words.lexical)
+    return found
+
+
+class _Remembering:
+    """A model that encodes a query once: the same ones are asked of every corpus."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self._encoder, self._known = encoder, dict[str, FloatArray]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._encoder, name)
+
+    def encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            self._known |= dict(zip(new, self._encoder.encode_queries(new), strict=True))
+        return np.stack([self._known[text] for text in texts])
+
+
+def _remembering(encoder: TextEncoder) -> TextEncoder:
+    """The model with a memory; a static one needs none."""
+    remembering: Any = encoder if isinstance(encoder, Bag) else _Remembering(encoder)
+    found: TextEncoder = remembering
     return found
 
 
