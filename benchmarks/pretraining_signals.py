@@ -61,9 +61,7 @@ OTHERWISE = {
     "realm": {"batch_size": 8},
 }
 # Contrast with a queue is judged in the batch: before training a queue is noise, which anything is told apart from.
-JUDGED_BY = {"contriever": "contriever-inbatch", "contriever-ict": "contriever-inbatch"} | dict.fromkeys(
-    ("mcontriever", "mcontriever-29"), "contriever-inbatch"
-)
+JUDGED_BY = dict.fromkeys(("contriever", "mcontriever", "mcontriever-29"), "contriever-inbatch")
 # The first of these that a preset has is its signal in the table; "higher" or "lower" is better.
 SIGNALS = {
     "retrieval_utility": "higher", "accuracy": "higher", "view_use": "higher", "views_used": "higher", "mlm": "lower",
