@@ -243,6 +243,14 @@ def view(store: TokenStore, specials: SpecialTokens, options: Options, provenanc
     return Crops(source, store.tokens, specials, options.lengths, options.edits, provenance)
 
 
+def task(options: Options) -> str:
+    """Say what an example asks of the model."""
+    negatives = f"a queue of {options.queue:,} earlier keys" if options.loss == "moco" else "the keys of the batch"
+    same = "is no negative" if options.mask_same_document else "may be a negative"
+    languages = "; keys of other languages are none" if options.mask_other_groups else ""
+    return f"Find the key of each query among {negatives}; another key of the same document {same}{languages}."
+
+
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
     """Say where the two crops of each pair lie and what was done to them (for a batch made with ``provenance``)."""
     return [PairDescription(rows=rows) for rows in describe(batch, np.asarray(store.tokens), specials)]
