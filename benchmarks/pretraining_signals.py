@@ -4,8 +4,9 @@
     python benchmarks/pretraining_signals.py DOCUMENTS -o records/pretraining-signals --presets mlm realm
 
 Every preset starts from the same small BERT made from nothing (for a seed); cocondenser from that seed's condenser,
-realm from its orqa-ict. 300 steps are a minute or two on one core; --minutes takes as many as those hold. What is done
-already is not done again; a run that fails is reported and does not stop the others.
+realm from its orqa-ict, with the reader of its mlm. Methods that need more steps than others take a multiple of --steps
+(`LONGER`); --minutes takes as many as those hold. What is done already is not done again; a run that fails is reported
+and does not stop the others. What is written below the marker in the README stays.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import records  # noqa: E402
 
 VOCABULARY = 8000
 STARTS = {"cocondenser": "condenser", "realm": "orqa-ict"}  # by the beginning of the preset's name
+READERS = {"realm": "mlm"}  # whose language head has been trained
 # Values that fit a small model and a minute; each is set where the method or the training has an option of that name.
 SMALL = {
     "batch_size": 32,
@@ -54,12 +56,19 @@ SMALL = {
 # Dot products without a temperature add up the noise of dropout over all dimensions: a new small model learns nothing
 # from under it in hundreds of steps (docs/log.md). SimCSE is dropout; its base has the same weights.
 BASES = {"simcse": "new:layers=2,hidden=128"}
-# Values for some presets, by the beginning of the name: words are guessed one by one, so fewer rows are enough.
-MASKED = {"batch_size": 16, "learning_rate": 1e-3}
+# Values for some presets, by the beginning of the name. Language models take a larger rate; decoders that guess every
+# word of a row need fewer rows.
+MASKED = {"learning_rate": 2e-3}
+DECODED = {"batch_size": 16, "learning_rate": 1e-3}
 OTHERWISE = {
-    **dict.fromkeys(("mlm", "condenser", "cocondenser", "retromae", "dupmae", "tsdae"), MASKED),
+    **dict.fromkeys(("mlm", "condenser", "cocondenser", "tsdae"), MASKED),
+    **dict.fromkeys(("retromae", "dupmae"), DECODED),
     "realm": {"batch_size": 8},
 }
+# Times --steps: a language model first learns how frequent words are, and only then what stands beside them; dot
+# products without a temperature learn slowly.
+LONGER = {**dict.fromkeys(("mlm", "condenser", "cocondenser", "tsdae"), 4), "orqa-ict": 3, "spider": 3, "realm": 2}
+MARKER = "<!-- written by hand: -->"
 # Contrast with a queue is judged in the batch: before training a queue is noise, which anything is told apart from.
 JUDGED_BY = dict.fromkeys(("contriever", "mcontriever", "mcontriever-29"), "contriever-inbatch")
 # The first of these that a preset has is its signal in the table; "higher" or "lower" is better.
@@ -167,10 +176,10 @@ def train_one(asked: argparse.Namespace, preset: str, seed: int) -> None:
     request = Request(
         sources=(asked.data,), output=model, method=preset, seed=seed, overwrite=True,
         base=str(asked.work / "models" / f"{start}-{seed}") if start else BASES.get(preset, asked.base),
-        settings=small_values(preset, given),
+        settings={**small_values(preset, given), **reader_of(asked, preset, seed)},
     )  # fmt: skip
     made = planning.make(request, planning.choose(request), found.store)
-    steps = asked.steps
+    steps = asked.steps * longer(preset)
     if asked.minutes:
         known = known_steps(asked, preset)
         steps = known or steps_for_minutes(made.objective, made.batches, made.training, asked.minutes, seed)
@@ -216,6 +225,23 @@ def start_of(preset: str) -> str | None:
     return next((start for name, start in STARTS.items() if preset.startswith(name)), None)
 
 
+def reader_of(asked: argparse.Namespace, preset: str, seed: int) -> dict[str, str]:
+    """The setting of a method whose reader is another preset's run."""
+    found = next((reader for name, reader in READERS.items() if preset.startswith(name)), None)
+    return {"reader": str(asked.work / "models" / f"{found}-{seed}")} if found else {}
+
+
+def longer(preset: str) -> int:
+    """How many times the steps of the others a preset takes."""
+    return next((times for name, times in LONGER.items() if preset.startswith(name)), 1)
+
+
+def needed_by(preset: str) -> list[str]:
+    """Presets whose models a preset needs."""
+    tables = (STARTS, READERS)
+    return [needed for table in tables for name, needed in table.items() if preset.startswith(name)]
+
+
 def known_steps(asked: argparse.Namespace, preset: str) -> int | None:
     """Steps of another seed's run: all seeds train for as long."""
     runs = [orjson.loads(path.read_bytes()) for path in asked.output.glob(f"{preset}-[0-9]*.json")]
@@ -233,12 +259,12 @@ def run_all(asked: argparse.Namespace) -> list[str]:
     """Run what is not done, each in its own process; returns what failed."""
     failed = []
     order = sorted(asked.presets, key=lambda preset: (start_of(preset) is not None, preset))
-    wanted = list(dict.fromkeys(name for preset in order for name in (start_of(preset), preset) if name))
+    wanted = list(dict.fromkeys(name for preset in order for name in (*needed_by(preset), preset)))
+    kept = {name for preset in order for name in needed_by(preset)}
     for seed in asked.seeds:
         for preset in wanted:
             model = asked.work / "models" / f"{preset}-{seed}" / "MANIFEST.json"
-            needed = preset in STARTS.values() and any(start_of(other) == preset for other in asked.presets)
-            done = (asked.output / f"{preset}-{seed}.json").is_file() and (model.is_file() or not needed)
+            done = (asked.output / f"{preset}-{seed}.json").is_file() and (model.is_file() or preset not in kept)
             if done:
                 continue
             ended = subprocess.run(command_for(asked, preset, seed), stderr=subprocess.PIPE, text=True)
@@ -285,7 +311,10 @@ def write_up(output: Path, asked: argparse.Namespace) -> None:
             if name == shown:
                 lines.append(table_line(preset, first, name, before, after))
     records.write(output / "results.jsonl", rows)
-    (output / "README.md").write_text(f"{text(asked, runs)}\n" + "\n".join(lines) + "\n")
+    readme = output / "README.md"
+    said = readme.read_text().partition(MARKER)[2] if readme.is_file() else ""
+    table = "\n".join(lines)
+    readme.write_text(f"{text(asked, runs)}\n{table}\n" + (f"\n{MARKER}{said}" if said else ""))
 
 
 def table_line(preset: str, first: dict[str, Any], name: str, before: dict[int, float], after: dict[int, float]) -> str:
@@ -308,7 +337,7 @@ def text(asked: argparse.Namespace, runs: list[dict[str, Any]]) -> str:
     if not runs:
         return "# Does each preset learn what it asks for?\n\nNothing was run."
     first = runs[0]
-    budget = f"{asked.minutes:g} minutes" if asked.minutes else f"{asked.steps} steps"
+    budget = f"{asked.minutes:g} minutes" if asked.minutes else "as many steps as the table says,"
     return f"""# Does each preset learn what it asks for?
 
 Each preset's own training signal on documents that were held out, before and after {budget} on {asked.threads} core(s),
@@ -334,7 +363,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--base", default="new:layers=2,hidden=128,dropout=0")
     parser.add_argument("--minutes", type=float, default=0.0, help="instead of steps")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--one", nargs=2, metavar=("PRESET", "SEED"), help=argparse.SUPPRESS)

@@ -13,6 +13,7 @@ import pytest
 
 from pretrieve import Retriever
 from pretrieve.core.errors import FingerprintError, UsageError
+from pretrieve.pipeline.records import all_results
 
 
 def test_every_command_has_help_with_an_example(run) -> None:
@@ -147,7 +148,11 @@ def test_methods_cards(run) -> None:
     assert facts["options"]["temperature"]["value"] == 0.05
     assert facts["options"]["temperature"]["source"] in ("paper", "code")
     assert "Did you mean" in run("methods", "contreiver").err
-    assert facts["results"] == []
+
+
+def test_a_card_says_that_nothing_was_measured_yet(run, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr("pretrieve.pipeline.records.all_results", lambda folder=tmp_path: all_results(folder))
+    assert orjson.loads(run("methods", "contriever", "--json").out)["contriever"]["results"] == []
     assert "None in records/ yet" in run("methods", "contriever").out
 
 

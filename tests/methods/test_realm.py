@@ -154,7 +154,11 @@ def test_each_tower_encodes_its_side() -> None:
         blocks = torch.stack([objective.encoder(batch.column(place).rows)[:, 0] for place in range(1, 5)], dim=1)
     prior = torch.einsum("bd,bkd->bk", queries, blocks).softmax(dim=1)
     torch.testing.assert_close(objective.encode(batch, 3).statistics["p_null"], prior[:, 0])
-    torch.testing.assert_close(objective._queries(batch.column(0).rows), queries)
+    asked = []
+    objective.index.overlap = lambda vectors, number: asked.append(vectors)
+    masked = tiny.run("realm", "new", size=8, dropout=0.0)[1](3)
+    objective.prepare(masked, 3)
+    torch.testing.assert_close(asked[0], queries, msg="blocks are looked for with the vectors of the query tower")
 
 
 def test_null_document_is_present_exactly_once_and_learns() -> None:
@@ -167,7 +171,7 @@ def test_null_document_is_present_exactly_once_and_learns() -> None:
         assert [row == [*rows[0], tiny.SPECIALS.sep] for row in rows[5:]] == [True, False, False, False]
     prior = objective.encode(batch, 3).statistics["p_null"]
     assert ((prior > 0) & (prior < 1)).all()
-    queries = objective._queries(batch.column(0).rows)
+    queries = objective.encoder(batch.column(0).rows)[:, 0]
     vectors = objective.encoder(batch.column(1).rows)[:, 0]
     (queries * vectors).sum().backward()
     assert float(objective.encoder.linear.weight.grad.norm()) > 0

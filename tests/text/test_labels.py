@@ -9,7 +9,7 @@ import pytest
 
 from pretrieve.core.types import Document, Rows
 from pretrieve.text.documents import Documents
-from pretrieve.text.labels import Labels, take
+from pretrieve.text.labels import Labels
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_take_equals_a_loop() -> None:
     rng = np.random.default_rng(0)
     rows = Rows.of([rng.integers(0, 99, size=rng.integers(0, 5)) for _ in range(20)])
     index = rng.integers(0, 20, size=50)
-    found = take(rows, index)
+    found = rows.take(index)
     assert [found.row(n).tolist() for n in range(50)] == [rows.row(n).tolist() for n in index]
 
 

@@ -66,6 +66,18 @@ class Rows:
         """Token ids of one row."""
         return self.tokens[self.offsets[index] : self.offsets[index + 1]]
 
+    def places(self, index: IntArray) -> IntArray:
+        """Where the tokens of chosen rows (R',) stand in ``tokens``, row after row."""
+        lengths = self.lengths[index]
+        before = np.cumsum(lengths) - lengths
+        found: IntArray = np.repeat(self.offsets[index] - before, lengths) + np.arange(lengths.sum())
+        return found
+
+    def take(self, index: IntArray) -> Rows:
+        """Choose rows by index (R',), in that order."""
+        offsets = np.concatenate([[0], np.cumsum(self.lengths[index])]).astype(np.int64)
+        return Rows(self.tokens[self.places(index)], offsets)
+
     @staticmethod
     def of(rows: Sequence[Sequence[int] | IntArray]) -> Rows:
         """Build from a list of rows (small inputs and tests; views build theirs vectorised)."""
@@ -120,13 +132,11 @@ class Batch:
         """Rows ``first`` to ``last``, exclusive, of every example, as a batch of shape (B, last - first)."""
         size, width = self.shape
         index = (np.arange(size)[:, None] * width + np.arange(first, last)).reshape(-1)
-        lengths = self.rows.lengths[index]
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        take = np.repeat(self.rows.offsets[index] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        places = self.rows.places(index)
         return replace(
             self,
-            rows=Rows(self.rows.tokens[take], offsets),
+            rows=self.rows.take(index),
             shape=(size, last - first),
-            per_token={name: values[take] for name, values in self.per_token.items()},
+            per_token={name: values[places] for name, values in self.per_token.items()},
             per_row={name: values[index] for name, values in self.per_row.items()},
         )

@@ -20,6 +20,7 @@ from pretrieve.finetuning.contrastive import Contrastive, Options
 from pretrieve.finetuning.labelled import Labelled
 from pretrieve.models.candidates import StaleIndex
 from pretrieve.models.encoder import Encoder
+from pretrieve.models.inference import query_vectors
 
 _MORE = 32  # documents looked at beyond the depth, as some of them are relevant
 
@@ -87,7 +88,7 @@ class Ance(Contrastive):
         count = batch.shape[1] - 2
         if not count:
             return batch
-        queries = _without_dropout(self.query_encoder or self.encoder, batch.column(0).rows)
+        queries = query_vectors(self.query_encoder or self.encoder, batch.column(0).rows)
         if self.encoder.similarity == "cosine":
             queries = F.normalize(queries, dim=-1)
         number = min(self._refresh.depth + _MORE, len(self._documents))
@@ -129,16 +130,6 @@ class _Unit(Encoder):
 
 def _comparable(encoder: Encoder) -> Encoder:
     return _Unit(encoder) if encoder.similarity == "cosine" else encoder
-
-
-@torch.no_grad()
-def _without_dropout(encoder: Encoder, rows: Rows) -> Tensor:
-    """Vectors (B, D) of queries; the encoder's mode is put back."""
-    training = encoder.training
-    encoder.eval()
-    vectors: Tensor = encoder.queries(rows)[:, 0]
-    encoder.train(training)
-    return vectors
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from pretrieve.core.types import BoolArray, IntArray, Rows, SpecialTokens
-from pretrieve.text.sources import Blocks, TokenStore
+from pretrieve.text import evidence
+from pretrieve.text.sources import TokenStore
 from pretrieve.text.spans import CLS, SEP, lay_out, offsets_of, read
 
 
-class Evidence:
-    """R blocks of sentences with the titles of their documents (ORQA: ``wiki_preprocessor.py``).
+class Evidence(evidence.Evidence):
+    """All blocks of a corpus in its order, for the retriever and the reader (ORQA: ``wiki_preprocessor.py``).
 
     Attributes:
-        documents: document of each block, (R,).
-        starts: first token of each block's body, (R,), absolute in the store.
-        stops: one past the last token of it, cut so that the block fits.
+        starts: first token of each block's body, (M,), absolute in the store.
+        stops: one past the last token of it, (M,), cut so that the block fits.
 
     Args:
         store: the documents.
@@ -26,29 +26,9 @@ class Evidence:
     """
 
     def __init__(self, store: TokenStore, specials: SpecialTokens, length: int) -> None:
-        around = specials.around() + (specials.sep is not None)
-        blocks = Blocks(store, length, around=around)
-        self._tokens, self._specials = np.asarray(store.tokens), specials
-        self.documents, first, last = blocks.blocks(np.arange(blocks.mixture.items))
-        self.starts, stops = blocks.sentence(first)[0], blocks.sentence(last - 1)[1]
-        titles = (np.asarray(store.bodies) - np.asarray(store.starts))[self.documents]
-        self._title_starts, self._titles = (
-            np.asarray(store.starts)[self.documents],
-            np.minimum(titles, length - around - 1),
-        )
-        self.stops = np.minimum(stops, self.starts + length - around - self._titles)
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def rows(self, blocks: IntArray) -> Rows:
-        """Rows of blocks (R',) as the retriever reads them: [CLS] title [SEP] body [SEP]."""
-        has_cls, has_sep = self._specials.cls is not None, self._specials.sep is not None
-        titles, bodies = self._titles[blocks], self.stops[blocks] - self.starts[blocks]
-        one = np.ones_like(titles)
-        starts = np.stack([CLS * one, self._title_starts[blocks], SEP * one, self.starts[blocks], SEP * one], axis=1)
-        lengths = np.stack([has_cls * one, titles, has_sep & (titles > 0), bodies, has_sep * one], axis=1)
-        return read(self._tokens, lay_out(starts, lengths), self._specials)
+        super().__init__(store, specials, length, distinct=False)
+        self.starts: IntArray = self.body_starts
+        self.stops: IntArray = self.body_starts + self.body_lengths
 
     def beside(self, questions: Rows, blocks: IntArray, length: int) -> tuple[Rows, IntArray]:
         """Rows as the reader reads them, [CLS] question [SEP] body [SEP] (titles are left out, as released).
@@ -65,15 +45,15 @@ class Evidence:
         owners = np.repeat(np.arange(len(questions)), blocks.shape[1])
         sizes = np.minimum(questions.lengths, room // 2)[owners]
         flat = blocks.reshape(-1)
-        bodies = np.minimum(self.stops[flat] - self.starts[flat], room - sizes)
+        bodies = np.minimum(self.body_lengths[flat], room - sizes)
         one = np.ones_like(flat)
         # the questions' tokens follow those of the store, so that both are read by position
-        tokens = np.concatenate([self._tokens, questions.tokens.astype(self._tokens.dtype)])
-        starts = np.stack([CLS * one, len(self._tokens) + questions.offsets[:-1][owners], SEP * one,
+        tokens = np.concatenate([self.tokens, questions.tokens.astype(self.tokens.dtype)])
+        starts = np.stack([CLS * one, len(self.tokens) + questions.offsets[:-1][owners], SEP * one,
                            self.starts[flat], SEP * one], axis=1)  # fmt: skip
         positions = lay_out(starts, np.stack([one, sizes, one, bodies, one], axis=1))
-        places = np.where(positions.values < len(self._tokens), np.maximum(positions.values, -1), -1)
-        return read(tokens, positions, self._specials), places
+        places = np.where(positions.values < len(self.tokens), np.maximum(positions.values, -1), -1)
+        return read(tokens, positions, self.specials), places
 
 
 class Occurrences:

@@ -333,7 +333,4 @@ def _interleaved(first: Rows, others: Rows, count: int) -> tuple[Rows, IntArray]
 def _without_first(rows: Rows, width: int) -> tuple[Rows, IntArray]:
     """All rows but the first of each ``width``, and the index of their tokens."""
     chosen = np.flatnonzero(np.arange(len(rows)) % width)
-    lengths = rows.lengths[chosen]
-    offsets = offsets_of(lengths)
-    index = np.repeat(rows.offsets[:-1][chosen] - offsets[:-1], lengths) + np.arange(offsets[-1])
-    return Rows(rows.tokens[index], offsets), index
+    return rows.take(chosen), rows.places(chosen)

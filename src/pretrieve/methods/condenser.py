@@ -18,7 +18,7 @@ from pretrieve.core.types import Batch, SpecialTokens
 from pretrieve.methods import TRAINER_OPTIMISER, Card, Preset, Value
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import kept_heads, start_from, transformer
-from pretrieve.models.language import LanguageHead, per_example
+from pretrieve.models.language import LanguageHead, per_example, weighted
 from pretrieve.models.layers import Layers
 from pretrieve.models.objective import Encoded, Objective
 from pretrieve.models.transformer import TransformerEncoder
@@ -200,9 +200,7 @@ class Condenser(Objective):
     def _scored(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss and hits of each example (B,), weighted so that their means are those over all hidden words."""
         losses, hits = self.language.scored(states, batch.per_token["labels"], self.encoder.words)
-        summed = per_example(losses, batch)
-        weight = torch.as_tensor(batch.per_example["weight"], dtype=summed.dtype, device=summed.device)
-        return summed * weight, per_example(hits, batch) * weight
+        return weighted(per_example(losses, batch), batch), weighted(per_example(hits, batch), batch)
 
 
 def _early(encoder: TransformerEncoder, skip_from: int | None) -> int:

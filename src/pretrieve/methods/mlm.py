@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, SpecialTokens
 from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import transformer
-from pretrieve.models.language import LanguageHead, per_example
+from pretrieve.models.language import LanguageHead, per_example, weighted
 from pretrieve.models.objective import Encoded, Objective
 from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.text.pairs import PairDescription, describe
@@ -128,6 +127,5 @@ class MaskedLanguageModel(Objective):
         """Compute the loss of each example; there is nothing to compare."""
         (states,) = self.encoder.states(batch.rows)
         losses = self.language.losses(states, batch.per_token["labels"], self.encoder.words)
-        summed = per_example(losses, batch)
-        weight = torch.as_tensor(batch.per_example["weight"], dtype=summed.dtype, device=summed.device)
-        return Encoded(vectors={}, local=summed * weight, statistics={"mlm": summed.detach() * weight})
+        local = weighted(per_example(losses, batch), batch)
+        return Encoded(vectors={}, local=local, statistics={"mlm": local.detach()})

@@ -19,6 +19,7 @@ from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import transformer
+from pretrieve.models.losses import at_least_float32
 from pretrieve.models.objective import Encoded, Loss, Objective
 from pretrieve.models.views import Views, add_viewers
 from pretrieve.text.batches import Address
@@ -286,7 +287,7 @@ class MultiView(Objective):
     ) -> Loss:
         """Both losses, averaged over my queries; statistics are those of the global batch."""
         tau = self.tau(step)
-        queries, keys = _exact(mine["query"][:, :, 0]), _exact(everyone["key"])
+        queries, keys = at_least_float32(mine["query"][:, :, 0]), at_least_float32(everyone["key"])
         width = keys.shape[1]
         scores = view_scores(queries.flatten(0, 1), keys.flatten(0, 1)) / tau  # (queries, documents, V)
         labels = torch.arange(first, first + len(queries), device=keys.device).repeat_interleave(queries.shape[1])
@@ -298,7 +299,7 @@ class MultiView(Objective):
         local = (own.logsumexp(dim=1) - own.max(dim=1).values).mean()
         accuracy = (best.argmax(dim=1) == labels * width).float().mean()
         with torch.no_grad():
-            statistics = collapse(_exact(everyone["query"][:, :, 0]), keys[:, 0])
+            statistics = collapse(at_least_float32(everyone["query"][:, :, 0]), keys[:, 0])
         return Loss(
             value=apart + self.options.local * local,
             statistics={"accuracy": accuracy, "local": local.detach(), **statistics},
@@ -343,7 +344,3 @@ def collapse(queries: Tensor, views: Tensor) -> dict[str, Tensor]:
         total = F.normalize(views, dim=2).sum(dim=1)  # |sum of unit vectors|^2 = V + all pairs
         cosine = ((total * total).sum(dim=1) - count).mean() / (count * (count - 1))
     return {"view_entropy": entropy, "views_used": (shares > 0).to(views.dtype).mean(), "view_cosine": cosine}
-
-
-def _exact(values: Tensor) -> Tensor:
-    return values if values.dtype == torch.float64 else values.float()

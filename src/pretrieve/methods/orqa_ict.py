@@ -19,7 +19,7 @@ from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
 from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
 from pretrieve.models.encoder import Encoder, second_tower
 from pretrieve.models.heads import Projected
-from pretrieve.models.losses import in_batch_softmax
+from pretrieve.models.losses import in_batch_softmax, same_document
 from pretrieve.models.objective import Encoded, Loss, Objective
 from pretrieve.models.static import StaticEncoder
 from pretrieve.text.batches import Address
@@ -344,8 +344,7 @@ class InverseCloze(Objective):
         queries = mine["query"][:, 0, 0]
         exclude = None
         if self.options.mask_same_document:
-            documents = torch.as_tensor(batch.documents, device=queries.device)
-            exclude = documents[first : first + len(queries), None] == documents
+            exclude = same_document(batch, first, len(queries), queries.device)
         losses, hits = in_batch_softmax(
             queries,
             everyone["key"][:, 0, 0],

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from pretrieve.core.errors import UsageError
-from pretrieve.core.types import Batch, IntArray, Rows, SpecialTokens
+from pretrieve.core.types import Batch, IntArray, SpecialTokens
 from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
 from pretrieve.models.candidates import StaleIndex, choose
 from pretrieve.models.encoder import Encoder, second_tower
 from pretrieve.models.heads import Projected, kept_heads, start_from, transformer
-from pretrieve.models.language import LanguageHead
+from pretrieve.models.inference import query_vectors
+from pretrieve.models.language import LanguageHead, weighted
+from pretrieve.models.losses import at_least_float32
 from pretrieve.models.objective import Encoded, Objective
 from pretrieve.models.pretrained import resolve
 from pretrieve.models.restore import load_encoder
@@ -29,7 +31,6 @@ from pretrieve.text.evidence import Evidence
 from pretrieve.text.masking import UNLABELLED
 from pretrieve.text.pairs import PairDescription, RowDescription, describe
 from pretrieve.text.salient import salient_spans
-from pretrieve.text.spans import lay_out
 from pretrieve.text.store import Store
 
 CARD = Card(
@@ -228,7 +229,7 @@ class Realm(Objective):
     @torch.no_grad()
     def prepare(self, batch: Batch, step: int) -> Batch:
         """Add K blocks and K rows of the reader to each masked sentence, the empty block first: N = 1 + 2 K."""
-        queries, others = self._queries(batch.rows), self.options.candidates - 1
+        queries, others = query_vectors(self.query_encoder or self.encoder, batch.rows), self.options.candidates - 1
         sentences, answers = unmasked(batch)
         origins = self.evidence.of_sentences(np.asarray(batch.per_example["sentence"], np.int64))
         overlap = self.index.overlap(queries, min(others, len(self.evidence)))
@@ -251,12 +252,11 @@ class Realm(Objective):
         queries = (self.query_encoder or self.encoder)(batch.column(0).rows)[:, 0]
         documents = self.encoder(_take(batch, rows).rows)[:, 0]
         owner, place = (torch.from_numpy(values).to(queries.device) for values in (owners, places))
-        products = _at_least_float32((queries[owner] * documents).sum(dim=1))
+        products = at_least_float32((queries[owner] * documents).sum(dim=1))
         lowest = products.new_full((len(batch), count), torch.finfo(torch.float32).min)
         scores = lowest.index_put((owner, place), products)
         reader, hidden = self._read(_take(batch, rows + count), owners, places, len(batch))
         found = log_marginal(scores, reader, hidden, self.options.marginal)
-        weight = torch.as_tensor(batch.per_example["weight"], dtype=found.dtype, device=found.device)
         with torch.no_grad():
             masks = hidden.sum(dim=1)
             statistics = {
@@ -266,21 +266,12 @@ class Realm(Objective):
             }
             for name in ("hit", "overlap", "staleness"):
                 statistics[name] = torch.as_tensor(batch.per_example[name], dtype=found.dtype, device=found.device)
-        return Encoded(vectors={}, local=-found * weight, statistics=statistics)
+        return Encoded(vectors={}, local=weighted(-found, batch), statistics=statistics)
 
     @torch.no_grad()
     def after_step(self, everyone: dict[str, Tensor], batch: Batch, step: int) -> None:
         """Refresh the index when it is time."""
         self.index.after_step(self.encoder, step)
-
-    def _queries(self, rows: Rows) -> Tensor:
-        """Vectors of masked sentences (B, D) without dropout."""
-        encoder = self.query_encoder or self.encoder
-        training = encoder.training
-        encoder.eval()
-        vectors: Tensor = encoder(rows)[:, 0]
-        encoder.train(training)
-        return vectors
 
     def _read(self, joint: Batch, owners: IntArray, places: IntArray, size: int) -> tuple[Tensor, Tensor]:
         """Give log p(y_j | z, x) as (B, K, J), zero where there is nothing, and which of (B, J) there are."""
@@ -341,15 +332,10 @@ def _notes(cold: bool, new_head: bool, options: Options, store: Store) -> tuple[
 
 def _take(batch: Batch, index: IntArray) -> Batch:
     """Rows of a batch by their index (R,), as R examples."""
-    lengths = batch.rows.lengths[index]
-    where = lay_out(batch.rows.offsets[index][:, None], lengths[:, None])
+    places = batch.rows.places(index)
     return Batch(
-        rows=Rows(batch.rows.tokens[where.values], where.offsets),
+        rows=batch.rows.take(index),
         shape=(len(index), 1),
         documents=batch.documents[index // batch.shape[1]],
-        per_token={name: values[where.values] for name, values in batch.per_token.items()},
+        per_token={name: values[places] for name, values in batch.per_token.items()},
     )
-
-
-def _at_least_float32(values: Tensor) -> Tensor:
-    return values if values.dtype == torch.float64 else values.float()

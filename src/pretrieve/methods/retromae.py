@@ -19,7 +19,8 @@ from pretrieve.methods import TRAINER_OPTIMISER, Card, Preset, Value
 from pretrieve.models.decoder import MASKS, EnhancedDecoder, QueryStream
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import transformer
-from pretrieve.models.language import LanguageHead, per_example
+from pretrieve.models.language import LanguageHead, per_example, weighted
+from pretrieve.models.losses import at_least_float32
 from pretrieve.models.objective import Encoded, Objective
 from pretrieve.models.packed import Packing
 from pretrieve.models.transformer import TransformerEncoder
@@ -250,8 +251,7 @@ class RetroMAE(Objective):
     def _guessed(self, states: Tensor, batch: Batch, labels: str, weight: str) -> Tensor:
         """Weighed loss (B,) of the words guessed from states (S, D)."""
         losses = self.language.losses(states, batch.per_token[labels], self.encoder.words)
-        summed = per_example(losses, batch)
-        return summed * torch.as_tensor(batch.per_example[weight], dtype=summed.dtype, device=summed.device)
+        return weighted(per_example(losses, batch), batch, weight)
 
     def bag_of_words(self, states: Tensor, targets: Rows) -> Tensor:
         """Cross-entropy (R,) of the words of a row, guessed by the highest score that any place but the first gives.
@@ -266,8 +266,7 @@ class RetroMAE(Objective):
         packing = Packing.of(targets, states.device)
         blocks = packing.split(states[packing.tokens])
         highest = torch.cat([self._highest(part) for block in blocks for part in self._bounded(block)])
-        highest = highest if highest.dtype == torch.float64 else highest.float()
-        likely = highest.log_softmax(dim=1)[packing.restore_rows]
+        likely = at_least_float32(highest).log_softmax(dim=1)[packing.restore_rows]
         owners, words, counts = distinct_words(targets)
         place = torch.from_numpy(owners).to(states.device)
         found = likely[place, torch.from_numpy(words).to(states.device)]

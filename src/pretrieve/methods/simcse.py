@@ -17,7 +17,7 @@ from pretrieve.core.types import Batch, IntArray, Rows, SpecialTokens
 from pretrieve.methods import TRAINER_OPTIMISER, Card, Preset, Value
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import kept_heads, seeded, start_from
-from pretrieve.models.losses import in_batch_softmax
+from pretrieve.models.losses import in_batch_softmax, same_document
 from pretrieve.models.objective import Encoded, Loss, Objective
 from pretrieve.text.batches import Address
 from pretrieve.text.pairs import PairDescription, describe
@@ -191,8 +191,7 @@ class SimCSE(Objective):
         queries = mine["first"][:, 0, 0]
         exclude = None
         if self.options.mask_same_document:
-            documents = torch.as_tensor(batch.documents, device=queries.device)
-            exclude = documents[first : first + len(queries), None] == documents
+            exclude = same_document(batch, first, len(queries), queries.device)
         losses, hits = in_batch_softmax(
             queries,
             everyone["second"][:, 0, 0],

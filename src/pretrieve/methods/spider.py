@@ -17,7 +17,7 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
 from pretrieve.models.encoder import Encoder
-from pretrieve.models.losses import in_batch_softmax
+from pretrieve.models.losses import in_batch_softmax, same_document
 from pretrieve.models.objective import Encoded, Loss, Objective
 from pretrieve.text.batches import Address, mixture
 from pretrieve.text.pairs import PairDescription, RowDescription, describe, place
@@ -337,8 +337,7 @@ class RecurringSpans(Objective):
         """(B, 2 B_global): passages of other examples from the query's own document."""
         if not self.options.mask_same_document:
             return None
-        documents = torch.as_tensor(batch.documents, device=device)
-        same = documents[first : first + count, None] == documents
+        same = same_document(batch, first, count, device)
         own = torch.arange(first, first + count, device=device).unsqueeze(1)
         same = same.scatter(1, own, False)
         return torch.cat([same, same], dim=1)

@@ -10,14 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
 from pretrieve.models.encoder import Encoder
-from pretrieve.models.losses import in_batch_softmax
+from pretrieve.models.losses import in_batch_softmax, same_document
 from pretrieve.models.objective import Encoded, Loss, Objective
 from pretrieve.models.static import StaticEncoder
 from pretrieve.text.batches import Address
@@ -350,6 +349,5 @@ class StructurePairs(Objective):
 
     def _excluded(self, mine: Tensor, keys: Tensor, batch: Batch, first: int) -> Tensor:
         """(B, B_global): keys of the same document, and near-duplicates of the own key."""
-        documents = torch.as_tensor(batch.documents, device=mine.device)
-        exclude = documents[first : first + len(mine), None] == documents
+        exclude = same_document(batch, first, len(mine), mine.device)
         return exclude | (mine @ keys.T > self.near_duplicate) if self.near_duplicate else exclude

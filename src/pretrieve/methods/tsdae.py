@@ -16,7 +16,7 @@ from pretrieve.core.types import Batch, BoolArray, IntArray, Rows, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import transformer
-from pretrieve.models.language import LanguageHead
+from pretrieve.models.language import LanguageHead, weighted
 from pretrieve.models.objective import Encoded, Objective
 from pretrieve.models.reconstruction import TiedDecoder
 from pretrieve.models.transformer import TransformerEncoder
@@ -210,9 +210,8 @@ class DenoisingAutoEncoder(Objective):
         states = self.reconstruction(vectors, read_so_far)
         losses = self.language.losses(states, labels, self.encoder.words)
         owners = torch.from_numpy(np.repeat(np.arange(len(batch)), read_so_far.lengths)).to(losses.device)
-        summed = losses.new_zeros(len(batch)).index_add(0, owners, losses)
-        weight = torch.as_tensor(batch.per_example["weight"], dtype=summed.dtype, device=summed.device)
-        return Encoded(vectors={}, local=summed * weight, statistics={"reconstruction": summed.detach() * weight})
+        local = weighted(losses.new_zeros(len(batch)).index_add(0, owners, losses), batch)
+        return Encoded(vectors={}, local=local, statistics={"reconstruction": local.detach()})
 
 
 def shifted(rows: Rows) -> tuple[Rows, IntArray]:

@@ -8,10 +8,8 @@ for which training waits if it has to.
 
 from __future__ import annotations
 
-import itertools
 import threading
 import weakref
-from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any, NamedTuple, Protocol
 
@@ -21,6 +19,7 @@ from torch import Tensor, nn
 
 from pretrieve.core.types import FloatArray, IntArray, Rows
 from pretrieve.models.encoder import Encoder
+from pretrieve.models.inference import parts_of
 from pretrieve.text.evidence import Evidence, as_text
 
 _TOKENS = 1 << 14  # encoded at once
@@ -184,18 +183,11 @@ def encode_blocks(encoder: Encoder, blocks: Blocks, stop: threading.Event | None
     order = np.argsort(lengths, kind="stable")
     parameter = next(encoder.parameters())
     found = torch.zeros(len(order), encoder.dimensions, dtype=parameter.dtype, device=parameter.device)
-    for part in _parts(lengths[order]):
+    for part in parts_of(lengths[order], _TOKENS):
         if stop is not None and stop.is_set():
             break
         found[torch.from_numpy(order[part]).to(found.device)] = encoder(blocks.rows(order[part]))[:, 0]
     return found
-
-
-def _parts(lengths: IntArray) -> Iterator[slice]:
-    """Slices of rows of about the same number of tokens each."""
-    bins = (np.cumsum(lengths) - lengths) // _TOKENS
-    edges = np.flatnonzero(np.diff(bins, prepend=-1, append=-1)).tolist()
-    yield from (slice(first, last) for first, last in itertools.pairwise(edges))
 
 
 def _highest(queries: Tensor, vectors: Tensor, number: int) -> IntArray:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from pretrieve.core.types import FloatArray, IntArray, Rows, SpecialTokens
@@ -37,9 +38,9 @@ def encode(encoder: Encoder, tokenizer: Tokenizer, texts: Sequence[str], *, quer
     found = np.zeros((len(texts), views, encoder.dimensions), np.float32)
     training = encoder.training
     encoder.eval()
-    for part in _parts(rows.lengths[order]):
+    for part in parts_of(rows.lengths[order], _TOKENS):
         chosen = order[part]
-        part_rows = _take(rows, chosen)
+        part_rows = rows.take(chosen)
         vectors = (encoder.queries(part_rows) if queries else encoder(part_rows)).float()
         found[chosen] = (F.normalize(vectors, dim=-1) if encoder.similarity == "cosine" else vectors).cpu().numpy()
     encoder.train(training)
@@ -56,14 +57,18 @@ def _surrounded(rows: Rows, specials: SpecialTokens, longest: int) -> Rows:
     return Rows.of([[*head, *rows.row(index)[:room], *tail] for index in range(len(rows))])
 
 
-def _take(rows: Rows, chosen: IntArray) -> Rows:
-    lengths = rows.lengths[chosen]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return Rows(rows.tokens[np.repeat(rows.offsets[chosen] - offsets[:-1], lengths) + np.arange(offsets[-1])], offsets)
-
-
-def _parts(lengths: IntArray) -> list[slice]:
-    """Slices of rows with about the same number of tokens each."""
-    bins = (np.cumsum(lengths) - lengths) // _TOKENS
+def parts_of(lengths: IntArray, tokens: int) -> list[slice]:
+    """Slices of rows (R,), given by their lengths, with about ``tokens`` tokens each."""
+    bins = (np.cumsum(lengths) - lengths) // tokens
     edges = np.concatenate([[0], np.flatnonzero(np.diff(bins)) + 1, [len(lengths)]]).tolist()
     return [slice(first, last) for first, last in itertools.pairwise(edges) if last > first]
+
+
+@torch.no_grad()
+def query_vectors(encoder: Encoder, rows: Rows) -> Tensor:
+    """Vectors (R, D) of queries without dropout and without gradient; the encoder's mode is put back."""
+    training = encoder.training
+    encoder.eval()
+    vectors: Tensor = encoder.queries(rows)[:, 0]
+    encoder.train(training)
+    return vectors

@@ -15,6 +15,7 @@ from transformers.activations import ACT2FN
 
 from pretrieve.core.types import Array, Batch
 from pretrieve.models.heads import kept_heads, seeded, start_from
+from pretrieve.models.losses import at_least_float32
 from pretrieve.models.pretrained import masked_language_model
 from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.text.masking import UNLABELLED
@@ -85,8 +86,7 @@ class LanguageHead(nn.Module):
         """
         where = np.flatnonzero(labels != UNLABELLED)
         index = torch.from_numpy(where).to(states.device)
-        scores = self(states[index], words)
-        scores = scores if scores.dtype == torch.float64 else scores.float()
+        scores = at_least_float32(self(states[index], words))
         truth = torch.from_numpy(np.asarray(labels[where], np.int64)).to(states.device)
         losses = F.cross_entropy(scores, truth, reduction="none")
         hits = (scores.detach().argmax(dim=1) == truth).to(losses)
@@ -111,3 +111,8 @@ def per_example(values: Tensor, batch: Batch) -> Tensor:
     owners = torch.from_numpy(np.repeat(np.arange(len(batch)), tokens)).to(values.device)
     summed: Tensor = values.new_zeros(len(batch)).index_add(0, owners, values)
     return summed
+
+
+def weighted(summed: Tensor, batch: Batch, name: str = "weight") -> Tensor:
+    """Sums of token losses (B,) times the batch's weight: their mean over examples is the mean over tokens."""
+    return summed * torch.as_tensor(batch.per_example[name], dtype=summed.dtype, device=summed.device)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pretrieve.core.types import Batch
 from pretrieve.models.encoder import Similarity
 
 _EXCLUDED = torch.finfo(torch.float32).min  # finite, so that a row of excluded keys gives no NaN
@@ -24,7 +25,7 @@ def similarities(queries: Tensor, keys: Tensor, similarity: Similarity, temperat
         similarity: "dot", or "cosine" (vectors are normalised first).
         temperature: > 0.
     """
-    queries, keys = _at_least_float32(queries), _at_least_float32(keys)
+    queries, keys = at_least_float32(queries), at_least_float32(keys)
     if similarity == "cosine":
         queries, keys = F.normalize(queries, dim=-1), F.normalize(keys, dim=-1)
     return (queries / temperature) @ keys.T
@@ -95,10 +96,10 @@ def queue_softmax(
     Returns:
         The loss of each query (B,), and whether its own key was the highest (B,), float32.
     """
-    queries, positives = _at_least_float32(queries), _at_least_float32(positives)
+    queries, positives = at_least_float32(queries), at_least_float32(positives)
     if similarity == "cosine":
         queries, positives = F.normalize(queries, dim=-1), F.normalize(positives, dim=-1)
-        queue = F.normalize(_at_least_float32(queue), dim=-1)
+        queue = F.normalize(at_least_float32(queue), dim=-1)
     own = (queries * positives).sum(dim=-1, keepdim=True) / temperature
     others = similarities(queries, queue, "dot", temperature)
     if exclude is not None:
@@ -108,7 +109,8 @@ def queue_softmax(
     return _cross_entropy(scores, labels, label_smoothing), (scores.argmax(dim=1) == 0).float()
 
 
-def _at_least_float32(values: Tensor) -> Tensor:
+def at_least_float32(values: Tensor) -> Tensor:
+    """The same values in float32, or in float64 where they are that already."""
     return values if values.dtype == torch.float64 else values.float()
 
 
@@ -120,3 +122,9 @@ def _cross_entropy(scores: Tensor, labels: Tensor, label_smoothing: float) -> Te
     allowed = scores > _EXCLUDED
     mean = scores.masked_fill(~allowed, 0.0).sum(dim=1) / allowed.sum(dim=1)
     return (1 - label_smoothing) * losses + label_smoothing * (scores.logsumexp(dim=1) - mean)
+
+
+def same_document(batch: Batch, first: int, count: int, device: torch.device) -> Tensor:
+    """Whether examples are of the same document: my ``count`` from ``first`` on, against all (count, B_global)."""
+    documents = torch.as_tensor(batch.documents, device=device)
+    return documents[first : first + count, None] == documents

@@ -65,13 +65,7 @@ def open_start(model: str, options: ModelOptions | None = None, *, seed: int = 0
     return Start(
         documents=documents,
         queries_apart=None if queries is documents else queries,
-        tokenizer=tokenizers.load(_tokenizer_folder(folder)),
+        tokenizer=tokenizers.load(folder),
         prompts=(usage.query_prompt, usage.document_prompt),
         fingerprint=identity(folder, usage, options),
     )
-
-
-def _tokenizer_folder(folder: Path) -> Path:
-    """Where the tokenizer lies: on top, or beside the first module, or beside a tower."""
-    inner = sorted(path.parent for path in folder.glob("*/tokenizer.json"))
-    return folder if (folder / "tokenizer.json").is_file() or not inner else inner[0]

@@ -13,7 +13,7 @@ from pretrieve.text.spans import CLS, SEP, lay_out, read
 
 
 class Evidence:
-    """M blocks of sentences, none of them twice: of blocks with the same title and body the first is kept.
+    """M blocks of sentences with their titles; of blocks with the same title and body the first alone, if asked for.
 
     Source: ORQA's blocks, and REALM's identity of a block, a hash of title and body
     (``language/realm/retrieval.py``).
@@ -29,18 +29,23 @@ class Evidence:
         store: the documents.
         specials: the encoder's special tokens.
         length: tokens of the longest block, title and special tokens included.
+        distinct: keep no text twice.
     """
 
-    def __init__(self, store: TokenStore, specials: SpecialTokens, length: int) -> None:
+    def __init__(self, store: TokenStore, specials: SpecialTokens, length: int, *, distinct: bool = True) -> None:
         self.tokens, self.specials = np.asarray(store.tokens), specials
-        blocks = Blocks(store, length, around=specials.around() + 1)
+        around = specials.around() + (specials.sep is not None)
+        blocks = Blocks(store, length, around=around)
         documents, self._sentences, last = blocks.blocks(np.arange(len(blocks.sizes)))
         starts, stops = blocks.sentence(self._sentences)[0], blocks.sentence(last - 1)[1]
         title_starts = np.asarray(store.starts)[documents]
-        room = length - specials.around() - 1
+        room = length - around
         titles = np.minimum(np.asarray(store.bodies)[documents] - title_starts, room - 1)
         bodies = np.minimum(stops - starts, room - titles)
-        kept, self._numbers = _first_of_each(self.tokens, title_starts, titles, starts, bodies)
+        kept: IntArray = np.arange(len(starts))
+        self._numbers = kept
+        if distinct:
+            kept, self._numbers = _first_of_each(self.tokens, title_starts, titles, starts, bodies)
         self.documents, self.title_starts, self.title_lengths = documents[kept], title_starts[kept], titles[kept]
         self.body_starts, self.body_lengths = starts[kept], bodies[kept]
 
@@ -57,16 +62,19 @@ class Evidence:
     @property
     def lengths(self) -> IntArray:
         """Tokens of the row of each block, (M,)."""
-        rows: IntArray = self.title_lengths + (self.title_lengths > 0) + self.body_lengths + self.specials.around()
+        marks = (self.title_lengths > 0) & (self.specials.sep is not None)
+        rows: IntArray = self.title_lengths + marks + self.body_lengths + self.specials.around()
         return rows
 
     def rows(self, blocks: IntArray) -> Rows:
         """[CLS] title [SEP] body [SEP] of blocks (R,); without a title [CLS] body [SEP]."""
         edge, titles = np.ones(len(blocks), np.int64), self.title_lengths[blocks]
+        has_cls, has_sep = self.specials.cls is not None, self.specials.sep is not None
         starts = np.stack(
             [edge * CLS, self.title_starts[blocks], edge * SEP, self.body_starts[blocks], edge * SEP], axis=1
         )
-        lengths = np.stack([edge, titles, titles > 0, self.body_lengths[blocks], edge], axis=1)
+        bodies = self.body_lengths[blocks]
+        lengths = np.stack([edge * has_cls, titles, has_sep & (titles > 0), bodies, edge * has_sep], axis=1)
         return read(self.tokens, lay_out(starts, lengths), self.specials)
 
     def body(self, block: int) -> str:

@@ -56,13 +56,13 @@ class Labels:
         """Keep some queries, by index (Q',), in that order."""
         teacher = self.teacher
         if teacher is not None:
-            teacher = teacher[0][_places(self.positives, index)], teacher[1][_places(self.negatives, index)]
+            teacher = teacher[0][self.positives.places(index)], teacher[1][self.negatives.places(index)]
         return replace(
             self,
             places=self.places[index],
             ids=[self.ids[number] for number in index.tolist()],
-            positives=take(self.positives, index),
-            negatives=take(self.negatives, index),
+            positives=self.positives.take(index),
+            negatives=self.negatives.take(index),
             teacher=teacher,
         )
 
@@ -73,15 +73,3 @@ class Labels:
         if teacher is not None:
             teacher = teacher[0], np.full(len(negatives.tokens), np.nan, np.float32)
         return replace(self, negatives=negatives, teacher=teacher)
-
-
-def take(rows: Rows, index: IntArray) -> Rows:
-    """Choose rows by index (Q',), in that order."""
-    lengths = rows.lengths[index]
-    return Rows(rows.tokens[_places(rows, index)], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
-
-
-def _places(rows: Rows, index: IntArray) -> IntArray:
-    lengths = rows.lengths[index]
-    offsets = np.cumsum(lengths) - lengths
-    return np.repeat(rows.offsets[index] - offsets, lengths) + np.arange(lengths.sum())

@@ -101,9 +101,9 @@ def load(source: str | Path) -> Tokenizer:
     if not folder.is_dir():
         return _load_from_hub(str(source))
     if not (folder / _FILE).is_file():
-        towers = sorted(folder.glob(f"*/{_FILE}"))  # separate towers keep it beside each
-        if (folder / "router_config.json").is_file() and towers:
-            return load(towers[0].parent)
+        inner = sorted(folder.glob(f"*/{_FILE}"))  # beside the first module, or beside each of separate towers
+        if (folder / "modules.json").is_file() and inner:
+            return load(inner[0].parent)
         raise UsageError(f"{folder} has no {_FILE}: save the model with a fast tokenizer, or choose another model.")
     return of_bytes((folder / _FILE).read_bytes(), _config_of(folder), str(folder))
 
