@@ -30,6 +30,7 @@ from pretrieve.pipeline.base import save_base
 from pretrieve.pipeline.comparison import BM25, FORERUNNERS, NONE, Comparison
 from pretrieve.pipeline.finetune import finetune
 from pretrieve.pipeline.listener import Listener, Silent
+from pretrieve.pipeline.mine import MineOptions, mine_source
 from pretrieve.pipeline.picture import draw
 from pretrieve.pipeline.place import hold
 from pretrieve.pipeline.request import CHECKPOINTS, WORKSPACE, Request
@@ -148,6 +149,7 @@ def _tuned(asked: Comparison, model: Path, method: str, seed: int, labels: int, 
     """Folder of a fine-tuned model."""
     target = asked.place("tuned", method, seed, labels or "all")
     if not (target / files.MANIFEST).is_file():
+        by_words = _negatives(asked, listener) if asked.negatives == "bm25" else None
         listener.note(f"{method}, seed {seed}, {labels or 'all'} labels")
         finetune(
             Tuning(
@@ -155,7 +157,8 @@ def _tuned(asked: Comparison, model: Path, method: str, seed: int, labels: int, 
                 labels=asked.benchmark,
                 output=target,
                 split=asked.finetune,
-                negatives=asked.negatives,
+                negatives="given" if by_words else asked.negatives,
+                negatives_file=by_words,
                 limit=labels or None,
                 settings=asked.tuning,
                 seed=seed,
@@ -167,6 +170,14 @@ def _tuned(asked: Comparison, model: Path, method: str, seed: int, labels: int, 
         for part in (WORKSPACE, CHECKPOINTS):  # a score is what is kept: a comparison makes a hundred models
             shutil.rmtree(target / part, ignore_errors=True)
     return target
+
+
+def _negatives(asked: Comparison, listener: Listener) -> Path:
+    """File of BM25's negatives for every label, mined once: they depend on no model."""
+    path = asked.output / "negatives-bm25.jsonl"
+    if not path.is_file():
+        mine_source(asked.benchmark, None, path, MineOptions(), listener, split=asked.finetune)
+    return path
 
 
 class _Bench:
