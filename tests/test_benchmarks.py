@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+import labelling
 from pretrieve.pipeline.records import all_results
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -54,3 +55,22 @@ def test_pretraining_signals_goes_on_and_reports_what_fails(tmp_path) -> None:
     before = (output / "mlm-0.json").stat().st_mtime_ns
     assert run("pretraining_signals.py", data, "-o", output, *small, "--presets", "mlm").returncode == 0
     assert (output / "mlm-0.json").stat().st_mtime_ns == before, "what is done is not done again"
+
+
+@pytest.mark.slow
+def test_finetuning_compares_negatives_and_goes_on(tmp_path) -> None:
+    labelling.beir(tmp_path / "toy", 80, 30)
+    small = ("--work", tmp_path / "work", "--starts", "static", "--labels", "0", "--negatives", "none", "bm25", "mined")
+    command = ("finetuning.py", tmp_path / "toy", "-o", tmp_path / "out", *small, "--seeds", "0", "1", "--steps", "2")
+    done = run(*command)
+    assert done.returncode == 0, done.stderr
+    runs = sorted((tmp_path / "work" / "runs").glob("*.json"))
+    assert len(runs) == 1 + 2 * (1 + 3), "BM25, and for each seed the start and three models"
+    (table,) = [orjson.loads(line) for line in (tmp_path / "out" / "tables.jsonl").read_bytes().splitlines()]
+    kept = orjson.loads((tmp_path / "work" / "runs" / "toy-static-0-mined-1.json").read_bytes())["values"]["dense"]
+    (cell,) = [cell for cell in table["cells"] if (cell["method"], cell["mode"]) == ("mined", "dense")]
+    assert cell["seeds"][1] == pytest.approx(sum(kept) / len(kept))
+    assert "mined − BM25" in (tmp_path / "out" / "tables.md").read_text()
+    times = [path.stat().st_mtime_ns for path in runs]
+    assert run(*command).returncode == 0
+    assert [path.stat().st_mtime_ns for path in runs] == times, "what is done is not done again"

@@ -1,0 +1,220 @@
+"""Which hard negatives help, from which start, with how many labels? Fine-tuning on BEIR folders, three seeds.
+
+    python benchmarks/finetuning.py FOLDER [FOLDER ...] -o records/finetuning
+    python benchmarks/finetuning.py FOLDER -o records/finetuning --starts static --labels 1000 --negatives none bm25
+
+A start is pre-trained on the documents of the folder, without labels, anew for each seed; it is then fine-tuned on the
+split `train` with each kind of negatives, and judged on the split `test`. What is done already is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+METRIC = "nDCG@10"
+KINDS = ("none", "bm25", "mined", "ance")
+ALL = 0
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a start is pre-trained, and how it is fine-tuned with 1,000 labels and with all."""
+
+    base: str
+    method: str
+    steps: int
+    settings: dict[str, str]
+    few: dict[str, str]
+    all: dict[str, str]
+
+
+STARTS = {
+    "static": Start("static", "structure", 400, {}, few={}, all={"epochs": "3"}),
+    "transformer": Start(
+        "new:layers=2,hidden=128,words=static",
+        "contriever-inbatch",
+        200,
+        {"batch_size": "64", "window": "128", "learning_rate": "0.0005", "max_length": "128"},
+        few={"passage_length": "96", "query_length": "32"},
+        all={"passage_length": "96", "query_length": "32", "epochs": "1"},
+    ),
+}
+
+
+def pretrained(asked: argparse.Namespace, folder: Path, name: str, seed: int) -> Path:
+    """Folder of a start."""
+    from pretrieve.pipeline.request import Request
+    from pretrieve.pipeline.train import train
+
+    start = STARTS[name]
+    target: Path = asked.work / f"{folder.name}-{name}-{seed}"
+    if not (target / "MANIFEST.json").is_file():
+        request = Request(
+            sources=(str(folder),), output=target, method=start.method, base=start.base, seed=seed,
+            steps=asked.steps or start.steps, settings={"save_every": "0", **start.settings}, judge=False, tracker="none", overwrite=True,
+        )  # fmt: skip
+        train(request)
+    return target
+
+
+class Bench:
+    """Judges models on the test split of a folder, whose words are indexed once."""
+
+    def __init__(self, folder: Path, split: str) -> None:
+        from pretrieve.evaluation.collection import load_collection
+
+        self.collection, self.lexical = load_collection(folder, split), None
+
+    def values(self, model: Path | None) -> dict[str, list[float]]:
+        """The metric of every query, by vectors alone and beside words; by words alone without a model."""
+        from pretrieve.evaluation.benchmark import judge, parse_metrics, rank
+        from pretrieve.evaluation.encode import open_encoder
+        from pretrieve.index.index import Index, IndexOptions
+
+        encoder = None if model is None else open_encoder(str(model))
+        index = Index.of(self.collection.documents, encoder, IndexOptions(dense=1.0), lexical=self.lexical)
+        self.lexical = index.lexical
+        found = {}
+        for mode in ("lexical",) if model is None else ("dense", "hybrid"):
+            rankings = rank(index, self.collection, 100, mode, drop_same_id=False)
+            values = judge(rankings, self.collection, parse_metrics([METRIC]))[METRIC]
+            found[mode] = [round(float(value), 6) for value in values]
+        return found
+
+
+def one(asked: argparse.Namespace, bench: Bench, folder: Path, run: tuple[str, int, str, int]) -> dict[str, Any]:
+    """Fine-tune and judge one model."""
+    from pretrieve.pipeline.finetune import finetune
+    from pretrieve.pipeline.tuning import Tuning
+
+    name, labels, kind, seed = run
+    model = pretrained(asked, folder, name, seed)
+    settings = dict(STARTS[name].few if labels else STARTS[name].all)
+    epochs = settings.pop("epochs", None)
+    target = asked.work / "tuned" / "-".join(map(str, (folder.name, *run)))
+    began = time.perf_counter()
+    report = finetune(
+        Tuning(
+            model=str(model), labels=folder, output=target, negatives=kind, limit=labels or None,
+            epochs=int(epochs) if epochs and not asked.steps else None, steps=asked.steps, settings=settings, seed=seed,
+            overwrite=True,
+        ),
+        judge=False,
+    )  # fmt: skip
+    seconds = time.perf_counter() - began
+    values = bench.values(target)
+    shutil.rmtree(target)
+    return {"values": values, "seconds": round(seconds, 1), "queries": dict(report.queries), "settings": settings}
+
+
+def run_all(asked: argparse.Namespace, folder: Path) -> None:
+    """Run what is not done of a folder."""
+    bench = Bench(folder, asked.split)
+
+    def kept(parts: tuple[Any, ...], make: Any) -> None:
+        path = asked.work / "runs" / f"{'-'.join(map(str, (folder.name, *parts)))}.json"
+        if path.is_file():
+            return
+        found = make()
+        facts = {
+            "data": folder.name,
+            "split": asked.split,
+            "date": datetime.now(UTC).date().isoformat(),
+            "run": parts,
+            **found,
+        }
+        path.write_bytes(orjson.dumps(facts) + b"\n")
+        values = next(iter(found["values"].values()))
+        print(f"{path.stem}: {sum(values) / len(values):.4f} ({found['seconds']:.0f} s)", flush=True)
+
+    kept(("BM25",), lambda: {"values": bench.values(None), "seconds": 0.0})
+    for seed in asked.seeds:
+        for name in asked.starts:
+            kept(
+                (name, "start", seed),
+                lambda: {
+                    "values": bench.values(pretrained(asked, folder, name, seed)),  # noqa: B023
+                    "seconds": 0.0,
+                },
+            )
+            for labels in asked.labels:
+                for kind in asked.negatives:
+                    run = (name, labels, kind, seed)
+                    kept(run, lambda: one(asked, bench, folder, run))  # noqa: B023
+
+
+def scores_of(runs: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """The runs of one collection and start as scores of a fair table; a kind of negatives is a row of it."""
+    found = []
+    for run in runs:
+        parts = run["run"]
+        for mode, values in run["values"].items():
+            facts = {"mode": mode, "values": values, "trained": run["seconds"]}
+            if parts[0] == "BM25":
+                found.append({"method": "BM25", "seed": 0, "labels": None, **facts})
+            elif parts[0] == name and parts[1] == "start":
+                found.append({"method": "the start", "seed": parts[2], "labels": None, **facts})
+            elif parts[0] == name:
+                found.append({"method": parts[2], "seed": parts[3], "labels": parts[1], **facts})
+    return found
+
+
+def write_up(output: Path, work: Path) -> None:
+    """Write the tables from the runs that are there."""
+    from pretrieve.evaluation.fair import fair_table
+    from pretrieve.evaluation.significance import paired_permutation
+
+    runs = [orjson.loads(path.read_bytes()) for path in sorted((work / "runs").glob("*.json"))]
+    parts, facts = [], []
+    for data in sorted({run["data"] for run in runs}):
+        mine = [run for run in runs if run["data"] == data]
+        for name in STARTS:
+            scores = scores_of(mine, name)
+            if len({score["method"] for score in scores}) < 3:
+                continue
+            table = fair_table(scores, title=f"{data}, {name} start", metric=METRIC, base="none")
+            parts.append(table.markdown().split("\n## hybrid")[0].replace("\n## ", "\n### ").replace("# ", "## ", 1))
+            for stage in [stage for stage in table.stages if stage is not None]:
+                pair = [table.cells.get((kind, stage, "dense")) for kind in ("mined", "bm25")]
+                if all(pair):
+                    p = paired_permutation(pair[0].values, pair[1].values)
+                    parts.append(
+                        f"{stage or 'All'} labels: mined − BM25 {pair[0].mean - pair[1].mean:+.4f}, p = {p:.4f}.\n"
+                    )
+            facts.append(table.to_json())
+    (output / "tables.md").write_text("\n".join(parts))
+    (output / "tables.jsonl").write_bytes(b"".join(orjson.dumps(fact) + b"\n" for fact in facts))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="*")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("out/finetuning"))
+    parser.add_argument("--starts", nargs="*", default=list(STARTS), choices=list(STARTS))
+    parser.add_argument("--labels", nargs="*", type=int, default=[1000, ALL], help="0 for all")
+    parser.add_argument("--negatives", nargs="*", default=list(KINDS), choices=KINDS)
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--split", default="test", help="to judge on")
+    parser.add_argument("--steps", type=int, help="of pre-training and of fine-tuning, instead of what suits each")
+    asked = parser.parse_args()
+    for place in (asked.output, asked.work / "runs"):
+        place.mkdir(parents=True, exist_ok=True)
+    for folder in asked.folders:
+        run_all(asked, folder)
+    write_up(asked.output, asked.work)
+    print((asked.output / "tables.md").read_text())
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    main()
