@@ -59,8 +59,9 @@ def pretrained(asked: argparse.Namespace, folder: Path, name: str, seed: int) ->
     target: Path = asked.work / f"{folder.name}-{name}-{seed}"
     if not (target / "MANIFEST.json").is_file():
         request = Request(
-            sources=(str(folder),), output=target, method=start.method, base=start.base, seed=seed,
-            steps=asked.steps or start.steps, settings={"save_every": "0", **start.settings}, judge=False, tracker="none", overwrite=True,
+            sources=(str(folder),), output=target, method=start.method, base=start.base, seed=seed, overwrite=True,
+            steps=asked.steps or start.steps, settings={"save_every": "0", **start.settings}, judge=False,
+            tracker="none",
         )  # fmt: skip
         train(request)
     return target
