@@ -23,8 +23,8 @@ def command(
         str, typer.Option("--methods", help="Presets by comma; none is the base as it is.")
     ] = "none,mlm,orqa-ict,contriever-inbatch,condenser,cocondenser,retromae,mvr,realm",
     base: Annotated[
-        str, typer.Option("--base", help="What all start from: new:layers=2,hidden=128, a folder, a hub name, static.")
-    ] = "new:layers=2,hidden=128",
+        str, typer.Option("--base", help="What all start from: new:layers=..., a folder, a hub name, static.")
+    ] = "new:layers=2,hidden=128,dropout=0",
     tokens: Annotated[int, typer.Option("--tokens", min=1, help="That every method sees.")] = 1_000_000,
     split: Annotated[str, typer.Option("--split", help="Split to judge on.")] = "test",
     finetune: Annotated[str, typer.Option("--finetune", help="Split to take labels from; empty: none.")] = "train",

@@ -47,7 +47,7 @@ class Comparison:
     methods: tuple[str, ...]
     benchmark: Path
     output: Path
-    base: str = "new:layers=2,hidden=128"
+    base: str = "new:layers=2,hidden=128,dropout=0"
     tokens: int = 1_000_000
     split: str = "test"
     finetune: str = "train"
