@@ -1,6 +1,9 @@
 """Does mcontriever lift retrieval across languages? Trains on documents in many languages, judges every pair of six.
 
     python benchmarks/crosslingual.py UNLABELLED TEST -o records/cross-lingual --seeds 0 1 2 --steps 300
+    python benchmarks/crosslingual.py UNLABELLED TEST -o records/cross-lingual-transformer \\
+        --base new:layers=2,hidden=256 --set loss=inbatch --set batch_size=64 --set learning_rate=0.0005 --set window=128 \\
+        --set clip=1
 
 UNLABELLED holds ``debdocs_multi.jsonl.gz`` and ``podocs_multi.jsonl.gz``; TEST is a folder of
 ``corpus/LANGUAGE.jsonl``, ``queries/LANGUAGE.jsonl`` and ``qrels/test.tsv``. No translation is paired with another, and
@@ -229,6 +232,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--method", default="mcontriever")
+    parser.add_argument("--base", default="static")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     asked = parser.parse_args()
     asked.output.mkdir(parents=True, exist_ok=True)
@@ -241,6 +245,7 @@ def main() -> None:
                 sources=CORPORA,
                 output=asked.work / f"seed-{seed}",
                 method=asked.method,
+                base=asked.base,
                 steps=asked.steps,
                 seed=seed,
                 settings=parse_assignments(asked.set),
