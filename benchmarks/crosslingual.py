@@ -2,8 +2,8 @@
 
     python benchmarks/crosslingual.py UNLABELLED TEST -o records/cross-lingual --seeds 0 1 2 --steps 300
     python benchmarks/crosslingual.py UNLABELLED TEST -o records/cross-lingual-transformer \\
-        --base new:layers=2,hidden=256 --set loss=inbatch --set batch_size=64 --set learning_rate=0.0005 --set window=128 \\
-        --set clip=1
+        --base new:layers=2,hidden=256 --set loss=inbatch --set batch_size=64 --set learning_rate=0.0005 \\
+        --set window=128 --set clip=1
 
 UNLABELLED holds ``debdocs_multi.jsonl.gz`` and ``podocs_multi.jsonl.gz``; TEST is a folder of
 ``corpus/LANGUAGE.jsonl``, ``queries/LANGUAGE.jsonl`` and ``qrels/test.tsv``. No translation is paired with another, and
