@@ -105,7 +105,7 @@ class Retriever:
         Args:
             name: a model's folder or hub name, or the folder of an index.
             described: for a model that does not say it itself: ``pooling``, ``similarity``, ``query_prompt``,
-                ``document_prompt``, ``max_length``.
+                ``document_prompt``, ``max_length``; or ``like``, a published checkpoint that it is a copy of.
 
         Raises:
             UsageError: there is no such model, or it has to be described.
@@ -121,6 +121,10 @@ class Retriever:
             retriever = Retriever(index.dense.encoder, index.dense.encoder.location, index.documents)
             retriever.__dict__["index"] = index
             return retriever
+        from pretrieve.evaluation.encode import ModelOptions
+        from pretrieve.pipeline.advice import before_use, warn
+
+        warn(before_use(str(name), ModelOptions(**described)))
         return Retriever(_open(str(name), **described), str(name))
 
     def search(
@@ -138,6 +142,9 @@ class Retriever:
         Raises:
             UsageError: there is nothing to look through.
         """
+        from pretrieve.pipeline.advice import untuned, warn
+
+        warn(untuned(self.location, self._described()))
         if corpus is None:
             return self.index.search(query, k=top_k, mode=mode)
         if not corpus:
@@ -165,6 +172,9 @@ class Retriever:
         """
         if self.documents is None:
             raise UsageError("this retriever holds no documents: there is nothing to save but its model.")
+        from pretrieve.pipeline.advice import untuned, warn
+
+        warn(untuned(self.location, self._described()))
         Index.build(Path(output), self.documents, self.model, replace=overwrite)
 
     def finetune(
@@ -304,7 +314,9 @@ class Retriever:
         """
         from pretrieve.evaluation.benchmark import evaluate
         from pretrieve.evaluation.collection import load_collection
+        from pretrieve.pipeline.advice import untuned, warn
 
+        warn(untuned(self.location, self._described()))
         return evaluate(load_collection(Path(folder), split), {self.location: self.model}, metrics=metrics)
 
 

@@ -18,7 +18,7 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch
 from pretrieve.finetuning.ance import Ance, Refresh
 from pretrieve.finetuning.contrastive import Contrastive, Options, _as_numbers, _as_vectors
-from pretrieve.finetuning.labelled import Draw, Labelled
+from pretrieve.finetuning.labelled import Draw, Labelled, Texts
 from pretrieve.models.static import StaticEncoder
 from pretrieve.models.views import add_viewers
 from pretrieve.pipeline.labels import read_labels
@@ -36,7 +36,7 @@ KINDS = ("static", "transformer", "towers", "views")
 def made(tmp_path_factory) -> tuple[Path, Any, Store]:
     folder = tmp_path_factory.mktemp("labels")
     labels = read_labels(labelling.lines(folder / "labels.jsonl", records(40)), folder / "records")
-    return folder, labels, Store.build(folder / "store", labels.records, labelling.vocabulary(), sentences=False)
+    return folder, labels, Store.build(folder / "store", Texts(labels), labelling.vocabulary(), sentences=False)
 
 
 def view_of(made, kind: str, **draw) -> Labelled:

@@ -9,7 +9,7 @@ import pytest
 
 import labelling
 from pretrieve.core.errors import DataError, UsageError
-from pretrieve.finetuning.labelled import Draw, Labelled
+from pretrieve.finetuning.labelled import Draw, Labelled, Texts
 from pretrieve.pipeline.labels import read_labels
 from pretrieve.text.batches import Batches
 from pretrieve.text.store import Store
@@ -37,25 +37,28 @@ def records(count: int = 60, seed: int = 0) -> list[dict]:
     return found
 
 
-def view(folder: Path, *, prompts=("", ""), bare: bool = False, extra: tuple = (), **draw) -> Labelled:
+def view(folder: Path, *, prompts=("", ""), separator=" ", bare: bool = False, extra: tuple = (), **draw) -> Labelled:
     source = labelling.lines(folder / "labels.jsonl", [*records(), *extra])
-    labels = read_labels(source, folder / "records", prompts=prompts)
+    labels = read_labels(source, folder / "records")
     known = labelling.vocabulary()
-    store = Store.build(folder / "store", labels.records, known, sentences=False, replace=True)
+    store = Store.build(folder / "store", Texts(labels, prompts, separator), known, sentences=False, replace=True)
     return Labelled(labels, store, known.bare() if bare else known.specials, Draw(**draw))
 
 
 @pytest.mark.parametrize("prompts", [("", ""), PROMPTS, (PROMPTS[0], "")])
+@pytest.mark.parametrize("separator", [" ", " [SEP] "])
 @pytest.mark.parametrize("bare", [False, True])
 @pytest.mark.parametrize("length", [64, 4])
-def test_rows_equal_a_slow_twin(tmp_path, prompts, bare, length) -> None:
-    found = view(tmp_path, prompts=prompts, bare=bare, negatives=3, query_length=length, passage_length=length + 1)
+def test_rows_equal_a_slow_twin(tmp_path, prompts, separator, bare, length) -> None:
+    lengths = {"query_length": length, "passage_length": length + 1}
+    found = view(tmp_path, prompts=prompts, separator=separator, bare=bare, negatives=3, **lengths)
     known, labels = labelling.vocabulary(), found.labels
     cls, sep = ([], []) if bare else ([known.specials.cls], [known.specials.sep])
 
     def slow(place: int, query: bool) -> list[int]:
         document = labels.records[place]
-        text = prompts[0 if query else 1] + f"{document.title} {document.text}".strip()
+        title = f"{document.title}{separator}" if document.title else ""
+        text = f"{prompts[0 if query else 1]}{title}{document.text}"
         ids = known.encode([text]).row(0).tolist()
         limit = length if query else length + 1
         return [*cls, *ids[: limit - len(cls) - len(sep)], *sep]
@@ -102,7 +105,7 @@ def test_copies_of_positives_are_positives(tmp_path) -> None:
     twin = {**labelling.toy(12)[0][0], "_id": "twin"}
     labelling.lines(folder / "corpus.jsonl", [*labelling.toy(12)[0], twin])
     labels = read_labels(folder, tmp_path / "records")
-    store = Store.build(tmp_path / "store", labels.records, labelling.vocabulary(), sentences=False)
+    store = Store.build(tmp_path / "store", Texts(labels), labelling.vocabulary(), sentences=False)
     found = Labelled(labels, store, labelling.vocabulary().specials, Draw(negatives=6))
     assert found.positive(np.array([0, 1]), np.array([12, 12])).tolist() == [True, False]
     batches = Batches(view=found, batch_size=10, seed=0)
@@ -177,7 +180,7 @@ def test_labels_without_negatives(tmp_path, negatives) -> None:
     """The batch alone, or documents at random."""
     source = labelling.lines(tmp_path / "x.jsonl", [{"query": q["query"], "pos": q["pos"]} for q in records()])
     labels = read_labels(source, tmp_path / "records")
-    store = Store.build(tmp_path / "store", labels.records, labelling.vocabulary(), sentences=False)
+    store = Store.build(tmp_path / "store", Texts(labels), labelling.vocabulary(), sentences=False)
     found = Labelled(labels, store, labelling.vocabulary().specials, Draw(negatives=negatives))
     batch = Batches(view=found, batch_size=8, seed=0)(0)
     assert batch.shape == (8, 2 + negatives)
@@ -191,7 +194,7 @@ def test_texts_without_tokens_are_left_out(tmp_path) -> None:
     labelling.lines(folder / "corpus.jsonl", [{**d, "text": " "} if d["_id"] == "d1" else d for d in documents])
     labelling.lines(folder / "queries.jsonl", [{**q, "text": " "} if q["_id"] == "q2" else q for q in queries])
     labels = read_labels(folder, tmp_path / "records")
-    store = Store.build(tmp_path / "store", labels.records, labelling.vocabulary(), sentences=False)
+    store = Store.build(tmp_path / "store", Texts(labels), labelling.vocabulary(), sentences=False)
     found = Labelled(labels, store, labelling.vocabulary().specials, Draw(negatives=5))
     batches = Batches(view=found, batch_size=4, seed=0)
     drawn = [batches(step) for step in range(20)]
@@ -201,7 +204,7 @@ def test_texts_without_tokens_are_left_out(tmp_path) -> None:
 
 def test_nothing_to_learn_from_is_said(tmp_path) -> None:
     labels = read_labels(labelling.lines(tmp_path / "x.jsonl", [{"query": "a", "pos": "b"}]), tmp_path / "records")
-    store = Store.build(tmp_path / "store", labels.records, labelling.vocabulary(), sentences=False)
+    store = Store.build(tmp_path / "store", Texts(labels), labelling.vocabulary(), sentences=False)
     from dataclasses import replace
 
     with pytest.raises(DataError, match="no labelled query"):

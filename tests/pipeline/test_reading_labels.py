@@ -70,7 +70,7 @@ def test_every_format_of_a_file(tmp_path, name, suffix) -> None:
     labels = read(path)
     assert told(labels) == EXPECTED
     assert labels.size == 3
-    assert len(labels.records) == 3 + 2 + 2
+    assert len(labels.records) == 3 + 2
     assert (labels.teacher is not None) == (name == "flag")
     if labels.teacher is not None:
         assert labels.teacher[0].tolist() == [9, 9]
@@ -79,12 +79,10 @@ def test_every_format_of_a_file(tmp_path, name, suffix) -> None:
 
 def test_a_beir_folder(tmp_path) -> None:
     folder = labelling.beir(tmp_path / "beir", 30, 10)
-    labels = read_labels(folder, tmp_path / "records", split="test", prompts=("ask: ", ""))
+    labels = read_labels(folder, tmp_path / "records", split="test")
     assert labels.size == 30
     assert list(labels.ids) == [f"q{n}" for n in range(20, 30)]
     assert labels.positives.tokens.tolist() == [*range(20, 30)]
-    assert labels.records[len(labels.records) - 2].text == "ask: "
-    assert labels.records[len(labels.records) - 1].text == ""
     assert labels.records[5].title == labelling.toy(30)[0][5]["title"]
     assert documents_by_id(labels) == {f"d{n}": n for n in range(30)}
 

@@ -9,6 +9,7 @@ import typer
 
 from pretrieve.cli.options import (
     DocumentPrompt,
+    Like,
     MaxLength,
     ModeName,
     Pooling,
@@ -51,6 +52,7 @@ def command(
     query_prompt: QueryPrompt = None,
     document_prompt: DocumentPrompt = None,
     max_length: MaxLength = None,
+    like: Like = None,
     drop_same_id: Annotated[
         bool, typer.Option("--drop-same-id", help="Drop a hit whose id is the query's own (ArguAna, Quora).")
     ] = False,
@@ -75,6 +77,7 @@ def command(
         query_prompt=query_prompt,
         document_prompt=document_prompt,
         max_length=max_length,
+        like=like,
         drop_same_id=drop_same_id,
         use_titles=not without_titles,
     )

@@ -9,6 +9,7 @@ import typer
 
 from pretrieve.cli.options import (
     DocumentPrompt,
+    Like,
     MaxLength,
     Overwrite,
     Pooling,
@@ -67,10 +68,7 @@ def command(
     query_prompt: QueryPrompt = None,
     document_prompt: DocumentPrompt = None,
     max_length: MaxLength = None,
-    like: Annotated[
-        str | None,
-        typer.Option("--like", help="Published checkpoint that the model is a copy of.", show_default=False),
-    ] = None,
+    like: Like = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set a value of the loss, the draws or the training."),

@@ -12,6 +12,7 @@ from pretrieve.cli.options import (
     DocumentPrompt,
     GroupField,
     IdField,
+    Like,
     MaxLength,
     OnBadOption,
     Overwrite,
@@ -45,6 +46,7 @@ def command(
     query_prompt: QueryPrompt = None,
     document_prompt: DocumentPrompt = None,
     max_length: MaxLength = None,
+    like: Like = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Index documents for hybrid search; the weight of the fusion is chosen without labels, and shown."""
@@ -77,6 +79,7 @@ def command(
                 "query_prompt": query_prompt,
                 "document_prompt": document_prompt,
                 "max_length": max_length,
+                "like": like,
             },
         )
     if as_json:

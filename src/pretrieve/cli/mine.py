@@ -46,8 +46,11 @@ def command(
     with Display() as display:
         encoder = None
         if model is not None:
-            from pretrieve.evaluation.encode import open_encoder
+            from pretrieve.evaluation.encode import ModelOptions, open_encoder
+            from pretrieve.pipeline.advice import before_search
 
+            for line in before_search(model, ModelOptions()):
+                display.note(line)
             encoder = open_encoder(model)
         count, queries = mine_source(
             labels, encoder, output, options, display, split=split, documents=tuple(documents or ())

@@ -60,6 +60,10 @@ QueryPrompt = Annotated[str | None, typer.Option("--query-prompt", help="Put bef
 DocumentPrompt = Annotated[
     str | None, typer.Option("--document-prompt", help="Put before each document.", show_default=False)
 ]
+Like = Annotated[
+    str | None,
+    typer.Option("--like", help="Published checkpoint that the model is a copy of.", show_default=False),
+]
 MaxLength = Annotated[
     int | None, typer.Option("--max-length", min=1, help="Cut texts after so many tokens.", show_default=False)
 ]

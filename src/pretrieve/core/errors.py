@@ -16,6 +16,10 @@ class PretrieveError(ValueError):
     exit_code = 1
 
 
+class PretrieveWarning(UserWarning):
+    """Something is done as asked that is likely not what is wanted: the text says what to do instead."""
+
+
 class UsageError(PretrieveError):
     """A wrong option, name or value was given (exit code 2)."""
 

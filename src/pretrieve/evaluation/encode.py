@@ -166,22 +166,24 @@ def open_encoder(name: str, options: ModelOptions = ModelOptions()) -> TextEncod
         return Bag.load(Path(name))
     if (Path(name) / _VIEWS).is_file():
         return _open_views(Path(name), options)
-    folder, usage = usage_of(name, options)
-    model = _load(folder, usage, options)
-    other = None if usage.document_model is None else _load(_resolve(usage.document_model), usage, options)
+    queries, documents, usage = usage_of(name, options)
+    model = _load(queries, usage, options)
     return TorchTextEncoder(
         query_model=model,
-        document_model=other or model,
+        document_model=model if documents == queries else _load(documents, usage, options),
         usage=usage,
-        fingerprint=identity(folder, usage, options),
+        fingerprint=identity((queries, documents), usage, options),
         location=name,
         batch_size=options.batch_size,
         described=_described(options),
     )
 
 
-def usage_of(name: str, options: ModelOptions = ModelOptions()) -> tuple[Path, Checkpoint]:
-    """Find a model's folder, and how the model is used, by what the user, the registry and its own files say.
+def usage_of(name: str, options: ModelOptions = ModelOptions()) -> tuple[Path, Path, Checkpoint]:
+    """Find a model, and how it is used, by what the user, the registry and its own files say.
+
+    Returns:
+        The folder of the model of queries, that of documents (the same where there is one tower), and the usage.
 
     Raises:
         UsageError: as ``open_encoder``.
@@ -190,15 +192,20 @@ def usage_of(name: str, options: ModelOptions = ModelOptions()) -> tuple[Path, C
     if options.like and known is None:
         raise UsageError(f"{options.like!r} is not among the known checkpoints: describe the model by its options.")
     folder = _resolve(name)
-    return folder, _usage(name, folder, known, options)
+    usage = _usage(name, folder, known, options)
+    queries = folder if usage.query_model is None else _resolve(usage.query_model)
+    return queries, folder if usage.document_model is None else _resolve(usage.document_model), usage
 
 
-def identity(folder: Path, usage: Checkpoint, options: ModelOptions = ModelOptions()) -> str:
-    """Identity of a model: its weights, its tokenizer, and how it is used."""
-    parts = sorted(path for pattern in (*_WEIGHTS, *_VOCABULARIES) for path in folder.glob(pattern))
-    model = model_fingerprint(folder, parts)
+def identity(folders: Sequence[Path], usage: Checkpoint, options: ModelOptions = ModelOptions()) -> str:
+    """Identity of a model in one folder or two: its weights, its tokenizer, and how it is used."""
+    models = [model_fingerprint(folder, _parts(folder)) for folder in dict.fromkeys(folders)]
     said = [usage.document_model, usage.document_prompt, usage.separator, usage.max_length, options.pooling]
-    return fingerprint([model, *said])
+    return fingerprint([*models, *said])
+
+
+def _parts(folder: Path) -> list[Path]:
+    return sorted(path for pattern in (*_WEIGHTS, *_VOCABULARIES) for path in folder.glob(pattern))
 
 
 def _open_views(folder: Path, options: ModelOptions) -> ViewsTextEncoder:
@@ -221,7 +228,7 @@ def _open_views(folder: Path, options: ModelOptions) -> ViewsTextEncoder:
         tokenizer=tokenizer.load(folder),
         query_prompt=query,
         document_prompt=document,
-        fingerprint=identity(folder, usage, options),
+        fingerprint=identity((folder,), usage, options),
         location=str(folder),
         described=_described(options),
     )
@@ -253,6 +260,8 @@ def _resolve(name: str) -> Path:
 def _usage(name: str, folder: Path, known: Checkpoint | None, options: ModelOptions) -> Checkpoint:
     """How a model is used, by what the user, the registry and its own files say, in this order."""
     modules, settings = _modules(folder), _read(folder / "config_sentence_transformers.json", {})
+    if options.pooling and modules and modules[0] != "Transformer" and not (folder / _VIEWS).is_file():
+        raise UsageError(f"{name} is made of {', '.join(modules)}, whose pooling is its own: leave pooling out.")
     pooling = options.pooling or (known.pooling if known else None)
     if pooling is None and not modules:
         raise UsageError(
@@ -265,7 +274,9 @@ def _usage(name: str, folder: Path, known: Checkpoint | None, options: ModelOpti
     if similarity not in ("cosine", "dot"):
         said = f"compares by {similarity}" if similarity else "does not say how its vectors are compared"
         raise UsageError(f"{name} {said}: give similarity (dot or cosine) as its authors use it.")
-    base = known or Checkpoint(pooling=pooling or "mean", similarity=similarity, max_length=None)
+    base = known or Checkpoint(
+        pooling=pooling or "mean", similarity=similarity, max_length=None, separator=settings.get("separator", " ")
+    )
     own_query, own_document = ("", "") if known else _prompts(settings)
     return replace(
         base,
@@ -274,24 +285,55 @@ def _usage(name: str, folder: Path, known: Checkpoint | None, options: ModelOpti
         query_prompt=_first(options.query_prompt, own_query or base.query_prompt),
         document_prompt=_first(options.document_prompt, own_document or base.document_prompt),
         max_length=options.max_length or base.max_length,
+        query_length=None if options.max_length else base.query_length,
     )
 
 
 def _load(folder: Path, usage: Checkpoint, options: ModelOptions) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer import modules
 
+    longest = usage.max_length
     if _modules(folder) and options.pooling is None:
-        model = SentenceTransformer(str(folder), device=options.device, trust_remote_code=usage.remote_code)
+        foreign = usage.remote_code and not _is_in_transformers(folder)
+        model = SentenceTransformer(str(folder), device=options.device, trust_remote_code=foreign)
     else:
-        transformer = modules.Transformer(str(folder))
-        parts = [transformer, modules.Pooling(transformer.get_embedding_dimension(), usage.pooling)]
-        parts += [modules.Normalize()] if usage.normalise else []
+        parts, longest = _of_bare_weights(folder, usage)
         model = SentenceTransformer(modules=parts, device=options.device)
-    if usage.max_length is not None:
-        model.max_seq_length = usage.max_length
+    if longest is not None:
+        model.max_seq_length = longest
+    if usage.query_length is not None:
+        model[0].query_length = usage.query_length
     model.similarity_fn_name = usage.similarity
     return model
+
+
+def _of_bare_weights(folder: Path, usage: Checkpoint) -> tuple[list[Any], int | None]:
+    """Stock modules, and the tokens kept of a text; weights of encoders are loaded strictly: stock ones fill gaps."""
+    from sentence_transformers.sentence_transformer import modules
+
+    from pretrieve.models.pretrained import DPR, load_pretrained
+    from pretrieve.models.restore import position_limit
+    from pretrieve.models.transformer import PACKED
+
+    class Strict(modules.Transformer):  # type: ignore[misc]
+        def _load_model(self, *asked: Any, **also: Any) -> Any:
+            return load_pretrained(folder)
+
+    longest = usage.max_length
+    if _read(folder / "config.json", {}).get("model_type") in (*PACKED, DPR):
+        transformer = Strict(str(folder))
+        limit = position_limit(transformer.config)
+        longest = min(longest or limit, limit)
+    else:
+        transformer = modules.Transformer(str(folder))
+    parts = [transformer, modules.Pooling(transformer.get_embedding_dimension(), usage.pooling)]
+    return [*parts, *([modules.Normalize()] if usage.normalise else [])], longest
+
+
+def _is_in_transformers(folder: Path) -> bool:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    return _read(folder / "config.json", {}).get("model_type") in CONFIG_MAPPING_NAMES
 
 
 def _modules(folder: Path) -> list[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pretrieve.core.errors import DataError, UsageError
-from pretrieve.core.types import Batch, IntArray, Rows, SpecialTokens
+from pretrieve.core.files import fingerprint
+from pretrieve.core.types import Batch, Document, IntArray, Rows, SpecialTokens
+from pretrieve.index.pseudo import full_text
 from pretrieve.text.batches import Address, Mixture
 from pretrieve.text.labels import Labels
 from pretrieve.text.spans import lay_out, offsets_of, read, surround
@@ -40,6 +43,42 @@ class Draw:
             raise UsageError("query_length and passage_length are at least 3 tokens.")
 
 
+@dataclass(frozen=True)
+class Texts:
+    """Documents and queries as a model reads them when it searches: prompt, title, separator and text in one piece.
+
+    A tokenizer may cut the pieces otherwise when it sees them apart: they are joined before it sees them.
+
+    Attributes:
+        labels: whose records they are.
+        prompts: what is put before queries and before documents.
+        separator: between title and text.
+    """
+
+    labels: Labels
+    prompts: tuple[str, str] = ("", "")
+    separator: str = " "
+
+    def __len__(self) -> int:
+        return len(self.labels.records)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all of it, in order."""
+        return fingerprint([self.labels.records.fingerprint, self.prompts, self.separator])
+
+    def batches(self, size: int = 1024, select: IntArray | None = None) -> Iterator[list[Document]]:
+        """All records, or those of some indices, in lists of at most ``size``; one without a text stays empty."""
+        places = iter(range(len(self)) if select is None else select.tolist())
+        for batch in self.labels.records.batches(size, select):
+            yield [self._joined(document, place) for document, place in zip(batch, places, strict=False)]
+
+    def _joined(self, document: Document, place: int) -> Document:
+        prompt = self.prompts[place < self.labels.size]
+        text = prompt + full_text(document, self.separator) if document.text.strip() else ""
+        return replace(document, title="", text=text)
+
+
 class Labelled:
     """Rows of labelled examples: [query, positive, negative 1 .. n], N = 2 + n.
 
@@ -53,7 +92,7 @@ class Labelled:
 
     Args:
         labels: who belongs to whom.
-        store: tokens of ``labels.records``.
+        store: tokens of ``Texts(labels, ...)``.
         specials: the encoder's special tokens.
         draw: see ``Draw``.
 
@@ -67,10 +106,6 @@ class Labelled:
         self._starts, self._ends = np.asarray(store.starts), np.asarray(store.ends)
         self._place = np.full(len(labels.records), -1, np.int64)  # of each record in the store; -1 without tokens
         self._place[np.asarray(store.origins)] = np.arange(len(store))
-        ends = self._place[len(labels.records) - 2 :]  # the two prompts; most are empty and have no tokens
-        self._prompts = np.array(
-            [(self._starts[at], self._ends[at] - self._starts[at]) if at >= 0 else (0, 0) for at in ends]
-        )
         relevant = labels.canonical[labels.positives.tokens]
         self._pairs = np.sort(np.repeat(np.arange(len(labels)), labels.positives.lengths) * labels.size + relevant)
         sides = [self._usable(number) for number in (0, 1)]
@@ -153,20 +188,16 @@ class Labelled:
     def _rows(self, records: IntArray) -> Rows:
         """Rows of records (B, N)."""
         starts, lengths = self._pieces(records)
-        return read(self._tokens, lay_out(starts.reshape(-1, 4), lengths.reshape(-1, 4)), self._specials)
+        return read(self._tokens, lay_out(starts.reshape(-1, 3), lengths.reshape(-1, 3)), self._specials)
 
     def _pieces(self, records: IntArray) -> tuple[IntArray, IntArray]:
-        """Starts and lengths (B, N, 4) of [CLS] prompt text [SEP], cut to the limits."""
+        """Starts and lengths (B, N, 3) of [CLS] text [SEP], cut to the limits."""
         places = self._place[records]
         queries = records >= self.labels.size
-        prompts = self._prompts[np.where(queries, 0, 1)]
         limits = np.where(queries, self._draw.query_length, self._draw.passage_length) - self._specials.around()
-        starts = np.stack([prompts[..., 0], self._starts[places]], axis=-1)
-        before = np.minimum(prompts[..., 1], limits)
-        lengths = np.stack([before, np.minimum(self._ends[places] - self._starts[places], limits - before)], axis=-1)
-        shape = (*records.shape, 4)
-        flat = surround(starts.reshape(-1, 2), lengths.reshape(-1, 2), self._specials)
-        return flat[0].reshape(shape), flat[1].reshape(shape)
+        lengths = np.minimum(self._ends[places] - self._starts[places], limits)
+        flat = surround(self._starts[places].reshape(-1, 1), lengths.reshape(-1, 1), self._specials)
+        return flat[0].reshape(*records.shape, 3), flat[1].reshape(*records.shape, 3)
 
 
 def _sample(rows: Rows, index: IntArray, count: int, rng: np.random.Generator) -> IntArray:

@@ -59,6 +59,7 @@ def save_model(
     tokenizer: Tokenizer,
     *,
     prompts: Mapping[str, str] | None = None,
+    separator: str = " ",
     documents: Encoder | None = None,
 ) -> None:
     """Write a stock sentence-transformers model into an artefact.
@@ -68,6 +69,7 @@ def save_model(
         encoder: for queries and documents; for queries alone if ``documents`` is given.
         tokenizer: the tokenizer of both.
         prompts: what is put before a text, for "query" and "document".
+        separator: what stands between title and text of a document; stock loaders pass it over.
         documents: the encoder of documents, where the towers are separate (a stock Router).
 
     Raises:
@@ -96,6 +98,7 @@ def save_model(
             "similarity_fn_name": "maxsim" if isinstance(encoder, Views) else encoder.similarity,
             "prompts": {"query": "", "document": "", **(prompts or {})},
             "default_prompt_name": None,
+            **({"separator": separator} if separator != " " else {}),
         },
     )
 

@@ -27,6 +27,8 @@ _HEADS = tuple(
         *("discriminator_predictions", "generator_predictions", "generator_lm_head"),
     )
 )
+DPR = "dpr"  # model_type of towers, in which a BERT lies under another name
+_TOWER = r"^(question_encoder|ctx_encoder)\.bert_model\."
 _WANTED = ["*.json", "*.txt", "*.model", "*.safetensors"]
 _UNWANTED = ["onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*"]
 
@@ -64,12 +66,12 @@ def load_pretrained(folder: Path, *, seed: int = 0, pooler: bool = False) -> nn.
         raise UsageError(
             f"{folder} is a {config['model_type']} decoder: pretrieve trains encoders (BERT and the like)."
         )
-    from transformers import AutoModel  # only here: importing it takes seconds
-
+    kind, options = _class_of(config)
     try:
         with seeded(seed, "pretrained"), _quietly():
-            model, report = AutoModel.from_pretrained(
+            model, report = kind.from_pretrained(
                 folder,
+                **options,
                 dtype="float32",
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # refused below, by name
@@ -80,6 +82,19 @@ def load_pretrained(folder: Path, *, seed: int = 0, pooler: bool = False) -> nn.
     _refuse_misfits(folder, report, pooler=pooler)
     loaded: nn.Module = model
     return loaded.eval()
+
+
+def _class_of(config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The class to load a checkpoint with, and how.
+
+    ``AutoModel`` takes every tower of DPR for one of questions, and makes up the weights of those of passages.
+    """
+    from transformers import AutoModel, BertConfig, BertModel  # only here: importing it takes seconds
+
+    if config["model_type"] != DPR:
+        return AutoModel, {}
+    inner = {key: config[key] for key in config if key not in ("architectures", "model_type", "projection_dim")}
+    return BertModel, {"config": BertConfig(**inner), "key_mapping": {_TOWER: ""}}
 
 
 def masked_language_model(folder: Path) -> nn.Module | None:

@@ -17,9 +17,10 @@ from pretrieve.core.types import IntArray
 from pretrieve.evaluation.encode import open_encoder
 from pretrieve.finetuning.ance import Ance
 from pretrieve.finetuning.contrastive import Contrastive
-from pretrieve.finetuning.labelled import Labelled
+from pretrieve.finetuning.labelled import Draw, Labelled, Texts
 from pretrieve.models.export import save_model
 from pretrieve.models.static import StaticEncoder
+from pretrieve.pipeline.advice import before_use
 from pretrieve.pipeline.labels import read_labels
 from pretrieve.pipeline.listener import Listener, Silent
 from pretrieve.pipeline.mine import MineOptions, load_negatives, mine
@@ -78,7 +79,10 @@ def finetune(asked: Tuning, listener: Listener | None = None, *, judge: bool = T
     Raises:
         PretrieveError: whatever a user can mend: labels, model, options, disk, an interrupted or diverged run.
     """
-    return _finetune(asked, listener or Silent(), hold_out=judge, judge=judge)
+    listener = listener or Silent()
+    for line in before_use(asked.model, asked.described):
+        listener.note(line)
+    return _finetune(asked, listener, hold_out=judge, judge=judge)
 
 
 def _finetune(asked: Tuning, listener: Listener, *, hold_out: bool, judge: bool) -> TuneReport:
@@ -91,8 +95,7 @@ def _finetune(asked: Tuning, listener: Listener, *, hold_out: bool, judge: bool)
         workspace = asked.output / WORKSPACE
         start = open_start(asked.model, asked.described, seed=asked.seed)
         listener.stage("read labels", unit="queries")
-        labels = read_labels(asked.labels, workspace / "records", split=asked.split, documents=asked.documents,
-                             prompts=start.prompts)  # fmt: skip
+        labels = read_labels(asked.labels, workspace / "records", split=asked.split, documents=asked.documents)
         listener.advance(len(labels), f"{labels.size:,} documents")
         learn, held_out = _divide(len(labels), asked, hold_out=hold_out)
         held, labels = labels.select(held_out), labels.select(learn)
@@ -185,17 +188,7 @@ def _check_same(path: Path, asked: Tuning, values: Values, labels: Labels, start
 
 def _trained(asked: Tuning, values: Values, labels: Labels, start: Start, listener: Listener) -> Contrastive:
     """Train from the start, or go on."""
-    listener.stage("encode", len(labels.records), "texts")
-    store = Store.build(asked.output / WORKSPACE / "store", labels.records, start.tokenizer, sentences=False,
-                        replace=True)  # fmt: skip
-    listener.advance(len(labels.records), f"{len(store.tokens):,} tokens")
-    longest = start.documents.max_length
-    draw = replace(
-        values.draw,
-        query_length=min(values.draw.query_length, longest),
-        passage_length=min(values.draw.passage_length, longest),
-    )
-    view = Labelled(labels, store, start.documents.specials, draw)
+    view = view_of(labels, start, values.draw, asked.output / WORKSPACE / "store", listener)
     if values.negatives == "ance":
         objective: Contrastive = Ance(
             start.documents, values.loss, view, values.refresh, asked.seed, start.queries_apart
@@ -221,6 +214,28 @@ def _trained(asked: Tuning, values: Values, labels: Labels, start: Start, listen
     return objective
 
 
+def view_of(labels: Labels, start: Start, draw: Draw, target: Path, listener: Listener) -> Labelled:
+    """Rows of labels as the model reads them when it searches.
+
+    Args:
+        labels: queries and documents.
+        start: the model.
+        draw: what an example is made of; lengths are cut to the model's.
+        target: the store to make.
+        listener: hears of progress.
+    """
+    listener.stage("encode", len(labels.records), "texts")
+    texts = Texts(labels, start.prompts, start.separator)
+    store = Store.build(target, texts, start.tokenizer, sentences=False, replace=True)
+    listener.advance(len(labels.records), f"{len(store.tokens):,} tokens")
+    draw = replace(
+        draw,
+        query_length=min(draw.query_length, start.longest_query),
+        passage_length=min(draw.passage_length, start.documents.max_length),
+    )
+    return Labelled(labels, store, start.documents.specials, draw)
+
+
 def _shown(progress: Progress) -> str:
     accuracy = progress.statistics.get("accuracy", float("nan"))
     return (
@@ -229,8 +244,12 @@ def _shown(progress: Progress) -> str:
 
 
 def _save(folder: files.Folder, objective: Contrastive, start: Start) -> None:
-    prompts = {"query": start.prompts[0], "document": start.prompts[1]}
-    if objective.query_encoder is None:
-        save_model(folder, objective.encoder, start.tokenizer, prompts=prompts)
-    else:
-        save_model(folder, objective.query_encoder, start.tokenizer, prompts=prompts, documents=objective.encoder)
+    queries = objective.query_encoder
+    save_model(
+        folder,
+        objective.encoder if queries is None else queries,
+        start.tokenizer,
+        prompts={"query": start.prompts[0], "document": start.prompts[1]},
+        separator=start.separator,
+        documents=None if queries is None else objective.encoder,
+    )

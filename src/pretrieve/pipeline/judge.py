@@ -11,6 +11,7 @@ from pretrieve.evaluation.benchmark import Result, evaluate, parse_metrics
 from pretrieve.evaluation.collection import load_collection
 from pretrieve.evaluation.crosslingual import CrossLingualResult, evaluate_pairs, is_cross_lingual, load_languages
 from pretrieve.evaluation.encode import ModelOptions, open_encoder
+from pretrieve.pipeline.advice import before_search
 from pretrieve.pipeline.listener import Listener, Silent
 
 
@@ -28,6 +29,7 @@ class Judgement:
     query_prompt: str | None = None
     document_prompt: str | None = None
     max_length: int | None = None
+    like: str | None = None
     drop_same_id: bool = False
     use_titles: bool = True
 
@@ -49,7 +51,10 @@ def judge(asked: Judgement, listener: Listener | None = None) -> Result | CrossL
         query_prompt=asked.query_prompt,
         document_prompt=asked.document_prompt,
         max_length=asked.max_length,
+        like=asked.like,
     )
+    for line in (line for model in asked.models for line in before_search(model, described)):
+        listener.note(line)
     if is_cross_lingual(asked.folder):
         return _judge_pairs(asked, described, listener)
     listener.stage("read", unit="documents and queries")

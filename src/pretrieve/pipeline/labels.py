@@ -87,7 +87,6 @@ def read_labels(
     *,
     split: str = "train",
     documents: Sequence[str] = (),
-    prompts: tuple[str, str] = ("", ""),
 ) -> Labels:
     """Read labels, and put documents and queries on disk; queries with the same text are one.
 
@@ -97,7 +96,6 @@ def read_labels(
         target: the ``Documents`` to make of documents and queries.
         split: of a BEIR folder.
         documents: sources of more documents to find negatives in; for files only.
-        prompts: what the model has put before queries and documents; kept as the last two records.
 
     Raises:
         UsageError: the source is not there or not known, or has no such split.
@@ -110,8 +108,7 @@ def read_labels(
         records = _beir(source, split, found)
     else:
         records = _pairs(source, documents, found)
-    ends = (Document(id=f"prompt {number}", text=text) for number, text in enumerate(prompts))
-    written = Documents.write(target, itertools.chain(records, found.questions(), ends), replace=True)
+    written = Documents.write(target, itertools.chain(records, found.questions()), replace=True)
     size = len(found.canonical)
     (positives, theirs), (negatives, others) = found.side(0), found.side(1)
     known = np.isfinite(theirs).any() or np.isfinite(others).any()

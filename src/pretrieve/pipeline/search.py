@@ -44,12 +44,14 @@ def build_index(
         PretrieveError: sources, model or disk are not as they should be.
     """
     from pretrieve.evaluation.encode import ModelOptions, open_encoder
+    from pretrieve.pipeline.advice import before_search
     from pretrieve.pipeline.prepare import read_documents
 
     files.check_free(output, replace=replace)
-    encoder = open_encoder(
-        str(Path(model).absolute()) if Path(model).exists() else model, ModelOptions(**(described or {}))
-    )
+    options = ModelOptions(**(described or {}))
+    for line in before_search(model, options):
+        listener.note(line)
+    encoder = open_encoder(str(Path(model).absolute()) if Path(model).exists() else model, options)
     beside = output.absolute().parent
     with files.scratch(beside, f"{output.name}.documents") as folder:
         quarantine = beside / f"{output.name}.quarantine.jsonl"

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pretrieve.core.errors import UsageError
+from pretrieve.core.files import fingerprint
 from pretrieve.evaluation.encode import ModelOptions, identity, usage_of
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.export import VIEWS
-from pretrieve.models.pretrained import resolve
-from pretrieve.models.restore import load_encoder, load_towers
+from pretrieve.models.restore import load_encoder, load_towers, position_limit
+from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.text import tokenizer as tokenizers
 from pretrieve.text.tokenizer import Tokenizer
 
@@ -24,13 +25,17 @@ class Start:
         queries_apart: encoder of queries where towers are separate; None else.
         tokenizer: of both.
         prompts: what is put before queries and before documents.
-        fingerprint: identity of the weights.
+        separator: what stands between title and text of a document.
+        longest_query: tokens kept of a query, special tokens included.
+        fingerprint: identity of the weights and of how they are used.
     """
 
     documents: Encoder
     queries_apart: Encoder | None
     tokenizer: Tokenizer
     prompts: tuple[str, str]
+    separator: str
+    longest_query: int
     fingerprint: str
 
 
@@ -46,26 +51,32 @@ def open_start(model: str, options: ModelOptions | None = None, *, seed: int = 0
         UsageError: there is no such model, it cannot be trained, or nobody says how it pools or compares.
         CorruptError: its weights are damaged.
     """
-    options = options or ModelOptions()
+    said = options = options or ModelOptions()
     if (Path(model) / VIEWS).is_file():  # stock libraries have other words for how it pools and compares
         options = replace(options, pooling="cls", similarity="dot")
-    folder, usage = usage_of(model, options)
-    if (folder / "modules.json").is_file():
+    folder, folder_of_documents, usage = usage_of(model, options)
+    if (folder / "modules.json").is_file() and said.pooling is None:
         queries, documents = load_towers(folder)
     else:
         if usage.pooling not in ("mean", "cls"):
             raise UsageError(f"{model} pools by {usage.pooling}, which cannot be trained here; mean and cls can.")
         queries = documents = load_encoder(folder, pooling=usage.pooling, seed=seed)
-        if usage.document_model is not None:
-            documents = load_encoder(resolve(usage.document_model), pooling=usage.pooling, seed=seed)
+        if folder_of_documents != folder:
+            documents = load_encoder(folder_of_documents, pooling=usage.pooling, seed=seed)
     documents.similarity = queries.similarity = usage.similarity
-    if usage.max_length is not None:
-        for encoder in (queries, documents):
-            encoder.max_length = min(encoder.max_length, usage.max_length)
+    for encoder in (queries, documents):
+        limit = encoder.max_length
+        if isinstance(encoder, TransformerEncoder):  # what is said may be longer than what the folder says
+            limit = position_limit(encoder.model.config)
+        encoder.max_length = min(usage.max_length or encoder.max_length, limit)
+    prompts = (usage.query_prompt, usage.document_prompt)
+    weights = identity((folder, folder_of_documents), usage, options)
     return Start(
         documents=documents,
         queries_apart=None if queries is documents else queries,
         tokenizer=tokenizers.load(folder),
-        prompts=(usage.query_prompt, usage.document_prompt),
-        fingerprint=identity(folder, usage, options),
+        prompts=prompts,
+        separator=usage.separator,
+        longest_query=min(queries.max_length, usage.query_length or queries.max_length),
+        fingerprint=fingerprint([weights, prompts, usage.query_length]),
     )

@@ -17,8 +17,7 @@ class Labels:
     """Q queries over n documents.
 
     Attributes:
-        records: the n documents, then queries, then the prompts of queries and of documents (empty for most models),
-            in one artefact, so that one store holds the tokens of all.
+        records: the n documents, then the queries, in one artefact, so that one store holds the tokens of both.
         size: n.
         places: (Q,) where each query stands in ``records``.
         ids: (Q) the queries' ids.

@@ -6,10 +6,10 @@ Artefact of kind ``store``. A random crop of a random document costs microsecond
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,9 +18,23 @@ from pretrieve.core.arrays import array_header, load_array
 from pretrieve.core.errors import DataError
 from pretrieve.core.types import Array, BoolArray, Document, IntArray, SpecialTokens
 from pretrieve.text import tokenizer as tokenizers
-from pretrieve.text.documents import Documents
 from pretrieve.text.encoding import EncodedDocuments, encode
 from pretrieve.text.tokenizer import Tokenizer
+
+
+class Corpus(Protocol):
+    """Documents in order, as ``text.documents.Documents`` gives them."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all of it, in order."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batches(self, size: int = ..., select: IntArray | None = ...) -> Iterator[list[Document]]:
+        """All documents, or those of some indices, in lists of at most ``size``."""
+        ...
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -93,7 +107,7 @@ class Store:
     @staticmethod
     def build(
         target: Path,
-        documents: Documents,
+        documents: Corpus,
         tokenizer: Tokenizer,
         *,
         select: IntArray | None = None,

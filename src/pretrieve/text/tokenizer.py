@@ -30,6 +30,7 @@ _UNKNOWN = "[UNK]"
 _SPECIAL = ["[PAD]", _UNKNOWN, "[CLS]", "[SEP]", "[MASK]"]
 _ALPHABET = 4_000  # characters that get an entry of their own; the rest is unknown
 _FILE = "tokenizer.json"
+_VOCABULARY = "vocab.txt"  # of BERT's older checkpoints, which have nothing else
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +93,7 @@ _CONFIG_NAMES = {"unknown": "unk"}
 
 
 def load(source: str | Path) -> Tokenizer:
-    """Load a tokenizer from a folder with a ``tokenizer.json``, or from a model of the hub by its name.
+    """Load a tokenizer from a folder with a ``tokenizer.json`` or ``vocab.txt``, or by the name of a model of the hub.
 
     Raises:
         UsageError: there is none, or it cannot be read.
@@ -104,6 +105,8 @@ def load(source: str | Path) -> Tokenizer:
         inner = sorted(folder.glob(f"*/{_FILE}"))  # beside the first module, or beside each of separate towers
         if (folder / "modules.json").is_file() and inner:
             return load(inner[0].parent)
+        if (folder / _VOCABULARY).is_file():
+            return _of_vocabulary(folder)
         raise UsageError(f"{folder} has no {_FILE}: save the model with a fast tokenizer, or choose another model.")
     return of_bytes((folder / _FILE).read_bytes(), _config_of(folder), str(folder))
 
@@ -128,6 +131,30 @@ def of_bytes(data: bytes, config: dict[str, Any] | None = None, where: str = _FI
     return Tokenizer(backend, _special_tokens(backend, config or {}))
 
 
+def _of_vocabulary(folder: Path) -> Tokenizer:
+    """BERT's own tokenizer, out of its list of pieces and what ``tokenizer_config.json`` says of letters."""
+    config = _config_of(folder)
+    pieces = (folder / _VOCABULARY).read_text(encoding="utf-8").rstrip("\n").split("\n")
+    backend = tokenizers.Tokenizer(models.WordPiece({piece: n for n, piece in enumerate(pieces)}, unk_token=_UNKNOWN))
+    backend.normalizer = normalizers.BertNormalizer(
+        lowercase=config.get("do_lower_case", True),
+        strip_accents=config.get("strip_accents"),
+        handle_chinese_chars=config.get("tokenize_chinese_chars", True),
+    )
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece()
+    backend.add_special_tokens([token for token in _SPECIAL if token in pieces])
+    return of_bytes(_surrounding(backend).to_str().encode(), config, str(folder))
+
+
+def _surrounding(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """Make a tokenizer put [CLS] and [SEP] around texts when it is asked to."""
+    tokens = [(token, backend.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=tokens
+    )
+    return backend
+
+
 def train(
     texts: Iterable[str], *, vocabulary_size: int = 32_768, algorithm: Algorithm = "auto", lowercase: bool = True
 ) -> Tokenizer:
@@ -149,11 +176,7 @@ def train(
         step = max(1, len(texts) // 1000)
         algorithm = "bpe" if spaceless("\n".join(text[:20] for text in texts[::step])) else "wordpiece"
     make = {"wordpiece": _wordpiece, "bpe": _bpe, "unigram": _unigram}[algorithm]
-    backend = make(texts, vocabulary_size, lowercase)
-    cls, sep = backend.token_to_id("[CLS]"), backend.token_to_id("[SEP]")
-    backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", cls), ("[SEP]", sep)]
-    )
+    backend = _surrounding(make(texts, vocabulary_size, lowercase))
     return of_bytes(str(backend.to_str()).encode())
 
 
