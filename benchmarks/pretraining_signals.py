@@ -207,7 +207,7 @@ def train_one(asked: argparse.Namespace, preset: str, seed: int) -> None:
         "judged by": JUDGED_BY.get(preset, preset), "data": Path(asked.data).name.split(".")[0],
         "documents": len(found.store), "held out": len(held), "tokens": len(found.store.tokens),
         "method": made.objective.__module__.rsplit(".", 1)[-1], "seconds": round(seconds, 1),
-        "before": before, "after": after, "settings": {key: said(value) for key, value in request.settings.items()},
+        "before": before, "after": after, "settings": {key: plain(value) for key, value in request.settings.items()},
         "training loss": {"first ten": float(np.mean(losses[:10])), "last ten": float(np.mean(losses[-10:]))},
         "date": datetime.now(UTC).date().isoformat(),
     }  # fmt: skip
@@ -231,7 +231,7 @@ def reader_of(asked: argparse.Namespace, preset: str, seed: int) -> dict[str, st
     return {"reader": str(asked.work / "models" / f"{found}-{seed}")} if found else {}
 
 
-def said(value: object) -> str:
+def plain(value: object) -> str:
     """A setting as a record shows it: of a model's folder only the name."""
     return Path(str(value)).name
 
