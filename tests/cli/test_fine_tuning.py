@@ -135,3 +135,23 @@ def test_what_was_said_of_a_model_is_said_again(tmp_path, made) -> None:
     config = orjson.loads((tmp_path / "out/config_sentence_transformers.json").read_bytes())
     assert config["similarity_fn_name"] == "dot"
     assert config["prompts"]["query"] == "ask: "
+
+
+def test_wrong_uses_of_a_published_checkpoint_are_said(run, made, tmp_path) -> None:
+    """In a line of standard error each, on every command that takes a model; done they are all the same."""
+    import stock
+
+    stock.checkpoint("bert", tmp_path / "copy", layers=1)
+    said = ("--like", "Luyu/co-condenser-marco", "--pooling", "mean")
+    lines = {
+        "evaluate": ("evaluate", made / "beir", "--model", tmp_path / "copy", "--mode", "dense", *said),
+        "index": ("index", made / "beir/corpus.jsonl", "--model", tmp_path / "copy", "-o", tmp_path / "index", *said),
+        "finetune": ("finetune", tmp_path / "copy", made / "beir", "-o", tmp_path / "tuned", "--steps", "1",
+                     "--negatives", "none", "--limit", "10", *said),
+    }  # fmt: skip
+    for name, line in lines.items():
+        outcome = run(*line)
+        assert outcome.code == 0, outcome.err
+        heard = " ".join(outcome.err.split())
+        assert heard.count("was trained with pooling 'cls', and 'mean' costs accuracy: leave pooling out.") == 1
+        assert ("fine-tune it first" in heard) == (name != "finetune")
