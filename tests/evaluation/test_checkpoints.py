@@ -313,7 +313,7 @@ def collection(longest: int) -> tuple[list[str], list[Document]]:
     """Queries and documents: short, without a title, and longer than the model reads."""
     queries = [text(3, 1), text(60, 2), text(longest + 40, 3)]
     documents = [
-        Document(id="0", title=text(2, 4), text=text(9, 5)),
+        Document(id="0", title=text(2, 4).title(), text=text(9, 5)),
         Document(id="1", text=text(200, 6)),
         Document(id="2", title=text(4, 7), text=text(longest + 40, 8)),
     ]

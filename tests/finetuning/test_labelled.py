@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 import labelling
+import stock
 from pretrieve.core.errors import DataError, UsageError
 from pretrieve.finetuning.labelled import Draw, Labelled, Texts
 from pretrieve.pipeline.labels import read_labels
+from pretrieve.text import tokenizer as tokenizers
 from pretrieve.text.batches import Batches
 from pretrieve.text.store import Store
 
@@ -78,6 +80,20 @@ def test_rows_equal_a_slow_twin(tmp_path, prompts, separator, bare, length) -> N
     numbers = np.array([3, 0, 7])
     assert [found.passages(numbers).row(n).tolist() for n in range(3)] == [slow(n, False) for n in numbers]
     assert found.passage_lengths(numbers).tolist() == found.passages(numbers).lengths.tolist()
+
+
+def test_a_tokenizer_sees_prompt_title_and_text_in_one_piece(tmp_path) -> None:
+    """A byte-level vocabulary has other tokens for a word after a space than for one that begins a text."""
+    stock.checkpoint("roberta", tmp_path / "roberta", layers=1)
+    known = tokenizers.load(tmp_path / "roberta")
+    record = {"query": "aword0 eword1", "pos": {"title": "iword2 oword3", "text": "uword4 aword5"}}
+    labels = read_labels(labelling.lines(tmp_path / "labels.jsonl", [record]), tmp_path / "records")
+    store = Store.build(tmp_path / "store", Texts(labels, ("ask: ", "say: ")), known, sentences=False)
+    rows = Labelled(labels, store, known.specials, Draw()).rows(np.array([0]), np.array([[0]]))
+    expected = known.encode(["ask: aword0 eword1", "say: iword2 oword3 uword4 aword5"])
+    assert [rows.row(n)[1:-1].tolist() for n in range(2)] == [expected.row(n).tolist() for n in range(2)]
+    apart = known.encode(["iword2 oword3", "uword4 aword5"]).tokens
+    assert apart.tolist() != known.encode(["iword2 oword3 uword4 aword5"]).tokens.tolist()
 
 
 def test_negatives_are_no_positives_nor_copies(tmp_path) -> None:
