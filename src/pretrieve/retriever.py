@@ -142,9 +142,9 @@ class Retriever:
         Raises:
             UsageError: there is nothing to look through.
         """
-        from pretrieve.pipeline.advice import untuned, warn
+        from pretrieve.pipeline.advice import warn
 
-        warn(untuned(self.location, self._described()))
+        warn(self._untuned)
         if corpus is None:
             return self.index.search(query, k=top_k, mode=mode)
         if not corpus:
@@ -172,9 +172,9 @@ class Retriever:
         """
         if self.documents is None:
             raise UsageError("this retriever holds no documents: there is nothing to save but its model.")
-        from pretrieve.pipeline.advice import untuned, warn
+        from pretrieve.pipeline.advice import warn
 
-        warn(untuned(self.location, self._described()))
+        warn(self._untuned)
         Index.build(Path(output), self.documents, self.model, replace=overwrite)
 
     def finetune(
@@ -298,6 +298,13 @@ class Retriever:
         with _display(progress) as listener:
             return report(wanted, compare(wanted, listener))
 
+    @cached_property
+    def _untuned(self) -> list[str]:
+        """A line where the model has to be fine-tuned first; its folder is looked at once, not at every search."""
+        from pretrieve.pipeline.advice import untuned
+
+        return untuned(self.location, self._described())
+
     def _described(self) -> ModelOptions:
         """What was said about the model when it was opened."""
         from pretrieve.evaluation.encode import ModelOptions
@@ -314,9 +321,9 @@ class Retriever:
         """
         from pretrieve.evaluation.benchmark import evaluate
         from pretrieve.evaluation.collection import load_collection
-        from pretrieve.pipeline.advice import untuned, warn
+        from pretrieve.pipeline.advice import warn
 
-        warn(untuned(self.location, self._described()))
+        warn(self._untuned)
         return evaluate(load_collection(Path(folder), split), {self.location: self.model}, metrics=metrics)
 
 
