@@ -110,7 +110,7 @@ def test_the_picture_is_svg(whole) -> None:
     assert all(method in text for method in (*METHODS, "BM25", "as it is", "nDCG@10"))
 
 
-def test_all_start_from_one_base_and_see_as_many_tokens(whole) -> None:
+def test_all_start_from_one_base_and_see_as_many_tokens(made, whole) -> None:
     folders = {method: f"runs/{method}-0" for method in METHODS[1:]}
     folders["condenser"] = "runs/condenser-for-cocondenser-0"
     recipes = {
@@ -133,12 +133,24 @@ def test_all_start_from_one_base_and_see_as_many_tokens(whole) -> None:
         base = Path(recipe["base"])
         request = Request(sources=("x",), output=whole, method=method, base=str(base), steps=1,
                           settings={"batch_size": 8, "save_every": 0, "max_length": 300})  # fmt: skip
-        made = planning.make(request, planning.choose(request), store)
+        plan = planning.make(request, planning.choose(request), store)
         steps = recipe["training"]["steps"]
-        seen = sum(len(made.batches(step).rows.tokens) for step in range(steps))
+        seen = sum(len(plan.batches(step).rows.tokens) for step in range(steps))
         share = 3000 if method in ("condenser", "cocondenser") else 6000
         assert seen == pytest.approx(share, rel=0.3), method
-        assert _steps(request, whole / "runs/none-0", share) == steps
+        wanted, parts = asked(made, whole), 2 if share == 3000 else 1
+        assert _steps(wanted, request, whole / "runs/none-0", parts) == steps
+
+
+def test_a_budget_in_steps_is_shared_with_the_forerunner(made, tmp_path) -> None:
+    wanted = asked(made, tmp_path / "out", steps=6, methods=("none", "mlm", "cocondenser"), labels=(), seeds=1)
+    table = report(wanted, compare(wanted))
+    taken = {}
+    for name in ("mlm-0", "condenser-for-cocondenser-0", "cocondenser-0"):
+        recipe = orjson.loads((tmp_path / "out/runs" / name / "recipe.json").read_bytes())
+        taken[name] = recipe["training"]["steps"]
+    assert taken == {"mlm-0": 6, "condenser-for-cocondenser-0": 3, "cocondenser-0": 3}
+    assert "6 steps" in table.title
 
 
 NARROW: dict[str, Any] = {
@@ -191,7 +203,14 @@ def test_widened_by_methods_labels_and_seeds(made, whole, tmp_path) -> None:
     assert before == {name: after[name] for name in before}
     assert len(found) == 1 + 3 * 3 + 2 * 2
     assert all(found[name] == expected[name] for name in found if "condenser" not in name)
-    for changed in ({"tokens": 6001}, {"metric": "R@100"}, {"negatives": "none"}, {"settings": {}}, {"tuning": {}}):
+    for changed in (
+        {"tokens": 6001},
+        {"steps": 4},
+        {"metric": "R@100"},
+        {"negatives": "none"},
+        {"settings": {}},
+        {"tuning": {}},
+    ):
         with pytest.raises(UsageError, match="another comparison"):
             compare(replace(wide, **changed))
     with pytest.raises(UsageError, match="has condenser with other settings"):
@@ -209,6 +228,7 @@ def test_widened_by_methods_labels_and_seeds(made, whole, tmp_path) -> None:
         ({"split": "tset"}, "no split 'tset'"),
         ({"finetune": "dev"}, "no split 'dev'"),
         ({"tokens": 0}, "at least 1"),
+        ({"steps": 0}, "at least 1"),
         ({"metric": "nDCC@10"}, "unknown metric"),
         ({"methods": ()}, "no method"),
         ({"labels": (1,)}, "labels"),

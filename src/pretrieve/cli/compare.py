@@ -25,7 +25,12 @@ def command(
     base: Annotated[
         str, typer.Option("--base", help="What all start from: new:layers=..., a folder, a hub name, static.")
     ] = "new:layers=2,hidden=128,dropout=0",
-    tokens: Annotated[int, typer.Option("--tokens", min=1, help="That every method sees.")] = 1_000_000,
+    tokens: Annotated[
+        int | None, typer.Option("--tokens", min=1, help="That every method sees; 1,000,000 if not said.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="That every method takes, instead of --tokens.")
+    ] = None,
     split: Annotated[str, typer.Option("--split", help="Split to judge on.")] = "test",
     finetune: Annotated[str, typer.Option("--finetune", help="Split to take labels from; empty: none.")] = "train",
     labels: Annotated[str, typer.Option("--labels", help="Numbers of labelled queries by comma.")] = "100,1000,all",
@@ -44,14 +49,18 @@ def command(
 ) -> None:
     """Compare pre-training methods fairly; stopped, it goes on; asked for more, it adds only what is missing."""
     from pretrieve.core.config import parse_assignments
+    from pretrieve.core.errors import UsageError
     from pretrieve.pipeline.comparison import Comparison
     from pretrieve.pipeline.display import Display
 
+    if tokens is not None and steps is not None:
+        raise UsageError("give --tokens or --steps, not both.")
     asked = Comparison(
         sources=tuple(sources),
         methods=tuple(part.strip() for part in methods.split(",") if part.strip()),
         base=base,
-        tokens=tokens,
+        tokens=tokens or Comparison.tokens,
+        steps=steps,
         benchmark=benchmark,
         output=output,
         split=split,

@@ -77,7 +77,7 @@ def report(asked: Comparison, scores: Scores) -> FairTable:
     Raises:
         StorageError: the disk refused.
     """
-    title = f"{asked.benchmark.name} ({asked.split}), {asked.tokens:,} tokens from {asked.base}, {asked.seeds} seeds"
+    title = f"{asked.benchmark.name} ({asked.split}), {asked.budget} from {asked.base}, {asked.seeds} seeds"
     table = fair_table(scores, title=title, metric=asked.metric, base=NONE)
     files.write_file(asked.output / "report.md", table.markdown().encode())
     files.write_file(asked.output / "report.json", files.to_json(table.to_json()))
@@ -90,8 +90,8 @@ def report(asked: Comparison, scores: Scores) -> FairTable:
 def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener, *, after: str = "") -> Path:
     """Folder of a method's model; of the base for ``none``.
 
-    With ``after``, a method that starts from this one: the two share the tokens, so that both see half of what this one
-    sees where it is compared itself.
+    With ``after``, a method that starts from this one: the two share the budget, so that both get half of what this one
+    gets where it is compared itself.
     """
     target = asked.place("runs", *_name(method, after), seed)
     if (target / files.MANIFEST).is_file():
@@ -116,9 +116,8 @@ def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener, *
         judge=False,
         steps=1,
     )
-    tokens = asked.tokens // 2 if forerunner or after else asked.tokens
     listener.note(f"{method}, seed {seed}")
-    request = replace(request, steps=_steps(request, base, tokens))
+    request = replace(request, steps=_steps(asked, request, base, 2 if forerunner or after else 1))
     began = time.perf_counter()
     train(request, listener)
     taken = round(time.perf_counter() - began, 1)
@@ -137,12 +136,14 @@ def _seconds(asked: Comparison, method: str, seed: int) -> float:
     return float(sum(orjson.loads(path.read_bytes()) for path in paths if path.is_file()))
 
 
-def _steps(request: Request, base: Path, tokens: int) -> int:
-    """As many steps of a method as see so many tokens, by its first batches."""
+def _steps(asked: Comparison, request: Request, base: Path, parts: int) -> int:
+    """A part of the budget in steps: as many as see so many tokens, by the method's first batches."""
+    if asked.steps is not None:
+        return max(1, asked.steps // parts)
     store = Store.open(base / WORKSPACE / "store")
     made = planning.make(request, planning.choose(request), store)
     seen = [len(made.batches(step).rows.tokens) for step in range(4)]
-    return max(1, round(tokens / float(np.mean(seen))))
+    return max(1, round(asked.tokens // parts / float(np.mean(seen))))
 
 
 def _tuned(asked: Comparison, model: Path, method: str, seed: int, labels: int, listener: Listener) -> Path:

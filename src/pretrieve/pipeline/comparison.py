@@ -18,7 +18,7 @@ from pretrieve.pipeline.tuning import Negatives, Tuning
 NONE = "none"  # the base as it is
 BM25 = "BM25"
 ALL = "all"
-# What a method starts from instead of the base; it then gets half of the tokens, and its forerunner the other half.
+# What a method starts from instead of the base; it then gets half of the budget, and its forerunner the other half.
 FORERUNNERS = {"cocondenser": "condenser", "realm": "orqa-ict"}
 
 
@@ -33,6 +33,7 @@ class Comparison:
         output: folder for models, scores and report.
         base: what every method starts from.
         tokens: that every method sees, in all its steps.
+        steps: that every method takes, instead; a step of one sees more tokens than that of another.
         split: to judge on.
         finetune: split to take labels from; empty: no fine-tuning.
         labels: numbers of labelled queries to fine-tune with; 0 for all of them.
@@ -49,6 +50,7 @@ class Comparison:
     output: Path
     base: str = "new:layers=2,hidden=128,dropout=0"
     tokens: int = 1_000_000
+    steps: int | None = None
     split: str = "test"
     finetune: str = "train"
     labels: tuple[int, ...] = (100, 1000, 0)
@@ -77,8 +79,10 @@ class Comparison:
             method, _, name = key.rpartition(".")
             if name not in (known if not method else _options_of(method) if method in self.order else ()):
                 raise UsageError(f"--set {key}: no method that is compared has such an option.{suggest(name, known)}")
-        if self.tokens < 1 or self.seeds < 1 or any(number < 0 or number == 1 for number in self.labels):
-            raise UsageError("tokens and seeds are at least 1, and labels 2, or 0 for all of them.")
+        if min(self.tokens, self.seeds, 1 if self.steps is None else self.steps) < 1 or any(
+            number < 0 or number == 1 for number in self.labels
+        ):
+            raise UsageError("tokens, steps and seeds are at least 1, and labels 2, or 0 for all of them.")
         parse_metrics([self.metric])
         Tuning(model=self.base, labels=self.benchmark, output=self.place("tuned", "any"), settings=self.tuning).check()
         for split in (self.split, self.finetune):
@@ -94,6 +98,11 @@ class Comparison:
             said.pop(name)
         said["settings"] = {key: value for key, value in self.settings.items() if "." not in key}
         return {key: str(value) if isinstance(value, Path) else value for key, value in said.items()}
+
+    @property
+    def budget(self) -> str:
+        """What every method gets, in words."""
+        return f"{self.tokens:,} tokens" if self.steps is None else f"{self.steps:,} steps"
 
     @property
     def order(self) -> list[str]:
