@@ -13,12 +13,19 @@ import argparse
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from statistics import mean
+from typing import TYPE_CHECKING, Any
 
 import orjson
+
+from pretrieve.core.types import FloatArray
+
+if TYPE_CHECKING:
+    from pretrieve.pipeline.bench import Bench
 
 METRIC = "nDCG@10"
 KINDS = ("none", "bm25", "mined", "ance")
@@ -40,7 +47,7 @@ class Start:
 STARTS = {
     "static": Start("static", "structure", 400, {}, few={}, all={"epochs": "3"}),
     "transformer": Start(
-        "new:layers=2,hidden=128,words=static",
+        "new:layers=2,hidden=128,dropout=0,words=static",
         "contriever-inbatch",
         200,
         {"batch_size": "64", "window": "128", "learning_rate": "0.0005", "max_length": "128"},
@@ -67,29 +74,9 @@ def pretrained(asked: argparse.Namespace, folder: Path, name: str, seed: int) ->
     return target
 
 
-class Bench:
-    """Judges models on the test split of a folder, whose words are indexed once."""
-
-    def __init__(self, folder: Path, split: str) -> None:
-        from pretrieve.evaluation.collection import load_collection
-
-        self.collection, self.lexical = load_collection(folder, split), None
-
-    def values(self, model: Path | None) -> dict[str, list[float]]:
-        """The metric of every query, by vectors alone and beside words; by words alone without a model."""
-        from pretrieve.evaluation.benchmark import judge, parse_metrics, rank
-        from pretrieve.evaluation.encode import open_encoder
-        from pretrieve.index.index import Index, IndexOptions
-
-        encoder = None if model is None else open_encoder(str(model))
-        index = Index.of(self.collection.documents, encoder, IndexOptions(dense=1.0), lexical=self.lexical)
-        self.lexical = index.lexical
-        found = {}
-        for mode in ("lexical",) if model is None else ("dense", "hybrid"):
-            rankings = rank(index, self.collection, 100, mode, drop_same_id=False)
-            values = judge(rankings, self.collection, parse_metrics([METRIC]))[METRIC]
-            found[mode] = [round(float(value), 6) for value in values]
-        return found
+def values_of(found: Mapping[Any, FloatArray]) -> dict[str, list[float]]:
+    """Values by mode as plain lists."""
+    return {mode: values.tolist() for mode, values in found.items()}
 
 
 def one(asked: argparse.Namespace, bench: Bench, folder: Path, run: tuple[str, int, str, int]) -> dict[str, Any]:
@@ -112,14 +99,16 @@ def one(asked: argparse.Namespace, bench: Bench, folder: Path, run: tuple[str, i
         judge=False,
     )  # fmt: skip
     seconds = time.perf_counter() - began
-    values = bench.values(target)
+    values = values_of(bench.model(target))
     shutil.rmtree(target)
     return {"values": values, "seconds": round(seconds, 1), "queries": dict(report.queries), "settings": settings}
 
 
 def run_all(asked: argparse.Namespace, folder: Path) -> None:
     """Run what is not done of a folder."""
-    bench = Bench(folder, asked.split)
+    from pretrieve.pipeline.bench import Bench
+
+    bench = Bench(folder, asked.split, METRIC)
 
     def kept(parts: tuple[Any, ...], make: Any) -> None:
         path = asked.work / "runs" / f"{'-'.join(map(str, (folder.name, *parts)))}.json"
@@ -137,13 +126,13 @@ def run_all(asked: argparse.Namespace, folder: Path) -> None:
         values = next(iter(found["values"].values()))
         print(f"{path.stem}: {sum(values) / len(values):.4f} ({found['seconds']:.0f} s)", flush=True)
 
-    kept(("BM25",), lambda: {"values": bench.values(None), "seconds": 0.0})
+    kept(("BM25",), lambda: {"values": values_of(bench.words()), "seconds": 0.0})
     for seed in asked.seeds:
         for name in asked.starts:
             kept(
                 (name, "start", seed),
                 lambda: {
-                    "values": bench.values(pretrained(asked, folder, name, seed)),  # noqa: B023
+                    "values": values_of(bench.model(pretrained(asked, folder, name, seed))),  # noqa: B023
                     "seconds": 0.0,
                 },
             )
@@ -159,7 +148,7 @@ def scores_of(runs: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     for run in runs:
         parts = run["run"]
         for mode, values in run["values"].items():
-            facts = {"mode": mode, "values": values, "trained": run["seconds"]}
+            facts = {"mode": mode, "values": values}
             if parts[0] == "BM25":
                 found.append({"method": "BM25", "seed": 0, "labels": None, **facts})
             elif parts[0] == name and parts[1] == "start":
@@ -167,6 +156,23 @@ def scores_of(runs: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
             elif parts[0] == name:
                 found.append({"method": parts[2], "seed": parts[3], "labels": parts[1], **facts})
     return found
+
+
+def times_of(runs: list[dict[str, Any]], name: str) -> str:
+    """A table of the seconds of fine-tuning, mining included."""
+    from pretrieve.evaluation.report import markdown
+
+    taken: dict[tuple[str, int], list[float]] = {}
+    for run in runs:
+        if len(parts := run["run"]) == 4 and parts[0] == name:
+            taken.setdefault((parts[2], parts[1]), []).append(run["seconds"])
+    stages = sorted({labels for _, labels in taken}, key=lambda labels: labels or 1 << 60)
+    lines = [
+        [kind, *(f"{mean(taken[kind, labels]):.0f}" if (kind, labels) in taken else "" for labels in stages)]
+        for kind in KINDS
+    ]
+    head = ["fine-tuning, s", *(f"{labels:,} labels" if labels else "all labels" for labels in stages)]
+    return markdown(head, lines)
 
 
 def write_up(output: Path, work: Path) -> None:
@@ -185,12 +191,13 @@ def write_up(output: Path, work: Path) -> None:
             table = fair_table(scores, title=f"{data}, {name} start", metric=METRIC, base="none")
             parts.append(table.markdown().split("\n## hybrid")[0].replace("\n## ", "\n### ").replace("# ", "## ", 1))
             for stage in [stage for stage in table.stages if stage is not None]:
-                pair = [table.cells.get((kind, stage, "dense")) for kind in ("mined", "bm25")]
-                if all(pair):
-                    p = paired_permutation(pair[0].values, pair[1].values)
-                    parts.append(
-                        f"{stage or 'All'} labels: mined − BM25 {pair[0].mean - pair[1].mean:+.4f}, p = {p:.4f}.\n"
-                    )
+                for better, worse in (("bm25", "none"), ("mined", "bm25"), ("ance", "bm25")):
+                    one, other = (table.cells.get((kind, stage, "dense")) for kind in (better, worse))
+                    if one is not None and other is not None:
+                        p = paired_permutation(one.values, other.values)
+                        said = f"{better} − {worse} {one.mean - other.mean:+.4f}, p = {p:.4f}"
+                        parts.append(f"* {f'{stage:,}' if stage else 'All'} labels: {said}.")
+            parts.append(f"\n{times_of(mine, name)}\n")
             facts.append(table.to_json())
     (output / "tables.md").write_text("\n".join(parts))
     (output / "tables.jsonl").write_bytes(b"".join(orjson.dumps(fact) + b"\n" for fact in facts))

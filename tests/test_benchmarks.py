@@ -70,7 +70,7 @@ def test_finetuning_compares_negatives_and_goes_on(tmp_path) -> None:
     kept = orjson.loads((tmp_path / "work" / "runs" / "toy-static-0-mined-1.json").read_bytes())["values"]["dense"]
     (cell,) = [cell for cell in table["cells"] if (cell["method"], cell["mode"]) == ("mined", "dense")]
     assert cell["seeds"][1] == pytest.approx(sum(kept) / len(kept))
-    assert "mined − BM25" in (tmp_path / "out" / "tables.md").read_text()
+    assert "mined − bm25" in (tmp_path / "out" / "tables.md").read_text()
     times = [path.stat().st_mtime_ns for path in runs]
     assert run(*command).returncode == 0
     assert [path.stat().st_mtime_ns for path in runs] == times, "what is done is not done again"

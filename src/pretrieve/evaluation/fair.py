@@ -76,6 +76,11 @@ class FairTable:
         found = {stage for _, stage, mode in self.cells if mode != "lexical"}
         return sorted(found, key=lambda stage: -1 if stage is None else stage or 1 << 60)
 
+    @property
+    def timed(self) -> bool:
+        """Whether it is known how long the methods were trained."""
+        return any(self.seconds.values())
+
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         cells = [
@@ -95,10 +100,10 @@ class FairTable:
         parts = [f"# {self.title}\n"]
         words = next((cell for (_, _, mode), cell in self.cells.items() if mode == "lexical"), None)
         for mode in ("dense", "hybrid"):
-            head = ["method", *(_word(stage) for stage in self.stages), "training, s"]
+            head = ["method", *(_word(stage) for stage in self.stages), *(["training, s"] if self.timed else [])]
             lines = [self._line(method, mode) for method in self.methods]
             if words is not None:
-                lines.insert(0, ["BM25", *[_shown(words)] * len(self.stages), ""])
+                lines.insert(0, ["BM25", *[_shown(words)] * len(self.stages), *([""] if self.timed else [])])
             parts.append(f"## {mode}, {self.metric}\n\n{markdown(head, lines)}\n")
         parts.append(
             f"Means over queries and seeds, 95 % bootstrap intervals over queries; * p < .05 against `{self.base}` at "
@@ -108,7 +113,8 @@ class FairTable:
 
     def _line(self, method: str, mode: str) -> list[str]:
         cells = [self.cells.get((method, stage, mode)) for stage in self.stages]
-        return [method, *(_shown(cell) if cell else "" for cell in cells), f"{self.seconds.get(method, 0):.0f}"]
+        seconds = [f"{self.seconds.get(method, 0):.0f}"] if self.timed else []
+        return [method, *(_shown(cell) if cell else "" for cell in cells), *seconds]
 
 
 def fair_table(scores: Sequence[Mapping[str, Any]], *, title: str, metric: str, base: str) -> FairTable:

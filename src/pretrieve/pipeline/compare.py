@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,11 @@ import orjson
 
 from pretrieve.core import files
 from pretrieve.core.types import FloatArray
-from pretrieve.evaluation.benchmark import judge, parse_metrics, rank
-from pretrieve.evaluation.collection import Collection, load_collection
-from pretrieve.evaluation.encode import open_encoder
 from pretrieve.evaluation.fair import FairTable, fair_table
-from pretrieve.index.index import Index, IndexOptions, Mode
-from pretrieve.index.lexical import Lexical
+from pretrieve.index.index import Mode
 from pretrieve.pipeline import plan as planning
 from pretrieve.pipeline.base import save_base
+from pretrieve.pipeline.bench import Bench
 from pretrieve.pipeline.comparison import BM25, FORERUNNERS, NONE, Comparison
 from pretrieve.pipeline.finetune import finetune
 from pretrieve.pipeline.listener import Listener, Silent
@@ -39,7 +36,6 @@ from pretrieve.pipeline.tuning import Tuning
 from pretrieve.text.store import Store
 
 Scores = list[dict[str, Any]]
-_HYBRID = 1.0  # weight of vectors beside words, the same for all: a choice of its own would be one more difference
 
 
 def compare(asked: Comparison, listener: Listener | None = None) -> Scores:
@@ -59,15 +55,15 @@ def compare(asked: Comparison, listener: Listener | None = None) -> Scores:
     asked.check()
     with hold(asked.output):
         asked.begin()
-        bench = _Bench(asked, listener)
-        found = [bench.words()]
+        judge = _Judge(asked, listener)
+        found = judge.words()
         for seed in range(asked.seeds):
             for method in asked.methods:
                 model = _pretrained(asked, method, seed, listener)
-                found += bench.scores(model, method, seed, None)
+                found += judge.scores(model, method, seed, None)
                 for labels in asked.labels if asked.finetune else ():
                     tuned = _tuned(asked, model, method, seed, labels, listener)
-                    found += bench.scores(tuned, method, seed, labels)
+                    found += judge.scores(tuned, method, seed, labels)
     return found
 
 
@@ -181,59 +177,38 @@ def _negatives(asked: Comparison, listener: Listener) -> Path:
     return path
 
 
-class _Bench:
-    """Judges models on one collection, whose words are indexed once; scores are kept on disk."""
+class _Judge:
+    """Judges models; scores are kept on disk."""
 
     def __init__(self, asked: Comparison, listener: Listener) -> None:
         self._asked, self._listener = asked, listener
-        self._measures = parse_metrics([asked.metric])
-        self._collection: Collection | None = None
-        self._lexical: Lexical | None = None
+        self._bench = Bench(asked.benchmark, asked.split, asked.metric)
 
-    def words(self) -> dict[str, Any]:
+    def words(self) -> Scores:
         """The score of BM25."""
         path = self._asked.place("scores", f"{BM25}.json")
         if not path.is_file():
-            index = self._index(None)
-            files.write_file(path, files.to_json(self._facts(index, "lexical", BM25, 0, None, 0.0)))
-        return dict(orjson.loads(path.read_bytes()))
+            self._keep(path, BM25, 0, None, self._bench.words)
+        return list(orjson.loads(path.read_bytes()))
 
-    def scores(self, model: Path, method: str, seed: int, labels: int | None) -> Iterator[dict[str, Any]]:
+    def scores(self, model: Path, method: str, seed: int, labels: int | None) -> Scores:
         """The scores of a model, alone and beside words."""
         stage = "zero" if labels is None else labels or "all"
         path = self._asked.place("scores", method, seed, f"{stage}.json")
         if not path.is_file():
-            began = time.perf_counter()
             self._listener.stage(f"judge {method} ({stage})", unit="systems")
-            index = self._index(model)
-            modes: tuple[Mode, ...] = ("dense", "hybrid")
-            found = [self._facts(index, mode, method, seed, labels, time.perf_counter() - began) for mode in modes]
-            self._listener.advance(len(found), f"{np.mean(found[0]['values']):.3f}")
-            files.write_file(path, files.to_json(found))
-        yield from orjson.loads(path.read_bytes())
+            values = self._keep(path, method, seed, labels, lambda: self._bench.model(model))
+            self._listener.advance(len(values), f"{values['dense'].mean():.3f}")
+        return list(orjson.loads(path.read_bytes()))
 
-    def _index(self, model: Path | None) -> Index:
-        if self._collection is None:
-            self._collection = load_collection(self._asked.benchmark, self._asked.split)
-        encoder = None if model is None else open_encoder(str(model))
-        index = Index.of(
-            self._collection.documents, encoder, IndexOptions(dense=_HYBRID), lexical=self._lexical
-        )  # fmt: skip
-        self._lexical = index.lexical
-        return index
-
-    def _facts(
-        self, index: Index, mode: Mode, method: str, seed: int, labels: int | None, seconds: float
-    ) -> dict[str, Any]:
-        assert self._collection is not None
-        rankings = rank(index, self._collection, 100, mode, drop_same_id=False)
-        values: Mapping[str, FloatArray] = judge(rankings, self._collection, self._measures)
-        return {
-            "method": method,
-            "seed": seed,
-            "labels": labels,
-            "mode": mode,
-            "values": np.round(values[self._asked.metric], 6).tolist(),
-            "seconds": round(seconds, 2),
-            "trained": _seconds(self._asked, method, seed),
-        }
+    def _keep(
+        self, path: Path, method: str, seed: int, labels: int | None, values_of: Callable[[], dict[Mode, FloatArray]]
+    ) -> dict[Mode, FloatArray]:
+        began = time.perf_counter()
+        values = values_of()
+        seconds = round(time.perf_counter() - began, 2)
+        trained = _seconds(self._asked, method, seed)
+        facts = {"method": method, "seed": seed, "labels": labels, "seconds": seconds, "trained": trained}
+        scores = [{**facts, "mode": mode, "values": found.tolist()} for mode, found in values.items()]
+        files.write_file(path, files.to_json(scores))
+        return values

@@ -16,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+_LOG_EVERY = 60.0  # seconds
+
 
 class Display:
     """Draws what a ``Listener`` hears; use it as a context manager around the work."""
@@ -35,6 +37,8 @@ class Display:
         self._task: TaskID | None = None
         self._plain = not self.console.is_terminal
         self._name, self._started, self._done, self._detail = "", 0.0, 0, ""
+        self._total: int | None = None
+        self._logged = 0.0  # when the current stage last printed a line
 
     def __enter__(self) -> Display:
         self._progress.start()
@@ -51,6 +55,7 @@ class Display:
         """Begin a line for a new piece of work."""
         self._finish()
         self._name, self._started, self._done, self._detail = name, time.monotonic(), 0, ""
+        self._total, self._logged = total, self._started
         label = f"{name} [dim]({unit})[/]" if unit else name
         self._task = self._progress.add_task(label, total=total, detail="")
 
@@ -60,10 +65,23 @@ class Display:
         self._detail = detail or self._detail
         if self._task is not None:
             self._progress.update(self._task, advance=count, detail=self._detail)
+            self._log()
 
     def note(self, text: str) -> None:
         """Print a remark above the bars."""
         self.console.print(f"[yellow]note:[/] {text}", highlight=False)
+
+    def _log(self) -> None:
+        """Where there is no terminal, a line a minute: a log shows that a long run is alive."""
+        now = time.monotonic()
+        if not self._plain or now - self._logged < _LOG_EVERY:
+            return
+        self._logged = now
+        whole = f" of {self._total:,}" if self._total else ""
+        seconds = now - self._started
+        self.console.print(
+            f"{self._name}: {self._done:,}{whole}, {seconds:.0f} s {self._detail}".rstrip(), highlight=False
+        )
 
     def _finish(self) -> None:
         if self._task is None:
