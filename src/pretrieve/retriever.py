@@ -13,6 +13,7 @@ from pretrieve.core.types import Document
 from pretrieve.index.index import Index, Mode
 
 if TYPE_CHECKING:
+    from pretrieve.evaluation.benchmark import Result
     from pretrieve.evaluation.encode import ModelOptions
     from pretrieve.evaluation.fair import FairTable
     from pretrieve.index.dense import TextEncoder
@@ -312,9 +313,17 @@ class Retriever:
         return ModelOptions(**getattr(self.model, "described", {}))
 
     def evaluate(
-        self, folder: str | Path, *, split: str = "test", metrics: Sequence[str] = ("nDCG@10", "R@100", "RR@10")
-    ) -> Any:
-        """Judge the model and BM25 on a BEIR folder; see ``evaluation.benchmark.Result``.
+        self,
+        folder: str | Path,
+        *,
+        split: str = "test",
+        metrics: Sequence[str] = ("nDCG@10", "R@100", "RR@10"),
+        progress: bool = True,
+    ) -> Result:
+        """Judge the model and BM25 on a BEIR folder.
+
+        Returns:
+            Values by query, means, intervals and tests; ``markdown()`` shows them.
 
         Raises:
             UsageError: the folder, split or a metric is not there.
@@ -324,7 +333,11 @@ class Retriever:
         from pretrieve.pipeline.advice import warn
 
         warn(self._untuned)
-        return evaluate(load_collection(Path(folder), split), {self.location: self.model}, metrics=metrics)
+        with _display(progress) as listener:
+            listener.stage("judge", unit="systems")
+            result = evaluate(load_collection(Path(folder), split), {self.location: self.model}, metrics=metrics)
+            listener.advance(len(result.rows))
+        return result
 
 
 def _open(name: str, **described: Any) -> TextEncoder:

@@ -68,6 +68,7 @@ def test_bad_labels(run, made, tmp_path, command, content, words, code) -> None:
         (("--labels", "many"), "numbers from 2"),
         (("--methods", "mlmm"), "Did you mean 'mlm'"),
         (("--tune", "hrad=1"), "Did you mean 'hard'"),
+        (("--tokens", "5000", "--steps", "7"), "--tokens or --steps"),
     ],
 )
 def test_bad_comparisons(run, made, tmp_path, arguments, words) -> None:
@@ -98,6 +99,7 @@ def test_from_python(made, tmp_path, capsys) -> None:
     )
     assert "finetune" in capsys.readouterr().err, "progress is shown"
     before, after = (found.evaluate(made / "beir", metrics=("nDCG@10",)) for found in (retriever, tuned))
+    assert "| BM25 | lexical |" in after.markdown()
     assert after.rows[1].mean("nDCG@10") > before.rows[1].mean("nDCG@10") + 0.1
     query = " ".join(labelling.word(n + labelling.WORDS) for n in (1, 2))
     texts = [" ".join(labelling.word(n) for n in pair) for pair in ((30, 31), (1, 2), (12, 13))]

@@ -49,17 +49,14 @@ def command(
 ) -> None:
     """Compare pre-training methods fairly; stopped, it goes on; asked for more, it adds only what is missing."""
     from pretrieve.core.config import parse_assignments
-    from pretrieve.core.errors import UsageError
     from pretrieve.pipeline.comparison import Comparison
     from pretrieve.pipeline.display import Display
 
-    if tokens is not None and steps is not None:
-        raise UsageError("give --tokens or --steps, not both.")
     asked = Comparison(
         sources=tuple(sources),
         methods=tuple(part.strip() for part in methods.split(",") if part.strip()),
         base=base,
-        tokens=tokens or Comparison.tokens,
+        tokens=_tokens(tokens, steps) or Comparison.tokens,
         steps=steps,
         benchmark=benchmark,
         output=output,
@@ -79,6 +76,14 @@ def command(
         table = report(asked, compare(asked, display))
     typer.echo(table.markdown())
     typer.echo(f"{output}: report.md, report.json and report.svg")
+
+
+def _tokens(tokens: int | None, steps: int | None) -> int | None:
+    from pretrieve.core.errors import UsageError
+
+    if tokens is not None and steps is not None:
+        raise UsageError("give --tokens or --steps, not both.")
+    return tokens
 
 
 def _numbers(labels: str) -> tuple[int, ...]:

@@ -80,6 +80,12 @@ class Result:
     drop_same_id: bool = False
     notes: Mapping[str, Any] = field(default_factory=dict)
 
+    def markdown(self) -> str:
+        """The tables of systems and of tests."""
+        from pretrieve.evaluation.report import result_markdown
+
+        return result_markdown(self)
+
     def to_json(self) -> dict[str, Any]:
         """As JSON; the numbers of queries, means, 95 % intervals and tests."""
         return {
