@@ -75,7 +75,10 @@ def command(
     with Display() as display:
         table = report(asked, compare(asked, display))
     typer.echo(table.markdown())
-    typer.echo(f"{output}: report.md, report.json and report.svg")
+    if (output / "report.svg").is_file():
+        typer.echo(f"{output}: report.md, report.json and report.svg")
+    else:
+        typer.echo(f"{output}: report.md and report.json; for a picture: pip install 'pretrieve[pictures]', and again")
 
 
 def _tokens(tokens: int | None, steps: int | None) -> int | None:

@@ -75,11 +75,12 @@ def report(asked: Comparison, scores: Scores) -> FairTable:
     """
     title = f"{asked.benchmark.name} ({asked.split}), {asked.budget} from {asked.base}, {asked.seeds} seeds"
     table = fair_table(scores, title=title, metric=asked.metric, base=NONE)
-    files.write_file(asked.output / "report.md", table.markdown().encode())
-    files.write_file(asked.output / "report.json", files.to_json(table.to_json()))
-    picture = draw(table)
+    text, picture = table.markdown(), draw(table)
     if picture is not None:
         files.write_file(asked.output / "report.svg", picture)
+        text += f"\n![{table.metric} against the number of labels, a line a method](report.svg)\n"
+    files.write_file(asked.output / "report.md", text.encode())
+    files.write_file(asked.output / "report.json", files.to_json(table.to_json()))
     return table
 
 

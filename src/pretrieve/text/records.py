@@ -101,17 +101,6 @@ class ReadReport:
             words.append(f"{self.bad:,} bad records ({reasons})")
         return "; ".join(words)
 
-    def as_dict(self) -> dict[str, object]:
-        """The report for a MANIFEST or ``--json``."""
-        return {
-            "read": self.read,
-            "kept": self.kept,
-            "duplicates": self.duplicates,
-            "passed_over": self.passed_over,
-            "faults": dict(sorted(self.faults.items())),
-            "examples": list(self.examples),
-        }
-
 
 def row(header: Sequence[str], values: Sequence[object], where: str) -> Record | Fault:
     """A record of a table; a row with another number of columns than the header is a fault."""
