@@ -74,3 +74,14 @@ def test_finetuning_compares_negatives_and_goes_on(tmp_path) -> None:
     times = [path.stat().st_mtime_ns for path in runs]
     assert run(*command).returncode == 0
     assert [path.stat().st_mtime_ns for path in runs] == times, "what is done is not done again"
+
+
+@pytest.mark.slow
+def test_mining_is_the_same_after_kills(tmp_path) -> None:
+    labelling.beir(tmp_path / "toy", 4000, 100)
+    command = ("mining.py", tmp_path / "toy", "--by", "bm25", "--kills", "1", "-o", tmp_path / "mining.json")
+    done = run(*command, "--work", tmp_path / "work")
+    assert done.returncode == 0, done.stderr
+    found = orjson.loads((tmp_path / "mining.json").read_bytes())
+    assert (found["codes"], found["equal"], found["kills"]) == ([0, 0], True, 1)
+    assert 20 < found["peak_mb"] < 1000
