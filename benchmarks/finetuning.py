@@ -66,7 +66,8 @@ def pretrained(asked: argparse.Namespace, folder: Path, name: str, seed: int) ->
     target: Path = asked.work / f"{folder.name}-{name}-{seed}"
     if not (target / "MANIFEST.json").is_file():
         request = Request(
-            sources=(str(folder),), output=target, method=start.method, base=start.base, seed=seed, overwrite=True,
+            sources=(str(folder),), output=target, method=start.method, seed=seed, overwrite=True,
+            base=asked.base if asked.base and name == "transformer" else start.base,
             steps=asked.steps or start.steps, settings={"save_every": "0", **start.settings}, judge=False,
             tracker="none",
         )  # fmt: skip
@@ -209,6 +210,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("out/finetuning"))
     parser.add_argument("--starts", nargs="*", default=list(STARTS), choices=list(STARTS))
+    parser.add_argument("--base", help="of the transformer start: a folder or hub name, instead of a new one")
     parser.add_argument("--labels", nargs="*", type=int, default=[1000, ALL], help="0 for all")
     parser.add_argument("--negatives", nargs="*", default=list(KINDS), choices=KINDS)
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])

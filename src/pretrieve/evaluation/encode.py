@@ -21,6 +21,7 @@ from pretrieve.core.types import FloatArray
 from pretrieve.evaluation.checkpoints import Checkpoint, Pooling, find_checkpoint
 from pretrieve.index.dense import Similarity, TextEncoder
 from pretrieve.models.bag import Bag, model_fingerprint
+from pretrieve.text.encoding import first_words
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -99,9 +100,10 @@ class TorchTextEncoder:
         return self._encode(self.document_model, texts, self.usage.document_prompt, "document")
 
     def _encode(self, model: SentenceTransformer, texts: Sequence[str], prompt: str, task: str) -> FloatArray:
+        longest = _longest(model)  # what a model cuts off need not be tokenized
         # where one folder holds both towers, the task chooses between them
         vectors = model.encode(
-            list(texts),
+            [first_words(text, longest) for text in texts] if longest else list(texts),
             prompt=prompt,
             task=task,
             batch_size=self.batch_size,
@@ -147,6 +149,13 @@ class ViewsTextEncoder:
         from pretrieve.models.inference import encode
 
         return encode(self.encoder, self.tokenizer, [prompt + text for text in texts], queries=queries)
+
+
+def _longest(model: SentenceTransformer) -> int | None:
+    """Tokens of the longest text that a model reads, by any of its routes; None where there is no limit."""
+    inputs = [part[0] for part in model[0].sub_modules.values()] if hasattr(model[0], "sub_modules") else [model[0]]
+    limits = [max(getattr(part, name, None) or 0 for name in ("max_seq_length", "query_length")) for part in inputs]
+    return max(limits) if all(limits) else None
 
 
 def open_encoder(name: str, options: ModelOptions = ModelOptions()) -> TextEncoder:

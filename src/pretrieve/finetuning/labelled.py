@@ -12,6 +12,7 @@ from pretrieve.core.files import fingerprint
 from pretrieve.core.types import Batch, Document, IntArray, Rows, SpecialTokens
 from pretrieve.index.pseudo import full_text
 from pretrieve.text.batches import Address, Mixture
+from pretrieve.text.encoding import first_words
 from pretrieve.text.labels import Labels
 from pretrieve.text.spans import lay_out, offsets_of, read, surround
 from pretrieve.text.store import Store
@@ -53,11 +54,13 @@ class Texts:
         labels: whose records they are.
         prompts: what is put before queries and before documents.
         separator: between title and text.
+        lengths: tokens that the model reads of a query and of a document; the rest need not be cut into tokens.
     """
 
     labels: Labels
     prompts: tuple[str, str] = ("", "")
     separator: str = " "
+    lengths: tuple[int, int] = (1 << 60, 1 << 60)
 
     def __len__(self) -> int:
         return len(self.labels.records)
@@ -65,7 +68,7 @@ class Texts:
     @property
     def fingerprint(self) -> str:
         """Hash of all of it, in order."""
-        return fingerprint([self.labels.records.fingerprint, self.prompts, self.separator])
+        return fingerprint([self.labels.records.fingerprint, self.prompts, self.separator, self.lengths])
 
     def batches(self, size: int = 1024, select: IntArray | None = None) -> Iterator[list[Document]]:
         """All records, or those of some indices, in lists of at most ``size``; one without a text stays empty."""
@@ -74,9 +77,9 @@ class Texts:
             yield [self._joined(document, place) for document, place in zip(batch, places, strict=False)]
 
     def _joined(self, document: Document, place: int) -> Document:
-        prompt = self.prompts[place < self.labels.size]
-        text = prompt + full_text(document, self.separator) if document.text.strip() else ""
-        return replace(document, title="", text=text)
+        side = int(place < self.labels.size)
+        text = self.prompts[side] + full_text(document, self.separator) if document.text.strip() else ""
+        return replace(document, title="", text=first_words(text, self.lengths[side]))
 
 
 class Labelled:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from pretrieve.core.types import FloatArray, IntArray, Rows, SpecialTokens
 from pretrieve.models.encoder import Encoder
+from pretrieve.text.encoding import first_words
 from pretrieve.text.tokenizer import Tokenizer
 
 _TOKENS = 1 << 16  # encoded at once
@@ -32,6 +33,8 @@ def encode(encoder: Encoder, tokenizer: Tokenizer, texts: Sequence[str], *, quer
         texts: R texts.
         queries: they are queries, which have one vector each; documents if not.
     """
+    whole = encoder.specials.around() == 0  # a bag reads all of a text
+    texts = texts if whole else [first_words(text, encoder.max_length) for text in texts]
     rows = _surrounded(tokenizer.encode(texts), encoder.specials, encoder.max_length)
     order = np.argsort(-rows.lengths, kind="stable")
     views = 1 if queries else encoder.views

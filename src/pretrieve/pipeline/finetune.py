@@ -224,15 +224,15 @@ def view_of(labels: Labels, start: Start, draw: Draw, target: Path, listener: Li
         target: the store to make.
         listener: hears of progress.
     """
-    listener.stage("encode", len(labels.records), "texts")
-    texts = Texts(labels, start.prompts, start.separator)
-    store = Store.build(target, texts, start.tokenizer, sentences=False, replace=True)
-    listener.advance(len(labels.records), f"{len(store.tokens):,} tokens")
     draw = replace(
         draw,
         query_length=min(draw.query_length, start.longest_query),
         passage_length=min(draw.passage_length, start.documents.max_length),
     )
+    listener.stage("encode", len(labels.records), "texts")
+    texts = Texts(labels, start.prompts, start.separator, (draw.query_length, draw.passage_length))
+    store = Store.build(target, texts, start.tokenizer, sentences=False, replace=True)
+    listener.advance(len(labels.records), f"{len(store.tokens):,} tokens")
     return Labelled(labels, store, start.documents.specials, draw)
 
 

@@ -6,6 +6,7 @@ come from the tokenizer's character offsets, by bisection.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from pretrieve.text.tokenizer import Tokenizer
 
 _PIECE = 1 << 16  # characters encoded in one go: bounds the memory of an encoding (some 150 bytes a token)
 _GROUP = 1 << 20  # characters given to the tokenizer at once, so that all its threads have work
+_CHARACTERS = 6  # of a token and the space after it, roughly
+_WORD = re.compile(r"[^\W_]\S*")  # from a word's first letter or digit to its end
 _end_of = itemgetter(1)
 
 
@@ -81,6 +84,24 @@ def pieces(text: str, size: int = _PIECE) -> list[str]:
         parts.append(text[start:end])
         start = end
     return [*parts, text[start:]]
+
+
+def first_words(text: str, tokens: int) -> str:
+    """The opening of a text, cut before a white space, that has at least so many tokens; the whole where it is short.
+
+    A model reads no more than its longest row: what follows need not be cut into tokens. A word with a letter or digit
+    is at least one token, and no token holds a white space and what follows, so the opening's first tokens are the
+    whole's.
+
+    Args:
+        text: any text.
+        tokens: that are wanted at least.
+    """
+    if len(text) <= _CHARACTERS * tokens:  # little to win
+        return text
+    *words, rest = text.split(None, tokens + tokens // 4)
+    opening = text[: len(text) - len(rest)].rstrip()
+    return opening if len(words) >= tokens <= len(_WORD.findall(opening)) else text
 
 
 def _encode_texts(
