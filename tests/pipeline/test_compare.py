@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -151,6 +153,26 @@ def test_a_budget_in_steps_is_shared_with_the_forerunner(made, tmp_path) -> None
         taken[name] = recipe["training"]["steps"]
     assert taken == {"mlm-0": 6, "condenser-for-cocondenser-0": 3, "cocondenser-0": 3}
     assert "6 steps" in table.title
+
+
+def test_processes_share_a_comparison(made, whole, tmp_path) -> None:
+    """Two real processes: each part is trained by one of them, and both end with the report of one alone."""
+    settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
+    command = [
+        sys.executable, "-m", "pretrieve", "compare", made / "documents.jsonl", "--benchmark", made / "beir", "-o",
+        tmp_path / "out", "--methods", ",".join(METHODS), "--base", "new:layers=2,hidden=16,heads=2,intermediate=32",
+        "--tokens", "6000", "--labels", "20,all", "--seeds", "2", *settings, "--tune", "steps=2", "--tune",
+        "batch_size=8",
+    ]  # fmt: skip
+    both = [subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    done = [
+        line.strip() for text in said for line in text.splitlines() if line.startswith("note:") and "labels" in line
+    ]
+    assert len(done) == len(set(done)) == len(METHODS) * 2 * 2
+    assert scores(tmp_path / "out") == scores(whole)
+    assert cells(tmp_path / "out").keys() == cells(whole).keys()
 
 
 NARROW: dict[str, Any] = {

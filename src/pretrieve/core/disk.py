@@ -48,8 +48,12 @@ def storage(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def lock(path: Path) -> Iterator[None]:
+def lock(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold the only right to write below ``path`` (a folder): released by the system even if the process is killed.
+
+    Args:
+        path: the folder.
+        wait: until nobody else holds it.
 
     Raises:
         LockedError: another process holds it; the text names its pid and host.
@@ -59,7 +63,7 @@ def lock(path: Path) -> Iterator[None]:
         file = (path / ".lock").open("a+b")
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError:
             file.seek(0)
             holder = file.read(200).decode(errors="replace") or "another process"

@@ -2,7 +2,7 @@
 
 Each model is judged as it is, and after fine-tuning with few and with all labels; BM25 and the untouched base stand
 beside. Every part is kept when it is done, so a comparison that was stopped goes on, and can be widened by methods,
-labels and seeds.
+labels and seeds; several processes that are given the same command share the work.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import orjson
 
 from pretrieve.core import files
+from pretrieve.core.errors import LockedError
 from pretrieve.core.types import FloatArray
 from pretrieve.evaluation.fair import FairTable, fair_table
 from pretrieve.index.index import Mode
@@ -36,6 +37,7 @@ from pretrieve.pipeline.tuning import Tuning
 from pretrieve.text.store import Store
 
 Scores = list[dict[str, Any]]
+_PAUSE = 0.2  # seconds, before a part is tried again that another process had
 
 
 def compare(asked: Comparison, listener: Listener | None = None) -> Scores:
@@ -53,17 +55,43 @@ def compare(asked: Comparison, listener: Listener | None = None) -> Scores:
     """
     listener = listener or Silent()
     asked.check()
-    with hold(asked.output):
+    with hold(asked.output, wait=True):
         asked.begin()
         judge = _Judge(asked, listener)
-        found = judge.words()
-        for seed in range(asked.seeds):
-            for method in asked.methods:
-                model = _pretrained(asked, method, seed, listener)
-                found += judge.scores(model, method, seed, None)
-                for labels in asked.labels if asked.finetune else ():
-                    tuned = _tuned(asked, model, method, seed, labels, listener)
-                    found += judge.scores(tuned, method, seed, labels)
+        judge.words()
+        _pretrained(asked, NONE, 0, listener)
+        if asked.finetune and asked.labels and asked.negatives == "bm25":
+            _negatives(asked, listener)
+    parts = [(method, seed) for seed in range(asked.seeds) for method in asked.methods]
+    _share(asked, parts, lambda method, seed: _part(asked, judge, method, seed, listener), listener)
+    return [*judge.words(), *(score for part in parts for score in _part(asked, judge, *part, listener))]
+
+
+def _share(
+    asked: Comparison, parts: list[tuple[str, int]], work: Callable[[str, int], object], listener: Listener
+) -> None:
+    """Do every part that no other process is doing, until all are done: several may work on one comparison."""
+    while parts:
+        left = []
+        for method, seed in parts:
+            try:
+                with files.lock(asked.place("locks", method, seed)):
+                    work(method, seed)
+            except LockedError:
+                left.append((method, seed))
+        if len(left) == len(parts):
+            listener.note("waiting for other processes: " + "; ".join(f"{part[0]}, seed {part[1]}" for part in left))
+            with files.lock(asked.place("locks", *left[0]), wait=True):
+                time.sleep(_PAUSE)
+        parts = left
+
+
+def _part(asked: Comparison, judge: _Judge, method: str, seed: int, listener: Listener) -> Scores:
+    """The scores of a method with one seed at all stages; what is done already is only read."""
+    model = _pretrained(asked, method, seed, listener)
+    found = judge.scores(model, method, seed, None)
+    for labels in asked.labels if asked.finetune else ():
+        found += judge.scores(_tuned(asked, model, method, seed, labels, listener), method, seed, labels)
     return found
 
 
@@ -95,10 +123,11 @@ def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener, *
         return target
     base = asked.place("runs", NONE, seed)
     if method == NONE:
-        save_base(asked.base, asked.sources, target, asked.own(NONE), seed, listener)
+        with files.lock(asked.place("locks", "base", seed), wait=True):
+            if not (target / files.MANIFEST).is_file():
+                save_base(asked.base, asked.sources, target, asked.own(NONE), seed, listener)
         return target
-    if not (base / files.MANIFEST).is_file():
-        _pretrained(asked, NONE, seed, listener)
+    _pretrained(asked, NONE, seed, listener)
     forerunner = FORERUNNERS.get(method)
     origin = _pretrained(asked, forerunner, seed, listener, after=method) if forerunner else base
     request = Request(

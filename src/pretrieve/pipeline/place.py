@@ -12,12 +12,13 @@ from pretrieve.pipeline.request import CHECKPOINTS
 
 
 @contextmanager
-def hold(output: Path, *, overwrite: bool = False) -> Iterator[None]:
+def hold(output: Path, *, overwrite: bool = False, wait: bool = False) -> Iterator[None]:
     """Hold a run's folder; one that this call made, and that holds nothing worth resuming, goes when it fails.
 
     Args:
         output: the folder.
         overwrite: begin with an empty one.
+        wait: until no other process holds it.
 
     Raises:
         LockedError: another process holds it.
@@ -28,7 +29,7 @@ def hold(output: Path, *, overwrite: bool = False) -> Iterator[None]:
         shutil.rmtree(output)
         fresh = True
     try:
-        with files.lock(output):
+        with files.lock(output, wait=wait):
             files.sweep(output)
             yield
     except BaseException:
