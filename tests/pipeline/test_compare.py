@@ -263,6 +263,20 @@ def test_what_cannot_work_is_said_at_once(made, tmp_path, changes, words) -> Non
     assert not list(tmp_path.iterdir())
 
 
+def test_a_setting_that_does_not_fit_the_documents_is_told_before_the_work(made, tmp_path) -> None:
+    """Not after the hours of the methods before it; and it can be mended in a folder that has other work."""
+    narrow = asked(made, tmp_path / "out", **NARROW)
+    compare(narrow)
+    wrong = replace(
+        narrow, methods=("mlm", "condenser", "orqa-ict"), settings={**NARROW["settings"], "orqa-ict.block": "999"}
+    )
+    with pytest.raises(UsageError, match="lower block"):
+        compare(wrong)
+    assert not list((tmp_path / "out/runs").glob("condenser*"))
+    right = replace(wrong, methods=("orqa-ict",), settings={**NARROW["settings"], "orqa-ict.block": "64"})
+    assert {score["method"] for score in compare(right)} == {"BM25", "orqa-ict"}
+
+
 def test_settings_of_one_method(made, tmp_path) -> None:
     wanted = asked(
         made, tmp_path, settings={"batch_size": "8", "mlm.batch_size": "16", "views": "3"}, methods=("mlm", "mvr")

@@ -25,7 +25,7 @@ from pretrieve.index.index import Mode
 from pretrieve.pipeline import plan as planning
 from pretrieve.pipeline.base import save_base
 from pretrieve.pipeline.bench import Bench
-from pretrieve.pipeline.comparison import BM25, FORERUNNERS, NONE, Comparison
+from pretrieve.pipeline.comparison import BM25, FORERUNNERS, NONE, Comparison, options_of
 from pretrieve.pipeline.finetune import finetune
 from pretrieve.pipeline.listener import Listener, Silent
 from pretrieve.pipeline.mine import MineOptions, mine_source
@@ -60,6 +60,7 @@ def compare(asked: Comparison, listener: Listener | None = None) -> Scores:
         judge = _Judge(asked, listener)
         judge.words()
         _pretrained(asked, NONE, 0, listener)
+        _rehearse(asked)
         if asked.finetune and asked.labels and asked.negatives == "bm25":
             _negatives(asked, listener)
     parts = [(method, seed) for seed in range(asked.seeds) for method in asked.methods]
@@ -130,7 +131,19 @@ def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener, *
     _pretrained(asked, NONE, seed, listener)
     forerunner = FORERUNNERS.get(method)
     origin = _pretrained(asked, forerunner, seed, listener, after=method) if forerunner else base
-    request = Request(
+    request = _request(asked, method, seed, origin, target)
+    listener.note(f"{method}, seed {seed}")
+    request = replace(request, steps=_steps(asked, request, base, 2 if forerunner or after else 1))
+    began = time.perf_counter()
+    train(request, listener)
+    taken = round(time.perf_counter() - began, 1)
+    files.write_file(asked.place("seconds", *_name(method, after), seed), files.to_json(taken))
+    return target
+
+
+def _request(asked: Comparison, method: str, seed: int, origin: Path, target: Path) -> Request:
+    """A run of a method; its steps are still to be set."""
+    return Request(
         sources=asked.sources,
         output=target,
         method=method,
@@ -142,13 +155,18 @@ def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener, *
         judge=False,
         steps=1,
     )
-    listener.note(f"{method}, seed {seed}")
-    request = replace(request, steps=_steps(asked, request, base, 2 if forerunner or after else 1))
-    began = time.perf_counter()
-    train(request, listener)
-    taken = round(time.perf_counter() - began, 1)
-    files.write_file(asked.place("seconds", *_name(method, after), seed), files.to_json(taken))
-    return target
+
+
+def _rehearse(asked: Comparison) -> None:
+    """Draw the first batches of every method still to run: a setting that does not fit is told now, not in hours."""
+    base = asked.place("runs", NONE, 0)
+    for method in asked.order:
+        target = asked.place("runs", method, 0)
+        if method != NONE and not target.exists():
+            request = _request(asked, method, 0, base, target)
+            # what a forerunner will bring, and the base has not
+            head = {"force_new_head": True} if "force_new_head" in options_of(method) else {}
+            _steps(asked, replace(request, settings={**request.settings, **head}), base, 1)
 
 
 def _name(method: str, after: str) -> list[str]:
@@ -164,11 +182,11 @@ def _seconds(asked: Comparison, method: str, seed: int) -> float:
 
 def _steps(asked: Comparison, request: Request, base: Path, parts: int) -> int:
     """A part of the budget in steps: as many as see so many tokens, by the method's first batches."""
-    if asked.steps is not None:
-        return max(1, asked.steps // parts)
     store = Store.open(base / WORKSPACE / "store")
     made = planning.make(request, planning.choose(request), store)
     seen = [len(made.batches(step).rows.tokens) for step in range(4)]
+    if asked.steps is not None:
+        return max(1, asked.steps // parts)
     return max(1, round(asked.tokens // parts / float(np.mean(seen))))
 
 

@@ -74,10 +74,10 @@ class Comparison:
         for method in self.methods:
             if method != NONE and method not in names():
                 raise UsageError(f"unknown method {method!r}.{suggest(method, [NONE, *names()])}")
-        known = {name for method in self.order for name in _options_of(method)}
+        known = {name for method in self.order for name in options_of(method)}
         for key in self.settings:
             method, _, name = key.rpartition(".")
-            if name not in (known if not method else _options_of(method) if method in self.order else ()):
+            if name not in (known if not method else options_of(method) if method in self.order else ()):
                 raise UsageError(f"--set {key}: no method that is compared has such an option.{suggest(name, known)}")
         if min(self.tokens, self.seeds, 1 if self.steps is None else self.steps) < 1 or any(
             number < 0 or number == 1 for number in self.labels
@@ -116,7 +116,7 @@ class Comparison:
 
     def own(self, method: str) -> dict[str, str]:
         """Settings of one method: those of all that it has an option for, and its own."""
-        known = _options_of(method)
+        known = options_of(method)
         common = {key: value for key, value in self.settings.items() if "." not in key and key in known}
         mine = {key.partition(".")[2]: value for key, value in self.settings.items() if key.startswith(f"{method}.")}
         return common | mine
@@ -138,14 +138,14 @@ class Comparison:
         before = orjson.loads(path.read_bytes()) if path.is_file() else {}
         now = {method: {key: str(value) for key, value in self.own(method).items()} for method in self.order}
         for method in now.keys() & before.keys():
-            if now[method] != before[method]:
+            if now[method] != before[method] and any((self.output / "runs").glob(f"{method}-[0-9f]*")):
                 raise UsageError(f"{self.output} has {method} with other settings: give the same, or another --output.")
         files.write_file(path, files.to_json(before | now))
         files.write_file(said, mine)
 
 
 @cache
-def _options_of(method: str) -> frozenset[str]:
+def options_of(method: str) -> frozenset[str]:
     """Names of all that can be set about a run of a method; of encoder and vocabulary for ``none``."""
     from pretrieve.methods import find
     from pretrieve.models.build import EncoderOptions
