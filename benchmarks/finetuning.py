@@ -44,15 +44,31 @@ class Start:
     all: dict[str, str]
 
 
+# a rate and a temperature for a model of width 128 that is compared by dot product: found on medquad's dev split
+_SMALL = {
+    "learning_rate": "0.001",
+    "temperature": "5",
+    "negatives": "1",
+    "passage_length": "64",
+    "query_length": "24",
+}
+
 STARTS = {
     "static": Start("static", "structure", 400, {}, few={}, all={"epochs": "3"}),
     "transformer": Start(
-        "new:layers=2,hidden=128,dropout=0,words=static",
-        "contriever-inbatch",
-        200,
-        {"batch_size": "64", "window": "128", "learning_rate": "0.0005", "max_length": "128"},
-        few={"passage_length": "96", "query_length": "32"},
-        all={"passage_length": "96", "query_length": "32", "epochs": "1"},
+        "new:layers=2,hidden=128,dropout=0",
+        "orqa-ict",
+        160,
+        {
+            "batch_size": "64",
+            "block": "64",
+            "query": "32",
+            "dropout": "0",
+            "learning_rate": "0.0005",
+            "max_length": "64",
+        },
+        few={"steps": "150", **_SMALL},
+        all={"steps": "300", **_SMALL},
     ),
 }
 
@@ -88,14 +104,18 @@ def one(asked: argparse.Namespace, bench: Bench, folder: Path, run: tuple[str, i
     name, labels, kind, seed = run
     model = pretrained(asked, folder, name, seed)
     settings = dict(STARTS[name].few if labels else STARTS[name].all)
-    epochs = settings.pop("epochs", None)
+    epochs, steps = settings.pop("epochs", None), settings.pop("steps", None)
+    if asked.steps is not None:
+        epochs, steps = None, asked.steps
+    if kind == "none":
+        settings.pop("negatives", None)
     target = asked.work / "tuned" / "-".join(map(str, (folder.name, *run)))
     began = time.perf_counter()
     report = finetune(
         Tuning(
             model=str(model), labels=folder, output=target, negatives=kind, limit=labels or None,
-            epochs=int(epochs) if epochs and not asked.steps else None, steps=asked.steps, settings=settings, seed=seed,
-            overwrite=True,
+            epochs=int(epochs) if epochs else None,
+            steps=int(steps) if steps else None, settings=settings, seed=seed, overwrite=True,
         ),
         judge=False,
     )  # fmt: skip
