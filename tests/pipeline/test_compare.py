@@ -175,6 +175,32 @@ def test_processes_share_a_comparison(made, whole, tmp_path) -> None:
     assert cells(tmp_path / "out").keys() == cells(whole).keys()
 
 
+def test_what_a_method_looks_up_is_counted(made, tmp_path) -> None:
+    """REALM reads the blocks that it fetches for a sentence, twice: they are most of its tokens."""
+    from pretrieve.pipeline import plan as planning
+    from pretrieve.pipeline.compare import _request, _steps
+    from pretrieve.pipeline.request import WORKSPACE
+    from pretrieve.text.store import Store
+
+    bodies = [document["text"].capitalize() for document in labelling.toy(80)[0]]
+    text = [{"id": str(n), "text": " ".join(bodies[n : n + 30])} for n in range(40)]
+    realm = {"mask": "token", "batch_size": "4", "block": "64", "query": "32", "joint": "64", "candidates": "3"}
+    wanted = asked(
+        made, tmp_path / "out", sources=(str(labelling.lines(tmp_path / "long.jsonl", text)),), tokens=20_000,
+        settings={"max_length": "64", "vocabulary_size": "300"} | {f"realm.{key}": realm[key] for key in realm},
+        methods=("none",), labels=(), seeds=1,
+    )  # fmt: skip
+    compare(replace(wanted, settings={"max_length": "64", "vocabulary_size": "300"}))
+    base = tmp_path / "out/runs/none-0"
+    request = _request(wanted, "realm", 0, base, tmp_path / "none-yet")
+    steps = _steps(wanted, request, base, 1)
+    plan = planning.make(request, planning.choose(request), Store.open(base / WORKSPACE / "store"))
+    rows = [plan.batches(step) for step in range(4)]
+    read = np.mean([len(plan.objective.prepare(batch, 0).rows.tokens) for batch in rows])
+    assert read > 4 * np.mean([len(batch.rows.tokens) for batch in rows])
+    assert steps == pytest.approx(20_000 / read, abs=1)
+
+
 NARROW: dict[str, Any] = {
     "methods": ("none", "mlm"), "labels": (20,), "seeds": 1,
     "settings": {key: value for key, value in SETTINGS.items() if "." not in key},

@@ -181,10 +181,13 @@ def _seconds(asked: Comparison, method: str, seed: int) -> float:
 
 
 def _steps(asked: Comparison, request: Request, base: Path, parts: int) -> int:
-    """A part of the budget in steps: as many as see so many tokens, by the method's first batches."""
+    """A part of the budget in steps: as many as see so many tokens, by the method's first batches.
+
+    What a method looks up for a batch (REALM's blocks) is read too, and counted.
+    """
     store = Store.open(base / WORKSPACE / "store")
     made = planning.make(request, planning.choose(request), store)
-    seen = [len(made.batches(step).rows.tokens) for step in range(4)]
+    seen = [len(made.objective.prepare(made.batches(step), step).rows.tokens) for step in range(4)]
     if asked.steps is not None:
         return max(1, asked.steps // parts)
     return max(1, round(asked.tokens // parts / float(np.mean(seen))))
