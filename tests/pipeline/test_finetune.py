@@ -375,6 +375,28 @@ def test_a_static_model_of_others(made, tmp_path) -> None:
     assert report.values["recipe"] == "static"
 
 
+@pytest.mark.parametrize(
+    ("start", "length", "said"),
+    [
+        ("transformer", 4, True),
+        ("transformer", 7, True),
+        ("transformer", 8, False),
+        ("transformer", 512, False),
+        ("static", 512, False),
+    ],
+)
+def test_reading_further_in_search_than_in_training_is_said(made, tmp_path, start, length, said) -> None:
+    """The toy's documents are five words and a dot, a token each, between two special tokens; the model reads more."""
+    notes: list[str] = []
+    listener = Silent()
+    listener.note = notes.append  # type: ignore[method-assign]
+    settings = {"passage_length": length, "query_length": 8}
+    finetune(asked(made, tmp_path / "out", start, steps=1, negatives="none", settings=settings), listener, judge=False)
+    found = [note for note in notes if f"passage_length={length}" in note]
+    assert bool(found) == said
+    assert all("100% of the documents" in note and f"--max-length {length}" in note for note in found)
+
+
 def test_steps_follow_from_epochs(made, tmp_path) -> None:
     report = finetune(asked(made, tmp_path / "out", epochs=2, limit=64), judge=False)
     assert report.values["training"]["steps"] == 4

@@ -37,6 +37,7 @@ from pretrieve.training.trainer import Progress, Trainer
 
 MODEL, REPORT = "model", "report.json"
 HELD_OUT_SHARE, HELD_OUT_MOST, FEWEST = 0.1, 500, 200  # of the queries; below the last none are held out
+_CUT = 0.1  # part of the documents that search may read further than training without a word
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,7 +234,19 @@ def view_of(labels: Labels, start: Start, draw: Draw, target: Path, listener: Li
     texts = Texts(labels, start.prompts, start.separator, (draw.query_length, draw.passage_length))
     store = Store.build(target, texts, start.tokenizer, sentences=False, replace=True)
     listener.advance(len(labels.records), f"{len(store.tokens):,} tokens")
+    _note_on_lengths(store, labels, draw.passage_length, start.documents.max_length, listener)
     return Labelled(labels, store, start.documents.specials, draw)
+
+
+def _note_on_lengths(store: Store, labels: Labels, length: int, longest: int, listener: Listener) -> None:
+    """Warn where search reads more of many documents than training: a small model fails on lengths it never saw."""
+    sizes = np.diff(store.documents)[np.asarray(store.origins) < labels.size]
+    cut = float((sizes > length - store.specials.around()).mean()) if len(sizes) else 0.0
+    if longest > length and cut > _CUT:
+        listener.note(
+            f"{cut:.0%} of the documents are cut to passage_length={length} tokens in training, and search reads "
+            f"{longest} of them: give --set passage_length={longest}, or index and evaluate with --max-length {length}."
+        )
 
 
 def _shown(progress: Progress) -> str:
