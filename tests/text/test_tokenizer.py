@@ -177,3 +177,16 @@ def test_the_byte_alphabet_is_the_librarys() -> None:
     assert set(module._byte_alphabet()) == set(pre_tokenizers.ByteLevel.alphabet())
     assert sorted(module._byte_alphabet().values()) == list(range(256))
     assert np.array([module._from_bytes("Ġé".replace("é", "Ã©"))]).tolist() == [" é"]
+
+
+def test_small_letters_that_the_model_asks_for_beside_its_tokenizer(tmp_path: Path) -> None:
+    """sentence-transformers puts them in front of the tokenizer's own rules; so they are exported with it."""
+    (tmp_path / "tokenizer.json").write_bytes(train(TEXTS, vocabulary_size=200, lowercase=False).to_bytes())
+    plain = load(tmp_path)
+    (tmp_path / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 64, "do_lower_case": True}))
+    small = load(tmp_path)
+    ids = [found.encode(["The QUICK Brown foxes"]).row(0).tolist() for found in (plain, small)]
+    assert ids[0] != ids[1] == plain.encode(["the quick brown foxes"]).row(0).tolist()
+    assert of_bytes(small.to_bytes()).encode(["QUICK"]).row(0).tolist() == plain.encode(["quick"]).row(0).tolist()
+    (tmp_path / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 64, "do_lower_case": False}))
+    assert load(tmp_path).fingerprint == plain.fingerprint

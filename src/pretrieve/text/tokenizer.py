@@ -95,6 +95,8 @@ _CONFIG_NAMES = {"unknown": "unk"}
 def load(source: str | Path) -> Tokenizer:
     """Load a tokenizer from a folder with a ``tokenizer.json`` or ``vocab.txt``, or by the name of a model of the hub.
 
+    Where ``sentence_bert_config.json`` beside it asks for small letters, it makes them, as sentence-transformers does.
+
     Raises:
         UsageError: there is none, or it cannot be read.
     """
@@ -108,7 +110,16 @@ def load(source: str | Path) -> Tokenizer:
         if (folder / _VOCABULARY).is_file():
             return _of_vocabulary(folder)
         raise UsageError(f"{folder} has no {_FILE}: save the model with a fast tokenizer, or choose another model.")
-    return of_bytes((folder / _FILE).read_bytes(), _config_of(folder), str(folder))
+    return _lowered(of_bytes((folder / _FILE).read_bytes(), _config_of(folder), str(folder)), folder)
+
+
+def _lowered(tokenizer: Tokenizer, folder: Path) -> Tokenizer:
+    said = folder / "sentence_bert_config.json"
+    if said.is_file() and json.loads(said.read_text(encoding="utf-8")).get("do_lower_case"):
+        before = tokenizer.backend.normalizer
+        small = normalizers.Lowercase()
+        tokenizer.backend.normalizer = small if before is None else normalizers.Sequence([small, before])
+    return tokenizer
 
 
 def of_bytes(data: bytes, config: dict[str, Any] | None = None, where: str = _FILE) -> Tokenizer:
