@@ -362,6 +362,28 @@ def test_a_published_checkpoint_as_it_is_used(made, tmp_path) -> None:
         finetune(replace(plain, described=told))
 
 
+def test_a_shorter_query_is_kept(made, tmp_path) -> None:
+    """A checkpoint that reads less of a query than of a passage does so after tuning, in stock libraries too."""
+    from sentence_transformers import SentenceTransformer
+
+    stock.checkpoint("bert", tmp_path / "copy", layers=1)
+    told = ModelOptions(like="Luyu/co-condenser-marco-retriever")
+    wanted = replace(asked(made, tmp_path / "out", steps=1), model=str(tmp_path / "copy"), described=told)
+    finetune(wanted, judge=False)
+    model = SentenceTransformer(str(tmp_path / "out"), device="cpu")
+    length = model[0].query_length
+    assert length < model.max_seq_length
+    words = [labelling.word(number) for number in range(model.max_seq_length - 2)]
+    whole, opening = " ".join(words), " ".join(words[: length - 2])
+    same = np.testing.assert_allclose
+    same(model.encode_query(whole), model.encode_query(opening), atol=1e-6)
+    same(open_encoder(str(tmp_path / "out")).encode_queries([whole])[0], model.encode_query(whole), atol=1e-6)
+    assert np.abs(model.encode_document(whole) - model.encode_document(opening)).max() > 1e-4
+    again = replace(wanted, model=str(tmp_path / "out"), output=tmp_path / "again", described=ModelOptions())
+    finetune(again, judge=False)
+    assert SentenceTransformer(str(tmp_path / "again"), device="cpu")[0].query_length == length
+
+
 def test_a_static_model_of_others(made, tmp_path) -> None:
     """Stock sentence-transformers keep the tokenizer in a folder of the module."""
     from sentence_transformers import SentenceTransformer

@@ -284,7 +284,11 @@ def _usage(name: str, folder: Path, known: Checkpoint | None, options: ModelOpti
         said = f"compares by {similarity}" if similarity else "does not say how its vectors are compared"
         raise UsageError(f"{name} {said}: give similarity (dot or cosine) as its authors use it.")
     base = known or Checkpoint(
-        pooling=pooling or "mean", similarity=similarity, max_length=None, separator=settings.get("separator", " ")
+        pooling=pooling or "mean",
+        similarity=similarity,
+        max_length=None,
+        query_length=_read(folder / "sentence_bert_config.json", {}).get("query_length"),
+        separator=settings.get("separator", " "),
     )
     own_query, own_document = ("", "") if known else _prompts(settings)
     return replace(

@@ -50,7 +50,7 @@ class _Module:
     """One stock module: its kind, its files by name (bytes or JSON values)."""
 
     kind: str
-    files: Mapping[str, Any]
+    files: dict[str, Any]
 
 
 def save_model(
@@ -61,6 +61,7 @@ def save_model(
     prompts: Mapping[str, str] | None = None,
     separator: str = " ",
     documents: Encoder | None = None,
+    query_length: int | None = None,
 ) -> None:
     """Write a stock sentence-transformers model into an artefact.
 
@@ -71,6 +72,7 @@ def save_model(
         prompts: what is put before a text, for "query" and "document".
         separator: what stands between title and text of a document; stock loaders pass it over.
         documents: the encoder of documents, where the towers are separate (a stock Router).
+        query_length: tokens of the longest query, where one transformer reads less of queries than of documents.
 
     Raises:
         StorageError: the disk refused.
@@ -82,6 +84,8 @@ def save_model(
             return
     elif documents is None:
         modules = _modules(encoder, tokenizer)
+        if query_length is not None:
+            modules[0].files["sentence_bert_config.json"]["query_length"] = query_length
         paths = ["" if index == 0 else f"{index}_{module.kind}" for index, module in enumerate(modules)]
         top = [(module.kind, path) for module, path in zip(modules, paths, strict=True)]
         _write_modules(folder, modules, paths)

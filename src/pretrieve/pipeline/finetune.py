@@ -257,7 +257,9 @@ def _shown(progress: Progress) -> str:
 
 
 def _save(folder: files.Folder, objective: Contrastive, start: Start) -> None:
-    queries = objective.query_encoder
+    queries, shorter = objective.query_encoder, start.longest_query < objective.encoder.max_length
+    if queries is not None:
+        queries.max_length = min(queries.max_length, start.longest_query)
     save_model(
         folder,
         objective.encoder if queries is None else queries,
@@ -265,4 +267,5 @@ def _save(folder: files.Folder, objective: Contrastive, start: Start) -> None:
         prompts={"query": start.prompts[0], "document": start.prompts[1]},
         separator=start.separator,
         documents=None if queries is None else objective.encoder,
+        query_length=start.longest_query if shorter and queries is None else None,
     )
