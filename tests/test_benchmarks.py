@@ -85,3 +85,22 @@ def test_mining_is_the_same_after_kills(tmp_path) -> None:
     found = orjson.loads((tmp_path / "mining.json").read_bytes())
     assert (found["codes"], found["equal"], found["kills"]) == ([0, 0], True, 1)
     assert 20 < found["peak_mb"] < 1000
+
+
+def test_a_symmetric_task_out_of_shared_documents(tmp_path) -> None:
+    from pretrieve.evaluation.collection import load_collection
+
+    folder = tmp_path / "asymmetric"
+    (folder / "qrels").mkdir(parents=True)
+    labelling.lines(folder / "corpus.jsonl", [{"_id": f"d{n}", "text": f"text {n}"} for n in range(4)])
+    labelling.lines(folder / "queries.jsonl", [{"_id": f"q{n}", "text": f"question {n}"} for n in range(5)])
+    pairs = [("q0", "d0", 1), ("q1", "d0", 1), ("q2", "d0", 0), ("q2", "d1", 1), ("q1", "d1", 1), ("q3", "d3", 1)]
+    rows = "".join(f"{query}\t{document}\t{grade}\n" for query, document, grade in pairs)
+    (folder / "qrels" / "dev.tsv").write_text(f"query-id\tcorpus-id\tscore\n{rows}")
+    done = run("symmetric.py", folder, "-o", tmp_path / "out", "--split", "dev")
+    assert done.returncode == 0, done.stderr
+    made = load_collection(tmp_path / "out", "test")
+    assert {name: set(judged) for name, judged in made.qrels.items()} == {
+        "q0": {"q1"}, "q1": {"q0", "q2"}, "q2": {"q1"}
+    }  # fmt: skip
+    assert [document.id for document in made.documents] == ["q0", "q1", "q2", "q3"]
