@@ -28,7 +28,8 @@ from pretrieve.pipeline import finetune as road
 from pretrieve.pipeline.finetune import finetune
 from pretrieve.pipeline.labels import read_labels
 from pretrieve.pipeline.listener import Silent
-from pretrieve.pipeline.tuning import Tuning
+from pretrieve.pipeline.start import open_start
+from pretrieve.pipeline.tuning import Tuning, values_of
 
 SMALL = {"batch_size": 32}
 
@@ -417,6 +418,23 @@ def test_reading_further_in_search_than_in_training_is_said(made, tmp_path, star
     found = [note for note in notes if f"passage_length={length}" in note]
     assert bool(found) == said
     assert all("100% of the documents" in note and f"--max-length {length}" in note for note in found)
+
+
+@pytest.mark.parametrize(
+    ("width", "changes", "rate"),
+    [
+        (768, {}, 2e-5), (384, {}, 8e-5), (128, {}, 7.2e-4), (128, {"settings": {"learning_rate": 3e-5}}, 3e-5),
+        (128, {"recipe": "cocondenser"}, 5e-6), (None, {}, 0.01),
+    ],
+)  # fmt: skip
+def test_the_rate_of_a_transformer_follows_its_width(made, tmp_path, width, changes, rate) -> None:
+    wanted = Tuning(model="x", labels=made, output=tmp_path / "out", **changes)
+    assert values_of(wanted, "none", width=width, queries=100).training.learning_rate == pytest.approx(rate)
+
+
+def test_the_width_is_that_of_the_hidden_states(made) -> None:
+    assert open_start(str(made / "transformer")).width == load_towers(made / "transformer")[0].dimensions
+    assert open_start(str(made / "static")).width is None
 
 
 def test_steps_follow_from_epochs(made, tmp_path) -> None:

@@ -13,11 +13,13 @@ from pretrieve.core.errors import UsageError, suggest
 class FinetuneRecipe:
     """Named values: ``loss`` for ``contrastive.Options``, ``draw`` for ``labelled.Draw``, ``training`` for the trainer.
 
-    ``epochs`` over the labelled queries decide the number of steps.
+    ``epochs`` over the labelled queries decide the number of steps. Where ``width`` is given, the learning rate is for
+    transformers of that width, and grows with the inverse square of a model's own.
     """
 
     summary: str
     epochs: int
+    width: int | None = None
     loss: Mapping[str, Value] = field(default_factory=dict)
     draw: Mapping[str, Value] = field(default_factory=dict)
     training: Mapping[str, Value] = field(default_factory=dict)
@@ -34,6 +36,7 @@ RECIPES: dict[str, FinetuneRecipe] = {
     "transformer": FinetuneRecipe(
         summary="for a transformer, where no other is asked for",
         epochs=3,
+        width=768,
         loss={"temperature": Value(None, "ours", "1 for dot products, 0.05 for cosine")},
         draw={
             "negatives": Value(3, "ours", "hard negatives tell more than batch size on a small machine"),
@@ -43,7 +46,7 @@ RECIPES: dict[str, FinetuneRecipe] = {
         training={
             **_ADAM,
             "batch_size": Value(32, "ours", "fits a CPU and any GPU"),
-            "learning_rate": Value(5e-5, "ours", "small transformers; DPR's 2e-5 is for BERT-base"),
+            "learning_rate": Value(2e-5, "ours", "DPR's, for BERT-base; times (768 / width)² for other widths"),
             "warmup": Value(0.1, "ours", "usual"),
             "weight_decay": Value(0.01, "ours", "usual"),
             "clip": Value(1.0, "ours", "usual"),

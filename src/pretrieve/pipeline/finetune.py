@@ -19,7 +19,6 @@ from pretrieve.finetuning.ance import Ance
 from pretrieve.finetuning.contrastive import Contrastive
 from pretrieve.finetuning.labelled import Draw, Labelled, Texts
 from pretrieve.models.export import save_model
-from pretrieve.models.static import StaticEncoder
 from pretrieve.pipeline.advice import before_use
 from pretrieve.pipeline.labels import read_labels
 from pretrieve.pipeline.listener import Listener, Silent
@@ -101,8 +100,7 @@ def _finetune(asked: Tuning, listener: Listener, *, hold_out: bool, judge: bool)
         learn, held_out = _divide(len(labels), asked, hold_out=hold_out)
         held, labels = labels.select(held_out), labels.select(learn)
         negatives = asked.negatives or _usual(asked, labels)
-        static = isinstance(start.documents, StaticEncoder)
-        values = values_of(asked, negatives, static=static, queries=len(labels))
+        values = values_of(asked, negatives, width=start.width, queries=len(labels))
         labels = _with_negatives(asked, negatives, labels, workspace, listener, hold_out=hold_out)
         _check_scores(values, labels)
         _check_same(workspace / "values.json", asked, values, labels, start)

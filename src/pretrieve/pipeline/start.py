@@ -10,8 +10,10 @@ from pretrieve.core.files import fingerprint
 from pretrieve.evaluation.encode import ModelOptions, identity, usage_of
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.export import VIEWS
+from pretrieve.models.heads import Projected
 from pretrieve.models.restore import load_encoder, load_towers, position_limit
 from pretrieve.models.transformer import TransformerEncoder
+from pretrieve.models.views import Views
 from pretrieve.text import tokenizer as tokenizers
 from pretrieve.text.tokenizer import Tokenizer
 
@@ -37,6 +39,14 @@ class Start:
     separator: str
     longest_query: int
     fingerprint: str
+
+    @property
+    def width(self) -> int | None:
+        """Of the transformer's hidden states, beneath a projection or several views; None for a static encoder."""
+        encoder = self.documents
+        while isinstance(encoder, Projected | Views):
+            encoder = encoder.encoder
+        return encoder.dimensions if isinstance(encoder, TransformerEncoder) else None
 
 
 def open_start(model: str, options: ModelOptions | None = None, *, seed: int = 0) -> Start:

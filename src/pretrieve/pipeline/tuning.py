@@ -126,21 +126,24 @@ class Values:
         return {"recipe": self.recipe, "negatives": self.negatives, "epochs": self.epochs, **parts}
 
 
-def values_of(asked: Tuning, negatives: Negatives, *, static: bool, queries: int) -> Values:
+def values_of(asked: Tuning, negatives: Negatives, *, width: int | None, queries: int) -> Values:
     """Put recipe and settings together.
 
     Args:
         asked: the request.
         negatives: which kind it comes to.
-        static: the model is a static encoder.
+        width: of the transformer's hidden states; None for a static encoder.
         queries: number of labelled queries to learn from.
 
     Raises:
         UsageError: a setting is unknown, or does not fit.
     """
-    name = asked.recipe or ("static" if static else "transformer")
+    name = asked.recipe or ("static" if width is None else "transformer")
     recipe, mine = recipes.find(name), _sorted(asked.settings)
-    training = options_of(TrainingOptions, {**_plain(recipe.training), **mine["training"]})
+    usual = _plain(recipe.training)
+    if recipe.width and width:
+        usual["learning_rate"] = float(f"{recipe.training['learning_rate'].value * (recipe.width / width) ** 2:.2g}")
+    training = options_of(TrainingOptions, {**usual, **mine["training"]})
     batch_size = min(training.batch_size, max(2, queries))
     epochs = asked.epochs or recipe.epochs
     steps = asked.steps or (training.steps if "steps" in mine["training"] else round(epochs * queries / batch_size))

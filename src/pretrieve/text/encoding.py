@@ -99,9 +99,12 @@ def first_words(text: str, tokens: int) -> str:
     """
     if len(text) <= _CHARACTERS * tokens:  # little to win
         return text
-    *words, rest = text.split(None, tokens + tokens // 4)
-    opening = text[: len(text) - len(rest)].rstrip()
-    return opening if len(words) >= tokens <= len(_WORD.findall(opening)) else text
+    most = tokens + tokens // 4  # some may hold no letter
+    words = text.split(None, most)
+    if len(words) <= most:
+        return text
+    opening = text[: len(text) - len(words[-1])].rstrip()
+    return opening if len(_WORD.findall(opening)) >= tokens else text
 
 
 def _encode_texts(
