@@ -184,6 +184,7 @@ class Retriever:
         output: str | Path | None = None,
         *,
         negatives: Negatives | None = None,
+        negatives_file: str | Path | None = None,
         limit: int | None = None,
         resume: bool = False,
         overwrite: bool = False,
@@ -196,12 +197,13 @@ class Retriever:
             labels: a BEIR folder, or a file of queries with positives and maybe negatives.
             output: folder for the model, with ``report.json`` in it; a temporary one if not given.
             negatives: none, given, bm25, mined or ance; given where the labels bring them, else bm25.
+            negatives_file: what ``mine`` wrote, instead.
             limit: labelled queries to learn from.
             resume: go on from the last checkpoint.
             overwrite: replace what is at ``output``.
             progress: draw progress bars.
-            asked: other arguments of ``pipeline.tuning.Tuning``: ``split``, ``negatives_file``, ``recipe``, ``epochs``,
-                ``steps``, ``settings``, ``seed``...
+            asked: other arguments of ``pipeline.tuning.Tuning``: ``split``, ``recipe``, ``epochs``, ``steps``,
+                ``settings``, ``seed``...
 
         Returns:
             A retriever with the new model over the same documents.
@@ -215,6 +217,7 @@ class Retriever:
 
         folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
         given = {"model": self.location, "labels": Path(labels), "output": folder, "negatives": negatives}
+        given |= {"negatives_file": None if negatives_file is None else Path(negatives_file)}
         given |= {"described": self._described(), "limit": limit, "resume": resume, "overwrite": overwrite}
         wanted = options_of(Tuning, {**asked, **given}, where="finetune")
         with _display(progress) as listener:

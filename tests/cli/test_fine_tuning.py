@@ -95,7 +95,11 @@ def test_from_python(made, tmp_path, capsys) -> None:
     count = retriever.mine(made / "beir", tmp_path / "n.jsonl", by="model", number=4, progress=False)
     assert count == 220 * 4
     tuned = retriever.finetune(
-        made / "beir", tmp_path / "out", negatives_file=tmp_path / "n.jsonl", epochs=40, settings={"batch_size": 32}
+        made / "beir",
+        tmp_path / "out",
+        negatives_file=str(tmp_path / "n.jsonl"),
+        epochs=40,
+        settings={"batch_size": 32},
     )
     assert "finetune" in capsys.readouterr().err, "progress is shown"
     before, after = (found.evaluate(made / "beir", metrics=("nDCG@10",)) for found in (retriever, tuned))
