@@ -179,7 +179,7 @@ def scores_of(runs: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     return found
 
 
-def times_of(runs: list[dict[str, Any]], name: str) -> str:
+def times_of(runs: list[dict[str, Any]], name: str, stages: list[int]) -> str:
     """A table of the seconds of fine-tuning, mining included."""
     from pretrieve.evaluation.report import markdown
 
@@ -187,7 +187,6 @@ def times_of(runs: list[dict[str, Any]], name: str) -> str:
     for run in runs:
         if len(parts := run["run"]) == 4 and parts[0] == name:
             taken.setdefault((parts[2], parts[1]), []).append(run["seconds"])
-    stages = sorted({labels for _, labels in taken}, key=lambda labels: labels or 1 << 60)
     lines = [
         [kind, *(f"{mean(taken[kind, labels]):.0f}" if (kind, labels) in taken else "" for labels in stages)]
         for kind in KINDS
@@ -211,14 +210,15 @@ def write_up(output: Path, work: Path) -> None:
                 continue
             table = fair_table(scores, title=f"{data}, {name} start", metric=METRIC, base="none")
             parts.append(table.markdown().split("\n## hybrid")[0].replace("\n## ", "\n### ").replace("# ", "## ", 1))
-            for stage in [stage for stage in table.stages if stage is not None]:
+            stages = [stage for stage in table.stages if stage is not None]
+            for stage in stages:
                 for better, worse in (("bm25", "none"), ("mined", "bm25"), ("ance", "bm25")):
                     one, other = (table.cells.get((kind, stage, "dense")) for kind in (better, worse))
                     if one is not None and other is not None:
                         p = paired_permutation(one.values, other.values)
                         said = f"{better} − {worse} {one.mean - other.mean:+.4f}, p = {p:.4f}"
                         parts.append(f"* {f'{stage:,}' if stage else 'All'} labels: {said}.")
-            parts.append(f"\n{times_of(mine, name)}\n")
+            parts.append(f"\n{times_of(mine, name, stages)}\n")
             facts.append(table.to_json())
     (output / "tables.md").write_text("\n".join(parts))
     (output / "tables.jsonl").write_bytes(b"".join(orjson.dumps(fact) + b"\n" for fact in facts))

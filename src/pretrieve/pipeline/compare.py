@@ -166,7 +166,7 @@ def _rehearse(asked: Comparison) -> None:
             request = _request(asked, method, 0, base, target)
             # what a forerunner will bring, and the base has not
             head = {"force_new_head": True} if "force_new_head" in options_of(method) else {}
-            _steps(asked, replace(request, settings={**request.settings, **head}), base, 1)
+            _seen(replace(request, settings={**request.settings, **head}), base)
 
 
 def _name(method: str, after: str) -> list[str]:
@@ -181,16 +181,17 @@ def _seconds(asked: Comparison, method: str, seed: int) -> float:
 
 
 def _steps(asked: Comparison, request: Request, base: Path, parts: int) -> int:
-    """A part of the budget in steps: as many as see so many tokens, by the method's first batches.
-
-    What a method looks up for a batch (REALM's blocks) is read too, and counted.
-    """
-    store = Store.open(base / WORKSPACE / "store")
-    made = planning.make(request, planning.choose(request), store)
-    seen = [len(made.objective.prepare(made.batches(step), step).rows.tokens) for step in range(4)]
+    """A part of the budget in steps: as many as see so many tokens, by the method's first batches."""
     if asked.steps is not None:
         return max(1, asked.steps // parts)
-    return max(1, round(asked.tokens // parts / float(np.mean(seen))))
+    return max(1, round(asked.tokens // parts / _seen(request, base)))
+
+
+def _seen(request: Request, base: Path) -> float:
+    """Tokens of a step, by the first batches; what a method looks up for them (REALM's blocks) is read too."""
+    store = Store.open(base / WORKSPACE / "store")
+    made = planning.make(request, planning.choose(request), store)
+    return float(np.mean([len(made.objective.prepare(made.batches(step), step).rows.tokens) for step in range(4)]))
 
 
 def _tuned(asked: Comparison, model: Path, method: str, seed: int, labels: int, listener: Listener) -> Path:
