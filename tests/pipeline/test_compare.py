@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -164,7 +165,9 @@ def test_processes_share_a_comparison(made, whole, tmp_path) -> None:
         "--tokens", "6000", "--labels", "20,all", "--seeds", "2", *settings, "--tune", "steps=2", "--tune",
         "batch_size=8",
     ]  # fmt: skip
-    both = [subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    words = list(map(str, command))
+    alike = {**os.environ, "OMP_NUM_THREADS": "1"}  # as `whole` was made: sums over several threads round otherwise
+    both = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=alike) for _ in range(2)]
     said = [process.communicate(timeout=300)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     done = [
