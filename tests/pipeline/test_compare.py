@@ -241,6 +241,18 @@ def times(output: Path) -> dict[str, int]:
     }
 
 
+def test_settings_are_refused_by_runs_of_the_method_alone(made, tmp_path) -> None:
+    """A preset whose name begins as another's has runs of its own; those of a forerunner are the method's."""
+    before = asked(made, tmp_path, methods=("none", "mcontriever", "condenser"), settings={"length": "16"})
+    before.begin()
+    after = replace(before, settings={"length": "16", "mcontriever.queue": "64", "condenser.length": "32"})
+    (tmp_path / "runs" / "mcontriever-29-0").mkdir(parents=True)
+    after.begin()
+    (tmp_path / "runs" / "condenser-for-cocondenser-0").mkdir()
+    with pytest.raises(UsageError, match="has condenser with other settings"):
+        before.begin()
+
+
 def test_widened_by_methods_labels_and_seeds(made, whole, tmp_path) -> None:
     """Nothing is done again, and all scores are those of a comparison that was wide from the start."""
     narrow = asked(made, tmp_path / "out", **NARROW)

@@ -190,3 +190,11 @@ def test_small_letters_that_the_model_asks_for_beside_its_tokenizer(tmp_path: Pa
     assert of_bytes(small.to_bytes()).encode(["QUICK"]).row(0).tolist() == plain.encode(["quick"]).row(0).tolist()
     (tmp_path / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 64, "do_lower_case": False}))
     assert load(tmp_path).fingerprint == plain.fingerprint
+
+
+def test_small_letters_beside_a_list_of_pieces(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nfox\n")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False}))
+    plain = load(tmp_path).encode(["FOX fox"]).row(0).tolist()
+    (tmp_path / "sentence_bert_config.json").write_text(json.dumps({"do_lower_case": True}))
+    assert (plain, load(tmp_path).encode(["FOX fox"]).row(0).tolist()) == ([1, 5], [5, 5])

@@ -138,10 +138,15 @@ class Comparison:
         before = orjson.loads(path.read_bytes()) if path.is_file() else {}
         now = {method: {key: str(value) for key, value in self.own(method).items()} for method in self.order}
         for method in now.keys() & before.keys():
-            if now[method] != before[method] and any((self.output / "runs").glob(f"{method}-[0-9f]*")):
+            if now[method] != before[method] and self._trained(method):
                 raise UsageError(f"{self.output} has {method} with other settings: give the same, or another --output.")
         files.write_file(path, files.to_json(before | now))
         files.write_file(said, mine)
+
+    def _trained(self, method: str) -> bool:
+        """Is there a run of the method, for itself or as a forerunner?"""
+        names = (path.name.rpartition("-")[0] for path in (self.output / "runs").glob(f"{method}-*"))
+        return any(name == method or name.startswith(f"{method}-for-") for name in names)
 
 
 @cache

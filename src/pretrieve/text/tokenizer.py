@@ -108,7 +108,7 @@ def load(source: str | Path) -> Tokenizer:
         if (folder / "modules.json").is_file() and inner:
             return load(inner[0].parent)
         if (folder / _VOCABULARY).is_file():
-            return _of_vocabulary(folder)
+            return _lowered(_of_vocabulary(folder), folder)
         raise UsageError(f"{folder} has no {_FILE}: save the model with a fast tokenizer, or choose another model.")
     return _lowered(of_bytes((folder / _FILE).read_bytes(), _config_of(folder), str(folder)), folder)
 
