@@ -14,6 +14,7 @@ from pretrieve.index.index import Index, Mode
 
 if TYPE_CHECKING:
     from pretrieve.evaluation.benchmark import Result
+    from pretrieve.evaluation.crosslingual import CrossLingualResult
     from pretrieve.evaluation.encode import ModelOptions
     from pretrieve.evaluation.fair import FairTable
     from pretrieve.index.dense import TextEncoder
@@ -321,26 +322,36 @@ class Retriever:
         *,
         split: str = "test",
         metrics: Sequence[str] = ("nDCG@10", "R@100", "RR@10"),
+        modes: Sequence[Mode] = ("dense", "hybrid"),
+        drop_same_id: bool = False,
         progress: bool = True,
-    ) -> Result:
-        """Judge the model and BM25 on a BEIR folder.
+    ) -> Result | CrossLingualResult:
+        """Judge the model and BM25 on a BEIR folder, or on every pair of languages of a cross-lingual one.
+
+        Args:
+            folder: with documents, queries and judgements.
+            split: of the judgements.
+            metrics: names as ``nDCG@10``.
+            modes: ``dense``, ``hybrid``, or both.
+            drop_same_id: a query does not find the document of its own id.
+            progress: show progress.
 
         Returns:
             Values by query, means, intervals and tests; ``markdown()`` shows them.
 
         Raises:
             UsageError: the folder, split or a metric is not there.
+            DataError: a line of the folder cannot be read.
         """
-        from pretrieve.evaluation.benchmark import evaluate
-        from pretrieve.evaluation.collection import load_collection
         from pretrieve.pipeline.advice import warn
+        from pretrieve.pipeline.judge import Judgement, judge
 
         warn(self._untuned)
+        asked = Judgement(
+            folder=Path(folder), split=split, metrics=tuple(metrics), modes=tuple(modes), drop_same_id=drop_same_id
+        )
         with _display(progress) as listener:
-            listener.stage("judge", unit="systems")
-            result = evaluate(load_collection(Path(folder), split), {self.location: self.model}, metrics=metrics)
-            listener.advance(len(result.rows))
-        return result
+            return judge(asked, listener, {self.location: self.model})
 
 
 def _open(name: str, **described: Any) -> TextEncoder:

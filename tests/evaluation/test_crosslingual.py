@@ -158,6 +158,24 @@ def test_the_command_sees_the_layout(folder, models, tmp_path, capsys, monkeypat
     assert "BM25 (lexical)" in names[1].read_text()
 
 
+def test_a_retriever_is_judged_as_the_command_judges(folder, models, tmp_path, capsys, monkeypatch) -> None:
+    from pretrieve import Retriever
+    from pretrieve.cli.app import main
+
+    location = models["model"].location
+    monkeypatch.setattr(
+        "sys.argv",
+        ["pretrieve", "evaluate", str(folder), "--model", location, "--markdown", str(tmp_path / "scores.md")],
+    )
+    with pytest.raises(SystemExit):
+        main()
+    found = Retriever.load(location).evaluate(folder, progress=False)
+    assert found.markdown() == (tmp_path / "scores.md").read_text()
+    dense = Retriever.load(location).evaluate(folder, modes=("dense",), progress=False)
+    assert len(found.rows) == 3
+    assert len(dense.rows) == 2
+
+
 def test_what_does_not_fit_is_said(folder, tmp_path) -> None:
     with pytest.raises(UsageError, match="corpus/ has the languages aa and queries/ aa"):
         load_languages(write(tmp_path / "one", codes=("aa",)))

@@ -95,12 +95,12 @@ def _signal_line(signal: dict[str, Any]) -> str:
 def print_result(result: Result | CrossLingualResult) -> str:
     """Print the tables of an evaluation, and return them as Markdown."""
     from pretrieve.evaluation.crosslingual import CrossLingualResult
-    from pretrieve.evaluation.matrix import pair_markdown, pair_tables
-    from pretrieve.evaluation.report import result_markdown, result_tables
+    from pretrieve.evaluation.matrix import pair_tables
+    from pretrieve.evaluation.report import result_tables
 
     for table in pair_tables(result) if isinstance(result, CrossLingualResult) else result_tables(result):
         Console().print(table)
-    return pair_markdown(result) if isinstance(result, CrossLingualResult) else result_markdown(result)
+    return result.markdown()
 
 
 def _probe_table(probe: dict[str, Any]) -> Table:

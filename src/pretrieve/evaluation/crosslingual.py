@@ -151,6 +151,12 @@ class CrossLingualResult:
     pair_tests: Sequence[PairTest]
     notes: Mapping[str, Any] = field(default_factory=dict)
 
+    def markdown(self) -> str:
+        """The matrices and the tables of tests."""
+        from pretrieve.evaluation.matrix import pair_markdown
+
+        return pair_markdown(self)
+
     def to_json(self) -> dict[str, Any]:
         """As JSON: matrices, means with 95 % intervals, tests."""
         return {

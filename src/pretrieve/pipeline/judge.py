@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ from pretrieve.evaluation.benchmark import Result, evaluate, parse_metrics
 from pretrieve.evaluation.collection import load_collection
 from pretrieve.evaluation.crosslingual import CrossLingualResult, evaluate_pairs, is_cross_lingual, load_languages
 from pretrieve.evaluation.encode import ModelOptions, open_encoder
+from pretrieve.index.dense import TextEncoder
 from pretrieve.pipeline.advice import before_search
 from pretrieve.pipeline.listener import Listener, Silent
 
@@ -34,8 +36,15 @@ class Judgement:
     use_titles: bool = True
 
 
-def judge(asked: Judgement, listener: Listener | None = None) -> Result | CrossLingualResult:
+def judge(
+    asked: Judgement, listener: Listener | None = None, opened: Mapping[str, TextEncoder] | None = None
+) -> Result | CrossLingualResult:
     """Evaluate models on a labelled collection, or on every pair of languages of a cross-lingual one.
+
+    Args:
+        asked: the folder, and what to judge.
+        listener: hears of progress.
+        opened: models in memory, by name, judged beside those that ``asked`` names.
 
     Raises:
         UsageError: the folder, a split, a metric or a model is not there.
@@ -56,24 +65,30 @@ def judge(asked: Judgement, listener: Listener | None = None) -> Result | CrossL
     for line in (line for model in asked.models for line in before_search(model, described)):
         listener.note(line)
     if is_cross_lingual(asked.folder):
-        return _judge_pairs(asked, described, listener)
+        return _judge_pairs(asked, described, opened or {}, listener)
     listener.stage("read", unit="documents and queries")
     collection = load_collection(asked.folder, asked.split, titles=asked.use_titles)
     listener.advance(len(collection.documents) + len(collection.queries))
-    encoders = {name: open_encoder(name, described) for name in asked.models}
+    encoders = _open(asked.models, described) | dict(opened or {})
     listener.stage("judge", unit="systems")
     result = evaluate(collection, encoders, modes=asked.modes, metrics=asked.metrics, drop_same_id=asked.drop_same_id)
     listener.advance(len(result.rows))
     return result
 
 
-def _judge_pairs(asked: Judgement, described: ModelOptions, listener: Listener) -> CrossLingualResult:
+def _open(models: Iterable[str], described: ModelOptions) -> dict[str, TextEncoder]:
+    return {name: open_encoder(name, described) for name in models}
+
+
+def _judge_pairs(
+    asked: Judgement, described: ModelOptions, opened: Mapping[str, TextEncoder], listener: Listener
+) -> CrossLingualResult:
     if asked.drop_same_id:
         raise UsageError("--drop-same-id is for one language: leave it out.")
     listener.stage("read", unit="languages")
     collection = load_languages(asked.folder, asked.split, titles=asked.use_titles)
     listener.advance(len(collection.codes))
-    encoders = {name: open_encoder(name, described) for name in asked.models}
+    encoders = _open(asked.models, described) | dict(opened)
     listener.stage("judge", len(collection.codes) + 1, "corpora")
     return evaluate_pairs(
         collection, encoders, modes=asked.modes, metrics=asked.metrics, told=lambda code: listener.advance(1, code)
