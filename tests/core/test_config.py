@@ -20,6 +20,8 @@ class Options:
     projection: int | None = None
     rates: tuple[float, ...] = (0.1, 0.2)
     name: str = "x"
+    teacher: Literal["none", "given"] | None = None
+    sharing: Literal["half", "whole"] | None = None
 
 
 @pytest.mark.parametrize(
@@ -30,6 +32,7 @@ class Options:
         ("symmetric", "yes", True), ("symmetric", "OFF", False), ("symmetric", True, True), ("symmetric", 1, True),
         ("pooling", "cls", "cls"), ("projection", "none", None), ("projection", None, None), ("projection", "8", 8),
         ("rates", "0.5, 0.25", (0.5, 0.25)), ("rates", [1, 2], (1, 2)), ("rates", "", ()), ("name", "5", "5"),
+        ("teacher", "none", "none"), ("teacher", None, None), ("sharing", "none", None), ("sharing", "half", "half"),
     ],
 )  # fmt: skip
 def test_values_become_their_type(key: str, value: object, expected: object) -> None:

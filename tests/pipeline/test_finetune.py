@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import orjson
@@ -18,9 +18,11 @@ import torch
 import labelling
 import stock
 from forks import start
+from pretrieve import Retriever
 from pretrieve.core.errors import FingerprintError, UsageError
 from pretrieve.core.files import MANIFEST
 from pretrieve.evaluation.encode import ModelOptions, open_encoder
+from pretrieve.finetuning.ance import Refresh
 from pretrieve.finetuning.contrastive import Contrastive
 from pretrieve.models.bag import Bag
 from pretrieve.models.restore import load_towers
@@ -64,6 +66,43 @@ def test_a_static_model_learns_with_every_kind_of_negatives(made, tmp_path, nega
     assert Bag.load(output).weight == report.judged["weights"]["model"] >= 1.0, "words find nothing here"
     assert "pretrieve finetune" in (output / "README.md").read_text()
     assert report.values["negatives"] == negatives
+
+
+def test_the_index_is_made_anew_whatever_the_number_of_steps(made, tmp_path, monkeypatch) -> None:
+    built: list[Any] = []
+    monkeypatch.setattr(road.Ance, "after_step", spying(road.Ance.after_step, built))
+    for steps in (3, 12):
+        finetune(asked(made, tmp_path / str(steps), negatives="ance", steps=steps), judge=False)
+    assert built == [1, 2, 3, *(2 * (done // 2) for done in range(1, 13))]
+    assert Refresh().over(100_000).every == 500
+
+    class Hearing(Silent):
+        notes: ClassVar[list[str]] = []
+
+        def note(self, text: str) -> None:
+            self.notes.append(text)
+
+    wanted = asked(made, tmp_path / "out", negatives="ance", steps=4, settings={"every": 4})
+    finetune(wanted, Hearing(), judge=False)
+    assert any("all negatives are those that the start finds" in note for note in Hearing.notes)
+
+
+def spying(after_step: Any, built: list[Any]) -> Any:
+    """The same, noting at which step the vectors in use were made."""
+
+    def spy(self: Any, *arguments: Any) -> None:
+        after_step(self, *arguments)
+        built.append(int(self.index.built))
+
+    return spy
+
+
+@pytest.mark.parametrize("negatives", ["none", "given", "bm25", "mined", "ance"])
+def test_a_retriever_takes_the_negatives_that_are_asked_for(made, tmp_path, negatives) -> None:
+    Retriever.load(str(made / "static")).finetune(
+        made / "beir", tmp_path / "out", negatives=negatives, steps=1, progress=False
+    )
+    assert orjson.loads((tmp_path / "out" / "report.json").read_bytes())["values"]["negatives"] == negatives
 
 
 @pytest.mark.parametrize("negatives", ["none", "bm25", "mined", "ance"])

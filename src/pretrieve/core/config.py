@@ -90,9 +90,9 @@ def _convert(value: object, hint: Any, where: str) -> Any:
 
 
 def _convert_optional(value: object, hint: Any, where: str) -> Any:
-    if value is None or value == "none":
-        return None
     (inner,) = [arg for arg in get_args(hint) if arg is not type(None)]
+    if value is None or (value == "none" and "none" not in get_args(inner)):  # one of the choices, where it is named
+        return None
     return _convert(value, inner, where)
 
 

@@ -22,6 +22,7 @@ from pretrieve.models.candidates import StaleIndex
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.inference import query_vectors
 
+_EVERY, _SNAPSHOTS = 500, 5  # steps between snapshots at most, and snapshots in a run at least
 _MORE = 32  # documents looked at beyond the depth, as some of them are relevant
 
 
@@ -30,18 +31,27 @@ class Refresh:
     """How often the index is made anew.
 
     Attributes:
-        every: steps from one snapshot of the weights to the next.
+        every: steps from one snapshot of the weights to the next; none: a fifth of the run, and 500 at most.
         lag: steps that the new vectors may take in the background; 0: training waits for them.
         depth: negatives are drawn from the best so many documents.
     """
 
-    every: int = 500
+    every: int | None = None
     lag: int = 0
     depth: int = 200
 
     def __post_init__(self) -> None:
-        if self.every < 1 or self.depth < 1 or not 0 <= self.lag <= self.every:
+        if (self.every is not None and not max(1, self.lag) <= self.every) or self.depth < 1 or self.lag < 0:
             raise UsageError("every and depth are at least 1, and lag is between 0 and every.")
+
+    def over(self, steps: int) -> Refresh:
+        """These values for a run of so many steps: how often is known.
+
+        Raises:
+            UsageError: vectors would come later than the next snapshot.
+        """
+        usual = max(1, min(_EVERY, steps // _SNAPSHOTS))
+        return replace(self, every=usual if self.every is None else self.every)
 
 
 class Ance(Contrastive):
@@ -54,7 +64,7 @@ class Ance(Contrastive):
         encoder: the start of both sides.
         options: see ``contrastive.Options``.
         view: the rows of documents, and what is relevant.
-        refresh: see ``Refresh``.
+        refresh: see ``Refresh``; ``over`` has said how often.
         seed: which of the best documents are drawn.
         query_encoder: as for ``Contrastive``.
 
@@ -77,6 +87,7 @@ class Ance(Contrastive):
             )
         if encoder.views > 1:
             raise UsageError("ance looks for one vector a document, and this model has several: use mined negatives.")
+        assert refresh.every is not None
         super().__init__(encoder, options, view.positive, query_encoder)
         self._view, self._refresh, self._seed = view, refresh, seed
         self._documents = view.some

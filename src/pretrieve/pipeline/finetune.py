@@ -101,6 +101,8 @@ def _finetune(asked: Tuning, listener: Listener, *, hold_out: bool, judge: bool)
         held, labels = labels.select(held_out), labels.select(learn)
         negatives = asked.negatives or _usual(asked, labels)
         values = values_of(asked, negatives, width=start.width, queries=len(labels))
+        if negatives == "ance" and (values.refresh.every or 0) >= values.training.steps:
+            listener.note("every is not below the number of steps: all negatives are those that the start finds.")
         labels = _with_negatives(asked, negatives, labels, workspace, listener, hold_out=hold_out)
         _check_scores(values, labels)
         _check_same(workspace / "values.json", asked, values, labels, start)

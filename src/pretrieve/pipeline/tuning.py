@@ -147,6 +147,7 @@ def values_of(asked: Tuning, negatives: Negatives, *, width: int | None, queries
     batch_size = min(training.batch_size, max(2, queries))
     epochs = asked.epochs or recipe.epochs
     steps = asked.steps or (training.steps if "steps" in mine["training"] else round(epochs * queries / batch_size))
+    training = dataclasses.replace(training, batch_size=batch_size, steps=max(1, steps))
     draw = _plain(recipe.draw) | ({"negatives": 0} if negatives == "none" else {}) | mine["draw"]
     return Values(
         recipe=name,
@@ -154,8 +155,8 @@ def values_of(asked: Tuning, negatives: Negatives, *, width: int | None, queries
         epochs=epochs,
         loss=options_of(Options, {**_plain(recipe.loss), **mine["loss"]}),
         draw=options_of(Draw, draw),
-        refresh=options_of(Refresh, mine["refresh"]),
-        training=dataclasses.replace(training, batch_size=batch_size, steps=max(1, steps)),
+        refresh=options_of(Refresh, mine["refresh"]).over(training.steps),
+        training=training,
     )
 
 
