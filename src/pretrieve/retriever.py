@@ -220,6 +220,8 @@ class Retriever:
         given = {"model": self.location, "labels": Path(labels), "output": folder, "negatives": negatives}
         given |= {"negatives_file": None if negatives_file is None else Path(negatives_file)}
         given |= {"described": self._described(), "limit": limit, "resume": resume, "overwrite": overwrite}
+        if twice := asked.keys() & given.keys():
+            raise UsageError(f"finetune: {', '.join(sorted(twice))} is what this retriever is; leave it out.")
         wanted = options_of(Tuning, {**asked, **given}, where="finetune")
         with _display(progress) as listener:
             finetune(wanted, listener)

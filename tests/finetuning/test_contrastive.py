@@ -201,7 +201,7 @@ def test_numbers_survive_single_precision() -> None:
 
 
 def ance(made, kind: str = "static", *, every: int = 3, lag: int = 0, depth: int = 5, dropout: float = 0.1):
-    view = view_of(made, kind)
+    view = view_of(made, kind, hard=1.0)
     encoder = encoder_of(made, kind, dropout)
     return Ance(encoder, Options(), view, Refresh(every=every, lag=lag, depth=depth), seed=2), view
 
@@ -237,6 +237,22 @@ def test_ance_draws_from_the_nearest_that_are_not_relevant(made) -> None:
         half = objective.prepare(batch.slice(4, 8), step)
         assert (half.per_example["keys"] == found.per_example["keys"][4:]).all(), "of each query, whatever its rank"
     assert seen == set(range(5))
+
+
+def test_ance_leaves_some_negatives_random(made) -> None:
+    """``hard`` is the share of those that the index gives, as it is for mined ones."""
+    objective, view = ance(made)
+    objective.eval()
+    shares = {}
+    for hard in (0.0, 0.25, 1.0):
+        view._draw = replace(view._draw, hard=hard)
+        batch = Batches(view=view, batch_size=20, seed=1)(0)
+        found = [objective.prepare(batch, step).per_example["keys"][:, 1:] for step in range(20)]
+        same = [keys == batch.per_example["keys"][:, 1:] for keys in found]
+        shares[hard] = float(np.mean(same))
+    assert shares[0.0] == 1.0
+    assert shares[1.0] < 0.2
+    assert abs(shares[0.25] - 0.75 - 0.25 * shares[1.0]) < 0.06, shares
 
 
 def test_ance_masks_by_the_negatives_that_it_put_in(made) -> None:

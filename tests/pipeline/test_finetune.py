@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -97,7 +98,7 @@ def spying(after_step: Any, built: list[Any]) -> Any:
     return spy
 
 
-@pytest.mark.parametrize("negatives", ["none", "given", "bm25", "mined", "ance"])
+@pytest.mark.parametrize("negatives", ["none", "bm25", "mined", "ance"])
 def test_a_retriever_takes_the_negatives_that_are_asked_for(made, tmp_path, negatives) -> None:
     Retriever.load(str(made / "static")).finetune(
         made / "beir", tmp_path / "out", negatives=negatives, steps=1, progress=False
@@ -251,7 +252,7 @@ def test_killed_and_gone_on_is_bit_equal(made, tmp_path) -> None:
     for changed, words in (
         ({"seed": 1}, "labels|seed"),
         ({"steps": 61}, "values"),
-        ({"negatives": "none"}, "values"),
+        ({"negatives": "none", "settings": {"save_every": 5}}, "values"),
         ({"model": str(made / "transformer")}, "start|values"),
         ({"limit": 100}, "labels"),
     ):
@@ -293,6 +294,10 @@ def test_mined_gone_on_from_any_stage_is_bit_equal(made, tmp_path, stage) -> Non
         ({"split": "dev"}, "no split"),
         ({"negatives": "ance", "settings": {"loss": "kl"}}, "loss=kl"),
         ({"recipe": "dpr", "settings": {"towers": "both"}}, "not one of"),
+        ({"negatives": "given"}, "brings none"),
+        ({"negatives": "bm25", "settings": {"every": "3"}}, "every: it is for --negatives ance"),
+        ({"steps": -5}, "one is the fewest"),
+        ({"epochs": 0}, "one is the fewest"),
     ],
 )
 def test_refusals_leave_nothing(made, tmp_path, changes, words) -> None:
@@ -310,6 +315,48 @@ def test_an_output_that_is_taken(made, tmp_path) -> None:
     assert orjson.loads((tmp_path / "out/recipe.json").read_bytes())["training"]["steps"] == 2
 
 
+def test_overwriting_costs_no_model(made, tmp_path) -> None:
+    """What the run reads is not overwritten, and a mistyped name leaves what is there."""
+    finetune(asked(made, tmp_path / "out", steps=1), judge=False)
+    before = weights(tmp_path / "out")
+    wrong = (
+        ({"model": str(tmp_path / "out")}, "would be overwritten"),
+        ({"negatives_file": tmp_path / "out" / "training" / "negatives-bm25.jsonl"}, "would be overwritten"),
+        ({"labels": made / "typo"}, "no such file"),
+    )
+    for changes, words in wrong:
+        with pytest.raises(UsageError, match=words):
+            finetune(replace(asked(made, tmp_path / "out", overwrite=True), **changes))
+    assert weights(tmp_path / "out") == before
+    assert Bag.readable(tmp_path / "out")
+
+
+def test_a_first_model_of_another_command_is_not_taken(made, tmp_path) -> None:
+    """Killed after the first model and before the second: the mined negatives would be another command's."""
+    values = {"negatives": "mined", "steps": 6}
+    with pytest.raises(KeyboardInterrupt):
+        finetune(asked(made, tmp_path / "out", **values), _Stop("mine", 198))
+    assert (tmp_path / "out/training/first" / MANIFEST).is_file()
+    with pytest.raises(FingerprintError, match="the values differ"):
+        finetune(asked(made, tmp_path / "out", **values, settings={"learning_rate": 0.5}, resume=True))
+    finetune(asked(made, tmp_path / "out", **values, resume=True))
+
+
+def test_a_finished_folder_of_another_kind_or_command(made, tmp_path) -> None:
+    with pytest.raises(UsageError, match="no model of `pretrieve finetune`"):
+        finetune(asked(made, made / "static", steps=1, resume=True))
+    finetune(asked(made, tmp_path / "out", steps=1), judge=False)
+    shutil.rmtree(tmp_path / "out" / "training")
+    with pytest.raises(FingerprintError, match="the values differ"):
+        finetune(asked(made, tmp_path / "out", steps=2, resume=True))
+    finetune(asked(made, tmp_path / "out", steps=1, resume=True), judge=False)
+
+
+def test_a_retriever_is_its_own_start(made) -> None:
+    with pytest.raises(UsageError, match="model is what this retriever is"):
+        Retriever.load(str(made / "static")).finetune(made / "beir", model="another", steps=1)
+
+
 @pytest.mark.parametrize("kind", ["separate", "dpr"])
 def test_separate_towers(made, tmp_path, kind) -> None:
     """A model with two towers keeps them, and dpr makes two of one."""
@@ -318,9 +365,11 @@ def test_separate_towers(made, tmp_path, kind) -> None:
     if kind == "separate":
         labelling.transformer_model(tmp_path / "two", documents=True)
         wanted = replace(asked(made, tmp_path / "out", steps=2), model=str(tmp_path / "two"))
+        with pytest.raises(UsageError, match="towers=shared"):
+            finetune(replace(wanted, settings={"towers": "shared"}))
     else:
         wanted = asked(made, tmp_path / "out", "transformer", recipe="dpr", steps=2)
-    finetune(wanted, judge=False)
+    assert finetune(wanted, judge=False).values["loss"]["towers"] == "separate"
     query, document = load_towers(tmp_path / "out")
     pairs = list(zip(query.parameters(), document.parameters(), strict=True))
     assert query is not document

@@ -21,7 +21,7 @@ from pretrieve.index.index import Index
 from pretrieve.pipeline import mine as mining
 from pretrieve.pipeline.labels import read_labels
 from pretrieve.pipeline.listener import Silent
-from pretrieve.pipeline.mine import MineOptions, load_negatives, mine
+from pretrieve.pipeline.mine import MineOptions, load_negatives, mine, mine_source
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +137,55 @@ def test_what_is_read_back(labels, tmp_path) -> None:
         assert [labels.records[d].id for d in rows.row(row).tolist()] == names
 
 
+def test_negatives_of_labels_without_ids_are_found_by_text(tmp_path) -> None:
+    """Ids are then places, and the lines may have been put into another order since."""
+    words = [labelling.word(n) for n in range(40)]
+    rows = [{"query": f"{words[n]} x{n}", "positive": f"{words[n]} {words[n + 1]}"} for n in range(30)]
+    path = labelling.lines(tmp_path / "labels.jsonl", rows)
+    (tmp_path / "out").mkdir()
+    found = run(read_labels(path, tmp_path / "records"), tmp_path / "out/x.jsonl", number=1)
+    turned = read_labels(labelling.lines(path, rows[::-1]), tmp_path / "again")
+    read = load_negatives(turned, tmp_path / "out/x.jsonl")
+    for row, record in enumerate(found[::-1]):
+        assert [turned.records[d].id for d in read.row(row).tolist()] == [n["id"] for n in record["negatives"]]
+    assert len(read.tokens) > 20
+
+
+def test_a_document_with_an_answer_is_no_negative(tmp_path) -> None:
+    """As DPR chooses them; the others of the depth stand in."""
+    texts = [
+        f"the capital of land{n} is a city called {name}" for n, name in enumerate(["Paris", "Rome", "paris", "Bern"])
+    ]
+    more = labelling.lines(tmp_path / "more.jsonl", [{"id": str(n), "text": text} for n, text in enumerate(texts)])
+    row = {"question": "capital city of land0", "positive": texts[0], "answers": ["Paris"]}
+    read = {}
+    (tmp_path / "out").mkdir()
+    for name in ("with", "without"):
+        path = labelling.lines(tmp_path / f"{name}.jsonl", [row])
+        labels = read_labels(path, tmp_path / "records", documents=(str(more),))
+        read[name] = {n["text"] for n in run(labels, tmp_path / "out/x.jsonl", number=3)[0]["negatives"]}
+        row.pop("answers", None)
+    assert read == {"with": {texts[1], texts[3]}, "without": set(texts[1:])}
+
+
+def test_a_file_that_is_not_to_be_written_over(labels, tmp_path) -> None:
+    pairs = labelling.lines(tmp_path / "pairs.jsonl", [{"query": "a b", "positive": "b c"}] * 3)
+    before = pairs.read_bytes()
+    other = labelling.lines(tmp_path / "notes.jsonl", [{"id": "mine"}])
+    for output, words in (
+        (pairs, "would be overwritten"),
+        (other, "was not written by"),
+        (tmp_path, "is a folder"),
+        (Path(), "is a folder"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            mine_source(pairs, None, output, MineOptions(number=1, depth=1), Silent())
+    assert pairs.read_bytes() == before
+    assert not list(tmp_path.glob("*.parts"))
+    for _ in range(2):
+        mine_source(pairs, None, tmp_path / "out.jsonl", MineOptions(number=1, depth=1), Silent())
+
+
 def test_a_broken_file_of_negatives(labels, tmp_path) -> None:
     path = tmp_path / "x.jsonl"
     for content, words in (
@@ -144,6 +193,7 @@ def test_a_broken_file_of_negatives(labels, tmp_path) -> None:
         (b"[]\n", "x.jsonl:1: not a line"),
         (b'{"id": "q0", "negatives": [{"id": "nobody"}]}\n', "x.jsonl:1: 'nobody' is not known"),
         (b'{"id": "other", "negatives": []}\n', "no query of these labels"),
+        (b'{"id": "q0", "query": "another", "negatives": []}\n', "no query of these labels"),
     ):
         path.write_bytes(content)
         with pytest.raises(DataError) as found:

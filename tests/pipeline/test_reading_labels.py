@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -120,12 +121,40 @@ def test_queries_with_one_text_are_one(tmp_path) -> None:
     by_id = {labels.records[n].text: score for n, score in scores.items()}
     assert by_id == {A: 1.0, B: 2.0}
     assert math.isnan(labels.teacher[0][2])
+    late = [{"query": "a", "pos": [A], "neg": [B]}, {"query": "a", "pos": [A], "neg": [B], "pos_scores": [3.0]}]
+    known = read(labelling.lines(tmp_path / "late.jsonl", late)).teacher
+    assert known[0].tolist() == [3.0], "a score that comes with a second line"
     folder = tmp_path / "beir"
     (folder / "qrels").mkdir(parents=True)
     labelling.lines(folder / "corpus.jsonl", [{"_id": t[0], "text": t} for t in (A, B)])
     labelling.lines(folder / "queries.jsonl", [{"_id": n, "text": "same"} for n in range(2)])
     (folder / "qrels/train.tsv").write_text("0\ta\t1\n1\tb\t1\n")
     assert told(read_labels(folder, tmp_path / "again")) == [("same", {A, B}, set())]
+
+
+def test_a_query_with_many_lines_takes_time_as_many_queries_do(tmp_path) -> None:
+    rows = [[{"query": f"q{n * many}", "pos": [f"text {n}"]} for n in range(20_000)] for many in (0, 1)]
+    taken = []
+    for part in rows:
+        path = labelling.lines(tmp_path / "labels.jsonl", part)
+        began = time.process_time()
+        assert len(read(path).positives.tokens) == 20_000
+        taken.append(time.process_time() - began)
+    assert taken[0] < 3 * taken[1], taken
+
+
+def test_answers_are_kept(tmp_path) -> None:
+    rows = [
+        {"query": "a", "pos": A, "answers": ["x", 7]},
+        {"query": "b", "pos": B},
+        {"query": "a", "pos": B, "answers": "y"},
+    ]
+    labels = read(labelling.lines(tmp_path / "labels.jsonl", rows))
+    assert labels.answers == [["x", "7", "y"], []]
+    assert labels.select(np.array([1, 0])).answers == [[], ["x", "7", "y"]]
+    without = read(labelling.lines(tmp_path / "without.jsonl", [{**row, "answers": []} for row in rows]))
+    assert without.answers is None
+    assert without.fingerprint != labels.fingerprint
 
 
 def test_more_documents(tmp_path) -> None:
@@ -155,6 +184,10 @@ def test_two_documents_with_one_id_stay_two(tmp_path) -> None:
         (b'{"query": "a", "pos": [{"title": "b"}]}\n', "labels.jsonl:1: a document is a text"),
         (b'{"query": "a", "pos": ["b"], "pos_scores": [1, 2]}\n', "labels.jsonl:1: 2 positive_scores for 1"),
         (b'{"query": "a", "pos": ["b"], "pos_scores": ["x"]}\n', "labels.jsonl:1: positive_scores are not numbers"),
+        (
+            b'{"query": "a", "pos": ["b"], "pos_scores": ["inf"]}\n',
+            "labels.jsonl:1: positive_scores have one beyond 1e+06",
+        ),
         (b'{"id": 1, "query": "a", "pos": "b"}\n{"id": 1, "query": "c", "pos": "b"}\n', "jsonl:2: the id '1'"),
         (b"[1, 2]\n", "labels.jsonl:1: a JSON object"),
         (b"\n \n", "no query with a positive"),

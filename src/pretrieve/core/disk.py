@@ -20,6 +20,7 @@ from pathlib import Path
 from pretrieve.core.errors import LockedError, StorageError
 
 TEMPORARY = ".pretrieve-"  # how the names of temporary files and folders begin
+LOCK = ".lock"  # in each folder that one process at a time writes
 
 
 def _no_fault(operation: str, path: Path) -> None:
@@ -60,7 +61,7 @@ def lock(path: Path, *, wait: bool = False) -> Iterator[None]:
     """
     with storage(path):
         path.mkdir(parents=True, exist_ok=True)
-        file = (path / ".lock").open("a+b")
+        file = (path / LOCK).open("a+b")
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

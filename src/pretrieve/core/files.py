@@ -15,7 +15,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -216,6 +216,19 @@ def check_free(target: Path, *, replace: bool) -> None:
         raise UsageError(f"{target} exists and was not made by pretrieve: choose another place, or remove it yourself.")
     if not replace:
         raise UsageError(f"{target} exists already: choose another place, or allow it to be replaced with --overwrite.")
+
+
+def check_apart(target: Path, sources: Iterable[str | Path]) -> None:
+    """Say early that what is to be replaced is what is to be read.
+
+    Raises:
+        UsageError: a source is the target, or lies in it.
+    """
+    place = target.resolve()
+    for source in sources:
+        path = Path(source)
+        if path.exists() and place in (path.resolve(), *path.resolve().parents):
+            raise UsageError(f"{source} would be overwritten, and is read as well: choose another place.")
 
 
 def read_manifest(path: Path, kind: str) -> dict[str, Any]:

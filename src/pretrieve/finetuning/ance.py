@@ -122,7 +122,8 @@ class Ance(Contrastive):
             hard = found[row][~relevant[row]][: self._refresh.depth]
             rng = generator(self._seed, f"ance/{query}", step)
             chosen = hard[rng.permutation(len(hard))[: drawn.shape[1]]]
-            drawn[row, : len(chosen)] = chosen
+            kept = rng.random(len(chosen)) < self._view.hard  # the others stay random
+            drawn[row, : len(chosen)][kept] = chosen[kept]
         return drawn
 
 

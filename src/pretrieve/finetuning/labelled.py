@@ -120,6 +120,11 @@ class Labelled:
             raise DataError("no labelled query and its document have tokens of this model: is this its language?")
         self.mixture = Mixture(sizes=np.array([len(self._queries)], np.int64), shares=np.ones(1))
 
+    @property
+    def hard(self) -> float:
+        """Probability that a negative is one of the query's hard ones."""
+        return self._draw.hard
+
     def draw(self, items: IntArray, address: Address) -> Batch:
         """Make one example of each query (B,)."""
         rng = address.generator("labels")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +90,7 @@ def _finetune(asked: Tuning, listener: Listener, *, hold_out: bool, judge: bool)
     """The same; a model that only mines negatives is not judged, and does not see what is held out all the same."""
     asked.check()
     with hold(asked.output, overwrite=asked.overwrite and not asked.resume):
-        if asked.resume and (asked.output / files.MANIFEST).is_file():
-            listener.note(f"{asked.output} is finished already.")
-            return TuneReport(**orjson.loads((asked.output / REPORT).read_bytes()))
+        before = _finished(asked.output) if asked.resume else None
         workspace = asked.output / WORKSPACE
         start = open_start(asked.model, asked.described, seed=asked.seed)
         listener.stage("read labels", unit="queries")
@@ -100,12 +99,16 @@ def _finetune(asked: Tuning, listener: Listener, *, hold_out: bool, judge: bool)
         learn, held_out = _divide(len(labels), asked, hold_out=hold_out)
         held, labels = labels.select(held_out), labels.select(learn)
         negatives = asked.negatives or _usual(asked, labels)
-        values = values_of(asked, negatives, width=start.width, queries=len(labels))
+        apart = start.queries_apart is not None
+        values = values_of(asked, negatives, width=start.width, queries=len(labels), apart=apart)
+        _check_same(workspace / "values.json", asked, values, labels, start)
+        if before is not None:
+            listener.note(f"{asked.output} is finished already.")
+            return before
         if negatives == "ance" and (values.refresh.every or 0) >= values.training.steps:
             listener.note("every is not below the number of steps: all negatives are those that the start finds.")
         labels = _with_negatives(asked, negatives, labels, workspace, listener, hold_out=hold_out)
         _check_scores(values, labels)
-        _check_same(workspace / "values.json", asked, values, labels, start)
         objective = _trained(asked, values, labels, start, listener)
         with files.scratch(asked.output, MODEL) as folder:
             _save(folder, objective, start)
@@ -123,6 +126,24 @@ def _finetune(asked: Tuning, listener: Listener, *, hold_out: bool, judge: bool)
             files.publish(folder, asked.output, MODEL,
                           {"recipe": files.fingerprint(values.to_json()), "weight": weight})  # fmt: skip
     return report
+
+
+def _finished(output: Path) -> TuneReport | None:
+    """The report of a run that is done, or None.
+
+    Raises:
+        UsageError: something else is there.
+        CorruptError: it is damaged.
+    """
+    if not (output / files.MANIFEST).is_file():
+        return None
+    files.read_manifest(output, MODEL)
+    facts = orjson.loads((output / REPORT).read_bytes()) if (output / REPORT).is_file() else {}
+    if facts.keys() != {item.name for item in fields(TuneReport)}:
+        raise UsageError(
+            f"{output} is no model of `pretrieve finetune`: leave --resume out, and choose another --output."
+        )
+    return TuneReport(**facts)
 
 
 def _divide(count: int, asked: Tuning, *, hold_out: bool) -> tuple[IntArray, IntArray]:
@@ -154,6 +175,8 @@ def _with_negatives(
     """Hard negatives as asked for: from a file, by words, or by a first model that was trained with those."""
     if asked.negatives_file is not None:
         return labels.with_negatives(load_negatives(labels, asked.negatives_file))
+    if negatives == "given" and not len(labels.negatives.tokens):
+        raise UsageError(f"--negatives given: {asked.labels} brings none; leave it out, or give --negatives-file.")
     if negatives in ("none", "given", "ance"):
         return labels
     words = workspace / "negatives-bm25.jsonl"
@@ -172,19 +195,37 @@ def _with_negatives(
 
 
 def _check_same(path: Path, asked: Tuning, values: Values, labels: Labels, start: Start) -> None:
-    """Refuse to go on with a run as another one."""
-    facts = orjson.loads(files.to_json(
-        {"labels": labels.fingerprint, "start": start.fingerprint, "seed": asked.seed, "values": values.to_json()}
-    ))  # fmt: skip
-    if asked.resume and path.is_file():
-        before = orjson.loads(path.read_bytes())
+    """Refuse to go on with a run as another one; before anything is mined or trained."""
+    facts = orjson.loads(files.to_json({
+        "labels": labels.fingerprint, "start": start.fingerprint, "seed": asked.seed, "values": values.to_json(),
+        "file of negatives": _digest(asked.negatives_file),
+    }))  # fmt: skip
+    if asked.resume:
+        before = _facts_before(path, asked.output)
         for name, value in facts.items():
-            if before.get(name) != value:
+            if before.get(name, value) != value:
                 raise FingerprintError(
                     f"cannot resume: the {name} differ from those of {asked.output}. Give the same command as before, "
                     "or another --output."
                 )
     files.write_file(path, files.to_json(facts))
+
+
+def _facts_before(path: Path, output: Path) -> dict[str, Any]:
+    """What is known of the run that is to be gone on with; of a finished one its values at least."""
+    if path.is_file():
+        return dict(orjson.loads(path.read_bytes()))
+    if not (output / files.MANIFEST).is_file():
+        return {}
+    recipe = orjson.loads((output / "recipe.json").read_bytes())
+    return {"values": {name: value for name, value in recipe.items() if name not in ("model", "command")}}
+
+
+def _digest(path: Path | None) -> str:
+    if path is None or not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _trained(asked: Tuning, values: Values, labels: Labels, start: Start, listener: Listener) -> Contrastive:

@@ -29,6 +29,7 @@ _POSITIVE = ("positive", "positives", "pos", "positive_ctxs", "document", "passa
 _NEGATIVE = ("negative", "negatives", "neg", "hard_negative_ctxs", "hard_negatives")
 _TEACHER = (("positive_scores", "pos_scores"), ("negative_scores", "neg_scores"))
 _LONGEST = 1 << 26  # bytes of a line
+_HIGHEST = 1e6  # a teacher's score: what is beyond is a slip, and its square too much for single precision
 _IDS = ("id", "_id", "passage_id", "psg_id", "docid")
 
 
@@ -45,6 +46,7 @@ class _Found:
     rows: dict[str, int] = field(default_factory=dict)  # of queries by their text
     ids: dict[str, int] = field(default_factory=dict)  # of queries, in order
     sides: tuple[list[_Side], list[_Side]] = field(default_factory=lambda: ([], []))  # positives, negatives
+    answers: list[list[str]] = field(default_factory=list)  # of queries
 
     def add(self, document: Document) -> int:
         """Number a document of the collection."""
@@ -53,7 +55,7 @@ class _Found:
         self.canonical.append(self.contents.setdefault(_content(document), number))
         return number
 
-    def ask(self, name: str, text: str, sides: Sequence[_Side], where: str) -> None:
+    def ask(self, name: str, text: str, sides: Sequence[_Side], where: str, answers: Sequence[str] = ()) -> None:
         """Take a query; one that is there already gets more positives and negatives.
 
         Apart, a positive of one copy would be a negative for the other, and one could be held out to judge what was
@@ -64,10 +66,14 @@ class _Found:
             if name in self.ids:
                 raise DataError(f"{where}: the id {name!r} is that of another query.")
             self.ids[name] = row
+            self.answers.append([])
             for every in self.sides:
                 every.append({})
+        self.answers[row] += [answer for answer in answers if answer not in self.answers[row]]
         for every, side in zip(self.sides, sides, strict=True):
-            every[row] = side | every[row]
+            for number, score in side.items():
+                if math.isnan(every[row].get(number, math.nan)):  # a score that is known stays
+                    every[row][number] = score
 
     def questions(self) -> Iterator[Document]:
         """The queries, as records behind the documents."""
@@ -106,6 +112,8 @@ def read_labels(
         if documents:
             raise UsageError(f"{source} is a BEIR folder and brings its documents: leave --documents out.")
         records = _beir(source, split, found)
+    elif split != "train":
+        raise UsageError(f"{source} is no BEIR folder and has no split {split!r}: leave --split out.")
     else:
         records = _pairs(source, documents, found)
     written = Documents.write(target, itertools.chain(records, found.questions()), replace=True)
@@ -121,6 +129,7 @@ def read_labels(
         positives=positives,
         negatives=negatives,
         teacher=(theirs, others) if known else None,
+        answers=found.answers if any(found.answers) else None,
     )
 
 
@@ -181,8 +190,11 @@ def _example(record: Mapping[str, Any], where: str, found: _Found) -> Iterator[D
             known = [float(score) for score in scores] or [math.nan] * len(numbers)
         except (TypeError, ValueError):
             raise DataError(f"{where}: {fields[0]} are not numbers.") from None
+        if any(abs(score) > _HIGHEST for score in known):
+            raise DataError(f"{where}: {fields[0]} have one beyond {_HIGHEST:g}.")
         sides.append(dict(zip(numbers, known, strict=True)))
-    found.ask(_id(record, ("query_id", *_IDS)) or f"q{len(found.rows)}", query.strip(), sides, where)
+    answers = [str(answer) for answer in _listed(record.get("answers"))]
+    found.ask(_id(record, ("query_id", *_IDS)) or f"q{len(found.rows)}", query.strip(), sides, where, answers)
 
 
 def _records(source: Path) -> Iterator[tuple[dict[str, Any], str]]:

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +22,10 @@ from pretrieve.core import files
 from pretrieve.core.errors import DataError, FingerprintError, UsageError
 from pretrieve.core.rng import generator
 from pretrieve.core.types import FloatArray, IntArray, Rows
+from pretrieve.evaluation.answers import has_answer
 from pretrieve.index.dense import TextEncoder
 from pretrieve.index.index import Index, IndexOptions
+from pretrieve.index.pseudo import full_text
 from pretrieve.index.ranking import top_k
 from pretrieve.pipeline.labels import documents_by_id, read_labels
 from pretrieve.pipeline.listener import Listener
@@ -111,7 +114,7 @@ def _join(parts: Path, output: Path) -> int:
 
 
 def load_negatives(labels: Labels, path: Path) -> Rows:
-    """Read what ``mine`` wrote: for each query its negatives (Q rows of documents).
+    """Read what ``mine`` wrote: for each query, known by its text or else its id, its negatives (Q rows of documents).
 
     Raises:
         UsageError: there is no such file.
@@ -119,21 +122,40 @@ def load_negatives(labels: Labels, path: Path) -> Rows:
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such file; make it with `pretrieve mine`.")
-    documents, found = documents_by_id(labels), dict[str, list[int]]()
+    documents, found, texts = documents_by_id(labels), dict[str, list[int]](), labels.texts()
+    named = dict(zip(labels.ids, texts, strict=True))
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
                 record = orjson.loads(line)
-                found[record["id"]] = [documents[negative["id"]] for negative in record["negatives"]]
+                # the text where there is one: ids of labels without any are places, which other labels have as well
+                query = record["query"] if "query" in record else named.get(record["id"], "")
+                found[query] = [documents[negative["id"]] for negative in record["negatives"]]
             except KeyError as error:
                 raise DataError(
                     f"{path}:{number}: {error} is not known: these negatives are of other labels."
                 ) from None
             except (ValueError, TypeError):
                 raise DataError(f"{path}:{number}: not a line of `pretrieve mine`.") from None
-    if found.keys().isdisjoint(labels.ids):
+    if found.keys().isdisjoint(texts):
         raise DataError(f"{path} holds no query of these labels: it was mined for others.")
-    return Rows.of([found.get(name, []) for name in labels.ids])
+    return Rows.of([found.get(text, []) for text in texts])
+
+
+def check_file(output: Path, sources: Sequence[str | Path]) -> None:
+    """Say early that negatives cannot be written to a file.
+
+    Raises:
+        UsageError: it is a folder, one of the sources, or was not written by ``mine``.
+    """
+    if output.is_dir() or not output.name:
+        raise UsageError(f"{output} is a folder: give --output the name of a file, such as negatives.jsonl.")
+    files.check_apart(output, sources)
+    if output.is_file() and output.stat().st_size:
+        with output.open("rb") as file:
+            start = file.readline(1 << 16)
+        if not (start.startswith(b'{"id":') and b'"query":' in start and b'"positives":' in start):
+            raise UsageError(f"{output} exists, and was not written by `pretrieve mine`: choose another name.")
 
 
 def mine_source(
@@ -143,8 +165,9 @@ def mine_source(
     """Read labels as ``read_labels`` does, and mine negatives for them; returns how many, and for how many queries.
 
     Raises:
-        PretrieveError: as ``read_labels`` and ``mine``.
+        PretrieveError: as ``check_file``, ``read_labels`` and ``mine``.
     """
+    check_file(output, [source, *documents])
     with tempfile.TemporaryDirectory() as temporary:
         listener.stage("read labels", unit="queries")
         labels = read_labels(source, Path(temporary) / "records", split=split, documents=documents)
@@ -225,9 +248,15 @@ class _Miner:
             for place, (name, scores) in enumerate(voices):
                 wanted = (self.options.number - len(chosen)) // (len(voices) - place)
                 found = self._candidates(name, scores[row], part.positives.row(row), list(chosen))
-                drawn = generator(self.options.seed, f"mine/{name}", number).permutation(len(found))[:wanted]
-                chosen |= {found[at]: (float(scores[row][found[at]]), name) for at in np.sort(drawn).tolist()}
+                order = generator(self.options.seed, f"mine/{name}", number).permutation(len(found)).tolist()
+                answers = part.answers[row] if part.answers is not None else ()
+                drawn = islice((at for at in order if not self._answered(found[at], answers)), wanted)
+                chosen |= {found[at]: (float(scores[row][found[at]]), name) for at in sorted(drawn)}
             yield orjson.dumps(_record(part, texts, row, chosen)) + b"\n"
+
+    def _answered(self, document: int, answers: Sequence[str]) -> bool:
+        """Whether a document holds an answer (DPR, section 3.2: such a passage is no negative)."""
+        return bool(answers) and has_answer(full_text(self.labels.records[document]), answers)
 
     def _candidates(self, name: By, scores: FloatArray, positives: IntArray, taken: list[int]) -> list[int]:
         """Documents to draw from, best first: never a positive nor a copy of one, and no text twice."""

@@ -26,7 +26,7 @@ from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.pipeline.listener import Listener, Silent
 from pretrieve.pipeline.place import hold
 from pretrieve.pipeline.prepare import read_documents
-from pretrieve.pipeline.request import CHECKPOINTS, OnBad
+from pretrieve.pipeline.request import CHECKPOINTS, OnBad, check_output
 from pretrieve.text import tokenizer as tokenizers
 from pretrieve.text.batches import Batches
 from pretrieve.text.corpus import Fields
@@ -103,9 +103,16 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
     questions = read_questions(request.questions)
     options, training = _options(request, len(questions))
     if not request.resume:
-        files.check_free(request.output, replace=request.overwrite)
+        check_output(request.output, overwrite=request.overwrite, also=(DOCUMENTS, STORE, RETRIEVER, READER))
+        if request.overwrite:
+            files.check_apart(
+                request.output, [*request.sources, request.questions, request.model, request.reader or request.model]
+            )
     towers, reader, vocabulary = open_models(resolve(request.model), request.reader, request.seed)
     with hold(request.output, overwrite=request.overwrite and not request.resume):
+        if request.resume and (request.output / files.MANIFEST).is_file():
+            listener.note(f"{request.output} is finished already.")
+            return open_report(request.output)
         documents, store = _prepare(request, vocabulary, listener)
         listener.stage("index blocks", unit="blocks")
         view = QuestionRows(questions, vocabulary, towers[0].specials, min(LONGEST_QUESTION, towers[0].max_length))
@@ -227,7 +234,7 @@ def _train(
     listener: Listener,
     fingerprints: Mapping[str, str],
 ) -> dict[str, float]:
-    """Take all steps; gives the statistics of the last tenth, averaged."""
+    """Take all steps; gives the statistics of the last tenth, averaged (of those that this process took)."""
     listener.stage("train reader", training.steps, "steps")
     seen: list[Progress] = []
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from pretrieve.core import files
-from pretrieve.core.disk import TEMPORARY
+from pretrieve.core.aside import BEFORE, MOVING
+from pretrieve.core.disk import LOCK, TEMPORARY
 from pretrieve.core.errors import UsageError
 from pretrieve.text.corpus import Fields
 from pretrieve.text.tokenizer import Algorithm
@@ -66,24 +67,35 @@ class Request:
         if self.method is not None:
             _check_method(self.method)
         if not self.resume:
-            self._check_output()
-
-    def _check_output(self) -> None:
-        if unfinished(self.output):
-            if not self.overwrite:
-                raise UsageError(
-                    f"{self.output} holds a run that was not finished: add --resume to go on, "
-                    "or --overwrite to start anew."
-                )
-            return
-        files.check_free(self.output, replace=self.overwrite)
+            check_output(self.output, overwrite=self.overwrite)
+            if self.overwrite:
+                files.check_apart(self.output, [*self.sources, self.base])
 
 
-def unfinished(output: Path) -> bool:
+def check_output(output: Path, *, overwrite: bool, also: Iterable[str] = ()) -> None:
+    """Refuse a place that is taken, or that holds an unfinished run and is not to be begun anew.
+
+    Args:
+        output: the place.
+        overwrite: it may be begun anew, or replaced.
+        also: more names that an unfinished run of this kind may leave there.
+
+    Raises:
+        UsageError: it is taken.
+    """
+    if not unfinished(output, also):
+        files.check_free(output, replace=overwrite)
+    elif not overwrite:
+        raise UsageError(
+            f"{output} holds a run that was not finished: add --resume to go on, or --overwrite to start anew."
+        )
+
+
+def unfinished(output: Path, also: Iterable[str] = ()) -> bool:
     """Whether a folder holds an unfinished run and nothing else, so that it may be gone on with, or removed."""
     names = {path.name for path in output.iterdir()} if output.is_dir() else set()
-    ours = {".lock", WORKSPACE, CHECKPOINTS, "start"}
-    return ".lock" in names and all(name in ours or name.startswith(TEMPORARY) for name in names)
+    ours = {LOCK, BEFORE, MOVING, WORKSPACE, CHECKPOINTS, "start", *also}
+    return LOCK in names and all(name in ours or name.startswith(TEMPORARY) for name in names)
 
 
 def fields_of(

@@ -17,7 +17,7 @@ from pretrieve.finetuning import recipes
 from pretrieve.finetuning.ance import Refresh
 from pretrieve.finetuning.contrastive import Options
 from pretrieve.finetuning.labelled import Draw
-from pretrieve.pipeline.request import unfinished
+from pretrieve.pipeline.request import check_output
 from pretrieve.training.options import TrainingOptions
 
 Negatives = Literal["none", "given", "bm25", "mined", "ance"]
@@ -80,15 +80,15 @@ class Tuning:
             raise UsageError("give --epochs or --steps, not both.")
         if self.recipe is not None:
             recipes.find(self.recipe)
+        for name in ("epochs", "steps"):
+            if (number := getattr(self, name)) is not None and number < 1:
+                raise UsageError(f"--{name} {number}: one is the fewest.")
         _sorted(self.settings)
         if not self.resume:
-            if unfinished(self.output) and not self.overwrite:
-                raise UsageError(
-                    f"{self.output} holds a run that was not finished: add --resume to go on, "
-                    "or --overwrite to start anew."
-                )
-            if not unfinished(self.output):
-                files.check_free(self.output, replace=self.overwrite)
+            check_output(self.output, overwrite=self.overwrite)
+            if self.overwrite:
+                files.check_apart(self.output, [self.model, self.labels, *self.documents])
+                files.check_apart(self.output, [] if self.negatives_file is None else [self.negatives_file])
 
     def command(self) -> str:
         """The exact command of this run, for its model card."""
@@ -126,7 +126,7 @@ class Values:
         return {"recipe": self.recipe, "negatives": self.negatives, "epochs": self.epochs, **parts}
 
 
-def values_of(asked: Tuning, negatives: Negatives, *, width: int | None, queries: int) -> Values:
+def values_of(asked: Tuning, negatives: Negatives, *, width: int | None, queries: int, apart: bool = False) -> Values:
     """Put recipe and settings together.
 
     Args:
@@ -134,12 +134,18 @@ def values_of(asked: Tuning, negatives: Negatives, *, width: int | None, queries
         negatives: which kind it comes to.
         width: of the transformer's hidden states; None for a static encoder.
         queries: number of labelled queries to learn from.
+        apart: the start has an encoder for queries and another for documents.
 
     Raises:
         UsageError: a setting is unknown, or does not fit.
     """
     name = asked.recipe or ("static" if width is None else "transformer")
     recipe, mine = recipes.find(name), _sorted(asked.settings)
+    if mine["refresh"] and negatives != "ance":
+        raise UsageError(f"--set {next(iter(mine['refresh']))}: it is for --negatives ance; these are {negatives}.")
+    loss = options_of(Options, {**_plain(recipe.loss), **mine["loss"]})
+    if apart and mine["loss"].get("towers") == "shared":
+        raise UsageError("--set towers=shared: the start has one encoder for queries and one for documents.")
     usual = _plain(recipe.training)
     if recipe.width and width:
         usual["learning_rate"] = float(f"{recipe.training['learning_rate'].value * (recipe.width / width) ** 2:.2g}")
@@ -153,7 +159,7 @@ def values_of(asked: Tuning, negatives: Negatives, *, width: int | None, queries
         recipe=name,
         negatives=negatives,
         epochs=epochs,
-        loss=options_of(Options, {**_plain(recipe.loss), **mine["loss"]}),
+        loss=dataclasses.replace(loss, towers="separate") if apart else loss,
         draw=options_of(Draw, draw),
         refresh=options_of(Refresh, mine["refresh"]).over(training.steps),
         training=training,

@@ -26,6 +26,8 @@ class Labels:
         negatives: row q lists documents that are hard to tell from them; rows may be empty.
         teacher: another model's scores of all positives and of all negatives, in the order of the rows, NaN where
             unknown; None where there are none.
+        answers: strings that answer each query (DPR's files bring them): a document with one of them is no negative to
+            be mined; None where there are none.
     """
 
     records: Documents
@@ -36,16 +38,18 @@ class Labels:
     positives: Rows
     negatives: Rows
     teacher: tuple[FloatArray, FloatArray] | None = None
+    answers: Sequence[Sequence[str]] | None = None
 
     def __len__(self) -> int:
         return len(self.places)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of documents, queries, what belongs together, and a teacher's scores."""
+        """Hash of documents, queries, what belongs together, a teacher's scores and answers."""
         sides = (self.positives, self.negatives)
         parts = [self.places, *[part for side in sides for part in (side.tokens, side.offsets)], *(self.teacher or ())]
-        return files.fingerprint([self.records.fingerprint, self.size, *[part.tolist() for part in parts]])
+        answers = [] if self.answers is None else [self.answers]
+        return files.fingerprint([self.records.fingerprint, self.size, *[part.tolist() for part in parts], *answers])
 
     def texts(self) -> list[str]:
         """Texts of the queries, (Q)."""
@@ -63,6 +67,7 @@ class Labels:
             positives=self.positives.take(index),
             negatives=self.negatives.take(index),
             teacher=teacher,
+            answers=None if self.answers is None else [self.answers[number] for number in index.tolist()],
         )
 
     def with_negatives(self, negatives: Rows) -> Labels:
