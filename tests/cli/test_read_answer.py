@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -12,9 +13,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / "finetuning"))
 from quiz import quiz, store
 
+from pretrieve.core.errors import UsageError
 from pretrieve.core.files import create
 from pretrieve.models.build import EncoderOptions, build_encoder
 from pretrieve.models.export import save_model
+from pretrieve.pipeline.listener import Silent
+from pretrieve.pipeline.reading import ReadRequest, train_reader
 
 QUICK = ("--set", "batch_size=24", "--set", "learning_rate=0.005", "--set", "block=48", "--set", "read=2")
 
@@ -66,6 +70,35 @@ def test_read_then_answer_then_judge(run, place, tmp_path) -> None:
     taken = run("read", *common, "-o", place["reader"])
     assert taken.code == 2
     assert "--overwrite" in taken.err
+
+
+def test_a_stopped_run_is_begun_anew_or_gone_on_with(place, tmp_path) -> None:
+    class Stop(Silent):
+        """Interrupts at the third step."""
+
+        now, left = "", 2
+
+        def stage(self, name: str, total: int | None = None, unit: str = "") -> None:
+            self.now = name
+
+        def advance(self, count: int, detail: str = "") -> None:
+            if self.now == "train reader":
+                self.left -= 1
+                if self.left < 0:
+                    raise KeyboardInterrupt
+
+    asked = ReadRequest(
+        sources=(str(place["corpus"]),), questions=place["train"], model=str(place["model"]), output=tmp_path / "out",
+        steps=4, settings={"batch_size": "24", "block": "48", "read": "2", "save_every": "1"},
+    )  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        train_reader(asked, Stop())
+    with pytest.raises(UsageError, match="--resume"):
+        train_reader(asked)
+    anew = train_reader(replace(asked, overwrite=True))
+    assert train_reader(replace(asked, resume=True)) == anew, "finished: nothing is done again"
+    with pytest.raises(UsageError, match="would be overwritten"):
+        train_reader(replace(asked, model=str(tmp_path / "out"), overwrite=True))
 
 
 def test_the_retriever_is_a_stock_model(place) -> None:
