@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pretrieve.core.errors import NotFiniteError
-from pretrieve.core.memory import keep_freed_memory
+from pretrieve.core.memory import give_back_freed_memory, keep_freed_memory
 from pretrieve.core.types import Batch
 from pretrieve.models.objective import Objective
 from pretrieve.training.checkpoint import Checkpoints
@@ -124,6 +124,7 @@ class Trainer:
                     self.save()
                     raise StoppedError(signal, self.step, self.checkpoints.folder if self.checkpoints else None)
         self.save()
+        give_back_freed_memory()
 
     def take(self, batch: Batch) -> None:
         """Take the next step on a global batch.
