@@ -429,6 +429,41 @@ def test_the_user_has_the_last_word(hub) -> None:
     assert (encoder.usage.query_length, encoder.query_model.max_seq_length) == (None, 300)
 
 
+def test_a_saved_copy_pools_as_its_authors_do(hub, tmp_path) -> None:
+    """sentence-transformers guesses the mean where bare weights are opened, and saves its guess."""
+    from sentence_transformers import SentenceTransformer
+
+    name = "Luyu/co-condenser-marco-retriever"
+    _, reads = hub.publish(name)
+    SentenceTransformer(str(reads.folder), device="cpu").save(str(tmp_path / "saved"))
+    words = [text(4, 3)]
+    expected = open_encoder(name, ModelOptions(device="cpu")).encode_documents(words)
+    saved = open_encoder(str(tmp_path / "saved"), ModelOptions(like=name, device="cpu"))
+    np.testing.assert_allclose(saved.encode_documents(words), expected, atol=1e-6)
+    plain = open_encoder(str(tmp_path / "saved"), ModelOptions(device="cpu"))
+    assert not np.allclose(plain.encode_documents(words), expected, atol=1e-3)
+
+
+def test_what_a_model_is_like_is_for_models_that_are_not_known(hub) -> None:
+    """With several models ``--like`` is said of all; one that is known is used as its own authors use it."""
+    name = "facebook/contriever"
+    hub.publish(name)
+    told = ModelOptions(like="BAAI/bge-base-en-v1.5", device="cpu")
+    own = open_encoder(name, ModelOptions(device="cpu"))
+    assert open_encoder(name, told).usage == own.usage
+    assert before_use(name, told) == []
+
+
+def test_more_tokens_than_positions_are_not_asked_for(hub, tmp_path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    tiny = hub.tiny("bert", "mean", 3)
+    SentenceTransformer(str(tiny.folder), device="cpu").save(str(tmp_path / "saved"))
+    long = [" ".join(text(4, 3) for _ in range(700))]
+    encoder = open_encoder(str(tmp_path / "saved"), ModelOptions(max_length=9000, similarity="cosine", device="cpu"))
+    assert encoder.encode_documents(long).shape[0] == 1
+
+
 def test_a_copy_takes_the_side_that_it_is_a_copy_of(hub) -> None:
     """The other tower comes from the hub."""
     query, document = EXPECTED["facebook/dragon-plus-query-encoder"].towers

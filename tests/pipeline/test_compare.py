@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -96,6 +97,10 @@ def test_the_table_by_hand(whole) -> None:
             expected = holm([paired_permutation(rival, base) for rival in rivals])
             assert [found[m, stage, mode]["p_holm"] for m in METHODS[1:]] == pytest.approx(expected)
             assert found["none", stage, mode]["p_holm"] is None
+            for method, rival in zip(METHODS[1:], rivals, strict=True):
+                pairs = zip(sorted(values[method, stage, mode]), sorted(values["none", stage, mode]), strict=True)
+                signs = np.sign([np.mean(one) - np.mean(other) for (_, one), (_, other) in pairs])
+                assert found[method, stage, mode]["side"] == (signs[0] if len(set(signs)) == 1 else 0), rival
     text = (whole / "report.md").read_text()
     for method in METHODS:
         line = next(line for line in text.splitlines() if line.startswith(f"| {method} "))
@@ -126,7 +131,7 @@ def test_all_start_from_one_base_and_see_as_many_tokens(made, whole) -> None:
     assert recipes["condenser"]["training"]["learning_rate"] == 0.002
     assert recipes["mlm"]["training"]["learning_rate"] != 0.002
     from pretrieve.pipeline import plan as planning
-    from pretrieve.pipeline.compare import _steps
+    from pretrieve.pipeline.compare import _seen, _steps
     from pretrieve.pipeline.request import WORKSPACE, Request
     from pretrieve.text.store import Store
 
@@ -142,7 +147,15 @@ def test_all_start_from_one_base_and_see_as_many_tokens(made, whole) -> None:
         share = 3000 if method in ("condenser", "cocondenser") else 6000
         assert seen == pytest.approx(share, rel=0.3), method
         wanted, parts = asked(made, whole), 2 if share == 3000 else 1
-        assert _steps(wanted, request, whole / "runs/none-0", parts) == steps
+        assert _steps(wanted, _seen(request, whole / "runs/none-0"), parts) == steps
+    report = orjson.loads((whole / "report.json").read_bytes())
+    assert report["steps"]["cocondenser"] == sum(
+        recipes[name]["training"]["steps"] for name in ("condenser", "cocondenser")
+    ), "its forerunner's are its own"
+    assert report["steps"]["none"] == report["tokens"]["none"] == 0
+    for method in METHODS[1:]:
+        assert report["tokens"][method] == pytest.approx(6000, rel=0.3)
+    assert "| steps | tokens | training, s |" in (whole / "report.md").read_text()
 
 
 def test_a_budget_in_steps_is_shared_with_the_forerunner(made, tmp_path) -> None:
@@ -181,7 +194,7 @@ def test_processes_share_a_comparison(made, whole, tmp_path) -> None:
 def test_what_a_method_looks_up_is_counted(made, tmp_path) -> None:
     """REALM reads the blocks that it fetches for a sentence, twice: they are most of its tokens."""
     from pretrieve.pipeline import plan as planning
-    from pretrieve.pipeline.compare import _request, _steps
+    from pretrieve.pipeline.compare import _request, _seen, _steps
     from pretrieve.pipeline.request import WORKSPACE
     from pretrieve.text.store import Store
 
@@ -196,7 +209,7 @@ def test_what_a_method_looks_up_is_counted(made, tmp_path) -> None:
     compare(replace(wanted, settings={"max_length": "64", "vocabulary_size": "300"}))
     base = tmp_path / "out/runs/none-0"
     request = _request(wanted, "realm", 0, base, tmp_path / "none-yet")
-    steps = _steps(wanted, request, base, 1)
+    steps = _steps(wanted, _seen(request, base), 1)
     plan = planning.make(request, planning.choose(request), Store.open(base / WORKSPACE / "store"))
     rows = [plan.batches(step) for step in range(4)]
     read = np.mean([len(plan.objective.prepare(batch, 0).rows.tokens) for batch in rows])
@@ -274,7 +287,8 @@ def test_widened_by_methods_labels_and_seeds(made, whole, tmp_path) -> None:
         {"settings": {}},
         {"tuning": {}},
     ):
-        with pytest.raises(UsageError, match="another comparison"):
+        name = "steps|tokens" if "steps" in changed else next(iter(changed))
+        with pytest.raises(UsageError, match=rf"another comparison \(.*({name})"):
             compare(replace(wide, **changed))
     with pytest.raises(UsageError, match="has condenser with other settings"):
         compare(replace(wide, settings={**SETTINGS, "condenser.learning_rate": "0.1"}))
@@ -295,6 +309,13 @@ def test_widened_by_methods_labels_and_seeds(made, whole, tmp_path) -> None:
         ({"metric": "nDCC@10"}, "unknown metric"),
         ({"methods": ()}, "no method"),
         ({"labels": (1,)}, "labels"),
+        ({"labels": (20, 20)}, "--labels: one of them is given twice"),
+        ({"labels": ("20",)}, "whole numbers"),
+        ({"methods": ("none", "mlm", "mlm"), "settings": {}}, "--methods: one of them is given twice"),
+        ({"finetune": "test"}, "the labels to judge on"),
+        ({"settings": {"mlm.steps": "9"}}, "give --tokens or --steps"),
+        ({"tuning": {"temperature": "abc"}}, "--tune temperature: 'abc' is not a number"),
+        ({"tuning": {"loss": "margin_mse"}}, "--tune loss"),
     ],
 )
 def test_what_cannot_work_is_said_at_once(made, tmp_path, changes, words) -> None:
@@ -316,6 +337,71 @@ def test_a_setting_that_does_not_fit_the_documents_is_told_before_the_work(made,
     assert not list((tmp_path / "out/runs").glob("condenser*"))
     right = replace(wrong, methods=("orqa-ict",), settings={**NARROW["settings"], "orqa-ict.block": "64"})
     assert {score["method"] for score in compare(right)} == {"BM25", "orqa-ict"}
+
+
+def test_other_data_is_another_comparison(made, tmp_path) -> None:
+    """Changed documents or judgements would stand beside scores of the old ones."""
+    shutil.copytree(made / "beir", tmp_path / "beir")
+    shutil.copy(made / "documents.jsonl", tmp_path / "documents.jsonl")
+    wanted = asked(tmp_path, tmp_path / "out", methods=("none", "mlm"), labels=(), seeds=1, settings=NARROW["settings"])
+    before = report(wanted, compare(wanted)).markdown()
+    for name, part in (("documents.jsonl", "sources"), ("beir/qrels/test.tsv", "benchmark")):
+        path = tmp_path / name
+        whole = path.read_bytes()
+        path.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
+        with pytest.raises(UsageError, match=rf"another comparison \({part}: not as before"):
+            compare(replace(wanted, methods=("none", "mlm", "simcse")))
+        path.write_bytes(whole)
+    assert report(wanted, compare(wanted)).markdown() == before
+
+
+def test_an_output_of_something_else(made, tmp_path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="holds no comparison"):
+        compare(asked(made, tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+PLAIN = {"vocabulary_size": "300", "max_length": "300"}  # what the base alone has as well
+
+
+class _Hearing(Silent):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_more_labels_than_there_are_and_a_narrower_report(made, tmp_path) -> None:
+    wanted = asked(made, tmp_path / "out", methods=("none",), labels=(20, 50, 999, 0), seeds=1, settings=PLAIN)
+    heard = _Hearing()
+    assert {score["labels"] for score in compare(wanted, heard)} == {None, 20, 0}
+    assert sum("has 50 labelled queries; all are taken" in note for note in heard.notes) == 2
+    alone = replace(wanted, methods=("mlm",), labels=(20,), tokens=6000)
+    table = report(alone, compare(alone, heard))
+    assert table.methods == ["none", "mlm"], "the base stands beside, or there is nothing to test against"
+    assert table.stages == [None, 20]
+    assert table.cells["mlm", 20, "dense"].p is not None
+
+
+def test_too_few_steps_are_told(made, tmp_path) -> None:
+    heard = _Hearing()
+    wanted = asked(
+        made, tmp_path / "out", methods=("mlm",), labels=(), seeds=1, settings=NARROW["settings"], tokens=2000
+    )
+    compare(wanted, heard)
+    assert any("too few to compare by" in note and "--set mlm.batch_size=" in note for note in heard.notes)
+
+
+def test_the_seconds_of_a_stopped_run_are_added_up(made, tmp_path) -> None:
+    wanted = asked(made, tmp_path / "out", methods=("mlm",), labels=(), seeds=1, settings=NARROW["settings"])
+    path = tmp_path / "out/costs/mlm-0.json"
+    with pytest.raises(KeyboardInterrupt):
+        compare(wanted, _Stop("train", 1))
+    files.write_file(path, files.to_json(orjson.loads(path.read_bytes()) | {"seconds": 5000.0}))
+    compare(wanted)
+    assert 5000 < orjson.loads(path.read_bytes())["seconds"] < 5100
 
 
 def test_settings_of_one_method(made, tmp_path) -> None:

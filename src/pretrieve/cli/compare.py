@@ -93,6 +93,6 @@ def _numbers(labels: str) -> tuple[int, ...]:
     from pretrieve.core.errors import UsageError
 
     parts = [part.strip() for part in labels.split(",") if part.strip()]
-    if not all(part == "all" or (part.isdigit() and int(part) > 1) for part in parts):
+    if not all(part == "all" or (part.isdecimal() and int(part) > 1) for part in parts):
         raise UsageError(f"--labels {labels}: numbers from 2, and all, by comma.")
     return tuple(0 if part == "all" else int(part) for part in parts)

@@ -16,6 +16,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from pretrieve.core.errors import LockedError, StorageError
 
@@ -59,20 +60,36 @@ def lock(path: Path, *, wait: bool = False) -> Iterator[None]:
     Raises:
         LockedError: another process holds it; the text names its pid and host.
     """
-    with storage(path):
-        path.mkdir(parents=True, exist_ok=True)
-        file = (path / LOCK).open("a+b")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError:
-            file.seek(0)
-            holder = file.read(200).decode(errors="replace") or "another process"
-            raise LockedError(f"{path} is being written by {holder}: wait for it, or stop it.") from None
-        file.truncate(0)
-        file.write(f"pid {os.getpid()} on {socket.gethostname()}".encode())
-        file.flush()
-        yield
+    while True:
+        with storage(path):
+            path.mkdir(parents=True, exist_ok=True)
+            file = (path / LOCK).open("a+b")
+        with file:
+            _take(file, path, wait=wait)
+            if not _is_at(file, path / LOCK):  # who held it before has removed the folder: make it again
+                continue
+            file.truncate(0)
+            file.write(f"pid {os.getpid()} on {socket.gethostname()}".encode())
+            file.flush()
+            yield
+            return
+
+
+def _take(file: BinaryIO, path: Path, *, wait: bool) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        file.seek(0)
+        holder = file.read(200).decode(errors="replace") or "another process"
+        raise LockedError(f"{path} is being written by {holder}: wait for it, or stop it.") from None
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def exchange(first: Path, second: Path) -> None:

@@ -280,6 +280,22 @@ def fingerprint(value: object) -> str:
     return hashlib.sha256(to_json(value)).hexdigest()[:16]
 
 
+def digest(path: Path) -> str:
+    """Hash of a file, or of names and contents of all files below a folder; empty where there is neither.
+
+    Hidden files do not count.
+    """
+    if not path.exists():
+        return ""
+    found = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(path.rglob("*")):
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts):
+            found.update(f"{file.relative_to(path)}\0".encode())
+            with file.open("rb") as opened:
+                found.update(hashlib.file_digest(opened, "sha256").digest())
+    return found.hexdigest()[:16]
+
+
 def sweep(parent: Path) -> None:
     """Remove temporary folders that a killed process left below ``parent``; call it while holding its lock."""
     for path in parent.glob(f"{disk.TEMPORARY}*"):

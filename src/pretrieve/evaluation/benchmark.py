@@ -6,6 +6,8 @@ in its own way. A query without hits counts 0.
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, islice
@@ -140,7 +142,7 @@ def evaluate(
         UsageError: unknown metric or mode.
     """
     measures = parse_metrics(metrics)
-    depth = max((measure.params.get("cutoff") or _DEPTH for measure in measures.values()), default=_DEPTH)
+    depth = depth_of(measures)
     rows, notes = [], {}
     words = Index.of(collection.documents, None, options)
     rankings = rank(words, collection, depth, "lexical", drop_same_id=drop_same_id)
@@ -206,11 +208,36 @@ def parse_metrics(names: Sequence[str]) -> dict[str, Any]:
     measures: dict[str, Any] = {}
     for name in names:
         try:
-            measures[name] = ir_measures.parse_measure(name)
+            measure = ir_measures.parse_measure(name)
         except (NameError, ValueError, SyntaxError, KeyError):
             known = [*DEFAULT_METRICS, *ir_measures.measures.registry]
             raise UsageError(f"unknown metric {name!r}.{suggest(name, known)}") from None
+        _try(name, measure)
+        if measure in measures.values():
+            raise UsageError(f"metric {name!r} is another name of one that is given already: leave it out.")
+        measures[name] = measure
     return measures
+
+
+def _try(name: str, measure: Any) -> None:
+    """Refuse a metric that cannot be computed here: without its cut-off, by a tool that is missing, ..."""
+    import ir_measures
+
+    if measure.params.get("cutoff", 1) < 1:
+        raise UsageError(f"metric {name!r}: its cut-off is at least 1.")
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            list(ir_measures.iter_calc([measure], {"q": {"d": 1}}, {"q": {"d": 1.0}}))
+    except Exception as error:  # assertions and failing tools of several packages
+        reason = str(error).strip().splitlines()
+        raise UsageError(
+            f"metric {name!r} cannot be computed here ({reason[0] if reason else 'it needs a cut-off, such as @10'})."
+        ) from None
+
+
+def depth_of(measures: Mapping[str, Any]) -> int:
+    """Documents that have to be ranked for a query so that all measures see what they look at."""
+    return max((measure.params.get("cutoff") or _DEPTH for measure in measures.values()), default=_DEPTH)
 
 
 def compare(rows: Sequence[Row]) -> list[Test]:

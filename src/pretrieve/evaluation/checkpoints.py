@@ -143,6 +143,15 @@ def find_checkpoint(name: str) -> Checkpoint | None:
     return _BY_NAME.get(name.lower())
 
 
+def known_as(name: str, like: str | None) -> Checkpoint | None:
+    """How a model is used: by its own entry, or else by that of the checkpoint which it is said to be like.
+
+    Raises:
+        UsageError: as ``find_checkpoint``.
+    """
+    return find_checkpoint(name) or (find_checkpoint(like) if like else None)
+
+
 def wrong_uses(name: str, known: Checkpoint, said: Mapping[str, object]) -> list[str]:
     """What the user says of a checkpoint against its authors, in a line each with what to do instead.
 

@@ -61,6 +61,11 @@ def load_collection(folder: Path, split: str = "test", *, titles: bool = True) -
         raise DataError(f"{qrels_path}: query {missing[0]!r} is not in {_file(folder, 'queries')}.")
     if not qrels:
         raise DataError(f"{qrels_path} holds no judgement.")
+    if not documents:
+        raise DataError(f"{_file(folder, 'corpus')} holds no document.")
+    known = {document.id for document in documents}
+    if not any(name in known for grades in qrels.values() for name in grades):
+        raise DataError(f"{qrels_path} judges no document of {_file(folder, 'corpus')}: are their ids the same?")
     queries = {query: texts[query] for query in qrels}
     return Collection(name=folder.absolute().name, split=split, documents=documents, queries=queries, qrels=qrels)
 

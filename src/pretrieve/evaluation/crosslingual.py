@@ -20,7 +20,7 @@ import numpy as np
 
 from pretrieve.core.errors import DataError, UsageError
 from pretrieve.core.types import Document, FloatArray
-from pretrieve.evaluation.benchmark import DEFAULT_METRICS, Row, Test, judge, parse_metrics, rank
+from pretrieve.evaluation.benchmark import DEFAULT_METRICS, Row, Test, depth_of, judge, parse_metrics, rank
 from pretrieve.evaluation.benchmark import compare as compare_rows
 from pretrieve.evaluation.collection import Collection, read_corpus, read_qrels, read_queries
 from pretrieve.evaluation.significance import bootstrap_interval, holm, paired_permutation
@@ -29,7 +29,6 @@ from pretrieve.index.index import Index, IndexOptions, Mode
 from pretrieve.models.bag import Bag
 
 WITHIN, ACROSS, POOLED = "same language", "other languages", "all languages pooled"
-_DEPTH = 1000  # hits that a metric without a cut-off sees
 _TOP = 10  # hits whose languages are counted
 
 
@@ -242,7 +241,7 @@ def evaluate_pairs(
         UsageError: unknown metric or mode.
     """
     measures = parse_metrics(metrics)
-    depth = max((measure.params.get("cutoff") or _DEPTH for measure in measures.values()), default=_DEPTH)
+    depth = depth_of(measures)
     systems: list[tuple[str, Mode]] = [("BM25", "lexical")]
     systems += [(name, mode) for name in models for mode in modes if mode != "lexical"]
     found: dict[tuple[str, Mode], list[list[dict[str, FloatArray]]]] = {system: [] for system in systems}

@@ -18,7 +18,7 @@ import orjson
 from pretrieve.core.errors import UsageError
 from pretrieve.core.files import fingerprint
 from pretrieve.core.types import FloatArray
-from pretrieve.evaluation.checkpoints import Checkpoint, Pooling, find_checkpoint
+from pretrieve.evaluation.checkpoints import Checkpoint, Pooling, known_as
 from pretrieve.index.dense import Similarity, TextEncoder
 from pretrieve.models.bag import Bag, model_fingerprint
 from pretrieve.text.encoding import first_words
@@ -176,10 +176,11 @@ def open_encoder(name: str, options: ModelOptions = ModelOptions()) -> TextEncod
     if (Path(name) / _VIEWS).is_file():
         return _open_views(Path(name), options)
     queries, documents, usage = usage_of(name, options)
-    model = _load(queries, usage, options)
+    known = known_as(name, options.like) is not None
+    model = _load(queries, usage, options, known=known)
     return TorchTextEncoder(
         query_model=model,
-        document_model=model if documents == queries else _load(documents, usage, options),
+        document_model=model if documents == queries else _load(documents, usage, options, known=known),
         usage=usage,
         fingerprint=identity((queries, documents), usage, options),
         location=name,
@@ -197,7 +198,7 @@ def usage_of(name: str, options: ModelOptions = ModelOptions()) -> tuple[Path, P
     Raises:
         UsageError: as ``open_encoder``.
     """
-    known = find_checkpoint(options.like or name)
+    known = known_as(name, options.like)
     if options.like and known is None:
         raise UsageError(f"{options.like!r} is not among the known checkpoints: describe the model by its options.")
     folder = _resolve(name)
@@ -302,22 +303,31 @@ def _usage(name: str, folder: Path, known: Checkpoint | None, options: ModelOpti
     )
 
 
-def _load(folder: Path, usage: Checkpoint, options: ModelOptions) -> SentenceTransformer:
+def _load(folder: Path, usage: Checkpoint, options: ModelOptions, *, known: bool = False) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
 
     longest = usage.max_length
-    if _modules(folder) and options.pooling is None:
+    if _modules(folder) and options.pooling is None and not (known and _pools_otherwise(folder, usage)):
         foreign = usage.remote_code and not _is_in_transformers(folder)
         model = SentenceTransformer(str(folder), device=options.device, trust_remote_code=foreign)
     else:
         parts, longest = _of_bare_weights(folder, usage)
         model = SentenceTransformer(modules=parts, device=options.device)
     if longest is not None:
-        model.max_seq_length = longest
+        model.max_seq_length = min(longest, _positions(model, longest))
     if usage.query_length is not None:
         model[0].query_length = usage.query_length
     model.similarity_fn_name = usage.similarity
     return model
+
+
+def _positions(model: SentenceTransformer, longest: int) -> int:
+    """Tokens that a model of known architecture has positions for; else ``longest``."""
+    from pretrieve.models.restore import position_limit
+    from pretrieve.models.transformer import PACKED
+
+    config = getattr(getattr(model[0], "auto_model", None), "config", None)
+    return position_limit(config) if getattr(config, "model_type", None) in PACKED else longest
 
 
 def _of_bare_weights(folder: Path, usage: Checkpoint) -> tuple[list[Any], int | None]:
@@ -341,6 +351,15 @@ def _of_bare_weights(folder: Path, usage: Checkpoint) -> tuple[list[Any], int | 
         transformer = modules.Transformer(str(folder))
     parts = [transformer, modules.Pooling(transformer.get_embedding_dimension(), usage.pooling)]
     return [*parts, *([modules.Normalize()] if usage.normalise else [])], longest
+
+
+def _pools_otherwise(folder: Path, usage: Checkpoint) -> bool:
+    """Whether a folder's modules pool in another way than its authors do: saving bare weights guesses the mean."""
+    modes = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_lasttoken": "lasttoken",
+             "pooling_mode_max_tokens": "max"}  # fmt: skip
+    config: Mapping[str, Any] = next((_read(path, {}) for path in sorted(folder.glob("*Pooling/config.json"))), {})
+    mode = config.get("pooling_mode") or next((mode for key, mode in modes.items() if config.get(key)), None)
+    return mode is not None and mode != usage.pooling and (folder / "config.json").is_file()
 
 
 def _is_in_transformers(folder: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,14 @@ class Cell:
         values: (Q,) mean over seeds of each query's value.
         seeds: (seeds,) mean over queries of each seed.
         p: of the paired permutation test against the untouched base at the same stage and mode, corrected by Holm over
-            the methods; None for the base itself.
+            the methods; None for the base itself. It is over queries: what another seed would give, it cannot say.
+        side: 1 where every seed is above the base's, -1 where every seed is below it, else 0.
     """
 
     values: FloatArray
     seeds: FloatArray
     p: float | None = None
+    side: int = 0
 
     @property
     def mean(self) -> float:
@@ -44,6 +46,7 @@ class Cell:
             "ci95": [low, high],
             "seeds": self.seeds.tolist(),
             "p_holm": self.p,
+            "side": self.side,
         }
 
 
@@ -57,6 +60,8 @@ class FairTable:
         base: name of the untouched base's row.
         cells: the cells.
         seconds: of training, by method, mean over seeds.
+        steps: of training, by method; where it is known.
+        tokens: that a method saw in them; where it is known.
     """
 
     title: str
@@ -64,6 +69,8 @@ class FairTable:
     base: str
     cells: Mapping[tuple[str, Stage, str], Cell]
     seconds: Mapping[str, float]
+    steps: Mapping[str, float] = field(default_factory=dict)
+    tokens: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def methods(self) -> list[str]:
@@ -75,11 +82,6 @@ class FairTable:
         """As it is, then few labels to all of them."""
         found = {stage for _, stage, mode in self.cells if mode != "lexical"}
         return sorted(found, key=lambda stage: -1 if stage is None else stage or 1 << 60)
-
-    @property
-    def timed(self) -> bool:
-        """Whether it is known how long the methods were trained."""
-        return any(self.seconds.values())
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -93,28 +95,44 @@ class FairTable:
             "base": self.base,
             "cells": cells,
             "seconds": {**self.seconds},
+            "steps": {**self.steps},
+            "tokens": {**self.tokens},
         }
 
     def markdown(self) -> str:
-        """The table by mode, a row a method; ``*`` marks p < .05 against the base after Holm's correction."""
+        """The table by mode, a row a method, with marks for what lies above or below the base, and what they mean."""
         parts = [f"# {self.title}\n"]
         words = next((cell for (_, _, mode), cell in self.cells.items() if mode == "lexical"), None)
+        costs = self._costs()
         for mode in ("dense", "hybrid"):
-            head = ["method", *(_word(stage) for stage in self.stages), *(["training, s"] if self.timed else [])]
-            lines = [self._line(method, mode) for method in self.methods]
+            lines = [self._line(method, mode, costs) for method in self.methods]
             if words is not None:
-                lines.insert(0, ["BM25", *[_shown(words)] * len(self.stages), *([""] if self.timed else [])])
+                lines.insert(0, ["BM25", *[_shown(words)] * len(self.stages), *[""] * len(costs)])
+            head = ["method", *(_word(stage) for stage in self.stages), *costs]
             parts.append(f"## {mode}, {self.metric}\n\n{markdown(head, lines)}\n")
-        parts.append(
-            f"Means over queries and seeds, 95 % bootstrap intervals over queries; * p < .05 against `{self.base}` at "
-            "the same number of labels, paired permutation test on the seeds' means, Holm-corrected over methods.\n"
-        )
-        return "\n".join(parts)
+        return "\n".join([*parts, self._legend()])
 
-    def _line(self, method: str, mode: str) -> list[str]:
+    def _costs(self) -> dict[str, Mapping[str, float]]:
+        """What training took, by the head of its column."""
+        columns = {"steps": self.steps, "tokens": self.tokens, "training, s": self.seconds}
+        return {head: column for head, column in columns.items() if any(column.values())}
+
+    def _line(self, method: str, mode: str, costs: Mapping[str, Mapping[str, float]]) -> list[str]:
         cells = [self.cells.get((method, stage, mode)) for stage in self.stages]
-        seconds = [f"{self.seconds.get(method, 0):.0f}"] if self.timed else []
-        return [method, *(_shown(cell) if cell else "" for cell in cells), *seconds]
+        took = [f"{column[method]:,.0f}" if column.get(method) else "" for column in costs.values()]
+        return [method, *(_shown(cell) if cell else "" for cell in cells), *took]
+
+    def _legend(self) -> str:
+        several = any(len(cell.seeds) > 1 for cell in self.cells.values())
+        means = "Means over queries" + " and seeds, ± the standard deviation of the seeds" * several
+        text = f"{means}, 95 % bootstrap intervals over queries. Hybrid: vectors and words weigh the same for all.\n"
+        if not any(cell.p is not None for cell in self.cells.values()):
+            return text
+        seeds = "and with every seed on that side" if several else "for this one seed: another may give another sign"
+        return (
+            f"{text}* above and † below `{self.base}` at the same number of labels: p < .05 by a paired permutation "
+            f"test over queries, Holm-corrected over methods, {seeds}.\n"
+        )
 
 
 def fair_table(scores: Sequence[Mapping[str, Any]], *, title: str, metric: str, base: str) -> FairTable:
@@ -134,7 +152,8 @@ def fair_table(scores: Sequence[Mapping[str, Any]], *, title: str, metric: str, 
         values = np.array([score["values"] for score in found], np.float64)
         cells[key] = Cell(values=values.mean(axis=0), seeds=values.mean(axis=1))
     return FairTable(
-        title=title, metric=metric, base=base, cells=_tested(cells, base), seconds=_seconds(scores)
+        title=title, metric=metric, base=base, cells=_tested(cells, base), seconds=_cost(scores, "trained"),
+        steps=_cost(scores, "steps"), tokens=_cost(scores, "tokens"),
     )  # fmt: skip
 
 
@@ -148,16 +167,22 @@ def _tested(cells: dict[tuple[str, Stage, str], Cell], base: str) -> dict[tuple[
             continue
         p_values = holm([paired_permutation(cells[key].values, own.values) for key in rivals])
         for key, p in zip(rivals, p_values, strict=True):
-            found[key] = Cell(values=cells[key].values, seeds=cells[key].seeds, p=p)
+            found[key] = replace(cells[key], p=p, side=_side(cells[key].seeds, own.seeds))
     return found
 
 
-def _seconds(scores: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    times: dict[str, list[float]] = {}
+def _side(seeds: FloatArray, base: FloatArray) -> int:
+    """1 or -1 where all seeds lie above or below those of the base, pair by pair (the mean, where some are missing)."""
+    several = seeds - (base if len(base) == len(seeds) else base.mean())
+    return 1 if (several > 0).all() else -1 if (several < 0).all() else 0
+
+
+def _cost(scores: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
     for score in scores:
         if score["labels"] is None and score["mode"] == "dense":
-            times.setdefault(score["method"], []).append(score.get("trained", 0.0))
-    return {method: float(np.mean(values)) for method, values in times.items()}
+            found.setdefault(score["method"], []).append(score.get(name, 0.0))
+    return {method: float(np.mean(values)) for method, values in found.items()}
 
 
 def _word(stage: Stage) -> str:
@@ -167,5 +192,5 @@ def _word(stage: Stage) -> str:
 def _shown(cell: Cell) -> str:
     low, high = bootstrap_interval(cell.values)
     spread = f" ±{cell.seeds.std(ddof=1):.3f}" if len(cell.seeds) > 1 else ""
-    star = "*" if cell.p is not None and cell.p < 0.05 else ""
-    return f"{cell.mean:.3f}{star}{spread} ({low:.3f} to {high:.3f})"
+    mark = {1: "*", -1: "†", 0: ""}[cell.side] if cell.p is not None and cell.p < 0.05 else ""
+    return f"{cell.mean:.3f}{mark}{spread} ({low:.3f} to {high:.3f})"

@@ -10,7 +10,7 @@ import orjson
 
 from pretrieve import methods
 from pretrieve.core.errors import PretrieveWarning
-from pretrieve.evaluation.checkpoints import find_checkpoint, wrong_uses
+from pretrieve.evaluation.checkpoints import known_as, wrong_uses
 from pretrieve.evaluation.encode import ModelOptions
 from pretrieve.models.bag import Bag
 
@@ -22,7 +22,7 @@ def before_use(model: str, options: ModelOptions) -> list[str]:
         model: a folder or a hub name.
         options: what is said about it.
     """
-    known = find_checkpoint(options.like or model)
+    known = known_as(model, options.like)
     if known is None:
         return []
     said = ("pooling", "similarity", "query_prompt", "document_prompt")
@@ -31,7 +31,7 @@ def before_use(model: str, options: ModelOptions) -> list[str]:
 
 def untuned(model: str, options: ModelOptions) -> list[str]:
     """A line on a model that has to be fine-tuned before it can search, if it is one."""
-    known = find_checkpoint(options.like or model)
+    known = known_as(model, options.like)
     if _is_initialiser(Path(model)) if known is None else not known.tuned:
         remedy = f"pretrieve finetune {model} LABELS -o tuned"
         return [f"{model} was pre-trained for fine-tuning and cannot search well yet: fine-tune it first ({remedy})."]

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from pretrieve.core.types import FloatArray
-from pretrieve.evaluation.benchmark import judge, parse_metrics, rank
+from pretrieve.evaluation.benchmark import depth_of, judge, parse_metrics, rank
 from pretrieve.evaluation.collection import Collection, load_collection
 from pretrieve.evaluation.encode import open_encoder
 from pretrieve.index.index import Index, IndexOptions, Mode
 from pretrieve.index.lexical import Lexical
 
 _HYBRID = 1.0  # weight of vectors beside words, the same for all: a choice of its own would be one more difference
-_DEPTH = 100  # documents that are ranked for a query
 
 
 class Bench:
@@ -53,6 +52,6 @@ class Bench:
         self._lexical = index.lexical
         found: dict[Mode, FloatArray] = {}
         for mode in modes:
-            rankings = rank(index, self._collection, _DEPTH, mode, drop_same_id=False)
+            rankings = rank(index, self._collection, depth_of(self._measures), mode, drop_same_id=False)
             found[mode] = np.round(judge(rankings, self._collection, self._measures)[self._metric], 6)
         return found

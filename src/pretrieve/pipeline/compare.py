@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ import numpy as np
 import orjson
 
 from pretrieve.core import files
-from pretrieve.core.errors import LockedError
+from pretrieve.core.errors import DataError, LockedError, UsageError
 from pretrieve.core.types import FloatArray
+from pretrieve.evaluation.collection import read_qrels
 from pretrieve.evaluation.fair import FairTable, fair_table
 from pretrieve.index.index import Mode
 from pretrieve.pipeline import plan as planning
@@ -37,6 +38,7 @@ from pretrieve.pipeline.tuning import Tuning
 from pretrieve.text.store import Store
 
 Scores = list[dict[str, Any]]
+_FEWEST = 20  # steps of training, below which a method is said to have too few
 _PAUSE = 0.2  # seconds, before a part is tried again that another process had
 
 
@@ -55,17 +57,30 @@ def compare(asked: Comparison, listener: Listener | None = None) -> Scores:
     """
     listener = listener or Silent()
     asked.check()
+    asked = _with_what_there_is(asked, listener)
     with hold(asked.output, wait=True):
         asked.begin()
         judge = _Judge(asked, listener)
         judge.words()
         _pretrained(asked, NONE, 0, listener)
-        _rehearse(asked)
+        _rehearse(asked, listener)
         if asked.finetune and asked.labels and asked.negatives == "bm25":
             _negatives(asked, listener)
     parts = [(method, seed) for seed in range(asked.seeds) for method in asked.methods]
     _share(asked, parts, lambda method, seed: _part(asked, judge, method, seed, listener), listener)
     return [*judge.words(), *(score for part in parts for score in _part(asked, judge, *part, listener))]
+
+
+def _with_what_there_is(asked: Comparison, listener: Listener) -> Comparison:
+    """Without numbers of labels that there are not: they would be all labels, twice."""
+    if not asked.finetune or not asked.labels:
+        return asked
+    grades = read_qrels(asked.benchmark, asked.finetune).values()
+    count = sum(any(grade > 0 for grade in found.values()) for found in grades)
+    for number in (number for number in asked.labels if number >= count):
+        listener.note(f"{number:,} labels: split {asked.finetune!r} has {count:,} labelled queries; all are taken.")
+    labels = dict.fromkeys(0 if number >= count else number for number in asked.labels)
+    return replace(asked, labels=tuple(labels))
 
 
 def _share(
@@ -102,7 +117,10 @@ def report(asked: Comparison, scores: Scores) -> FairTable:
     Raises:
         StorageError: the disk refused.
     """
-    title = f"{asked.benchmark.name} ({asked.split}), {asked.budget} from {asked.base}, {asked.seeds} seeds"
+    seeds = f"{asked.seeds} seeds" if asked.seeds > 1 else "one seed"
+    title = f"{asked.benchmark.name} ({asked.split}), {asked.budget} from {asked.base}, {seeds}"
+    if NONE not in asked.methods:  # what all are compared with, if it was judged when there was more to do
+        scores = [*_kept(asked, NONE, {score["labels"] for score in scores}), *scores]
     table = fair_table(scores, title=title, metric=asked.metric, base=NONE)
     text, picture = table.markdown(), draw(table)
     if picture is not None:
@@ -111,6 +129,20 @@ def report(asked: Comparison, scores: Scores) -> FairTable:
     files.write_file(asked.output / "report.md", text.encode())
     files.write_file(asked.output / "report.json", files.to_json(table.to_json()))
     return table
+
+
+def _kept(asked: Comparison, method: str, stages: Collection[int | None]) -> Scores:
+    """The scores of a method that are on disk already, at some stages."""
+    paths = [
+        asked.place("scores", method, seed, f"{_stage(labels)}.json")
+        for seed in range(asked.seeds)
+        for labels in stages
+    ]
+    return [score for path in paths if path.is_file() for score in orjson.loads(path.read_bytes())]
+
+
+def _stage(labels: int | None) -> str:
+    return "zero" if labels is None else str(labels or "all")
 
 
 def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener, *, after: str = "") -> Path:
@@ -133,11 +165,17 @@ def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener, *
     origin = _pretrained(asked, forerunner, seed, listener, after=method) if forerunner else base
     request = _request(asked, method, seed, origin, target)
     listener.note(f"{method}, seed {seed}")
-    request = replace(request, steps=_steps(asked, request, base, 2 if forerunner or after else 1))
+    seen = _seen(request, base)
+    request = replace(request, steps=_steps(asked, seen, 2 if forerunner or after else 1))
+    spent = asked.place("costs", f"{'-'.join(map(str, (*_name(method, after), seed)))}.json")
+    before = orjson.loads(spent.read_bytes())["seconds"] if spent.is_file() else 0.0
     began = time.perf_counter()
-    train(request, listener)
-    taken = round(time.perf_counter() - began, 1)
-    files.write_file(asked.place("seconds", *_name(method, after), seed), files.to_json(taken))
+    try:
+        train(request, listener)
+    finally:  # what a run took before it was stopped counts
+        seconds = round(before + time.perf_counter() - began, 1)
+        cost = {"seconds": seconds, "steps": request.steps, "tokens": round(seen * (request.steps or 0))}
+        files.write_file(spent, files.to_json(cost))
     return target
 
 
@@ -157,7 +195,7 @@ def _request(asked: Comparison, method: str, seed: int, origin: Path, target: Pa
     )
 
 
-def _rehearse(asked: Comparison) -> None:
+def _rehearse(asked: Comparison, listener: Listener) -> None:
     """Draw the first batches of every method still to run: a setting that does not fit is told now, not in hours."""
     base = asked.place("runs", NONE, 0)
     for method in asked.order:
@@ -166,25 +204,40 @@ def _rehearse(asked: Comparison) -> None:
             request = _request(asked, method, 0, base, target)
             # what a forerunner will bring, and the base has not
             head = {"force_new_head": True} if "force_new_head" in options_of(method) else {}
-            _seen(replace(request, settings={**request.settings, **head}), base)
+            try:
+                seen = _seen(replace(request, settings={**request.settings, **head}), base)
+            except (UsageError, DataError) as error:
+                raise type(error)(f"{method}: {error}") from None
+            _note_on_budget(asked, method, seen, listener)
+
+
+def _note_on_budget(asked: Comparison, method: str, seen: float, listener: Listener) -> None:
+    """Warn where the budget is a handful of steps, which neither train nor meet it."""
+    steps = _steps(asked, seen, 2 if method in FORERUNNERS else 1)
+    if steps < _FEWEST:
+        listener.note(
+            f"{method} gets {steps} steps of {seen:,.0f} tokens, too few to compare by: give more --tokens or --steps, "
+            f"or a smaller --set {method}.batch_size=."
+        )
 
 
 def _name(method: str, after: str) -> list[str]:
     return [method, "for", after] if after else [method]
 
 
-def _seconds(asked: Comparison, method: str, seed: int) -> float:
-    """How long a method's training took (its last part, where it was stopped), with its forerunner's."""
+def _costs(asked: Comparison, method: str, seed: int) -> dict[str, float]:
+    """Seconds, steps and tokens of a method's training, with its forerunner's."""
     names = [_name(method, "")] + ([_name(FORERUNNERS[method], method)] if method in FORERUNNERS else [])
-    paths = [asked.place("seconds", *name, seed) for name in names]
-    return float(sum(orjson.loads(path.read_bytes()) for path in paths if path.is_file()))
+    paths = [asked.place("costs", f"{'-'.join(map(str, (*name, seed)))}.json") for name in names]
+    parts = [orjson.loads(path.read_bytes()) for path in paths if path.is_file()]
+    return {name: float(sum(part[name] for part in parts)) for name in ("seconds", "steps", "tokens")}
 
 
-def _steps(asked: Comparison, request: Request, base: Path, parts: int) -> int:
+def _steps(asked: Comparison, seen: float, parts: int) -> int:
     """A part of the budget in steps: as many as see so many tokens, by the method's first batches."""
     if asked.steps is not None:
         return max(1, asked.steps // parts)
-    return max(1, round(asked.tokens // parts / _seen(request, base)))
+    return max(1, round(asked.tokens // parts / seen))
 
 
 def _seen(request: Request, base: Path) -> float:
@@ -245,7 +298,7 @@ class _Judge:
 
     def scores(self, model: Path, method: str, seed: int, labels: int | None) -> Scores:
         """The scores of a model, alone and beside words."""
-        stage = "zero" if labels is None else labels or "all"
+        stage = _stage(labels)
         path = self._asked.place("scores", method, seed, f"{stage}.json")
         if not path.is_file():
             self._listener.stage(f"judge {method} ({stage})", unit="systems")
@@ -259,8 +312,9 @@ class _Judge:
         began = time.perf_counter()
         values = values_of()
         seconds = round(time.perf_counter() - began, 2)
-        trained = _seconds(self._asked, method, seed)
-        facts = {"method": method, "seed": seed, "labels": labels, "seconds": seconds, "trained": trained}
+        took = _costs(self._asked, method, seed)
+        facts = {"method": method, "seed": seed, "labels": labels, "seconds": seconds, "trained": took.pop("seconds")}
+        facts |= took
         scores = [{**facts, "mode": mode, "values": found.tolist()} for mode, found in values.items()]
         files.write_file(path, files.to_json(scores))
         return values

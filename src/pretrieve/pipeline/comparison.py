@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from pretrieve.core import files
+from pretrieve.core import aside, files
 from pretrieve.core.errors import UsageError, suggest
 from pretrieve.pipeline.request import Tokenization
-from pretrieve.pipeline.tuning import Negatives, Tuning
+from pretrieve.pipeline.tuning import Negatives, Tuning, values_of
 
 NONE = "none"  # the base as it is
 BM25 = "BM25"
 ALL = "all"
+SAID = "comparison.json"  # what decides each score
+_WIDER = ("output", "methods", "labels", "seeds")  # of these a comparison may be asked for more
 # What a method starts from instead of the base; it then gets half of the budget, and its forerunner the other half.
 FORERUNNERS = {"cocondenser": "condenser", "realm": "orqa-ict"}
 
@@ -77,27 +79,58 @@ class Comparison:
         known = {name for method in self.order for name in options_of(method)}
         for key in self.settings:
             method, _, name = key.rpartition(".")
+            if name == "steps":
+                raise UsageError(f"--set {key}: every method gets the same: give --tokens or --steps.")
             if name not in (known if not method else options_of(method) if method in self.order else ()):
                 raise UsageError(f"--set {key}: no method that is compared has such an option.{suggest(name, known)}")
-        if min(self.tokens, self.seeds, 1 if self.steps is None else self.steps) < 1 or any(
-            number < 0 or number == 1 for number in self.labels
-        ):
-            raise UsageError("tokens, steps and seeds are at least 1, and labels 2, or 0 for all of them.")
+        self._check_numbers()
         parse_metrics([self.metric])
-        Tuning(model=self.base, labels=self.benchmark, output=self.place("tuned", "any"), settings=self.tuning).check()
-        for split in (self.split, self.finetune):
-            if split and not any((self.benchmark / "qrels").glob(f"{split}.tsv*")):
+        self._check_tuning()
+        self._check_splits()
+        if self.output.is_dir() and aside.names(self.output) and not (self.output / SAID).is_file():
+            raise UsageError(f"{self.output} exists and holds no comparison: choose another --output.")
+
+    def _check_numbers(self) -> None:
+        numbers = (self.tokens, self.seeds, 1 if self.steps is None else self.steps, *self.labels)
+        if not all(isinstance(number, int) for number in numbers):
+            raise UsageError("tokens, steps, seeds and labels are whole numbers; 0 labels are all of them.")
+        if min(numbers[:3]) < 1 or any(number < 0 or number == 1 for number in self.labels):
+            raise UsageError("tokens, steps and seeds are at least 1, and labels 2, or 0 for all of them.")
+        for name, given in (("methods", self.methods), ("labels", self.labels)):
+            if len(set(given)) < len(given):
+                raise UsageError(f"--{name}: one of them is given twice.")
+
+    def _check_tuning(self) -> None:
+        wanted = Tuning(model=self.base, labels=self.benchmark, output=self.place("tuned", "x"), settings=self.tuning)
+        try:
+            wanted.check()
+            values_of(wanted, self.negatives, width=None if self.base == "static" else 768, queries=1000)
+        except UsageError as error:
+            raise UsageError(str(error).replace("--set", "--tune")) from None
+
+    def _check_splits(self) -> None:
+        """Both splits are there, and what is learnt from is not what is judged on."""
+        if self.finetune == self.split:
+            raise UsageError(f"--finetune {self.finetune}: these are the labels to judge on; give another split.")
+        names = {path.name.partition(".tsv")[0] for path in (self.benchmark / "qrels").glob("*.tsv*")}
+        if not names:
+            raise UsageError(f"{self.benchmark} is no BEIR folder with qrels/{self.split}.tsv.")
+        for split in (self.split, self.finetune if self.labels else ""):
+            if split and split not in names:
+                there = f"{self.benchmark} has no split {split!r}, but {', '.join(sorted(names))}"
                 raise UsageError(
-                    f"{self.benchmark} has no split {split!r}: it is no BEIR folder with qrels/{split}.tsv."
+                    f"{there}." if split == self.split else f'{there}: without labels, give --finetune "".'
                 )
 
     def facts(self) -> dict[str, Any]:
         """What decides each score, as plain values; methods and their own settings, labels and seeds may be added."""
-        said = asdict(self)
-        for name in ("output", "methods", "labels", "seeds"):
-            said.pop(name)
-        said["settings"] = {key: value for key, value in self.settings.items() if "." not in key}
-        return {key: str(value) if isinstance(value, Path) else value for key, value in said.items()}
+        said = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _WIDER}
+        said["settings"] = {key: str(value) for key, value in self.settings.items() if "." not in key}
+        said["tuning"] = {key: str(value) for key, value in self.tuning.items()}
+        said["sources"] = [files.digest(Path(source)) or source for source in self.sources]
+        said["benchmark"] = files.digest(self.benchmark)
+        said["base"] = files.digest(Path(self.base)) or self.base
+        return said
 
     @property
     def budget(self) -> str:
@@ -131,9 +164,13 @@ class Comparison:
         Raises:
             UsageError: the folder is of another comparison, or has a method with other settings.
         """
-        said, mine = self.output / "comparison.json", files.to_json(self.facts())
-        if said.is_file() and said.read_bytes() != mine:
-            raise UsageError(f"{self.output} holds another comparison: give another --output, or the same arguments.")
+        said, mine = self.output / SAID, files.to_json(self.facts())
+        if said.is_file() and (before := orjson.loads(said.read_bytes())) != (now := orjson.loads(mine)):
+            other = ", ".join(name for name in now if before.get(name) != now[name])
+            raise UsageError(
+                f"{self.output} holds another comparison ({other}: not as before): give another --output, or the same "
+                "arguments and data."
+            )
         path = self.output / "settings.json"
         before = orjson.loads(path.read_bytes()) if path.is_file() else {}
         now = {method: {key: str(value) for key, value in self.own(method).items()} for method in self.order}

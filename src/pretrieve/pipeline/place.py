@@ -28,30 +28,32 @@ def hold(output: Path, *, overwrite: bool = False, wait: bool = False) -> Iterat
         LockedError: another process holds it.
         StorageError: the disk refused.
     """
-    missing, emptied = not output.exists(), False
-    try:
-        with files.lock(output, wait=wait):
-            files.sweep(output)
-            aside.mend(output)
-            if (output / files.MANIFEST).exists():  # what took its place was done, and only this was not
-                aside.forget(output)
-            empty = not aside.names(output)
-            if overwrite:
-                aside.set_aside(output)
-            try:
-                yield
-            except BaseException:
-                if (empty or (output / aside.BEFORE).exists()) and not _worth_resuming(output):
-                    aside.put_back(output)
-                    emptied = not aside.names(output)
-                raise
+    missing = not output.exists()
+    with files.lock(output, wait=wait):
+        files.sweep(output)
+        aside.mend(output)
+        if (output / files.MANIFEST).exists():  # what took its place was done, and only this was not
             aside.forget(output)
-    finally:
-        if emptied:
-            (output / LOCK).unlink(missing_ok=True)
-            if missing:
-                with contextlib.suppress(OSError):  # another process has begun here
-                    output.rmdir()
+        empty = not aside.names(output)
+        if overwrite:
+            aside.set_aside(output)
+        try:
+            yield
+        except BaseException:
+            if (empty or (output / aside.BEFORE).exists()) and not _worth_resuming(output):
+                aside.put_back(output)
+                _leave(output, missing=missing)
+            raise
+        aside.forget(output)
+
+
+def _leave(output: Path, *, missing: bool) -> None:
+    """Remove the lock of an empty folder while it is held (who waits for it sees that it is gone), and the folder."""
+    if not aside.names(output):
+        (output / LOCK).unlink(missing_ok=True)
+        if missing:
+            with contextlib.suppress(OSError):  # another process has begun here
+                output.rmdir()
 
 
 def _worth_resuming(output: Path) -> bool:
