@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import signal
 import subprocess
 import sys
@@ -204,6 +205,22 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
             time.sleep(0.1)
     else:
         pytest.fail("the lock outlived its holder")
+
+
+def test_who_waits_for_a_folder_that_is_removed_makes_it_again(tmp_path: Path) -> None:
+    script = (
+        "import time; from pathlib import Path; from pretrieve.core import files\n"
+        f"print('waits', flush=True)\nwith files.lock(Path({str(tmp_path / 'run')!r}), wait=True):\n"
+        f"    print((Path({str(tmp_path / 'run')!r}) / '.lock').exists(), flush=True)"
+    )
+    with files.lock(tmp_path / "run"):
+        waiting = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "waits\n"
+        time.sleep(0.5)
+        shutil.rmtree(tmp_path / "run")
+    assert waiting.communicate(timeout=60)[0] == "True\n"
+    assert waiting.returncode == 0
 
 
 def test_publish_and_adopt(tmp_path: Path) -> None:

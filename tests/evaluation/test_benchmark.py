@@ -162,6 +162,36 @@ def test_unknown_metrics_are_named_with_a_suggestion():
     assert list(parse_metrics(["nDCG@5", "AP(rel=2)@10"])) == ["nDCG@5", "AP(rel=2)@10"]
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["P"], "metric 'P' cannot be computed here"),
+        (["nDCG@0"], "its cut-off is at least 1"),
+        (["RR@10", "MRR@10"], "'MRR@10' is another name of one that is given already"),
+        (["AP", "MAP"], "another name"),
+    ],
+)
+def test_metrics_that_would_fail_late_or_count_nothing(names, message):
+    with pytest.raises(UsageError, match=message):
+        parse_metrics(names)
+
+
+def test_the_bench_ranks_as_deep_as_its_metric_looks(tmp_path):
+    """Beyond a hundred documents too, as the plain evaluation does."""
+    from pretrieve.evaluation.collection import load_collection
+    from pretrieve.pipeline.bench import Bench
+
+    (tmp_path / "qrels").mkdir()
+    rows = [{"_id": f"{n:03d}", "text": "the same words " + "and more " * (n // 10)} for n in range(300)]
+    (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": "same words"}) + "\n")
+    (tmp_path / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq\t200\t1\n")
+    assert Bench(tmp_path, "test", "R@1000").words()["lexical"].tolist() == [1.0]
+    assert Bench(tmp_path, "test", "R@100").words()["lexical"].tolist() == [0.0]
+    plain = evaluate(load_collection(tmp_path, "test"), {}, metrics=["R@1000"])
+    assert plain.rows[0].mean("R@1000") == 1.0
+
+
 def test_queries_of_the_helper_are_answerable():
     texts, qrels = queries(documents(60), 5)
     assert set(texts) == set(qrels)

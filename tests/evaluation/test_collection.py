@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from pretrieve.core.errors import DataError, UsageError
@@ -44,6 +46,7 @@ def test_a_missing_split_names_those_there(folder):
         ("query-id\tcorpus-id\tscore\nq1\td001\t0.5\n", r"dev.tsv:2: the grade '0.5'"),
         ("query-id\tcorpus-id\tscore\nabsent\td001\t1\n", r"query 'absent' is not in"),
         ("query-id\tcorpus-id\tscore\n", "holds no judgement"),
+        ("query-id\tcorpus-id\tscore\nq1\tnobody\t1\n", "judges no document of"),
     ],
 )
 def test_bad_judgements_are_named_by_line(folder, text, message):
@@ -66,3 +69,12 @@ def test_a_cut_gzip_file_is_named(folder):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DataError, match=r"corpus\.jsonl\.gz is damaged"):
         load_collection(folder)
+
+
+def test_a_corpus_without_documents(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    for path in (tmp_path / "copy").glob("corpus.jsonl*"):
+        path.unlink()
+    (tmp_path / "copy/corpus.jsonl").write_bytes(b"")
+    with pytest.raises(DataError, match="holds no document"):
+        load_collection(tmp_path / "copy", "test")

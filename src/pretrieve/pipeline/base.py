@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
+
+import orjson
 
 from pretrieve.core import files
+from pretrieve.evaluation.checkpoints import find_checkpoint
 from pretrieve.models.build import build_encoder, named_base
 from pretrieve.models.export import save_model
 from pretrieve.pipeline import plan as planning
@@ -47,8 +52,21 @@ def save_base(
             tokenizer.load(folder) if folder else prepare.train_tokenizer(documents, every, choices.tokenization)
         )
         store = prepare.build_store(workspace, documents, every, vocabulary, listener)
-        encoder = build_encoder(base, store=store, options=choices.encoder, seed=seed)
+        pooling, prompts, separator = _usage(base)
+        options = choices.encoder if "pooling" in settings else replace(choices.encoder, pooling=pooling)
+        encoder = build_encoder(base, store=store, options=options, seed=seed)
         start_words(request, encoder, store, listener)
         with files.scratch(target, MODEL) as made:
-            save_model(made, encoder, vocabulary)
+            save_model(made, encoder, vocabulary, prompts=prompts, separator=separator)
             files.publish(made, target, MODEL, {"recipe": "", "weight": None})
+
+
+def _usage(base: str) -> tuple[Literal["mean", "cls"] | None, dict[str, str], str]:
+    """Pooling (None: what the folder says, or else the mean), prompts and separator of a base, by its authors."""
+    known = find_checkpoint(base)
+    if known is not None:
+        pooling: Literal["mean", "cls"] | None = known.pooling if known.pooling in ("mean", "cls") else None
+        return pooling, {"query": known.query_prompt, "document": known.document_prompt}, known.separator
+    said = Path(base) / "config_sentence_transformers.json"
+    settings = orjson.loads(said.read_bytes()) if said.is_file() else {}
+    return None, dict(settings.get("prompts") or {}), settings.get("separator", " ")

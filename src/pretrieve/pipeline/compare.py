@@ -36,6 +36,7 @@ from pretrieve.pipeline.request import CHECKPOINTS, WORKSPACE, Request
 from pretrieve.pipeline.train import train
 from pretrieve.pipeline.tuning import Tuning
 from pretrieve.text.store import Store
+from pretrieve.training.signals import StoppedError
 
 Scores = list[dict[str, Any]]
 _FEWEST = 20  # steps of training, below which a method is said to have too few
@@ -172,6 +173,8 @@ def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener, *
     began = time.perf_counter()
     try:
         train(request, listener)
+    except StoppedError as error:
+        raise error.advising("give the same command again") from None
     finally:  # what a run took before it was stopped counts
         seconds = round(before + time.perf_counter() - began, 1)
         cost = {"seconds": seconds, "steps": request.steps, "tokens": round(seen * (request.steps or 0))}

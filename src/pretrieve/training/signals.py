@@ -14,10 +14,15 @@ from pretrieve.core.errors import PretrieveError
 class StoppedError(PretrieveError):
     """A signal stopped training; ``exit_code`` is 130 for SIGINT and 143 for SIGTERM."""
 
-    def __init__(self, number: int, step: int, folder: Path | None) -> None:
-        kept = f"the state is in {folder}; go on with --resume" if folder else "nothing was kept"
+    def __init__(self, number: int, step: int, folder: Path | None, advice: str = "go on with --resume") -> None:
+        kept = f"the state is in {folder}; {advice}" if folder else "nothing was kept"
         super().__init__(f"stopped by {signal.Signals(number).name} after step {step}: {kept}.")
         self.exit_code = 128 + number
+        self._what = (number, step, folder)
+
+    def advising(self, advice: str) -> StoppedError:
+        """The same, saying another way to go on."""
+        return StoppedError(*self._what, advice)
 
 
 class Stopper:

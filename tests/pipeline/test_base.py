@@ -1,0 +1,36 @@
+"""The base of a comparison: kept as its authors use it, so that ``none`` is the base as it is."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import labelling
+from pretrieve.evaluation.encode import ModelOptions, open_encoder
+from pretrieve.pipeline import base as module
+from pretrieve.pipeline.base import save_base
+from pretrieve.pipeline.listener import Silent
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_a_base_keeps_its_prompts_and_its_pooling(tmp_path, pooling) -> None:
+    start = labelling.transformer_model(tmp_path / "start", prompts={"query": "ask: ", "document": "tell: "})
+    config = start / "1_Pooling" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "pooling_mode": pooling}))
+    sources = (str(labelling.beir(tmp_path / "beir", 60, 5)),)
+    save_base(str(start), sources, tmp_path / "kept", {}, 0, Silent())
+    before, after = (open_encoder(str(tmp_path / name), ModelOptions(device="cpu")) for name in ("start", "kept"))
+    words = [labelling.word(3), f"{labelling.word(4)} {labelling.word(5)}"]
+    np.testing.assert_allclose(after.encode_queries(words), before.encode_queries(words), atol=1e-6)
+    np.testing.assert_allclose(after.encode_documents(words), before.encode_documents(words), atol=1e-6)
+    save_base(str(start), sources, tmp_path / "other", {"pooling": "mean"}, 0, Silent())
+    other = open_encoder(str(tmp_path / "other"), ModelOptions(device="cpu")).encode_documents(words)
+    assert np.allclose(other, before.encode_documents(words), atol=1e-4) == (pooling == "mean")
+
+
+def test_a_published_base_is_used_as_its_authors_use_it() -> None:
+    assert module._usage("BAAI/bge-base-en-v1.5")[0] == "cls"
+    assert module._usage("intfloat/e5-base-v2")[:2] == ("mean", {"query": "query: ", "document": "passage: "})
+    assert module._usage("new:layers=2") == (None, {}, " ")
