@@ -192,6 +192,18 @@ def test_the_bench_ranks_as_deep_as_its_metric_looks(tmp_path):
     assert plain.rows[0].mean("R@1000") == 1.0
 
 
+def test_models_of_one_folder_are_told_apart_in_a_narrow_table(tmp_path, monkeypatch):
+    from pretrieve.evaluation.report import shared_folder
+
+    for name in ("runs/none-0", "runs/mlm-0", "other"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert shared_folder(["BM25", "runs/none-0", "runs/mlm-0", "runs/mlm-0"]) == "runs/"
+    assert shared_folder(["runs/none-0", "other"]) == ""
+    assert shared_folder(["runs/none-0", "BM25", "runs/absent"]) == ""
+    assert shared_folder([f"{tmp_path}/runs/none-0", f"{tmp_path}/other"]) == f"{tmp_path}/"
+
+
 def test_queries_of_the_helper_are_answerable():
     texts, qrels = queries(documents(60), 5)
     assert set(texts) == set(qrels)

@@ -130,8 +130,8 @@ class FairTable:
             return text
         seeds = "and with every seed on that side" if several else "for this one seed: another may give another sign"
         return (
-            f"{text}* above and † below `{self.base}` at the same number of labels: p < .05 by a paired permutation "
-            f"test over queries, Holm-corrected over methods, {seeds}.\n"
+            f"{text}Marked * above and † below `{self.base}` at the same number of labels: p < .05 by a paired "
+            f"permutation test over queries, Holm-corrected over methods, {seeds}.\n"
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pretrieve.evaluation.benchmark import Result
@@ -16,14 +18,29 @@ if TYPE_CHECKING:
 def result_tables(result: Result) -> list[Table]:
     """Tables of systems, and of the tests of the first metric (JSON has all); the best value of a metric is bold."""
     head, lines = _result_cells(result)
+    shared = shared_folder([row.system for row in result.rows])
     title = f"{result.collection} ({result.split}), {len(result.queries):,} queries, 95 % intervals"
-    tables = [table(title, head, lines)]
+    title += f"; models in {shared}" if shared else ""
+    tables = [table(title, head, [[line[0].removeprefix(shared), *line[1:]] for line in lines])]
     if result.tests:
         first = result.tests[0].metric
         head, lines = _test_cells(result)
         title = f"Paired permutation tests of {first}, corrected by Holm"
-        tables.append(table(title, head, [line for line in lines if line[2] == first]))
+        shown = [[a.removeprefix(shared), b.removeprefix(shared), *rest] for a, b, *rest in lines if rest[0] == first]
+        tables.append(table(title, head, shown))
     return tables
+
+
+def shared_folder(systems: Sequence[str]) -> str:
+    """The folder, with its slash, that all models lie in which are folders; empty for fewer than two of them.
+
+    In a narrow table it would be all that is left of their names.
+    """
+    folders = list(dict.fromkeys(name for name in systems if Path(name).is_dir()))
+    if len(folders) < 2 or len({Path(name).is_absolute() for name in folders}) > 1:
+        return ""
+    shared = os.path.commonpath([str(Path(name).parent) for name in folders])
+    return f"{shared}/" if shared and all(name.startswith(f"{shared}/") for name in folders) else ""
 
 
 def probe_table(result: ProbeResult) -> Table:
@@ -79,7 +96,7 @@ def table(title: str, head: Sequence[str], lines: Iterable[Sequence[str]]) -> Ta
 
     table = Table(title=title, title_justify="left")
     for name in head:
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for line in lines:
         table.add_row(*line)
     return table
