@@ -209,6 +209,9 @@ def test_resume_after_a_signal_gives_the_same_model(tmp_path, documents) -> None
     assert (straight / "model.safetensors").read_bytes() == (broken / "model.safetensors").read_bytes()
     refused = subprocess.run(command(broken, "--resume"), capture_output=True, text=True, check=True)
     assert "finished already" in refused.stderr
+    other = subprocess.run(command(broken, "--resume", "--seed", "4"), capture_output=True, text=True, check=False)
+    assert other.returncode == 1
+    assert "its seed was 3" in other.stderr
 
 
 def test_resume_with_other_documents_is_refused(tmp_path, documents) -> None:

@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / "finetuning"))
 from quiz import quiz, store
 
-from pretrieve.core.errors import UsageError
+from pretrieve.core.errors import FingerprintError, UsageError
 from pretrieve.core.files import create
 from pretrieve.models.build import EncoderOptions, build_encoder
 from pretrieve.models.export import save_model
@@ -97,6 +97,8 @@ def test_a_stopped_run_is_begun_anew_or_gone_on_with(place, tmp_path) -> None:
         train_reader(asked)
     anew = train_reader(replace(asked, overwrite=True))
     assert train_reader(replace(asked, resume=True)) == anew, "finished: nothing is done again"
+    with pytest.raises(FingerprintError, match="the training of"):
+        train_reader(replace(asked, resume=True, steps=5))
     with pytest.raises(UsageError, match="would be overwritten"):
         train_reader(replace(asked, model=str(tmp_path / "out"), overwrite=True))
 

@@ -352,6 +352,15 @@ def test_a_finished_folder_of_another_kind_or_command(made, tmp_path) -> None:
     finetune(asked(made, tmp_path / "out", steps=1, resume=True), judge=False)
 
 
+def test_train_does_not_take_a_fine_tuned_folder_for_its_own(made, tmp_path) -> None:
+    from pretrieve.pipeline.request import Request
+    from pretrieve.pipeline.train import train
+
+    finetune(asked(made, tmp_path / "out", steps=1), judge=False)
+    with pytest.raises(UsageError, match="no model of `pretrieve train`"):
+        train(Request(sources=(str(made / "beir"),), output=tmp_path / "out", resume=True))
+
+
 def test_a_retriever_is_its_own_start(made) -> None:
     with pytest.raises(UsageError, match="model is what this retriever is"):
         Retriever.load(str(made / "static")).finetune(made / "beir", model="another", steps=1)

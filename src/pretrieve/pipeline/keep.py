@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import safetensors.torch
 from torch import nn
 
 from pretrieve.core import files
+from pretrieve.core.errors import UsageError
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.export import save_model
 from pretrieve.models.heads import HEADS
@@ -69,7 +70,10 @@ def open_report(folder: Path) -> Report:
         CorruptError: it is damaged.
     """
     files.read_manifest(folder, MODEL)
-    return Report(**orjson.loads((folder / REPORT).read_bytes()))
+    facts = orjson.loads((folder / REPORT).read_bytes()) if (folder / REPORT).is_file() else {}
+    if not {"recipe", "part"} <= facts.keys() <= {item.name for item in fields(Report)}:
+        raise UsageError(f"{folder} is no model of `pretrieve train`: choose another place.")
+    return Report(**facts)
 
 
 def keep(

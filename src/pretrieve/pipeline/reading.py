@@ -15,7 +15,7 @@ import safetensors.torch
 
 from pretrieve.core import files
 from pretrieve.core.config import Value, options_of
-from pretrieve.core.errors import UsageError
+from pretrieve.core.errors import FingerprintError, UsageError
 from pretrieve.finetuning.open_qa import Answers, OpenQuestionAnswering, ReadingOptions
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.export import save_model
@@ -112,7 +112,7 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
     with hold(request.output, overwrite=request.overwrite and not request.resume):
         if request.resume and (request.output / files.MANIFEST).is_file():
             listener.note(f"{request.output} is finished already.")
-            return open_report(request.output)
+            return _same(open_report(request.output), request, options, training)
         documents, store = _prepare(request, vocabulary, listener)
         listener.stage("index blocks", unit="blocks")
         view = QuestionRows(questions, vocabulary, towers[0].specials, min(LONGEST_QUESTION, towers[0].max_length))
@@ -145,6 +145,20 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
             },
         )
         _keep(request.output, objective, vocabulary, report)
+    return report
+
+
+def _same(
+    report: dict[str, Any], request: ReadRequest, options: ReadingOptions, training: TrainingOptions
+) -> dict[str, Any]:
+    """The report of a finished run, or a refusal if it is of another command."""
+    asked = {"model": request.model, "options": dataclasses.asdict(options), "training": dataclasses.asdict(training),
+             "seed": request.seed}  # fmt: skip
+    for name, value in asked.items():
+        if report[name] != orjson.loads(orjson.dumps(value)):
+            raise FingerprintError(
+                f"cannot resume: the {name} of {request.output} is another; choose another --output."
+            )
     return report
 
 

@@ -55,8 +55,7 @@ def train(request: Request, listener: Listener | None = None, *, command: str = 
     choices = planning.choose(request)
     with hold(request.output, overwrite=request.overwrite and not request.resume):
         if request.resume and (request.output / files.MANIFEST).is_file():
-            listener.note(f"{request.output} is finished already.")
-            return open_report(request.output)
+            return _finished(request, choices, listener)
         prepared = _prepare(request, choices, listener)
         begin = partial(warm.start_words, request, store=prepared.store, listener=listener)
         made = planning.make(request, choices, prepared.store, begin)
@@ -81,6 +80,19 @@ def train(request: Request, listener: Listener | None = None, *, command: str = 
         else:
             verdict = unjudged(made.objective.encoder)
         return keep(request.output, made, start, verdict, prepared, found)
+
+
+def _finished(request: Request, choices: Choices, listener: Listener) -> Report:
+    """The report of a run that is done, if it is this one."""
+    report = open_report(request.output)
+    for name, value in (("method", choices.method), ("base", request.base), ("seed", request.seed)):
+        if report.recipe[name] != value:
+            raise FingerprintError(
+                f"cannot resume: {request.output} is finished, and its {name} was {report.recipe[name]}: choose "
+                "another --output."
+            )
+    listener.note(f"{request.output} is finished already.")
+    return report
 
 
 def _towers_note(made: Plan) -> list[str]:
