@@ -353,6 +353,10 @@ def test_other_data_is_another_comparison(made, tmp_path) -> None:
             compare(replace(wanted, methods=("none", "mlm", "simcse")))
         path.write_bytes(whole)
     assert report(wanted, compare(wanted)).markdown() == before
+    inside = replace(wanted, sources=(str(tmp_path),))
+    before_it = inside.facts()
+    (tmp_path / "out/more.json").write_text("{}")
+    assert inside.facts() == before_it, "what a comparison writes into the folder of its documents is none of them"
 
 
 def test_an_output_of_something_else(made, tmp_path) -> None:

@@ -280,16 +280,20 @@ def fingerprint(value: object) -> str:
     return hashlib.sha256(to_json(value)).hexdigest()[:16]
 
 
-def digest(path: Path) -> str:
+def digest(path: Path, *, without: Path | None = None) -> str:
     """Hash of a file, or of names and contents of all files below a folder; empty where there is neither.
 
-    Hidden files do not count.
+    Args:
+        path: the file or folder; hidden files do not count.
+        without: a folder in it that does not count either.
     """
     if not path.exists():
         return ""
     found = hashlib.sha256()
+    apart = None if without is None else without.resolve()
     for file in [path] if path.is_file() else sorted(path.rglob("*")):
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts):
+        hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
+        if file.is_file() and not hidden and apart not in file.resolve().parents:
             found.update(f"{file.relative_to(path)}\0".encode())
             with file.open("rb") as opened:
                 found.update(hashlib.file_digest(opened, "sha256").digest())

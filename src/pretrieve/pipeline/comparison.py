@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from pretrieve.core import aside, files
+from pretrieve.core.disk import TEMPORARY
 from pretrieve.core.errors import UsageError, suggest
 from pretrieve.pipeline.request import Tokenization
 from pretrieve.pipeline.tuning import Negatives, Tuning, values_of
@@ -87,7 +88,8 @@ class Comparison:
         parse_metrics([self.metric])
         self._check_tuning()
         self._check_splits()
-        if self.output.is_dir() and aside.names(self.output) and not (self.output / SAID).is_file():
+        found = [name for name in _names(self.output) if not name.startswith(TEMPORARY)]
+        if found and not (self.output / SAID).is_file():
             raise UsageError(f"{self.output} exists and holds no comparison: choose another --output.")
 
     def _check_numbers(self) -> None:
@@ -127,10 +129,15 @@ class Comparison:
         said = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _WIDER}
         said["settings"] = {key: str(value) for key, value in self.settings.items() if "." not in key}
         said["tuning"] = {key: str(value) for key, value in self.tuning.items()}
-        said["sources"] = [files.digest(Path(source)) or source for source in self.sources]
-        said["benchmark"] = files.digest(self.benchmark)
+        said["sources"] = [files.digest(Path(source), without=self.output) or source for source in self.sources]
+        said["benchmark"] = [files.digest(path) for path in self._judged()]
         said["base"] = files.digest(Path(self.base)) or self.base
         return said
+
+    def _judged(self) -> list[Path]:
+        """The files of the benchmark that are read."""
+        patterns = ("corpus.jsonl*", "queries.jsonl*", *(f"qrels/{name}.tsv*" for name in (self.split, self.finetune)))
+        return [path for pattern in patterns for path in sorted(self.benchmark.glob(pattern))]
 
     @property
     def budget(self) -> str:
@@ -177,13 +184,17 @@ class Comparison:
         for method in now.keys() & before.keys():
             if now[method] != before[method] and self._trained(method):
                 raise UsageError(f"{self.output} has {method} with other settings: give the same, or another --output.")
-        files.write_file(path, files.to_json(before | now))
         files.write_file(said, mine)
+        files.write_file(path, files.to_json(before | now))
 
     def _trained(self, method: str) -> bool:
         """Is there a run of the method, for itself or as a forerunner?"""
         names = (path.name.rpartition("-")[0] for path in (self.output / "runs").glob(f"{method}-*"))
         return any(name == method or name.startswith(f"{method}-for-") for name in names)
+
+
+def _names(folder: Path) -> list[str]:
+    return aside.names(folder) if folder.is_dir() else []
 
 
 @cache
