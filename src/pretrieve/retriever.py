@@ -210,7 +210,8 @@ class Retriever:
             A retriever with the new model over the same documents.
 
         Raises:
-            PretrieveError: whatever a user can mend.
+            UsageError: an argument does not fit, or is this retriever's own (``model``, ``described``).
+            PretrieveError: whatever else a user can mend.
         """
         from pretrieve.core.config import options_of
         from pretrieve.pipeline.finetune import finetune

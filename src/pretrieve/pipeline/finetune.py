@@ -107,8 +107,8 @@ def _finetune(asked: Tuning, listener: Listener, *, hold_out: bool, judge: bool)
             return before
         if negatives == "ance" and (values.refresh.every or 0) >= values.training.steps:
             listener.note("every is not below the number of steps: all negatives are those that the start finds.")
+        _check_scores(asked, values, labels)
         labels = _with_negatives(asked, negatives, labels, workspace, listener, hold_out=hold_out)
-        _check_scores(values, labels)
         objective = _trained(asked, values, labels, start, listener)
         with files.scratch(asked.output, MODEL) as folder:
             _save(folder, objective, start)
@@ -159,13 +159,14 @@ def _usual(asked: Tuning, labels: Labels) -> Negatives:
     return "given" if most or asked.negatives_file is not None else "bm25"
 
 
-def _check_scores(values: Values, labels: Labels) -> None:
-    """Refuse a loss on a teacher's scores where there is nothing to compare."""
-    kind = values.loss.loss
-    if kind != "softmax" and (labels.teacher is None or not all(np.isfinite(side).any() for side in labels.teacher)):
+def _check_scores(asked: Tuning, values: Values, labels: Labels) -> None:
+    """Refuse a loss on a teacher's scores where there is nothing to compare: of what is mined no scores are known."""
+    brought = labels.teacher if values.negatives == "given" and asked.negatives_file is None else None
+    known = brought is not None and all(np.isfinite(side).any() for side in brought)
+    if values.loss.loss != "softmax" and values.negatives != "ance" and not known:
         raise UsageError(
-            f"loss={kind} needs a teacher's scores of positives and negatives: positive_scores and negative_scores in "
-            "the labels, with --negatives given."
+            f"loss={values.loss.loss} needs a teacher's scores of positives and negatives: positive_scores and "
+            "negative_scores in the labels, with --negatives given."
         )
 
 
