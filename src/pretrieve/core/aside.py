@@ -15,8 +15,9 @@ MOVING = f"{BEFORE}.part"  # the same, until all of it is there, and again while
 
 
 def names(folder: Path) -> list[str]:
-    """What is in a folder, but for its lock and what is set aside."""
-    return [path.name for path in folder.iterdir() if path.name not in (disk.LOCK, BEFORE, MOVING)]
+    """What is in a folder, but for its lock and what is set aside; nothing where there is no folder."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return [path.name for path in found if path.name not in (disk.LOCK, BEFORE, MOVING)]
 
 
 def set_aside(folder: Path) -> None:

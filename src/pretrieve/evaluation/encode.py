@@ -355,10 +355,9 @@ def _of_bare_weights(folder: Path, usage: Checkpoint) -> tuple[list[Any], int | 
 
 def _pools_otherwise(folder: Path, usage: Checkpoint) -> bool:
     """Whether a folder's modules pool in another way than its authors do: saving bare weights guesses the mean."""
-    modes = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_lasttoken": "lasttoken",
-             "pooling_mode_max_tokens": "max"}  # fmt: skip
-    config: Mapping[str, Any] = next((_read(path, {}) for path in sorted(folder.glob("*Pooling/config.json"))), {})
-    mode = config.get("pooling_mode") or next((mode for key, mode in modes.items() if config.get(key)), None)
+    from pretrieve.models.restore import said_pooling
+
+    mode = next((said_pooling(path) for path in sorted(folder.glob("*Pooling"))), None)
     return mode is not None and mode != usage.pooling and (folder / "config.json").is_file()
 
 

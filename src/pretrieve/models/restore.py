@@ -153,15 +153,22 @@ def _is_pooler(config: dict[str, Any]) -> bool:
     return bool(config.get("activation_function", TANH) == TANH and config["in_features"] == config["out_features"])
 
 
-def _own_pooling(folder: Path, tanh: bool) -> Pooling:
+def said_pooling(folder: Path) -> Any:
+    """What the folder of a pooling module says of it, in the words of sentence-transformers 6; None for nothing."""
     config = _read_json(folder / "config.json")
     modes = config.get("pooling_mode")
     if modes is None:  # how sentence-transformers wrote it before version 6
         modes = [key for key in config if key.startswith("pooling_mode_") and config[key]]
         modes = modes[0].removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token") if modes else None
+    return modes
+
+
+def _own_pooling(folder: Path, tanh: bool) -> Pooling:
+    modes = said_pooling(folder)
     if modes not in ("mean", "cls") or (tanh and modes != "cls"):
         raise UsageError(f"{folder}: pooling {modes!r} cannot be trained; mean, cls and BERT's pooler can.")
-    return "bert" if tanh else modes
+    own: Pooling = "bert" if tanh else modes
+    return own
 
 
 def _max_length(folder: Path, model: Any) -> int:

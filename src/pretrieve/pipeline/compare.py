@@ -168,7 +168,7 @@ def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener, *
     listener.note(f"{method}, seed {seed}")
     seen = _seen(request, base)
     request = replace(request, steps=_steps(asked, seen, 2 if forerunner or after else 1))
-    spent = asked.place("costs", f"{'-'.join(map(str, (*_name(method, after), seed)))}.json")
+    spent = asked.place("costs", *_name(method, after), f"{seed}.json")
     before = orjson.loads(spent.read_bytes())["seconds"] if spent.is_file() else 0.0
     began = time.perf_counter()
     try:
@@ -231,7 +231,7 @@ def _name(method: str, after: str) -> list[str]:
 def _costs(asked: Comparison, method: str, seed: int) -> dict[str, float]:
     """Seconds, steps and tokens of a method's training, with its forerunner's."""
     names = [_name(method, "")] + ([_name(FORERUNNERS[method], method)] if method in FORERUNNERS else [])
-    paths = [asked.place("costs", f"{'-'.join(map(str, (*name, seed)))}.json") for name in names]
+    paths = [asked.place("costs", *name, f"{seed}.json") for name in names]
     parts = [orjson.loads(path.read_bytes()) for path in paths if path.is_file()]
     return {name: float(sum(part[name] for part in parts)) for name in ("seconds", "steps", "tokens")}
 

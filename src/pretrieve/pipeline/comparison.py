@@ -88,7 +88,7 @@ class Comparison:
         parse_metrics([self.metric])
         self._check_tuning()
         self._check_splits()
-        found = [name for name in _names(self.output) if not name.startswith(TEMPORARY)]
+        found = [name for name in aside.names(self.output) if not name.startswith(TEMPORARY)]
         if found and not (self.output / SAID).is_file():
             raise UsageError(f"{self.output} exists and holds no comparison: choose another --output.")
 
@@ -191,10 +191,6 @@ class Comparison:
         """Is there a run of the method, for itself or as a forerunner?"""
         names = (path.name.rpartition("-")[0] for path in (self.output / "runs").glob(f"{method}-*"))
         return any(name == method or name.startswith(f"{method}-for-") for name in names)
-
-
-def _names(folder: Path) -> list[str]:
-    return aside.names(folder) if folder.is_dir() else []
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -199,7 +198,7 @@ def _check_same(path: Path, asked: Tuning, values: Values, labels: Labels, start
     """Refuse to go on with a run as another one; before anything is mined or trained."""
     facts = orjson.loads(files.to_json({
         "labels": labels.fingerprint, "start": start.fingerprint, "seed": asked.seed, "values": values.to_json(),
-        "file of negatives": _digest(asked.negatives_file),
+        "file of negatives": files.digest(asked.negatives_file) if asked.negatives_file else "",
     }))  # fmt: skip
     if asked.resume:
         before = _facts_before(path, asked.output)
@@ -220,13 +219,6 @@ def _facts_before(path: Path, output: Path) -> dict[str, Any]:
         return {}
     recipe = orjson.loads((output / "recipe.json").read_bytes())
     return {"values": {name: value for name, value in recipe.items() if name not in ("model", "command")}}
-
-
-def _digest(path: Path | None) -> str:
-    if path is None or not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _trained(asked: Tuning, values: Values, labels: Labels, start: Start, listener: Listener) -> Contrastive:

@@ -58,5 +58,5 @@ def _leave(output: Path, *, missing: bool) -> None:
 
 def _worth_resuming(output: Path) -> bool:
     """Whether there are checkpoints or mined negatives, but for those that are set aside."""
-    names = aside.names(output) if output.is_dir() else []
+    names = aside.names(output)
     return any(path.relative_to(output).parts[0] in names for pattern in _WORK for path in output.glob(pattern))

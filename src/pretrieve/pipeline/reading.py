@@ -103,11 +103,14 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
     questions = read_questions(request.questions)
     options, training = _options(request, len(questions))
     if not request.resume:
-        check_output(request.output, overwrite=request.overwrite, also=(DOCUMENTS, STORE, RETRIEVER, READER))
-        if request.overwrite:
-            files.check_apart(
-                request.output, [*request.sources, request.questions, request.model, request.reader or request.model]
-            )
+        sources: list[str | Path] = [
+            *request.sources,
+            request.questions,
+            request.model,
+            request.reader or request.model,
+        ]
+        also = (DOCUMENTS, STORE, RETRIEVER, READER)
+        check_output(request.output, sources, overwrite=request.overwrite, also=also)
     towers, reader, vocabulary = open_models(resolve(request.model), request.reader, request.seed)
     with hold(request.output, overwrite=request.overwrite and not request.resume):
         if request.resume and (request.output / files.MANIFEST).is_file():

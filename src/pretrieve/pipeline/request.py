@@ -67,21 +67,20 @@ class Request:
         if self.method is not None:
             _check_method(self.method)
         if not self.resume:
-            check_output(self.output, overwrite=self.overwrite)
-            if self.overwrite:
-                files.check_apart(self.output, [*self.sources, self.base])
+            check_output(self.output, [*self.sources, self.base], overwrite=self.overwrite)
 
 
-def check_output(output: Path, *, overwrite: bool, also: Iterable[str] = ()) -> None:
-    """Refuse a place that is taken, or that holds an unfinished run and is not to be begun anew.
+def check_output(output: Path, sources: Iterable[str | Path], *, overwrite: bool, also: Iterable[str] = ()) -> None:
+    """Refuse a place that is taken, that holds an unfinished run and is not to be begun anew, or that the run reads.
 
     Args:
         output: the place.
+        sources: what the run reads.
         overwrite: it may be begun anew, or replaced.
         also: more names that an unfinished run of this kind may leave there.
 
     Raises:
-        UsageError: it is taken.
+        UsageError: it is taken, or is read.
     """
     if not unfinished(output, also):
         files.check_free(output, replace=overwrite)
@@ -89,6 +88,8 @@ def check_output(output: Path, *, overwrite: bool, also: Iterable[str] = ()) -> 
         raise UsageError(
             f"{output} holds a run that was not finished: add --resume to go on, or --overwrite to start anew."
         )
+    if overwrite:
+        files.check_apart(output, sources)
 
 
 def unfinished(output: Path, also: Iterable[str] = ()) -> bool:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pretrieve.core import files
 from pretrieve.core.config import Value, options_of
 from pretrieve.core.errors import UsageError, suggest
 from pretrieve.evaluation.encode import ModelOptions
@@ -85,10 +84,8 @@ class Tuning:
                 raise UsageError(f"--{name} {number}: one is the fewest.")
         _sorted(self.settings)
         if not self.resume:
-            check_output(self.output, overwrite=self.overwrite)
-            if self.overwrite:
-                files.check_apart(self.output, [self.model, self.labels, *self.documents])
-                files.check_apart(self.output, [] if self.negatives_file is None else [self.negatives_file])
+            sources: list[str | Path] = [self.model, self.labels, *self.documents, self.negatives_file or self.labels]
+            check_output(self.output, sources, overwrite=self.overwrite)
 
     def command(self) -> str:
         """The exact command of this run, for its model card."""
