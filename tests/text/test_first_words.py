@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import tokenizers
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
@@ -39,14 +39,17 @@ ALL = {
     "byte-level": byte_level(),
     "Unigram": unigram(),
 }
-SPACES = [" ", "  ", "\n", "\t ", "\u3000", "\xa0", "\u0301", "\u200b", "-", "...", "\x01", "_", "\ufeff"]
+SPACES = [" ", "  ", "\n", "\t ", "\u3000", "\xa0", "\u0301", "\u200b", "-", "...", "_", "\ufeff"]
+CONTROLS = ["\x01", "\x0b", "\x1f", "\x85"]  # white space to Python (but the first), nothing to BERT
 WORDS = ["the", "quick", "brown", "foxes", "number", "17", "unbelievably", "東京は", "都市です。", "é", "ﬁ", "½", "Ａ"]
-PARTS = st.one_of(st.sampled_from(SPACES), st.sampled_from(WORDS), st.text(max_size=6))
+PARTS = st.one_of(st.sampled_from(SPACES + CONTROLS), st.sampled_from(WORDS), st.text(max_size=6))
 
 
 @pytest.mark.parametrize("name", ALL)
 @settings(max_examples=1000, deadline=None)
 @given(parts=st.lists(PARTS, max_size=120), count=st.integers(1, 12))
+@example(parts=[" ", "0000\x1f\u0234"], count=1)  # white space to Python, nothing to BERT
+@example(parts=["number\x85one\x0btwo\x1cthree foxes", " quick"], count=2)
 def test_the_first_tokens_are_those_of_the_whole(name, parts, count) -> None:
     text = "".join(parts)
     opening = first_words(text, count)

@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, chain, islice, pairwise
 from operator import itemgetter
 from typing import Any
 
@@ -23,7 +23,8 @@ from pretrieve.text.tokenizer import Tokenizer
 _PIECE = 1 << 16  # characters encoded in one go: bounds the memory of an encoding (some 150 bytes a token)
 _GROUP = 1 << 20  # characters given to the tokenizer at once, so that all its threads have work
 _CHARACTERS = 6  # of a token and the space after it, roughly
-_WORD = re.compile(r"[^\W_]\S*")  # from a word's first letter or digit to its end
+_BLANK = re.compile(r"[ \t\n\r]+")  # part words everywhere: BERT drops the control characters that Python calls white
+_WORD = re.compile(r"[^\W_][^ \t\n\r]*")  # from a word's first letter or digit to its end
 _end_of = itemgetter(1)
 
 
@@ -100,10 +101,10 @@ def first_words(text: str, tokens: int) -> str:
     if len(text) <= _CHARACTERS * tokens:  # little to win
         return text
     most = tokens + tokens // 4  # some may hold no letter
-    words = text.split(None, most)
-    if len(words) <= most:
+    cut = next(islice(_BLANK.finditer(text), most - 1, None), None)
+    if cut is None:
         return text
-    opening = text[: len(text) - len(words[-1])].rstrip()
+    opening = text[: cut.start()]
     return opening if len(_WORD.findall(opening)) >= tokens else text
 
 
