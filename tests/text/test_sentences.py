@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretrieve.text.sentences import sentence_starts, sentences
+from pretrieve.text.sentences import _segment, sentence_starts, sentences
 
 SAMPLES = [
     ("en", ["Dr. Smith paid $5.11.", "Did he?", "Yes!"], " "),
@@ -30,12 +30,27 @@ def test_unknown_languages_fall_back(language: str) -> None:
 
 
 @settings(deadline=None, max_examples=300)
-@given(text=st.text(st.sampled_from('ab. \n!?。\t"(é😀A\r\u2029'), max_size=60))
+@given(text=st.text(st.sampled_from('ab. \n!?。\t"(é😀A\r\u2029\xa0\u3000'), max_size=60))
 def test_starts_are_increasing_and_nothing_is_lost(text: str) -> None:
     starts = sentence_starts(text)
     assert starts == sorted(set(starts))
     assert all(not text[start].isspace() for start in starts)
     assert "".join("".join(sentences(text)).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize("space", [s for s in map(chr, range(0x110000)) if s.isspace() and len(s.encode()) > 1])
+def test_a_wide_white_space_is_as_good_as_a_narrow_one(space: str) -> None:
+    """French sets one before ``!`` and ``?``; one of several bytes between a capital and a mark ended the run."""
+    text = "Plan A ! Et la vitamine A . Non ? Si ! Fin."
+    narrow = "\n" if space in "\x85\u2028\u2029" else " "
+    expected = sentence_starts(text.replace(" ", narrow), "fr")
+    assert sentence_starts(text.replace(" ", space), "fr") == expected
+    assert len(expected) > 1
+
+
+def test_a_text_that_cannot_be_cut_has_its_lines() -> None:
+    panic = "One line.\nVitamine A\xa0.\n\n"
+    assert _segment(panic, "fr") == ["One line.", "Vitamine A\xa0."]
 
 
 def test_blank_texts_have_none() -> None:
