@@ -109,21 +109,36 @@ def _finetune(asked: Tuning, listener: Listener, *, hold_out: bool, judge: bool)
         _check_scores(asked, values, labels)
         labels = _with_negatives(asked, negatives, labels, workspace, listener, hold_out=hold_out)
         objective = _trained(asked, values, labels, start, listener)
-        with files.scratch(asked.output, MODEL) as folder:
-            _save(folder, objective, start)
-            report = TuneReport(
-                values=values.to_json(),
-                queries={"learnt from": len(labels), "held out": len(held)},
-                documents=labels.size,
-                negatives=len(labels.negatives.tokens),
-                judged=judge_tuned(asked, folder.path, held, listener) if judge and len(held) else None,
-            )
-            folder.json(REPORT, report.to_json())
-            folder.json("recipe.json", {"model": asked.model, "command": asked.command(), **values.to_json()})
-            folder.write("README.md", tuned_card(asked, report.to_json()).encode())
-            weight = report.judged["weights"]["model"] if report.judged else None
-            files.publish(folder, asked.output, MODEL,
-                          {"recipe": files.fingerprint(values.to_json()), "weight": weight})  # fmt: skip
+        return _publish(asked, values, objective, start, labels, held, listener, judge=judge)
+
+
+def _publish(
+    asked: Tuning,
+    values: Values,
+    objective: Contrastive,
+    start: Start,
+    labels: Labels,
+    held: Labels,
+    listener: Listener,
+    *,
+    judge: bool,
+) -> TuneReport:
+    """Put the model, judged on what was held out, in its place at once, with its recipe, report and card."""
+    with files.scratch(asked.output, MODEL) as folder:
+        _save(folder, objective, start)
+        report = TuneReport(
+            values=values.to_json(),
+            queries={"learnt from": len(labels), "held out": len(held)},
+            documents=labels.size,
+            negatives=len(labels.negatives.tokens),
+            judged=judge_tuned(asked, folder.path, held, listener) if judge and len(held) else None,
+        )
+        folder.json(REPORT, report.to_json())
+        folder.json("recipe.json", {"model": asked.model, "command": asked.command(), **values.to_json()})
+        folder.write("README.md", tuned_card(asked, report.to_json()).encode())
+        weight = report.judged["weights"]["model"] if report.judged else None
+        recipe = files.fingerprint(values.to_json())
+        files.publish(folder, asked.output, MODEL, {"recipe": recipe, "weight": weight})
     return report
 
 

@@ -102,15 +102,7 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
     listener = listener or Silent()
     questions = read_questions(request.questions)
     options, training = _options(request, len(questions))
-    if not request.resume:
-        sources: list[str | Path] = [
-            *request.sources,
-            request.questions,
-            request.model,
-            request.reader or request.model,
-        ]
-        also = (DOCUMENTS, STORE, RETRIEVER, READER)
-        check_output(request.output, sources, overwrite=request.overwrite, also=also)
+    _check_output(request)
     towers, reader, vocabulary = open_models(resolve(request.model), request.reader, request.seed)
     with hold(request.output, overwrite=request.overwrite and not request.resume):
         if request.resume and (request.output / files.MANIFEST).is_file():
@@ -125,14 +117,11 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         found = sum(len(answers.held(number, objective.evidence)) > 0 for number in range(len(questions)))
         if not found:
             raise UsageError(f"no answer of {request.questions} occurs in the documents: there is nothing to learn.")
-        report = {
-            "model": request.model,
+        asked = _asked(request, options, training)
+        report = asked | {
             "questions": {"read": len(questions), "answered in the documents": found},
             "documents": len(documents),
             "blocks": len(objective.evidence),
-            "options": dataclasses.asdict(options),
-            "training": dataclasses.asdict(training),
-            "seed": request.seed,
         }
         report["last step"] = _train(
             request,
@@ -144,20 +133,37 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
                 "corpus": documents.fingerprint,
                 "tokenizer": vocabulary.fingerprint,
                 "questions": view.fingerprint,
-                "recipe": files.fingerprint([report["options"], report["training"], request.seed]),
+                "recipe": files.fingerprint([asked["options"], asked["training"], asked["seed"]]),
             },
         )
         _keep(request.output, objective, vocabulary, report)
     return report
 
 
+def _check_output(request: ReadRequest) -> None:
+    """Refuse an output that is taken, or that holds what the run is to read."""
+    if not request.resume:
+        models = (request.model, request.reader or request.model)
+        sources: list[str | Path] = [*request.sources, request.questions, *models]
+        also = (DOCUMENTS, STORE, RETRIEVER, READER)
+        check_output(request.output, sources, overwrite=request.overwrite, also=also)
+
+
+def _asked(request: ReadRequest, options: ReadingOptions, training: TrainingOptions) -> dict[str, Any]:
+    """What a run must share with the one that it goes on with, as its report keeps it."""
+    return {
+        "model": request.model,
+        "options": dataclasses.asdict(options),
+        "training": dataclasses.asdict(training),
+        "seed": request.seed,
+    }
+
+
 def _same(
     report: dict[str, Any], request: ReadRequest, options: ReadingOptions, training: TrainingOptions
 ) -> dict[str, Any]:
     """The report of a finished run, or a refusal if it is of another command."""
-    asked = {"model": request.model, "options": dataclasses.asdict(options), "training": dataclasses.asdict(training),
-             "seed": request.seed}  # fmt: skip
-    for name, value in asked.items():
+    for name, value in _asked(request, options, training).items():
         if report[name] != orjson.loads(orjson.dumps(value)):
             raise FingerprintError(
                 f"cannot resume: the {name} of {request.output} is another; choose another --output."
