@@ -150,6 +150,8 @@ def test_readers_accept_only_what_the_manifest_describes(tmp_path: Path) -> None
     target = tmp_path / "store"
     write(target, 1)
     manifest = orjson.loads((target / files.MANIFEST).read_bytes())
+    with pytest.raises(UsageError, match="is a store of pretrieve; an index was expected"):
+        files.read_manifest(target, "index")
     with pytest.raises(UsageError, match="is a store of pretrieve; a model was expected"):
         files.read_manifest(target, "model")
 

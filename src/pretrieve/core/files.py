@@ -331,7 +331,7 @@ def load_manifest(path: Path, kind: str | None) -> dict[str, Any]:
         VersionError: it was written by a newer format.
         CorruptError: the MANIFEST itself is damaged.
     """
-    wanted = f"a {kind}" if kind else "an artefact"
+    wanted = _one(kind or "artefact")
     if not path.is_dir():
         raise UsageError(f"{path}: no such folder; {wanted} of pretrieve was expected.")
     try:
@@ -346,8 +346,13 @@ def load_manifest(path: Path, kind: str | None) -> dict[str, Any]:
     if version > FORMAT:
         raise VersionError(f"{path} has format {version}; this version reads up to {FORMAT}: upgrade pretrieve.")
     if kind is not None and found != kind:
-        raise UsageError(f"{path} is a {found} of pretrieve; a {kind} was expected.")
+        raise UsageError(f"{path} is {_one(found)} of pretrieve; {wanted} was expected.")
     return dict(manifest)
+
+
+def _one(kind: str) -> str:
+    """Return a kind with its article: a model, an index."""
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def _check_file(folder: Path, name: str, entry: Mapping[str, Any], *, whole: bool) -> None:
