@@ -53,6 +53,14 @@ def reference():
     return SentenceTransformer(str(MODEL), device="cpu")
 
 
+def test_weights_load_without_a_bar_of_their_own(capfd) -> None:
+    from transformers.utils import logging
+
+    open_encoder(str(MODEL), ModelOptions(device="cpu"))
+    assert "Loading weights" not in "".join(capfd.readouterr())
+    assert logging.is_progress_bar_enabled()  # the user's own is left as it was
+
+
 def by_hand(model, similarity, query_prompt="", document_prompt="", length=256):
     """nDCG@10 by sentence-transformers' encode, NumPy and trec_eval."""
     model.max_seq_length = length

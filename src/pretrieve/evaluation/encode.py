@@ -306,10 +306,13 @@ def _usage(name: str, folder: Path, known: Checkpoint | None, options: ModelOpti
 def _load(folder: Path, usage: Checkpoint, options: ModelOptions, *, known: bool = False) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
 
+    from pretrieve.models.pretrained import without_bar
+
     longest = usage.max_length
     if _modules(folder) and options.pooling is None and not (known and _pools_otherwise(folder, usage)):
         foreign = usage.remote_code and not _is_in_transformers(folder)
-        model = SentenceTransformer(str(folder), device=options.device, trust_remote_code=foreign)
+        with without_bar():
+            model = SentenceTransformer(str(folder), device=options.device, trust_remote_code=foreign)
     else:
         parts, longest = _of_bare_weights(folder, usage)
         model = SentenceTransformer(modules=parts, device=options.device)

@@ -117,13 +117,25 @@ def _quietly() -> Iterator[None]:
     """Without transformers' progress bar and its report of weights, which is judged here."""
     from transformers.utils import logging
 
-    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
+    try:
+        with without_bar():
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+@contextlib.contextmanager
+def without_bar() -> Iterator[None]:
+    """Without the progress bar that transformers draws over weights: they load in less than a second."""
+    from transformers.utils import logging
+
+    bar = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(verbosity)
         if bar:
             logging.enable_progress_bar()
 
