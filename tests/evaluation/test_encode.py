@@ -53,9 +53,14 @@ def reference():
     return SentenceTransformer(str(MODEL), device="cpu")
 
 
-def test_weights_load_without_a_bar_of_their_own(capfd) -> None:
+def test_weights_load_without_a_bar_of_their_own(tmp_path, capfd) -> None:
+    from transformers import MPNetConfig, MPNetModel
     from transformers.utils import logging
 
+    bare = shutil.copytree(MODEL, tmp_path / "bare", ignore=shutil.ignore_patterns("*.safetensors", "modules.json"))
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    MPNetModel(MPNetConfig(vocab_size=30_522, **size)).save_pretrained(bare)  # bare weights that stock code loads
+    open_encoder(str(bare), ModelOptions(pooling="mean", similarity="dot", device="cpu"))
     open_encoder(str(MODEL), ModelOptions(device="cpu"))
     assert "Loading weights" not in "".join(capfd.readouterr())
     assert logging.is_progress_bar_enabled()  # the user's own is left as it was

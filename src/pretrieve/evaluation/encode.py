@@ -309,13 +309,13 @@ def _load(folder: Path, usage: Checkpoint, options: ModelOptions, *, known: bool
     from pretrieve.models.pretrained import without_bar
 
     longest = usage.max_length
-    if _modules(folder) and options.pooling is None and not (known and _pools_otherwise(folder, usage)):
-        foreign = usage.remote_code and not _is_in_transformers(folder)
-        with without_bar():
+    with without_bar():
+        if _modules(folder) and options.pooling is None and not (known and _pools_otherwise(folder, usage)):
+            foreign = usage.remote_code and not _is_in_transformers(folder)
             model = SentenceTransformer(str(folder), device=options.device, trust_remote_code=foreign)
-    else:
-        parts, longest = _of_bare_weights(folder, usage)
-        model = SentenceTransformer(modules=parts, device=options.device)
+        else:
+            parts, longest = _of_bare_weights(folder, usage)
+            model = SentenceTransformer(modules=parts, device=options.device)
     if longest is not None:
         model.max_seq_length = min(longest, _positions(model, longest))
     if usage.query_length is not None:

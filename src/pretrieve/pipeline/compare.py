@@ -316,8 +316,8 @@ class _Judge:
         values = values_of()
         seconds = round(time.perf_counter() - began, 2)
         took = _costs(self._asked, method, seed)
-        facts = {"method": method, "seed": seed, "labels": labels, "seconds": seconds, "trained": took.pop("seconds")}
-        facts |= took
+        facts = {"method": method, "seed": seed, "labels": labels, "seconds": seconds,
+                 "trained": took["seconds"], "steps": took["steps"], "tokens": took["tokens"]}  # fmt: skip
         scores = [{**facts, "mode": mode, "values": found.tolist()} for mode, found in values.items()]
         files.write_file(path, files.to_json(scores))
         return values

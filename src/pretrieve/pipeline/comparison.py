@@ -171,13 +171,10 @@ class Comparison:
         Raises:
             UsageError: the folder is of another comparison, or has a method with other settings.
         """
-        said, mine = self.output / SAID, files.to_json(self.facts())
-        if said.is_file() and (before := orjson.loads(said.read_bytes())) != (now := orjson.loads(mine)):
-            other = ", ".join(name for name in now if before.get(name) != now[name])
-            raise UsageError(
-                f"{self.output} holds another comparison ({other}: not as before): give another --output, or the same "
-                "arguments and data."
-            )
+        said = self.output / SAID
+        mine = files.to_json(self.facts())
+        if said.is_file():
+            self._check_said(orjson.loads(said.read_bytes()), orjson.loads(mine))
         path = self.output / "settings.json"
         before = orjson.loads(path.read_bytes()) if path.is_file() else {}
         now = {method: {key: str(value) for key, value in self.own(method).items()} for method in self.order}
@@ -186,6 +183,14 @@ class Comparison:
                 raise UsageError(f"{self.output} has {method} with other settings: give the same, or another --output.")
         files.write_file(said, mine)
         files.write_file(path, files.to_json(before | now))
+
+    def _check_said(self, before: dict[str, Any], now: dict[str, Any]) -> None:
+        other = ", ".join(name for name in now if before.get(name) != now[name])
+        if before != now:
+            raise UsageError(
+                f"{self.output} holds another comparison ({other}: not as before): give another --output, or the same "
+                "arguments and data."
+            )
 
     def _trained(self, method: str) -> bool:
         """Is there a run of the method, for itself or as a forerunner?"""
