@@ -47,10 +47,33 @@ def command(
     document_prompt: DocumentPrompt = None,
     max_length: MaxLength = None,
     like: Like = None,
+    k1: Annotated[float, typer.Option("--k1", min=0.0, help="BM25: how slowly repeated words saturate.")] = 0.9,
+    b: Annotated[
+        float, typer.Option("--b", min=0.0, max=1.0, help="BM25: how much long documents are penalised.")
+    ] = 0.4,
+    stop_words: Annotated[
+        str,
+        typer.Option(
+            "--stop-words",
+            metavar="auto|none|NAME|FILE",
+            help="Words that BM25 ignores in queries: the list of the documents' language, no list, a list by name "
+            "(english, lucene), or a file with one word per line.",
+        ),
+    ] = "auto",
+    stemmer: Annotated[
+        str,
+        typer.Option(
+            "--stemmer",
+            metavar="auto|none|NAME",
+            help="Snowball stemmer of BM25: that of the documents' language, none, or one by name (english, porter).",
+        ),
+    ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Index documents for hybrid search; the weight of the fusion is chosen without labels, and shown."""
     from pretrieve.core import files
+    from pretrieve.index.index import IndexOptions
+    from pretrieve.index.lexical import BM25
     from pretrieve.pipeline.display import Display
     from pretrieve.pipeline.request import fields_of
     from pretrieve.pipeline.search import build_index
@@ -81,9 +104,16 @@ def command(
                 "max_length": max_length,
                 "like": like,
             },
+            lexical=IndexOptions(bm25=BM25(k1=k1, b=b), stop_words=stop_words, stemmer=stemmer),
         )
     if as_json:
-        facts = {"documents": len(built), "index": str(output), "model": model, "fusion": built.fusion.facts()}
+        facts = {
+            "documents": len(built),
+            "index": str(output),
+            "model": model,
+            "bm25": built.lexical.describe(),
+            "fusion": built.fusion.facts(),
+        }
         typer.echo(files.to_json(facts).decode(), nl=False)
         return
     typer.echo(built.describe())

@@ -52,12 +52,15 @@ def _answer(index: Index, query: str, k: int, mode: Mode, as_json: bool) -> None
     if as_json:
         import orjson
 
-        typer.echo(orjson.dumps({"query": query, "mode": mode, "hits": [hit.to_json() for hit in hits]}).decode())
+        facts = {"query": query, "mode": mode, "bm25": index.lexical.describe()}
+        typer.echo(orjson.dumps(facts | {"hits": [hit.to_json() for hit in hits]}).decode())
         return
     if not hits:
         typer.echo("Nothing found.")
     for hit in hits:
         print_hit(hit)
+    if mode != "dense":
+        typer.secho(index.lexical.describe(), dim=True)
 
 
 def print_hit(hit: Hit) -> None:

@@ -2,8 +2,10 @@
 
 A word is a run of letters, digits, underscores and their marks. It is lower-cased and stemmed by the language's
 Snowball stemmer. Where words have no spaces (Han, kana, Hangul, Thai, Lao, Khmer, Burmese) every two neighbouring
-characters are a term. ``camelCase``, ``snake_case`` and ``utf8`` give the whole and their parts. There are no stop
-words: the idf of BM25 gives frequent words next to nothing, and a list would be needed for every language.
+characters are a term. ``camelCase``, ``snake_case`` and ``utf8`` give the whole and their parts. Stop words are left
+out of queries, not of documents (``stop_words.py``).
+
+An ``Analysis`` can also express what bm25s and Lucene do by default: ``SETTINGS`` in ``settings.py``.
 
 Every different word is analysed once: the bulk path looks words up in a table and stays in arrays.
 """
@@ -14,32 +16,16 @@ import itertools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
+from pretrieve.core.errors import UsageError, suggest
 from pretrieve.core.types import Rows
-
-# ``\w`` leaves out combining marks, which would cut Indic, Arabic and decomposed words in two.
-_MARKS = (
-    "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc"
-    "\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963\u0981-\u0983\u09bc-\u09d7\u0a01-\u0a03\u0a3c-\u0a51\u0a70\u0a71"
-    "\u0a81-\u0a83\u0abc-\u0acd\u0b01-\u0b03\u0b3c-\u0b57\u0b82\u0bbe-\u0bd7\u0c00-\u0c04\u0c3c-\u0c56\u0c81-\u0c83"
-    "\u0cbc-\u0cd6\u0d00-\u0d03\u0d3b-\u0d57\u0dca-\u0ddf\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ecd"
-    "\u0f18-\u0f84\u102b-\u103e\u17b4-\u17d3\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\u3099\u309a"
-)
-_SPACELESS = (
-    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
-    "\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
-)
-_WORD = re.compile(f"[\\w{_MARKS}]+")
-_RUN = re.compile(f"[{_SPACELESS}]+|[^{_SPACELESS}]+")
-_IS_SPACELESS = re.compile(f"[{_SPACELESS}]")
-_BORDER = re.compile(
-    r"_+|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=\d)(?=[^\W\d_])|(?<=[^\W\d_])(?=\d)",
-)
+from pretrieve.index.stop_words import StopWords, content_words, stop_word_lists
+from pretrieve.index.words import BORDER, IS_SPACELESS, PATTERNS, POSSESSIVE, RUN, Tokenizer
 
 _DETECT = 500  # characters shown to the detector of languages
 
@@ -71,15 +57,23 @@ class Analysis:
     Attributes:
         languages: ISO 639-1 codes of the collection's languages, most frequent first. With one, its stemmer is used for
             everything; with several, each text is stemmed in the language that it is detected to be in.
-        stem: reduce words to their stems where the language has a Snowball stemmer.
+        stop_words: which list: ``"auto"`` for each language's own, ``"none"``, or a name or file that
+            ``stop_words.stop_words`` knows.
+        stop_documents: leave stop words out of documents too.
+        stemmer: ``"auto"`` for each language's own Snowball stemmer, ``"none"``, or the name of one for all of them.
         split_identifiers: add the parts of ``camelCase``, ``snake_case`` and ``utf8`` to the whole.
         bigrams: two-character terms where words have no spaces; off, each run is one term.
+        tokenizer: what a word is; ``"bm25s"`` and ``"lucene"`` are those of these programs, which neither split
+            identifiers nor form bigrams.
     """
 
     languages: tuple[str, ...] = ("en",)
-    stem: bool = True
+    stop_words: str = "auto"
+    stop_documents: bool = False
+    stemmer: str = "auto"
     split_identifiers: bool = True
     bigrams: bool = True
+    tokenizer: Tokenizer = "pretrieve"
 
 
 @dataclass
@@ -89,18 +83,48 @@ class Analyzer:
     Attributes:
         analysis: how.
         detect: text to ISO 639-1 code; asked only when there are several languages, and taken when it is one of them.
+        stop_words: the list of each language; those that ``analysis`` names without it.
+
+    Raises:
+        UsageError: no such list of stop words, or no such stemmer.
     """
 
     analysis: Analysis
     detect: Callable[[str], str] | None = None
+    stop_words: Mapping[str, StopWords] | None = None
     _stems: dict[str, Callable[[str], str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.stop_words is None:
+            self.stop_words = stop_word_lists(self.analysis.stop_words, self.analysis.languages)
+        if self.analysis.stemmer not in ("auto", "none"):
+            _check_stemmer(self.analysis.stemmer)
+        self._pattern = PATTERNS[self.analysis.tokenizer]
+
+    @property
+    def lists(self) -> Mapping[str, StopWords]:
+        """The stop words of each language."""
+        assert self.stop_words is not None
+        return self.stop_words
+
+    def describe(self) -> str:
+        """Stop words and stemmers, for people: ``"stop words: english (169); stemmer: english"``."""
+        names = list(dict.fromkeys(found.title for found in self.lists.values() if found.words))
+        if not names and self.analysis.stop_words == "auto":
+            names = [f"none (no list for {', '.join(self.analysis.languages)})"]
+        stemmers = [self._stemmer_of(language) for language in self.analysis.languages]
+        return f"stop words: {', '.join(names) or 'none'}; stemmer: {', '.join(dict.fromkeys(stemmers))}"
 
     def terms(self, text: str) -> list[str]:
         """Return the terms of a query in order, repeated as often as they occur.
 
-        A query is too short to detect its language: with several languages, each word gives its stems in all of them.
+        Stop words are left out, unless the query has no other words. A query is too short to detect its language: with
+        several languages, each word gives its stems in all of them.
         """
-        return [term for word in _WORD.findall(text) for term in self._in_all(word)]
+        # where documents do not have stop words either, there is nothing to be kept
+        out = self.analysis.stop_documents
+        words = self._words(text) if out else content_words(text, self._pattern, self.lists)
+        return [term for word in words for term in self._in_all(word)]
 
     def bulk(self, texts: Iterable[str]) -> tuple[Rows, list[str]]:
         """Analyse many texts, each different word once.
@@ -113,20 +137,24 @@ class Analyzer:
         words = []
         for text in texts:
             table = tables[self._language(text)]
-            words.append(np.array([table[word] for word in _WORD.findall(text)], dtype=np.int64))
+            words.append(np.array([table[word] for word in self._words(text)], dtype=np.int64))
         return lexicon.expand(Rows.of(words)), list(lexicon.terms)
 
     def spans(self, text: str, wanted: frozenset[str]) -> list[tuple[int, int]]:
         """Return where the wanted terms stand in a text: (first, last + 1) characters, merged, in order."""
         found: list[tuple[int, int]] = []
-        for match in _WORD.finditer(text):
+        for match in self._pattern.finditer(text):
             for start, stop in self._pieces(match):
                 if not wanted.isdisjoint(self._in_all(text[start:stop])):
                     found.append((start, stop))
         return _merged(found)
 
+    def _words(self, text: str) -> list[str]:
+        # bm25s lower-cases first; the lower case of a few letters has a mark that parts words
+        return self._pattern.findall(text.lower() if self.analysis.tokenizer == "bm25s" else text)
+
     def _pieces(self, match: re.Match[str]) -> Iterable[tuple[int, int]]:
-        if self.analysis.bigrams and len(match[0]) > 2 and _IS_SPACELESS.search(match[0]):
+        if self.analysis.bigrams and len(match[0]) > 2 and IS_SPACELESS.search(match[0]):
             return ((at, at + 2) for at in range(match.start(), match.end() - 1))
         return (match.span(),)
 
@@ -145,25 +173,37 @@ class Analyzer:
 
     def _stem(self, language: str) -> Callable[[str], str]:
         if language not in self._stems:
-            self._stems[language] = _stemmer(language) if self.analysis.stem else str
+            self._stems[language] = _stemmer(self._stemmer_of(language))
         return self._stems[language]
+
+    def _stemmer_of(self, language: str) -> str:
+        chosen = self.analysis.stemmer
+        return STEMMERS.get(language, "none") if chosen == "auto" else chosen
 
     def _analyse(self, word: str, language: str) -> list[str]:
         stem = self._stem(language)
+        if self.analysis.tokenizer != "pretrieve":
+            word = POSSESSIVE.sub("", word) if self.analysis.tokenizer == "lucene" else word
+            return [] if self._dropped(word, language) else [stem(word.lower())]
+        if self._dropped(word, language):
+            return []
         if word.isascii() and word.isalpha() and (word.islower() or word.istitle() or word.isupper()):
             return [stem(word.lower())]  # what most words are, ahead of the general case
         found: list[str] = []
-        for run in _RUN.findall(unicodedata.normalize("NFKC", word)):
-            if self.analysis.bigrams and _IS_SPACELESS.match(run):
+        for run in RUN.findall(unicodedata.normalize("NFKC", word)):
+            if self.analysis.bigrams and IS_SPACELESS.match(run):
                 found += [run[at : at + 2] for at in range(len(run) - 1)] or [run]
                 continue
-            parts = [part for part in _BORDER.split(run) if part] if self.analysis.split_identifiers else [run]
+            parts = [part for part in BORDER.split(run) if part] if self.analysis.split_identifiers else [run]
             whole = run.strip("_")
             if whole:
                 found.append(stem(whole.lower()))
             if len(parts) > 1:
                 found += [stem(part.lower()) for part in parts]
         return found
+
+    def _dropped(self, word: str, language: str) -> bool:
+        return self.analysis.stop_documents and word.lower() in self.lists[language].words
 
 
 class _Lexicon:
@@ -203,13 +243,21 @@ class _WordTable(dict[str, int]):
         return number
 
 
-def _stemmer(language: str) -> Callable[[str], str]:
-    if language not in STEMMERS:
+def _stemmer(name: str) -> Callable[[str], str]:
+    if name == "none":
         return str
     import Stemmer
 
-    stem: Callable[[str], str] = Stemmer.Stemmer(STEMMERS[language]).stemWord
+    stem: Callable[[str], str] = Stemmer.Stemmer(name).stemWord
     return stem
+
+
+def _check_stemmer(name: str) -> None:
+    import Stemmer
+
+    known = Stemmer.algorithms(aliases=False)
+    if name not in known:
+        raise UsageError(f"unknown stemmer {name!r}.{suggest(name, ['auto', 'none', *known])}")
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

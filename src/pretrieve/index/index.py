@@ -8,7 +8,7 @@ several), and the weights of fusion.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,7 +17,7 @@ import numpy as np
 
 from pretrieve.core import files
 from pretrieve.core.arrays import load_array
-from pretrieve.core.errors import FingerprintError, UsageError, suggest
+from pretrieve.core.errors import FingerprintError, UsageError, VersionError, suggest
 from pretrieve.core.types import BoolArray, Document, FloatArray, IntArray
 from pretrieve.index.analysis import Analysis, Analyzer, languages_of
 from pretrieve.index.dense import Dense, TextEncoder
@@ -26,6 +26,7 @@ from pretrieve.index.hits import Hit, describe, sentence_spans
 from pretrieve.index.lexical import BM25, Lexical
 from pretrieve.index.pseudo import Records, full_text, pseudo_queries
 from pretrieve.index.ranking import id_ranks, top_k
+from pretrieve.index.stop_words import StopWords
 from pretrieve.models.bag import Bag
 from pretrieve.text.documents import Documents
 from pretrieve.text.language import detect
@@ -42,6 +43,8 @@ class IndexOptions:
 
     Attributes:
         bm25: parameters of BM25.
+        stop_words: left out of queries: ``"auto"``, ``"none"``, or the name or file of a list; see ``Analysis``.
+        stemmer: ``"auto"``, ``"none"``, or the name of a Snowball stemmer.
         languages: ISO 639-1 codes; detected from the documents without it.
         dense: weight of the vectors beside words in the fusion, >= 0; chosen by pseudo-queries without it.
         pseudo_queries: of each kind, to choose it with.
@@ -49,6 +52,8 @@ class IndexOptions:
     """
 
     bm25: BM25 = field(default_factory=BM25)
+    stop_words: str = "auto"
+    stemmer: str = "auto"
     languages: tuple[str, ...] | None = None
     dense: float | None = None
     pseudo_queries: int = 300
@@ -141,6 +146,7 @@ class Index:
         Raises:
             UsageError: there is no index, or its model is gone or needs to be given.
             CorruptError: it is damaged.
+            VersionError: an earlier version of this package made it.
             FingerprintError: the model is another one than the index was built with.
         """
         meta = files.read_manifest(path, "index")
@@ -151,11 +157,9 @@ class Index:
                 f"{path} was built with model {meta['model']['fingerprint']} ({meta['model']['location']}), "
                 f"but the model given is {encoder.fingerprint} ({encoder.location}): give the first, or index again."
             )
-        languages = tuple(meta["analysis"].pop("languages"))
-        analyzer = Analyzer(Analysis(languages=languages, **meta["analysis"]))
         return Index(
             documents=Documents.open(path / "documents"),
-            lexical=Lexical.open(path / "words", analyzer, meta["lexical"]),
+            lexical=Lexical.open(path / "words", _opened_analyzer(path, meta), meta["lexical"]),
             dense=Dense.open(path / "vectors", encoder),
             fusion=Fusion(**meta["fusion"]),
             ranks=np.asarray(load_array(path / "ranks")),
@@ -169,6 +173,7 @@ class Index:
         assert isinstance(self.lexical.analyzer, Analyzer)
         languages = ", ".join(self.lexical.analyzer.analysis.languages)
         lines = [f"{len(self):,} documents; {len(self.lexical.vocabulary):,} different terms (languages: {languages})."]
+        lines.append(f"{self.lexical.describe()}.")
         if self.dense is not None:
             size, views = self.dense.vectors.shape[-1], self.dense.views
             several = f", {views} a document," if views > 1 else ""
@@ -231,7 +236,17 @@ def _analyzer(documents: Records, options: IndexOptions) -> Analyzer:
     languages = options.languages
     if languages is None:
         languages = languages_of((full_text(documents[index]) for index in _sample(documents)), detect)
-    return Analyzer(Analysis(languages=languages), detect)
+    return Analyzer(Analysis(languages=languages, stop_words=options.stop_words, stemmer=options.stemmer), detect)
+
+
+def _opened_analyzer(path: Path, meta: Mapping[str, Any]) -> Analyzer:
+    """The analyzer that documents went through, with the stop words of then: a library's lists change."""
+    try:
+        analysis = Analysis(**meta["analysis"] | {"languages": tuple(meta["analysis"]["languages"])})
+        lists = {language: StopWords.from_facts(meta["stop_words"][language]) for language in analysis.languages}
+    except (KeyError, TypeError):
+        raise VersionError(f"{path} was made by an earlier version of pretrieve: index the documents again.") from None
+    return Analyzer(analysis, stop_words=lists)
 
 
 def _sample(documents: Records) -> range:
@@ -265,6 +280,7 @@ def _facts(documents: Documents, lexical: Lexical, dense: Dense, fusion: Fusion)
     return {
         "documents": documents.fingerprint,
         "analysis": asdict(lexical.analyzer.analysis),
+        "stop_words": {language: found.facts() for language, found in lexical.analyzer.lists.items()},
         "lexical": lexical.facts(),
         "fusion": fusion.facts(),
         "model": {

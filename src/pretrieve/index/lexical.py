@@ -22,7 +22,7 @@ from pretrieve.core.arrays import load_array
 from pretrieve.core.errors import CorruptError
 from pretrieve.core.files import Folder
 from pretrieve.core.types import FloatArray, IntArray, Rows
-from pretrieve.index.analysis import Terms
+from pretrieve.index.analysis import Analyzer, Terms
 from pretrieve.index.terms import SortedTerms
 
 
@@ -91,6 +91,12 @@ class Lexical:
             mean_length=mean_length,
             options=options,
         )
+
+    def describe(self) -> str:
+        """The setting, for people: ``"BM25: k1 0.9, b 0.4; stop words: english (150); stemmer: english"``."""
+        analyzer = self.analyzer
+        words = f"; {analyzer.describe()}" if isinstance(analyzer, Analyzer) else ""
+        return f"BM25: k1 {self.options.k1:g}, b {self.options.b:g}{words}"
 
     def scores(self, queries: Sequence[str]) -> FloatArray:
         """Score every document for every query.

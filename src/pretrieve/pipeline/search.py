@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pretrieve.core import files
-from pretrieve.index.index import Index
+from pretrieve.index.analysis import Analysis, Analyzer
+from pretrieve.index.index import Index, IndexOptions
 from pretrieve.pipeline.listener import Listener
 from pretrieve.pipeline.request import OnBad
 from pretrieve.text.corpus import Fields
@@ -27,6 +28,7 @@ def build_index(
     fields: Fields,
     on_bad: OnBad = "fail",
     described: Mapping[str, Any] | None = None,
+    lexical: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
 ) -> Index:
     """Read documents and index them with a model.
 
@@ -39,6 +41,7 @@ def build_index(
         fields: names of the fields.
         on_bad: what to do with records that cannot be read.
         described: ``ModelOptions`` of a model that does not say them itself; the index keeps them.
+        lexical: parameters of BM25, stop words and stemmer.
 
     Raises:
         PretrieveError: sources, model or disk are not as they should be.
@@ -48,6 +51,7 @@ def build_index(
     from pretrieve.pipeline.prepare import read_documents
 
     files.check_free(output, replace=replace)
+    Analyzer(Analysis(stop_words=lexical.stop_words, stemmer=lexical.stemmer))  # refused before documents are read
     options = ModelOptions(**(described or {}))
     for line in before_search(model, options):
         listener.note(line)
@@ -59,7 +63,7 @@ def build_index(
             sources, folder.path / "documents", listener, fields=fields, on_bad=on_bad, quarantine=quarantine
         )
         listener.stage("index", len(documents), "documents")
-        index = Index.build(output, documents, encoder, replace=replace)
+        index = Index.build(output, documents, encoder, lexical, replace=replace)
         listener.advance(len(documents))
         shutil.rmtree(folder.path / "documents")
     return index
