@@ -40,6 +40,15 @@ def command(
         list[ModeName] | None,
         typer.Option("--mode", help="May be given several times.  [default: dense and hybrid]", show_default=False),
     ] = None,
+    lexical: Annotated[
+        str,
+        typer.Option(
+            "--lexical",
+            metavar="NAME,...",
+            help="Usual settings of BM25 to show beside the default: bm25s, lucene, anserini.",
+            show_default=False,
+        ),
+    ] = "",
     split: Annotated[str, typer.Option("--split", help="Which qrels.")] = "test",
     metrics: Annotated[
         list[str] | None,
@@ -62,7 +71,7 @@ def command(
         Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown.")
     ] = None,
 ) -> None:
-    """Judge models on a labelled collection, in one language or across several; BM25 is always there."""
+    """Judge models on a labelled collection, in one language or across several; BM25 is always included."""
     from pretrieve.pipeline.display import Display
     from pretrieve.pipeline.judge import Judgement, judge
 
@@ -70,6 +79,7 @@ def command(
         folder=folder,
         models=tuple(models or ()),
         modes=tuple(mode.value for mode in modes or (ModeName.dense, ModeName.hybrid)),
+        lexical=tuple(name.strip() for name in lexical.split(",") if name.strip()),
         split=split,
         metrics=tuple(metrics or ("nDCG@10", "R@100", "RR@10")),
         pooling=pooling,

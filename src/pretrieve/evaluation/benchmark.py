@@ -21,8 +21,11 @@ from pretrieve.evaluation.collection import Collection
 from pretrieve.evaluation.significance import bootstrap_interval, holm, paired_permutation
 from pretrieve.index.dense import TextEncoder
 from pretrieve.index.index import Index, IndexOptions, Mode
+from pretrieve.index.pseudo import full_text
+from pretrieve.index.settings import Setting, usual_settings
 
 DEFAULT_METRICS = ("nDCG@10", "R@100", "RR@10")
+BASELINE = "BM25"  # the row of the default setting
 _DEPTH = 1000  # hits that a metric without a cut-off sees
 _CHUNK = 1000  # queries judged at once
 
@@ -68,9 +71,10 @@ class Result:
         split: of the judgements.
         queries: their ids, in the order of all values.
         rows: systems.
-        tests: each model's rows against the lexical one, and models against each other in the same mode; Holm's
-            correction is over the tests of one metric.
+        tests: each row against BM25, and systems against each other in the same mode; Holm's correction is over the
+            tests of one metric.
         drop_same_id: hits whose id is the query's own were dropped.
+        lexical: the setting of each row of BM25, for people.
         notes: what else to know, such as the chosen weights of fusion.
     """
 
@@ -80,6 +84,7 @@ class Result:
     rows: Sequence[Row]
     tests: Sequence[Test]
     drop_same_id: bool = False
+    lexical: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def markdown(self) -> str:
@@ -115,6 +120,7 @@ class Result:
                 for test in self.tests
             ],
             "drop_same_id": self.drop_same_id,
+            "lexical": dict(self.lexical),
             "notes": dict(self.notes),
         }
 
@@ -124,36 +130,41 @@ def evaluate(
     models: Mapping[str, TextEncoder],
     *,
     modes: Sequence[Mode] = ("dense", "hybrid"),
+    lexical: Sequence[str] = (),
     metrics: Sequence[str] = DEFAULT_METRICS,
     drop_same_id: bool = False,
     options: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
 ) -> Result:
-    """Rank a collection by words, and by every model in every mode, and judge all rankings.
+    """Rank a collection by BM25, and by every model in every mode, and evaluate all rankings.
 
     Args:
         collection: documents, queries and judgements.
         models: encoders by the name to show.
-        modes: of the models; the lexical row is always there.
+        modes: of the models; BM25 is always included.
+        lexical: usual settings of BM25 to show beside it, by the names of ``index.settings``.
         metrics: names that ir-measures knows.
         drop_same_id: drop a hit whose id is the query's own (what ArguAna and Quora need).
         options: of the index; the weight of fusion is chosen from the documents alone.
 
     Raises:
-        UsageError: unknown metric or mode.
+        UsageError: unknown metric, mode or setting.
     """
     measures = parse_metrics(metrics)
-    depth = depth_of(measures)
     rows, notes = [], {}
-    words = Index.of(collection.documents, None, options)
-    rankings = rank(words, collection, depth, "lexical", drop_same_id=drop_same_id)
-    rows.append(Row(system="BM25", mode="lexical", values=judge(rankings, collection, measures)))
+    indices = _lexical_indices(collection, usual_settings(lexical), options)
+
+    def add(system: str, index: Index, mode: Mode) -> None:
+        rankings = rank(index, collection, depth_of(measures), mode, drop_same_id=drop_same_id)
+        rows.append(Row(system=system, mode=mode, values=judge(rankings, collection, measures)))
+
+    for name, index in indices.items():
+        add(name, index, "lexical")
     for name, encoder in models.items():
-        index = Index.of(collection.documents, encoder, options, lexical=words.lexical)
+        index = Index.of(collection.documents, encoder, options, lexical=indices[BASELINE].lexical)
         notes[name] = {"fusion": index.fusion.facts(), "fingerprint": encoder.fingerprint}
         for mode in modes:
             if mode != "lexical":
-                rankings = rank(index, collection, depth, mode, drop_same_id=drop_same_id)
-                rows.append(Row(system=name, mode=mode, values=judge(rankings, collection, measures)))
+                add(name, index, mode)
     return Result(
         collection=collection.name,
         split=collection.split,
@@ -161,8 +172,18 @@ def evaluate(
         rows=rows,
         tests=compare(rows),
         drop_same_id=drop_same_id,
+        lexical={name: index.lexical.describe() for name, index in indices.items()},
         notes=notes,
     )
+
+
+def _lexical_indices(collection: Collection, settings: Sequence[Setting], options: IndexOptions) -> dict[str, Index]:
+    """An index without vectors for the default BM25 and for each other setting, by the name of its row."""
+    found = {BASELINE: Index.of(collection.documents, None, options)}
+    for setting in settings:
+        lexical = setting.build(map(full_text, collection.documents))
+        found[setting.title] = Index.of(collection.documents, None, options, lexical=lexical)
+    return found
 
 
 def rank(index: Index, collection: Collection, depth: int, mode: Mode, *, drop_same_id: bool) -> Iterator[Ranking]:
@@ -241,10 +262,9 @@ def depth_of(measures: Mapping[str, Any]) -> int:
 
 
 def compare(rows: Sequence[Row]) -> list[Test]:
-    """Test rows that are worth comparing: each against the lexical one, and models in the same mode."""
-    pairs = [
-        (a, b) for b, a in combinations(rows, 2) if b.mode == "lexical" or (a.mode == b.mode and a.system != b.system)
-    ]
+    """Test rows that are worth comparing: each against the first lexical one, and systems in the same mode."""
+    first = next((row for row in rows if row.mode == "lexical"), None)
+    pairs = [(a, b) for b, a in combinations(rows, 2) if b is first or (a.mode == b.mode and a.system != b.system)]
     tests: list[Test] = []
     for metric in rows[0].values:
         differences = [(a.values[metric], b.values[metric]) for a, b in pairs]

@@ -22,6 +22,7 @@ def result_tables(result: Result) -> list[Table]:
     title = f"{result.collection} ({result.split}), {len(result.queries):,} queries, 95 % intervals"
     title += f"; models in {shared}" if shared else ""
     tables = [table(title, head, [[line[0].removeprefix(shared), *line[1:]] for line in lines])]
+    tables[0].caption, tables[0].caption_justify = "\n".join(_settings(result)), "left"
     if result.tests:
         first = result.tests[0].metric
         head, lines = _test_cells(result)
@@ -50,7 +51,7 @@ def probe_table(result: ProbeResult) -> Table:
 
 def result_markdown(result: Result) -> str:
     """The tables of a result as Markdown."""
-    parts = [markdown(*_result_cells(result, bold="**{}**"))]
+    parts = [markdown(*_result_cells(result, bold="**{}**")), *_settings(result)]
     if result.tests:
         parts.append(markdown(*_test_cells(result)))
     return "\n\n".join(parts) + "\n"
@@ -59,6 +60,14 @@ def result_markdown(result: Result) -> str:
 def probe_markdown(result: ProbeResult) -> str:
     """The table of a probe as Markdown."""
     return markdown(*_probe_cells(result)) + "\n"
+
+
+def _settings(result: Result) -> list[str]:
+    """A line for each row of BM25: its parameters, stop words and stemmer."""
+    return [
+        line if line.startswith(f"{name}:") else f"{name}{line.removeprefix('BM25')}"
+        for name, line in result.lexical.items()
+    ]
 
 
 def _result_cells(result: Result, bold: str = "[bold]{}[/bold]") -> tuple[list[str], list[list[str]]]:

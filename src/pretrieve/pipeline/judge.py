@@ -13,6 +13,7 @@ from pretrieve.evaluation.collection import load_collection
 from pretrieve.evaluation.crosslingual import CrossLingualResult, evaluate_pairs, is_cross_lingual, load_languages
 from pretrieve.evaluation.encode import ModelOptions, open_encoder
 from pretrieve.index.dense import TextEncoder
+from pretrieve.index.settings import usual_settings
 from pretrieve.pipeline.advice import before_search
 from pretrieve.pipeline.listener import Listener, Silent
 
@@ -24,6 +25,7 @@ class Judgement:
     folder: Path
     models: tuple[str, ...] = ()
     modes: tuple[Literal["hybrid", "dense", "lexical"], ...] = ("dense", "hybrid")
+    lexical: tuple[str, ...] = ()
     split: str = "test"
     metrics: tuple[str, ...] = ("nDCG@10", "R@100", "RR@10")
     pooling: Literal["mean", "cls", "lasttoken", "max"] | None = None
@@ -47,11 +49,12 @@ def judge(
         opened: models in memory, by name, judged beside those that ``asked`` names.
 
     Raises:
-        UsageError: the folder, a split, a metric or a model is not there.
+        UsageError: the folder, a split, a metric, a setting of BM25 or a model is not there.
         DataError: a line of the collection cannot be read.
     """
     listener = listener or Silent()
     parse_metrics(asked.metrics)
+    usual_settings(asked.lexical)
     if len(set(asked.models)) != len(asked.models):
         raise UsageError("--model: the same model was given twice.")
     described = ModelOptions(
@@ -71,7 +74,14 @@ def judge(
     listener.advance(len(collection.documents) + len(collection.queries))
     encoders = _open(asked.models, described) | dict(opened or {})
     listener.stage("judge", unit="systems")
-    result = evaluate(collection, encoders, modes=asked.modes, metrics=asked.metrics, drop_same_id=asked.drop_same_id)
+    result = evaluate(
+        collection,
+        encoders,
+        modes=asked.modes,
+        lexical=asked.lexical,
+        metrics=asked.metrics,
+        drop_same_id=asked.drop_same_id,
+    )
     listener.advance(len(result.rows))
     return result
 
@@ -85,6 +95,8 @@ def _judge_pairs(
 ) -> CrossLingualResult:
     if asked.drop_same_id:
         raise UsageError("--drop-same-id is for one language: leave it out.")
+    if asked.lexical:
+        raise UsageError("--lexical is for one language: leave it out.")
     listener.stage("read", unit="languages")
     collection = load_languages(asked.folder, asked.split, titles=asked.use_titles)
     listener.advance(len(collection.codes))
