@@ -6,8 +6,8 @@ documents do not ask questions: commands, code, abstracts. A list repairs that.
 * Lists come from two libraries: those of bm25s (MIT; the lists of NLTK, made from Snowball's) where it has the
   language, else those of ``stop-words`` (BSD-3-Clause). bm25s goes first because the English list of ``stop-words`` has
   1,333 entries, among them "system" and "text", and its Turkish one is damaged.
-* These lists were made for documents, and most lack the interrogatives that begin a query: ``_INTERROGATIVES`` adds
-  them.
+* These lists were made for documents, and most lack the interrogatives that begin a query: ``_ADDED`` has them, and
+  the forms of pronouns that the Russian list leaves out.
 * A piece of a contraction is a stop word beside an apostrophe only: the "won" of "won't", the "d" of "you'd", but
   not "who won" or "vitamin d".
 
@@ -43,7 +43,7 @@ _OF_BM25S = {
     "danish", "dutch", "french", "german", "italian", "norwegian", "portuguese", "russian", "spanish", "swedish",
     "turkish",
 }  # fmt: skip
-_INTERROGATIVES = {
+_ADDED = {
     "catalan": "què que qui quin quina quins quines quan on com quant quanta quants quantes",
     "czech": "kdo co který která které kde kdy jak proč kolik čí kam jaký jaká jaké",
     "danish": "hvem hvad hvilken hvilket hvilke hvor hvornår hvordan hvorfor hvis",
@@ -59,7 +59,8 @@ _INTERROGATIVES = {
     "polish": "kto co który która które gdzie kiedy jak dlaczego ile czyj jaki jaka jakie",
     "portuguese": "quem que quê qual quais quando onde como porque quanto quanta quantos quantas",
     "romanian": "cine ce care când unde cum de câți câte cât câtă",
-    "russian": "кто что какой какая какое какие где когда куда откуда как почему зачем сколько чей чья который",
+    "russian": "кто что какой какая какое какие где когда куда откуда как почему зачем сколько чей чья который которая "
+    "которое которые которого которой которых это эта эти этих этим этими эту та те тех также весь вся всё её ещё",
     "spanish": "quién quiénes qué cuál cuáles cuándo dónde cómo cuánto cuánta cuántos cuántas",
     "swedish": "vem vad vilken vilket vilka var när hur varför vems",
     "turkish": "kim ne hangi nerede nereye nereden zaman nasıl neden niçin niye kaç kimin",
@@ -210,7 +211,7 @@ def _of_file(path: Path) -> StopWords:
 def _of_language(name: str | None) -> StopWords:
     if name is None:
         return StopWords()
-    entries = [*_library(name), *_INTERROGATIVES.get(name, "").split()]
+    entries = [*_library(name), *_ADDED.get(name, "").split()]
     return StopWords.of(name, entries, eliding=name in _ELIDING)
 
 
