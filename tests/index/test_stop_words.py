@@ -87,6 +87,23 @@ def test_every_usual_language_has_its_list_and_its_interrogatives(language, drop
     assert analyzer.terms(f"{dropped} {kept}") == [kept]
 
 
+@pytest.mark.parametrize(
+    ("languages", "query", "terms"),
+    [
+        (("ja",), "東京都の人口は", ["東京", "京都", "人口"]),
+        (("ja",), "もの", ["もの"]),
+        (("ja",), "のはも", ["のは", "はも"]),  # nothing else is there
+        (("zh", "wuu"), "中国的人口是多少", ["中国", "人口", "多少"]),
+        (("zh",), "目的", ["目的"]),  # two characters by themselves were meant
+        (("zh",), "目的 地址 在哪里的", ["目的", "地址"]),
+        (("zh", "ja"), "有名な和食", ["有名", "名な", "な和", "和食"]),  # hiragana: Japanese
+        (("en",), "東京都の人口", ["東京", "京都", "都の", "の人", "人口"]),
+    ],
+)
+def test_pairs_with_a_particle_leave_queries(languages, query, terms):
+    assert Analyzer(Analysis(languages=languages, stemmer="none")).terms(query) == terms
+
+
 def test_french_elisions_are_dropped_at_the_apostrophe_alone():
     french = Analyzer(Analysis(languages=("fr",), stemmer="none"))
     assert french.terms("qu'est-ce que l’eau, d'où vient la vitamine d ?") == ["eau", "vient", "vitamine", "d"]

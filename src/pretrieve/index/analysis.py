@@ -24,7 +24,7 @@ import numpy as np
 
 from pretrieve.core.errors import UsageError, suggest
 from pretrieve.core.types import Rows
-from pretrieve.index.stop_words import StopWords, content_words, stop_word_lists
+from pretrieve.index.stop_words import StopWords, content_pairs, content_words, stop_word_lists
 from pretrieve.index.words import BORDER, IS_SPACELESS, PATTERNS, POSSESSIVE, RUN, Tokenizer
 
 _DETECT = 500  # characters shown to the detector of languages
@@ -121,10 +121,11 @@ class Analyzer:
         Stop words are left out, unless the query has no other words. A query is too short to detect its language: with
         several languages, each word gives its stems in all of them.
         """
-        # where documents do not have stop words either, there is nothing to be kept
-        out = self.analysis.stop_documents
-        words = self._words(text) if out else content_words(text, self._pattern, self.lists)
-        return [term for word in words for term in self._in_all(word)]
+        if self.analysis.stop_documents:  # then documents do not have them either, and nothing is to be kept
+            return [term for word in self._words(text) for term in self._in_all(word)]
+        words = [(word, self._in_all(word)) for word in content_words(text, self._pattern, self.lists)]
+        kept = [term for word, terms in words for term in content_pairs(word, terms, self.lists)]
+        return kept or [term for _, terms in words for term in terms]
 
     def bulk(self, texts: Iterable[str]) -> tuple[Rows, list[str]]:
         """Analyse many texts, each different word once.

@@ -10,6 +10,8 @@ documents do not ask questions: commands, code, abstracts. A list repairs that.
   the forms of pronouns that the Russian list leaves out.
 * A piece of a contraction is a stop word beside an apostrophe only: the "won" of "won't", the "d" of "you'd", but
   not "who won" or "vitamin d".
+* Where words have no spaces, terms are pairs of characters, and no pair is in a list. In Chinese and Japanese, a pair
+  that holds a particle or an interrogative is left out: ``_SIGNS``.
 
 Figures are in ``records/lexical``. An index keeps its list: searching imports neither library.
 """
@@ -19,7 +21,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +69,14 @@ _ADDED = {
     "ukrainian": "хто що який яка яке які де коли куди звідки як чому навіщо скільки чий",
 }  # fmt: skip
 _EVIDENCE = 2  # stop words of a language in a query, to take it for the query's language
+_SIGNS = {
+    "chinese": "的了是在有和与與及或之其于於以为為也都而被从從到对對吗嗎呢什么麼哪谁誰何怎几幾",
+    "japanese": "をはがのにでともへや",
+}
 _ELIDING = frozenset({"english", "french", "italian", "catalan"})  # their consonants stand beside an apostrophe
 _LOOSE = frozenset({"ma", "o", "y"})  # English pieces of ma'am, o'clock, y'all
 _APOSTROPHE = re.compile("['\u2019\u02bc\uff07]")
+_HIRAGANA = re.compile("[\u3041-\u309f]")
 _WORD = re.compile(r"\w[\w\u0300-\u036f\u0900-\u097f]*")
 
 
@@ -81,11 +88,13 @@ class StopWords:
         name: of the list, for people: ``"english"``, ``"lucene"``, ``"none"`` or a file's name.
         words: in lower case.
         clitics: pieces of contractions, stop words beside an apostrophe only.
+        signs: characters of a script without spaces; a pair that holds one of them is a stop word.
     """
 
     name: str = "none"
     words: frozenset[str] = frozenset()
     clitics: frozenset[str] = frozenset()
+    signs: frozenset[str] = frozenset()
 
     @staticmethod
     def of(name: str, entries: Iterable[str], *, eliding: bool = False) -> StopWords:
@@ -105,7 +114,7 @@ class StopWords:
     @property
     def title(self) -> str:
         """Name and number of words: ``"english (179)"``."""
-        size = len(self.words) + len(self.clitics)
+        size = len(self.words) + len(self.clitics) + len(self.signs)
         return f"{self.name} ({size})" if size else "none"
 
     def holds(self, text: str, match: re.Match[str]) -> bool:
@@ -123,12 +132,14 @@ class StopWords:
 
     def facts(self) -> dict[str, Any]:
         """As JSON."""
-        return {"name": self.name, "words": sorted(self.words), "clitics": sorted(self.clitics)}
+        sets = {"words": self.words, "clitics": self.clitics, "signs": self.signs}
+        return {"name": self.name, **{name: sorted(found) for name, found in sets.items()}}
 
     @staticmethod
     def from_facts(facts: Mapping[str, Any]) -> StopWords:
         """Read what ``facts`` gave."""
-        return StopWords(name=facts["name"], words=frozenset(facts["words"]), clitics=frozenset(facts["clitics"]))
+        sets = {name: frozenset(facts[name]) for name in ("words", "clitics", "signs")}
+        return StopWords(name=facts["name"], **sets)
 
 
 def stop_words(choice: str, language: str) -> StopWords:
@@ -191,6 +202,25 @@ def content_words(text: str, words: re.Pattern[str], lists: Mapping[str, StopWor
     return kept or [match[0] for match in found]
 
 
+def content_pairs(word: str, terms: Sequence[str], lists: Mapping[str, StopWords]) -> list[str]:
+    """Return the terms of a word of a query without pairs of characters that hold a particle.
+
+    Two characters between spaces are a word that was meant. A word with hiragana is Japanese, where Chinese particles
+    are parts of words.
+
+    Args:
+        word: the word; in scripts without spaces, a phrase.
+        terms: of it.
+        lists: stop words by language.
+    """
+    signs = frozenset[str]().union(*(entry.signs for entry in lists.values()))
+    if not signs or len(word) < 3:
+        return list(terms)
+    if _HIRAGANA.search(word):
+        signs = frozenset(sign for sign in signs if _HIRAGANA.match(sign))
+    return [term for term in terms if len(term) != 2 or signs.isdisjoint(term)]
+
+
 def _is_name(text: str, match: re.Match[str]) -> bool:
     """Whether a word is in capitals where the query is not: WHO, IT, US, vitamin A; "I" and a first "A" are not."""
     word = match[0]
@@ -212,7 +242,8 @@ def _of_language(name: str | None) -> StopWords:
     if name is None:
         return StopWords()
     entries = [*_library(name), *_ADDED.get(name, "").split()]
-    return StopWords.of(name, entries, eliding=name in _ELIDING)
+    found = StopWords.of(name, entries, eliding=name in _ELIDING)
+    return replace(found, signs=frozenset(_SIGNS.get(name, "")))
 
 
 def _library(name: str) -> Sequence[str]:
