@@ -399,7 +399,12 @@ def facts(folder: Path) -> Store:
     return Store.build(folder / "store", documents, tokenizer.train(texts, vocabulary_size=200, algorithm="wordpiece"))
 
 
+@pytest.mark.slow
 def test_retrieval_utility_is_learnt_where_one_document_tells_the_answer(tmp_path: Path) -> None:
+    """When it begins to grow is up to the last place of the first weights: of nine such starts all end above 1.
+
+    A reader whose retriever learns nothing ends at 0.3.
+    """
     store = facts(tmp_path)
     base = "new:layers=1,hidden=32,heads=2,intermediate=64,dropout=0.0"
     encoder = build_encoder(base, store=store, options=EncoderOptions(pooling="mean", max_length=64), seed=0)
@@ -410,8 +415,8 @@ def test_retrieval_utility_is_learnt_where_one_document_tells_the_answer(tmp_pat
     Trainer(
         objective=objective,
         batches=batches,
-        options=TrainingOptions(steps=150, batch_size=16, learning_rate=5e-3, clip=1.0),
+        options=TrainingOptions(steps=300, batch_size=16, learning_rate=5e-3, clip=1.0),
         on_step=lambda progress: utility.append(progress.statistics["retrieval_utility"]),
     ).run()
     assert abs(np.mean(utility[:10])) < 0.02, "at first blocks do not help"
-    assert np.mean(utility[-20:]) > 0.1
+    assert np.mean(utility[-20:]) > 0.6
