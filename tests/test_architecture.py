@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "pretrieve"
 FLOORS = {
     "core": 0, "text": 1, "models": 2, "index": 2, "methods": 3, "training": 3, "evaluation": 3,
-    "finetuning": 3,
+    "finetuning": 3, "generation": 3,
     "pipeline": 4, "retriever": 4, "cli": 5, "__init__": 6, "__main__": 6,
 }  # fmt: skip
 # Same-floor rooms that may know each other: an index opens the static model it was built with, by NumPy alone.

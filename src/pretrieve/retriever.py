@@ -265,6 +265,28 @@ class Retriever:
                 Path(labels), self.model, Path(output), chosen, listener, split=split, documents=documents
             )[0]
 
+    def generate(
+        self, output: str | Path, sources: Sequence[str | Path] = (), *, progress: bool = True, **asked: Any
+    ) -> int:
+        """Write queries for documents by a generator, with hard negatives and a cross-encoder's scores.
+
+        Args:
+            output: the file; ``finetune`` takes it as labels.
+            sources: documents; the retriever's own if not given.
+            progress: draw progress bars.
+            asked: arguments of ``pipeline.generating.Generation``: ``generator``, ``cross_encoder``, ``queries``...
+
+        Returns:
+            The number of queries.
+
+        Raises:
+            PretrieveError: whatever a user can mend.
+        """
+        from pretrieve.pipeline.generate import generate_for
+
+        with _display(progress) as listener:
+            return generate_for(self.model, self.location, self.documents, output, sources, asked, listener).queries
+
     @staticmethod
     def compare(
         sources: str | Path | Sequence[str | Path],

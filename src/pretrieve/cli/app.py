@@ -14,6 +14,7 @@ from pretrieve.cli import (
     demo,
     evaluate,
     finetune,
+    generate,
     index,
     inspect,
     methods,
@@ -34,7 +35,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (train, mine, finetune, compare, index, search, evaluate, read, answer, inspect, methods, verify, demo):
+for module in (
+    train,
+    generate,
+    mine,
+    finetune,
+    compare,
+    index,
+    search,
+    evaluate,
+    read,
+    answer,
+    inspect,
+    methods,
+    verify,
+    demo,
+):
     app.command(name=module.NAME, epilog=f"Example:  {module.EXAMPLE}")(module.command)
 
 

@@ -65,7 +65,10 @@ class MineOptions:
             raise UsageError(f"margin={self.margin}: it is 0 or above; 0.95 is usual.")
 
 
-def mine(labels: Labels, model: TextEncoder | None, output: Path, options: MineOptions, listener: Listener) -> int:
+def mine(
+    labels: Labels, model: TextEncoder | None, output: Path, options: MineOptions, listener: Listener,
+    *, index: Index | None = None,
+) -> int:  # fmt: skip
     """Find hard negatives and write them, a JSON line a query, with texts to look at.
 
     Args:
@@ -74,6 +77,7 @@ def mine(labels: Labels, model: TextEncoder | None, output: Path, options: MineO
         output: the file; ``load_negatives`` reads it. A run that was stopped left ``output.parts`` and goes on there.
         options: see ``MineOptions``.
         listener: hears of progress.
+        index: of the documents of the labels, where there is one already.
 
     Returns:
         The number of negatives.
@@ -88,7 +92,9 @@ def mine(labels: Labels, model: TextEncoder | None, output: Path, options: MineO
     parts = output.with_name(f"{output.name}.parts")
     with files.lock(parts):
         _begin(parts, labels, model, options)
-        miner = _Miner(labels, _index(parts, labels, model if options.by != "bm25" else None, listener), options)
+        if index is None:
+            index = _index(parts, labels, model if options.by != "bm25" else None, listener)
+        miner = _Miner(labels, index, options)
         listener.stage("mine", len(labels), "queries")
         size = max(1, min(_BLOCK, _SCORES // labels.size))
         for start in range(0, len(labels), size):

@@ -1,0 +1,103 @@
+"""Asking a generator for queries: what is drawn how, and from which address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from pretrieve.core.errors import UsageError
+from pretrieve.core.rng import generator, torch_seed
+from pretrieve.core.types import Document, FloatArray
+from pretrieve.generation.answers import queries_of
+from pretrieve.generation.prompts import Kind, Prompt
+
+_STREAM = "generate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a generator draws. The defaults are those of GPL's released code, without its ``top_k``.
+
+    Attributes:
+        temperature: divides the logits; 0 takes the most likely word.
+        top_p: words are drawn from the most likely ones that have this probability together.
+        max_new_tokens: most tokens of a query.
+        seed: all randomness comes from it.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 0.95
+    max_new_tokens: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.temperature >= 0 or not 0 < self.top_p <= 1:
+            raise UsageError("--temperature is 0 or above, and --top-p above 0 and at most 1.")
+        if self.max_new_tokens < 1:
+            raise UsageError(f"--max-new-tokens {self.max_new_tokens}: one is the fewest.")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request for a text.
+
+    Attributes:
+        document: what it is about.
+        address: number of the document in the collection.
+        sample: which request about this document it is.
+    """
+
+    document: Document
+    address: int
+    sample: int = 0
+
+    def uniform(self, seed: int, size: int) -> FloatArray:
+        """Numbers (size,) in [0, 1) that decide the words of the answer: the same whatever else is in the batch."""
+        return np.asarray(generator(seed, f"{_STREAM}/{self.sample}", self.address).random(size))
+
+    def seed(self, seed: int) -> int:
+        """The same as one number of 31 bits, for a server."""
+        return torch_seed(seed, f"{_STREAM}/{self.sample}", self.address) & 0x7FFFFFFF
+
+
+class Generator(Protocol):
+    """A model that writes texts, on this machine or behind an endpoint.
+
+    Attributes:
+        kind: what it takes and how it answers.
+        fingerprint: identity of the model.
+    """
+
+    kind: Kind
+    fingerprint: str
+
+    def complete(self, prompt: Prompt, asks: Sequence[Ask]) -> list[str | None]:
+        """Answer each request; None for one that the generator refuses to answer."""
+        ...
+
+
+def write_queries(
+    model: Generator, prompt: Prompt, documents: Sequence[tuple[int, Document]]
+) -> list[list[str] | None]:
+    """Ask for the queries of some documents.
+
+    Args:
+        model: the generator.
+        prompt: what it is asked.
+        documents: documents with their numbers in the collection.
+
+    Returns:
+        The queries of each document; None for a document that the generator refuses.
+    """
+    samples = 1 if prompt.at_once else prompt.number
+    asks = [Ask(document, address, sample) for address, document in documents for sample in range(samples)]
+    answers = model.complete(prompt, asks)
+    found: list[list[str] | None] = []
+    for start in range(0, len(answers), samples):
+        given = [answer for answer in answers[start : start + samples] if answer is not None]
+        lines = [query for answer in given for query in queries_of(answer, prompt.number, lines=prompt.at_once)]
+        found.append(lines if given else None)
+    return found

@@ -1,0 +1,63 @@
+"""Models that a user names: a folder or a name of the hub, opened without remarks of the libraries."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pretrieve.core import files
+from pretrieve.core.errors import UsageError
+from pretrieve.models.pretrained import without_bar
+
+
+@contextlib.contextmanager
+def opening(name: str, what: str) -> Iterator[None]:
+    """Open a model within it: quiet, and errors of the libraries as one line.
+
+    Args:
+        name: folder, or name of the hub.
+        what: it has to be, for the text of an error.
+
+    Raises:
+        UsageError: there is no such folder, or the libraries cannot open it.
+    """
+    if not Path(name).is_dir() and (name.startswith(("/", ".", "~")) or name.count("/") > 1):
+        raise UsageError(f"{name}: no such folder; give a folder with {what}, or a name of the hub.")
+    try:
+        with quietly():
+            yield
+    except UsageError:
+        raise
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise UsageError(
+            f"{name}: no {what} could be opened; give a folder with one, or a name of the hub ({reason})."
+        ) from None
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Without transformers' remarks and bars between our own lines."""
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with without_bar():
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def identity(name: str, config: Any) -> str:
+    """What a model is known by: the hash of its folder, or its name with the version that the hub gave."""
+    path = Path(name)
+    return files.digest(path) if path.is_dir() else f"{name}@{getattr(config, '_commit_hash', None)}"
+
+
+def longest(tokenizer: Any, otherwise: int) -> int:
+    """Tokens that a tokenizer says its model reads; where it says nothing, ``otherwise``."""
+    said = int(tokenizer.model_max_length)
+    return said if said < 1 << 20 else otherwise  # what knows no limit gives a number beyond all use

@@ -1,0 +1,96 @@
+"""A teacher: a cross-encoder that reads query and document together and says how well they fit.
+
+Hofstätter et al., *Improving efficient neural ranking models with cross-architecture knowledge distillation*, arXiv
+2010.02666; Wang et al., *GPL*, NAACL 2022, arXiv 2112.07577.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pretrieve.core.errors import DataError, UsageError
+from pretrieve.core.types import FloatArray
+from pretrieve.generation.named import identity, longest, opening
+from pretrieve.models.restore import position_limit
+
+_USUAL = 512
+_HEAD = "ForSequenceClassification"
+
+
+class Teacher:
+    """A sentence-transformers ``CrossEncoder`` with one score.
+
+    Attributes:
+        fingerprint: identity of the model.
+
+    Args:
+        name: folder, or name of the hub.
+        batch_size: pairs scored at once.
+
+    Raises:
+        UsageError: there is no such model, or it does not give one score.
+    """
+
+    def __init__(self, name: str, batch_size: int = 32) -> None:
+        self._name, self._batch_size = name, batch_size
+        self._model = _open(name)
+        self.fingerprint = identity(name, self._model.config)
+
+    def scores(self, pairs: Sequence[tuple[str, str]]) -> FloatArray:
+        """Score texts (query, document): (n,) float32, the model's own numbers, not squeezed into 0 to 1.
+
+        A sigmoid would make all margins of confident answers the same.
+
+        Raises:
+            DataError: a score is not finite.
+        """
+        if not pairs:
+            return np.zeros(0, np.float32)
+        found = self._model.predict(
+            [list(pair) for pair in pairs],
+            batch_size=self._batch_size,
+            show_progress_bar=False,
+            activation_fn=torch.nn.Identity(),
+            convert_to_numpy=True,
+        )
+        values = np.asarray(found, np.float32)
+        if not np.isfinite(values).all():
+            query = pairs[int(np.flatnonzero(~np.isfinite(values))[0])][0]
+            raise DataError(f"{self._name} gives no finite score for the query {query!r}: use another --cross-encoder.")
+        return values
+
+
+def _open(name: str) -> Any:
+    from sentence_transformers import CrossEncoder
+
+    with opening(name, "cross-encoder"):
+        _check_head(name)
+        model = CrossEncoder(name)
+    if model.num_labels != 1:
+        raise UsageError(
+            f"{name} has {model.num_labels} labels, and a cross-encoder has one: its score. Give a model that was "
+            "trained to rank."
+        )
+    model.max_seq_length = longest(model.tokenizer, min(_USUAL, position_limit(model.config)))
+    return model
+
+
+def _check_head(name: str) -> None:
+    """Refuse a model without a trained head: sentence-transformers would put a random one on it."""
+    from transformers import AutoConfig
+
+    if (Path(name) / "modules.json").is_file() and not (Path(name) / "config.json").is_file():
+        return
+    config = AutoConfig.from_pretrained(name)
+    known = getattr(config, "architectures", None) or ["a model without a named class"]
+    ranks = any(_HEAD in item or item.endswith("ForCausalLM") for item in known)
+    if not ranks:
+        raise UsageError(
+            f"{name} is {', '.join(known)}, which scores no pairs: give a cross-encoder (a sequence-classification "
+            "model with one label)."
+        )

@@ -1,0 +1,52 @@
+"""Ctrl-C and SIGTERM in work that is kept in parts: it ends at once, in one line that says how to go on."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from pretrieve.core.errors import PretrieveError
+
+
+class InterruptedRunError(PretrieveError):
+    """A signal stopped a run; ``exit_code`` is 130 for SIGINT and 143 for SIGTERM."""
+
+    def __init__(self, number: int, advice: str) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}: {advice}.")
+        self.exit_code = 128 + number
+
+
+class _Signal(BaseException):  # as KeyboardInterrupt: nothing that handles errors may catch it
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+@contextlib.contextmanager
+def stoppable(advice: str) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into one clear line; outside the main thread they act as usual.
+
+    Args:
+        advice: what is kept, and how to go on.
+
+    Raises:
+        InterruptedRunError: a signal arrived.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _raise) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except _Signal as stop:
+        raise InterruptedRunError(stop.number, advice) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    raise _Signal(number)
