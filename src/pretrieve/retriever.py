@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pretrieve.pipeline.tuning import Negatives
 
 OnBad = Literal["fail", "skip", "quarantine"]
+Paths = str | Path | Sequence[str | Path]
 
 
 class Retriever:
@@ -265,9 +266,7 @@ class Retriever:
                 Path(labels), self.model, Path(output), chosen, listener, split=split, documents=documents
             )[0]
 
-    def generate(
-        self, output: str | Path, sources: Sequence[str | Path] = (), *, progress: bool = True, **asked: Any
-    ) -> int:
+    def generate(self, output: str | Path, sources: Paths = (), *, progress: bool = True, **asked: Any) -> int:
         """Write queries for documents by a generator, with hard negatives and a cross-encoder's scores.
 
         Args:
