@@ -92,7 +92,7 @@ def lexical(index: Index, queries: list[str]) -> None:
     terms = [index.lexical.analyzer.terms(query) for query in queries]
     rows, vocabulary = index.lexical.analyzer.bulk(f"{d.title} {d.text}" for d in index.documents)
     ids = [rows.row(number).tolist() for number in range(len(rows))]
-    other = bm25s.BM25(method="lucene", k1=0.9, b=0.4, backend="numpy")
+    other = bm25s.BM25(method="lucene", k1=0.6, b=0.62, backend="numpy")
     building = best_of(lambda: other.index((ids, {t: n for n, t in enumerate(vocabulary)}), show_progress=False), 1)
     theirs = best_of(lambda: other.retrieve(terms, k=K, show_progress=False))
     ours = best_of(lambda: list(index.rank(queries, K, "lexical")))

@@ -78,6 +78,7 @@ def test_bm25s_with_its_list_and_its_stemmer_to_the_last_bit(collection, stemmer
         known = [term for term in terms if term in reference.vocab_dict]
         np.testing.assert_array_equal(row, reference.get_scores(known) if known else np.zeros(len(texts)))
     assert (scores[:-1] > 0).any(1).sum() > 100
+    assert [Analyzer(analysis).terms(query) for query in queries] == asked
 
 
 def test_the_defaults_of_bm25s_are_what_the_setting_says():

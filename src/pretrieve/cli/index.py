@@ -47,10 +47,10 @@ def command(
     document_prompt: DocumentPrompt = None,
     max_length: MaxLength = None,
     like: Like = None,
-    k1: Annotated[float, typer.Option("--k1", min=0.0, help="BM25: how slowly repeated words saturate.")] = 0.9,
+    k1: Annotated[float, typer.Option("--k1", min=0.0, help="BM25: how slowly repeated words saturate.")] = 0.6,
     b: Annotated[
         float, typer.Option("--b", min=0.0, max=1.0, help="BM25: how much long documents are penalised.")
-    ] = 0.4,
+    ] = 0.62,
     stop_words: Annotated[
         str,
         typer.Option(
