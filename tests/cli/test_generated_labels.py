@@ -21,6 +21,7 @@ import writers
 def made(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("generated")
     documents = writers.collection(folder / "documents.jsonl")
+    writers.collection(folder / "many.jsonl", 80)
     for kind in ("t5", "llama"):
         writers.generator(folder / kind, documents, kind)
     for name, labels in (("teacher", 1), ("three", 3), ("language", 0)):
@@ -109,7 +110,7 @@ def test_bad_documents(run, made, tmp_path) -> None:
 
 def started(made: Path, output: Path, server: writers.Server) -> subprocess.Popen:
     command = [
-        sys.executable, "-c", "from pretrieve.cli.app import main; main()", "generate", str(made / "documents.jsonl"),
+        sys.executable, "-c", "from pretrieve.cli.app import main; main()", "generate", str(made / "many.jsonl"),
         "-o", str(output), *options(made, server),
     ]  # fmt: skip
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
@@ -126,14 +127,14 @@ def test_a_killed_run_goes_on_to_the_same_bytes(run, made, tmp_path, number) -> 
     """Stopped while the endpoint answers: the documents that were done are not asked for again."""
     with writers.serving() as server:
         expected = tmp_path / "expected.jsonl"
-        assert run("generate", made / "documents.jsonl", "-o", expected, *options(made, server)).code == 0
-        assert len(server.requests) == 40
+        assert run("generate", made / "many.jsonl", "-o", expected, *options(made, server)).code == 0
+        assert len(server.requests) == 80
         output = tmp_path / "labels.jsonl"
         server.requests.clear()
-        server.delay = 0.2
+        server.delay = 0.05
         process = started(made, output, server)
         deadline = time.monotonic() + 120
-        while len(server.requests) < 12:
+        while len(server.requests) < 40:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -149,10 +150,11 @@ def test_a_killed_run_goes_on_to_the_same_bytes(run, made, tmp_path, number) -> 
         server.delay = 0.0
         time.sleep(0.3)
         server.requests.clear()
-        assert "--resume" in one_line(run("generate", made / "documents.jsonl", "-o", output,
+        assert "--resume" in one_line(run("generate", made / "many.jsonl", "-o", output,
                                           *options(made, server)).err)  # fmt: skip
-        outcome = run("generate", made / "documents.jsonl", "-o", output, *options(made, server), "--resume")
+        again = [*options(made, server), "--concurrency", "7", "--resume"]  # how many at once may change
+        outcome = run("generate", made / "many.jsonl", "-o", output, *again)
         assert outcome.code == 0, outcome.err
-        assert len(server.requests) == 32, "one block of eight was done"
+        assert len(server.requests) == 80 - 32, "one block was done"
         assert output.read_bytes() == expected.read_bytes()
         assert not output.with_name("labels.jsonl.parts").exists()

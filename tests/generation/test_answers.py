@@ -56,14 +56,14 @@ def test_a_document_is_filled_in_once_and_cut() -> None:
 def test_a_line_about_the_title_goes_where_there_is_none() -> None:
     bare = Document(id="d", text="text")
     assert Prompt("T: {title}\nD: {document}", 1, 9).fill(bare) == "D: text"
-    assert Prompt("{title} {document}", 1, 9).fill(bare) == " text"
+    assert Prompt("{title} {document}", 1, 9).fill(bare) == "text"
     assert "Title" not in Prompt(DEFAULTS["chat"], 1, 9).fill(bare)
 
 
 def test_the_usual_prompts() -> None:
     assert Prompt(DEFAULTS["chat"], 3, 9).at_once
     assert not Prompt(DEFAULTS["plain"], 3, 9).at_once
-    assert Prompt(DEFAULTS["seq2seq"], 3, 9).fill(DOCUMENT) == DOCUMENT.text
+    assert Prompt(DEFAULTS["seq2seq"], 3, 9).fill(DOCUMENT) == f"{DOCUMENT.title} {DOCUMENT.text}"
     assert Prompt(DEFAULTS["plain"], 3, 9).fill(DOCUMENT).endswith("years {title}\nQuery:")
 
 

@@ -117,11 +117,12 @@ def test_a_document_that_is_refused() -> None:
     assert [queries is None for queries in found] == [False, False, True, False, False, False]
 
 
-def test_no_redirection_is_followed() -> None:
+@pytest.mark.parametrize("status", [302, 307])
+def test_no_redirection_is_followed(status) -> None:
     """It could lead documents and key to another machine."""
     with writers.serving() as other, writers.serving() as server:
-        server.replies = [(307, {"Location": f"{other.url}/chat/completions"}, b"")]
-        with pytest.raises(EndpointError, match="307"):
+        server.replies = [(status, {"Location": f"{other.url}/chat/completions"}, b"")]
+        with pytest.raises(EndpointError, match=str(status)):
             ask(server, DOCUMENTS[:1])
         assert not other.requests
 
@@ -170,7 +171,7 @@ def test_documents_stay_on_this_machine_unless_it_is_allowed(monkeypatch) -> Non
     monkeypatch.delenv("NOT_SET", raising=False)
     with pytest.raises(UsageError, match=r"NOT_SET.*not set"):
         Connection(url="http://localhost/v1", model="m", api_key_env="NOT_SET")
-    for bad in ({"timeout": 0.0}, {"retries": -1}, {"concurrency": 0}):
+    for bad in ({"timeout": 0.0}, {"retries": -1}, {"concurrency": 0}, {"concurrency": 33}):
         with pytest.raises(UsageError, match="--concurrency"):
             Connection(url="http://localhost/v1", model="m", **bad)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,14 +32,17 @@ def made(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def documents(tmp_path_factory) -> list[tuple[int, Document]]:
-    return list(enumerate(writers.collection(tmp_path_factory.mktemp("d") / "d.jsonl")))[:5]
+    """Five documents of different lengths, so that a batch has padding."""
+    made = writers.collection(tmp_path_factory.mktemp("d") / "d.jsonl")[:5]
+    return [(n, replace(d, text=" ".join(d.text.split()[: 3 + 3 * n]))) for n, d in enumerate(made)]
 
 
-def chosen(logits: np.ndarray, drawn: float, temperature: float, top_p: float) -> int:
+def chosen(logits: np.ndarray, drawn: float, temperature: float, top_k: int, top_p: float) -> int:
     """The word that a number falls on, by a loop."""
     values = np.exp((logits - logits.max()) / temperature)
     values /= values.sum()
-    order = sorted(range(len(values)), key=lambda word: -values[word])
+    order = sorted(range(len(values)), key=lambda word: -values[word])[: top_k or None]
+    values /= values[order].sum()
     nucleus, mass = [], 0.0
     for word in order:
         if mass >= top_p:
@@ -53,36 +57,39 @@ def chosen(logits: np.ndarray, drawn: float, temperature: float, top_p: float) -
     return nucleus[-1]
 
 
-@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.5, 0.9), (2.0, 0.3), (1.0, 0.01)])
-def test_the_draw_equals_numpy(temperature, top_p) -> None:
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p"), [(1.0, 0, 1.0), (0.5, 0, 0.9), (2.0, 5, 0.3), (1.0, 3, 1.0), (1.0, 99, 0.01)]
+)
+def test_the_draw_equals_numpy(temperature, top_k, top_p) -> None:
     rng = np.random.default_rng(0)
     uniform = rng.random((6, 50))
     uniform[0, 0], uniform[1, 0] = 0.0, np.nextafter(1.0, 0.0)
-    draw = Nucleus(uniform, temperature, top_p)
+    draw = Nucleus(uniform, temperature, top_k, top_p)
     for step in range(50):
         logits = rng.standard_normal((6, 12)) * 2
         found = draw(torch.zeros(6, 3 + step), torch.from_numpy(logits))
         assert (torch.isfinite(found).sum(1) == 1).all()
-        wanted = [chosen(logits[row], uniform[row, step], temperature, top_p) for row in range(6)]
+        wanted = [chosen(logits[row], uniform[row, step], temperature, top_k, top_p) for row in range(6)]
         assert found.argmax(1).tolist() == wanted
 
 
 def test_temperature_zero_leaves_the_scores() -> None:
     scores = torch.randn(2, 5)
-    assert torch.equal(Nucleus(np.zeros((2, 1)), 0.0, 1.0)(torch.zeros(2, 1), scores), scores)
+    assert torch.equal(Nucleus(np.zeros((2, 1)), 0.0, 0, 1.0)(torch.zeros(2, 1), scores), scores)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_texts_depend_on_seed_and_document_alone(made, documents, kind) -> None:
     """Alone, in another batch, after others: the same queries; another seed gives others."""
-    prompt = Prompt("{document}", 2, 10)
+    prompt = Prompt("{document}", 2, 300)
     model = LocalGenerator(str(made / kind), Sampling(max_new_tokens=5))
     assert model.kind == {"t5": "seq2seq", "bart": "seq2seq", "chat": "chat"}.get(kind, "plain")
     torch.manual_seed(5)
     together = write_queries(model, prompt, documents)
     apart = [write_queries(model, prompt, [item])[0] for item in reversed(documents)][::-1]
     assert together == apart
-    assert all(len(queries) == 2 and queries[0] != queries[1] and all(queries) for queries in together)
+    assert sum(len(queries) == 2 and queries[0] != queries[1] and all(queries) for queries in together) >= 4
+    assert all(len(query.split()) <= 5 for queries in together for query in queries), "the prompt is no part of it"
     again = LocalGenerator(str(made / kind), Sampling(max_new_tokens=5))
     assert again.fingerprint == model.fingerprint
     assert write_queries(again, prompt, documents[2:]) == together[2:]
@@ -143,7 +150,9 @@ def test_missing_weights_are_refused(made, documents, tmp_path) -> None:
         write_queries(LocalGenerator(str(folder), Sampling()), Prompt("{document}", 1, 9), documents)
 
 
-@pytest.mark.parametrize("bad", [{"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.1}, {"max_new_tokens": 0}])
+@pytest.mark.parametrize(
+    "bad", [{"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.1}, {"max_new_tokens": 0}, {"top_k": -1}]
+)
 def test_bad_sampling(bad) -> None:
     with pytest.raises(UsageError):
         Sampling(**bad)

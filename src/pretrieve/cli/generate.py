@@ -45,6 +45,9 @@ def command(
         typer.Option("--document-words", min=1, help="Words of a document that it reads.", rich_help_panel=_MODEL),
     ] = 300,
     temperature: Annotated[float, typer.Option("--temperature", min=0, rich_help_panel=_MODEL)] = 1.0,
+    top_k: Annotated[
+        int, typer.Option("--top-k", min=0, help="0: all words; not sent to an endpoint.", rich_help_panel=_MODEL)
+    ] = 25,
     top_p: Annotated[float, typer.Option("--top-p", min=0, max=1, rich_help_panel=_MODEL)] = 0.95,
     max_new_tokens: Annotated[
         int, typer.Option("--max-new-tokens", min=1, help="Of a query.", rich_help_panel=_MODEL)
@@ -159,6 +162,7 @@ def command(
         max_documents=max_documents,
         document_words=document_words,
         temperature=temperature,
+        top_k=top_k,
         top_p=top_p,
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,

@@ -19,16 +19,18 @@ _STREAM = "generate"
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How a generator draws. The defaults are those of GPL's released code, without its ``top_k``.
+    """How a generator draws. The defaults are those of GPL's released code.
 
     Attributes:
         temperature: divides the logits; 0 takes the most likely word.
+        top_k: words are drawn from the so many most likely ones; 0 from all. Endpoints do not hear of it.
         top_p: words are drawn from the most likely ones that have this probability together.
         max_new_tokens: most tokens of a query.
         seed: all randomness comes from it.
     """
 
     temperature: float = 1.0
+    top_k: int = 25
     top_p: float = 0.95
     max_new_tokens: int = 64
     seed: int = 0
@@ -36,6 +38,8 @@ class Sampling:
     def __post_init__(self) -> None:
         if not self.temperature >= 0 or not 0 < self.top_p <= 1:
             raise UsageError("--temperature is 0 or above, and --top-p above 0 and at most 1.")
+        if self.top_k < 0:
+            raise UsageError(f"--top-k {self.top_k}: it is 0 or above.")
         if self.max_new_tokens < 1:
             raise UsageError(f"--max-new-tokens {self.max_new_tokens}: one is the fewest.")
 

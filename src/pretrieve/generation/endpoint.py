@@ -29,6 +29,7 @@ _BUSY = (408, 409, 425, 429, 500, 502, 503, 504, 529)  # worth another try
 _OF_ONE = (400, 413, 422)  # about this request alone, perhaps: a text that is too long, or that a filter refuses
 _FIRST, _LONGEST = 0.5, 30.0  # seconds before the first retry, doubled for each; and before any
 _ANSWER = 4 << 20  # bytes of an answer that are read
+MOST = 32  # requests at once, and documents between two points where a run can be gone on with
 _POLL = 0.2  # seconds between two looks for a signal
 _DETAIL = 200  # characters of a server's message that are shown
 
@@ -60,7 +61,7 @@ class Connection:
         allow_remote: documents may be sent to another machine.
         timeout: seconds to wait for an answer.
         retries: tries after the first one that fails.
-        concurrency: requests at once.
+        concurrency: requests at once, at most ``MOST``.
         skip_refused: leave out documents that the endpoint refuses.
 
     Raises:
@@ -85,8 +86,8 @@ class Connection:
                 f"--endpoint {self.url} is another machine: the documents would be sent there. Add --allow-remote if "
                 "that is allowed."
             )
-        if self.timeout <= 0 or self.retries < 0 or self.concurrency < 1:
-            raise UsageError("--timeout is above 0, --retries at least 0, and --concurrency at least 1.")
+        if self.timeout <= 0 or self.retries < 0 or not 1 <= self.concurrency <= MOST:
+            raise UsageError(f"--timeout is above 0, --retries at least 0, and --concurrency between 1 and {MOST}.")
         if self.api_key_env and not os.environ.get(self.api_key_env):
             raise UsageError(f"--api-key-env {self.api_key_env}: this environment variable is not set.")
 

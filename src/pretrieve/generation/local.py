@@ -71,16 +71,17 @@ class LocalGenerator:
         Raises:
             UsageError: the model cannot be loaded, or the prompt alone is longer than it reads.
         """
-        limit = self._sampling.max_new_tokens * (prompt.number if prompt.at_once else 1)
+        drawn = self._sampling
+        limit = drawn.max_new_tokens * (prompt.number if prompt.at_once else 1)
         room = self._room(limit)
         texts = [self._fitted(prompt, ask, room) for ask in asks]
         inputs = self._tokens(texts, return_tensors="pt", padding=True).to(self._model.device)
-        uniform = np.stack([ask.uniform(self._sampling.seed, limit) for ask in asks])
+        uniform = np.stack([ask.uniform(drawn.seed, limit) for ask in asks])
         with quietly():
             made = self._model.generate(
                 **inputs,
                 generation_config=self._settings(limit),
-                logits_processor=[Nucleus(uniform, self._sampling.temperature, self._sampling.top_p)],
+                logits_processor=[Nucleus(uniform, drawn.temperature, drawn.top_k, drawn.top_p)],
                 stopping_criteria=[] if prompt.at_once or self.kind != "plain" else [self._at_line_end],
             )
         first = 0 if self.kind == "seq2seq" else inputs["input_ids"].shape[1]

@@ -20,12 +20,13 @@ class Nucleus:
     Args:
         uniform: (R, T) numbers in [0, 1); column t decides step t.
         temperature: divides the logits; 0 takes the most likely word.
+        top_k: words are drawn from the so many most likely ones; 0 from all.
         top_p: words are drawn from the most likely ones that have this probability together.
     """
 
-    def __init__(self, uniform: FloatArray, temperature: float, top_p: float) -> None:
+    def __init__(self, uniform: FloatArray, temperature: float, top_k: int, top_p: float) -> None:
         self._uniform = torch.from_numpy(uniform).double()
-        self._temperature, self._top_p = temperature, top_p
+        self._temperature, self._top_k, self._top_p = temperature, top_k, top_p
         self._start: int | None = None
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
@@ -38,9 +39,12 @@ class Nucleus:
         probabilities, words = (
             (scores.double() / self._temperature).softmax(-1).sort(dim=-1, descending=True, stable=True)
         )
+        if self._top_k:
+            probabilities, words = probabilities[:, : self._top_k], words[:, : self._top_k]
+            probabilities = probabilities / probabilities.sum(-1, keepdim=True)
         before = probabilities.cumsum(-1) - probabilities
         inside = probabilities * (before < self._top_p)  # the most likely word always is
         reached = inside.cumsum(-1)
         place = (reached <= drawn[:, None] * reached[:, -1:]).sum(-1, keepdim=True)
-        chosen = words.gather(-1, place.clamp(max=scores.shape[1] - 1))
+        chosen = words.gather(-1, place.clamp(max=words.shape[1] - 1))
         return torch.full_like(scores, -torch.inf).scatter(-1, chosen, 0.0)

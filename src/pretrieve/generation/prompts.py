@@ -34,7 +34,8 @@ Query: how early can I book a sleeper from Vienna to Venice
 Document: {document}
 Query:"""
 
-DEFAULTS: dict[Kind, str] = {"chat": _CHAT, "plain": _PLAIN, "seq2seq": "{document}"}
+# A doc2query model was trained on texts without an instruction; GPL's released code puts the title before the text.
+DEFAULTS: dict[Kind, str] = {"chat": _CHAT, "plain": _PLAIN, "seq2seq": "{title} {document}"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ class Prompt:
             template = "\n".join(kept)
         text = opening(document.text, self.words if words is None else words)
         values = {"document": text, "title": document.title, "number": str(self.number)}
-        return _FIELD.sub(lambda match: values[match[1]], template)  # in one pass: a document may hold "{title}"
+        filled = _FIELD.sub(lambda match: values[match[1]], template)  # in one pass: a document may hold "{title}"
+        return filled if document.title else filled.lstrip()
 
 
 def opening(text: str, words: int) -> str:

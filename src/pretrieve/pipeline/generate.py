@@ -23,6 +23,7 @@ from pretrieve.core.rng import shuffled
 from pretrieve.core.types import Document, IntArray
 from pretrieve.evaluation.encode import open_encoder
 from pretrieve.generation.asking import Generator, write_queries
+from pretrieve.generation.endpoint import MOST
 from pretrieve.generation.prompts import Prompt
 from pretrieve.index.dense import TextEncoder
 from pretrieve.index.index import Index
@@ -39,7 +40,6 @@ from pretrieve.text.documents import Documents
 from pretrieve.text.labels import Labels
 
 _EXAMPLES = 5
-_TURNS = 4  # requests of each thread in a block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,9 +203,11 @@ class _Run:
         files.write_file(said, files.to_json(facts))
 
     def _generated(self, documents: Documents, chosen: IntArray) -> Blocks:
-        """Ask the generator; a block holds the documents that it reads at once."""
-        local = self.asked.endpoint is None
-        size = self.asked.batch_size if local else self.asked.concurrency * _TURNS
+        """Ask the generator; a block holds the documents that it reads at once.
+
+        The size of a block may not follow ``concurrency``, which another try may set lower.
+        """
+        size = self.asked.batch_size if self.asked.endpoint is None else MOST
         blocks = Blocks(self.parts / "queries.jsonl.parts", len(chosen), size)
         self.listener.stage("generate", len(chosen), "documents")
 

@@ -22,8 +22,8 @@ _AT_LEAST = {"queries": 1, "keep_within": 1, "negatives": 0, "depth": 1, "batch_
 _AT_LEAST |= {"copied_words": 0}
 _BEFORE = b'{"id":'  # how a line of ours begins
 # What decides the bytes of the file; sources and models count by their contents.
-_DECIDES = ("queries", "temperature", "top_p", "max_new_tokens", "batch_size", "document_words", "max_documents",
-            "keep_within", "copied_words", "negatives", "depth", "seed")  # fmt: skip
+_DECIDES = ("queries", "temperature", "top_k", "top_p", "max_new_tokens", "batch_size", "document_words",
+            "max_documents", "keep_within", "copied_words", "negatives", "depth", "seed")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,7 @@ class Generation:
         max_documents: ask for queries of so many documents, drawn at random; all are searched.
         document_words: the generator sees so many words of a document.
         temperature: of the generator's draws.
+        top_k: of the generator's draws; not sent to an endpoint.
         top_p: of the generator's draws.
         max_new_tokens: most tokens of a query.
         batch_size: documents that the generator reads at once, on this machine.
@@ -73,6 +74,7 @@ class Generation:
     max_documents: int | None = None
     document_words: int = 300
     temperature: float = 1.0
+    top_k: int = 25
     top_p: float = 0.95
     max_new_tokens: int = 64
     batch_size: int = 8
@@ -130,7 +132,11 @@ class Generation:
     def sampling(self) -> Sampling:
         """How the generator draws."""
         return Sampling(
-            temperature=self.temperature, top_p=self.top_p, max_new_tokens=self.max_new_tokens, seed=self.seed
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            max_new_tokens=self.max_new_tokens,
+            seed=self.seed,
         )
 
     def connection(self) -> Connection | None:
