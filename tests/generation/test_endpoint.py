@@ -78,10 +78,8 @@ def test_an_empty_answer_is_an_empty_query() -> None:
 def test_the_wait_doubles_and_honours_the_server(monkeypatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr(threading.Event, "wait", lambda self, seconds=None: waits.append(seconds) or False)
-    generator = EndpointGenerator(Connection(url="http://127.0.0.1:1/v1", model="m", retries=3), Sampling())
-    replies = iter(
-        [endpoint._TransientError("a"), endpoint._TransientError("b", 7.0), endpoint._TransientError("c", 99)]
-    )
+    generator = EndpointGenerator(Connection(url="http://127.0.0.1:1/v1", model="m", retries=4), Sampling())
+    replies = iter([endpoint._TransientError("no", wait) for wait in (0.0, 7.0, 99.0, 0.0)])
 
     def post(body: bytes) -> str:
         for error in replies:
@@ -92,7 +90,7 @@ def test_the_wait_doubles_and_honours_the_server(monkeypatch) -> None:
     from pretrieve.generation.asking import Ask
 
     assert generator._answer(PROMPT, Ask(DOCUMENTS[0][1], 0), threading.Event()) == "done"
-    assert waits == [0.01, 7.0, 30.0]
+    assert waits == [0.01, 7.0, 30.0, 0.08]
 
 
 @pytest.mark.parametrize(
