@@ -105,7 +105,8 @@ def test_bad_documents(run, made, tmp_path) -> None:
     usual = ("-o", tmp_path / "out.jsonl", "--generator", made / "t5", "--max-new-tokens", "5", "--keep-within", "20")
     assert "bad.jsonl:41" in one_line(run("generate", source, *usual).err)
     assert [path.name for path in tmp_path.iterdir()] == ["bad.jsonl"]
-    assert run("generate", source, *usual, "--skip-bad").code == 0
+    assert run("generate", source, *usual, "--on-bad", "quarantine").code == 0
+    assert b"not json" in (tmp_path / "out.jsonl.quarantine.jsonl").read_bytes()
 
 
 def started(made: Path, output: Path, server: writers.Server) -> subprocess.Popen:

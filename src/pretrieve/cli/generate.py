@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from pretrieve.cli.options import SOURCES, GroupField, IdField, Overwrite, Seed, TextField, TitleField, WithoutTitles
+from pretrieve.cli.options import (
+    SOURCES,
+    GroupField,
+    IdField,
+    OnBadOption,
+    Overwrite,
+    Seed,
+    TextField,
+    TitleField,
+    WithoutTitles,
+)
 
 NAME = "generate"
 EXAMPLE = "pretrieve generate docs/ -o labels.jsonl --generator my-doc2query --cross-encoder my-cross-encoder"
@@ -134,9 +144,7 @@ def command(
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     overwrite: Overwrite = False,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Skip and count records that cannot be read, instead of stopping.")
-    ] = False,
+    on_bad: OnBadOption = "fail",
     text_field: TextField = None,
     title_field: TitleField = None,
     id_field: IdField = None,
@@ -179,7 +187,7 @@ def command(
         seed=seed,
         resume=resume,
         overwrite=overwrite,
-        on_bad="skip" if skip_bad else "fail",
+        on_bad=on_bad,
         fields=fields_of(
             text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles
         ),

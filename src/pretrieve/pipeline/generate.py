@@ -21,12 +21,13 @@ from pretrieve.core.config import options_of
 from pretrieve.core.errors import DataError, FingerprintError, UsageError
 from pretrieve.core.rng import shuffled
 from pretrieve.core.types import Document, IntArray
-from pretrieve.evaluation.encode import open_encoder
+from pretrieve.evaluation.encode import ModelOptions, open_encoder
 from pretrieve.generation.asking import Generator, write_queries
 from pretrieve.generation.endpoint import MOST
 from pretrieve.generation.prompts import Prompt
 from pretrieve.index.dense import TextEncoder
 from pretrieve.index.index import Index
+from pretrieve.pipeline.advice import before_search
 from pretrieve.pipeline.blocks import Blocks
 from pretrieve.pipeline.generating import Generation, plain_values
 from pretrieve.pipeline.listener import Listener, Silent
@@ -151,7 +152,11 @@ class _Run:
         self.generator: Generator = asked.open_generator()
         self.prompt: Prompt = asked.asked_as(self.generator.kind)
         self.judge = Judge.open(asked.cross_encoder, listener)
-        self.model = model if model is not None or asked.model is None else open_encoder(asked.model)
+        self.model = model
+        if model is None and asked.model is not None:
+            for line in before_search(asked.model, ModelOptions()):
+                listener.note(line)
+            self.model = open_encoder(asked.model)
 
     def road(self, given: Iterable[Document] | None) -> GenerateReport:
         """Go through all stages; each takes up what an earlier run has done."""
@@ -179,7 +184,13 @@ class _Run:
         if not asked.sources:
             raise UsageError("there are no documents: give sources.")
         return read_documents(
-            asked.sources, target, self.listener, fields=asked.fields, on_bad=asked.on_bad, replace=True
+            asked.sources,
+            target,
+            self.listener,
+            fields=asked.fields,
+            on_bad=asked.on_bad,
+            quarantine=asked.output.with_name(f"{asked.output.name}.quarantine.jsonl"),
+            replace=True,
         )
 
     def _check_same(self, documents: Documents) -> None:

@@ -6,14 +6,14 @@ import dataclasses
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pretrieve.core import files
 from pretrieve.core.errors import UsageError
 from pretrieve.generation.asking import Sampling
 from pretrieve.generation.endpoint import Connection
 from pretrieve.generation.prompts import DEFAULTS, Kind, Prompt
-from pretrieve.text.corpus import Fields
+from pretrieve.text.corpus import Fields, OnBad
 
 if TYPE_CHECKING:
     from pretrieve.generation.asking import Generator
@@ -91,7 +91,7 @@ class Generation:
     seed: int = 0
     resume: bool = False
     overwrite: bool = False
-    on_bad: Literal["fail", "skip"] = "fail"
+    on_bad: OnBad = "fail"
     fields: Fields = field(default_factory=Fields)
 
     def check(self) -> None:
