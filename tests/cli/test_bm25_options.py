@@ -30,11 +30,11 @@ def test_the_default_drops_stop_words_and_says_so(run, tmp_path, sources, model)
     index = tmp_path / "index"
     outcome = run("index", sources, "--model", model, "-o", index)
     assert outcome.code == 0, outcome.err
-    assert "BM25: k1 0.6, b 0.62; stop words: english (" in outcome.out
+    assert "BM25: k1 1.2, b 0.9; stop words: english (" in outcome.out
     assert set(ids(run("search", index, "where is the key", "--mode", "lexical", "--json"))) == {"d0", "d2"}
     assert ids(run("search", index, "what is the", "--mode", "lexical", "--json"))[0] == "d1", "no other words"
     shown = run("search", index, "where is the key")
-    assert shown.out.strip().splitlines()[-1].startswith("BM25: k1 0.6, b 0.62; stop words: english (")
+    assert shown.out.strip().splitlines()[-1].startswith("BM25: k1 1.2, b 0.9; stop words: english (")
     assert "BM25" not in run("search", index, "where is the key", "--mode", "dense").out
 
 
@@ -48,7 +48,8 @@ def test_every_option_reaches_the_search(run, tmp_path, sources, model) -> None:
     assert orjson.loads(found.out)["bm25"] == facts["bm25"]
     assert ids(found) == ["d1"]
     assert ids(run("search", index, "rotates", "--mode", "lexical", "--json")) == [], "not stemmed"
-    run("index", sources, "--model", model, "-o", index, "--overwrite", "--stop-words", "none")
+    run("index", sources, "--model", model, "-o", index, "--overwrite", "--stop-words", "none", "--k1", "2")
+    assert "BM25: k1 2, b 0.62; stop words: none;" in run("search", index, "keys").out
     assert "d1" in ids(run("search", index, "where is the key", "--mode", "lexical", "--json"))
 
 
@@ -87,7 +88,7 @@ def test_usual_settings_are_rows_beside_the_default(run, tmp_path) -> None:
     assert outcome.code == 0, outcome.err
     facts = orjson.loads(result.read_bytes())
     assert [row["system"] for row in facts["rows"]] == ["BM25", "BM25 (bm25s)", "BM25 (Lucene)"]
-    assert facts["lexical"]["BM25"].startswith("BM25: k1 0.6, b 0.62; stop words: ")
+    assert facts["lexical"]["BM25"].startswith("BM25: k1 1.2, b 0.9; stop words: ")
     assert facts["lexical"]["BM25 (bm25s)"] == "BM25: k1 1.5, b 0.75; stop words: lucene (33); stemmer: none"
     assert facts["lexical"]["BM25 (Lucene)"] == "BM25: k1 1.2, b 0.75; stop words: lucene (33); stemmer: porter"
     assert {(test["a"], test["b"]) for test in facts["tests"]} == {
@@ -95,7 +96,7 @@ def test_usual_settings_are_rows_beside_the_default(run, tmp_path) -> None:
         ("BM25 (Lucene) (lexical)", "BM25 (bm25s) (lexical)"),
     }  # fmt: skip
     assert "BM25 (Lucene): k1 1.2, b 0.75; stop words: lucene (33); stemmer: porter" in page.read_text()
-    assert "BM25: k1 0.6, b 0.62; stop words: " in outcome.out
+    assert "BM25: k1 1.2, b 0.9; stop words: " in outcome.out
 
 
 def test_an_unknown_setting_is_refused(run, tmp_path) -> None:

@@ -13,7 +13,7 @@ from pretrieve.evaluation.collection import Collection, load_collection
 from pretrieve.evaluation.report import result_markdown, result_tables
 from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.index import Index, IndexOptions
-from pretrieve.index.lexical import BM25
+from pretrieve.index.lexical import SHORT
 from pretrieve.index.pseudo import full_text
 from pretrieve.models.bag import Bag
 from searching import beir, documents, queries, static_model
@@ -74,7 +74,7 @@ def trec(collection, scores):
 
 def test_the_lexical_row_is_bm25s_and_trec_eval_by_hand(tiny):
     analyzer = Analyzer(Analysis(languages=("en",)))
-    reference = bm25s.BM25(method="lucene", k1=BM25().k1, b=BM25().b, backend="numpy")
+    reference = bm25s.BM25(method="lucene", k1=SHORT.k1, b=SHORT.b, backend="numpy")
     reference.index([analyzer.terms(full_text(document)) for document in tiny.documents], show_progress=False)
     asked = [[t for t in analyzer.terms(text) if t in reference.vocab_dict] for text in tiny.queries.values()]
     result = evaluate(tiny, {}, options=ENGLISH)

@@ -6,8 +6,10 @@ import pytest
 
 from pretrieve.core import files
 from pretrieve.core.errors import CorruptError
+from pretrieve.core.types import Document
 from pretrieve.index.analysis import Analysis, Analyzer
-from pretrieve.index.lexical import BM25, Lexical
+from pretrieve.index.index import Index, IndexOptions
+from pretrieve.index.lexical import BM25, SHORT, SHORT_TERMS, Lexical, Titles, choose
 from pretrieve.index.terms import SortedTerms
 from searching import documents, queries
 
@@ -53,6 +55,41 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path):
         folder.array("words/weights", lexical.weights[:-1])
     with pytest.raises(CorruptError, match="do not fit"):
         Lexical.open(tmp_path / "words" / "words", ANALYZER, lexical.facts())
+
+
+def counted(titles: list[str]) -> Titles:
+    found = Titles()
+    assert len(list(found.watch(Document(id=str(n), title=title, text="") for n, title in enumerate(titles)))) == len(
+        titles
+    )
+    return found
+
+
+def test_titles_of_earlier_documents_are_repeated():
+    assert counted([]).repeated == counted(["", ""]).repeated == counted(["a", "b", ""]).repeated == 0.0
+    assert counted(["a", "a", "a", "b"]).repeated == 0.5
+
+
+@pytest.mark.parametrize(
+    ("length", "titles", "expected"),
+    [
+        (SHORT_TERMS - 1, ["", ""], SHORT),
+        (SHORT_TERMS, ["", ""], BM25()),
+        (5, ["a", "b"], SHORT),
+        (5, ["a", "a"], BM25()),  # passages of one document
+    ],
+)
+def test_short_documents_choose_other_parameters(length, titles, expected):
+    assert choose(np.array([length, length]), counted(titles)) == expected
+    made = [Document(id=str(n), title=title, text="word " * (length - bool(title))) for n, title in enumerate(titles)]
+    options = IndexOptions(languages=("en",))
+    assert Index.of(made, None, options).lexical.options == expected
+    given = IndexOptions(languages=("en",), bm25=BM25(k1=2.0, b=0.1))
+    assert Index.of(made, None, given).lexical.options == BM25(k1=2.0, b=0.1)
+
+
+def test_a_collection_without_documents_chooses_the_fixed_parameters():
+    assert choose(np.zeros(0, np.int64), Titles()) == BM25()
 
 
 def test_sorted_terms_find_each_term_and_nothing_else():

@@ -47,10 +47,25 @@ def command(
     document_prompt: DocumentPrompt = None,
     max_length: MaxLength = None,
     like: Like = None,
-    k1: Annotated[float, typer.Option("--k1", min=0.0, help="BM25: how slowly repeated words saturate.")] = 0.6,
+    k1: Annotated[
+        float | None,
+        typer.Option(
+            "--k1",
+            min=0.0,
+            help="BM25: how slowly repeated words saturate.  [default: 0.6; 1.2 for short documents]",
+            show_default=False,
+        ),
+    ] = None,
     b: Annotated[
-        float, typer.Option("--b", min=0.0, max=1.0, help="BM25: how much long documents are penalised.")
-    ] = 0.62,
+        float | None,
+        typer.Option(
+            "--b",
+            min=0.0,
+            max=1.0,
+            help="BM25: how much long documents are penalised.  [default: 0.62; 0.9 for short documents]",
+            show_default=False,
+        ),
+    ] = None,
     stop_words: Annotated[
         str,
         typer.Option(
@@ -79,6 +94,8 @@ def command(
     from pretrieve.pipeline.search import build_index
 
     files.check_free(output, replace=overwrite)
+    given = {name: value for name, value in (("k1", k1), ("b", b)) if value is not None}
+    bm25 = BM25(**given) if given else None
     fields = fields_of(
         text=text_field,
         title=title_field,
@@ -104,7 +121,7 @@ def command(
                 "max_length": max_length,
                 "like": like,
             },
-            lexical=IndexOptions(bm25=BM25(k1=k1, b=b), stop_words=stop_words, stemmer=stemmer),
+            lexical=IndexOptions(bm25=bm25, stop_words=stop_words, stemmer=stemmer),
         )
     if as_json:
         facts = {

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -23,7 +24,8 @@ from pretrieve.index.analysis import Analysis, Analyzer, languages_of
 from pretrieve.index.dense import Dense, TextEncoder
 from pretrieve.index.fuse import FOREIGN_SHORT_WEIGHT, OWN_WEIGHT, Fusion, choose, fuse
 from pretrieve.index.hits import Hit, describe, sentence_spans
-from pretrieve.index.lexical import BM25, Lexical
+from pretrieve.index.lexical import BM25, Lexical, Titles
+from pretrieve.index.lexical import choose as choose_bm25
 from pretrieve.index.pseudo import Records, full_text, pseudo_queries
 from pretrieve.index.ranking import id_ranks, top_k
 from pretrieve.index.stop_words import StopWords
@@ -42,7 +44,7 @@ class IndexOptions:
     """How an index is built.
 
     Attributes:
-        bm25: parameters of BM25.
+        bm25: parameters of BM25; chosen by the documents' lengths and titles without it (``lexical.choose``).
         stop_words: left out of queries: ``"auto"``, ``"none"``, or the name or file of a list; see ``Analysis``.
         stemmer: ``"auto"``, ``"none"``, or the name of a Snowball stemmer.
         languages: ISO 639-1 codes; detected from the documents without it.
@@ -51,7 +53,7 @@ class IndexOptions:
         seed: which pseudo-queries are drawn.
     """
 
-    bm25: BM25 = field(default_factory=BM25)
+    bm25: BM25 | None = None
     stop_words: str = "auto"
     stemmer: str = "auto"
     languages: tuple[str, ...] | None = None
@@ -89,8 +91,7 @@ class Index:
         Raises:
             DataError: the model gives values that are not finite.
         """
-        texts = [full_text(document) for document in documents]
-        lexical = lexical or Lexical.build(_analyzer(documents, options), texts, options.bm25)
+        lexical = lexical or _lexical(documents, options)
         dense = None if encoder is None else Dense.build(encoder, _batches(_texts(documents, encoder)))
         return Index(
             documents=documents,
@@ -126,7 +127,7 @@ class Index:
         meta: dict[str, Any] = {}
         with files.create(target, "index", replace=replace, meta=meta) as folder:
             stored = Documents.write(folder.path / "documents", documents)
-            lexical = Lexical.build(_analyzer(stored, options), map(full_text, stored), options.bm25)
+            lexical = _lexical(stored, options)
             lexical.write(folder, "words")
             Dense.write(folder, "vectors", encoder, _batches(_texts(stored, encoder)), len(stored))
             folder.array("ranks", id_ranks([document.id for document in stored]))
@@ -230,6 +231,12 @@ def _static_model(folder: Path, index: Path) -> TextEncoder:
     if not Bag.readable(folder):
         raise UsageError(f"{folder}, the model of {index}, is no static model: open it, and give it as the encoder.")
     return Bag.load(folder)
+
+
+def _lexical(documents: Records, options: IndexOptions) -> Lexical:
+    titles = Titles()
+    texts = map(full_text, titles.watch(documents))
+    return Lexical.build(_analyzer(documents, options), texts, options.bm25 or partial(choose_bm25, titles=titles))
 
 
 def _analyzer(documents: Records, options: IndexOptions) -> Analyzer:

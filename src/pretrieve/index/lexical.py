@@ -11,7 +11,7 @@ take ten times the memory of these arrays.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import numpy as np
 from pretrieve.core.arrays import load_array
 from pretrieve.core.errors import CorruptError
 from pretrieve.core.files import Folder
-from pretrieve.core.types import FloatArray, IntArray, Rows
+from pretrieve.core.types import Document, FloatArray, IntArray, Rows
 from pretrieve.index.analysis import Analyzer, Terms
 from pretrieve.index.terms import SortedTerms
 
@@ -31,7 +31,7 @@ class BM25:
     """Parameters of BM25; the defaults are those that Anserini tuned on MS MARCO passages for MRR@10.
 
     Of the published settings it is the strongest on average over fourteen collections, whichever of them is left out
-    (``records/lexical``). None is best everywhere: contracts want a small k1, code a large b.
+    (``records/lexical``). None is best everywhere: contracts want a small k1, short documents a large b (``choose``).
 
     Attributes:
         k1: how fast repeated occurrences saturate, >= 0.
@@ -40,6 +40,46 @@ class BM25:
 
     k1: float = 0.6
     b: float = 0.62
+
+
+SHORT = BM25(k1=1.2, b=0.9)
+SHORT_TERMS = 128  # median number of terms below which documents are short
+_REPEATED = 0.5  # share of titles that stand on an earlier document, from which documents are passages
+
+
+class Titles:
+    """Counts titles that stand on several documents, while the documents pass by."""
+
+    def __init__(self) -> None:
+        self._count, self._seen = 0, set[int]()
+
+    def watch(self, documents: Iterable[Document]) -> Iterator[Document]:
+        """Yield the documents, and count their titles."""
+        for document in documents:
+            if document.title:
+                self._count += 1
+                self._seen.add(hash(document.title))
+            yield document
+
+    @property
+    def repeated(self) -> float:
+        """Share of titles that an earlier document has too, 0 to 1."""
+        return 1 - len(self._seen) / self._count if self._count else 0.0
+
+
+def choose(lengths: IntArray, titles: Titles) -> BM25:
+    """Choose k1 and b for a collection without labels.
+
+    Short documents (code, commands, entries) take ``SHORT``: what makes one of them longer is another subject, not more
+    words for the same. Passages of longer documents, which repeat their title, do not: there, the shortest passage
+    would win for its title alone. Fitted on fourteen collections, each judged by the rule of the other thirteen.
+
+    Args:
+        lengths: (R,) terms of each document.
+        titles: of the documents.
+    """
+    short = len(lengths) > 0 and float(np.median(lengths)) < SHORT_TERMS
+    return SHORT if short and titles.repeated < _REPEATED else BM25()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,15 +107,16 @@ class Lexical:
     options: BM25
 
     @staticmethod
-    def build(analyzer: Terms, texts: Iterable[str], options: BM25 = BM25()) -> Lexical:
+    def build(analyzer: Terms, texts: Iterable[str], options: BM25 | Callable[[IntArray], BM25] = BM25()) -> Lexical:
         """Index texts.
 
         Args:
             analyzer: turns text into terms.
             texts: R texts.
-            options: parameters of BM25.
+            options: parameters of BM25, or what chooses them by the documents' numbers of terms (R,).
         """
         rows, terms = analyzer.bulk(texts)
+        options = options if isinstance(options, BM25) else options(rows.lengths)
         vocabulary, rank = SortedTerms.of(terms)
         term, document, count = _count(rows, rank)
         mean_length = float(rows.lengths.mean()) if len(rows) else 0.0
