@@ -155,7 +155,7 @@ def gain(values: Mapping[str, float], rule: tuple[int, float, str]) -> float:
 
 def fitted(found: Sequence[Mapping[str, float]]) -> tuple[int, float, str]:
     """The rule that gains most and loses .005 nowhere; of equal ones the one that applies to the fewest."""
-    rules = [rule for rule in product(TERMS, TITLES, RULES) if min(gain(values, rule) for values in found) > -0.005]
+    rules = [rule for rule in product(TERMS, TITLES, RULES) if min((gain(values, rule) for values in found), default=0.0) > -0.005]
     return max(rules, key=lambda rule: (round(sum(gain(values, rule) for values in found), 4), -rule[1], -rule[0]))
 
 
