@@ -65,6 +65,21 @@ def test_generate_then_finetune_by_the_printed_command(run, made, tmp_path, monk
     assert before != after
 
 
+def test_a_beir_folder_to_evaluate_on(run, made, tmp_path) -> None:
+    usual = ("--generator", made / "t5", "--max-new-tokens", "5", "--keep-within", "15", "--negatives", "2")
+    arguments = ("generate", made / "documents.jsonl", "-o", tmp_path / "l.jsonl", *usual, "--beir", tmp_path / "beir")
+    assert run(*arguments).code == 0
+    records = [orjson.loads(line) for line in (tmp_path / "l.jsonl").read_bytes().splitlines()]
+    rows = (tmp_path / "beir" / "qrels" / "train.tsv").read_text().splitlines()[1:]
+    wanted = {(record["id"], item["id"]) for record in records for item in record["positives"]}
+    assert {tuple(row.split("\t")[:2]) for row in rows} == wanted
+    outcome = run("evaluate", tmp_path / "beir", "--model", made / "model", "--split", "train")
+    assert outcome.code == 0, outcome.err
+    assert "BM25" in outcome.out
+    assert "exists already" in one_line(run(*arguments, "-o", tmp_path / "other.jsonl").err)
+    assert run(*arguments, "--overwrite").code == 0
+
+
 def test_without_scores_the_softmax_is_next(run, made, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     usual = ("--max-new-tokens", "5", "--keep-within", "15", "--negatives", "2")

@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+import searching
 import writers
 from pretrieve.core.errors import DataError, UsageError
 from pretrieve.generation.teacher import Teacher
@@ -23,7 +24,17 @@ def made(tmp_path_factory) -> Path:
     documents = writers.collection(folder / "documents.jsonl")
     for name, labels in (("one", 1), ("three", 3), ("language", 0)):
         writers.encoder(folder / name, documents, labels=labels)
+    writers.generator(folder / "causal", documents, "llama")
+    searching.static_model(folder / "static", documents)
     return folder
+
+
+def test_what_was_saved_as_a_cross_encoder_scores_the_same(made, tmp_path) -> None:
+    from sentence_transformers import CrossEncoder
+
+    CrossEncoder(str(made / "one")).save_pretrained(str(tmp_path / "saved"))
+    found = [Teacher(str(folder)).scores(PAIRS) for folder in (made / "one", tmp_path / "saved")]
+    np.testing.assert_array_equal(*found)
 
 
 def test_scores_are_the_stock_models_logits(made) -> None:
@@ -41,7 +52,13 @@ def test_scores_are_the_stock_models_logits(made) -> None:
 
 
 def test_what_is_no_cross_encoder_is_refused(made, tmp_path) -> None:
-    for name, words in (("three", "3 labels"), ("language", "BertForMaskedLM, which scores no pairs")):
+    refusals = {
+        "three": "3 labels",
+        "language": "BertForMaskedLM, which scores no pairs",
+        "causal": "LlamaForCausalLM, which scores no pairs",
+        "static": "a SentenceTransformer, which scores no pairs",
+    }
+    for name, words in refusals.items():
         with pytest.raises(UsageError, match=words):
             Teacher(str(made / name))
     with pytest.raises(UsageError, match="no such folder"):

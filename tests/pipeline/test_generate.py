@@ -67,7 +67,7 @@ def test_the_filter_counts_by_hand() -> None:
     queries: list[list[str] | None] = [
         ["how long does honey keep", "How long does honey keep?!", "", "honey", "venice by night", "closed honey"],
         ["night train", "keeps for years in a closed jar because it holds", "closed nectar"],
-        ["closed honey", "the morning", "zzz"],
+        ["Closed  honey?", "the morning", "zzz"],
     ]
     index = Index.of(documents, None, IndexOptions(languages=("en",)))
     found = round_trip(zip(range(3), documents, queries, strict=True), index, Silent(), keep_within=2, copied_words=8)
@@ -344,3 +344,33 @@ def test_no_file_of_others_is_replaced(made, tmp_path) -> None:
     with pytest.raises(UsageError, match="is a folder"):
         generate(asked(made, tmp_path))
     shutil.rmtree(tmp_path)
+
+
+def test_a_teachers_margins_are_learnt(tmp_path) -> None:
+    """The toy whose queries are in another language: scores in the form of ``generate`` teach what is relevant."""
+    import labelling
+    from pretrieve.pipeline.finetune import finetune
+    from pretrieve.pipeline.tuning import Tuning
+
+    documents, queries = labelling.toy(260)
+    rng = np.random.default_rng(0)
+    shown = [{"id": d["_id"], "title": d["title"], "text": d["text"]} for d in documents]
+    records = []
+    for number, query in enumerate(queries):
+        others = [n for n in rng.choice(260, 11, replace=False).tolist() if n != number][:10]
+        records.append(
+            {
+                "id": query["_id"], "query": query["text"], "positives": [shown[number]], "positive_scores": [6.0],
+                "negatives": [shown[n] for n in others], "negative_scores": [-4.0] * 10,
+            }
+        )  # fmt: skip
+    source = labelling.lines(tmp_path / "labels.jsonl", records)
+    labelling.static_model(tmp_path / "model")
+    report = finetune(
+        Tuning(
+            model=str(tmp_path / "model"), labels=source, output=tmp_path / "tuned", epochs=40,
+            settings={"loss": "margin-mse", "batch_size": 32},
+        )
+    )  # fmt: skip
+    rows = {row["system"]: row["metrics"]["nDCG@10"] for row in report.judged["rows"] if row["mode"] == "dense"}
+    assert rows["model"] > rows["start"] + 0.1, rows

@@ -141,6 +141,12 @@ def command(
             rich_help_panel=_FILTER,
         ),
     ] = None,
+    beir: Annotated[
+        Path | None,
+        typer.Option(
+            "--beir", metavar="FOLDER", help="Write a BEIR folder as well, to evaluate on.", show_default=False
+        ),
+    ] = None,
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     overwrite: Overwrite = False,
@@ -178,6 +184,7 @@ def command(
         copied_words=copied_words,
         negatives=negatives,
         depth=depth,
+        beir=beir,
         api_key_env=api_key_env,
         allow_remote=allow_remote,
         timeout=timeout,

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import torch
 
 from pretrieve.core.errors import DataError, UsageError
 from pretrieve.core.types import FloatArray
-from pretrieve.generation.named import identity, longest, opening
-from pretrieve.models.restore import position_limit
+from pretrieve.generation.named import identity, opening
 
-_USUAL = 512
 _HEAD = "ForSequenceClassification"
 
 
@@ -76,21 +75,32 @@ def _open(name: str) -> Any:
             f"{name} has {model.num_labels} labels, and a cross-encoder has one: its score. Give a model that was "
             "trained to rank."
         )
-    model.max_seq_length = longest(model.tokenizer, min(_USUAL, position_limit(model.config)))
     return model
 
 
 def _check_head(name: str) -> None:
-    """Refuse a model without a trained head: sentence-transformers would put a random one on it."""
+    """Refuse a model without a trained head: sentence-transformers would put a random one on it.
+
+    What was saved as a ``CrossEncoder`` says so; of anything else only a classifier of sequences is one.
+    """
     from transformers import AutoConfig
 
-    if (Path(name) / "modules.json").is_file() and not (Path(name) / "config.json").is_file():
-        return
-    config = AutoConfig.from_pretrained(name)
-    known = getattr(config, "architectures", None) or ["a model without a named class"]
-    ranks = any(_HEAD in item or item.endswith("ForCausalLM") for item in known)
+    if _said(name, "modules.json") is not None:
+        kind = (_said(name, "config_sentence_transformers.json") or {}).get("model_type", "SentenceTransformer")
+        known, ranks = [f"a {kind}"], kind == "CrossEncoder"
+    else:
+        known = getattr(AutoConfig.from_pretrained(name), "architectures", None) or ["a model without a named class"]
+        ranks = any(_HEAD in item for item in known)
     if not ranks:
         raise UsageError(
             f"{name} is {', '.join(known)}, which scores no pairs: give a cross-encoder (a sequence-classification "
             "model with one label)."
         )
+
+
+def _said(name: str, file: str) -> Any:
+    """What a file of a model says, in a folder or on the hub; None where there is none."""
+    from sentence_transformers.util import load_file_path
+
+    path = load_file_path(name, file)
+    return None if path is None else orjson.loads(Path(path).read_bytes())

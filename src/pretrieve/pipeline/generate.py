@@ -28,6 +28,7 @@ from pretrieve.generation.prompts import Prompt
 from pretrieve.index.dense import TextEncoder
 from pretrieve.index.index import Index
 from pretrieve.pipeline.advice import before_search
+from pretrieve.pipeline.beir import write_beir
 from pretrieve.pipeline.blocks import Blocks
 from pretrieve.pipeline.generating import Generation, plain_values
 from pretrieve.pipeline.listener import Listener, Silent
@@ -35,12 +36,10 @@ from pretrieve.pipeline.mine import MineOptions, load_negatives, mine
 from pretrieve.pipeline.place import hold
 from pretrieve.pipeline.prepare import read_documents
 from pretrieve.pipeline.round_trip import Kept, labels_of, round_trip
-from pretrieve.pipeline.scored import Judge, write_scored
+from pretrieve.pipeline.scored import Judge, examples_of, write_scored
 from pretrieve.pipeline.stopping import stoppable
 from pretrieve.text.documents import Documents
 from pretrieve.text.labels import Labels
-
-_EXAMPLES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +170,8 @@ class _Run:
             labels = self._with_negatives(labels, index)
         report = self._report(labels, kept, documents=len(documents), asked_for=len(chosen))
         scored = write_scored(labels, self.parts / "scored.jsonl.parts", self.judge, self.listener)
+        if self.asked.beir is not None:
+            write_beir(self.asked.beir, labels, replace=self.asked.overwrite or self.asked.resume)
         files.write_file(self.asked.report, files.to_json(report.to_json()))
         with files.create_file(self.asked.output) as file:
             for block in scored.data():
@@ -280,7 +281,7 @@ class _Run:
             counts=kept.to_json(),
             queries=len(labels),
             negatives=len(labels.negatives.tokens),
-            examples=_examples(labels),
+            examples=examples_of(labels),
         )
 
 
@@ -289,11 +290,3 @@ def _chosen(count: int, most: int | None, seed: int) -> IntArray:
     if most is None or most >= count:
         return np.arange(count)
     return np.sort(shuffled(np.arange(most), count, seed, "generate/documents"))
-
-
-def _examples(labels: Labels) -> list[dict[str, str]]:
-    """Some queries, evenly spaced."""
-    places: Sequence[int] = np.linspace(0, len(labels) - 1, min(_EXAMPLES, len(labels))).round().astype(int).tolist()
-    texts = labels.texts()
-    found = [(texts[place], labels.records[int(labels.positives.row(place)[0])]) for place in places]
-    return [{"query": query, "document": document.id, "title": document.title} for query, document in found]

@@ -56,6 +56,7 @@ class Generation:
         retries: of a request.
         concurrency: requests at once.
         skip_refused: leave out documents that the endpoint refuses.
+        beir: folder to write documents, queries and what is relevant to as well.
         seed: all randomness comes from it.
         resume: go on with a run that was stopped.
         overwrite: replace what is at ``output``.
@@ -88,6 +89,7 @@ class Generation:
     retries: int = 5
     concurrency: int = 8
     skip_refused: bool = False
+    beir: Path | None = None
     seed: int = 0
     resume: bool = False
     overwrite: bool = False
@@ -201,6 +203,9 @@ class Generation:
     def _check_place(self) -> None:
         """Refuse a place that is taken, that the run reads, or that holds a run which nobody asked to go on with."""
         output = self.output
+        if self.beir is not None:
+            files.check_free(self.beir, replace=self.overwrite or self.resume)
+            files.check_apart(self.beir, [output.parent / output.name, *self.sources])
         if output.is_dir() or not output.name:
             raise UsageError(f"{output} is a folder: give --output the name of a file, such as labels.jsonl.")
         files.check_apart(output, [*self.sources, self.generator, self.model or "", self.cross_encoder or ""])
@@ -232,5 +237,5 @@ def _template(text: str) -> str:
 def plain_values(asked: Generation) -> dict[str, Any]:
     """The arguments as JSON, for the report."""
     values = {item.name: getattr(asked, item.name) for item in dataclasses.fields(asked)}
-    left_out = ("fields", "resume", "overwrite", "output")
+    left_out = ("fields", "resume", "overwrite", "output", "beir")
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items() if name not in left_out}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pretrieve.generation.teacher import Teacher
 
 _BLOCK = 64  # queries
+_EXAMPLES = 5
 
 
 @dataclass(frozen=True)
@@ -95,3 +96,11 @@ def _lines(part: Labels, teacher: Teacher | None) -> Iterator[dict[str, Any]]:
 def _shown(document: Document) -> dict[str, str]:
     title = {"title": document.title} if document.title else {}
     return {"id": document.id, **title, "text": document.text}
+
+
+def examples_of(labels: Labels) -> list[dict[str, str]]:
+    """Some queries with their first documents, evenly spaced."""
+    places: list[int] = np.linspace(0, len(labels) - 1, min(_EXAMPLES, len(labels))).round().astype(int).tolist()
+    texts = labels.texts()
+    found = [(texts[place], labels.records[int(labels.positives.row(place)[0])]) for place in places]
+    return [{"query": query, "document": document.id, "title": document.title} for query, document in found]
