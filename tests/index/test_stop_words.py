@@ -9,7 +9,7 @@ from pretrieve.core.types import Document
 from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.index.lexical import BM25, Lexical
-from pretrieve.index.stop_words import StopWords, stop_words
+from pretrieve.index.stop_words import _LANGUAGES, StopWords, stop_words
 from pretrieve.models.bag import Bag
 from searching import documents, static_model
 
@@ -102,6 +102,11 @@ def test_every_usual_language_has_its_list_and_its_interrogatives(language, drop
 )
 def test_pairs_with_a_particle_leave_queries(languages, query, terms):
     assert Analyzer(Analysis(languages=languages, stemmer="none")).terms(query) == terms
+
+
+def test_no_list_is_empty():
+    for language in _LANGUAGES:
+        assert len(stop_words("auto", language).words) >= 40, language
 
 
 def test_french_elisions_are_dropped_at_the_apostrophe_alone():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -22,7 +22,7 @@ from pretrieve.core.errors import FingerprintError, UsageError, VersionError, su
 from pretrieve.core.types import BoolArray, Document, FloatArray, IntArray
 from pretrieve.index.analysis import Analysis, Analyzer, languages_of
 from pretrieve.index.dense import Dense, TextEncoder
-from pretrieve.index.fuse import FOREIGN_SHORT_WEIGHT, OWN_WEIGHT, Fusion, choose, fuse
+from pretrieve.index.fuse import FOREIGN_SHORT_WEIGHT, OWN_WEIGHT, Fusion, choose, fuse, standardise
 from pretrieve.index.hits import Hit, describe, sentence_spans
 from pretrieve.index.lexical import BM25, Lexical, Titles
 from pretrieve.index.lexical import choose as choose_bm25
@@ -49,6 +49,8 @@ class IndexOptions:
         stemmer: ``"auto"``, ``"none"``, or the name of a Snowball stemmer.
         languages: ISO 639-1 codes; detected from the documents without it.
         dense: weight of the vectors beside words in the fusion, >= 0; chosen by pseudo-queries without it.
+        passages: weight of BM25's best passage beside BM25 of the document, >= 0; what the model was trained for, or
+            0, without it.
         pseudo_queries: of each kind, to choose it with.
         seed: which pseudo-queries are drawn.
     """
@@ -58,6 +60,7 @@ class IndexOptions:
     stemmer: str = "auto"
     languages: tuple[str, ...] | None = None
     dense: float | None = None
+    passages: float | None = None
     pseudo_queries: int = 300
     seed: int = 0
 
@@ -91,7 +94,8 @@ class Index:
         Raises:
             DataError: the model gives values that are not finite.
         """
-        lexical = lexical or _lexical(documents, options)
+        fits = lexical is not None and (lexical.passages is not None or not _passages(encoder, options))
+        lexical = lexical if lexical is not None and fits else _lexical(documents, encoder, options)
         dense = None if encoder is None else Dense.build(encoder, _batches(_texts(documents, encoder)))
         return Index(
             documents=documents,
@@ -127,7 +131,7 @@ class Index:
         meta: dict[str, Any] = {}
         with files.create(target, "index", replace=replace, meta=meta) as folder:
             stored = Documents.write(folder.path / "documents", documents)
-            lexical = _lexical(stored, options)
+            lexical = _lexical(stored, encoder, options)
             lexical.write(folder, "words")
             Dense.write(folder, "vectors", encoder, _batches(_texts(stored, encoder)), len(stored))
             folder.array("ranks", id_ranks([document.id for document in stored]))
@@ -179,7 +183,8 @@ class Index:
             size, views = self.dense.vectors.shape[-1], self.dense.views
             several = f", {views} a document," if views > 1 else ""
             lines.append(f"Vectors of {size} dimensions{several} by {self.dense.encoder.location}.")
-            lines.append(f"Fusion: words 1, vectors {self.fusion.dense:g}: {self.fusion.reason}.")
+            passages = f", best passage {self.fusion.passages:g}" if self.fusion.passages else ""
+            lines.append(f"Fusion: BM25 1, vectors {self.fusion.dense:g}{passages}: {self.fusion.reason}.")
         return "\n".join(lines)
 
     def search(self, query: str, k: int = 10, mode: Mode = "hybrid") -> list[Hit]:
@@ -222,7 +227,10 @@ class Index:
         words = self.lexical.scores(queries)
         if mode == "lexical" or self.dense is None or self.fusion.dense == 0.0:
             return words, words > 0
-        return fuse(words, self.dense.scores(queries), self.fusion.dense), None
+        fused = fuse(words, self.dense.scores(queries), self.fusion.dense)
+        if self.fusion.passages and self.lexical.passages is not None:
+            fused += np.float32(self.fusion.passages) * standardise(self.lexical.passages.scores(queries))
+        return fused, None
 
 
 def _static_model(folder: Path, index: Path) -> TextEncoder:
@@ -233,10 +241,16 @@ def _static_model(folder: Path, index: Path) -> TextEncoder:
     return Bag.load(folder)
 
 
-def _lexical(documents: Records, options: IndexOptions) -> Lexical:
+def _lexical(documents: Records, encoder: TextEncoder | None, options: IndexOptions) -> Lexical:
     titles = Titles()
     texts = map(full_text, titles.watch(documents))
-    return Lexical.build(_analyzer(documents, options), texts, options.bm25 or partial(choose_bm25, titles=titles))
+    bm25 = options.bm25 or partial(choose_bm25, titles=titles)
+    return Lexical.build(_analyzer(documents, options), texts, bm25, passages=_passages(encoder, options) > 0)
+
+
+def _passages(encoder: TextEncoder | None, options: IndexOptions) -> float:
+    """Weight of the best passage: as given, or as the model was trained for."""
+    return options.passages if options.passages is not None else float(getattr(encoder, "passages", 0.0))
 
 
 def _analyzer(documents: Records, options: IndexOptions) -> Analyzer:
@@ -264,6 +278,12 @@ def _sample(documents: Records) -> range:
 def _fusion(documents: Records, lexical: Lexical, dense: Dense | None, options: IndexOptions) -> Fusion:
     if dense is None:
         return Fusion(dense=0.0, reason="there are no vectors")
+    passages = _passages(dense.encoder, options)
+    return replace(_vector_weight(documents, lexical, dense, options), passages=passages)
+
+
+def _vector_weight(documents: Records, lexical: Lexical, dense: Dense, options: IndexOptions) -> Fusion:
+    """Weight of the vectors: as given, as it was chosen in training, or by pseudo-queries."""
     if options.dense is not None:
         return Fusion(dense=options.dense, reason="given")
     own = isinstance(dense.encoder, Bag)

@@ -76,6 +76,7 @@ _SIGNS = {
 _ELIDING = frozenset({"english", "french", "italian", "catalan"})  # their consonants stand beside an apostrophe
 _LOOSE = frozenset({"ma", "o", "y"})  # English pieces of ma'am, o'clock, y'all
 _APOSTROPHE = re.compile("['\u2019\u02bc\uff07]")
+_AROUND = ' \t\ufeff",'  # around entries of a few published lists (Hebrew, Slovak)
 _HIRAGANA = re.compile("[\u3041-\u309f]")
 _WORD = re.compile(r"\w[\w\u0300-\u036f\u0900-\u097f]*")
 
@@ -105,7 +106,7 @@ class StopWords:
             entries: words, in any case; what has an apostrophe is a contraction, what has other signs is left out.
             eliding: one-letter consonants are pieces of contractions in this language.
         """
-        plain = {_APOSTROPHE.sub("'", entry).strip().lower() for entry in entries}
+        plain = {_APOSTROPHE.sub("'", entry).strip(_AROUND).lower() for entry in entries}
         clitics = {piece for entry in plain if "'" in entry for piece in _pieces(entry)}
         words = {entry for entry in plain if _WORD.fullmatch(entry)}
         clitics |= {word for word in words if eliding and re.fullmatch("[b-df-hj-np-tv-xz]", word)}
