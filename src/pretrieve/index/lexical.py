@@ -31,8 +31,8 @@ from pretrieve.index.terms import SortedTerms
 class BM25:
     """Parameters of BM25; the defaults are those that Anserini tuned on MS MARCO passages for MRR@10.
 
-    Of five published settings it is the strongest on average over fourteen collections, and over any thirteen of them
-    but one (``records/lexical``). None is best everywhere: contracts want a small k1, short documents a large b (``choose``).
+    Of five published settings it is the strongest on average over fourteen collections (``records/lexical``). None is
+    best everywhere: contracts want a small k1, short documents a large b (``choose``).
 
     Attributes:
         k1: how fast repeated occurrences saturate, >= 0.
