@@ -237,6 +237,22 @@ def test_another_run_is_not_gone_on_with(made, tmp_path, changes, words) -> None
     assert not wanted.parts.exists()
 
 
+def test_the_documents_are_indexed_once(made, tmp_path) -> None:
+    """The negatives are mined in the index that the round trip searched."""
+
+    class Stages(Silent):
+        names: list[str] = []  # noqa: RUF012
+
+        def stage(self, name: str, total: int | None = None, unit: str = "") -> None:
+            self.names.append(name)
+
+    for more, last in (({}, "write"), (both_models(made), "score")):
+        listener = Stages()
+        listener.names.clear()
+        generate(asked(made, tmp_path / f"{last}.jsonl", **more), listener)
+        assert listener.names == ["read", "generate", "index", "filter", "mine", last]
+
+
 def test_what_stops_before_anything_was_made_leaves_nothing(made, tmp_path) -> None:
     for output in (tmp_path / "labels.jsonl", tmp_path / "other" / "labels.jsonl"):
         with pytest.raises(KeyboardInterrupt):
@@ -261,6 +277,10 @@ def test_fewer_documents_are_drawn_by_the_seed(made, tmp_path) -> None:
         assert report.counts["generated"] == 30
         found.append(wanted.output.read_bytes())
     assert found[0] == found[1] != found[2]
+    first, other = (
+        {item["id"] for record in lines(tmp_path / f"{n}.jsonl") for item in record["positives"]} for n in (0, 2)
+    )
+    assert len(first - other) >= 3, "not the same documents with other queries"
     assert {"id", "query", "positives"} == set(lines(tmp_path / "0.jsonl")[0])
     same = asked(made, tmp_path / "all.jsonl", negatives=0)
     generate(same)
