@@ -32,18 +32,26 @@ _MEANINGS = {
     "guessed": "shown, and to be predicted",
     "removed": "cut out",
 }
-_NAMES = {"sentence": "sentence → document", "title": "title → body", "lead": "first sentence → rest"}
+_NAMES = {
+    "sentence": "sentence → document",
+    "title": "title → body",
+    "lead": "first sentence → rest",
+    "titled": "title, words → document",
+    "topical": "topical",
+    "lexical": "topical, by BM25",
+}
 
 
 def print_training(report: Report, output: Path) -> None:
-    """Print the probe, what was handed out and why, and what to do next."""
+    """Print the probe, what was saved and why, and what to do next."""
     console = Console()
     if report.probe is not None:
-        console.print(_probe_table(report.probe))
-    console.print(f"[bold]Handed out:[/] {escape(report.reason)}.")
+        console.print(_gain_table(report.probe) if "gain" in report.probe else _probe_table(report.probe))
+    console.print(f"{escape(report.reason[:1].upper() + report.reason[1:])}{_weight(report)}.", highlight=False)
     if report.signal is not None and report.probe is not None:
         console.print(_signal_line(report.signal), highlight=False)
-    done = f"{report.recipe['training']['steps']:,} steps" if report.part or report.probe else "not trained"
+    trained = report.saved != "start" or report.probe is not None
+    done = f"{report.recipe['training']['steps']:,} steps" if trained else "not trained"
     console.print(
         f"[bold]{escape(str(output))}[/]: {report.recipe['method']} on {report.documents['trained on']:,} documents, "
         f"{done}; a stock sentence-transformers model.",
@@ -53,6 +61,13 @@ def print_training(report: Report, output: Path) -> None:
     console.print("\nNext:", highlight=False)
     console.print(f"  pretrieve index {escape(sources)} --model {escape(str(output))} -o my-index", highlight=False)
     console.print('  pretrieve search my-index "your question"', highlight=False)
+
+
+def _weight(report: Report) -> str:
+    """The weight of the vectors beside BM25, where the run sets it."""
+    if report.fusion is None:
+        return ""
+    return f", weight {report.fusion['dense']:g} beside BM25 ({report.fusion['reason']})"
 
 
 def print_tuning(report: TuneReport, asked: Tuning) -> None:
@@ -101,6 +116,24 @@ def print_result(result: Result | CrossLingualResult) -> str:
     for table in pair_tables(result) if isinstance(result, CrossLingualResult) else result_tables(result):
         Console().print(table)
     return result.markdown()
+
+
+def _gain_table(probe: dict[str, Any]) -> Table:
+    """What each system adds to BM25, by kind of query, at the middle weights."""
+    title = f"Label-free probe: nDCG@10 of BM25, and what vectors add to it, among {probe['pool']:,} documents"
+    table = Table(title=title, title_justify="left", header_style="bold")
+    table.add_column("system")
+    for kind, number in probe["queries"].items():
+        table.add_column(f"{_NAMES.get(kind, kind)} ({number})", justify="right")
+    table.add_row("BM25", *(f"{probe['BM25'][kind]:.3f}" for kind in probe["queries"]))
+    for system, gains in probe["gain"].items():
+        cells = []
+        for kind in probe["queries"]:
+            low, high = sorted(gains[kind][probe["weights"].index(weight)] for weight in (0.5, 1.0))
+            cells.append(f"{low:+.3f} to {high:+.3f}")
+        mark = " (saved)" if system == probe["saved"] else ""
+        table.add_row(f"{system}{mark}", *cells)
+    return table
 
 
 def _probe_table(probe: dict[str, Any]) -> Table:

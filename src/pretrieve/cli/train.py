@@ -49,11 +49,20 @@ def command(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set an option of the method, the encoder or the training."),
     ] = None,
+    variants: Annotated[
+        str | None,
+        typer.Option(
+            "--variants",
+            metavar="NAMES",
+            help="Variants of the default to train and choose from, such as mix,hard.  [default: all]",
+            show_default=False,
+        ),
+    ] = None,
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, bit for bit.")] = False,
     overwrite: Overwrite = False,
     judge: Annotated[
-        bool, typer.Option("--judge/--no-judge", help="Hand out nothing that the label-free probe finds worse.")
+        bool, typer.Option("--judge/--no-judge", help="Choose what is saved by the label-free probe.")
     ] = True,
     tracker: Annotated[
         str,
@@ -82,6 +91,7 @@ def command(
         minutes=minutes,
         steps=steps,
         settings=parse_assignments(settings or []),
+        variants=tuple(name.strip() for name in variants.split(",") if name.strip()) if variants else (),
         seed=seed,
         resume=resume,
         overwrite=overwrite,

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pretrieve.evaluation.benchmark import Result
+from pretrieve.evaluation.choice import Choice
+from pretrieve.evaluation.fused_probe import WEIGHTS
 from pretrieve.evaluation.probe import ProbeResult
 from pretrieve.evaluation.significance import bootstrap_interval
 
@@ -60,6 +62,17 @@ def result_markdown(result: Result) -> str:
 def probe_markdown(result: ProbeResult) -> str:
     """The table of a probe as Markdown."""
     return markdown(*_probe_cells(result)) + "\n"
+
+
+def choice_markdown(choice: Choice) -> str:
+    """The table of a fused probe as Markdown: BM25, and what each system adds to it at weights .5 and 1."""
+    scores, rows = choice.scores, [WEIGHTS.index(weight) for weight in (0.5, 1.0)]
+    head = ["system", *(f"{kind} ({len(values)})" for kind, values in scores.bm25.items())]
+    lines = [["BM25", *(f"{values.mean():.3f}" for values in scores.bm25.values())]]
+    for system in scores.fused:
+        cells = [[f"{scores.gain(system, kind)[row]:+.3f}" for row in rows] for kind in scores.bm25]
+        lines.append([f"{system} (saved)" if system == choice.system else system, *(", ".join(cell) for cell in cells)])
+    return markdown(head, lines) + "\n"
 
 
 def _settings(result: Result) -> list[str]:

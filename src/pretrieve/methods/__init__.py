@@ -16,6 +16,8 @@ A method's file holds, and nothing else knows:
 And, where it is of use:
 
 * ``suited(store)``: options that are chosen by the look of the documents;
+* ``VARIANTS``: by preset, named values over the preset's that a static encoder is trained with one after another; the
+  label-free selection saves one of them;
 * ``task(options)``: what an example asks of the model, in a sentence, for ``pretrieve inspect``;
 * ``CANDIDATES = True``: ``Objective.prepare`` finds what else an example is made of, so ``inspect`` has to call it.
 """

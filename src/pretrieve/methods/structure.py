@@ -20,45 +20,49 @@ from pretrieve.models.losses import in_batch_softmax, same_document
 from pretrieve.models.objective import Encoded, Loss, Objective
 from pretrieve.models.static import StaticEncoder
 from pretrieve.text.batches import Address
-from pretrieve.text.edits import Edits
+from pretrieve.text.edits import Edits, drop_shared
 from pretrieve.text.pairs import PairDescription, describe, lengths_by_ratio, lengths_by_tokens, pair_batch, place
 from pretrieve.text.sources import TokenStore, Whole
 from pretrieve.text.spans import CLS, SEP, Positions, lay_out
 
-MANY = 5000  # documents whose first sentences are too many to be learned by heart
-KINDS = ("title", "title_span", "lead", "sentence", "span", "keywords", "crop")
-TITLE, TITLE_SPAN, LEAD, SENTENCE, SPAN, KEYWORDS, CROP = range(7)
+FEWEST_IN_KEY = 4  # tokens that a key keeps when it loses those of its query
+KINDS = ("title", "title_span", "opening", "lead", "sentence", "span", "keywords", "crop")
+TITLE, TITLE_SPAN, OPENING, LEAD, SENTENCE, SPAN, KEYWORDS, CROP = range(8)
 
 CARD = Card(
     title="Pairs from structure",
     paper="ours; ingredients from Wang et al. 2022 (arXiv 2212.03533), Lee et al. 2019, Ram et al. 2022, Izacard et "
     "al. 2022",
-    idea="Titles and headings are free supervision: they are written to be found by. Where there are "
-    "none, the first sentence, another sentence or a few words stand in for a query and, seven times in ten, are cut "
-    "out of the document that is to be found.",
-    differs="Keys of the same document are no negatives; for a static encoder near-duplicates of the own key neither. "
-    "Only queries look for documents, not the other way round.",
-    good_for="The static encoder; running text, with titles or without. Not for documents of a dozen words.",
+    idea="Titles and headings are free supervision: they are written to be found by. A title, the title with a few "
+    "words, the first words of a document, or a crop is the query; the document, or another crop of it, is the key.",
+    differs="A mixture of these pairs at a high temperature for a few hundred steps: longer training at a low "
+    "temperature learns a small collection by heart. Keys of the same document are no negatives; for a static encoder "
+    "near-duplicates of the own key neither. Only queries look for documents, not the other way round. A static "
+    "encoder trains several recipes, and the label-free selection publishes the one that helps BM25 most.",
+    good_for="The static encoder; running text and code, with titles or without.",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What can be set. The first seven are weights of the kinds of pairs.
+    """What can be set. The first eight are weights of the kinds of pairs.
 
     Attributes:
         title: the title or heading to its body.
         title_span: the title with a short span, to the document with its title.
+        opening: the first words to the document.
         lead: the first sentence to the document.
         sentence: any sentence to the document.
         span: a few consecutive tokens to the document.
         keywords: a few scattered tokens to the document.
         crop: one crop to another.
-        titled: probability that a document with a title gives one of the two kinds with a title.
-        titled_share: part of the documents that must have a title for these two kinds to be used at all.
+        titled_share: part of the documents that must have a title for the two kinds with a title to be used; documents
+            without one draw from the other kinds, or give their first words where those have no weight.
         window: tokens of the longest key.
         span_min: shortest span, in tokens.
         span_max: longest span, in tokens.
+        opening_min: fewest first words, in tokens.
+        opening_max: most first words, in tokens.
         query: tokens of the longest sentence or title.
         keywords_min: fewest keywords.
         keywords_max: most keywords.
@@ -66,6 +70,8 @@ class Options:
         crop_max: longest crop, as a part of the document.
         remove: probability that a span or sentence is cut out of its document.
         title_in_key: probability that the key shows the title, where the query does not.
+        drop_shared: probability that a key loses the tokens that its query holds too, so that other words have to
+            connect the two.
         delete: rate of deleted tokens.
         temperature: divides the cosines.
         symmetric: keys look for their queries too.
@@ -74,18 +80,20 @@ class Options:
         coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
     """
 
-    title: float = 0.0
+    title: float = 1.0
     title_span: float = 1.0
-    lead: float = 0.5
-    sentence: float = 0.25
-    span: float = 0.25
+    opening: float = 1.0
+    lead: float = 0.0
+    sentence: float = 0.0
+    span: float = 0.0
     keywords: float = 0.0
-    crop: float = 0.0
-    titled: float = 1.0
+    crop: float = 0.5
     titled_share: float = 0.5
     window: int = 160
     span_min: int = 4
     span_max: int = 16
+    opening_min: int = 4
+    opening_max: int = 24
     query: int = 40
     keywords_min: int = 2
     keywords_max: int = 8
@@ -93,17 +101,19 @@ class Options:
     crop_max: float = 0.5
     remove: float = 0.7
     title_in_key: float = 0.5
+    drop_shared: float = 0.0
     delete: float = 0.0
-    temperature: float = 0.05
+    temperature: float = 0.2
     symmetric: bool = False
     near_duplicate: float | None = None
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
-        if min(self.weights) < 0 or sum(self.weights[LEAD:]) <= 0:
-            raise UsageError(f"weights are not below 0, and one of {', '.join(KINDS[LEAD:])} is above 0.")
-        if not (1 <= self.span_min <= self.span_max and 1 <= self.keywords_min <= self.keywords_max):
-            raise UsageError("set 1 <= span_min <= span_max and 1 <= keywords_min <= keywords_max.")
+        if min(self.weights) < 0 or sum(self.weights) <= 0:
+            raise UsageError(f"weights are not below 0, and one of {', '.join(KINDS)} is above 0.")
+        for name in ("span", "opening", "keywords"):
+            if not 1 <= getattr(self, f"{name}_min") <= getattr(self, f"{name}_max"):
+                raise UsageError(f"set 1 <= {name}_min <= {name}_max.")
         if not 0.0 < self.crop_min <= self.crop_max <= 1.0 or self.window < 4 or self.query < 1:
             raise UsageError("set 0 < crop_min <= crop_max <= 1, window to at least 4 and query to at least 1.")
         if self.temperature <= 0:
@@ -117,14 +127,14 @@ class Options:
 
 PRESETS: dict[str, Preset] = {
     "structure": Preset(
-        summary="titles, headings, sentences and spans to their documents",
+        summary="titles, first words, spans and crops to their documents",
         options={
-            "title_span": Value(1.0, "ours", "where most documents have titles, title and span beat either alone"),
-            "lead": Value(0.5, "ours", "elsewhere: first sentences are the most like queries"),
-            "sentence": Value(0.25, "ours", "variety beside first sentences"),
-            "span": Value(0.25, "ours", "also reaches documents without sentences"),
+            "title": Value(1.0, "ours", "a title is the most like a query"),
+            "title_span": Value(1.0, "ours", "a title that many documents share needs more words to tell them apart"),
+            "opening": Value(1.0, "ours", "first words say what the rest is about; every document has them"),
+            "crop": Value(0.5, "ours", "two crops of one document: topics beside known items"),
             "remove": Value(0.7, "ours", "kept words teach exact matching, removed ones meaning"),
-            "temperature": Value(0.05, "paper", "Contriever, appendix A.1"),
+            "temperature": Value(0.2, "ours", "of .05 to .3 the best beside BM25 on topical collections"),
             "symmetric": Value(False, "ours", "one direction was better with titles and first sentences"),
         },
         training={
@@ -135,15 +145,45 @@ PRESETS: dict[str, Preset] = {
             "warmup": Value(0.04, "code", "Contriever, contriever.sh: 20,000 of 500,000 steps"),
         },
         static={
+            "steps": Value(200, "ours", "100 give most of the gain; 1,200 learn small collections by heart"),
             "learning_rate": Value(0.02, "ours", "large, because word vectors start with norms of 5 to 8"),
-            "warmup": Value(0.01, "ours", "about ten steps"),
+            "warmup": Value(0.05, "ours", "ten steps"),
             "floor": Value(0.05, "ours", "the rate ends at a twentieth"),
             "beta2": Value(0.99, "ours", "a short memory suits a short run"),
             "epsilon": Value(1e-8, "ours", "Adam's own"),
             "weight_decay": Value(0.0, "ours", "rare words would shrink though they are not seen"),
         },
-        encoder={"dimensions": Value(512, "ours", "a static encoder starts better with 512 than with 256")},
+        encoder={
+            "dimensions": Value(256, "ours", "as good as 512 beside BM25, at half the time and size"),
+            "stop_word_scale": Value(0.3, "ours", "question words are rare in documents: long vectors, no meaning"),
+        },
     ),
+}
+
+
+VARIANTS: dict[str, dict[str, dict[str, Value]]] = {
+    "structure": {
+        "mix": {},
+        "hard": {
+            "drop_shared": Value(0.5, "ours", "words that query and document do not share have to connect them"),
+            "temperature": Value(0.15, "ours", "harder pairs are told apart at a lower one"),
+        },
+        "spans": {
+            "title": Value(0.0, "ours", "known items only"),
+            "title_span": Value(0.0, "ours", "known items only"),
+            "crop": Value(0.0, "ours", "known items only"),
+            "lead": Value(0.0, "ours", "known items only"),
+            "span": Value(1.0, "ours", "a few words of anywhere: questions ask for details"),
+            "drop_shared": Value(0.5, "ours", "as in `hard`"),
+            "temperature": Value(0.1, "ours", "details are told apart at a low one"),
+        },
+        "exact": {
+            "title": Value(0.0, "ours", "titles that many documents share do not tell them apart"),
+            "opening": Value(0.0, "ours", "documents without a title still give their first words"),
+            "crop": Value(0.0, "ours", "near-equal passages have the same topics"),
+            "temperature": Value(0.05, "paper", "Contriever, appendix A.1; tells near-equal passages apart"),
+        },
+    },
 }
 
 
@@ -188,6 +228,9 @@ class View:
         plan = self._plan(self._starts[documents], bodies, ends - bodies, rng)
         starts, lengths = self._pieces(plan)
         positions = _with_keywords(lay_out(starts, lengths), plan.kinds == KEYWORDS, self._options, rng)
+        if self._options.drop_shared:
+            chosen = rng.random(len(documents)) < self._options.drop_shared
+            positions = drop_shared(self._tokens, positions, chosen, self._specials.vocabulary, FEWEST_IN_KEY)
         rows, positions = self._edits.apply(self._tokens, positions, self._specials, rng)
         provenance = (positions, starts, lengths) if self._provenance else None
         return pair_batch(rows, documents, provenance=provenance, per_example={"kind": plan.kinds})
@@ -217,29 +260,32 @@ class View:
         )
 
     def _kinds(self, titled: BoolArray, rng: np.random.Generator) -> IntArray:
-        """A kind for each document by weight: one with a title, or one that needs none."""
-        weights = np.cumsum(self._options.weights)
-        border = weights[TITLE_SPAN] if self._use_titles else 0.0
-        by_title = titled & (rng.random(len(titled)) < self._options.titled) & (border > 0)
-        low, high = np.where(by_title, 0.0, weights[TITLE_SPAN]), np.where(by_title, border, weights[-1])
-        draws = low + rng.random(len(titled)) * (high - low)
-        kinds: IntArray = np.searchsorted(weights, draws, side="right")
-        return np.minimum(kinds, len(KINDS) - 1)
+        """A kind for each document by weight; those with a title only where the document has one."""
+        weights = np.array(self._options.weights)
+        untitled = weights.copy()
+        untitled[[TITLE, TITLE_SPAN]] = 0.0
+        untitled[OPENING] += untitled.sum() == 0
+        draws = rng.random(len(titled))
+        with_title, without = (
+            np.searchsorted(np.cumsum(table)[:-1] / table.sum(), draws, side="right") for table in (weights, untitled)
+        )
+        return np.where(titled & self._use_titles, with_title, without)
 
     def _queries(
         self, kinds: IntArray, bodies: IntArray, sizes: IntArray, rng: np.random.Generator
     ) -> tuple[IntArray, IntArray]:
         """Query spans: a few tokens, a crop, or a sentence where it is neither too short nor most of the document."""
-        options = self._options
-        lengths = lengths_by_tokens(np.maximum(2, sizes // 2), options.span_min, options.span_max, rng)
+        options, most = self._options, np.maximum(2, sizes // 2)
+        lengths = lengths_by_tokens(most, options.span_min, options.span_max, rng)
+        first_words = lengths_by_tokens(most, options.opening_min, options.opening_max, rng)
+        lengths = np.where(kinds == OPENING, first_words, lengths)
         lengths = np.where(kinds == CROP, np.minimum(self._crops(sizes, rng), options.window), lengths)
-        starts = place(bodies, sizes, lengths, rng)
+        starts = np.where(kinds == OPENING, bodies, place(bodies, sizes, lengths, rng))
         inside = np.where(kinds == LEAD, bodies, place(bodies, sizes, np.ones_like(sizes), rng))
         index = np.searchsorted(self._sentences, inside, side="right") - 1
         first, after = self._sentences[index], self._sentences[np.minimum(index + 1, len(self._sentences) - 1)]
         size = np.minimum(after, bodies + sizes) - first
-        also = (kinds == TITLE_SPAN) & (rng.random(len(kinds)) < 0.5)
-        whole = (also | np.isin(kinds, (LEAD, SENTENCE))) & (size >= 3) & (size <= sizes * 2 // 3) & (first >= bodies)
+        whole = np.isin(kinds, (LEAD, SENTENCE)) & (size >= 3) & (size <= sizes * 2 // 3) & (first >= bodies)
         return np.where(whole, first, starts), np.where(whole, np.minimum(size, options.query), lengths)
 
     def _crops(self, sizes: IntArray, rng: np.random.Generator) -> IntArray:
@@ -284,15 +330,6 @@ def view(store: TokenStore, specials: SpecialTokens, options: Options, provenanc
     return View(store, specials, options, provenance)
 
 
-def suited(store: TokenStore) -> dict[str, object]:
-    """Weights that the documents call for, found by trial on train and dev splits (docs/log.md).
-
-    First sentences alone are the best queries; but a small collection needs variety, or they are learned by heart.
-    Where most documents have titles, titles take their place anyway (``titled_share``).
-    """
-    return {"lead": 1.0, "sentence": 0.0, "span": 0.0} if len(store.starts) >= MANY else {}
-
-
 def task(options: Options) -> str:
     """Say what an example asks of the model."""
     return "Find the document of each query among those of the batch; others of the same document are no negatives."
@@ -311,7 +348,7 @@ def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) 
     Raises:
         UsageError: the longest row does not fit the encoder.
     """
-    longest = options.query + max(options.window, options.span_max) + encoder.specials.around()
+    longest = options.query + max(options.window, options.span_max, options.opening_max) + encoder.specials.around()
     if longest > encoder.max_length:
         raise UsageError(f"rows of {longest} tokens do not fit an encoder of {encoder.max_length}: lower window.")
     return StructurePairs(encoder, options)

@@ -39,7 +39,8 @@ class Bag:
         similarity: how they are compared.
         fingerprint: identity of vectors and tokenizer.
         location: the folder it came from.
-        weight: of its vectors beside words, as chosen on held-out documents when it was trained; None if it was not.
+        weight: of its vectors beside BM25, as chosen when it was trained; None if it was not.
+        passages: weight of BM25's best passage beside them, as chosen when it was trained.
     """
 
     vectors: FloatArray
@@ -50,6 +51,7 @@ class Bag:
     fingerprint: str
     location: str
     weight: float | None = None
+    passages: float = 0.0
 
     @staticmethod
     def readable(folder: Path) -> bool:
@@ -73,6 +75,7 @@ class Bag:
         if tokenizer.get_vocab_size() > len(vectors):
             raise CorruptError(f"{folder}: its tokenizer and its vectors do not belong together: restore the model.")
         config = _read_json(folder / "config_sentence_transformers.json")
+        chosen = _read_json(folder / MANIFEST).get("meta", {})
         return Bag(
             vectors=vectors,
             tokenizer=tokenizer,
@@ -81,7 +84,8 @@ class Bag:
             similarity="dot" if config.get("similarity_fn_name") == "dot" else "cosine",
             fingerprint=model_fingerprint(folder, [inner / "model.safetensors", inner / "tokenizer.json"]),
             location=str(folder),
-            weight=_read_json(folder / MANIFEST).get("meta", {}).get("weight"),
+            weight=chosen.get("weight"),
+            passages=chosen.get("passages", 0.0),
         )
 
     def encode(self, texts: Sequence[str], prompt: str = "") -> FloatArray:

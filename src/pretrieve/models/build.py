@@ -55,8 +55,11 @@ class EncoderOptions:
     pooling: Literal["mean", "cls", "bert"] | None = None  # transformers; the checkpoint's own if None, or else mean
     max_length: int | None = None  # tokens; the model's own limit if None, 512 for a new one
     dimensions: int = 256  # of a static encoder
+    stop_word_scale: float = 1.0  # of a static encoder: factor on the vectors of stop words after training
 
     def __post_init__(self) -> None:
+        if not 0 <= self.stop_word_scale <= 1:
+            raise UsageError(f"stop_word_scale={self.stop_word_scale}: it is between 0 and 1.")
         if self.dimensions < 1 or (self.max_length is not None and self.max_length < 4):
             raise UsageError("dimensions is at least 1, and max_length at least 4.")
 

@@ -92,6 +92,11 @@ class StaticEncoder(Encoder):
         bare = replace(store.specials, cls=None, sep=None)  # a bag has no use for tokens around its rows
         return cls(random_vectors(idf, dimensions, seed), bare, max_length=max_length)
 
+    @torch.no_grad()
+    def scale(self, tokens: IntArray, factor: float) -> None:
+        """Multiply the vectors of some tokens, given by their ids."""
+        self.embedding.weight[torch.from_numpy(np.asarray(tokens, np.int64))] *= factor
+
     def forward(self, rows: Rows, segments: IntArray | None = None) -> Tensor:
         """Encode R rows as (R, 1, D): means of token vectors, not normalised; an empty row is zero.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pretrieve.evaluation.choice import Choice
 from pretrieve.evaluation.probe import ProbeResult
-from pretrieve.evaluation.report import probe_markdown
+from pretrieve.evaluation.report import choice_markdown, probe_markdown
 from pretrieve.methods import find
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.views import Views
@@ -33,7 +34,7 @@ hits = Retriever.load("this folder").search("a question", ["a text", "another"],
 """
 
 
-def model_card(report: Report, probe: ProbeResult | None, encoder: Encoder) -> str:
+def model_card(report: Report, probe: ProbeResult | Choice | None, encoder: Encoder) -> str:
     """Write the card of an encoder in Markdown."""
     recipe = report.recipe
     module, preset = find(recipe["method"])
@@ -43,9 +44,15 @@ def model_card(report: Report, probe: ProbeResult | None, encoder: Encoder) -> s
         f"# A retriever trained without labels by `{recipe['method']}`\n",
         f"{module.CARD.title}: {preset.summary}.\n\nPaper: {module.CARD.paper}.\n",
         f"Documents: {counts}. Sources: {', '.join(f'`{source}`' for source in recipe['sources'])}.\n",
-        f"Handed out: {report.reason}.\n",
+        f"Selection: {report.reason}.\n",
     ]
-    if probe is not None:
+    if isinstance(probe, Choice):
+        parts.append(
+            f"## Label-free probe\n\nnDCG@10 among {probe.scores.pool:,} documents, on queries made of documents that "
+            "were held out from training: BM25, and what each system's vectors add to it at weights .5 and 1. It ranks "
+            f"systems; it is no promise for real queries.\n\n{choice_markdown(probe)}"
+        )
+    elif probe is not None:
         parts.append(
             f"## Label-free probe\n\nnDCG@10 among {probe.pool:,} documents, on queries taken out of documents "
         )

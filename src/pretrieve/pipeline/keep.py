@@ -12,15 +12,13 @@ from torch import nn
 
 from pretrieve.core import files
 from pretrieve.core.errors import UsageError
-from pretrieve.models.encoder import Encoder
 from pretrieve.models.export import save_model
 from pretrieve.models.heads import HEADS
 from pretrieve.models.objective import Objective
 from pretrieve.pipeline.card import model_card
-from pretrieve.pipeline.plan import Plan
 from pretrieve.pipeline.prepare import Prepared
-from pretrieve.pipeline.signal import Gain
-from pretrieve.pipeline.verdict import Verdict
+from pretrieve.pipeline.selection import START as UNTRAINED
+from pretrieve.pipeline.selection import Selection
 from pretrieve.text.tokenizer import Tokenizer
 
 MODEL, START = "model", "start"
@@ -34,16 +32,16 @@ class Report:
     Attributes:
         recipe: what decided the run.
         documents: number read, trained on, and held out.
-        part: what was handed out, 0 (start) to 1 (trained).
-        reason: why.
-        probe: nDCG@10 of BM25, start and model by kind of pseudo-query; None where nothing was held out.
+        saved: what was saved: the name of a variant or method, or ``"start"``.
+        reason: why, in a sentence.
+        probe: what the label-free probe saw of BM25, the start and what was trained; None where nothing was held out.
         fusion: weight of the vectors beside words, and what was seen of others; None where it was not chosen.
         signal: loss and statistics of the method on held-out documents, before and after; None where not measured.
     """
 
     recipe: dict[str, Any]
     documents: dict[str, int]
-    part: float
+    saved: str
     reason: str
     probe: dict[str, Any] | None
     fusion: dict[str, Any] | None
@@ -54,7 +52,7 @@ class Report:
         return {
             "recipe": self.recipe,
             "documents": self.documents,
-            "part": self.part,
+            "saved": self.saved,
             "reason": self.reason,
             "probe": self.probe,
             "fusion": self.fusion,
@@ -71,19 +69,18 @@ def open_report(folder: Path) -> Report:
     """
     files.read_manifest(folder, MODEL)
     facts = orjson.loads((folder / REPORT).read_bytes()) if (folder / REPORT).is_file() else {}
-    if not {"recipe", "part"} <= facts.keys() <= {item.name for item in fields(Report)}:
+    if not {"recipe", "saved"} <= facts.keys() <= {item.name for item in fields(Report)}:
         raise UsageError(f"{folder} is no model of `pretrieve train`: choose another place.")
     return Report(**facts)
 
 
-def keep(
-    output: Path, made: Plan, start: Encoder, verdict: Verdict, prepared: Prepared, found: Gain | None = None
-) -> Report:
+def keep(output: Path, selection: Selection, prepared: Prepared) -> Report:
     """Write the model beside its checkpoints; it is there when its MANIFEST is.
 
     Raises:
         StorageError: the disk refused.
     """
+    made, found = selection.run.plan, selection.run.gain
     report = Report(
         recipe=made.recipe.to_json(),
         documents={
@@ -91,32 +88,33 @@ def keep(
             "trained on": len(prepared.store),
             "held out": len(prepared.held_out),
         },
-        part=verdict.part,
-        reason=verdict.reason,
-        probe=None if verdict.probe is None else verdict.probe.to_json(),
-        fusion=None if verdict.fusion is None else verdict.fusion.facts(),
+        saved=selection.saved,
+        reason=selection.reason,
+        probe=None if selection.probe is None else selection.probe.to_json(),
+        fusion=None if selection.fusion is None else selection.fusion.facts(),
         signal=None if found is None else found.facts(),
     )
     tokenizer = prepared.store.tokenizer
     with files.create(output / START, MODEL, replace=True) as folder:
-        save_model(folder, start, tokenizer)
+        save_model(folder, selection.start, tokenizer)
     with files.scratch(output, MODEL) as folder:
-        _save(folder, made.objective, verdict, tokenizer)
+        _save(folder, made.objective, selection, tokenizer)
         folder.json("recipe.json", report.recipe)
         folder.json(REPORT, report.to_json())
-        folder.write("README.md", model_card(report, verdict.probe, verdict.encoder).encode())
-        weight = None if verdict.fusion is None else verdict.fusion.dense
-        files.publish(folder, output, MODEL, {"recipe": made.recipe.fingerprint, "weight": weight})
+        folder.write("README.md", model_card(report, selection.probe, selection.encoder).encode())
+        meta: dict[str, Any] = {"recipe": made.recipe.fingerprint, "weight": None}
+        if selection.fusion is not None:
+            meta |= {"weight": selection.fusion.dense, "passages": selection.fusion.passages}
+        files.publish(folder, output, MODEL, meta)
     return report
 
 
-def _save(folder: files.Folder, objective: Objective, verdict: Verdict, tokenizer: Tokenizer) -> None:
+def _save(folder: files.Folder, objective: Objective, selection: Selection, tokenizer: Tokenizer) -> None:
     queries = getattr(objective, "query_encoder", None)
-    whole = verdict.part == 1.0
-    if queries is not None and whole:
-        save_model(folder, queries, tokenizer, documents=verdict.encoder)
+    if queries is not None and selection.saved != UNTRAINED:
+        save_model(folder, queries, tokenizer, documents=selection.encoder)
     else:
-        save_model(folder, verdict.encoder, tokenizer)
+        save_model(folder, selection.encoder, tokenizer)
     heads = _other_weights(objective)
     if heads:
         folder.write(HEADS, safetensors.torch.save(heads))

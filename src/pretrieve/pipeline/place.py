@@ -10,7 +10,7 @@ from pretrieve.core import aside, files
 from pretrieve.core.disk import LOCK
 from pretrieve.pipeline.request import CHECKPOINTS
 
-_WORK = (f"**/{CHECKPOINTS}/step-*", "**/negatives-*.jsonl", "**/*.jsonl.parts/*.jsonl")  # what took time to make
+_WORK = (f"**/{CHECKPOINTS}/**/step-*", "**/negatives-*.jsonl", "**/*.jsonl.parts/*.jsonl")  # what took time to make
 
 
 @contextlib.contextmanager

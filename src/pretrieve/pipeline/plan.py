@@ -37,6 +37,8 @@ class Choices:
         training: how to train.
         encoder: how to build the encoder.
         tokenization: how to train a vocabulary.
+        variant: name of the variant of the preset; empty where it has none.
+        fixed_length: the preset says how many steps are enough: minutes bound them, and are not filled.
     """
 
     method: str
@@ -46,6 +48,8 @@ class Choices:
     training: TrainingOptions
     encoder: EncoderOptions
     tokenization: Tokenization
+    variant: str = ""
+    fixed_length: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,7 @@ class Plan:
     objective: Objective
     batches: Batches
     training: TrainingOptions
+    initialiser: bool = False  # the method makes a start for fine-tuning
 
 
 def choose(request: Request) -> Choices:
@@ -81,7 +86,38 @@ def choose(request: Request) -> Choices:
         training=options_of(TrainingOptions, {**training, **mine["training"]}),
         encoder=options_of(EncoderOptions, {**encoder, **mine["encoder"]}),
         tokenization=options_of(Tokenization, mine["tokenization"]),
+        fixed_length=is_static(request.base) and "steps" in preset.static,
     )
+
+
+def variants(request: Request, choices: Choices) -> list[Choices]:
+    """The runs of a request: one for each variant of the preset, of which the label-free selection saves the best.
+
+    Only static encoders have several: they train in seconds. Without a selection the first variant is trained alone.
+
+    Args:
+        request: what was asked; ``request.variants`` names those to train.
+        choices: values of the preset.
+
+    Raises:
+        UsageError: the preset has no such variant.
+    """
+    known: Mapping[str, Mapping[str, methods.Value]] = {}
+    if is_static(request.base):
+        known = getattr(choices.module, "VARIANTS", {}).get(choices.method, {})
+    for name in request.variants:
+        if name not in known:
+            raise UsageError(f"{choices.method} has no variant {name!r} here.{suggest(name, known)}")
+    names = request.variants or tuple(known)
+    if not names:
+        return [choices]
+    return [_variant(choices, name, known[name]) for name in (names if request.judge else names[:1])]
+
+
+def _variant(choices: Choices, name: str, values: Mapping[str, methods.Value]) -> Choices:
+    """Put the values of a variant over those of its preset, and under the user's."""
+    options = {key: value for key, value in _values(values).items() if key not in choices.given}
+    return dataclasses.replace(choices, variant=name, options={**choices.options, **options})
 
 
 def make(
@@ -103,6 +139,7 @@ def make(
     options = options_of(choices.module.Options, {**choices.options, **suited(choices, store)})
     recipe = Recipe(
         method=choices.method,
+        variant=choices.variant,
         base=request.base,
         seed=request.seed,
         options=dataclasses.asdict(options),
@@ -124,6 +161,7 @@ def make(
             seed=request.seed,
         ),
         training=choices.training,
+        initialiser=choices.module.CARD.initialiser,
     )
 
 

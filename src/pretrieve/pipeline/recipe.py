@@ -17,7 +17,8 @@ from pretrieve.core.errors import CorruptError, FingerprintError
 class Recipe:
     """The effective values of a run, after presets, defaults and calibration; kept as ``recipe.json``.
 
-    ``corpus``, ``tokenizer`` and ``store`` are fingerprints; ``sources`` and ``command`` are for people.
+    ``corpus``, ``tokenizer`` and ``store`` are fingerprints; ``sources`` and ``command`` are for people. ``variant``
+    names the variant of the preset that the values are of.
     """
 
     method: str
@@ -29,6 +30,7 @@ class Recipe:
     corpus: str = ""
     tokenizer: str = ""
     store: str = ""
+    variant: str = ""
     sources: tuple[str, ...] = ()
     command: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -69,7 +71,7 @@ def check_same(before: Recipe, now: Recipe) -> None:
     Raises:
         FingerprintError: names what differs.
     """
-    for name in ("corpus", "tokenizer", "method", "base", "seed", "encoder", "options", "training"):
+    for name in ("corpus", "tokenizer", "method", "variant", "base", "seed", "encoder", "options", "training"):
         old, new = getattr(before, name), getattr(now, name)
         if old != new:
             detail = f"{old} before, {new} now"

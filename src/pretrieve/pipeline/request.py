@@ -53,6 +53,7 @@ class Request:
     overwrite: bool = False
     on_bad: OnBad = "fail"
     tracker: str = "auto"
+    variants: tuple[str, ...] = ()  # of the preset, those to train; all without it
     judge: bool = True  # hand out nothing that the label-free probe finds worse than the start
     fields: Fields = dataclasses.field(default_factory=Fields)
 
@@ -115,6 +116,7 @@ def fields_of(
 def train_command(request: Request) -> str:
     """The exact command of a run, for its model card."""
     words = ["pretrieve", "train", *request.sources, "-o", str(request.output)]
+    words += ["--variants", ",".join(request.variants)] if request.variants else []
     for name in ("method", "minutes", "steps"):
         if (value := getattr(request, name)) is not None:
             words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]

@@ -1,9 +1,9 @@
-"""The road of ``pretrieve train``: prepare, plan, train, judge without labels, keep."""
+"""The steps of ``pretrieve train``: prepare, train every variant, select without labels, save."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -13,7 +13,8 @@ from pathlib import Path
 from pretrieve.core import files
 from pretrieve.core.errors import FingerprintError
 from pretrieve.core.types import IntArray
-from pretrieve.models.build import is_static, named_base
+from pretrieve.models.build import named_base
+from pretrieve.models.encoder import Encoder
 from pretrieve.pipeline import plan as planning
 from pretrieve.pipeline import prepare, recipe, warm
 from pretrieve.pipeline.keep import Report, keep, open_report
@@ -22,8 +23,9 @@ from pretrieve.pipeline.place import hold
 from pretrieve.pipeline.plan import Choices, Plan
 from pretrieve.pipeline.prepare import Prepared
 from pretrieve.pipeline.request import CHECKPOINTS, DEFAULT_MINUTES, WORKSPACE, Request
-from pretrieve.pipeline.signal import Gain, gain, signal_of
-from pretrieve.pipeline.verdict import judge, too_short, unjudged, untrained
+from pretrieve.pipeline.selection import Trained, select, too_little, untrained
+from pretrieve.pipeline.signal import gain, signal_of
+from pretrieve.pipeline.stop_words import scale_stop_words
 from pretrieve.text import tokenizer
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
@@ -37,7 +39,7 @@ _RECIPE = "recipe.json"
 
 
 def train(request: Request, listener: Listener | None = None, *, command: str = "") -> Report:
-    """Train a retriever on documents, judge it without labels, and keep the better of it and its start.
+    """Train a retriever on documents, and save what the label-free selection finds best: a variant, or the start.
 
     Args:
         request: what is asked.
@@ -48,38 +50,61 @@ def train(request: Request, listener: Listener | None = None, *, command: str = 
         What was done and found; the model is at ``request.output``.
 
     Raises:
-        PretrieveError: whatever a user can mend: sources, options, disk, an interrupted or diverged run.
+        PretrieveError: whatever a user can fix: sources, options, disk, an interrupted or diverged run.
     """
     listener = listener or Silent()
     request.check()
     choices = planning.choose(request)
+    variants = planning.variants(request, choices)
     with hold(request.output, overwrite=request.overwrite and not request.resume):
         if request.resume and (request.output / files.MANIFEST).is_file():
             return _finished(request, choices, listener)
-        prepared = _prepare(request, choices, listener)
-        begin = partial(warm.start_words, request, store=prepared.store, listener=listener)
-        made = planning.make(request, choices, prepared.store, begin)
+        prepared = prepare_documents(request, choices, listener)
+        if reason := too_little(request, prepared):
+            return keep(request.output, untrained(_made(request, variants[0], prepared, listener), reason), prepared)
+        start, trained = train_variants(request, variants, prepared, listener, command=command)
+        return keep(request.output, select(request, start, trained, prepared, listener), prepared)
+
+
+def train_variants(
+    request: Request, variants: Sequence[Choices], prepared: Prepared, listener: Listener, *, command: str = ""
+) -> tuple[Encoder, list[Trained]]:
+    """Train every variant, one after another, for the same number of steps.
+
+    Args:
+        request: what is asked.
+        variants: from ``plan.variants``; at least one.
+        prepared: the documents.
+        listener: hears of progress.
+        command: for the model card.
+
+    Returns:
+        The encoder before training, and the runs.
+
+    Raises:
+        PretrieveError: as ``train``.
+    """
+    steps: int | None = None
+    start: Encoder | None = None
+    trained: list[Trained] = []
+    for variant in variants:
+        made = _made(request, variant, prepared, listener, quiet=bool(trained))
+        start = start or deepcopy(made.objective.encoder)
+        made = _with_steps(request, variant, made, listener, steps, len(variants))
+        steps = made.training.steps
         made = replace(made, recipe=replace(made.recipe, command=command))
-        for note in (*made.objective.notes, *_towers_note(made)):
-            listener.note(note)
-        start = deepcopy(made.objective.encoder)
-        if request.method is None and is_static(request.base) and (reason := too_short(prepared)):
-            return keep(request.output, made, start, untrained(start, reason), prepared)
-        made = _with_steps(request, made, listener)
-        found = _run_measured(request, choices, made, prepared, listener)
-        if request.judge:
-            verdict = judge(
-                start,
-                made.objective.encoder,
-                prepared,
-                listener,
-                request.seed,
-                initialiser=choices.module.CARD.initialiser,
-                signal="" if found is None else found.line(),
-            )
-        else:
-            verdict = unjudged(made.objective.encoder)
-        return keep(request.output, made, start, verdict, prepared, found)
+        trained.append(_run_measured(request, variant, made, prepared, listener))
+    assert start is not None
+    return start, trained
+
+
+def _made(request: Request, choices: Choices, prepared: Prepared, listener: Listener, *, quiet: bool = False) -> Plan:
+    """Build a variant's encoder, objective and batches; what there is to note of them is the same for all variants."""
+    begin = partial(warm.start_words, request, store=prepared.store, listener=listener)
+    made = planning.make(request, choices, prepared.store, begin)
+    for note in (*made.objective.notes, *_towers_note(made)) if not quiet else ():
+        listener.note(note)
+    return made
 
 
 def _finished(request: Request, choices: Choices, listener: Listener) -> Report:
@@ -101,7 +126,12 @@ def _towers_note(made: Plan) -> list[str]:
     return ["the base has separate towers, of which the documents' one is trained; towers=separate keeps both."]
 
 
-def _prepare(request: Request, choices: Choices, listener: Listener) -> Prepared:
+def prepare_documents(request: Request, choices: Choices, listener: Listener) -> Prepared:
+    """Read the sources, train or load the vocabulary, and tokenize all documents but those held out.
+
+    Raises:
+        PretrieveError: as ``train``.
+    """
     workspace = request.output / WORKSPACE
     documents = _documents(request, workspace, listener)
     select, held_out = prepare.split(len(documents), request.seed)
@@ -151,18 +181,28 @@ def _vocabulary(
     return found
 
 
-def _with_steps(request: Request, made: Plan, listener: Listener) -> Plan:
-    """Fix the number of steps: as given, as an earlier part of the run had, or as many as the minutes hold."""
-    path = request.output / WORKSPACE / _RECIPE
+def _with_steps(
+    request: Request, choices: Choices, made: Plan, listener: Listener, known: int | None, variants: int
+) -> Plan:
+    """Fix the number of steps: as given, as an earlier part of the run had, or as many as the minutes hold.
+
+    Args:
+        request: what was asked.
+        choices: the variant.
+        made: its plan.
+        listener: hears of progress.
+        known: steps of the variants before.
+        variants: number of variants that share the minutes.
+    """
+    path = _own(request.output / WORKSPACE, choices) / _RECIPE
     before = recipe.load(path) if request.resume and path.is_file() else None
     steps = made.training.steps
-    if before is not None and request.steps is None:
+    if request.steps is None and before is not None:
         steps = int(before.training["steps"])
+    elif known is not None:
+        steps = known
     elif request.steps is None and "steps" not in request.settings:
-        minutes = request.minutes or DEFAULT_MINUTES
-        listener.stage("calibrate", unit="steps")
-        steps = steps_for_minutes(made.objective, made.batches, made.training, minutes, request.seed)
-        listener.advance(steps, f"fill {minutes:g} minutes")
+        steps = _affordable(request, choices, made, listener, variants)
     made = replace(
         made,
         training=replace(made.training, steps=steps),
@@ -175,6 +215,26 @@ def _with_steps(request: Request, made: Plan, listener: Listener) -> Plan:
     return made
 
 
+def _affordable(request: Request, choices: Choices, made: Plan, listener: Listener, variants: int) -> int:
+    """Steps that the minutes hold, at most those of the preset where it says how many are enough."""
+    enough = made.training.steps
+    if choices.fixed_length and request.minutes is None:
+        return enough
+    minutes = (request.minutes or DEFAULT_MINUTES) / variants
+    listener.stage("calibrate", unit="steps")
+    steps = steps_for_minutes(made.objective, made.batches, made.training, minutes, request.seed)
+    if choices.fixed_length and steps >= enough:
+        listener.advance(enough, "more do not help: see docs/log.md; --steps sets another number")
+        return enough
+    listener.advance(steps, f"fill {minutes:g} minutes")
+    return steps
+
+
+def _own(folder: Path, choices: Choices) -> Path:
+    """A variant's own part of a folder; the folder where the preset has no variants."""
+    return folder / choices.variant if choices.variant else folder
+
+
 def _warn_of_noise(made: Plan, listener: Listener) -> None:
     """Say that a run is too short for its queue, whose first negatives are random vectors."""
     queue, keys = int(made.recipe.options.get("queue", 0)), made.training.steps * made.training.batch_size
@@ -185,19 +245,20 @@ def _warn_of_noise(made: Plan, listener: Listener) -> None:
         )
 
 
-def _run_measured(
-    request: Request, choices: Choices, made: Plan, prepared: Prepared, listener: Listener
-) -> Gain | None:
-    """Train, and measure the method's own signal on held-out documents before and after."""
-    signal = signal_of(request.output / WORKSPACE, choices, made, prepared, listener)
+def _run_measured(request: Request, choices: Choices, made: Plan, prepared: Prepared, listener: Listener) -> Trained:
+    """Train a variant, and measure the method's own signal on held-out documents before and after."""
+    signal = signal_of(_own(request.output / WORKSPACE, choices), choices, made, prepared, listener)
     before = signal(made.objective) if signal is not None else {}
-    _run(request, made, listener)
-    return gain(signal, before, made.objective) if signal is not None else None
+    _run(request, choices, made, listener)
+    factor = choices.encoder.stop_word_scale
+    scale_stop_words(made.objective.encoder, prepared.store.tokenizer, prepared.documents, factor)
+    found = gain(signal, before, made.objective) if signal is not None else None
+    return Trained(name=choices.variant or made.recipe.method, plan=made, gain=found)
 
 
-def _run(request: Request, made: Plan, listener: Listener) -> None:
+def _run(request: Request, choices: Choices, made: Plan, listener: Listener) -> None:
     checkpoints = Checkpoints(
-        folder=request.output / CHECKPOINTS,
+        folder=_own(request.output / CHECKPOINTS, choices),
         keep=made.training.keep,
         fingerprints={
             "corpus": made.recipe.corpus,
@@ -205,8 +266,9 @@ def _run(request: Request, made: Plan, listener: Listener) -> None:
             "recipe": made.recipe.fingerprint,
         },
     )
-    listener.stage(f"train {made.recipe.method}", made.training.steps, "steps")
-    with _tracker(request, made) as track:
+    name = f"{made.recipe.method}: {choices.variant}" if choices.variant else made.recipe.method
+    listener.stage(f"train {name}", made.training.steps, "steps")
+    with _tracker(request, choices, made) as track:
         trainer = Trainer(
             objective=made.objective,
             batches=made.batches,
@@ -221,13 +283,15 @@ def _run(request: Request, made: Plan, listener: Listener) -> None:
 
 
 @contextmanager
-def _tracker(request: Request, made: Plan) -> Iterator[Callable[[Progress], None]]:
+def _tracker(request: Request, choices: Choices, made: Plan) -> Iterator[Callable[[Progress], None]]:
     """Where curves go besides the screen; nowhere if nothing is installed or wanted."""
     name = default_tracker() if request.tracker == "auto" else request.tracker
     if name in (None, "none"):
         yield lambda progress: None
         return
-    tracker = Tracker(name, request.output / WORKSPACE / "curves", values=_flat(made), every=made.training.log_every)
+    tracker = Tracker(
+        name, _own(request.output / WORKSPACE / "curves", choices), values=_flat(made), every=made.training.log_every
+    )
     try:
         yield tracker
     finally:

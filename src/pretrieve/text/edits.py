@@ -81,6 +81,28 @@ def delete(positions: Positions, rate: float, rng: np.random.Generator) -> Posit
     return Positions(values[keep], kept)
 
 
+def drop_shared(tokens: IntArray, positions: Positions, chosen: BoolArray, vocabulary: int, fewest: int) -> Positions:
+    """Drop from keys the tokens that their queries hold too.
+
+    Args:
+        tokens: (S,) the store's tokens.
+        positions: 2 B rows: query, key, query, key, ...
+        chosen: (B,) whether a pair's key is edited.
+        vocabulary: number of token ids.
+        fewest: tokens that a key keeps; one that would keep fewer is left as it is.
+    """
+    values, offsets = positions
+    rows = np.repeat(np.arange(len(offsets) - 1), positions.lengths)
+    pairs, in_key = rows // 2, rows % 2 == 1
+    ordinary = chosen[pairs] & (values >= 0)
+    words = pairs * vocabulary + tokens[values].astype(np.int64)
+    shared = ordinary & in_key
+    shared[shared] = np.isin(words[shared], words[ordinary & ~in_key])
+    left = np.bincount(rows[(values >= 0) & ~shared], minlength=len(offsets) - 1)
+    keep = ~shared | (left < fewest)[rows]
+    return Positions(values[keep], _offsets_after(keep, offsets))
+
+
 def shuffle(positions: Positions, rate: float, rng: np.random.Generator) -> Positions:
     """Pick each ordinary token with probability ``rate`` and permute the picked ones of a row among their places."""
     values, offsets = positions

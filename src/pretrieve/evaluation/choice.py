@@ -1,0 +1,131 @@
+"""Choosing among systems by the fused probe: one number a system, one sentence for people.
+
+A system's score says how much it adds to BM25, compared with the other systems: its mean gain on known items
+(sentences; with their title, where titles repeat) and its mean gain on topical queries, at the weights in ``_AT``, each
+in standard deviations over the systems, so that neither kind drowns the other. Of some two hundred rules that were
+tried on fourteen collections this one has the smallest regret (docs/log.md). The start is saved only where it is above
+every trained system by more than chance: on nearly all collections training helps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pretrieve.core.types import FloatArray
+from pretrieve.evaluation.fused_probe import SENTENCE, TITLED, TOPICAL, WEIGHTS, FusedScores
+
+WEIGHT = 0.8  # of trained vectors beside BM25: no probe tells the best weight better than a constant (docs/log.md)
+PASSAGES = 0.4  # of BM25's best passage beside BM25 of the document
+_AT = (0.5, 1.0)  # weights at which systems are compared
+_ABOVE = 2.0  # standard errors that the start has to be above the best trained system
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The system that was chosen, and what speaks for it.
+
+    Attributes:
+        system: its name.
+        weight: of its vectors beside BM25.
+        ranking: score of every system.
+        scores: what the probe saw.
+        start: name of the untrained system.
+    """
+
+    system: str
+    weight: float
+    ranking: dict[str, float]
+    scores: FusedScores
+    start: str
+
+    @property
+    def weight_reason(self) -> str:
+        """Why the vectors have this weight."""
+        return "the default of trained vectors" if self.system != self.start else "the default of an untrained start"
+
+    @property
+    def sentence(self) -> str:
+        """What was saved and what it gains, in a sentence with numbers."""
+        seen = " and ".join(
+            f"{_signed(gains.mean())} ± {_error(gains):.3f} on {len(gains)} {name} queries"
+            for name, gains in ((_NAMES.get(kind, kind), self._gains(kind)) for kind in _used(self.scores))
+        )
+        what = "the untrained start" if self.system == self.start else f"variant {self.system}"
+        return f"fused search gains {seen} over BM25 on held-out documents (nDCG@10); saved: {what}"
+
+    def _gains(self, kind: str) -> FloatArray:
+        """Gain of each query over BM25 at the weight of those compared that is nearest to the saved one."""
+        near = min(_AT, key=lambda weight: abs(weight - self.weight))
+        return np.asarray(self.scores.fused[self.system][kind][WEIGHTS.index(near)] - self.scores.bm25[kind])
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values: queries, BM25's nDCG@10, and the gain of every system at every weight, by kind of query."""
+        kinds = list(self.scores.bm25)
+        return {
+            "pool": self.scores.pool,
+            "queries": {kind: len(self.scores.bm25[kind]) for kind in kinds},
+            "BM25": {kind: float(self.scores.bm25[kind].mean()) for kind in kinds},
+            "weights": list(WEIGHTS),
+            "gain": {
+                system: {kind: [round(float(gain), 6) for gain in self.scores.gain(system, kind)] for kind in kinds}
+                for system in self.scores.fused
+            },
+            "score": self.ranking,
+            "saved": self.system,
+            "weight": self.weight,
+        }
+
+
+_NAMES = {SENTENCE: "known-item", TITLED: "known-item"}
+
+
+def choose(scores: FusedScores, start: str, trained: Sequence[str], start_weight: float = 0.25) -> Choice:
+    """Choose the system that adds most to BM25.
+
+    Args:
+        scores: of all systems.
+        start: name of the untrained one.
+        trained: names of the others, the first one first where nothing tells them apart.
+        start_weight: of the start's vectors beside BM25, if it is chosen.
+    """
+    parts = {name: _parts(scores, name) for name in (*trained, start)}
+    means = np.array([[part.mean() for part in found] for found in parts.values()])  # (systems, kinds)
+    spread = means.std(axis=0)
+    standard = (means - means.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    ranking = dict(zip(parts, standard.sum(axis=1).tolist(), strict=True))
+    best = max(trained, key=ranking.__getitem__)
+    gaps = [first - second for first, second in zip(parts[start], parts[best], strict=True)]
+    error = float(np.sqrt(sum(_error(gap) ** 2 for gap in gaps)))
+    rejected = sum(float(gap.mean()) for gap in gaps) > _ABOVE * error > 0
+    return Choice(
+        system=start if rejected else best,
+        weight=start_weight if rejected else WEIGHT,
+        ranking=ranking,
+        scores=scores,
+        start=start,
+    )
+
+
+def _used(scores: FusedScores) -> list[str]:
+    """Kinds of queries that count: a known item, with its title where titles repeat, and topics; or all there are."""
+    known = TITLED if TITLED in scores.bm25 else SENTENCE
+    return [kind for kind in (known, TOPICAL) if kind in scores.bm25] or list(scores.bm25)
+
+
+def _parts(scores: FusedScores, system: str) -> list[FloatArray]:
+    """Gain of every query, (Q,) by kind, as the mean over the weights that systems are compared at."""
+    rows = [WEIGHTS.index(weight) for weight in _AT]
+    return [scores.fused[system][kind][rows].mean(axis=0) - scores.bm25[kind] for kind in _used(scores)]
+
+
+def _error(values: FloatArray) -> float:
+    """Standard error of a mean."""
+    return float(values.std() / np.sqrt(max(len(values), 1)))
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}"
