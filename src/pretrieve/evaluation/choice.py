@@ -1,10 +1,11 @@
 """Choosing among systems by the fused probe: one number a system, one sentence for people.
 
-A system's score says how much it adds to BM25, compared with the other systems: its mean gain on known items
-(sentences; with their title, where titles repeat) and its mean gain on topical queries, at the weights in ``_AT``, each
-in standard deviations over the systems, so that neither kind drowns the other. Of some two hundred rules that were
-tried on fourteen collections this one has the smallest regret (docs/log.md). The start is saved only where it is above
-every trained system by more than chance: on nearly all collections training helps.
+A system's score says how much it adds to BM25, compared with the other systems: its mean gain on known items and
+its mean gain on topical queries, at the weights in ``_AT``, each in standard deviations over the systems, so that
+neither kind drowns the other. Of some two hundred rules that were tried on fourteen collections this one has the
+smallest regret (docs/log.md). Where titles repeat, known items with their title count alone: topics are what passages
+of one contract have in common. The start is saved only where it is above every trained system by more than chance: on
+nearly all collections training helps.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pretrieve.core.types import FloatArray
 from pretrieve.evaluation.fused_probe import SENTENCE, TITLED, TOPICAL, WEIGHTS, FusedScores
 
 WEIGHT = 0.8  # of trained vectors beside BM25: no probe tells the best weight better than a constant (docs/log.md)
+TITLED_WEIGHT = 0.25  # the same where titles repeat: near-equal passages have near-equal vectors
 PASSAGES = 0.4  # of BM25's best passage beside BM25 of the document
 _AT = (0.5, 1.0)  # weights at which systems are compared
 _ABOVE = 2.0  # standard errors that the start has to be above the best trained system
@@ -103,7 +105,7 @@ def choose(scores: FusedScores, start: str, trained: Sequence[str], start_weight
     rejected = sum(float(gap.mean()) for gap in gaps) > _ABOVE * error > 0
     return Choice(
         system=start if rejected else best,
-        weight=start_weight if rejected else WEIGHT,
+        weight=start_weight if rejected else TITLED_WEIGHT if TITLED in scores.bm25 else WEIGHT,
         ranking=ranking,
         scores=scores,
         start=start,
@@ -111,9 +113,10 @@ def choose(scores: FusedScores, start: str, trained: Sequence[str], start_weight
 
 
 def _used(scores: FusedScores) -> list[str]:
-    """Kinds of queries that count: a known item, with its title where titles repeat, and topics; or all there are."""
-    known = TITLED if TITLED in scores.bm25 else SENTENCE
-    return [kind for kind in (known, TOPICAL) if kind in scores.bm25] or list(scores.bm25)
+    """Kinds of queries that count: known items and topics; those with a title alone where titles repeat."""
+    if TITLED in scores.bm25:
+        return [TITLED]
+    return [kind for kind in (SENTENCE, TOPICAL) if kind in scores.bm25] or list(scores.bm25)
 
 
 def _parts(scores: FusedScores, system: str) -> list[FloatArray]:

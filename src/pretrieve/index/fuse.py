@@ -46,6 +46,7 @@ class Fusion:
         dense: weight of the vectors, >= 0.
         reason: how it was found, for people.
         passages: weight of BM25's best passage, >= 0.
+        third: weight of a static model beside a retrieval model, >= 0.
         seen: mean nDCG@10 on pseudo-queries of each weight that was tried, by ``str(weight)``.
         queries: number of pseudo-queries.
     """
@@ -53,6 +54,7 @@ class Fusion:
     dense: float = OWN_WEIGHT
     reason: str = "the default: there were no pseudo-queries to choose it with"
     passages: float = 0.0
+    third: float = 0.0
     seen: Mapping[str, float] = field(default_factory=dict)
     queries: int = 0
 

@@ -29,7 +29,7 @@ from pretrieve.index.lexical import choose as choose_bm25
 from pretrieve.index.pseudo import Records, full_text, pseudo_queries
 from pretrieve.index.ranking import id_ranks, top_k
 from pretrieve.index.stop_words import StopWords
-from pretrieve.models.bag import Bag
+from pretrieve.models.bag import Bag, third_ranker
 from pretrieve.text.documents import Documents
 from pretrieve.text.language import detect
 
@@ -74,6 +74,7 @@ class Index:
     dense: Dense | None
     fusion: Fusion
     ranks: IntArray
+    third: Dense | None = None
 
     @staticmethod
     def of(
@@ -97,12 +98,14 @@ class Index:
         fits = lexical is not None and (lexical.passages is not None or not _passages(encoder, options))
         lexical = lexical if lexical is not None and fits else _lexical(documents, encoder, options)
         dense = None if encoder is None else Dense.build(encoder, _batches(_texts(documents, encoder)))
+        static = _third_ranker(encoder)
         return Index(
             documents=documents,
             lexical=lexical,
             dense=dense,
             fusion=_fusion(documents, lexical, dense, options),
             ranks=id_ranks([document.id for document in documents]),
+            third=None if static is None else Dense.build(static[0], _batches(_texts(documents, static[0]))),
         )
 
     @staticmethod
@@ -134,6 +137,8 @@ class Index:
             lexical = _lexical(stored, encoder, options)
             lexical.write(folder, "words")
             Dense.write(folder, "vectors", encoder, _batches(_texts(stored, encoder)), len(stored))
+            if (static := _third_ranker(encoder)) is not None:
+                Dense.write(folder, "third", static[0], _batches(_texts(stored, static[0])), len(stored))
             folder.array("ranks", id_ranks([document.id for document in stored]))
             dense = Dense.open(folder.path / "vectors", encoder)
             folder.adopt()
@@ -162,12 +167,16 @@ class Index:
                 f"{path} was built with model {meta['model']['fingerprint']} ({meta['model']['location']}), "
                 f"but the model given is {encoder.fingerprint} ({encoder.location}): give the first, or index again."
             )
+        static = _third_ranker(encoder) if "third" in meta["model"] else None
+        if (None if static is None else static[0].fingerprint) != meta["model"].get("third"):
+            raise FingerprintError(f"{path}: the static model beside {encoder.location} is another one: index again.")
         return Index(
             documents=Documents.open(path / "documents"),
             lexical=Lexical.open(path / "words", _opened_analyzer(path, meta), meta["lexical"]),
             dense=Dense.open(path / "vectors", encoder),
             fusion=Fusion(**meta["fusion"]),
             ranks=np.asarray(load_array(path / "ranks")),
+            third=None if static is None else Dense.open(path / "third", static[0]),
         )
 
     def __len__(self) -> int:
@@ -183,8 +192,9 @@ class Index:
             size, views = self.dense.vectors.shape[-1], self.dense.views
             several = f", {views} a document," if views > 1 else ""
             lines.append(f"Vectors of {size} dimensions{several} by {self.dense.encoder.location}.")
-            passages = f", best passage {self.fusion.passages:g}" if self.fusion.passages else ""
-            lines.append(f"Fusion: BM25 1, vectors {self.fusion.dense:g}{passages}: {self.fusion.reason}.")
+            others = {"best passage": self.fusion.passages, "static model": self.fusion.third}
+            shown = "".join(f", {name} {weight:g}" for name, weight in others.items() if weight)
+            lines.append(f"Fusion: BM25 1, vectors {self.fusion.dense:g}{shown}: {self.fusion.reason}.")
         return "\n".join(lines)
 
     def search(self, query: str, k: int = 10, mode: Mode = "hybrid") -> list[Hit]:
@@ -230,6 +240,8 @@ class Index:
         fused = fuse(words, self.dense.scores(queries), self.fusion.dense)
         if self.fusion.passages and self.lexical.passages is not None:
             fused += np.float32(self.fusion.passages) * standardise(self.lexical.passages.scores(queries))
+        if self.fusion.third and self.third is not None:
+            fused += np.float32(self.fusion.third) * standardise(self.third.scores(queries))
         return fused, None
 
 
@@ -239,6 +251,11 @@ def _static_model(folder: Path, index: Path) -> TextEncoder:
     if not Bag.readable(folder):
         raise UsageError(f"{folder}, the model of {index}, is no static model: open it, and give it as the encoder.")
     return Bag.load(folder)
+
+
+def _third_ranker(encoder: TextEncoder | None) -> tuple[Bag, float] | None:
+    """The static model that was trained beside the encoder, and its weight."""
+    return None if encoder is None else third_ranker(Path(encoder.location))
 
 
 def _lexical(documents: Records, encoder: TextEncoder | None, options: IndexOptions) -> Lexical:
@@ -279,7 +296,8 @@ def _fusion(documents: Records, lexical: Lexical, dense: Dense | None, options: 
     if dense is None:
         return Fusion(dense=0.0, reason="there are no vectors")
     passages = _passages(dense.encoder, options)
-    return replace(_vector_weight(documents, lexical, dense, options), passages=passages)
+    third = (_third_ranker(dense.encoder) or (None, 0.0))[1]
+    return replace(_vector_weight(documents, lexical, dense, options), passages=passages, third=third)
 
 
 def _vector_weight(documents: Records, lexical: Lexical, dense: Dense, options: IndexOptions) -> Fusion:
@@ -315,6 +333,7 @@ def _facts(documents: Documents, lexical: Lexical, dense: Dense, fusion: Fusion)
             "location": str(folder.absolute()) if folder.is_dir() else encoder.location,
             "similarity": encoder.similarity,
             "described": dict(getattr(encoder, "described", {})),
+            **({} if (static := _third_ranker(encoder)) is None else {"third": static[0].fingerprint}),
             **({"views": dense.views} if dense.views > 1 else {}),
         },
     }

@@ -127,6 +127,17 @@ class Bag:
         return product
 
 
+def third_ranker(folder: Path) -> tuple[Bag, float] | None:
+    """The static model that was trained beside a retrieval model, and its weight in the fusion; None without one.
+
+    Raises:
+        UsageError: the model's MANIFEST names a static model that is gone.
+        CorruptError: it is damaged.
+    """
+    found = _read_json(folder / MANIFEST).get("meta", {}).get("third")
+    return None if found is None else (Bag.load(folder / found["path"]), float(found["weight"]))
+
+
 def map_tensor(path: Path, name: str) -> FloatArray:
     """Memory-map one float32 tensor of a safetensors file (8 bytes of header length, JSON header, raw data).
 

@@ -18,6 +18,7 @@ from pretrieve.text.tokenizer import Algorithm
 
 CHECKPOINTS = "checkpoints"
 WORKSPACE = "training"  # inside the model's folder: documents, tokenizer, store, recipe of the run
+STATIC = "static"  # inside the folder of a retrieval model: the static model beside it
 DEFAULT_MINUTES = 1.5
 OnBad = Literal["fail", "skip", "quarantine"]
 
@@ -96,7 +97,7 @@ def check_output(output: Path, sources: Iterable[str | Path], *, overwrite: bool
 def unfinished(output: Path, also: Iterable[str] = ()) -> bool:
     """Whether a folder holds an unfinished run and nothing else, so that it may be gone on with, or removed."""
     names = {path.name for path in output.iterdir()} if output.is_dir() else set()
-    ours = {LOCK, BEFORE, MOVING, WORKSPACE, CHECKPOINTS, "start", *also}
+    ours = {LOCK, BEFORE, MOVING, WORKSPACE, CHECKPOINTS, STATIC, "start", *also}
     return LOCK in names and all(name in ours or name.startswith(TEMPORARY) for name in names)
 
 

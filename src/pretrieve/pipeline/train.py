@@ -16,7 +16,7 @@ from pretrieve.core.types import IntArray
 from pretrieve.models.build import named_base
 from pretrieve.models.encoder import Encoder
 from pretrieve.pipeline import plan as planning
-from pretrieve.pipeline import prepare, recipe, warm
+from pretrieve.pipeline import prepare, recipe, third_ranker, warm
 from pretrieve.pipeline.keep import Report, keep, open_report
 from pretrieve.pipeline.listener import Listener, Silent
 from pretrieve.pipeline.place import hold
@@ -54,6 +54,8 @@ def train(request: Request, listener: Listener | None = None, *, command: str = 
     """
     listener = listener or Silent()
     request.check()
+    if (folder := third_ranker.retrieval_model(request)) is not None:
+        return _train_beside(request, folder, listener, command)
     choices = planning.choose(request)
     variants = planning.variants(request, choices)
     with hold(request.output, overwrite=request.overwrite and not request.resume):
@@ -64,6 +66,14 @@ def train(request: Request, listener: Listener | None = None, *, command: str = 
             return keep(request.output, untrained(_made(request, variants[0], prepared, listener), reason), prepared)
         start, trained = train_variants(request, variants, prepared, listener, command=command)
         return keep(request.output, select(request, start, trained, prepared, listener), prepared)
+
+
+def _train_beside(request: Request, folder: Path, listener: Listener, command: str) -> Report:
+    """Keep a retrieval model, and train a static model as a third ranker beside it."""
+    third_ranker.check(folder)
+    with hold(request.output, overwrite=request.overwrite and not request.resume):
+        static = train(third_ranker.beside(request), listener, command=command)
+        return third_ranker.publish(request, folder, static, listener)
 
 
 def train_variants(
