@@ -1,11 +1,13 @@
 """Edits: their rates, and what they never do."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.rng import generator
-from pretrieve.text.edits import Edits, delete, shuffle
+from pretrieve.text.edits import Edits, delete, drop_shared, shuffle
 from pretrieve.text.spans import Positions, lay_out, surround
 from tiny import BARE, SPECIALS, store
 
@@ -88,3 +90,45 @@ def test_rates_and_vocabularies_that_cannot_be() -> None:
                 mask=None,
             )
         )
+
+
+def dropped(tokens: list[int], rows: list[list[int]], chosen: list[bool], fewest: int) -> list[list[int]]:
+    """``drop_shared`` in plain Python."""
+    found = []
+    for number, (query, key) in enumerate(zip(rows[::2], rows[1::2], strict=True)):
+        words = {tokens[place] for place in query if place >= 0}
+        left = [place for place in key if place < 0 or tokens[place] not in words]
+        enough = sum(place >= 0 for place in left) >= fewest
+        found += [query, left if chosen[number] and enough else key]
+    return found
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.int64])
+@pytest.mark.parametrize("fewest", [0, 1, 4])
+def test_drop_shared_is_what_plain_python_drops(fewest: int, dtype: type) -> None:
+    rng = generator(fewest, "test")
+    tokens = rng.integers(0, 40, 500).astype(dtype)
+    rows: list[list[int]] = []
+    for _ in range(300):
+        inner = rng.integers(0, 500, int(rng.integers(0, 12))).tolist()
+        rows.append([[-1, *inner, -2], inner, [-1, *inner], [*inner[:3], -2, *inner[3:]]][int(rng.integers(4))])
+    chosen = rng.random(150) < 0.6
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    positions = Positions(np.array([place for row in rows for place in row], np.int64), offsets)
+    after = drop_shared(tokens, positions, chosen, 40, fewest)
+    found = [after.values[a:b].tolist() for a, b in itertools.pairwise(after.offsets)]
+    assert found == dropped(tokens.tolist(), rows, chosen.tolist(), fewest)
+    lengths = np.array([len(row) for row in found])
+    assert (lengths[::2] == positions.lengths[::2]).all(), "queries are never touched"
+    assert 20 < (lengths[1::2] < positions.lengths[1::2]).sum() < 150
+    assert (after.values < 0).sum() == (positions.values < 0).sum(), "special tokens stay"
+
+
+def test_drop_shared_compares_the_words_of_a_pair_and_of_no_other() -> None:
+    tokens = np.arange(10)
+    starts = np.array([[0], [1], [5], [1]])  # the second key holds the words of the first query, and none of its own
+    before = lay_out(starts, np.full((4, 1), 4))
+    after = drop_shared(tokens, before, np.array([True, True]), 10, 1)
+    assert [after.values[a:b].tolist() for a, b in itertools.pairwise(after.offsets)] == [
+        [0, 1, 2, 3], [4], [5, 6, 7, 8], [1, 2, 3, 4],
+    ]  # fmt: skip
