@@ -1,0 +1,250 @@
+"""The tables of `label_free.py`: what the default gains, whether constants hold where they were not fitted, the choice.
+
+Used by `label_free.py`; it needs the values of every query that a run leaves in its work folder.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from scipy.stats import spearmanr
+
+from pretrieve.evaluation.choice import PASSAGES, TITLED_WEIGHT, WEIGHT
+from pretrieve.evaluation.report import markdown
+from pretrieve.evaluation.significance import holm, paired_permutation
+
+START_WEIGHTS = (0.25, 0.5)  # of an untrained start: usual, and where documents are short
+Setting = tuple[float, float]  # weights of the vectors and of the best passage
+
+
+@dataclass(frozen=True)
+class Run:
+    """One collection and seed: the figures, and nDCG@10 of every query by system."""
+
+    facts: dict[str, Any]
+    values: dict[str, np.ndarray]
+
+    @property
+    def saved(self) -> str:
+        return str(self.facts["saved"])
+
+    @property
+    def titled(self) -> bool:
+        return self.facts["probe"] is not None and "titled" in self.facts["probe"]["queries"]
+
+    def default(self) -> Setting:
+        """The weights that the product saves."""
+        if self.saved == "start":
+            return (START_WEIGHTS[1], 0.0) if "short" in self.facts["reason"] else (START_WEIGHTS[0], PASSAGES)
+        return TITLED_WEIGHT if self.titled else WEIGHT, PASSAGES
+
+    def fused(self, system: str, setting: Setting) -> np.ndarray:
+        return self.values[f"{system}@{setting[0]}+p{setting[1]}"]
+
+    @property
+    def variants(self) -> list[str]:
+        names = dict.fromkeys(name.partition("@")[0] for name in self.values if "@" in name and "|" not in name)
+        return [name for name in names if not name.startswith(("start", "teacher"))]
+
+    def settings(self) -> list[Setting]:
+        found = {name.partition("@")[2] for name in self.values if name.startswith("start@")}
+        return sorted((float(a), float(b)) for a, b in (name.split("+p") for name in found))
+
+
+def load(output: Path, works: Iterable[Path]) -> dict[str, list[Run]]:
+    """Runs by collection, in the order of their seeds."""
+    found: dict[str, list[Run]] = {}
+    for path in sorted(output.glob("*-*.json")):
+        kept = next(work / f"{path.stem}.npz" for work in works if (work / f"{path.stem}.npz").is_file())
+        facts = orjson.loads(path.read_bytes())
+        with np.load(kept) as values:
+            found.setdefault(facts["collection"], []).append(Run(facts, dict(values)))
+    return found
+
+
+def mean(values: Iterable[float]) -> float:
+    return statistics.mean(list(values))
+
+
+def gain(run: Run, setting: Setting) -> float:
+    return float((run.fused(run.saved, setting) - run.values["BM25"]).mean())
+
+
+def left_out(runs: dict[str, list[Run]], name: str) -> Setting:
+    """The weights that are best on average on the other collections of the same kind (titles repeat, or not)."""
+    mine = runs[name][0]
+    others = [found for other, found in runs.items() if other != name and found[0].titled == mine.titled]
+    others = [found for found in others if found[0].saved != "start"]
+    if mine.saved == "start" or not others:
+        return mine.default()
+    return max(mine.settings(), key=lambda setting: mean(mean(gain(run, setting) for run in found) for found in others))
+
+
+def averaged(found: list[Run], pick: Any) -> np.ndarray:
+    """Value of every query, as the mean over seeds."""
+    return np.asarray(np.mean([pick(run) for run in found], axis=0))
+
+
+def main_table(runs: dict[str, list[Run]]) -> str:
+    """What is saved, alone and fused, against BM25 and against its start."""
+    settings = {name: left_out(runs, name) for name in runs}
+    bm25 = {name: averaged(found, lambda run: run.values["BM25"]) for name, found in runs.items()}
+    fused = {
+        name: averaged(found, lambda run, at=settings[name]: run.fused(run.saved, at)) for name, found in runs.items()
+    }
+    product = {name: averaged(found, lambda run: run.fused(run.saved, run.default())) for name, found in runs.items()}
+    start = {name: averaged(found, lambda run: run.values["start"]) for name, found in runs.items()}
+    dense = {name: averaged(found, lambda run: run.values[run.saved]) for name, found in runs.items()}
+    p_fused = dict(zip(runs, holm([paired_permutation(fused[name], bm25[name]) for name in runs]), strict=True))
+    p_dense = dict(zip(runs, holm([paired_permutation(dense[name], start[name]) for name in runs]), strict=True))
+    lines = []
+    for name, found in runs.items():
+        facts = found[0].facts
+        gains = [gain(run, settings[name]) for run in found]
+        saved = ", ".join(dict.fromkeys(run.saved for run in found))
+        lines.append([
+            name, f"{facts['documents']:,}", f"{facts['queries']:,}", f"{bm25[name].mean():.4f}", saved,
+            f"{start[name].mean():.3f}", f"{dense[name].mean():.3f}{mark(dense[name] - start[name], p_dense[name])}",
+            f"{settings[name][0]:g}, {settings[name][1]:g}", f"{fused[name].mean():.4f}",
+            f"{mean(gains):+.4f}{mark(fused[name] - bm25[name], p_fused[name])}",
+            f"{min(gains):+.4f} to {max(gains):+.4f}",
+            f"{p_fused[name]:.4f}", f"{(product[name] - bm25[name]).mean():+.4f}",
+        ])  # fmt: skip
+    head = ["collection", "documents", "queries", "BM25", "saved", "start, dense", "saved, dense", "weights, left out",
+            "fused", "gain", "seeds", "p (Holm)", "gain with the shipped weights"]  # fmt: skip
+    above = sum((fused[name] - bm25[name]).mean() > 0 and p_fused[name] < 0.05 for name in runs)
+    below = sum((fused[name] - bm25[name]).mean() < 0 and p_fused[name] < 0.05 for name in runs)
+    dense_above = sum((dense[name] - start[name]).mean() > 0 and p_dense[name] < 0.05 for name in runs)
+    dense_below = sum((dense[name] - start[name]).mean() < 0 and p_dense[name] < 0.05 for name in runs)
+    total = mean(float((fused[name] - bm25[name]).mean()) for name in runs)
+    closing = (
+        f"Fused: significantly above BM25 on {above} of {len(runs)}, below on {below}; mean gain {total:+.4f}. "
+        f"Dense: significantly above its start on {dense_above}, below on {dense_below}."
+    )
+    return f"{markdown(head, lines)}\n\n{closing}\n"
+
+
+def mark(differences: np.ndarray, p: float) -> str:
+    """An arrow where the difference is significant."""
+    return "" if p >= 0.05 else " ▲" if differences.mean() > 0 else " ▼"
+
+
+def parts_table(runs: dict[str, list[Run]]) -> str:
+    """Gains of parts: the start, every variant and the best of them, the best passage, at the shipped weights."""
+    rows = {name: parts_of(found) for name, found in runs.items()}
+    lines = [[name, *(f"{value:+.4f}" for value in row)] for name, row in rows.items()]
+    lines.append(["**mean**", *(f"{value:+.4f}" for value in np.mean(list(rows.values()), axis=0))])
+    variants = next(iter(runs.values()))[0].variants
+    head = ["collection", "BM25 + best passage", "start", *variants, "saved, no best passage", "saved", "best variant"]
+    return markdown(head, lines) + "\n"
+
+
+def parts_of(found: list[Run]) -> list[float]:
+    """The cells of one collection, as means over seeds."""
+    weight = TITLED_WEIGHT if found[0].titled else WEIGHT
+
+    def over(pick: Any) -> float:
+        return mean(float((pick(run) - run.values["BM25"]).mean()) for run in found)
+
+    variants = [over(lambda run, v=v: run.fused(v, (weight, PASSAGES))) for v in found[0].variants]
+    return [
+        over(lambda run: run.values[f"BM25+p{PASSAGES}"]),
+        over(lambda run: run.fused("start", (START_WEIGHTS[0], PASSAGES))),
+        *variants,
+        over(lambda run: run.fused(run.saved, (run.default()[0], 0.0))),
+        over(lambda run: run.fused(run.saved, run.default())),
+        max(variants),
+    ]
+
+
+def choice_table(runs: dict[str, list[Run]]) -> str:
+    """How well the label-free choice ranks the systems, and what it costs against the best one."""
+    lines, all_correlations, all_regrets = [], [], []
+    for name, found in runs.items():
+        correlations, regrets = [], []
+        for run in found:
+            if run.facts["probe"] is None or "score" not in run.facts["probe"]:
+                continue
+            score = run.facts["probe"]["score"]
+            truth = {system: float(run.fused(system, run.default()).mean()) for system in score}
+            order = list(score)
+            correlations.append(float(spearmanr([score[s] for s in order], [truth[s] for s in order])[0]))
+            regrets.append(max(truth.values()) - truth[run.saved])
+        if correlations:
+            all_correlations.append(mean(correlations))
+            all_regrets.append(mean(regrets))
+            lines.append([name, f"{mean(correlations):.2f}", f"{mean(regrets):.4f}", f"{max(regrets):.4f}"])
+    lines.append(["**mean**", f"{mean(all_correlations):.2f}", f"{mean(all_regrets):.4f}", f"{max(all_regrets):.4f}"])
+    return markdown(["collection", "Spearman", "regret", "largest regret of a seed"], lines) + "\n"
+
+
+def seconds_table(runs: dict[str, list[Run]]) -> str:
+    """Wall-clock seconds of reading and training all variants, and of choosing."""
+    lines = []
+    for name, found in runs.items():
+        parts = [[run.facts["seconds"][part] for run in found] for part in ("training", "selection")]
+        lines.append([name, f"{found[0].facts['documents']:,}", *(f"{min(p):.0f} to {max(p):.0f}" for p in parts)])
+    return markdown(["collection", "documents", "reading and training, s", "choosing, s"], lines) + "\n"
+
+
+def teacher_table(runs: dict[str, list[Run]]) -> str:
+    """A downloaded retriever alone, with BM25, and with the static model as a third ranker; empty without one."""
+    rows, names = [], [name for name, found in runs.items() if all("teacher" in run.values for run in found)]
+    ps = []
+    for name in names:
+        two = averaged(runs[name], lambda run: run.values["teacher@2.0"])
+        three = averaged(runs[name], lambda run: run.values["teacher@2.0+0.5"])
+        ps.append(paired_permutation(three, two))
+        rows.append((name, two, three))
+    lines = []
+    for (name, two, three), p in zip(rows, holm(ps), strict=True):
+        figures = [averaged(runs[name], lambda run, key=key: run.values[key]).mean() for key in ("BM25", "teacher")]
+        own = averaged(runs[name], lambda run: run.fused(run.saved, run.default())).mean()
+        gap = f"{(three - two).mean():+.4f}{mark(three - two, p)}"
+        lines.append([name, *(f"{x:.4f}" for x in (*figures, own, two.mean(), three.mean())), gap, f"{p:.4f}"])
+    head = [
+        "collection",
+        "BM25",
+        "teacher",
+        "BM25 + ours",
+        "BM25 + teacher",
+        "and ours, third",
+        "difference",
+        "p (Holm)",
+    ]
+    return markdown(head, lines) + "\n" if lines else ""
+
+
+def readme(runs: dict[str, list[Run]], intro: str) -> str:
+    """The whole record."""
+    parts = [
+        intro,
+        "## The default, with weights that were fitted on the other collections\n\n" + main_table(runs),
+        "## Its parts\n\nGain over BM25 in nDCG@10, with the shipped weights.\n\n" + parts_table(runs),
+        "## The choice\n\nRank correlation of the label-free score with the true nDCG@10 of the fused search over the "
+        "start and the variants, and what the choice loses against the best of them.\n\n" + choice_table(runs),
+        "## Seconds\n\nOne core, beside other work on the machine.\n\n" + seconds_table(runs),
+    ]
+    if found := teacher_table(runs):
+        parts.append("## Beside a downloaded retriever\n\n" + found)
+    return "\n".join(parts)
+
+
+def all_settings(runs: dict[str, list[Run]]) -> str:
+    """Mean gain of every pair of weights over collections whose titles do not repeat, and over those where they do."""
+    lines = []
+    for setting in next(iter(runs.values()))[0].settings():
+        cells = []
+        for titled in (False, True):
+            found = [r for r in runs.values() if r[0].titled == titled and r[0].saved != "start"]
+            gains = [mean(gain(run, setting) for run in one) for one in found]
+            cells += [f"{mean(gains):+.4f}", f"{min(gains):+.4f}"] if gains else ["", ""]
+        lines.append([f"{setting[0]:g}, {setting[1]:g}", *cells])
+    head = ["weights of vectors, of best passage", "mean gain", "smallest", "mean gain, titles repeat", "smallest"]
+    return markdown(head, lines) + "\n"
