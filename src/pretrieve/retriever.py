@@ -102,6 +102,40 @@ class Retriever:
         return Retriever(_open(str(folder)), str(folder), documents)
 
     @staticmethod
+    def distill(
+        sources: Paths, teacher: str, output: str | Path | None = None, *, progress: bool = True, **asked: Any
+    ) -> Retriever:
+        """Make a static model of a transformer's on documents, without labels.
+
+        Args:
+            sources: files, folders, ``python:...`` or ``hf:...``; one or several.
+            teacher: folder or hub name of the transformer.
+            output: folder for the model; a temporary one if not given.
+            progress: draw progress bars.
+            asked: other arguments of ``pipeline.distilling.Distilling``: ``teacher_tokens``, ``minutes``, ``words``,
+                ``dimensions``, ``stages``, ``seed``...
+
+        Returns:
+            A retriever over the documents it was made on.
+
+        Raises:
+            PretrieveError: whatever a user can mend.
+        """
+        from pretrieve.core.config import options_of
+        from pretrieve.pipeline.distill import distill
+        from pretrieve.pipeline.distilling import Distilling
+        from pretrieve.pipeline.request import WORKSPACE
+        from pretrieve.text.documents import Documents
+
+        several = [sources] if isinstance(sources, str | Path) else list(sources)
+        folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
+        given = {"sources": tuple(map(str, several)), "teacher": str(teacher), "output": folder}
+        wanted = options_of(Distilling, {**asked, **given}, where="distill")
+        with _display(progress) as listener:
+            distill(wanted, listener)
+        return Retriever(_open(str(folder)), str(folder), Documents.open(folder / WORKSPACE / "documents"))
+
+    @staticmethod
     def load(name: str | Path, **described: Any) -> Retriever:
         """Load a model, or an index with its documents.
 

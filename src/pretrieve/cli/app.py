@@ -12,6 +12,7 @@ from pretrieve.cli import (
     answer,
     compare,
     demo,
+    distill,
     evaluate,
     finetune,
     generate,
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 for module in (
     train,
+    distill,
     generate,
     mine,
     finetune,
