@@ -97,3 +97,17 @@ def test_training_changes_only_tokens_that_occur() -> None:
     assert grad.abs().sum(dim=1).nonzero().flatten().tolist() == [5, 6, 7]
     assert grad[5].tolist() == [0.5] * 4
     assert grad[7].tolist() == [1.0] * 4
+
+
+def test_scale_changes_the_vectors_of_some_tokens_and_no_gradient() -> None:
+    before = np.random.default_rng(2).standard_normal((VOCABULARY, 8)).astype(np.float32)
+    encoder = StaticEncoder(before, BARE)
+    encoder.scale(np.array([7, 90], np.uint16), 0.25)
+    after = encoder.embedding.weight
+    expected = before.copy()
+    expected[[7, 90]] *= 0.25
+    assert np.array_equal(after.detach().numpy(), expected)
+    assert after.requires_grad
+    assert after.grad is None
+    encoder.scale(np.zeros(0, np.int64), 0.5)
+    assert np.array_equal(after.detach().numpy(), expected)
