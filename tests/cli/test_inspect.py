@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +141,29 @@ def test_what_is_printed_tells_hidden_from_shown_without_colours(texts, run) -> 
     assert "‹" in out
     assert "A batch has" in out
     assert "2 rows" in out
+
+
+def words(pieces: Iterable[str]) -> set[str]:
+    return set(re.findall(r"[a-z]{4,}", " ".join(pieces).lower()))
+
+
+def test_words_that_a_key_lost_to_its_query_are_shown_as_deleted(texts, run) -> None:
+    """They stand in the query, and nowhere else in what the model sees of the document."""
+    settings = SMALL | {"drop_shared": "1.0", "title": "0", "crop": "0", "remove": "0"}
+    examples, summary = look(Look(sources=(str(texts),), method="structure", number=16, settings=settings))
+    assert summary["options"]["drop_shared"] == 1.0
+    lost = 0
+    for example in examples:
+        query, document = example["rows"]
+        assert query["deleted"] == 0
+        asked = words(shown for state, shown, _ in query["pieces"] if state == "kept")
+        deleted = words(stands for state, _, stands in document["pieces"] if state == "deleted")
+        seen = words(shown for state, shown, _ in document["pieces"] if state == "kept")
+        lost += len(deleted)
+        assert bool(deleted) == bool(document["deleted"])
+        assert deleted <= asked
+        assert not deleted & seen
+    assert lost > 16
+    changes = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    out = run("inspect", texts, "-n", "3", *changes).out
+    assert "deleted (taken out" in out

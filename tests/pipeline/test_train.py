@@ -1,4 +1,4 @@
-"""The road of training, with transformers from nothing, and what the verdict hands out."""
+"""The road of training: transformers from nothing, and the variants of a static encoder, of which one is saved."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ import orjson
 import pytest
 import torch
 
-from pretrieve.evaluation.probe import BM25, ProbeResult
+from pretrieve.core import files
+from pretrieve.core.errors import FingerprintError, UsageError
+from pretrieve.methods.structure import VARIANTS
 from pretrieve.models.restore import load_encoder, load_towers
+from pretrieve.pipeline import keep, recipe
 from pretrieve.pipeline.request import Request
+from pretrieve.pipeline.selection import START
 from pretrieve.pipeline.train import train
-from pretrieve.pipeline.verdict import START, TRAINED, _choose
+from searching import documents
 
+NAMES = list(VARIANTS["structure"])
 SMALL = {"batch_size": 8, "vocabulary_size": 300}
 
 
@@ -92,11 +97,14 @@ def test_separate_towers_are_both_kept(tmp_path, source) -> None:
             method="orqa-ict",
             steps=2,
             settings=settings,
+            judge=False,
         )
     )
-    if report.part == 1.0:
-        query, document = load_towers(output)
-        assert query.dimensions == document.dimensions
+    assert report.saved == "orqa-ict"
+    query, document = load_towers(output)
+    assert query.dimensions == document.dimensions
+    pairs = zip(query.parameters(), document.parameters(), strict=True)
+    assert any(not torch.equal(one, other) for one, other in pairs), "they are two towers"
 
 
 def test_two_runs_give_the_same_model_and_another_seed_another(tmp_path, source) -> None:
@@ -130,41 +138,155 @@ def test_calibration_writes_the_number_of_steps(tmp_path, source) -> None:
         )
     )
     steps = report.recipe["training"]["steps"]
-    assert 5 <= steps < 100_000
+    assert 1 <= steps < 100_000
+    for name in NAMES:
+        assert recipe.load(tmp_path / "out" / "training" / name / "recipe.json").training["steps"] == steps
     assert orjson.loads((tmp_path / "out" / "recipe.json").read_bytes())["training"]["steps"] == steps
 
 
-def test_short_documents_keep_the_start(tmp_path) -> None:
-    source = tmp_path / "short.jsonl"
-    source.write_bytes(b"\n".join(orjson.dumps({"text": f"list files {n} by size"}) for n in range(100)))
-    report = train(Request(sources=(str(source),), output=tmp_path / "out", settings={**SMALL, "dimensions": 16}))
-    assert report.part == 0.0
-    assert "too short" in report.reason
-    assert (tmp_path / "out" / "model.safetensors").read_bytes() == (
-        tmp_path / "out" / "start" / "model.safetensors"
-    ).read_bytes()
+def static(source: Path, output: Path, *, steps: int = 10, more: dict[str, object] | None = None, **asked) -> Request:
+    """The default for a static encoder, small."""
+    settings = {"batch_size": 32, "vocabulary_size": 600, "dimensions": 32, **(more or {})}
+    return Request(sources=(str(source),), output=output, steps=steps, settings=settings, **asked)
 
 
-def result(**means: float) -> ProbeResult:
-    """A probe of 400 queries with these means, and the same noise for all systems."""
-    noise = np.random.default_rng(1).normal(0, 0.01, 400)
-    own = {name: np.random.default_rng(number).normal(0, 0.1, 400) for number, name in enumerate(means)}
-    values = {name: {"sentence": mean + noise + own[name] - own[name].mean()} for name, mean in means.items()}
-    return ProbeResult(values=values, pool=1000)
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
 
 
-def choose(**means: float) -> str:
-    return _choose(result(**{BM25: 0.5, **means}), static=True)[0]
+@pytest.fixture(scope="module")
+def topics(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Documents with topics to learn, most with a title."""
+    path = tmp_path_factory.mktemp("topics") / "documents.jsonl"
+    made = documents(240, sentences=6)
+    path.write_bytes(b"\n".join(orjson.dumps({"id": d.id, "title": d.title, "text": d.text}) for d in made))
+    return path
 
 
-def test_the_verdict() -> None:
-    """Never worse than the start; the nearest to the trained weights among those that are as good as the best."""
-    assert choose(start=0.40, **{"0.5": 0.45}, trained=0.50) == TRAINED
-    assert choose(start=0.40, **{"0.5": 0.39}, trained=0.30) == START
-    assert choose(start=0.40, **{"0.5": 0.50}, trained=0.42) == "0.5"
-    assert choose(start=0.40, **{"0.5": 0.50}, trained=0.499) == TRAINED, "within the noise: towards the trained one"
-    assert choose(start=0.40, **{"0.5": 0.401}, trained=0.402) == START, "above, but not by more than chance"
-    assert _choose(result(**{BM25: 0.01}, start=0.1, trained=0.9), static=True)[0] == START, "nobody can answer"
+@pytest.fixture(scope="module")
+def judged(topics: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, keep.Report]:
+    """A run of all variants, and its report."""
+    output = tmp_path_factory.mktemp("judged") / "model"
+    return output, train(static(topics, output, more={"save_every": 4}))
+
+
+def test_every_variant_is_trained_alike_and_one_is_saved(judged) -> None:
+    output, report = judged
+    assert report.saved in NAMES
+    assert report.recipe["variant"] == report.saved
+    assert list(report.probe["gain"]) == [START, *NAMES]
+    recipes = {name: recipe.load(output / "training" / name / "recipe.json") for name in NAMES}
+    for name, found in recipes.items():
+        steps = [path.name for path in (output / "checkpoints" / name).glob("step-*")]
+        assert len(steps) == 2
+        assert max(steps).endswith("10")
+        assert found.variant == name
+        assert found.training == recipes[NAMES[0]].training
+        said = {key: value.value for key, value in VARIANTS["structure"][name].items()}
+        assert {key: found.options[key] for key in said} == said
+    assert len({found.fingerprint for found in recipes.values()}) == len(NAMES)
+    again = keep.open_report(output)
+    assert files.to_json(again.to_json()) == files.to_json(report.to_json())
+    assert weights(output) != weights(output / "start")
+
+
+def test_the_saved_weights_are_those_of_the_variant_trained_alone(judged, topics, tmp_path) -> None:
+    """In any order, and without the others."""
+    output, report = judged
+    alone = train(static(topics, tmp_path / "alone", variants=(report.saved,), judge=False))
+    assert alone.saved == report.saved
+    assert weights(tmp_path / "alone") == weights(output)
+    assert weights(tmp_path / "alone" / "start") == weights(output / "start")
+    others = [name for name in NAMES if name != report.saved]
+    last = train(static(topics, tmp_path / "last", variants=(*others, report.saved)))
+    assert last.saved == report.saved
+    assert weights(tmp_path / "last") == weights(output)
+    train(static(topics, tmp_path / "other", variants=(others[0],), judge=False))
+    assert weights(tmp_path / "other") != weights(output)
+
+
+@pytest.mark.parametrize(("variants", "judge"), [((NAMES[-1],), True), ((), False), ((NAMES[1], NAMES[0]), False)])
+def test_only_what_is_asked_for_is_trained(topics, tmp_path, variants, judge) -> None:
+    """One variant by its name; without a selection the first one alone."""
+    output = tmp_path / "out"
+    report = train(static(topics, output, steps=3, variants=variants, judge=judge))
+    only = (variants or NAMES)[0]
+    assert [path.name for path in (output / "checkpoints").iterdir()] == [only]
+    assert report.recipe["variant"] == only
+    if judge:
+        assert list(report.probe["gain"]) == [START, only]
+    else:
+        assert (report.saved, report.probe, report.fusion) == (only, None, None)
+        assert report.reason == "not compared with its start"
+
+
+def test_what_the_user_sets_holds_for_every_variant(topics, tmp_path) -> None:
+    output = tmp_path / "out"
+    train(static(topics, output, steps=2, more={"temperature": 0.123, "batch_size": 16}))
+    recipes = [recipe.load(output / "training" / name / "recipe.json") for name in NAMES]
+    assert {found.options["temperature"] for found in recipes} == {0.123}
+    assert {found.training["batch_size"] for found in recipes} == {16}
+    assert len({found.fingerprint for found in recipes}) == len(NAMES), "the rest of each is its own"
+
+
+def test_a_preset_without_the_variant_says_so(topics, tmp_path) -> None:
+    wrong = NAMES[0] + "s"
+    with pytest.raises(UsageError, match=f"no variant '{wrong}' here.*Did you mean '{NAMES[0]}'"):
+        train(static(topics, tmp_path / "out", variants=(wrong,)))
+    with pytest.raises(UsageError, match="no variant"):
+        train(static(topics, tmp_path / "out", variants=(NAMES[0],), method="contriever-inbatch"))
+    with pytest.raises(UsageError, match="no variant"):
+        train(static(topics, tmp_path / "out", variants=(NAMES[0],), base="new:layers=1,hidden=32"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("count", "text", "said"),
+    [
+        (99, "a long enough text about the number {0} and all of its many friends who live in the town of {0}, " * 3,
+         "90 documents are too few to learn from: the untrained start is saved"),
+        (130, "list files {0} by size", "too short to learn from: the untrained start is saved"),
+    ],
+)  # fmt: skip
+def test_too_little_text_saves_the_start(tmp_path, count, text, said) -> None:
+    source = tmp_path / "documents.jsonl"
+    source.write_bytes(b"\n".join(orjson.dumps({"text": text.format(n)}) for n in range(count)))
+    output = tmp_path / "out"
+    report = train(static(source, output))
+    assert report.saved == START
+    assert report.probe is None
+    assert said in report.reason
+    assert weights(output) == weights(output / "start")
+    assert report.fusion["dense"] > 0
+    assert not (output / "checkpoints").exists()
+    named = train(static(source, tmp_path / "named", steps=2, method="structure"))
+    assert named.probe is not None, "a method that is asked for by name is trained"
+
+
+def test_a_run_goes_on_with_the_same_variants_and_settings_only(topics, tmp_path) -> None:
+    output, two = tmp_path / "out", tuple(NAMES[:2])
+    train(static(topics, output, steps=4, variants=two))
+    refused = [
+        ({"variants": (NAMES[0],)}, "the variants to train were .* and are"),
+        ({"variants": ()}, "the variants to train were"),
+        ({"variants": two, "judge": False}, "the variants to train were"),
+    ]
+    for changes, said in refused:
+        with pytest.raises(FingerprintError, match=said):
+            train(static(topics, output, steps=4, resume=True, **changes))
+    before = weights(output)
+    assert train(static(topics, output, steps=4, resume=True, variants=two)).reason
+    (output / "MANIFEST.json").unlink()  # as if it had been stopped before the end
+    for changes, said in [
+        *refused,
+        ({"variants": two, "more": {"temperature": 0.3}}, "temperature was .* and is 0.3"),
+        ({"variants": two, "more": {"batch_size": 16}}, "batch_size was 32 and is 16"),
+        ({"variants": two, "seed": 1}, "seed"),
+    ]:
+        with pytest.raises(FingerprintError, match=said):
+            train(static(topics, output, steps=4, resume=True, **changes))
+    train(static(topics, output, steps=4, resume=True, variants=two))
+    assert weights(output) == before
 
 
 def test_a_static_encoder_takes_the_values_that_suit_it(tmp_path, source) -> None:
@@ -188,10 +310,10 @@ def test_a_slow_encoder_starts_from_the_same_static_words(tmp_path, source, monk
 
     seen = {}
 
-    def look(request, made, listener):
+    def look(request, choices, made, *rest):
         both = (made.objective.encoder, made.objective.slow_encoder)
         seen["words"] = [encoder.model.get_input_embeddings().weight.detach().clone() for encoder in both]
-        return made_before(request, made, listener)
+        return made_before(request, choices, made, *rest)
 
     made_before = road._with_steps
     monkeypatch.setattr(road, "_with_steps", look)

@@ -10,6 +10,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import orjson
+
 from pretrieve.core import files
 from pretrieve.core.errors import FingerprintError
 from pretrieve.core.types import IntArray
@@ -35,7 +37,7 @@ from pretrieve.training.checkpoint import Checkpoints
 from pretrieve.training.trackers import Tracker, default_tracker
 from pretrieve.training.trainer import Progress, Trainer
 
-_RECIPE = "recipe.json"
+_RECIPE, _VARIANTS = "recipe.json", "variants.json"
 
 
 def train(request: Request, listener: Listener | None = None, *, command: str = "") -> Report:
@@ -59,6 +61,7 @@ def train(request: Request, listener: Listener | None = None, *, command: str = 
     choices = planning.choose(request)
     variants = planning.variants(request, choices)
     with hold(request.output, overwrite=request.overwrite and not request.resume):
+        _check_variants(request, variants)
         if request.resume and (request.output / files.MANIFEST).is_file():
             return _finished(request, choices, listener)
         prepared = prepare_documents(request, choices, listener)
@@ -115,6 +118,26 @@ def _made(request: Request, choices: Choices, prepared: Prepared, listener: List
     for note in (*made.objective.notes, *_towers_note(made)) if not quiet else ():
         listener.note(note)
     return made
+
+
+def _check_variants(request: Request, variants: Sequence[Choices]) -> None:
+    """Refuse to go on with other variants than a run began with: what is saved is chosen among all of them.
+
+    Raises:
+        FingerprintError: they are others.
+    """
+    path = request.output / WORKSPACE / _VARIANTS
+    now = [choices.variant for choices in variants]
+    if request.resume and path.is_file():
+        before = orjson.loads(path.read_bytes())
+        if before != now:
+            said = [", ".join(names) or "none" for names in (before, now)]
+            raise FingerprintError(
+                f"cannot resume: the variants to train were {said[0]} and are {said[1]}. Give the same command as "
+                "before, or another --output."
+            )
+    elif not (request.output / files.MANIFEST).is_file():
+        files.write_file(path, files.to_json(now))
 
 
 def _finished(request: Request, choices: Choices, listener: Listener) -> Report:
