@@ -164,17 +164,13 @@ PRESETS: dict[str, Preset] = {
 VARIANTS: dict[str, dict[str, dict[str, Value]]] = {
     "structure": {
         "mix": {},
-        "hard": {
-            "drop_shared": Value(0.5, "ours", "words that query and document do not share have to connect them"),
-            "temperature": Value(0.15, "ours", "harder pairs are told apart at a lower one"),
-        },
         "spans": {
             "title": Value(0.0, "ours", "known items only"),
             "title_span": Value(0.0, "ours", "known items only"),
             "crop": Value(0.0, "ours", "known items only"),
             "lead": Value(0.0, "ours", "known items only"),
             "span": Value(1.0, "ours", "a few words of anywhere: questions ask for details"),
-            "drop_shared": Value(0.5, "ours", "as in `hard`"),
+            "drop_shared": Value(0.5, "ours", "words that query and document do not share have to connect them"),
             "temperature": Value(0.1, "ours", "details are told apart at a low one"),
         },
         "exact": {
