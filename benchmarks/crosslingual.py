@@ -36,7 +36,7 @@ from pretrieve.pipeline import plan as planning
 from pretrieve.pipeline import prepare
 from pretrieve.pipeline.listener import Silent
 from pretrieve.pipeline.request import Request, Tokenization
-from pretrieve.pipeline.verdict import mixed
+from pretrieve.pipeline.selection import interpolated
 from pretrieve.text.corpus import Fields
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
@@ -86,7 +86,7 @@ def trained(request: Request, store: Store) -> tuple[Run, list[float]]:
         on_step=lambda progress: losses.append(progress.loss),
     ).run()
     keep_model(request.output / "model", made.objective.encoder, store)
-    keep_model(request.output / "half", mixed(start, made.objective.encoder, 0.5), store)
+    keep_model(request.output / "half", interpolated(start, made.objective.encoder, 0.5), store)
     return made.recipe.to_json(), losses
 
 

@@ -112,20 +112,21 @@ def trained(asked: argparse.Namespace, made: Any, minutes: float) -> tuple[Any, 
 def kept(made: Any, start: Any, prepared: Any, output: Path) -> None:
     """Leave a model folder, from which others start."""
     from pretrieve.pipeline.keep import keep
-    from pretrieve.pipeline.verdict import Verdict
+    from pretrieve.pipeline.selection import unselected
 
     made.objective.to("cpu")
-    keep(output, made, start, Verdict(part=1.0, reason="", probe=None, encoder=made.objective.encoder), prepared)
+    keep(output, unselected(made, start), prepared)
 
 
 def probed(asked: argparse.Namespace, made: Any, start: Any, prepared: Any) -> dict[str, float]:
     """nDCG@10 of the label-free probe, mean over the kinds of query: BM25, start, trained."""
+    from pretrieve.evaluation.probe import ProbeResult
     from pretrieve.pipeline.listener import Silent
-    from pretrieve.pipeline.verdict import judge
+    from pretrieve.pipeline.selection import Trained, select_transformer
 
-    verdict = judge(start, made.objective.encoder, prepared, Silent(), asked.seed)
-    assert verdict.probe is not None
-    return {name: float(verdict.probe.mean(name)) for name in verdict.probe.values}
+    probe = select_transformer(start, Trained(name="trained", plan=made), prepared, Silent(), asked.seed).probe
+    assert isinstance(probe, ProbeResult)
+    return {name: float(probe.mean(name)) for name in probe.values}
 
 
 def stage(asked: argparse.Namespace, preset: str, prepared: Any, held: Any) -> dict[str, Any]:

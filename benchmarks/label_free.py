@@ -17,12 +17,15 @@ import gzip
 import itertools
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import label_free_table
 import numpy as np
 import orjson
+import records
 
 from pretrieve.evaluation.choice import Choice
 from pretrieve.evaluation.collection import Collection, load_collection
@@ -136,6 +139,7 @@ def run(folder: Path, seed: int, work: Path, teacher: Path | None) -> tuple[dict
         add_teacher(
             teacher, work, collection, judge, lexical, index.ranks, encoders[saved_name(selection)], tokenizer, values
         )
+    assert selection.fusion is not None
     probe = None
     if isinstance(selection.probe, Choice):
         probe, seen = selection.probe.to_json(), selection.probe.scores
@@ -148,6 +152,7 @@ def run(folder: Path, seed: int, work: Path, teacher: Path | None) -> tuple[dict
         "documents": len(collection.documents),
         "queries": len(judge.queries),
         "saved": selection.saved,
+        "weights": [selection.fusion.dense, selection.fusion.passages],
         "reason": selection.reason,
         "lexical": index.lexical.describe(),
         "seconds": {"training": round(training, 1), "selection": round(selecting, 1)},
@@ -195,6 +200,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("out"), help="scratch; values of every query are kept here")
+    parser.add_argument("--more-work", type=Path, nargs="*", default=[], help="work folders of runs made elsewhere")
     parser.add_argument("--collections", nargs="*")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--teacher", type=Path, help="folder of a sentence-transformers model to compare with")
@@ -213,19 +219,19 @@ def main() -> None:
         means = facts["means"]
         print(
             f"{name} seed {seed}: BM25 {means['BM25']:.4f}, saved {facts['saved']}, "
-            f"dense {means[saved_dense(facts)]:.4f} (start {means['start']:.4f}), "
-            f"fused {means[saved_fused(facts)]:.4f} "
+            f"dense {means[facts['saved']]:.4f} (start {means['start']:.4f}), fused {means[fused_name(facts)]:.4f} "
             f"({facts['seconds']['training']:.0f} + {facts['seconds']['selection']:.0f} s)",
             flush=True,
         )
 
+    runs = label_free_table.load(asked.output, [asked.work, *asked.more_work])
+    (asked.output / "README.md").write_text(label_free_table.readme(runs, " ".join(sys.argv[1:])))
+    records.write(asked.output / "results.jsonl", records.label_free(asked.output))
 
-def saved_dense(facts: dict[str, Any]) -> str:
-    return str(facts["saved"])
 
-
-def saved_fused(facts: dict[str, Any]) -> str:
-    return f"{facts['saved']}@{0.25 if facts['saved'] == 'start' else 0.8}+p0.4"
+def fused_name(facts: dict[str, Any]) -> str:
+    """Name of the fused search with the weights that the run saved."""
+    return "{}@{}+p{}".format(facts["saved"], *facts["weights"])
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ def train_one(asked: argparse.Namespace, preset: str, seed: int) -> None:
     from pretrieve.pipeline import plan as planning
     from pretrieve.pipeline.keep import keep
     from pretrieve.pipeline.request import Request
-    from pretrieve.pipeline.verdict import Verdict
+    from pretrieve.pipeline.selection import unselected
     from pretrieve.training.calibration import steps_for_minutes
     from pretrieve.training.held_out import held_out
     from pretrieve.training.trainer import Trainer
@@ -201,7 +201,7 @@ def train_one(asked: argparse.Namespace, preset: str, seed: int) -> None:
     seconds = time.perf_counter() - began
     objective, batches = judge_of(made, preset, request, found.store, held)
     after = held_out(objective, batches, measured, at=steps - 1)
-    keep(model, made, beginning, Verdict(part=1.0, reason="", probe=None, encoder=made.objective.encoder), found)
+    keep(model, unselected(made, beginning), found)
     facts = {
         "preset": preset, "seed": seed, "base": f"the {start} run of the seed" if start else asked.base, "steps": steps,
         "judged by": JUDGED_BY.get(preset, preset), "data": Path(asked.data).name.split(".")[0],

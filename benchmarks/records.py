@@ -1,6 +1,6 @@
 """The form in which records keep figures: one line of `results.jsonl` is one figure of one preset, over its seeds.
 
-    python benchmarks/records.py            # makes records/static-without-labels/results.jsonl again from its runs
+    python benchmarks/records.py            # makes records/label-free/results.jsonl again from its runs
 
 The fields are described in `src/pretrieve/pipeline/records.py`; `pretrieve methods NAME` prints them.
 """
@@ -55,43 +55,41 @@ def _rounded(value: Any) -> Any:
     return [_rounded(item) for item in value] if isinstance(value, list) else value
 
 
-def static_without_labels(folder: Path) -> list[dict[str, Any]]:
-    """The rows of ``benchmarks/static_without_labels.py``: the default, searched by vectors alone and fused."""
+def label_free(folder: Path) -> list[dict[str, Any]]:
+    """The rows of ``benchmarks/label_free.py``: the default, searched by vectors alone and fused."""
     runs = [orjson.loads(path.read_bytes()) for path in sorted(folder.glob("*-*.json"))]
     rows = []
     for data in sorted({run["collection"] for run in runs}):
         mine = {run["seed"]: run for run in runs if run["collection"] == data}
-        recipe = mine[min(mine)]["report"]["recipe"]
-        words = {seed: _score(run, "BM25", "lexical") for seed, run in mine.items()}
-        for mode, name in (("dense", "dense"), ("hybrid", "fused")):
+        first = mine[min(mine)]
+        for name in ("dense", "fused"):
+            start = "start" if name == "dense" else "start@{}+p{}".format(*first["weights"])
             rows.append(
                 row(
-                    preset=recipe["method"],
-                    method=recipe["method"],
-                    base=recipe["base"],
+                    preset="structure",
+                    method="structure",
+                    base="static",
                     data=data,
-                    split=mine[min(mine)]["split"],
+                    split=first["split"],
                     metric=f"nDCG@10, {name}",
-                    command="pretrieve train FOLDER -o MODEL --minutes 1.5 --seed SEED",
-                    before={seed: _score(run, "model/start", mode) for seed, run in mine.items()},
-                    after={seed: _score(run, "model", mode) for seed, run in mine.items()},
-                    queries=mine[min(mine)]["queries"],
-                    bm25=statistics.mean(words.values()),
-                    date="2026-11-21",
-                    commit="d7ae0f7",
+                    command="pretrieve train FOLDER -o MODEL --seed SEED",
+                    before={seed: run["means"][start] for seed, run in mine.items()},
+                    after={seed: run["means"][_saved(run, name)] for seed, run in mine.items()},
+                    queries=first["queries"],
+                    bm25=statistics.mean(run["means"]["BM25"] for run in mine.values()),
+                    date="2026-11-28",
                 )
             )
     return rows
 
 
-def _score(run: Mapping[str, Any], system: str, mode: str) -> float:
-    (found,) = [one for one in run["rows"] if (one["system"], one["mode"]) == (system, mode)]
-    return float(found["metrics"]["nDCG@10"])
+def _saved(run: Mapping[str, Any], name: str) -> str:
+    return str(run["saved"]) if name == "dense" else "{}@{}+p{}".format(run["saved"], *run["weights"])
 
 
 def main() -> None:
-    folder = RECORDS / "static-without-labels"
-    write(folder / "results.jsonl", static_without_labels(folder))
+    folder = RECORDS / "label-free"
+    write(folder / "results.jsonl", label_free(folder))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import torch
 
 from pretrieve.evaluation.choice import PASSAGES, Choice, choose
 from pretrieve.evaluation.fused_probe import FusedProbe, FusedProbeOptions
@@ -27,6 +29,7 @@ from pretrieve.text.tokenizer import Tokenizer
 
 START, TRAINED = "start", "trained"
 SHORT = 24  # median tokens of a document below which there is too little text to learn from (docs/log.md)
+ONE_PASSAGE = 100  # median tokens of a document below which most documents are no more than a passage or two
 FEW = 100  # documents below which there are too few to learn from
 INITIALISER = "a start for fine-tuning, not for search as it is"
 ABOVE_CHANCE = 1.645  # standard errors: one side, 5 %
@@ -109,6 +112,21 @@ def untrained(plan: Plan, reason: str) -> Selection:
     )
 
 
+def unselected(plan: Plan, start: Encoder, reason: str = "not compared with its start") -> Selection:
+    """Save what was trained, whatever it is worth."""
+    run = Trained(name=plan.recipe.method, plan=plan)
+    return Selection(run, start, run.encoder, reason=reason, saved=run.name)
+
+
+def interpolated(start: Encoder, trained: Encoder, part: float) -> Encoder:
+    """Weights between two encoders: ``(1 - part) * start + part * trained``."""
+    between = deepcopy(trained)
+    with torch.no_grad():
+        for mine, first in zip(between.parameters(), start.parameters(), strict=True):
+            mine.lerp_(first, 1.0 - part)
+    return between
+
+
 def select(
     request: Request, start: Encoder, trained: Sequence[Trained], prepared: Prepared, listener: Listener
 ) -> Selection:
@@ -132,7 +150,7 @@ def select(
         return first("too few documents to hold any out: not compared with its start")
     if isinstance(run.encoder, StaticEncoder):
         return _select_static(start, trained, prepared, listener, request.seed)
-    return _select_transformer(start, run, prepared, listener, request.seed)
+    return select_transformer(start, run, prepared, listener, request.seed)
 
 
 def _select_static(
@@ -155,11 +173,16 @@ def _select_static(
         reason=choice.sentence,
         saved=choice.system,
         probe=choice,
-        fusion=Fusion(dense=choice.weight, passages=PASSAGES, reason=choice.weight_reason),
+        fusion=Fusion(dense=choice.weight, passages=_passages(prepared), reason=choice.weight_reason),
     )
 
 
-def _select_transformer(start: Encoder, run: Trained, prepared: Prepared, listener: Listener, seed: int) -> Selection:
+def _passages(prepared: Prepared) -> float:
+    """Weight of BM25's best passage: none where most documents are one passage."""
+    return PASSAGES if np.median(np.diff(prepared.store.documents)) >= ONE_PASSAGE else 0.0
+
+
+def select_transformer(start: Encoder, run: Trained, prepared: Prepared, listener: Listener, seed: int) -> Selection:
     """Ask the dense probe; a trained model has to be above its start by more than chance."""
     step = max(1, len(prepared.documents) // 200)
     language = majority(prepared.documents[index].text for index in range(0, len(prepared.documents), step))
