@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from pretrieve.core.config import Value
 
 NAME = "methods"
 EXAMPLE = "pretrieve methods contriever"
@@ -49,16 +53,15 @@ def _facts(name: str) -> dict[str, Any]:
             key: getattr(module.CARD, key)
             for key in ("title", "paper", "idea", "released", "differs", "good_for", "encoders", "initialiser")
         },
-        **{
-            part: {
-                key: {"value": value.value, "source": value.source, "note": value.note}
-                for key, value in getattr(preset, part).items()
-            }
-            for part in parts
-        },
+        **{part: _sourced(getattr(preset, part)) for part in parts},
+        "variants": {key: _sourced(found) for key, found in getattr(module, "VARIANTS", {}).get(name, {}).items()},
         "defaults": _defaults(module, preset),
         "results": results(name),
     }
+
+
+def _sourced(values: Mapping[str, Value]) -> dict[str, dict[str, Any]]:
+    return {key: {"value": value.value, "source": value.source, "note": value.note} for key, value in values.items()}
 
 
 def _defaults(module: Any, preset: Any) -> dict[str, Any]:
@@ -122,6 +125,11 @@ def _print_card(name: str) -> None:
     console.print("\n[bold]Values[/], with the source of each")
     for part, label in _PARTS.items():
         _print_values(console, label, facts[part])
+    for variant, values in facts["variants"].items():
+        if values:
+            _print_values(console, f"variant {variant} for a static encoder, instead", values)
+        else:
+            console.print(f"[bold dim]variant {variant}[/]: the values above")
     if facts["defaults"]:
         left = ", ".join(f"{key}={value}" for key, value in facts["defaults"].items())
         console.print(f"[dim]not set by the preset:[/] {escape(left)}", highlight=False)

@@ -38,7 +38,8 @@ CARD = Card(
     differs="A mixture of these pairs at a high temperature for a few hundred steps: longer training at a low "
     "temperature learns a small collection by heart. Keys of the same document are no negatives; for a static encoder "
     "near-duplicates of the own key neither. Only queries look for documents, not the other way round. A static "
-    "encoder trains several recipes, and the label-free selection publishes the one that helps BM25 most.",
+    "encoder is trained with each variant, and the label-free selection saves the one that adds most to BM25. Beside "
+    "BM25 (1) its vectors weigh 0.8 (0.25 where titles repeat), and BM25's best passage 0.4 (0 for short documents).",
     good_for="The static encoder; running text and code, with titles or without.",
 )
 
