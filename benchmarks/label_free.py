@@ -1,7 +1,7 @@
 """Does the default help on text that nobody tuned on? Every collection of a folder, trained on without its labels.
 
     python benchmarks/label_free.py DATA -o records/label-free --seeds 0 1 2
-    python benchmarks/label_free.py DATA -o records/label-free --teacher FOLDER      # adds a transformer
+    python benchmarks/label_free.py DATA -o records/label-free --models FOLDER ...   # beside downloaded models
     python benchmarks/label_free.py DATA -o records/label-free --only-table          # makes README.md again
 
 DATA holds BEIR folders. Each is read as `pretrieve train` reads it; every variant is trained, and all of them, the
@@ -19,6 +19,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class Judge:
         return values / self.ideal
 
 
-def run(folder: Path, seed: int, work: Path, teacher: Path | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def run(folder: Path, seed: int, work: Path, models: list[Path]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Train and judge one collection with one seed: figures, and nDCG@10 of every query by system."""
     started = time.perf_counter()
     source = without_titles(folder, work) if folder.name in WITHOUT_TITLES else folder
@@ -135,10 +136,13 @@ def run(folder: Path, seed: int, work: Path, teacher: Path | None) -> tuple[dict
         for weight, passages in itertools.product(WEIGHTS, PASSAGES):
             fused = lexical + np.float32(weight) * scores + np.float32(passages) * best_passage
             values[f"{name}@{weight}+p{passages}"] = judge(fused, index.ranks)
-    if teacher is not None:
-        add_teacher(
-            teacher, work, collection, judge, lexical, index.ranks, encoders[saved_name(selection)], tokenizer, values
+    for model in models:
+        third = standardise(
+            encode(encoders[saved_name(selection)], tokenizer, judge.queries)
+            @ encode(encoders[saved_name(selection)], tokenizer, texts).T
         )
+        scores = scores_of(model, work, collection.name, judge.queries, texts)
+        add_model(f"model:{model.name}", scores, third, lexical, lambda found: judge(found, index.ranks), values)
     assert selection.fusion is not None
     probe = None
     if isinstance(selection.probe, Choice):
@@ -167,32 +171,34 @@ def saved_name(selection: Any) -> str:
     return "start" if selection.saved == "start" else selection.run.name
 
 
-def add_teacher(
-    teacher: Path, work: Path, collection: Collection, judge: Judge, lexical: np.ndarray, ranks: np.ndarray,
-    encoder: Any, tokenizer: Any, values: dict[str, np.ndarray],
-) -> None:  # fmt: skip
-    """A downloaded retriever: alone, fused with BM25, and with the static model as a third ranker."""
-    cached = work / f"teacher-{collection.name}.npz"
-    texts = [full_text(document) for document in collection.documents]
-    if not cached.exists():
+def scores_of(model: Path, work: Path, name: str, queries: list[str], texts: list[str]) -> np.ndarray:
+    """Cosines of queries and documents by a downloaded model; its vectors are kept in the work folder."""
+    kept = work / f"{model.name}-{name}.npz"
+    if not kept.exists():
         import torch
         from sentence_transformers import SentenceTransformer
 
-        model = SentenceTransformer(str(teacher), device="cpu")
-        if torch.cpu._is_amx_tile_supported():
-            model = model.bfloat16()
-        kept = {"batch_size": 32, "convert_to_tensor": True, "normalize_embeddings": True}
-        documents, queries = (model.encode(part, **kept).float().numpy() for part in (texts, judge.queries))
-        np.savez(cached, documents=documents.astype(np.float16), queries=queries.astype(np.float16))
-    found = np.load(cached)
-    scores = found["queries"].astype(np.float32) @ found["documents"].astype(np.float32).T
-    values["teacher"] = judge(scores, ranks)
-    own = standardise(encode(encoder, tokenizer, judge.queries) @ encode(encoder, tokenizer, texts).T)
+        encoder = SentenceTransformer(str(model), device="cpu")
+        if hasattr(encoder[0], "auto_model") and torch.cpu._is_amx_tile_supported():
+            encoder = encoder.bfloat16()  # several times as fast there
+        how = {"batch_size": 32, "convert_to_tensor": True, "normalize_embeddings": True}
+        documents, asked = (encoder.encode(part, **how).float().numpy() for part in (texts, queries))
+        np.savez(kept, documents=documents.astype(np.float16), queries=asked.astype(np.float16))
+    with np.load(kept) as found:
+        return np.asarray(found["queries"].astype(np.float32) @ found["documents"].astype(np.float32).T)
+
+
+def add_model(
+    name: str, scores: np.ndarray, third: np.ndarray, lexical: np.ndarray,
+    judge: Callable[[np.ndarray], np.ndarray], values: dict[str, np.ndarray],
+) -> None:  # fmt: skip
+    """A downloaded model: alone, fused with BM25, and with the static model as a third ranker."""
+    values[name] = judge(scores)
     for weight in (1.0, 2.0, 4.0):
         fused = lexical + np.float32(weight) * standardise(scores)
-        values[f"teacher@{weight}"] = judge(fused, ranks)
-        for third in (0.25, 0.5, 1.0):
-            values[f"teacher@{weight}+{third}"] = judge(fused + np.float32(third) * own, ranks)
+        values[f"{name}@{weight}"] = judge(fused)
+        for share in (0.25, 0.5, 1.0):
+            values[f"{name}@{weight}+{share}"] = judge(fused + np.float32(share) * third)
 
 
 def main() -> None:
@@ -203,7 +209,7 @@ def main() -> None:
     parser.add_argument("--more-work", type=Path, nargs="*", default=[], help="work folders of runs made elsewhere")
     parser.add_argument("--collections", nargs="*")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument("--teacher", type=Path, help="folder of a sentence-transformers model to compare with")
+    parser.add_argument("--models", type=Path, nargs="*", default=[], help="folders of models to compare with")
     parser.add_argument("--only-table", action="store_true")
     asked = parser.parse_args()
     asked.output.mkdir(parents=True, exist_ok=True)
@@ -213,7 +219,7 @@ def main() -> None:
         target = asked.output / f"{name}-{seed}.json"
         if target.exists():
             continue
-        facts, values = run(asked.data / name, seed, asked.work, asked.teacher)
+        facts, values = run(asked.data / name, seed, asked.work, asked.models)
         np.savez_compressed(asked.work / f"{name}-{seed}.npz", **values)
         target.write_bytes(orjson.dumps(facts, option=orjson.OPT_INDENT_2))
         means = facts["means"]

@@ -23,10 +23,10 @@ START_WEIGHT = 0.25  # of an untrained start
 INTRO = """# The default, without labels, on collections in one language
 
 `pretrieve train FOLDER` with a static encoder: three variants of `structure` trained for 200 steps each, one of them
-(or the untrained start) saved by the label-free selection, fused with BM25 and BM25's best passage. Judged on the labels of
-a split that may be tuned on (`dev`, or else `train`), of which nothing was read while training; at most 1,000 queries;
-nDCG@10; means of three seeds. BM25 is that of `records/lexical`, the strongest that was found. Tests are paired
-permutation tests over queries (means over seeds), corrected by Holm over collections; ▲ and ▼: p < .05.
+(or the untrained start) saved by the label-free selection, fused with BM25 and BM25's best passage. Judged on the
+labels of a split that may be tuned on (`dev`, or else `train`), of which nothing was read while training; at most 1,000
+queries; nDCG@10; means of three seeds. BM25 is that of `records/lexical`, the strongest that was found. Tests are
+paired permutation tests over queries (means over seeds), corrected by Holm over collections; ▲ and ▼: p < .05.
 
 What was looked at: the recipe, the probe and the constants were made with one seed on these same collections
 (`docs/log.md`). The weights in the first table are fitted on all other collections of the same kind (whose titles
@@ -67,7 +67,7 @@ class Run:
     @property
     def variants(self) -> list[str]:
         names = dict.fromkeys(name.partition("@")[0] for name in self.values if "@" in name and "|" not in name)
-        return [name for name in names if not name.startswith(("start", "teacher"))]
+        return [name for name in names if not name.startswith(("start", "model:"))]
 
     def settings(self) -> list[Setting]:
         found = {name.partition("@")[2] for name in self.values if name.startswith("start@")}
@@ -210,32 +210,29 @@ def seconds_table(runs: dict[str, list[Run]]) -> str:
     return markdown(["collection", "documents", "reading and training, s", "choosing, s"], lines) + "\n"
 
 
-def teacher_table(runs: dict[str, list[Run]]) -> str:
-    """A downloaded retriever alone, with BM25, and with the static model as a third ranker; empty without one."""
-    rows, names = [], [name for name, found in runs.items() if all("teacher" in run.values for run in found)]
-    ps = []
-    for name in names:
-        two = averaged(runs[name], lambda run: run.values["teacher@2.0"])
-        three = averaged(runs[name], lambda run: run.values["teacher@2.0+0.5"])
-        ps.append(paired_permutation(three, two))
-        rows.append((name, two, three))
+def model_tables(runs: dict[str, list[Run]]) -> str:
+    """Downloaded models alone, with BM25, and with the static model as a third ranker; empty without any."""
+    names = {key for found in runs.values() for run in found for key in run.values if key.startswith("model:")}
+    models = sorted({key.partition("@")[0] for key in names})
+    return "\n".join(f"### {model.removeprefix('model:')}\n\n{model_table(runs, model)}" for model in models)
+
+
+def model_table(runs: dict[str, list[Run]], model: str) -> str:
+    """One downloaded model, on the collections that it was run on."""
+    here = {name: [run for run in found if model in run.values] for name, found in runs.items()}
+    here = {name: found for name, found in here.items() if found}
+    two = {name: averaged(found, lambda run: run.values[f"{model}@2.0"]) for name, found in here.items()}
+    three = {name: averaged(found, lambda run: run.values[f"{model}@2.0+0.5"]) for name, found in here.items()}
+    ps = holm([paired_permutation(three[name], two[name]) for name in here])
     lines = []
-    for (name, two, three), p in zip(rows, holm(ps), strict=True):
-        figures = [averaged(runs[name], lambda run, key=key: run.values[key]).mean() for key in ("BM25", "teacher")]
-        own = averaged(runs[name], lambda run: run.fused(run.saved, run.default())).mean()
-        gap = f"{(three - two).mean():+.4f}{mark(three - two, p)}"
-        lines.append([name, *(f"{x:.4f}" for x in (*figures, own, two.mean(), three.mean())), gap, f"{p:.4f}"])
-    head = [
-        "collection",
-        "BM25",
-        "teacher",
-        "BM25 + ours",
-        "BM25 + teacher",
-        "and ours, third",
-        "difference",
-        "p (Holm)",
-    ]
-    return markdown(head, lines) + "\n" if lines else ""
+    for (name, found), p in zip(here.items(), ps, strict=True):
+        alone = [averaged(found, lambda run, key=key: run.values[key]).mean() for key in ("BM25", model)]
+        own = averaged(found, lambda run: run.fused(run.saved, run.default())).mean()
+        gap = three[name] - two[name]
+        figures = [*alone, own, two[name].mean(), three[name].mean()]
+        lines.append([name, *(f"{x:.4f}" for x in figures), f"{gap.mean():+.4f}{mark(gap, p)}", f"{p:.4f}"])
+    head = ["collection", "BM25", "model", "BM25 + ours", "BM25 + model", "and ours, third", "difference", "p (Holm)"]
+    return markdown(head, lines) + "\n"
 
 
 def readme(runs: dict[str, list[Run]], command: str) -> str:
@@ -246,10 +243,11 @@ def readme(runs: dict[str, list[Run]], command: str) -> str:
         "## Its parts\n\nGain over BM25 in nDCG@10, with the shipped weights.\n\n" + parts_table(runs),
         "## The choice\n\nRank correlation of the label-free score with the true nDCG@10 of the fused search over the "
         "start and the variants, and what the choice loses against the best of them.\n\n" + choice_table(runs),
+        "## Weights\n\nGain over BM25 with every pair of weights.\n\n" + all_settings(runs),
         "## Seconds\n\nOne core, beside other work on the machine.\n\n" + seconds_table(runs),
     ]
-    if found := teacher_table(runs):
-        parts.append("## Beside a downloaded retriever\n\n" + found)
+    if found := model_tables(runs):
+        parts.append("## Beside downloaded models\n\nWeights: BM25 1, model 2, ours as a third ranker .5.\n\n" + found)
     return "\n".join(parts)
 
 

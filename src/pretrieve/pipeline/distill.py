@@ -9,8 +9,11 @@ The label-free selection saves the best of the three.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,10 +26,17 @@ from pretrieve.index.dense import TextEncoder
 from pretrieve.methods import find
 from pretrieve.models.objective import Objective
 from pretrieve.models.static import StaticEncoder, inverse_document_frequencies, random_vectors
-from pretrieve.models.token_vectors import frequent_words, start_vectors, takes_words, token_texts, with_words
+from pretrieve.models.token_vectors import (
+    frequent_words,
+    smooth_inverse_frequencies,
+    start_vectors,
+    takes_words,
+    token_texts,
+    with_words,
+)
 from pretrieve.pipeline import recipe as recipes
 from pretrieve.pipeline.distilled import Stages, keep_distilled
-from pretrieve.pipeline.distilling import Distilling, sorted_settings
+from pretrieve.pipeline.distilling import TEACHER_TOKENS, Distilling, sorted_settings
 from pretrieve.pipeline.keep import Report, open_report
 from pretrieve.pipeline.listener import Listener, Silent
 from pretrieve.pipeline.place import hold
@@ -70,6 +80,35 @@ def distill(asked: Distilling, listener: Listener | None = None, *, encoder: Tex
         if asked.resume and (asked.output / files.MANIFEST).is_file():
             return _finished(asked, listener)
         return _Run(asked, listener, open_teacher(asked, encoder)).road()
+
+
+def distill_into(
+    output: str | Path | None,
+    sources: str | Path | Sequence[str | Path],
+    teacher: str,
+    asked: Mapping[str, Any],
+    listener: Listener,
+) -> tuple[str, Documents]:
+    """The same for ``Retriever``.
+
+    Args:
+        output: folder for the model; a temporary one if None.
+        sources: one or several.
+        teacher: folder or hub name.
+        asked: other arguments of ``Distilling`` by name.
+        listener: hears of progress.
+
+    Returns:
+        The model's folder, and the documents.
+
+    Raises:
+        PretrieveError: as ``distill``.
+    """
+    folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
+    several = [sources] if isinstance(sources, str | Path) else list(sources)
+    given = {"sources": tuple(map(str, several)), "teacher": str(teacher), "output": folder}
+    distill(options_of(Distilling, {**asked, **given}, where="distill"), listener)
+    return str(folder), Documents.open(folder / WORKSPACE / "documents")
 
 
 def _finished(asked: Distilling, listener: Listener) -> Report:
@@ -160,7 +199,7 @@ class _Run:
         """Note what decides the run, or refuse to go on with another."""
         asked, path = self.asked, self.workspace / "recipe.json"
         before = recipes.load(path) if asked.resume and path.is_file() else None
-        tokens = asked.teacher_tokens
+        tokens = asked.teacher_tokens or TEACHER_TOKENS
         if asked.minutes is not None and self._taught:
             known = None if before is None else before.options["teacher_tokens"]
             tokens = known or tokens_for_minutes(self.teacher.documents, prepared.store, asked.minutes, asked.window)
@@ -221,7 +260,7 @@ class _Run:
         if table is None:
             return StaticEncoder(random_vectors(idf, size, asked.seed), store.tokenizer.bare())
         counts = np.bincount(np.asarray(store.tokens), minlength=len(idf))
-        weights = {"idf": idf, "sif": _sif(counts), "none": np.ones_like(idf)}[asked.weighting]
+        weights = {"idf": idf, "sif": smooth_inverse_frequencies(counts), "none": np.ones_like(idf)}[asked.weighting]
         return StaticEncoder(start_vectors(table, weights, size), store.tokenizer.bare())
 
     def _distil(self, student: StaticEncoder, learnt: _Learnt, made: Recipe) -> None:
@@ -266,11 +305,6 @@ class _Run:
 
 
 _NONE: IntArray = np.zeros(0, np.int64)
-
-
-def _sif(counts: IntArray) -> FloatArray:
-    """Weights a / (a + p) with a = 1e-3, the smooth inverse frequency of Arora et al., ICLR 2017."""
-    return np.asarray(1e-3 / (1e-3 + counts / max(int(counts.sum()), 1)), np.float32)
 
 
 def _shown(progress: Progress) -> str:

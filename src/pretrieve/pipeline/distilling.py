@@ -46,7 +46,7 @@ class Distilling:
         teacher: folder or hub name of a transformer that encodes texts.
         described: what is said about the teacher, where it does not say it itself.
         stages: what is done: token vectors from the teacher (random ones without it), distillation, contrast.
-        teacher_tokens: that the teacher reads of the documents; the vocabulary comes on top.
+        teacher_tokens: that the teacher reads of the documents beside its vocabulary; ``TEACHER_TOKENS`` without it.
         minutes: that the teacher reads for, instead; the vocabulary is part of them.
         words: frequent words of the documents that the teacher's tokenizer splits and that get a vector of their own.
         dimensions: of the student; those of the teacher without it, 256 at most.
@@ -71,7 +71,7 @@ class Distilling:
     teacher: str
     described: ModelOptions = ModelOptions()  # noqa: RUF009 - frozen
     stages: tuple[str, ...] = STAGES
-    teacher_tokens: int = TEACHER_TOKENS
+    teacher_tokens: int | None = None
     minutes: float | None = None
     words: int = 0
     dimensions: int | None = None
@@ -129,10 +129,12 @@ class Distilling:
             UsageError: one does not.
         """
         for name, least in _AT_LEAST.items():
-            if getattr(self, name) < least:
+            if (value := getattr(self, name)) is not None and value < least:
                 raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: {least} is the least.")
         if not self.sources:
             raise UsageError("there are no documents: give sources.")
+        if self.minutes is not None and self.teacher_tokens is not None:
+            raise UsageError("give --minutes or --teacher-tokens, not both.")
         if self.minutes is not None and not self.minutes > 0:
             raise UsageError(f"--minutes {self.minutes:g}: it is above 0.")
         if not self.anchor >= 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -44,3 +45,12 @@ def counted(items: Iterable[T], listener: Listener, every: int = 256) -> Iterato
             listener.advance(pending)
             pending = 0
     listener.advance(pending)
+
+
+def shown(progress: bool) -> AbstractContextManager[Listener]:
+    """The progress bars of the command line, or a listener that says nothing; bars need rich, which takes time."""
+    if not progress:
+        return nullcontext(Silent())
+    from pretrieve.pipeline.display import Display
+
+    return Display()

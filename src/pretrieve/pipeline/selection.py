@@ -89,7 +89,8 @@ def too_little(request: Request, prepared: Prepared) -> str:
         return ""
     count, median = len(prepared.store), float(np.median(np.diff(prepared.store.documents)))
     if count < FEW:
-        return f"{count} documents are too few to learn from"
+        shown = "one document is" if count == 1 else f"{count} documents are"
+        return f"{shown} too few to learn from (long ones can be divided into their chapters or passages)"
     return f"documents of {median:g} tokens are too short to learn from" if median < SHORT else ""
 
 
@@ -183,7 +184,15 @@ def _passages(prepared: Prepared) -> float:
 
 
 def select_transformer(start: Encoder, run: Trained, prepared: Prepared, listener: Listener, seed: int) -> Selection:
-    """Ask the dense probe; a trained model has to be above its start by more than chance."""
+    """Ask the dense probe; a trained model has to be above its start by more than chance.
+
+    Args:
+        start: the encoder before training.
+        run: what was trained.
+        prepared: the documents, and which were held out.
+        listener: hears of progress.
+        seed: of the probe.
+    """
     step = max(1, len(prepared.documents) // 200)
     language = majority(prepared.documents[index].text for index in range(0, len(prepared.documents), step))
     options = ProbeOptions(seed=seed, languages=(language,), queries=100, distractors=200)

@@ -104,6 +104,8 @@ def train_variants(
         made = _made(request, variant, prepared, listener, quiet=bool(trained))
         start = start or deepcopy(made.objective.encoder)
         made = _with_steps(request, variant, made, listener, steps, len(variants))
+        if steps is None:
+            _say_coverage(made, variant, len(prepared.store), listener)
         steps = made.training.steps
         made = replace(made, recipe=replace(made.recipe, command=command))
         trained.append(_run_measured(request, variant, made, prepared, listener))
@@ -266,6 +268,16 @@ def _affordable(request: Request, choices: Choices, made: Plan, listener: Listen
 def _own(folder: Path, choices: Choices) -> Path:
     """A variant's own part of a folder; the folder where the preset has no variants."""
     return folder / choices.variant if choices.variant else folder
+
+
+def _say_coverage(made: Plan, choices: Choices, documents: int, listener: Listener) -> None:
+    """Say that a run of fixed length sees a part of a large collection only."""
+    pairs = made.training.steps * made.training.batch_size
+    if choices.fixed_length and pairs < documents:
+        listener.note(
+            f"{made.training.steps} steps of {made.training.batch_size} see {pairs:,} of {documents:,} documents; "
+            "--steps sets another number."
+        )
 
 
 def _warn_of_noise(made: Plan, listener: Listener) -> None:
