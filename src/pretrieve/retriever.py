@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Document
 from pretrieve.index.index import Index, Mode
+from pretrieve.pipeline.listener import shown as _display
 
 if TYPE_CHECKING:
     from pretrieve.evaluation.benchmark import Result
@@ -84,18 +85,9 @@ class Retriever:
         several = [sources] if isinstance(sources, str | Path) else list(sources)
         folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
         request = Request(
-            sources=tuple(map(str, several)),
-            output=folder,
-            method=method,
-            base=base,
-            minutes=minutes,
-            steps=steps,
-            settings=dict(settings or {}),
-            seed=seed,
-            resume=resume,
-            overwrite=overwrite,
-            on_bad=on_bad,
-        )
+            sources=tuple(map(str, several)), output=folder, method=method, base=base, minutes=minutes, steps=steps,
+            settings=dict(settings or {}), seed=seed, resume=resume, overwrite=overwrite, on_bad=on_bad,
+        )  # fmt: skip
         with _display(progress) as listener:
             train(request, listener, command=train_command(request))
         documents = Documents.open(folder / WORKSPACE / "documents")
@@ -105,35 +97,23 @@ class Retriever:
     def distill(
         sources: Paths, teacher: str, output: str | Path | None = None, *, progress: bool = True, **asked: Any
     ) -> Retriever:
-        """Make a static model of a transformer's on documents, without labels.
+        """Make a static model of a transformer's on documents without labels; the retriever is over these.
 
         Args:
             sources: files, folders, ``python:...`` or ``hf:...``; one or several.
             teacher: folder or hub name of the transformer.
             output: folder for the model; a temporary one if not given.
             progress: draw progress bars.
-            asked: other arguments of ``pipeline.distilling.Distilling``: ``teacher_tokens``, ``minutes``, ``words``,
-                ``dimensions``, ``stages``, ``seed``...
-
-        Returns:
-            A retriever over the documents it was made on.
+            asked: other arguments of ``pipeline.distilling.Distilling``: ``minutes``, ``words``, ``seed``...
 
         Raises:
             PretrieveError: whatever a user can mend.
         """
-        from pretrieve.core.config import options_of
-        from pretrieve.pipeline.distill import distill
-        from pretrieve.pipeline.distilling import Distilling
-        from pretrieve.pipeline.request import WORKSPACE
-        from pretrieve.text.documents import Documents
+        from pretrieve.pipeline.distill import distill_into
 
-        several = [sources] if isinstance(sources, str | Path) else list(sources)
-        folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
-        given = {"sources": tuple(map(str, several)), "teacher": str(teacher), "output": folder}
-        wanted = options_of(Distilling, {**asked, **given}, where="distill")
         with _display(progress) as listener:
-            distill(wanted, listener)
-        return Retriever(_open(str(folder)), str(folder), Documents.open(folder / WORKSPACE / "documents"))
+            folder, documents = distill_into(output, sources, teacher, asked, listener)
+        return Retriever(_open(folder), folder, documents)
 
     @staticmethod
     def load(name: str | Path, **described: Any) -> Retriever:
@@ -416,16 +396,3 @@ def _open(name: str, **described: Any) -> TextEncoder:
     from pretrieve.evaluation.encode import ModelOptions, open_encoder
 
     return open_encoder(name, ModelOptions(**described))
-
-
-def _display(progress: bool) -> Any:
-    """Progress bars of the command line; they are rich's, and know nothing of commands."""
-    from contextlib import nullcontext
-
-    from pretrieve.pipeline.listener import Silent
-
-    if not progress:
-        return nullcontext(Silent())
-    from pretrieve.pipeline.display import Display
-
-    return Display()

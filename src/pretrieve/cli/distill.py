@@ -146,14 +146,11 @@ def command(
     """Make a static model of a transformer's on your documents, without labels: it encodes far faster."""
     from pretrieve.cli.tables import print_training
     from pretrieve.core.config import parse_assignments
-    from pretrieve.core.errors import UsageError
     from pretrieve.evaluation.encode import ModelOptions
     from pretrieve.pipeline.display import Display
-    from pretrieve.pipeline.distilling import TEACHER_TOKENS, Distilling
+    from pretrieve.pipeline.distilling import Distilling
     from pretrieve.pipeline.request import fields_of
 
-    if minutes is not None and teacher_tokens is not None:
-        raise UsageError("give --minutes or --teacher-tokens, not both.")
     asked = Distilling(
         sources=tuple(sources),
         output=output,
@@ -167,7 +164,7 @@ def command(
             like=like,
         ),
         stages=tuple(name.strip() for name in stages.split(",") if name.strip()),
-        teacher_tokens=TEACHER_TOKENS if teacher_tokens is None else teacher_tokens,
+        teacher_tokens=teacher_tokens,
         minutes=minutes,
         words=words,
         dimensions=dimensions,

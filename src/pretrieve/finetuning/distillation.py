@@ -35,7 +35,7 @@ class Options:
         squares: weight of the mean squared difference of cosines.
     """
 
-    temperature: float = 0.05
+    temperature: float = 0.1
     divergence: float = 1.0
     squares: float = 10.0
 

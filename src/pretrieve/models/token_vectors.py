@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-from pretrieve.core.types import FloatArray
+from pretrieve.core.types import FloatArray, IntArray
 from pretrieve.text.tokenizer import Tokenizer
 
 _UNUSED = re.compile(r"\[unused\d+\]|<unused\d+>|<extra_id_\d+>")
@@ -117,6 +117,18 @@ def start_vectors(vectors: FloatArray, weights: FloatArray, dimensions: int | No
     found = np.zeros((len(vectors), known.shape[1]), np.float32)
     found[there] = known * weights[there, None]
     return found
+
+
+def smooth_inverse_frequencies(counts: IntArray) -> FloatArray:
+    """Weights a / (a + p) with a = 1e-3 (Arora et al., *A simple but tough-to-beat baseline*, ICLR 2017).
+
+    Args:
+        counts: (V,) occurrences of each token.
+
+    Returns:
+        (V,), float32.
+    """
+    return np.asarray(1e-3 / (1e-3 + counts / max(int(counts.sum()), 1)), np.float32)
 
 
 def _components(centred: FloatArray) -> FloatArray:
