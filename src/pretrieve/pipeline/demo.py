@@ -24,6 +24,7 @@ from pretrieve.text.documents import Documents
 
 QUERIES = ("split a string into words", "wait for several threads to finish", "write a table to a file")
 _SUMMARY = re.compile(r"\s*(.+?(?:[.!?](?=\s)|(?=\n\s*\n)))", re.DOTALL)
+HELD_OUT = 2_000  # documents whose summaries are queries: fewer cannot tell what training adds from chance
 POOL = 10_000  # documents that the held-out pairs are judged in
 _FEWEST_WORDS = 3, 8  # of a summary, and of what is left of its document
 
@@ -58,11 +59,11 @@ def run(asked: Demo, listener: Listener) -> Done:
     model, index, pairs = (asked.output / name for name in ("model", "index", "pairs"))
     request = Request(
         sources=(asked.source,), output=model, minutes=asked.minutes, seed=asked.seed, overwrite=asked.overwrite,
-        on_bad="skip",
+        on_bad="skip", held_out=HELD_OUT,
     )  # fmt: skip
     train(request, listener, command=train_command(request))
     documents = Documents.open(model / WORKSPACE / "documents")
-    write_pairs(documents, set(split(len(documents), asked.seed)[1].tolist()), pairs)
+    write_pairs(documents, set(split(len(documents), asked.seed, HELD_OUT)[1].tolist()), pairs)
     result = judge(Judgement(folder=pairs, models=(str(model / START), str(model))), listener)
     assert isinstance(result, Result)
     listener.stage("index", len(documents), "documents")

@@ -69,14 +69,15 @@ def read_documents(
     return documents
 
 
-def split(count: int, seed: int) -> tuple[IntArray, IntArray]:
+def split(count: int, seed: int, most: int = HELD_OUT_MOST) -> tuple[IntArray, IntArray]:
     """Divide documents 0 to count - 1 into those to train on and those held out, both ascending.
 
     Args:
         count: number of documents.
         seed: another seed, another choice.
+        most: documents held out, at most.
     """
-    held = min(HELD_OUT_MOST, int(count * HELD_OUT_SHARE)) if count >= FEWEST_DOCUMENTS else 0
+    held = min(most, int(count * HELD_OUT_SHARE)) if count >= FEWEST_DOCUMENTS else 0
     order = shuffled(np.arange(count), count, seed, "held out")
     return np.sort(order[held:]), np.sort(order[:held])
 

@@ -54,6 +54,7 @@ class Request:
     overwrite: bool = False
     on_bad: OnBad = "fail"
     tracker: str = "auto"
+    held_out: int = 400  # documents that are kept from training, at most
     variants: tuple[str, ...] = ()  # of the preset, those to train; all without it
     judge: bool = True  # hand out nothing that the label-free probe finds worse than the start
     fields: Fields = dataclasses.field(default_factory=Fields)

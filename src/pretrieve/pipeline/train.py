@@ -169,7 +169,7 @@ def prepare_documents(request: Request, choices: Choices, listener: Listener) ->
     """
     workspace = request.output / WORKSPACE
     documents = _documents(request, workspace, listener)
-    select, held_out = prepare.split(len(documents), request.seed)
+    select, held_out = prepare.split(len(documents), request.seed, request.held_out)
     vocabulary = _vocabulary(request, choices, workspace, documents, listener, select)
     store = prepare.build_store(workspace, documents, select, vocabulary, listener)
     if store.dropped:
