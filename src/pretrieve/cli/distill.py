@@ -113,10 +113,10 @@ def command(
         bool,
         typer.Option(
             "--judge/--no-judge",
-            help="Save the stage that helps BM25 most on held-out documents, or the last one.",
+            help="Hold documents out and save the stage that helps BM25 most on them, or learn from all and save the last.",
             rich_help_panel=_TRAINING,
         ),
-    ] = True,
+    ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option(

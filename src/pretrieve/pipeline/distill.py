@@ -4,7 +4,7 @@
 2. Distillation: the student's similarities between documents and texts out of them become the teacher's.
 3. Contrast: pairs from structure on all documents, with the distillation loss beside them.
 
-The label-free selection saves the best of the three.
+The last one is saved, or with ``judge`` the one that the label-free selection finds best.
 """
 
 from __future__ import annotations
