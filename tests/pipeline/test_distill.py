@@ -196,7 +196,8 @@ def test_words_get_vectors_of_their_own(made, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [({"stages": ("contrast",)}, "nothing of the teacher"), ({"stages": ("distill",)}, "Did you mean 'distil'"),
-     ({"words": -1}, "--words -1"), ({"minutes": 0.0, "teacher_tokens": None}, "above 0"), ({"anchor": -1.0}, "--anchor"),
+     ({"words": -1}, "--words -1"), ({"minutes": 0.0, "teacher_tokens": None}, "above 0"),
+     ({"anchor": -1.0}, "--anchor"),
      ({"settings": {"temprature": 1}}, "Did you mean 'temperature'"), ({"dimensions": 33}, "32; ask for 1 to 32"),
      ({"sources": ()}, "no documents")],
 )  # fmt: skip

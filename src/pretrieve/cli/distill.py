@@ -113,7 +113,7 @@ def command(
         bool,
         typer.Option(
             "--judge/--no-judge",
-            help="Hold documents out and save the stage that helps BM25 most on them, or learn from all and save the last.",
+            help="Hold documents out and save the stage that helps BM25 most; else the last.",
             rich_help_panel=_TRAINING,
         ),
     ] = False,
