@@ -1,8 +1,8 @@
 """Does the default help on text that nobody tuned on? Every collection of a folder, trained on without its labels.
 
     python benchmarks/label_free.py DATA -o records/label-free --seeds 0 1 2
-    python benchmarks/label_free.py DATA -o records/label-free --models FOLDER ...   # beside downloaded models
-    python benchmarks/label_free.py DATA -o records/label-free --only-table          # makes README.md again
+    python benchmarks/label_free.py DATA -o records/label-free --models FOLDER ...  # beside downloaded models
+    python benchmarks/label_free.py DATA -o records/label-free --only-table         # makes README.md and the choice again
 
 DATA holds BEIR folders. Each is read as `pretrieve train` reads it; every variant is trained, and all of them, the
 start, BM25 and their fusions are judged on a split that may be tuned on. One run, one JSON file: what is there is not
@@ -230,7 +230,9 @@ def main() -> None:
             flush=True,
         )
 
-    runs = label_free_table.load(asked.output, [asked.work, *asked.more_work])
+    works = [asked.work, *asked.more_work]
+    label_free_table.choose_again(asked.output, works)
+    runs = label_free_table.load(asked.output, works)
     (asked.output / "README.md").write_text(label_free_table.readme(runs, " ".join(sys.argv[1:])))
     records.write(asked.output / "results.jsonl", records.label_free(asked.output))
 

@@ -15,7 +15,8 @@ import numpy as np
 import orjson
 from scipy.stats import spearmanr
 
-from pretrieve.evaluation.choice import PASSAGES, TITLED_WEIGHT, WEIGHT
+from pretrieve.evaluation.choice import PASSAGES, TITLED_WEIGHT, WEIGHT, choose
+from pretrieve.evaluation.fused_probe import FusedScores
 from pretrieve.evaluation.report import markdown
 from pretrieve.evaluation.significance import holm, paired_permutation
 
@@ -83,6 +84,28 @@ def load(output: Path, works: Iterable[Path]) -> dict[str, list[Run]]:
         with np.load(kept) as values:
             found.setdefault(facts["collection"], []).append(Run(facts, dict(values)))
     return found
+
+
+def choose_again(output: Path, works: Iterable[Path]) -> None:
+    """Apply the rule of choice of today to what the probes of all runs saw."""
+    for path in sorted(output.glob("*-*.json")):
+        kept = next(work / f"{path.stem}.npz" for work in works if (work / f"{path.stem}.npz").is_file())
+        facts = orjson.loads(path.read_bytes())
+        if facts["probe"] is None:
+            continue
+        with np.load(kept) as found:
+            seen = {tuple(name.split("|")[1:]): found[name] for name in found.files if name.startswith("probe|")}
+        kinds = [name[0] for name in seen if len(name) == 1]
+        systems = list(dict.fromkeys(name[1] for name in seen if len(name) == 2))
+        scores = FusedScores(
+            bm25={kind: seen[kind,] for kind in kinds},
+            fused={system: {kind: seen[kind, system] for kind in kinds} for system in systems},
+            pool=facts["probe"]["pool"],
+        )
+        choice = choose(scores, "start", [system for system in systems if system != "start"])
+        facts |= {"saved": choice.system, "reason": choice.sentence, "probe": choice.to_json()}
+        facts["weights"][0] = choice.weight
+        path.write_bytes(orjson.dumps(facts, option=orjson.OPT_INDENT_2))
 
 
 def mean(values: Iterable[float]) -> float:
