@@ -2,7 +2,7 @@
 
     python benchmarks/label_free.py DATA -o records/label-free --seeds 0 1 2
     python benchmarks/label_free.py DATA -o records/label-free --models FOLDER ...  # beside downloaded models
-    python benchmarks/label_free.py DATA -o records/label-free --only-table         # makes README.md and the choice again
+    python benchmarks/label_free.py DATA -o records/label-free --only-table         # makes README.md again
 
 DATA holds BEIR folders. Each is read as `pretrieve train` reads it; every variant is trained, and all of them, the
 start, BM25 and their fusions are judged on a split that may be tuned on. One run, one JSON file: what is there is not
