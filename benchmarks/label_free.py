@@ -17,7 +17,6 @@ import gzip
 import itertools
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -233,7 +232,7 @@ def main() -> None:
     works = [asked.work, *asked.more_work]
     label_free_table.choose_again(asked.output, works)
     runs = label_free_table.load(asked.output, works)
-    (asked.output / "README.md").write_text(label_free_table.readme(runs, " ".join(sys.argv[1:])))
+    (asked.output / "README.md").write_text(label_free_table.readme(runs))
     records.write(asked.output / "results.jsonl", records.label_free(asked.output))
 
 

@@ -35,8 +35,16 @@ repeat, or do not); the mixtures of pairs and the rule of choice are not refitte
 collections have to be the judge.
 
 ```console
-python benchmarks/label_free.py {command}
+python benchmarks/label_free.py DATA -o records/label-free --seeds 0 1 2
+python benchmarks/label_free.py DATA -o records/label-free --seeds 0 --models FOLDER ...
 ```
+"""
+
+MODELS = """## Beside downloaded models
+
+Weights: BM25 1, model 2, ours as a third ranker .5; one seed. Nothing was fitted for these tables. `pretrieve train
+--base MODEL` keeps a retrieval model and adds ours with this weight.
+
 """
 
 Setting = tuple[float, float]  # weights of the vectors and of the best passage
@@ -258,10 +266,10 @@ def model_table(runs: dict[str, list[Run]], model: str) -> str:
     return markdown(head, lines) + "\n"
 
 
-def readme(runs: dict[str, list[Run]], command: str) -> str:
+def readme(runs: dict[str, list[Run]]) -> str:
     """The whole record."""
     parts = [
-        INTRO.format(command=command),
+        INTRO,
         "## The default, with weights that were fitted on the other collections\n\n" + main_table(runs),
         "## Its parts\n\nGain over BM25 in nDCG@10, with the shipped weights.\n\n" + parts_table(runs),
         "## The choice\n\nRank correlation of the label-free score with the true nDCG@10 of the fused search over the "
@@ -270,7 +278,7 @@ def readme(runs: dict[str, list[Run]], command: str) -> str:
         "## Seconds\n\nOne core, beside other work on the machine.\n\n" + seconds_table(runs),
     ]
     if found := model_tables(runs):
-        parts.append("## Beside downloaded models\n\nWeights: BM25 1, model 2, ours as a third ranker .5.\n\n" + found)
+        parts.append(MODELS + found)
     return "\n".join(parts)
 
 

@@ -68,7 +68,7 @@ def test_the_road(made, run, tmp_path) -> None:
     model = tmp_path / "model"
     outcome = run("distill", made / "documents.jsonl", "--teacher", made / "teacher", "-o", model, *FEW)
     assert outcome.code == 0, outcome.err
-    assert "agreement" in outcome.out
+    assert "contrast is saved" in outcome.out
     assert run("index", made / "documents.jsonl", "--model", model, "-o", tmp_path / "index").code == 0
     assert run("search", tmp_path / "index", "lomi").code == 0
     assert run("verify", model).code == 0

@@ -88,7 +88,8 @@ def test_queries_with_their_title_stand_for_those_without() -> None:
 
 
 def test_the_sentence_has_the_numbers() -> None:
-    found = choose(scores({"start": 0.01, "a": {SENTENCE: 0.031, TOPICAL: -0.007}}), "start", ["a"])
+    seen = scores({"start": 0.01, "a": {SENTENCE: 0.031, TOPICAL: -0.007}, "b": 0.0})
+    found = choose(seen, "start", ["a", "b"])
     error = 0.02 / np.sqrt(SIZE)
     assert found.sentence == (
         f"fused search gains +0.031 ± {error:.3f} on 200 known-item queries and -0.007 ± {error:.3f} on 200 topical "
@@ -121,3 +122,10 @@ def test_the_table_marks_what_is_saved() -> None:
         "| a (saved) | +0.031, +0.031 | +0.031, +0.031 |",
     ]
     assert PASSAGES >= 0
+
+
+def test_topics_of_a_committee_of_one_do_not_count() -> None:
+    """One trained member says what is relevant: it finds that itself, however bad it is."""
+    seen = {"start": 0.01, "a": {SENTENCE: -0.05, TOPICAL: 0.5}}
+    assert choose(scores(seen), "start", ["a"]).system == "start"
+    assert choose(scores({**seen, "b": -0.05}), "start", ["a", "b"]).system == "a"

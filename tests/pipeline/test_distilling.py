@@ -214,7 +214,7 @@ def test_bad_values(made, tmp_path, changes, words) -> None:
 
 
 def test_minutes_become_tokens_once(made, tmp_path) -> None:
-    wanted = asked(made, tmp_path / "model", minutes=0.001, teacher_tokens=None, stages=("tokens", "distil"), steps=5)
+    wanted = asked(made, tmp_path / "model", minutes=1e-6, teacher_tokens=None, stages=("tokens", "distil"), steps=5)
     with pytest.raises(RuntimeError):
         distill(wanted, _Stop("encode documents", 300))
     before = orjson.loads((tmp_path / "model" / "training" / "recipe.json").read_bytes())["options"]["teacher_tokens"]

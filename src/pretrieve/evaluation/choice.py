@@ -23,6 +23,7 @@ WEIGHT = 0.8  # of trained vectors beside BM25: no probe tells the best weight b
 TITLED_WEIGHT = 0.25  # the same where titles repeat: near-equal passages have near-equal vectors
 PASSAGES = 0.4  # of BM25's best passage beside BM25 of the document
 _AT = (0.5, 1.0)  # weights at which systems are compared
+_FEWEST_SYSTEMS = 2  # the start and one trained system
 _ABOVE = 2.0  # standard errors that the start has to be above the best trained system
 
 
@@ -110,10 +111,14 @@ def choose(scores: FusedScores, start: str, trained: Sequence[str], start_weight
 
 
 def _used(scores: FusedScores) -> list[str]:
-    """Kinds of queries that count: known items and topics; those with a title alone where titles repeat."""
+    """Kinds of queries that count: known items and topics; those with a title alone where titles repeat.
+
+    A committee with one trained member says what that member says: with a single one, its topics do not count.
+    """
     if TITLED in scores.bm25:
         return [TITLED]
-    return [kind for kind in (SENTENCE, TOPICAL, LEXICAL) if kind in scores.bm25] or list(scores.bm25)
+    usual = (SENTENCE, TOPICAL, LEXICAL) if len(scores.fused) > _FEWEST_SYSTEMS else (SENTENCE, LEXICAL)
+    return [kind for kind in usual if kind in scores.bm25] or list(scores.bm25)
 
 
 def _parts(scores: FusedScores, system: str) -> list[FloatArray]:

@@ -163,7 +163,8 @@ def _select_static(
     )
     tokenizer = prepared.store.tokenizer
     systems = {run.name: _encode(run.encoder, tokenizer) for run in trained}
-    choice = choose(probe({START: _encode(start, tokenizer)}, systems), START, [run.name for run in trained])
+    found = probe({START: _encode(start, tokenizer)}, systems)
+    choice = choose(found, START, [run.name for run in trained], START_WEIGHT)
     listener.advance(len(trained) + 1)
     runs = {run.name: run for run in trained}
     run = runs.get(choice.system, trained[0])

@@ -68,7 +68,17 @@ def train(request: Request, listener: Listener | None = None, *, command: str = 
         if reason := too_little(request, prepared):
             return keep(request.output, untrained(_made(request, variants[0], prepared, listener), reason), prepared)
         start, trained = train_variants(request, variants, prepared, listener, command=command)
-        return keep(request.output, select(request, start, trained, prepared, listener), prepared)
+        selection = select(request, start, trained, prepared, listener)
+        report = keep(request.output, selection, prepared)
+        _remove_others(request.output, variants, selection.saved)
+        return report
+
+
+def _remove_others(output: Path, variants: Sequence[Choices], saved: str) -> None:
+    """Remove the checkpoints of variants that were not saved: nothing is made of them any more."""
+    for variant in variants:
+        if variant.variant and variant.variant != saved:
+            shutil.rmtree(output / CHECKPOINTS / variant.variant, ignore_errors=True)
 
 
 def _train_beside(request: Request, folder: Path, listener: Listener, command: str) -> Report:
