@@ -124,8 +124,9 @@ class FusedProbe:
             lexical = self._known_scores(queries)
             bm25[kind] = gain_of_first(lexical, queries.documents)
             for name, encode in {**start, **trained}.items():
-                dense = _unit(encode(queries.queries)) @ vectors[name].T
-                own = np.einsum("qd,qd->q", _unit(encode(queries.queries)), _unit(encode(queries.remainders)))
+                asked = _unit(encode(queries.queries))
+                dense = asked @ vectors[name].T
+                own = np.einsum("qd,qd->q", asked, _unit(encode(queries.remainders)))
                 dense[np.arange(len(dense)), queries.documents] = own
                 fused[name][kind] = np.stack(
                     [gain_of_first(scores, queries.documents) for scores in _fusions(lexical, dense)]

@@ -18,7 +18,6 @@ from pretrieve.text.tokenizer import Tokenizer
 _TOKENS = 1 << 16  # encoded at once
 
 
-@torch.no_grad()
 def encode(encoder: Encoder, tokenizer: Tokenizer, texts: Sequence[str], *, queries: bool = False) -> FloatArray:
     """Encode R texts as (R, D) float32, of length one where the encoder is compared by cosine.
 
@@ -35,10 +34,17 @@ def encode(encoder: Encoder, tokenizer: Tokenizer, texts: Sequence[str], *, quer
     """
     whole = encoder.specials.around() == 0  # a bag reads all of a text
     texts = texts if whole else [first_words(text, encoder.max_length) for text in texts]
-    rows = _surrounded(tokenizer.encode(texts), encoder.specials, encoder.max_length)
+    return encode_rows(encoder, tokenizer.encode(texts), queries=queries)
+
+
+@torch.no_grad()
+def encode_rows(encoder: Encoder, rows: Rows, *, queries: bool = False) -> FloatArray:
+    """Encode R texts that are tokenized already, without special tokens; see ``encode``."""
+    texts = len(rows)
+    rows = _surrounded(rows, encoder.specials, encoder.max_length)
     order = np.argsort(-rows.lengths, kind="stable")
     views = 1 if queries else encoder.views
-    found = np.zeros((len(texts), views, encoder.dimensions), np.float32)
+    found = np.zeros((texts, views, encoder.dimensions), np.float32)
     training = encoder.training
     encoder.eval()
     for part in parts_of(rows.lengths[order], _TOKENS):

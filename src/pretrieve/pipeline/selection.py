@@ -10,13 +10,14 @@ from functools import partial
 import numpy as np
 import torch
 
+from pretrieve.core.types import Rows
 from pretrieve.evaluation.choice import PASSAGES, Choice, choose
 from pretrieve.evaluation.fused_probe import FusedProbe, FusedProbeOptions
 from pretrieve.evaluation.probe import Encode, Probe, ProbeOptions, ProbeResult, Sides
 from pretrieve.index.fuse import Fusion
 from pretrieve.models.build import is_static
 from pretrieve.models.encoder import Encoder
-from pretrieve.models.inference import encode
+from pretrieve.models.inference import encode, encode_rows
 from pretrieve.models.static import StaticEncoder
 from pretrieve.pipeline.listener import Listener
 from pretrieve.pipeline.plan import Plan
@@ -161,9 +162,9 @@ def _select_static(
     probe = FusedProbe(
         prepared.documents, prepared.held_out, FusedProbeOptions(seed=seed, languages=languages(prepared.documents))
     )
-    tokenizer = prepared.store.tokenizer
-    systems = {run.name: _encode(run.encoder, tokenizer) for run in trained}
-    found = probe({START: _encode(start, tokenizer)}, systems)
+    tokens = _SharedTokens(prepared.store.tokenizer)
+    systems = {run.name: tokens.encoding(run.encoder) for run in trained}
+    found = probe({START: tokens.encoding(start)}, systems)
     choice = choose(found, START, [run.name for run in trained], START_WEIGHT)
     listener.advance(len(trained) + 1)
     runs = {run.name: run for run in trained}
@@ -177,6 +178,23 @@ def _select_static(
         probe=choice,
         fusion=Fusion(dense=choice.weight, passages=_passages(prepared), reason=choice.weight_reason),
     )
+
+
+class _SharedTokens:
+    """Tokenizes each list of texts once for all systems, which takes longer than to encode it with a static encoder."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._kept: dict[int, tuple[Sequence[str], Rows]] = {}  # with the list, so that its identity stays its own
+
+    def encoding(self, encoder: Encoder) -> Encode:
+        """A system as the probe asks it."""
+        return lambda texts: encode_rows(encoder, self._rows(texts))
+
+    def _rows(self, texts: Sequence[str]) -> Rows:
+        if id(texts) not in self._kept:
+            self._kept[id(texts)] = (texts, self._tokenizer.encode(texts))
+        return self._kept[id(texts)][1]
 
 
 def _passages(prepared: Prepared) -> float:
