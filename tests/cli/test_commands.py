@@ -77,7 +77,7 @@ def test_an_index_takes_the_weight_that_held_out_documents_chose(run, tmp_path, 
     outcome = run("index", documents, "--model", model, "-o", tmp_path / "index")
     said = " ".join(outcome.out.split())
     assert f"BM25 1, vectors {chosen['dense']:g}" in said
-    assert "chosen on held-out documents when the model was trained" in said
+    assert "saved by the model's training" in said
     again = run("index", documents, "--model", model, "-o", tmp_path / "index", "--overwrite", "--json")
     fusion = orjson.loads(again.out)["fusion"]
     assert (fusion["dense"], fusion["passages"]) == (chosen["dense"], chosen["passages"])

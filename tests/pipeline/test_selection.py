@@ -66,7 +66,7 @@ def test_only_a_static_default_asks_whether_there_is_enough_text(source, tmp_pat
     few.write_bytes(b"\n".join(lines[:50]))
     short.write_bytes(b"\n".join(orjson.dumps({"text": f"list word{n} by size"}) for n in range(130)))
     assert reason(source) == ""
-    assert reason(few).startswith("45 documents are too few to learn from")
+    assert reason(few).startswith("50 documents are too few to learn from")
     assert "tokens are too short to learn from" in reason(short)
     assert reason(few, method="structure") == reason(short, method="structure") == ""
     assert reason(few, base="new:layers=1,hidden=32") == ""

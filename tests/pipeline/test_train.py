@@ -244,7 +244,7 @@ def test_a_preset_without_the_variant_says_so(topics, tmp_path) -> None:
     ("count", "text", "said"),
     [
         (99, "a long enough text about the number {0} and all of its many friends who live in the town of {0}, " * 3,
-         "90 documents are too few to learn from"),
+         "99 documents are too few to learn from"),
         (130, "list files {0} by size", "too short to learn from"),
     ],
 )  # fmt: skip

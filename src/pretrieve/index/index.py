@@ -307,7 +307,7 @@ def _vector_weight(documents: Records, lexical: Lexical, dense: Dense, options: 
     own = isinstance(dense.encoder, Bag)
     if isinstance(dense.encoder, Bag) and dense.encoder.weight is not None:
         # Queries out of documents that the model was trained on would flatter it.
-        return Fusion(dense=dense.encoder.weight, reason="chosen on held-out documents when the model was trained")
+        return Fusion(dense=dense.encoder.weight, reason="saved by the model's training")
     lengths = [len(full_text(documents[index]).split()) for index in _sample(documents)]
     if np.median(lengths) < _SHORT:
         return Fusion(

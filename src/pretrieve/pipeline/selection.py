@@ -88,7 +88,7 @@ def too_little(request: Request, prepared: Prepared) -> str:
     """
     if request.method is not None or not is_static(request.base):
         return ""
-    count, median = len(prepared.store), float(np.median(np.diff(prepared.store.documents)))
+    count, median = len(prepared.documents), float(np.median(np.diff(prepared.store.documents)))
     if count < FEW:
         shown = "one document is" if count == 1 else f"{count} documents are"
         return f"{shown} too few to learn from (long ones can be divided into their chapters or passages)"
