@@ -28,6 +28,7 @@ from pretrieve.pipeline.request import CHECKPOINTS, DEFAULT_MINUTES, WORKSPACE, 
 from pretrieve.pipeline.selection import Trained, select, too_little, untrained
 from pretrieve.pipeline.signal import gain, signal_of
 from pretrieve.pipeline.stop_words import scale_stop_words
+from pretrieve.pipeline.stopping import stoppable
 from pretrieve.text import tokenizer
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
@@ -38,6 +39,7 @@ from pretrieve.training.trackers import Tracker, default_tracker
 from pretrieve.training.trainer import Progress, Trainer
 
 _RECIPE, _VARIANTS = "recipe.json", "variants.json"
+_ADVICE = "what is finished is kept; go on with --resume"
 
 
 def train(request: Request, listener: Listener | None = None, *, command: str = "") -> Report:
@@ -60,7 +62,7 @@ def train(request: Request, listener: Listener | None = None, *, command: str = 
         return _train_beside(request, folder, listener, command)
     choices = planning.choose(request)
     variants = planning.variants(request, choices)
-    with hold(request.output, overwrite=request.overwrite and not request.resume):
+    with stoppable(_ADVICE), hold(request.output, overwrite=request.overwrite and not request.resume):
         _check_variants(request, variants)
         if request.resume and (request.output / files.MANIFEST).is_file():
             return _finished(request, choices, listener)
