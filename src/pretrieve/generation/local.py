@@ -11,9 +11,10 @@ import torch
 
 from pretrieve.core.errors import UsageError
 from pretrieve.generation.asking import Ask, Sampling
-from pretrieve.generation.named import identity, longest, opening, quietly
+from pretrieve.generation.named import identity, longest, opening
 from pretrieve.generation.nucleus import Nucleus
 from pretrieve.generation.prompts import Kind, Prompt
+from pretrieve.models.pretrained import quietly
 
 _WHAT = "generator of transformers"
 _USUAL = 512  # tokens that a model reads where nothing says it

@@ -9,7 +9,7 @@ from typing import Any
 
 from pretrieve.core import files
 from pretrieve.core.errors import UsageError
-from pretrieve.models.pretrained import without_bar
+from pretrieve.models.pretrained import quietly
 
 
 @contextlib.contextmanager
@@ -35,20 +35,6 @@ def opening(name: str, what: str) -> Iterator[None]:
         raise UsageError(
             f"{name}: no {what} could be opened; give a folder with one, or a name of the hub ({reason})."
         ) from None
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Without transformers' remarks and bars between our own lines."""
-    from transformers.utils import logging
-
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        with without_bar():
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
 
 
 def identity(name: str, config: Any) -> str:

@@ -103,7 +103,7 @@ class Index:
             documents=documents,
             lexical=lexical,
             dense=dense,
-            fusion=_fusion(documents, lexical, dense, options),
+            fusion=_fusion(documents, lexical, dense, options, static),
             ranks=id_ranks([document.id for document in documents]),
             third=None if static is None else Dense.build(static[0], _batches(_texts(documents, static[0]))),
         )
@@ -142,7 +142,7 @@ class Index:
             folder.array("ranks", id_ranks([document.id for document in stored]))
             dense = Dense.open(folder.path / "vectors", encoder)
             folder.adopt()
-            meta |= _facts(stored, lexical, dense, _fusion(stored, lexical, dense, options))
+            meta |= _facts(stored, lexical, dense, _fusion(stored, lexical, dense, options, static), static)
         return Index.open(target, encoder)
 
     @staticmethod
@@ -292,12 +292,14 @@ def _sample(documents: Records) -> range:
     return range(0, len(documents), max(1, len(documents) // 200))
 
 
-def _fusion(documents: Records, lexical: Lexical, dense: Dense | None, options: IndexOptions) -> Fusion:
+def _fusion(
+    documents: Records, lexical: Lexical, dense: Dense | None, options: IndexOptions, static: tuple[Bag, float] | None
+) -> Fusion:
     if dense is None:
         return Fusion(dense=0.0, reason="there are no vectors")
     passages = _passages(dense.encoder, options)
-    third = (_third_ranker(dense.encoder) or (None, 0.0))[1]
-    return replace(_vector_weight(documents, lexical, dense, options), passages=passages, third=third)
+    weight = 0.0 if static is None else static[1]
+    return replace(_vector_weight(documents, lexical, dense, options), passages=passages, third=weight)
 
 
 def _vector_weight(documents: Records, lexical: Lexical, dense: Dense, options: IndexOptions) -> Fusion:
@@ -318,7 +320,9 @@ def _vector_weight(documents: Records, lexical: Lexical, dense: Dense, options: 
     return choose(lexical, dense, sets, own=own, block=max(1, min(64, _BLOCK // (len(documents) * dense.views))))
 
 
-def _facts(documents: Documents, lexical: Lexical, dense: Dense, fusion: Fusion) -> dict[str, Any]:
+def _facts(
+    documents: Documents, lexical: Lexical, dense: Dense, fusion: Fusion, static: tuple[Bag, float] | None
+) -> dict[str, Any]:
     assert isinstance(lexical.analyzer, Analyzer)
     encoder = dense.encoder
     folder = Path(encoder.location)  # or a name on the hub
@@ -333,7 +337,7 @@ def _facts(documents: Documents, lexical: Lexical, dense: Dense, fusion: Fusion)
             "location": str(folder.absolute()) if folder.is_dir() else encoder.location,
             "similarity": encoder.similarity,
             "described": dict(getattr(encoder, "described", {})),
-            **({} if (static := _third_ranker(encoder)) is None else {"third": static[0].fingerprint}),
+            **({} if static is None else {"third": static[0].fingerprint}),
             **({"views": dense.views} if dense.views > 1 else {}),
         },
     }

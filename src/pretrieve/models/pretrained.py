@@ -68,7 +68,7 @@ def load_pretrained(folder: Path, *, seed: int = 0, pooler: bool = False) -> nn.
         )
     kind, options = _class_of(config)
     try:
-        with seeded(seed, "pretrained"), _quietly():
+        with seeded(seed, "pretrained"), quietly():
             model, report = kind.from_pretrained(
                 folder,
                 **options,
@@ -104,7 +104,7 @@ def masked_language_model(folder: Path) -> nn.Module | None:
     from transformers import AutoModelForMaskedLM  # only here: importing it takes seconds
 
     try:
-        with seeded(0, "pretrained"), _quietly():
+        with seeded(0, "pretrained"), quietly():
             model, report = AutoModelForMaskedLM.from_pretrained(folder, dtype="float32", output_loading_info=True)
     except (OSError, ValueError, RuntimeError, ImportError):
         return None
@@ -113,7 +113,7 @@ def masked_language_model(folder: Path) -> nn.Module | None:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without transformers' progress bar and its report of weights, which is judged here."""
     from transformers.utils import logging
 

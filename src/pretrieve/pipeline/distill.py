@@ -19,7 +19,6 @@ import numpy as np
 
 from pretrieve.core import files
 from pretrieve.core.config import options_of
-from pretrieve.core.errors import FingerprintError
 from pretrieve.core.types import Batch, FloatArray, IntArray
 from pretrieve.finetuning.distillation import Anchored, Distillation, Taught, View
 from pretrieve.index.dense import TextEncoder
@@ -37,7 +36,7 @@ from pretrieve.models.token_vectors import (
 from pretrieve.pipeline import recipe as recipes
 from pretrieve.pipeline.distilled import Stages, keep_distilled
 from pretrieve.pipeline.distilling import TEACHER_TOKENS, Distilling, sorted_settings
-from pretrieve.pipeline.keep import Report, open_report
+from pretrieve.pipeline.keep import Report, open_finished
 from pretrieve.pipeline.listener import Listener, Silent
 from pretrieve.pipeline.place import hold
 from pretrieve.pipeline.plan import versions
@@ -78,7 +77,8 @@ def distill(asked: Distilling, listener: Listener | None = None, *, encoder: Tex
     asked.check()
     with hold(asked.output, overwrite=asked.overwrite and not asked.resume):
         if asked.resume and (asked.output / files.MANIFEST).is_file():
-            return _finished(asked, listener)
+            wanted = {"method": "distill", "base": asked.teacher, "seed": asked.seed}
+            return open_finished(asked.output, wanted, listener)
         return _Run(asked, listener, open_teacher(asked, encoder)).road()
 
 
@@ -109,23 +109,6 @@ def distill_into(
     given = {"sources": tuple(map(str, several)), "teacher": str(teacher), "output": folder}
     distill(options_of(Distilling, {**asked, **given}, where="distill"), listener)
     return str(folder), Documents.open(folder / WORKSPACE / "documents")
-
-
-def _finished(asked: Distilling, listener: Listener) -> Report:
-    """The report of a run that is done, if it is this one.
-
-    Raises:
-        FingerprintError: it is another.
-    """
-    report = open_report(asked.output)
-    for name, value in (("method", "distill"), ("base", asked.teacher), ("seed", asked.seed)):
-        if report.recipe[name] != value:
-            raise FingerprintError(
-                f"cannot resume: {asked.output} is finished, and its {name} was {report.recipe[name]}: choose another "
-                "--output."
-            )
-    listener.note(f"{asked.output} is finished already.")
-    return report
 
 
 @dataclass(frozen=True, kw_only=True)

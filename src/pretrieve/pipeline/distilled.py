@@ -9,23 +9,21 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from pretrieve.core import files
-from pretrieve.evaluation.choice import Choice, choose
-from pretrieve.evaluation.fused_probe import FusedProbe, FusedProbeOptions
+from pretrieve.evaluation.choice import Choice
 from pretrieve.evaluation.report import choice_markdown
 from pretrieve.finetuning.distillation import Taught
 from pretrieve.index.fuse import Fusion
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.export import save_model
-from pretrieve.models.inference import encode, query_vectors
+from pretrieve.models.inference import query_vectors
 from pretrieve.models.static import StaticEncoder
 from pretrieve.pipeline.distilling import Distilling
 from pretrieve.pipeline.keep import MODEL, REPORT, Report
 from pretrieve.pipeline.listener import Listener
 from pretrieve.pipeline.prepare import Prepared
 from pretrieve.pipeline.recipe import Recipe
-from pretrieve.pipeline.stop_words import languages
+from pretrieve.pipeline.selection import fused_choice
 from pretrieve.pipeline.teacher import Teacher
-from pretrieve.text.tokenizer import Tokenizer
 
 WEIGHT = 1.0  # of a distilled model's vectors beside BM25 (records/distill)
 
@@ -103,7 +101,7 @@ def keep_distilled(
         StorageError: the disk refused.
     """
     tokenizer = prepared.store.tokenizer
-    choice, saved, reason = _chosen(asked, stages, prepared, tokenizer, listener)
+    choice, saved, reason = _chosen(asked, stages, prepared, listener)
     fusion = Fusion(dense=WEIGHT, reason="the default of a distilled model")
     report = Report(
         recipe=made.to_json(),
@@ -128,22 +126,17 @@ def keep_distilled(
 
 
 def _chosen(
-    asked: Distilling, stages: Stages, prepared: Prepared, tokenizer: Tokenizer, listener: Listener
+    asked: Distilling, stages: Stages, prepared: Prepared, listener: Listener
 ) -> tuple[Choice | None, str, str]:
     """The stage to save, and why: what adds most to BM25 on held-out documents, or the last one."""
-    start, *trained = stages.encoders
-    if not trained or not asked.judge or not len(prepared.held_out):
-        last = [start, *trained][-1]
-        reason = "not compared with the other stages" if trained else "the only stage"
+    start, *others = stages.encoders
+    if not others or not asked.judge or not len(prepared.held_out):
+        last = [start, *others][-1]
+        reason = "not compared with the other stages" if others else "the only stage"
         return None, last, f"{reason}: {last} is saved"
     listener.stage("select", len(stages.encoders), "stages")
-    options = FusedProbeOptions(seed=asked.seed, languages=languages(prepared.documents))
-    probe = FusedProbe(prepared.documents, prepared.held_out, options)
-    systems = {
-        name: (lambda texts, student=student: encode(student, tokenizer, texts))
-        for name, student in stages.encoders.items()
-    }
-    choice = choose(probe({start: systems[start]}, {name: systems[name] for name in trained}), start, trained)
+    trained = {name: stages.encoders[name] for name in others}
+    choice = fused_choice(prepared, (start, stages.encoders[start]), trained, asked.seed)
     listener.advance(len(stages.encoders))
     sentence = choice.sentence.replace("the untrained start", start).replace("variant ", "the stage ")
     return choice, choice.system, sentence

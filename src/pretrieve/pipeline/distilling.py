@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from pretrieve.core.config import options_of
 from pretrieve.core.errors import UsageError, suggest
 from pretrieve.evaluation.encode import ModelOptions
-from pretrieve.pipeline.request import OnBad, check_output
+from pretrieve.pipeline.request import OnBad, check_output, field_words
 from pretrieve.text.corpus import Fields
 
 if TYPE_CHECKING:
@@ -118,10 +118,7 @@ class Distilling:
         words += ["--judge"] if self.judge else []
         for key, value in self.settings.items():
             words += ["--set", f"{key}={value}"]
-        words += ["--seed", str(self.seed)]
-        for name in ("text", "title", "id", "group"):
-            words += [f"--{name}-field", said] if (said := getattr(self.fields, name)) else []
-        return shlex.join(words + ([] if self.fields.use_titles else ["--without-titles"]))
+        return shlex.join([*words, "--seed", str(self.seed), *field_words(self.fields)])
 
     def _check_values(self) -> None:
         """Refuse numbers and names that do not fit.

@@ -128,11 +128,16 @@ def train_command(request: Request) -> str:
         words += ["--set", f"{key}={value}"]
     words += ["--seed", str(request.seed)]
     words += ["--on-bad", request.on_bad] if request.on_bad != "fail" else []
+    return shlex.join(words + field_words(request.fields))
+
+
+def field_words(fields: Fields) -> list[str]:
+    """Options of a command that say which fields of the sources hold what, those that are not usual."""
+    words: list[str] = []
     for name in ("text", "title", "id", "group"):
-        words += [f"--{name}-field", value] if (value := getattr(request.fields, name)) else []
-    words += [] if request.fields.use_titles else ["--without-titles"]
-    words += ["--wikipedia"] if request.fields.wikipedia else []
-    return shlex.join(words)
+        words += [f"--{name}-field", value] if (value := getattr(fields, name)) else []
+    words += [] if fields.use_titles else ["--without-titles"]
+    return words + (["--wikipedia"] if fields.wikipedia else [])
 
 
 def _check_method(name: str) -> None:

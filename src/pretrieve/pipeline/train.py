@@ -19,7 +19,7 @@ from pretrieve.models.build import named_base
 from pretrieve.models.encoder import Encoder
 from pretrieve.pipeline import plan as planning
 from pretrieve.pipeline import prepare, recipe, third_ranker, warm
-from pretrieve.pipeline.keep import Report, keep, open_report
+from pretrieve.pipeline.keep import Report, keep, open_finished
 from pretrieve.pipeline.listener import Listener, Silent
 from pretrieve.pipeline.place import hold
 from pretrieve.pipeline.plan import Choices, Plan
@@ -65,7 +65,8 @@ def train(request: Request, listener: Listener | None = None, *, command: str = 
     with stoppable(_ADVICE), hold(request.output, overwrite=request.overwrite and not request.resume):
         _check_variants(request, variants)
         if request.resume and (request.output / files.MANIFEST).is_file():
-            return _finished(request, choices, listener)
+            wanted = {"method": choices.method, "base": request.base, "seed": request.seed}
+            return open_finished(request.output, wanted, listener)
         prepared = prepare_documents(request, choices, listener)
         if reason := too_little(request, prepared):
             return keep(request.output, untrained(_made(request, variants[0], prepared, listener), reason), prepared)
@@ -152,19 +153,6 @@ def _check_variants(request: Request, variants: Sequence[Choices]) -> None:
             )
     elif not (request.output / files.MANIFEST).is_file():
         files.write_file(path, files.to_json(now))
-
-
-def _finished(request: Request, choices: Choices, listener: Listener) -> Report:
-    """The report of a run that is done, if it is this one."""
-    report = open_report(request.output)
-    for name, value in (("method", choices.method), ("base", request.base), ("seed", request.seed)):
-        if report.recipe[name] != value:
-            raise FingerprintError(
-                f"cannot resume: {request.output} is finished, and its {name} was {report.recipe[name]}: choose "
-                "another --output."
-            )
-    listener.note(f"{request.output} is finished already.")
-    return report
 
 
 def _towers_note(made: Plan) -> list[str]:
