@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers.activations import ACT2FN
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import IntArray, Rows
@@ -66,6 +65,8 @@ class EnhancedDecoder(nn.Module):
                 nn.init.zeros_(layer.bias)
         epsilon = float(_first(config, "layer_norm_eps", "norm_eps"))
         self.attention_norm, self.output_norm = nn.LayerNorm(width, eps=epsilon), nn.LayerNorm(width, eps=epsilon)
+        from transformers.activations import ACT2FN  # only here: importing it takes seconds
+
         self.activation = ACT2FN[_first(config, "hidden_act", "hidden_activation")]
         self.dropout = nn.Dropout(float(_first(config, "hidden_dropout_prob", "mlp_dropout")))
         self.attention_dropout = float(_first(config, "attention_probs_dropout_prob", "attention_dropout"))

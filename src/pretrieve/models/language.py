@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers.activations import ACT2FN
 
 from pretrieve.core.types import Array, Batch
 from pretrieve.models.heads import kept_heads, seeded, start_from
@@ -60,6 +59,8 @@ class LanguageHead(nn.Module):
         self.norm = nn.LayerNorm(width, eps=epsilon, bias=bool(config.norm_bias) if modern else True)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
         name = getattr(config, "classifier_activation" if modern else "hidden_act", "gelu")
+        from transformers.activations import ACT2FN  # only here: importing it takes seconds
+
         self.activation = ACT2FN[name] if isinstance(name, str) else name
         if not start_from(self, kept_heads(encoder), "language"):
             self._start_from_checkpoint(encoder)

@@ -10,18 +10,17 @@ Packing with restarted position ids alone is silently wrong under plain attentio
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.attention.varlen import varlen_attn
-from transformers import AttentionInterface, AttentionMaskInterface
 
 from pretrieve.core.types import IntArray, Rows
 
-ATTENTION = "pretrieve-packed"  # the name under which transformers knows the function below
+_ATTENTION = "pretrieve-packed"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,8 +136,14 @@ def packed_attention(
     return _attend_by_blocks(parts, packing, scaling, dropout, reach, causal).unsqueeze(0), None
 
 
-AttentionInterface.register(ATTENTION, packed_attention)
-AttentionMaskInterface.register(ATTENTION, lambda *_, **__: None)
+@cache
+def attention() -> str:
+    """Register packed attention with transformers, and return the name under which it is known there."""
+    from transformers import AttentionInterface, AttentionMaskInterface  # only here: importing it takes seconds
+
+    AttentionInterface.register(_ATTENTION, packed_attention)
+    AttentionMaskInterface.register(_ATTENTION, lambda *_, **__: None)
+    return _ATTENTION
 
 
 def _has_kernel(query: Tensor, dropout: float) -> bool:
@@ -151,6 +156,8 @@ def _has_kernel(query: Tensor, dropout: float) -> bool:
 
 
 def _attend_by_kernel(parts: list[Tensor], packing: Packing, scaling: float | None, reach: int, causal: bool) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn  # only here: it imports PyTorch's compiler
+
     query, key, value = (part.contiguous() for part in parts)
     longest = packing.blocks[-1][1]
     attended = varlen_attn(

@@ -194,7 +194,10 @@ class _BagOfMeans(torch.autograd.Function):
         ctx.rows, ctx.weight = rows, weight
         tokens = torch.from_numpy(np.ascontiguousarray(rows.tokens, dtype=np.int64))
         offsets = torch.from_numpy(np.ascontiguousarray(rows.offsets[:-1], dtype=np.int64))
-        return F.embedding_bag(tokens, weight, offsets, mode="sum").mul_(_inverse_lengths(rows))
+        table = (
+            weight.detach()
+        )  # or the stock forward pass would also note which row each token is of: a tenth of a step
+        return F.embedding_bag(tokens, table, offsets, mode="sum").mul_(_inverse_lengths(rows))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None]:

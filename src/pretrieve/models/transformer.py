@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import IntArray, Rows, SpecialTokens
 from pretrieve.models.encoder import Encoder, Pooling, Similarity
-from pretrieve.models.packed import ATTENTION, Packing
+from pretrieve.models.packed import Packing, attention
 
 # Model types whose attention sees rows only through the attention function and whose positions only through
 # ``position_ids``: for each of them a test shows that packed equals padded, forward and gradient. Others are padded.
@@ -69,7 +69,7 @@ class TransformerEncoder(Encoder):
         self.source: Path | None = None
         self.packed = config.model_type in PACKED and not getattr(config, "is_decoder", False)
         if self.packed:
-            self._model.set_attn_implementation(ATTENTION)
+            self._model.set_attn_implementation(attention())
 
     @property
     def _model(self) -> Any:
