@@ -29,14 +29,14 @@ import records
 from pretrieve.core import files
 from pretrieve.core.config import parse_assignments
 from pretrieve.evaluation.crosslingual import evaluate_pairs, load_languages
-from pretrieve.evaluation.encode import open_encoder
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.export import save_model
-from pretrieve.pipeline import plan as planning
-from pretrieve.pipeline import prepare
-from pretrieve.pipeline.listener import Silent
-from pretrieve.pipeline.request import Request, Tokenization
-from pretrieve.pipeline.selection import interpolated
+from pretrieve.models.text_encoder import open_encoder
+from pretrieve.pipeline.pretrain import build as planning
+from pretrieve.pipeline.pretrain import data as prepare
+from pretrieve.pipeline.pretrain.request import Request, Tokenization
+from pretrieve.pipeline.pretrain.selection import interpolated
+from pretrieve.pipeline.run.progress import Silent
 from pretrieve.text.corpus import Fields
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store

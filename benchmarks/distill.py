@@ -25,15 +25,15 @@ import safetensors.torch
 import torch
 
 from pretrieve.evaluation.benchmark import judge, parse_metrics, rank
-from pretrieve.evaluation.collection import Collection, load_collection
-from pretrieve.evaluation.encode import ModelOptions, open_encoder
 from pretrieve.evaluation.significance import paired_permutation
 from pretrieve.index.fuse import Fusion
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.index.pseudo import full_text
 from pretrieve.models.bag import Bag
-from pretrieve.pipeline.distill import distill
-from pretrieve.pipeline.distilling import Distilling
+from pretrieve.models.text_encoder import ModelOptions, open_encoder
+from pretrieve.pipeline.distill.distill import distill
+from pretrieve.pipeline.distill.request import Distilling
+from pretrieve.text.beir import Collection, load_collection
 
 SPLITS = {"policyqa": "dev", "covidqa_psg": "dev", "squad_dev": "train_a", "dbpedia_mini": "dev", "scifact": "train"}
 WITHOUT_TITLES = {"squad_dev"}

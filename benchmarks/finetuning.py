@@ -25,7 +25,7 @@ import orjson
 from pretrieve.core.types import FloatArray
 
 if TYPE_CHECKING:
-    from pretrieve.pipeline.bench import Bench
+    from pretrieve.pipeline.compare.scores import Bench
 
 METRIC = "nDCG@10"
 KINDS = ("none", "bm25", "mined", "ance")
@@ -75,8 +75,8 @@ STARTS = {
 
 def pretrained(asked: argparse.Namespace, folder: Path, name: str, seed: int) -> Path:
     """Folder of a start."""
-    from pretrieve.pipeline.request import Request
-    from pretrieve.pipeline.train import train
+    from pretrieve.pipeline.pretrain.request import Request
+    from pretrieve.pipeline.pretrain.train import train
 
     start = STARTS[name]
     target: Path = asked.work / f"{folder.name}-{name}-{seed}"
@@ -98,8 +98,8 @@ def values_of(found: Mapping[Any, FloatArray]) -> dict[str, list[float]]:
 
 def one(asked: argparse.Namespace, bench: Bench, folder: Path, run: tuple[str, int, str, int]) -> dict[str, Any]:
     """Fine-tune and judge one model."""
-    from pretrieve.pipeline.finetune import finetune
-    from pretrieve.pipeline.tuning import Tuning
+    from pretrieve.pipeline.finetune.finetune import finetune
+    from pretrieve.pipeline.finetune.request import Tuning
 
     name, labels, kind, seed = run
     model = pretrained(asked, folder, name, seed)
@@ -127,7 +127,7 @@ def one(asked: argparse.Namespace, bench: Bench, folder: Path, run: tuple[str, i
 
 def run_all(asked: argparse.Namespace, folder: Path) -> None:
     """Run what is not done of a folder."""
-    from pretrieve.pipeline.bench import Bench
+    from pretrieve.pipeline.compare.scores import Bench
 
     bench = Bench(folder, asked.split, METRIC)
 
@@ -181,7 +181,7 @@ def scores_of(runs: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
 
 def times_of(runs: list[dict[str, Any]], name: str, stages: list[int]) -> str:
     """A table of the seconds of fine-tuning, mining included."""
-    from pretrieve.evaluation.report import markdown
+    from pretrieve.evaluation.tables import markdown
 
     taken: dict[tuple[str, int], list[float]] = {}
     for run in runs:

@@ -79,8 +79,8 @@ def generated(folder: Path) -> Path:
 
 def plan_of(asked: argparse.Namespace, preset: str, base: str, output: Path, values: dict[str, Any], store: Any) -> Any:
     """The request and everything its run needs, on the device."""
-    from pretrieve.pipeline import plan as planning
-    from pretrieve.pipeline.request import Request
+    from pretrieve.pipeline.pretrain import build as planning
+    from pretrieve.pipeline.pretrain.request import Request
 
     given = signals.known_values(preset, values)
     if asked.device == "cuda":
@@ -111,8 +111,8 @@ def trained(asked: argparse.Namespace, made: Any, minutes: float) -> tuple[Any, 
 
 def kept(made: Any, start: Any, prepared: Any, output: Path) -> None:
     """Leave a model folder, from which others start."""
-    from pretrieve.pipeline.keep import keep
-    from pretrieve.pipeline.selection import unselected
+    from pretrieve.pipeline.pretrain.publish import keep
+    from pretrieve.pipeline.pretrain.selection import unselected
 
     made.objective.to("cpu")
     keep(output, unselected(made, start), prepared)
@@ -121,8 +121,8 @@ def kept(made: Any, start: Any, prepared: Any, output: Path) -> None:
 def probed(asked: argparse.Namespace, made: Any, start: Any, prepared: Any) -> dict[str, float]:
     """nDCG@10 of the label-free probe, mean over the kinds of query: BM25, start, trained."""
     from pretrieve.evaluation.probe import ProbeResult
-    from pretrieve.pipeline.listener import Silent
-    from pretrieve.pipeline.selection import Trained, select_transformer
+    from pretrieve.pipeline.pretrain.selection import Trained, select_transformer
+    from pretrieve.pipeline.run.progress import Silent
 
     probe = select_transformer(start, Trained(name="trained", plan=made), prepared, Silent(), asked.seed).probe
     assert isinstance(probe, ProbeResult)

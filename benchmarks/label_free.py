@@ -28,17 +28,17 @@ import orjson
 import records
 
 from pretrieve.evaluation.choice import Choice
-from pretrieve.evaluation.collection import Collection, load_collection
 from pretrieve.index.fuse import standardise
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.index.pseudo import full_text
 from pretrieve.index.ranking import top_k
 from pretrieve.models.inference import encode
-from pretrieve.pipeline import plan as planning
-from pretrieve.pipeline.listener import Silent
-from pretrieve.pipeline.request import Request
-from pretrieve.pipeline.selection import select, too_little, untrained
-from pretrieve.pipeline.train import prepare_documents, train_variants
+from pretrieve.pipeline.pretrain import build as planning
+from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.selection import select, too_little, untrained
+from pretrieve.pipeline.pretrain.train import prepare_documents, train_variants
+from pretrieve.pipeline.run.progress import Silent
+from pretrieve.text.beir import Collection, load_collection
 
 SPLITS = ("dev", "train", "train_a")  # the first that a collection has; test splits are left alone
 WITHOUT_TITLES = {"squad_dev"}

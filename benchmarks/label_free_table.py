@@ -17,8 +17,8 @@ from scipy.stats import spearmanr
 
 from pretrieve.evaluation.choice import PASSAGES, TITLED_WEIGHT, WEIGHT, choose
 from pretrieve.evaluation.fused_probe import FusedScores
-from pretrieve.evaluation.report import markdown
 from pretrieve.evaluation.significance import holm, paired_permutation
+from pretrieve.evaluation.tables import markdown
 
 START_WEIGHT = 0.25  # of an untrained start
 INTRO = """# The default, without labels, on collections in one language

@@ -21,13 +21,13 @@ import orjson
 
 from pretrieve.core.rng import generator
 from pretrieve.evaluation.benchmark import judge, parse_metrics, rank
-from pretrieve.evaluation.collection import Collection, load_collection
 from pretrieve.index.analysis import Analysis, Analyzer, languages_of
 from pretrieve.index.index import Index
 from pretrieve.index.lexical import BM25, Lexical, Titles, choose
 from pretrieve.index.pseudo import full_text
 from pretrieve.index.settings import SETTINGS
 from pretrieve.index.stop_words import StopWords
+from pretrieve.text.beir import Collection, load_collection
 from pretrieve.text.language import detect
 
 SPLITS = {

@@ -100,9 +100,9 @@ def small_values(preset: str, given: dict[str, Any]) -> dict[str, Any]:
 def prepared(data: str, work: Path, vocabulary_size: int = VOCABULARY, characters: int = 1 << 62) -> Any:
     """Documents, their tokens, and the tokens of those held out; made once for all runs."""
     from pretrieve.core import files
-    from pretrieve.pipeline import prepare
-    from pretrieve.pipeline.listener import Silent
-    from pretrieve.pipeline.request import Tokenization
+    from pretrieve.pipeline.pretrain import data as prepare
+    from pretrieve.pipeline.pretrain.request import Tokenization
+    from pretrieve.pipeline.run.progress import Silent
     from pretrieve.text.corpus import Fields
     from pretrieve.text.documents import Documents
     from pretrieve.text.store import Store
@@ -123,7 +123,7 @@ def prepared(data: str, work: Path, vocabulary_size: int = VOCABULARY, character
 
 def divided(documents: Any, characters: int) -> tuple[Any, Any]:
     """Documents to train on, up to so many characters, and those held out."""
-    from pretrieve.pipeline.prepare import split
+    from pretrieve.pipeline.pretrain.data import split
 
     train, held_out = split(len(documents), 0)
     if characters < 1 << 62:
@@ -138,8 +138,8 @@ def judge_of(
 ) -> tuple[Any, Any]:
     """What measures a preset: its own objective, or one over the same encoder; and batches of held-out documents."""
     from pretrieve.core.config import options_of
-    from pretrieve.pipeline import plan as planning
-    from pretrieve.text.batches import Batches
+    from pretrieve.pipeline.pretrain import build as planning
+    from pretrieve.sampling.batches import Batches
 
     name = JUDGED_BY.get(preset, preset)
     choices = planning.choose(
@@ -160,10 +160,10 @@ def train_one(asked: argparse.Namespace, preset: str, seed: int) -> None:
     """One run: train, measure before and after, keep the model for those that start from it."""
     import torch
 
-    from pretrieve.pipeline import plan as planning
-    from pretrieve.pipeline.keep import keep
-    from pretrieve.pipeline.request import Request
-    from pretrieve.pipeline.selection import unselected
+    from pretrieve.pipeline.pretrain import build as planning
+    from pretrieve.pipeline.pretrain.publish import keep
+    from pretrieve.pipeline.pretrain.request import Request
+    from pretrieve.pipeline.pretrain.selection import unselected
     from pretrieve.training.calibration import steps_for_minutes
     from pretrieve.training.held_out import held_out
     from pretrieve.training.trainer import Trainer

@@ -17,7 +17,7 @@ import numpy as np
 from pretrieve.core.memory import keep_freed_memory
 from pretrieve.core.types import SpecialTokens
 from pretrieve.methods import contriever
-from pretrieve.text.batches import Batches
+from pretrieve.sampling.batches import Batches
 
 SPECIALS = SpecialTokens(cls=101, sep=102, mask=103, pad=0, unknown=100, vocabulary=30_000, first_ordinary=999)
 

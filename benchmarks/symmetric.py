@@ -16,7 +16,7 @@ from pathlib import Path
 
 import orjson
 
-from pretrieve.evaluation.collection import Collection, load_collection
+from pretrieve.text.beir import Collection, load_collection
 
 
 def siblings(qrels: Mapping[str, Mapping[str, int]]) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 import labelling
-from pretrieve.pipeline.records import all_results
+from pretrieve.evaluation.published_results import all_results
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -88,7 +88,7 @@ def test_mining_is_the_same_after_kills(tmp_path) -> None:
 
 
 def test_a_symmetric_task_out_of_shared_documents(tmp_path) -> None:
-    from pretrieve.evaluation.collection import load_collection
+    from pretrieve.text.beir import load_collection
 
     folder = tmp_path / "asymmetric"
     (folder / "qrels").mkdir(parents=True)

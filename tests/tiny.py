@@ -12,7 +12,7 @@ from pretrieve.core.config import options_of
 from pretrieve.core.types import SpecialTokens
 from pretrieve.models.build import EncoderOptions, build_encoder
 from pretrieve.models.encoder import Encoder
-from pretrieve.text.batches import Batches
+from pretrieve.sampling.batches import Batches
 from pretrieve.text.store import Store
 
 VOCABULARY = 120

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Document
 from pretrieve.index.index import Index, Mode
-from pretrieve.pipeline.listener import shown as _display
+from pretrieve.pipeline.run.progress import shown as _display
 
 if TYPE_CHECKING:
-    from pretrieve.evaluation.benchmark import Result
-    from pretrieve.evaluation.crosslingual import CrossLingualResult
-    from pretrieve.evaluation.encode import ModelOptions
+    from pretrieve.core.types import TextEncoder
+    from pretrieve.evaluation.crosslingual_result import CrossLingualResult
     from pretrieve.evaluation.fair import FairTable
-    from pretrieve.index.dense import TextEncoder
+    from pretrieve.evaluation.result import Result
     from pretrieve.index.hits import Hit
     from pretrieve.index.pseudo import Records
-    from pretrieve.pipeline.mine import By
-    from pretrieve.pipeline.tuning import Negatives
+    from pretrieve.models.text_encoder import ModelOptions
+    from pretrieve.pipeline.finetune.mine import By
+    from pretrieve.pipeline.finetune.request import Negatives
 
 OnBad = Literal["fail", "skip", "quarantine"]
 Paths = str | Path | Sequence[str | Path]
@@ -78,8 +78,9 @@ class Retriever:
         Raises:
             PretrieveError: whatever a user can mend.
         """
-        from pretrieve.pipeline.request import WORKSPACE, Request, train_command
-        from pretrieve.pipeline.train import train
+        from pretrieve.pipeline.pretrain.request import Request, train_command
+        from pretrieve.pipeline.pretrain.train import train
+        from pretrieve.pipeline.run.workspace import WORKSPACE
         from pretrieve.text.documents import Documents
 
         several = [sources] if isinstance(sources, str | Path) else list(sources)
@@ -109,7 +110,7 @@ class Retriever:
         Raises:
             PretrieveError: whatever a user can mend.
         """
-        from pretrieve.pipeline.distill import distill_into
+        from pretrieve.pipeline.distill.distill import distill_into
 
         with _display(progress) as listener:
             folder, documents = distill_into(output, sources, teacher, asked, listener)
@@ -131,15 +132,15 @@ class Retriever:
 
         path = Path(name)
         if (path / MANIFEST).is_file() and (path / "words").is_dir():
-            from pretrieve.pipeline.search import open_index
+            from pretrieve.pipeline.index import open_index
 
             index = open_index(path)
             assert index.dense is not None
             retriever = Retriever(index.dense.encoder, index.dense.encoder.location, index.documents)
             retriever.__dict__["index"] = index
             return retriever
-        from pretrieve.evaluation.encode import ModelOptions
-        from pretrieve.pipeline.advice import before_use, warn
+        from pretrieve.models.text_encoder import ModelOptions
+        from pretrieve.pipeline.run.usage_warnings import before_use, warn
 
         warn(before_use(str(name), ModelOptions(**described)))
         return Retriever(_open(str(name), **described), str(name))
@@ -159,7 +160,7 @@ class Retriever:
         Raises:
             UsageError: there is nothing to look through.
         """
-        from pretrieve.pipeline.advice import warn
+        from pretrieve.pipeline.run.usage_warnings import warn
 
         warn(self._untuned)
         if corpus is None:
@@ -189,7 +190,7 @@ class Retriever:
         """
         if self.documents is None:
             raise UsageError("this retriever holds no documents: there is nothing to save but its model.")
-        from pretrieve.pipeline.advice import warn
+        from pretrieve.pipeline.run.usage_warnings import warn
 
         warn(self._untuned)
         Index.build(Path(output), self.documents, self.model, replace=overwrite)
@@ -229,8 +230,8 @@ class Retriever:
             PretrieveError: whatever else a user can mend.
         """
         from pretrieve.core.config import options_of
-        from pretrieve.pipeline.finetune import finetune
-        from pretrieve.pipeline.tuning import Tuning
+        from pretrieve.pipeline.finetune.finetune import finetune
+        from pretrieve.pipeline.finetune.request import Tuning
 
         folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
         given = {"model": self.location, "labels": Path(labels), "output": folder, "negatives": negatives}
@@ -272,7 +273,7 @@ class Retriever:
             PretrieveError: whatever a user can mend.
         """
         from pretrieve.core.config import options_of
-        from pretrieve.pipeline.mine import MineOptions, mine_source
+        from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
 
         chosen = options_of(MineOptions, {"by": by, **options}, where="mine")
         with _display(progress) as listener:
@@ -295,7 +296,7 @@ class Retriever:
         Raises:
             PretrieveError: whatever a user can mend.
         """
-        from pretrieve.pipeline.generate import generate_for
+        from pretrieve.pipeline.generate.generate import generate_for
 
         with _display(progress) as listener:
             return generate_for(self.model, self.location, self.documents, output, sources, asked, listener).queries
@@ -327,8 +328,8 @@ class Retriever:
             PretrieveError: whatever a user can mend.
         """
         from pretrieve.core.config import options_of
-        from pretrieve.pipeline.compare import compare, report
-        from pretrieve.pipeline.comparison import Comparison
+        from pretrieve.pipeline.compare.compare import compare, report
+        from pretrieve.pipeline.compare.request import Comparison
 
         several = [sources] if isinstance(sources, str | Path) else list(sources)
         given = {
@@ -344,13 +345,13 @@ class Retriever:
     @cached_property
     def _untuned(self) -> list[str]:
         """A line where the model has to be fine-tuned first; its folder is looked at once, not at every search."""
-        from pretrieve.pipeline.advice import untuned
+        from pretrieve.pipeline.run.usage_warnings import untuned
 
         return untuned(self.location, self._described())
 
     def _described(self) -> ModelOptions:
         """What was said about the model when it was opened."""
-        from pretrieve.evaluation.encode import ModelOptions
+        from pretrieve.models.text_encoder import ModelOptions
 
         return ModelOptions(**getattr(self.model, "described", {}))
 
@@ -381,8 +382,8 @@ class Retriever:
             UsageError: the folder, split or a metric is not there.
             DataError: a line of the folder cannot be read.
         """
-        from pretrieve.pipeline.advice import warn
-        from pretrieve.pipeline.judge import Judgement, judge
+        from pretrieve.pipeline.evaluate import Judgement, judge
+        from pretrieve.pipeline.run.usage_warnings import warn
 
         warn(self._untuned)
         asked = Judgement(
@@ -393,6 +394,6 @@ class Retriever:
 
 
 def _open(name: str, **described: Any) -> TextEncoder:
-    from pretrieve.evaluation.encode import ModelOptions, open_encoder
+    from pretrieve.models.text_encoder import ModelOptions, open_encoder
 
     return open_encoder(name, ModelOptions(**described))

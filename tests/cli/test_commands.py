@@ -13,7 +13,7 @@ import pytest
 
 from pretrieve import Retriever
 from pretrieve.core.errors import FingerprintError, UsageError
-from pretrieve.pipeline.records import all_results
+from pretrieve.evaluation.published_results import all_results
 
 
 def test_every_command_has_help_with_an_example(run) -> None:
@@ -158,7 +158,9 @@ def test_methods_cards(run) -> None:
 
 
 def test_a_card_says_that_nothing_was_measured_yet(run, monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr("pretrieve.pipeline.records.all_results", lambda folder=tmp_path: all_results(folder))
+    monkeypatch.setattr(
+        "pretrieve.evaluation.published_results.all_results", lambda folder=tmp_path: all_results(folder)
+    )
     assert orjson.loads(run("methods", "contriever", "--json").out)["contriever"]["results"] == []
     assert "None in records/ yet" in run("methods", "contriever").out
 
@@ -227,8 +229,8 @@ def test_resume_after_a_signal_gives_the_same_model(tmp_path, documents) -> None
 
 
 def test_resume_with_other_documents_is_refused(tmp_path, documents) -> None:
-    from pretrieve.pipeline.request import Request
-    from pretrieve.pipeline.train import train
+    from pretrieve.pipeline.pretrain.request import Request
+    from pretrieve.pipeline.pretrain.train import train
 
     source = tmp_path / "documents.jsonl"
     source.write_bytes(documents.read_bytes())

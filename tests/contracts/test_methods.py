@@ -121,7 +121,7 @@ def test_explain_covers_every_row(preset: str, kind: str) -> None:
     module, _ = methods.find(preset)
     documents, specials = tiny.store(), tiny.BARE if kind == "static" else tiny.SPECIALS
     view = module.view(documents, specials, tiny.options(preset), provenance=True)
-    from pretrieve.text.batches import Batches
+    from pretrieve.sampling.batches import Batches
 
     batch = Batches(view=view, batch_size=20, seed=0)(0)
     plain = Batches(view=module.view(documents, specials, tiny.options(preset)), batch_size=20, seed=0)(0)

@@ -11,12 +11,12 @@ import pytest
 
 import tiny
 from pretrieve.core.types import FloatArray
-from pretrieve.evaluation.encode import open_encoder
 from pretrieve.methods import find, names
 from pretrieve.models.inference import encode
 from pretrieve.models.restore import load_towers
-from pretrieve.pipeline.request import Request
-from pretrieve.pipeline.train import train
+from pretrieve.models.text_encoder import open_encoder
+from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.train import train
 from pretrieve.text import tokenizer
 
 BOTH = [(preset, kind) for preset in names() for kind in tiny.kinds(preset)]

@@ -9,13 +9,13 @@ import pytrec_eval
 
 from pretrieve.core.errors import UsageError
 from pretrieve.evaluation.benchmark import evaluate, judge, parse_metrics, rank
-from pretrieve.evaluation.collection import Collection, load_collection
-from pretrieve.evaluation.report import result_markdown, result_tables
+from pretrieve.evaluation.report import result_tables
 from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.index.lexical import SHORT
 from pretrieve.index.pseudo import full_text
 from pretrieve.models.bag import Bag
+from pretrieve.text.beir import Collection, load_collection
 from searching import beir, documents, queries, static_model
 
 ENGLISH = IndexOptions(languages=("en",))
@@ -116,7 +116,7 @@ def test_json_is_as_agreed(tiny, bag):
         means = {f"{r['system']} ({r['mode']})": r["metrics"][test["metric"]] for r in found["rows"]}
         assert test["difference"] == pytest.approx(means[test["a"]] - means[test["b"]])
     assert found["notes"]["static"]["fusion"]["dense"] > 0
-    assert "| BM25 | lexical |" in result_markdown(result)
+    assert "| BM25 | lexical |" in result.markdown()
     assert [table.row_count for table in result_tables(result)] == [3, 2]
 
 
@@ -179,8 +179,8 @@ def test_metrics_that_would_fail_late_or_count_nothing(names, message):
 
 def test_the_bench_ranks_as_deep_as_its_metric_looks(tmp_path):
     """Beyond a hundred documents too, as the plain evaluation does."""
-    from pretrieve.evaluation.collection import load_collection
-    from pretrieve.pipeline.bench import Bench
+    from pretrieve.pipeline.compare.scores import Bench
+    from pretrieve.text.beir import load_collection
 
     (tmp_path / "qrels").mkdir()
     rows = [{"_id": f"{n:03d}", "text": "the same words " + "and more " * (n // 10)} for n in range(300)]

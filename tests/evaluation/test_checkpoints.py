@@ -21,16 +21,16 @@ import labelling
 from pretrieve import Retriever
 from pretrieve.core.errors import PretrieveWarning, UsageError
 from pretrieve.core.types import Document
-from pretrieve.evaluation.checkpoints import CHECKPOINTS, find_checkpoint
-from pretrieve.evaluation.encode import ModelOptions, open_encoder
 from pretrieve.finetuning.labelled import Draw
 from pretrieve.index.index import Index, IndexOptions
-from pretrieve.pipeline.advice import before_search, before_use, untuned
-from pretrieve.pipeline.finetune import finetune, view_of
-from pretrieve.pipeline.labels import read_labels
-from pretrieve.pipeline.listener import Silent
-from pretrieve.pipeline.start import open_start
-from pretrieve.pipeline.tuning import Tuning
+from pretrieve.models.checkpoints import CHECKPOINTS, find_checkpoint
+from pretrieve.models.text_encoder import ModelOptions, open_encoder
+from pretrieve.pipeline.finetune.base_model import open_start
+from pretrieve.pipeline.finetune.finetune import finetune, view_of
+from pretrieve.pipeline.finetune.read_labels import read_labels
+from pretrieve.pipeline.finetune.request import Tuning
+from pretrieve.pipeline.run.progress import Silent
+from pretrieve.pipeline.run.usage_warnings import before_search, before_use, untuned
 
 BGE_PROMPT = "Represent this sentence for searching relevant passages: "
 
@@ -538,8 +538,8 @@ class Notes(Silent):
 
 def test_every_road_says_it(hub, tmp_path) -> None:
     """Judging, indexing and fine-tuning, by their listeners; a start for fine-tuning is no wrong use of one."""
-    from pretrieve.pipeline.judge import Judgement, judge
-    from pretrieve.pipeline.search import build_index
+    from pretrieve.pipeline.evaluate import Judgement, judge
+    from pretrieve.pipeline.index import build_index
     from pretrieve.text.corpus import Fields
 
     name, wrong = "Luyu/co-condenser-marco", {"pooling": "mean", "similarity": "cosine"}

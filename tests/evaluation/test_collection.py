@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from pretrieve.core.errors import DataError, UsageError
-from pretrieve.evaluation.collection import load_collection
+from pretrieve.text.beir import load_collection
 from searching import beir, documents
 
 

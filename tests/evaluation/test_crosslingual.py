@@ -10,15 +10,8 @@ import pytest
 
 from pretrieve.core.errors import DataError, UsageError
 from pretrieve.evaluation.benchmark import evaluate
-from pretrieve.evaluation.crosslingual import (
-    ACROSS,
-    POOLED,
-    WITHIN,
-    evaluate_pairs,
-    is_cross_lingual,
-    load_languages,
-)
-from pretrieve.evaluation.matrix import pair_markdown, pair_tables
+from pretrieve.evaluation.crosslingual import evaluate_pairs, is_cross_lingual, load_languages
+from pretrieve.evaluation.crosslingual_result import ACROSS, POOLED, WITHIN, pair_tables
 from pretrieve.evaluation.significance import paired_permutation
 from pretrieve.index.index import IndexOptions
 from pretrieve.models.bag import Bag
@@ -129,7 +122,7 @@ def test_tests_are_over_questions_and_corrected_over_pairs(result) -> None:
 
 
 def test_tables_and_json_hold_every_pair(result) -> None:
-    text = pair_markdown(result)
+    text = result.markdown()
     assert text.count("queries down, documents across") == len(result.rows) == 5
     value = result.rows[1].matrix("nDCG@10")[0, 2]
     assert f"{value:.3f} / {result.rows[1].matrix('R@100')[0, 2]:.3f}" in text

@@ -12,15 +12,15 @@ import pytrec_eval
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Document
 from pretrieve.evaluation.benchmark import evaluate
-from pretrieve.evaluation.checkpoints import CHECKPOINTS, find_checkpoint
-from pretrieve.evaluation.collection import Collection
-from pretrieve.evaluation.encode import ModelOptions, open_encoder
 from pretrieve.index.index import MODES, IndexOptions
 from pretrieve.models.bag import Bag
-from pretrieve.pipeline.listener import Silent
-from pretrieve.pipeline.request import Request
-from pretrieve.pipeline.search import build_index, open_index
-from pretrieve.pipeline.train import train
+from pretrieve.models.checkpoints import CHECKPOINTS, find_checkpoint
+from pretrieve.models.text_encoder import ModelOptions, open_encoder
+from pretrieve.pipeline.index import build_index, open_index
+from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.train import train
+from pretrieve.pipeline.run.progress import Silent
+from pretrieve.text.beir import Collection
 from pretrieve.text.corpus import Fields
 from searching import documents, static_model
 

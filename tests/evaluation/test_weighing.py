@@ -8,11 +8,11 @@ import pytest
 import labelling
 from pretrieve.core.types import Document
 from pretrieve.evaluation.benchmark import judge, parse_metrics, rank
-from pretrieve.evaluation.collection import Collection
-from pretrieve.evaluation.encode import open_encoder
 from pretrieve.evaluation.weighing import choose_weight, cross_fitted, weigh
 from pretrieve.index.fuse import WEIGHTS
 from pretrieve.index.index import Index, IndexOptions
+from pretrieve.models.text_encoder import open_encoder
+from pretrieve.text.beir import Collection
 
 METRIC = "nDCG@10"
 

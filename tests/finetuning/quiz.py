@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from pretrieve.core.types import Document
+from pretrieve.sampling.questions import Question
 from pretrieve.text import tokenizer
 from pretrieve.text.documents import Documents
-from pretrieve.text.questions import Question
 from pretrieve.text.store import Store
 
 SYLLABLES = ("ba", "do", "ki", "lu", "ma", "ne", "po", "ra", "si", "tu", "ve", "zo")

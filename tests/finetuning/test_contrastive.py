@@ -19,10 +19,10 @@ from pretrieve.core.types import Batch
 from pretrieve.finetuning.ance import Ance, Refresh
 from pretrieve.finetuning.contrastive import Contrastive, Options, _as_numbers, _as_vectors
 from pretrieve.finetuning.labelled import Draw, Labelled, Texts
+from pretrieve.models.multi_vector import add_viewers
 from pretrieve.models.static import StaticEncoder
-from pretrieve.models.views import add_viewers
-from pretrieve.pipeline.labels import read_labels
-from pretrieve.text.batches import Batches
+from pretrieve.pipeline.finetune.read_labels import read_labels
+from pretrieve.sampling.batches import Batches
 from pretrieve.text.store import Store
 from pretrieve.training.checkpoint import Checkpoints, digest
 from pretrieve.training.options import TrainingOptions

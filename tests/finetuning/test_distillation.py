@@ -13,7 +13,7 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Rows
 from pretrieve.finetuning.distillation import Anchored, Distillation, Options, Taught, View, relational_loss
 from pretrieve.models.static import StaticEncoder
-from pretrieve.text.batches import Batches
+from pretrieve.sampling.batches import Batches
 from pretrieve.training.step import StepContext, cached_step, full_step
 
 

@@ -11,9 +11,9 @@ import labelling
 import stock
 from pretrieve.core.errors import DataError, UsageError
 from pretrieve.finetuning.labelled import Draw, Labelled, Texts
-from pretrieve.pipeline.labels import read_labels
+from pretrieve.pipeline.finetune.read_labels import read_labels
+from pretrieve.sampling.batches import Batches
 from pretrieve.text import tokenizer as tokenizers
-from pretrieve.text.batches import Batches
 from pretrieve.text.store import Store
 
 PROMPTS = ("ba do ki: ", "lu ma: ")

@@ -10,12 +10,12 @@ import torch
 from quiz import quiz, store
 
 from pretrieve.core.errors import UsageError
-from pretrieve.finetuning.evidence import Evidence, Occurrences
 from pretrieve.finetuning.open_qa import Answers, OpenQuestionAnswering, ReadingOptions
+from pretrieve.finetuning.qa_blocks import Evidence, Occurrences
 from pretrieve.models.build import EncoderOptions, build_encoder
 from pretrieve.models.heads import Projected
-from pretrieve.text.batches import Batches
-from pretrieve.text.questions import QuestionRows
+from pretrieve.sampling.batches import Batches
+from pretrieve.sampling.questions import QuestionRows
 from pretrieve.training.checkpoint import Checkpoints, digest
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.step import StepContext, cached_step, full_step
@@ -209,7 +209,7 @@ def test_blocks_stay_as_they_are_and_resume_is_bit_equal(towns, tmp_path) -> Non
 
 
 def test_a_question_without_an_answer_in_the_corpus_costs_nothing(towns) -> None:
-    from pretrieve.text.questions import Question
+    from pretrieve.sampling.questions import Question
 
     objective, batches = make(towns, questions=[Question(text="Who?", answers=("nobody at all",))] * 2)
     objective.train()
@@ -255,7 +255,7 @@ def test_it_learns_to_retrieve_and_to_read(towns) -> None:
 
 
 def test_an_answer_across_two_blocks_is_in_neither(towns) -> None:
-    from pretrieve.text.questions import Question
+    from pretrieve.sampling.questions import Question
 
     evidence = Evidence(towns, towns.specials, 24)
     texts = [towns.tokens[a:b].tolist() for a, b in zip(evidence.starts, evidence.stops, strict=True)]

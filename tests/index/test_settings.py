@@ -18,10 +18,10 @@ import Stemmer
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Document
 from pretrieve.evaluation.benchmark import evaluate
-from pretrieve.evaluation.collection import Collection
 from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.lexical import BM25, Lexical
 from pretrieve.index.settings import SETTINGS, usual_settings
+from pretrieve.text.beir import Collection
 
 MODULES = (
     "argparse", "collections", "csv", "datetime", "email.message", "gzip", "heapq", "json", "logging", "os.path",

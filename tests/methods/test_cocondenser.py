@@ -22,12 +22,12 @@ from pretrieve.methods import cocondenser, condenser
 from pretrieve.models.build import EncoderOptions, build_encoder
 from pretrieve.models.heads import HEADS
 from pretrieve.models.restore import load_encoder
-from pretrieve.pipeline.listener import Silent
-from pretrieve.pipeline.request import Request
-from pretrieve.pipeline.train import train
+from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.train import train
+from pretrieve.pipeline.run.progress import Silent
+from pretrieve.sampling.batches import Address, Batches
+from pretrieve.sampling.masking import UNLABELLED
 from pretrieve.text import tokenizer
-from pretrieve.text.batches import Address, Batches
-from pretrieve.text.masking import UNLABELLED
 from pretrieve.training.checkpoint import KIND, Checkpoints
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.step import StepContext, cached_step, full_step

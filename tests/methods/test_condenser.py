@@ -17,9 +17,9 @@ from pretrieve.methods import condenser
 from pretrieve.models.build import EncoderOptions, build_encoder
 from pretrieve.models.packed import Packing
 from pretrieve.models.restore import load_encoder
-from pretrieve.text.batches import Address, Batches
-from pretrieve.text.masking import UNLABELLED
-from pretrieve.text.passages import MaskedRows
+from pretrieve.sampling.batches import Address, Batches
+from pretrieve.sampling.masked_passages import MaskedRows
+from pretrieve.sampling.masking import UNLABELLED
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.step import full_step
 from pretrieve.training.trainer import Trainer

@@ -9,8 +9,8 @@ import torch
 import tiny
 from pretrieve.core.errors import UsageError
 from pretrieve.methods import contriever
-from pretrieve.text.batches import Address, Batches
-from pretrieve.text.sources import Concatenated, Windows
+from pretrieve.sampling.batches import Address, Batches
+from pretrieve.sampling.items import Concatenated, Windows
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.trainer import Trainer
 

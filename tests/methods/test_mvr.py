@@ -16,8 +16,8 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, Rows
 from pretrieve.methods import mvr
 from pretrieve.models.build import EncoderOptions, build_encoder
-from pretrieve.models.views import Views
-from pretrieve.text.batches import Batches
+from pretrieve.models.multi_vector import Views
+from pretrieve.sampling.batches import Batches
 
 
 def made(**changes: Any) -> mvr.MultiView:

@@ -7,7 +7,7 @@ import torch
 import tiny
 from pretrieve.core.errors import UsageError
 from pretrieve.methods import orqa_ict
-from pretrieve.text.batches import Batches
+from pretrieve.sampling.batches import Batches
 
 STORE = tiny.store(300)
 

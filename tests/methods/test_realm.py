@@ -14,11 +14,11 @@ from pretrieve.core.types import Document
 from pretrieve.methods import realm
 from pretrieve.methods.realm import log_marginal
 from pretrieve.models.build import EncoderOptions, build_encoder
+from pretrieve.sampling.batches import Batches
+from pretrieve.sampling.masking import UNLABELLED
+from pretrieve.sampling.search_blocks import as_text
 from pretrieve.text import tokenizer
-from pretrieve.text.batches import Batches
 from pretrieve.text.documents import Documents
-from pretrieve.text.evidence import as_text
-from pretrieve.text.masking import UNLABELLED
 from pretrieve.text.store import Store
 from pretrieve.training.checkpoint import Checkpoints, digest
 from pretrieve.training.options import TrainingOptions
@@ -273,7 +273,7 @@ def test_what_is_masked(mask: str) -> None:
         if mask != "token":
             assert row.masked == list(range(row.masked[0], row.masked[-1] + 1)), "one span, every piece of it"
     if mask == "salient":
-        from pretrieve.text.salient import salient_spans
+        from pretrieve.sampling.salient_spans import salient_spans
 
         spans = salient_spans(STORE)
         known = set(zip(spans.starts.tolist(), spans.stops.tolist(), strict=True))
@@ -350,7 +350,7 @@ def test_an_objective_can_be_copied_while_its_index_is_made() -> None:
 def test_reader_and_head_come_back(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    from pretrieve.pipeline.keep import _other_weights
+    from pretrieve.pipeline.pretrain.publish import _other_weights
 
     objective, _ = train(2)
     saved = _other_weights(objective)

@@ -15,11 +15,11 @@ from pretrieve.methods import retromae
 from pretrieve.models.build import EncoderOptions, build_encoder
 from pretrieve.models.decoder import MASKS
 from pretrieve.models.heads import HEADS, kept_heads
-from pretrieve.pipeline.request import Request
-from pretrieve.pipeline.train import train
+from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.train import train
+from pretrieve.sampling.batches import Batches
+from pretrieve.sampling.masking import UNLABELLED
 from pretrieve.text import tokenizer
-from pretrieve.text.batches import Batches
-from pretrieve.text.masking import UNLABELLED
 from pretrieve.training.step import StepContext, cached_step, full_step
 
 STARTS = np.arange(tiny.VOCABULARY) % 3 != 0  # of the tiny store's words

@@ -12,7 +12,7 @@ import tiny
 from pretrieve.core.errors import UsageError
 from pretrieve.methods import simcse
 from pretrieve.models.heads import HEADS
-from pretrieve.text.batches import Batches
+from pretrieve.sampling.batches import Batches
 from pretrieve.training.step import StepContext, cached_step, full_step
 
 

@@ -11,8 +11,8 @@ import tiny
 from pretrieve.core.errors import UsageError
 from pretrieve.methods import spider
 from pretrieve.models.static import StaticEncoder
-from pretrieve.text.batches import Batches
-from pretrieve.text.recurring import Rule, find
+from pretrieve.sampling.batches import Batches
+from pretrieve.sampling.recurring_spans import Rule, find
 
 STORE = tiny.store(60, sentences=(5, 20))
 SMALL = {"passage": 12, "words_min": 1, "words_max": 3, "stop_words": 0, "query_min": 4, "query_max": 8, "length": 40}

@@ -7,7 +7,7 @@ import torch
 import tiny
 from pretrieve.core.errors import UsageError
 from pretrieve.methods import structure
-from pretrieve.text.batches import Batches
+from pretrieve.sampling.batches import Batches
 
 STORE = tiny.store(300, sentences=(2, 8))
 NONE = dict.fromkeys(structure.KINDS, 0.0)

@@ -13,8 +13,8 @@ from pretrieve.core.rng import generator
 from pretrieve.core.types import Rows
 from pretrieve.methods import tsdae
 from pretrieve.models.build import EncoderOptions, build_encoder
-from pretrieve.text.batches import Batches
-from pretrieve.text.spans import CLS, SEP, Positions
+from pretrieve.sampling.batches import Batches
+from pretrieve.sampling.spans import CLS, SEP, Positions
 
 STORE = tiny.store(200)
 

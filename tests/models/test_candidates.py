@@ -12,7 +12,7 @@ import torch
 import tiny
 from pretrieve.core.types import Rows
 from pretrieve.models.candidates import StaleIndex, _top, choose, encode_blocks
-from pretrieve.text.evidence import Evidence, as_text
+from pretrieve.sampling.search_blocks import Evidence, as_text
 
 STORE = tiny.store(14)
 EVIDENCE = Evidence(STORE, tiny.SPECIALS, 40)

@@ -24,11 +24,11 @@ from pretrieve.models.build import EncoderOptions, build_encoder, named_base, ne
 from pretrieve.models.encoder import Encoder, second_tower
 from pretrieve.models.export import save_model
 from pretrieve.models.heads import Projected
+from pretrieve.models.multi_vector import Views, add_viewers
 from pretrieve.models.pretrained import load_pretrained
 from pretrieve.models.restore import load_encoder, load_towers
 from pretrieve.models.static import StaticEncoder
 from pretrieve.models.transformer import TransformerEncoder
-from pretrieve.models.views import Views, add_viewers
 from pretrieve.text import tokenizer as tokenizers
 
 TEXTS = [

@@ -13,7 +13,7 @@ from pretrieve.core.types import Batch, Rows
 from pretrieve.models.heads import HEADS
 from pretrieve.models.language import LanguageHead, per_example
 from pretrieve.models.restore import load_encoder
-from pretrieve.text.masking import UNLABELLED
+from pretrieve.sampling.masking import UNLABELLED
 
 
 def rows(count: int, vocabulary: int, seed: int = 0) -> Rows:

@@ -10,8 +10,8 @@ from transformers import AutoConfig, AutoModel
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Rows, SpecialTokens
+from pretrieve.models.multi_vector import Views, add_viewers, moved_positions, with_viewers
 from pretrieve.models.transformer import TransformerEncoder
-from pretrieve.models.views import Views, add_viewers, moved_positions, with_viewers
 
 SPECIALS = SpecialTokens(cls=2, sep=3, mask=4, pad=0, unknown=1, vocabulary=60, first_ordinary=5)
 IDS = {f"{name}_token_id": index for name, index in (("pad", 0), ("bos", 2), ("cls", 2), ("eos", 3), ("sep", 3))}

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import labelling
-from pretrieve.evaluation.encode import ModelOptions, open_encoder
-from pretrieve.pipeline import base as module
-from pretrieve.pipeline.base import save_base
-from pretrieve.pipeline.listener import Silent
+from pretrieve.models.text_encoder import ModelOptions, open_encoder
+from pretrieve.pipeline.compare.base_model import save_base
+from pretrieve.pipeline.compare.compare import base_model as module
+from pretrieve.pipeline.run.progress import Silent
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])

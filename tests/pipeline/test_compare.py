@@ -18,9 +18,9 @@ import labelling
 from pretrieve.core import files
 from pretrieve.core.errors import UsageError
 from pretrieve.evaluation.significance import holm, paired_permutation
-from pretrieve.pipeline.compare import compare, report
-from pretrieve.pipeline.comparison import FORERUNNERS, Comparison
-from pretrieve.pipeline.listener import Silent
+from pretrieve.pipeline.compare.compare import compare, report
+from pretrieve.pipeline.compare.request import FORERUNNERS, Comparison
+from pretrieve.pipeline.run.progress import Silent
 
 METHODS = ("none", "mlm", "contriever-inbatch", "cocondenser")
 SETTINGS = {"batch_size": "8", "vocabulary_size": "300", "max_length": "300", "condenser.learning_rate": "0.002"}
@@ -130,9 +130,10 @@ def test_all_start_from_one_base_and_see_as_many_tokens(made, whole) -> None:
         assert recipe["base"].endswith(f"runs/{start}-0")
     assert recipes["condenser"]["training"]["learning_rate"] == 0.002
     assert recipes["mlm"]["training"]["learning_rate"] != 0.002
-    from pretrieve.pipeline import plan as planning
-    from pretrieve.pipeline.compare import _seen, _steps
-    from pretrieve.pipeline.request import WORKSPACE, Request
+    from pretrieve.pipeline.compare.compare import _seen, _steps
+    from pretrieve.pipeline.pretrain import build as planning
+    from pretrieve.pipeline.pretrain.request import Request
+    from pretrieve.pipeline.run.workspace import WORKSPACE
     from pretrieve.text.store import Store
 
     for method, recipe in recipes.items():
@@ -193,9 +194,9 @@ def test_processes_share_a_comparison(made, whole, tmp_path) -> None:
 
 def test_what_a_method_looks_up_is_counted(made, tmp_path) -> None:
     """REALM reads the blocks that it fetches for a sentence, twice: they are most of its tokens."""
-    from pretrieve.pipeline import plan as planning
-    from pretrieve.pipeline.compare import _request, _seen, _steps
-    from pretrieve.pipeline.request import WORKSPACE
+    from pretrieve.pipeline.compare.compare import _request, _seen, _steps
+    from pretrieve.pipeline.pretrain import build as planning
+    from pretrieve.pipeline.run.workspace import WORKSPACE
     from pretrieve.text.store import Store
 
     bodies = [document["text"].capitalize() for document in labelling.toy(80)[0]]

@@ -6,8 +6,8 @@ import io
 
 from rich.console import Console
 
-from pretrieve.pipeline import display as module
-from pretrieve.pipeline.display import Display
+from pretrieve.pipeline.run import display as module
+from pretrieve.pipeline.run.display import Display
 
 
 def lines_of(steps: int) -> list[str]:

@@ -17,14 +17,14 @@ import teachers
 import writers
 from pretrieve import Retriever
 from pretrieve.core.errors import DataError, FingerprintError, UsageError
-from pretrieve.evaluation.encode import open_encoder
 from pretrieve.index.index import Index
 from pretrieve.models.bag import Bag
-from pretrieve.pipeline.distill import distill
-from pretrieve.pipeline.distilling import Distilling
-from pretrieve.pipeline.keep import open_report
-from pretrieve.pipeline.listener import Silent
-from pretrieve.pipeline.teaching import draw_pieces, taught_vectors, texts_of
+from pretrieve.models.text_encoder import open_encoder
+from pretrieve.pipeline.distill.distill import distill
+from pretrieve.pipeline.distill.request import Distilling
+from pretrieve.pipeline.distill.teacher_vectors import draw_pieces, taught_vectors, texts_of
+from pretrieve.pipeline.pretrain.report import open_report
+from pretrieve.pipeline.run.progress import Silent
 from pretrieve.text import tokenizer as tokenizers
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store

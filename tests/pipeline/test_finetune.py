@@ -22,17 +22,17 @@ from forks import start
 from pretrieve import Retriever
 from pretrieve.core.errors import FingerprintError, UsageError
 from pretrieve.core.files import MANIFEST
-from pretrieve.evaluation.encode import ModelOptions, open_encoder
 from pretrieve.finetuning.ance import Refresh
 from pretrieve.finetuning.contrastive import Contrastive
 from pretrieve.models.bag import Bag
 from pretrieve.models.restore import load_towers
-from pretrieve.pipeline import finetune as road
-from pretrieve.pipeline.finetune import finetune
-from pretrieve.pipeline.labels import read_labels
-from pretrieve.pipeline.listener import Silent
-from pretrieve.pipeline.start import open_start
-from pretrieve.pipeline.tuning import Tuning, values_of
+from pretrieve.models.text_encoder import ModelOptions, open_encoder
+from pretrieve.pipeline.finetune.base_model import open_start
+from pretrieve.pipeline.finetune.finetune import finetune
+from pretrieve.pipeline.finetune.finetune import finetune as road
+from pretrieve.pipeline.finetune.read_labels import read_labels
+from pretrieve.pipeline.finetune.request import Tuning, values_of
+from pretrieve.pipeline.run.progress import Silent
 
 SMALL = {"batch_size": 32}
 
@@ -194,7 +194,7 @@ def test_negatives_that_the_labels_bring_are_used(made, tmp_path) -> None:
 
 
 def test_a_file_of_negatives(made, tmp_path) -> None:
-    from pretrieve.pipeline.mine import MineOptions, mine_source
+    from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
 
     model = open_encoder(str(made / "static"))
     count, queries = mine_source(made / "beir", model, tmp_path / "n.jsonl", MineOptions(by="model"), Silent())
@@ -353,8 +353,8 @@ def test_a_finished_folder_of_another_kind_or_command(made, tmp_path) -> None:
 
 
 def test_train_does_not_take_a_fine_tuned_folder_for_its_own(made, tmp_path) -> None:
-    from pretrieve.pipeline.request import Request
-    from pretrieve.pipeline.train import train
+    from pretrieve.pipeline.pretrain.request import Request
+    from pretrieve.pipeline.pretrain.train import train
 
     finetune(asked(made, tmp_path / "out", steps=1), judge=False)
     with pytest.raises(UsageError, match="no model of `pretrieve train`"):
@@ -396,7 +396,7 @@ def test_several_views(made, tmp_path) -> None:
     """A model of MVR is trained on, judged, and keeps its views."""
     from pretrieve.core import files
     from pretrieve.models.export import save_model
-    from pretrieve.models.views import add_viewers
+    from pretrieve.models.multi_vector import add_viewers
 
     encoder, known = labelling.transformer(tmp_path / "made", pooling="cls")
     with files.create(tmp_path / "mvr", "model", meta={}) as folder:

@@ -18,12 +18,11 @@ from pretrieve.core.types import Document
 from pretrieve.generation.filters import COPIED, DUPLICATE, EMPTY, NOT_FOUND, REASONS, TITLE
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.models.bag import Bag
-from pretrieve.pipeline import scored
-from pretrieve.pipeline.generate import generate
-from pretrieve.pipeline.generating import Generation
-from pretrieve.pipeline.labels import read_labels
-from pretrieve.pipeline.listener import Silent
-from pretrieve.pipeline.round_trip import round_trip
+from pretrieve.pipeline.finetune.read_labels import read_labels
+from pretrieve.pipeline.generate.generate import generate, scored
+from pretrieve.pipeline.generate.request import Generation
+from pretrieve.pipeline.generate.round_trip import round_trip
+from pretrieve.pipeline.run.progress import Silent
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -136,12 +135,12 @@ def test_lines_hold_all_that_learning_needs(made, tmp_path) -> None:
 
 def test_the_loss_is_the_mean_squared_difference_of_margins(made, tmp_path) -> None:
     """From the file to the loss that ``finetune`` computes, against loops over the file's own lines."""
-    from pretrieve.evaluation.encode import ModelOptions
     from pretrieve.finetuning.contrastive import Contrastive, Options
     from pretrieve.finetuning.labelled import Draw
-    from pretrieve.pipeline.finetune import view_of
-    from pretrieve.pipeline.start import open_start
-    from pretrieve.text.batches import Batches
+    from pretrieve.models.text_encoder import ModelOptions
+    from pretrieve.pipeline.finetune.base_model import open_start
+    from pretrieve.pipeline.finetune.finetune import view_of
+    from pretrieve.sampling.batches import Batches
     from pretrieve.training.step import full_step
 
     wanted = asked(made, tmp_path / "labels.jsonl", cross_encoder=str(made / "teacher"))
@@ -369,8 +368,8 @@ def test_no_file_of_others_is_replaced(made, tmp_path) -> None:
 def test_a_teachers_margins_are_learnt(tmp_path) -> None:
     """The toy whose queries are in another language: scores in the form of ``generate`` teach what is relevant."""
     import labelling
-    from pretrieve.pipeline.finetune import finetune
-    from pretrieve.pipeline.tuning import Tuning
+    from pretrieve.pipeline.finetune.finetune import finetune
+    from pretrieve.pipeline.finetune.request import Tuning
 
     documents, queries = labelling.toy(260)
     rng = np.random.default_rng(0)

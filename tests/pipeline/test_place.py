@@ -8,7 +8,7 @@ import pytest
 
 from pretrieve.core import aside, files
 from pretrieve.core.errors import LockedError
-from pretrieve.pipeline.place import hold
+from pretrieve.pipeline.run.workspace import hold
 
 
 def content(folder: Path) -> set[str]:

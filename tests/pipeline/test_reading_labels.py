@@ -13,8 +13,8 @@ import pytest
 
 import labelling
 from pretrieve.core.errors import DataError, UsageError
-from pretrieve.pipeline.labels import documents_by_id, read_labels
-from pretrieve.text.labels import Labels
+from pretrieve.pipeline.finetune.read_labels import documents_by_id, read_labels
+from pretrieve.sampling.labels import Labels
 
 A, B, C = "alpha river", "beta stone", "gamma light"
 

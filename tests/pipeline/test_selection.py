@@ -9,11 +9,11 @@ import orjson
 import pytest
 
 from pretrieve.evaluation.probe import BM25, ProbeResult
-from pretrieve.pipeline.listener import Silent
-from pretrieve.pipeline.plan import choose, variants
-from pretrieve.pipeline.request import Request
-from pretrieve.pipeline.selection import START, TRAINED, above_start, select, standard_errors, too_little
-from pretrieve.pipeline.train import prepare_documents, train_variants
+from pretrieve.pipeline.pretrain.build import choose, variants
+from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.selection import START, TRAINED, above_start, select, standard_errors, too_little
+from pretrieve.pipeline.pretrain.train import prepare_documents, train_variants
+from pretrieve.pipeline.run.progress import Silent
 
 
 def result(noise: float = 0.1, **means: float) -> ProbeResult:

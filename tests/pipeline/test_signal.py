@@ -9,11 +9,11 @@ import orjson
 import pytest
 
 from pretrieve.core.errors import CorruptError
-from pretrieve.pipeline.keep import open_report
-from pretrieve.pipeline.records import NEEDED, all_results
-from pretrieve.pipeline.request import Request
-from pretrieve.pipeline.signal import Gain
-from pretrieve.pipeline.train import train
+from pretrieve.evaluation.published_results import NEEDED, all_results
+from pretrieve.pipeline.pretrain.held_out_loss import Gain
+from pretrieve.pipeline.pretrain.report import open_report
+from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.train import train
 from pretrieve.training.signals import StoppedError
 
 BASE = "new:layers=1,hidden=32"
@@ -68,7 +68,7 @@ def test_measuring_changes_nothing_and_resuming_gives_the_same(tmp_path, source,
     """The model is the same without it, and after a stop in the middle the report is the same too."""
     whole = train(request(source, tmp_path / "whole", "mlm", steps=6))
     with monkeypatch.context() as patch:
-        patch.setattr("pretrieve.pipeline.train.signal_of", lambda *arguments: None)
+        patch.setattr("pretrieve.pipeline.pretrain.train.signal_of", lambda *arguments: None)
         plain = train(request(source, tmp_path / "plain", "mlm", steps=6))
     assert plain.signal is None
     stop_after(4, monkeypatch)

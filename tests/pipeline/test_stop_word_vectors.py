@@ -14,9 +14,9 @@ from pretrieve.index.stop_words import stop_word_lists
 from pretrieve.models.bag import Bag
 from pretrieve.models.build import EncoderOptions, build_encoder
 from pretrieve.models.static import StaticEncoder
-from pretrieve.pipeline.request import Request
-from pretrieve.pipeline.stop_words import languages, scale_stop_words, single_tokens
-from pretrieve.pipeline.train import train
+from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.stop_words import languages, scale_stop_words, single_tokens
+from pretrieve.pipeline.pretrain.train import train
 from pretrieve.text import tokenizer
 from pretrieve.text.documents import Documents
 from tiny import encoder as tiny_encoder

@@ -12,13 +12,14 @@ import pytest
 import labelling
 from pretrieve.core.errors import FingerprintError, UsageError
 from pretrieve.core.files import MANIFEST, verify
-from pretrieve.evaluation.encode import open_encoder
 from pretrieve.index.fuse import standardise
 from pretrieve.index.index import Index
 from pretrieve.models.bag import Bag, third_ranker
-from pretrieve.pipeline.request import STATIC, Request
-from pretrieve.pipeline.third_ranker import WEIGHT, retrieval_model
-from pretrieve.pipeline.train import train
+from pretrieve.models.text_encoder import open_encoder
+from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.third_ranker import WEIGHT, retrieval_model
+from pretrieve.pipeline.pretrain.train import train
+from pretrieve.pipeline.run.workspace import STATIC
 from pretrieve.text.documents import Documents
 
 SMALL = {"batch_size": 16, "vocabulary_size": 400, "dimensions": 16, "window": 32, "query": 16}

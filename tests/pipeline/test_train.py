@@ -13,10 +13,11 @@ from pretrieve.core import files
 from pretrieve.core.errors import FingerprintError, UsageError
 from pretrieve.methods.structure import VARIANTS
 from pretrieve.models.restore import load_encoder, load_towers
-from pretrieve.pipeline import keep, recipe
-from pretrieve.pipeline.request import Request
-from pretrieve.pipeline.selection import START
-from pretrieve.pipeline.train import train
+from pretrieve.pipeline.pretrain import publish as keep
+from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.selection import START
+from pretrieve.pipeline.pretrain.train import train
+from pretrieve.pipeline.run import recipe
 from searching import documents
 
 NAMES = list(VARIANTS["structure"])
@@ -66,7 +67,7 @@ def test_a_transformer_from_nothing(tmp_path, source, method) -> None:
 
 
 def test_words_from_static_training_start_the_transformer(tmp_path, source, monkeypatch) -> None:
-    monkeypatch.setattr("pretrieve.pipeline.warm.STEPS", 5)
+    monkeypatch.setattr("pretrieve.pipeline.pretrain.warm_start.STEPS", 5)
     weights = {}
     for words in ("random", "static"):
         output = tmp_path / words
@@ -292,7 +293,7 @@ def test_a_run_goes_on_with_the_same_variants_and_settings_only(topics, tmp_path
 
 def test_a_static_encoder_takes_the_values_that_suit_it(tmp_path, source) -> None:
     """A preset's values for static encoders replace the published ones; what the user sets replaces both."""
-    from pretrieve.pipeline.plan import choose as chosen
+    from pretrieve.pipeline.pretrain.build import choose as chosen
 
     def queue(base: str, **settings: object) -> object:
         asked = Request(
@@ -307,7 +308,7 @@ def test_a_static_encoder_takes_the_values_that_suit_it(tmp_path, source) -> Non
 
 def test_a_slow_encoder_starts_from_the_same_static_words(tmp_path, source, monkeypatch) -> None:
     """Words are started before the objective copies the encoder: momentum contrast begins with two equal encoders."""
-    from pretrieve.pipeline import train as road
+    from pretrieve.pipeline.pretrain import train as road
 
     seen = {}
 
@@ -318,7 +319,7 @@ def test_a_slow_encoder_starts_from_the_same_static_words(tmp_path, source, monk
 
     made_before = road._with_steps
     monkeypatch.setattr(road, "_with_steps", look)
-    monkeypatch.setattr("pretrieve.pipeline.warm.STEPS", 3)
+    monkeypatch.setattr("pretrieve.pipeline.pretrain.warm_start.STEPS", 3)
     settings = {**SMALL, "max_length": 300, "queue": 16}
     base = "new:layers=1,hidden=32,words=static"
     train(

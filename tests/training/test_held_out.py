@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import tiny
 from pretrieve.methods import names
-from pretrieve.text.masking import UNLABELLED
+from pretrieve.sampling.masking import UNLABELLED
 from pretrieve.training.checkpoint import digest
 from pretrieve.training.held_out import held_out
 from pretrieve.training.options import TrainingOptions

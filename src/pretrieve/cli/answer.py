@@ -30,12 +30,12 @@ def command(
     """
     from pretrieve.core.errors import UsageError
     from pretrieve.core.files import to_json
-    from pretrieve.text.questions import read_questions
+    from pretrieve.sampling.questions import read_questions
 
     if (question is None) == (questions is None):
         raise UsageError("give a question, or a file by --questions.")
     asked = read_questions(questions) if questions is not None else None
-    from pretrieve.pipeline.answer import Answerer
+    from pretrieve.pipeline.qa.answer import Answerer
 
     answerer = Answerer.open(reader)
     if asked is not None:

@@ -49,8 +49,8 @@ def command(
 ) -> None:
     """Compare pre-training methods fairly; stopped, it goes on; asked for more, it adds only what is missing."""
     from pretrieve.core.config import parse_assignments
-    from pretrieve.pipeline.comparison import Comparison
-    from pretrieve.pipeline.display import Display
+    from pretrieve.pipeline.compare.request import Comparison
+    from pretrieve.pipeline.run.display import Display
 
     asked = Comparison(
         sources=tuple(sources),
@@ -70,7 +70,7 @@ def command(
         metric=metric,
     )
     asked.check()
-    from pretrieve.pipeline.compare import compare, report
+    from pretrieve.pipeline.compare.compare import compare, report
 
     with Display() as display:
         table = report(asked, compare(asked, display))

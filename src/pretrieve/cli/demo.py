@@ -27,7 +27,7 @@ def command(
     from pretrieve.cli.search import print_hit
     from pretrieve.evaluation.report import result_tables
     from pretrieve.pipeline.demo import Demo, run
-    from pretrieve.pipeline.display import Display
+    from pretrieve.pipeline.run.display import Display
 
     typer.echo("Documents: the documentation of the Python packages installed here, read from source, never imported.")
     typer.echo("Labels: none.\n")

@@ -146,10 +146,10 @@ def command(
     """Make a static model of a transformer's on your documents, without labels: it encodes far faster."""
     from pretrieve.cli.tables import print_training
     from pretrieve.core.config import parse_assignments
-    from pretrieve.evaluation.encode import ModelOptions
-    from pretrieve.pipeline.display import Display
-    from pretrieve.pipeline.distilling import Distilling
-    from pretrieve.pipeline.request import fields_of
+    from pretrieve.models.text_encoder import ModelOptions
+    from pretrieve.pipeline.distill.request import Distilling
+    from pretrieve.pipeline.run.display import Display
+    from pretrieve.pipeline.run.sources import fields_of
 
     asked = Distilling(
         sources=tuple(sources),
@@ -186,7 +186,7 @@ def command(
         ),
     )
     asked.check()  # before torch is imported: a wrong option answers at once
-    from pretrieve.pipeline.distill import distill
+    from pretrieve.pipeline.distill.distill import distill
 
     with Display() as display:
         report = distill(asked, display)

@@ -72,8 +72,8 @@ def command(
     ] = None,
 ) -> None:
     """Judge models on a labelled collection, in one language or across several; BM25 is always included."""
-    from pretrieve.pipeline.display import Display
-    from pretrieve.pipeline.judge import Judgement, judge
+    from pretrieve.pipeline.evaluate import Judgement, judge
+    from pretrieve.pipeline.run.display import Display
 
     asked = Judgement(
         folder=folder,

@@ -81,9 +81,9 @@ def command(
     """Fine-tune a model on labelled queries, with hard negatives, and judge it on some that are held out."""
     from pretrieve.cli.tables import print_tuning
     from pretrieve.core.config import parse_assignments
-    from pretrieve.evaluation.encode import ModelOptions
-    from pretrieve.pipeline.display import Display
-    from pretrieve.pipeline.tuning import Tuning
+    from pretrieve.models.text_encoder import ModelOptions
+    from pretrieve.pipeline.finetune.request import Tuning
+    from pretrieve.pipeline.run.display import Display
 
     asked = Tuning(
         model=model,
@@ -111,7 +111,7 @@ def command(
         overwrite=overwrite,
     )
     asked.check()
-    from pretrieve.pipeline.finetune import finetune
+    from pretrieve.pipeline.finetune.finetune import finetune
 
     with Display() as display:
         report = finetune(asked, display)

@@ -160,9 +160,9 @@ def command(
 ) -> None:
     """Write queries for documents, keep those that find their document, and add hard negatives and scores."""
     from pretrieve.cli.generated import print_generated
-    from pretrieve.pipeline.display import Display
-    from pretrieve.pipeline.generating import Generation
-    from pretrieve.pipeline.request import fields_of
+    from pretrieve.pipeline.generate.request import Generation
+    from pretrieve.pipeline.run.display import Display
+    from pretrieve.pipeline.run.sources import fields_of
 
     asked = Generation(
         sources=tuple(sources),
@@ -200,7 +200,7 @@ def command(
         ),
     )
     asked.check()  # before torch is imported: a wrong option answers at once
-    from pretrieve.pipeline.generate import generate
+    from pretrieve.pipeline.generate.generate import generate
 
     with Display() as display:
         report = generate(asked, display)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from pretrieve.pipeline.generate import GenerateReport
-    from pretrieve.pipeline.generating import Generation
+    from pretrieve.pipeline.generate.generate import GenerateReport
+    from pretrieve.pipeline.generate.request import Generation
 
 
 def print_generated(report: GenerateReport, asked: Generation) -> None:

@@ -89,9 +89,9 @@ def command(
     from pretrieve.core import files
     from pretrieve.index.index import IndexOptions
     from pretrieve.index.lexical import BM25
-    from pretrieve.pipeline.display import Display
-    from pretrieve.pipeline.request import fields_of
-    from pretrieve.pipeline.search import build_index
+    from pretrieve.pipeline.index import build_index
+    from pretrieve.pipeline.run.display import Display
+    from pretrieve.pipeline.run.sources import fields_of
 
     files.check_free(output, replace=overwrite)
     given = {name: value for name, value in (("k1", k1), ("b", b)) if value is not None}

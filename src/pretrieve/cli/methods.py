@@ -30,7 +30,7 @@ def command(
     """List the methods, or print one's card: paper, what the code does, every value with its source, results."""
     import orjson
 
-    from pretrieve import methods
+    import pretrieve.methods as methods
 
     if as_json:
         names = [name] if name else sorted(methods.presets())
@@ -42,8 +42,8 @@ def command(
 
 
 def _facts(name: str) -> dict[str, Any]:
+    from pretrieve.evaluation.published_results import results
     from pretrieve.methods import find
-    from pretrieve.pipeline.records import results
 
     module, preset = find(name)
     parts = ("options", "encoder", "training", "static")

@@ -37,8 +37,8 @@ def command(
     seed: Seed = 0,
 ) -> None:
     """Find documents that words or a model take for relevant and that are not labelled so; goes on where it stopped."""
-    from pretrieve.pipeline.display import Display
-    from pretrieve.pipeline.mine import MineOptions, mine_source
+    from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
+    from pretrieve.pipeline.run.display import Display
 
     options = MineOptions(
         by=by or ("both" if model else "bm25"), number=number, depth=depth, skip=skip, margin=margin, seed=seed
@@ -46,8 +46,8 @@ def command(
     with Display() as display:
         encoder = None
         if model is not None:
-            from pretrieve.evaluation.encode import ModelOptions, open_encoder
-            from pretrieve.pipeline.advice import before_search
+            from pretrieve.models.text_encoder import ModelOptions, open_encoder
+            from pretrieve.pipeline.run.usage_warnings import before_search
 
             for line in before_search(model, ModelOptions()):
                 display.note(line)

@@ -65,10 +65,10 @@ def command(
     """Fine-tune a retriever and a reader together on questions with answers (ORQA, REALM)."""
     from pretrieve.cli.answer import print_judgement
     from pretrieve.core.config import parse_assignments
-    from pretrieve.pipeline.display import Display
-    from pretrieve.pipeline.reading import ReadRequest, train_reader
-    from pretrieve.pipeline.request import fields_of
-    from pretrieve.text.questions import read_questions
+    from pretrieve.pipeline.qa.train_reader import ReadRequest, train_reader
+    from pretrieve.pipeline.run.display import Display
+    from pretrieve.pipeline.run.sources import fields_of
+    from pretrieve.sampling.questions import read_questions
 
     request = ReadRequest(
         sources=tuple(sources),
@@ -99,7 +99,7 @@ def command(
         f"{report['questions']['answered in the documents']:,} have an answer in {report['blocks']:,} blocks."
     )
     if judged is not None:
-        from pretrieve.pipeline.answer import Answerer
+        from pretrieve.pipeline.qa.answer import Answerer
 
         report["held out"] = Answerer.open(output).evaluate(judged)
         print_judgement(report["held out"])

@@ -29,7 +29,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Search an index; hits show rank, score, title and the best sentence with the query's words marked."""
-    from pretrieve.pipeline.search import open_index
+    from pretrieve.pipeline.index import open_index
 
     opened = open_index(index, mode)
     if query is not None:

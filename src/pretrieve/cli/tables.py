@@ -11,11 +11,11 @@ from rich.padding import Padding
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from pretrieve.evaluation.benchmark import Result
-    from pretrieve.evaluation.crosslingual import CrossLingualResult
-    from pretrieve.pipeline.finetune import TuneReport
-    from pretrieve.pipeline.keep import Report
-    from pretrieve.pipeline.tuning import Tuning
+    from pretrieve.evaluation.crosslingual_result import CrossLingualResult
+    from pretrieve.evaluation.result import Result
+    from pretrieve.pipeline.finetune.finetune import TuneReport
+    from pretrieve.pipeline.finetune.request import Tuning
+    from pretrieve.pipeline.pretrain.report import Report
 
 _STYLES = {
     "kept": "",
@@ -109,8 +109,7 @@ def _signal_line(signal: dict[str, Any]) -> str:
 
 def print_result(result: Result | CrossLingualResult) -> str:
     """Print the tables of an evaluation, and return them as Markdown."""
-    from pretrieve.evaluation.crosslingual import CrossLingualResult
-    from pretrieve.evaluation.matrix import pair_tables
+    from pretrieve.evaluation.crosslingual_result import CrossLingualResult, pair_tables
     from pretrieve.evaluation.report import result_tables
 
     for table in pair_tables(result) if isinstance(result, CrossLingualResult) else result_tables(result):

@@ -80,8 +80,9 @@ def command(
     """Train a retriever on documents, without labels, and keep it as a stock sentence-transformers model."""
     from pretrieve.cli.tables import print_training
     from pretrieve.core.config import parse_assignments
-    from pretrieve.pipeline.display import Display
-    from pretrieve.pipeline.request import Request, fields_of, train_command
+    from pretrieve.pipeline.pretrain.request import Request, train_command
+    from pretrieve.pipeline.run.display import Display
+    from pretrieve.pipeline.run.sources import fields_of
 
     request = Request(
         sources=tuple(sources),
@@ -108,7 +109,7 @@ def command(
         ),
     )
     request.check()  # before torch is imported: a wrong option answers at once
-    from pretrieve.pipeline.train import train
+    from pretrieve.pipeline.pretrain.train import train
 
     with Display() as display:
         report = train(request, display, command=train_command(request))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ IntArray = npt.NDArray[np.integer]
 FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
 Array = npt.NDArray[np.generic]
+Similarity = Literal["dot", "cosine"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,3 +142,30 @@ class Batch:
             per_token={name: values[places] for name, values in self.per_token.items()},
             per_row={name: values[index] for name, values in self.per_row.items()},
         )
+
+
+class TextEncoder(Protocol):
+    """Texts in, vectors out, with the model's own prompts; what an index asks of a model."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of weights and tokenizer."""
+        ...
+
+    @property
+    def similarity(self) -> Similarity:
+        """How vectors are compared."""
+        ...
+
+    @property
+    def location(self) -> str:
+        """Where the model is."""
+        ...
+
+    def encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors (Q, D) float32 of queries."""
+        ...
+
+    def encode_documents(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors (R, D) float32 of documents, or (R, V, D) where a document has several views."""
+        ...

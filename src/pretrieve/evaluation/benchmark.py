@@ -9,20 +9,19 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import combinations, islice
 from typing import Any
 
 import numpy as np
 
 from pretrieve.core.errors import UsageError, suggest
-from pretrieve.core.types import FloatArray
-from pretrieve.evaluation.collection import Collection
-from pretrieve.evaluation.significance import bootstrap_interval, holm, paired_permutation
-from pretrieve.index.dense import TextEncoder
+from pretrieve.core.types import FloatArray, TextEncoder
+from pretrieve.evaluation.result import Result, Row, Test
+from pretrieve.evaluation.significance import holm, paired_permutation
 from pretrieve.index.index import Index, IndexOptions, Mode
 from pretrieve.index.pseudo import full_text
 from pretrieve.index.settings import Setting, usual_settings
+from pretrieve.text.beir import Collection
 
 DEFAULT_METRICS = ("nDCG@10", "R@100", "RR@10")
 BASELINE = "BM25"  # the row of the default setting
@@ -30,99 +29,6 @@ _DEPTH = 1000  # hits that a metric without a cut-off sees
 _CHUNK = 1000  # queries judged at once
 
 Ranking = tuple[str, list[str]]  # a query's id and the ids of its hits, best first
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One system in one mode: each metric's value for every query, in the order of the collection's queries."""
-
-    system: str
-    mode: Mode
-    values: Mapping[str, FloatArray]
-
-    def mean(self, metric: str) -> float:
-        """Mean over queries."""
-        return float(self.values[metric].mean())
-
-    @property
-    def name(self) -> str:
-        """What tests call it."""
-        return f"{self.system} ({self.mode})"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Test:
-    """A paired test of row ``a`` against row ``b``; ``difference`` is the mean of a - b."""
-
-    a: str
-    b: str
-    metric: str
-    difference: float
-    p: float
-    p_holm: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What ``evaluate`` found.
-
-    Attributes:
-        collection: its name.
-        split: of the judgements.
-        queries: their ids, in the order of all values.
-        rows: systems.
-        tests: each row against BM25, and systems against each other in the same mode; Holm's correction is over the
-            tests of one metric.
-        drop_same_id: hits whose id is the query's own were dropped.
-        lexical: the setting of each row of BM25, for people.
-        notes: what else to know, such as the chosen weights of fusion.
-    """
-
-    collection: str
-    split: str
-    queries: Sequence[str]
-    rows: Sequence[Row]
-    tests: Sequence[Test]
-    drop_same_id: bool = False
-    lexical: Mapping[str, str] = field(default_factory=dict)
-    notes: Mapping[str, Any] = field(default_factory=dict)
-
-    def markdown(self) -> str:
-        """The tables of systems and of tests."""
-        from pretrieve.evaluation.report import result_markdown
-
-        return result_markdown(self)
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON; the numbers of queries, means, 95 % intervals and tests."""
-        return {
-            "collection": self.collection,
-            "split": self.split,
-            "queries": len(self.queries),
-            "rows": [
-                {
-                    "system": row.system,
-                    "mode": row.mode,
-                    "metrics": {metric: row.mean(metric) for metric in row.values},
-                    "ci95": {metric: list(bootstrap_interval(values)) for metric, values in row.values.items()},
-                }
-                for row in self.rows
-            ],
-            "tests": [
-                {
-                    "a": test.a,
-                    "b": test.b,
-                    "metric": test.metric,
-                    "difference": test.difference,
-                    "p": test.p,
-                    "p_holm": test.p_holm,
-                }
-                for test in self.tests
-            ],
-            "drop_same_id": self.drop_same_id,
-            "lexical": dict(self.lexical),
-            "notes": dict(self.notes),
-        }
 
 
 def evaluate(

@@ -12,23 +12,22 @@ is relevant: how many of the first ten are in the query's own language shows a s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pretrieve.core.errors import DataError, UsageError
-from pretrieve.core.types import Document, FloatArray
-from pretrieve.evaluation.benchmark import DEFAULT_METRICS, Row, Test, depth_of, judge, parse_metrics, rank
+from pretrieve.core.types import Document, FloatArray, TextEncoder
+from pretrieve.evaluation.benchmark import DEFAULT_METRICS, depth_of, judge, parse_metrics, rank
 from pretrieve.evaluation.benchmark import compare as compare_rows
-from pretrieve.evaluation.collection import Collection, read_corpus, read_qrels, read_queries
-from pretrieve.evaluation.significance import bootstrap_interval, holm, paired_permutation
-from pretrieve.index.dense import TextEncoder
+from pretrieve.evaluation.crosslingual_result import ACROSS, POOLED, WITHIN, CrossLingualResult, PairRow, PairTest
+from pretrieve.evaluation.significance import holm, paired_permutation
 from pretrieve.index.index import Index, IndexOptions, Mode
 from pretrieve.models.bag import Bag
+from pretrieve.text.beir import Collection, read_corpus, read_qrels, read_queries
 
-WITHIN, ACROSS, POOLED = "same language", "other languages", "all languages pooled"
 _TOP = 10  # hits whose languages are counted
 
 
@@ -68,121 +67,6 @@ class Languages:
         }
         name = f"{self.name} {query}-all"
         return Collection(name=name, split=self.split, documents=documents, queries=self.queries[query], qrels=qrels)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairRow:
-    """One system in one mode.
-
-    Attributes:
-        system: its name.
-        mode: how it searched.
-        values: by metric, (L, L, Q): queries in the first language, documents in the second, in the order of codes.
-        pooled: by metric, (L, Q): queries in each language, over the documents of all.
-        own_share: (L,) part of the first ten of the pool that are in the query's language; 1 / L without a bias.
-    """
-
-    system: str
-    mode: Mode
-    values: Mapping[str, FloatArray]
-    pooled: Mapping[str, FloatArray]
-    own_share: FloatArray
-
-    def matrix(self, metric: str) -> FloatArray:
-        """Means over queries, (L, L)."""
-        return np.asarray(self.values[metric].mean(axis=2))
-
-    def by_query(self, metric: str, part: str) -> FloatArray:
-        """Mean over the pairs of a part (``WITHIN``, ``ACROSS`` or ``POOLED``) for every query, (Q,).
-
-        The same question in several languages is one sample, not many: intervals and tests are over questions.
-        """
-        if part == POOLED:
-            return np.asarray(self.pooled[metric].mean(axis=0))
-        values = self.values[metric]
-        diagonal = np.eye(len(values), dtype=bool)
-        return np.asarray(values[diagonal if part == WITHIN else ~diagonal].mean(axis=0))
-
-    def part(self, part: str) -> Row:
-        """The means of a part as a row of a result."""
-        return Row(
-            system=self.system,
-            mode=self.mode,
-            values={metric: self.by_query(metric, part) for metric in self.values},
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairTest:
-    """Paired tests of row ``a`` against row ``b`` in each pair of languages, (L, L), by the first metric.
-
-    ``differences`` are means of a - b; ``p_holm`` is corrected over the pairs.
-    """
-
-    a: str
-    b: str
-    metric: str
-    differences: FloatArray
-    p_holm: FloatArray
-
-
-@dataclass(frozen=True, kw_only=True)
-class CrossLingualResult:
-    """What ``evaluate_pairs`` found.
-
-    Attributes:
-        collection: its name.
-        split: of the judgements.
-        languages: their codes, in the order of all matrices.
-        queries: number of questions.
-        rows: systems.
-        tests: by part (same language, other languages, pooled): as in ``benchmark.Result``.
-        pair_tests: models against each other in the same mode, in each pair of languages.
-        notes: what else to know, such as the chosen weights of fusion.
-    """
-
-    collection: str
-    split: str
-    languages: tuple[str, ...]
-    queries: int
-    rows: Sequence[PairRow]
-    tests: Mapping[str, Sequence[Test]]
-    pair_tests: Sequence[PairTest]
-    notes: Mapping[str, Any] = field(default_factory=dict)
-
-    def markdown(self) -> str:
-        """The matrices and the tables of tests."""
-        from pretrieve.evaluation.matrix import pair_markdown
-
-        return pair_markdown(self)
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON: matrices, means with 95 % intervals, tests."""
-        return {
-            "collection": self.collection,
-            "split": self.split,
-            "languages": list(self.languages),
-            "queries": self.queries,
-            "rows": [_row_json(row) for row in self.rows],
-            "tests": {
-                part: [
-                    {name: getattr(test, name) for name in ("a", "b", "metric", "difference", "p", "p_holm")}
-                    for test in tests
-                ]
-                for part, tests in self.tests.items()
-            },
-            "pair_tests": [
-                {
-                    "a": test.a,
-                    "b": test.b,
-                    "metric": test.metric,
-                    "differences": test.differences.tolist(),
-                    "p_holm": test.p_holm.tolist(),
-                }
-                for test in self.pair_tests
-            ],
-            "notes": dict(self.notes),
-        }
 
 
 def is_cross_lingual(folder: Path) -> bool:
@@ -359,20 +243,3 @@ def _pair_tests(rows: Sequence[PairRow]) -> list[PairTest]:
                     )
                 )
     return tests
-
-
-def _row_json(row: PairRow) -> dict[str, Any]:
-    parts = {}
-    for part in (WITHIN, ACROSS, POOLED):
-        values = {metric: row.by_query(metric, part) for metric in row.values}
-        parts[part] = {
-            "metrics": {metric: float(one.mean()) for metric, one in values.items()},
-            "ci95": {metric: list(bootstrap_interval(one)) for metric, one in values.items()},
-        }
-    return {
-        "system": row.system,
-        "mode": row.mode,
-        "parts": parts,
-        "matrices": {metric: row.matrix(metric).tolist() for metric in row.values},
-        "own language among the first ten": row.own_share.tolist(),
-    }

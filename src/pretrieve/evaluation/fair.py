@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from pretrieve.core.types import FloatArray
-from pretrieve.evaluation.report import markdown
 from pretrieve.evaluation.significance import bootstrap_interval, holm, paired_permutation
+from pretrieve.evaluation.tables import markdown
 
 Stage = int | None  # labelled queries of fine-tuning, 0 for all; None before any
 _WORDS = {None: "as it is", 0: "all labels"}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pretrieve.evaluation.benchmark import Result
 from pretrieve.evaluation.choice import Choice
 from pretrieve.evaluation.fused_probe import WEIGHTS
 from pretrieve.evaluation.probe import ProbeResult
-from pretrieve.evaluation.significance import bootstrap_interval
+from pretrieve.evaluation.result import Result, result_cells, setting_lines, test_cells
+from pretrieve.evaluation.tables import markdown, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 def result_tables(result: Result) -> list[Table]:
     """Tables of systems, and of the tests of the first metric (JSON has all); the best value of a metric is bold."""
-    head, lines = _result_cells(result)
+    head, lines = result_cells(result)
     shared = shared_folder([row.system for row in result.rows])
     title = f"{result.collection} ({result.split}), {len(result.queries):,} queries, 95 % intervals"
     title += f"; models in {shared}" if shared else ""
     tables = [table(title, head, [[line[0].removeprefix(shared), *line[1:]] for line in lines])]
-    tables[0].caption, tables[0].caption_justify = "\n".join(_settings(result)), "left"
+    tables[0].caption, tables[0].caption_justify = "\n".join(setting_lines(result)), "left"
     if result.tests:
         first = result.tests[0].metric
-        head, lines = _test_cells(result)
+        head, lines = test_cells(result)
         title = f"Paired permutation tests of {first}, corrected by Holm"
         shown = [[a.removeprefix(shared), b.removeprefix(shared), *rest] for a, b, *rest in lines if rest[0] == first]
         tables.append(table(title, head, shown))
@@ -51,14 +51,6 @@ def probe_table(result: ProbeResult) -> Table:
     return table(f"Label-free probe, nDCG@10 among {result.pool:,} documents", *_probe_cells(result))
 
 
-def result_markdown(result: Result) -> str:
-    """The tables of a result as Markdown."""
-    parts = [markdown(*_result_cells(result, bold="**{}**")), *_settings(result)]
-    if result.tests:
-        parts.append(markdown(*_test_cells(result)))
-    return "\n\n".join(parts) + "\n"
-
-
 def probe_markdown(result: ProbeResult) -> str:
     """The table of a probe as Markdown."""
     return markdown(*_probe_cells(result)) + "\n"
@@ -75,56 +67,8 @@ def choice_markdown(choice: Choice) -> str:
     return markdown(head, lines) + "\n"
 
 
-def _settings(result: Result) -> list[str]:
-    """A line for each row of BM25: its parameters, stop words and stemmer."""
-    return [
-        line if line.startswith(f"{name}:") else f"{name}{line.removeprefix('BM25')}"
-        for name, line in result.lexical.items()
-    ]
-
-
-def _result_cells(result: Result, bold: str = "[bold]{}[/bold]") -> tuple[list[str], list[list[str]]]:
-    metrics = list(result.rows[0].values)
-    best = {metric: max(row.mean(metric) for row in result.rows) for metric in metrics}
-    lines = []
-    for row in result.rows:
-        cells = [row.system, row.mode]
-        for metric in metrics:
-            mean, (low, high) = row.mean(metric), bootstrap_interval(row.values[metric])
-            value = bold.format(f"{mean:.4f}") if mean == best[metric] else f"{mean:.4f}"
-            cells.append(f"{value} ({low:.3f} to {high:.3f})")
-        lines.append(cells)
-    return ["system", "mode", *metrics], lines
-
-
-def _test_cells(result: Result) -> tuple[list[str], list[list[str]]]:
-    lines = [
-        [test.a, test.b, test.metric, f"{test.difference:+.4f}", f"{test.p:.4f}", f"{test.p_holm:.4f}"]
-        for test in result.tests
-    ]
-    return ["a", "b", "metric", "a - b", "p", "p (Holm)"], lines
-
-
 def _probe_cells(result: ProbeResult) -> tuple[list[str], list[list[str]]]:
     kinds = list(next(iter(result.values.values())))
     head = ["system", *(f"{kind} ({len(next(iter(result.values.values()))[kind])})" for kind in kinds)]
     lines = [[system, *(f"{result.mean(system, kind):.4f}" for kind in kinds)] for system in result.values]
     return head, lines
-
-
-def table(title: str, head: Sequence[str], lines: Iterable[Sequence[str]]) -> Table:
-    """A table for the terminal."""
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    for name in head:
-        table.add_column(name, overflow="fold")
-    for line in lines:
-        table.add_row(*line)
-    return table
-
-
-def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A table as Markdown."""
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)

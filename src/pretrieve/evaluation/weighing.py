@@ -9,10 +9,10 @@ import numpy as np
 
 from pretrieve.core.types import FloatArray, IntArray
 from pretrieve.evaluation.benchmark import Ranking, judge
-from pretrieve.evaluation.collection import Collection
 from pretrieve.index.fuse import WEIGHTS, fuse
 from pretrieve.index.index import Index
 from pretrieve.index.ranking import top_k
+from pretrieve.text.beir import Collection
 
 EVEN = 1.0  # words and vectors alike: what is taken where queries say nothing else
 _FOLDS = 5

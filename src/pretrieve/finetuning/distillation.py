@@ -20,7 +20,7 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, FloatArray, IntArray, Rows
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.objective import Encoded, Loss, Objective
-from pretrieve.text.batches import Address, Mixture
+from pretrieve.sampling.batches import Address, Mixture
 
 _KEPT_MOST = 200  # documents
 

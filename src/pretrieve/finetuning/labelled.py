@@ -11,10 +11,10 @@ from pretrieve.core.errors import DataError, UsageError
 from pretrieve.core.files import fingerprint
 from pretrieve.core.types import Batch, Document, IntArray, Rows, SpecialTokens
 from pretrieve.index.pseudo import full_text
-from pretrieve.text.batches import Address, Mixture
+from pretrieve.sampling.batches import Address, Mixture
+from pretrieve.sampling.labels import Labels
+from pretrieve.sampling.spans import lay_out, offsets_of, read, surround
 from pretrieve.text.encoding import first_words
-from pretrieve.text.labels import Labels
-from pretrieve.text.spans import lay_out, offsets_of, read, surround
 from pretrieve.text.store import Store
 
 _TRIES = 10  # draws of a random negative

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, FloatArray, IntArray, Rows
-from pretrieve.finetuning.evidence import Evidence, Occurrences
+from pretrieve.finetuning.qa_blocks import Evidence, Occurrences
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.objective import Encoded, Objective
 from pretrieve.models.reading import SpanScorer, best_of, reading_loss, retrieval_loss, spans_within
 from pretrieve.models.transformer import TransformerEncoder
-from pretrieve.text.questions import Question, QuestionRows
-from pretrieve.text.sources import TokenStore
-from pretrieve.text.spans import offsets_of
+from pretrieve.sampling.items import TokenStore
+from pretrieve.sampling.questions import Question, QuestionRows
+from pretrieve.sampling.spans import offsets_of
 from pretrieve.text.tokenizer import Tokenizer
 
 _ENCODED = 1 << 15  # tokens of blocks encoded at once

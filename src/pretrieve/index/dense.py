@@ -10,43 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
 
 import numpy as np
 
 from pretrieve.core.arrays import array_header, load_array
 from pretrieve.core.errors import DataError
 from pretrieve.core.files import Folder
-from pretrieve.core.types import FloatArray
-
-Similarity = Literal["dot", "cosine"]
-
-
-class TextEncoder(Protocol):
-    """Texts in, vectors out, with the model's own prompts; what an index asks of a model."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Identity of weights and tokenizer."""
-        ...
-
-    @property
-    def similarity(self) -> Similarity:
-        """How vectors are compared."""
-        ...
-
-    @property
-    def location(self) -> str:
-        """Where the model is."""
-        ...
-
-    def encode_queries(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors (Q, D) float32 of queries."""
-        ...
-
-    def encode_documents(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors (R, D) float32 of documents, or (R, V, D) where a document has several views."""
-        ...
+from pretrieve.core.types import FloatArray, TextEncoder
 
 
 @dataclass(frozen=True, kw_only=True)

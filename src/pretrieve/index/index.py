@@ -19,9 +19,9 @@ import numpy as np
 from pretrieve.core import files
 from pretrieve.core.arrays import load_array
 from pretrieve.core.errors import FingerprintError, UsageError, VersionError, suggest
-from pretrieve.core.types import BoolArray, Document, FloatArray, IntArray
+from pretrieve.core.types import BoolArray, Document, FloatArray, IntArray, TextEncoder
 from pretrieve.index.analysis import Analysis, Analyzer, languages_of
-from pretrieve.index.dense import Dense, TextEncoder
+from pretrieve.index.dense import Dense
 from pretrieve.index.fuse import FOREIGN_SHORT_WEIGHT, OWN_WEIGHT, Fusion, choose, fuse, standardise
 from pretrieve.index.hits import Hit, describe, sentence_spans
 from pretrieve.index.lexical import BM25, Lexical, Titles

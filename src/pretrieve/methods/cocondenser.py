@@ -22,11 +22,11 @@ from pretrieve.models.heads import kept_heads
 from pretrieve.models.losses import similarities
 from pretrieve.models.objective import Encoded, Loss, Objective
 from pretrieve.models.transformer import TransformerEncoder
-from pretrieve.text.batches import Address, mixture
-from pretrieve.text.pairs import PairDescription, describe
-from pretrieve.text.passages import MaskedRows
-from pretrieve.text.sources import Blocks, TokenStore
-from pretrieve.text.spans import offsets_of
+from pretrieve.sampling.batches import Address, mixture
+from pretrieve.sampling.items import Blocks, TokenStore
+from pretrieve.sampling.masked_passages import MaskedRows
+from pretrieve.sampling.pairs import PairDescription, describe
+from pretrieve.sampling.spans import offsets_of
 
 CARD = Card(
     title="coCondenser: Condenser with contrasted spans",

@@ -22,9 +22,9 @@ from pretrieve.models.language import LanguageHead, per_example, weighted
 from pretrieve.models.layers import Layers
 from pretrieve.models.objective import Encoded, Objective
 from pretrieve.models.transformer import TransformerEncoder
-from pretrieve.text.pairs import PairDescription, describe
-from pretrieve.text.passages import MaskedPassages, Passages
-from pretrieve.text.sources import TokenStore
+from pretrieve.sampling.items import TokenStore
+from pretrieve.sampling.masked_passages import MaskedPassages, Passages
+from pretrieve.sampling.pairs import PairDescription, describe
 
 CARD = Card(
     title="Condenser: a head that reads the late [CLS] and early tokens",

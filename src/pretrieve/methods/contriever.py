@@ -22,11 +22,11 @@ from pretrieve.models.groups import Groups
 from pretrieve.models.losses import in_batch_softmax, queue_softmax
 from pretrieve.models.momentum import KeyQueue, follow
 from pretrieve.models.objective import Encoded, Loss, Objective
-from pretrieve.text.crops import Crops
-from pretrieve.text.edits import Edits
-from pretrieve.text.groups import group_notes, kept_groups
-from pretrieve.text.pairs import PairDescription, describe, lengths_by_ratio, lengths_by_tokens
-from pretrieve.text.sources import Concatenated, TokenStore, Windows
+from pretrieve.sampling.crops import Crops
+from pretrieve.sampling.edits import Edits
+from pretrieve.sampling.groups import group_notes, kept_groups
+from pretrieve.sampling.items import Concatenated, TokenStore, Windows
+from pretrieve.sampling.pairs import PairDescription, describe, lengths_by_ratio, lengths_by_tokens
 
 CARD = Card(
     title="Contriever: contrastive learning on independent crops",

@@ -18,9 +18,9 @@ from pretrieve.models.heads import transformer
 from pretrieve.models.language import LanguageHead, per_example, weighted
 from pretrieve.models.objective import Encoded, Objective
 from pretrieve.models.transformer import TransformerEncoder
-from pretrieve.text.pairs import PairDescription, describe
-from pretrieve.text.passages import MaskedPassages, Passages
-from pretrieve.text.sources import TokenStore
+from pretrieve.sampling.items import TokenStore
+from pretrieve.sampling.masked_passages import MaskedPassages, Passages
+from pretrieve.sampling.pairs import PairDescription, describe
 
 CARD = Card(
     title="MLM: masked language modelling on the documents",

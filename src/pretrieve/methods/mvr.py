@@ -20,12 +20,12 @@ from pretrieve.methods import Card, Preset, Value
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import transformer
 from pretrieve.models.losses import at_least_float32
+from pretrieve.models.multi_vector import Views, add_viewers
 from pretrieve.models.objective import Encoded, Loss, Objective
-from pretrieve.models.views import Views, add_viewers
-from pretrieve.text.batches import Address
-from pretrieve.text.pairs import PairDescription, describe
-from pretrieve.text.sources import Blocks, TokenStore
-from pretrieve.text.spans import Positions, lay_out, offsets_of, read, surround
+from pretrieve.sampling.batches import Address
+from pretrieve.sampling.items import Blocks, TokenStore
+from pretrieve.sampling.pairs import PairDescription, describe
+from pretrieve.sampling.spans import Positions, lay_out, offsets_of, read, surround
 
 CARD = Card(
     title="MVR: several views of a document",

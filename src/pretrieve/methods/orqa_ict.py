@@ -22,10 +22,10 @@ from pretrieve.models.heads import Projected
 from pretrieve.models.losses import in_batch_softmax, same_document
 from pretrieve.models.objective import Encoded, Loss, Objective
 from pretrieve.models.static import StaticEncoder
-from pretrieve.text.batches import Address
-from pretrieve.text.pairs import PairDescription, describe, lengths_by_ratio, pair_batch, place
-from pretrieve.text.sources import Blocks, BlockSpans, TokenStore, Windows
-from pretrieve.text.spans import CLS, SEP, lay_out, read
+from pretrieve.sampling.batches import Address
+from pretrieve.sampling.items import Blocks, BlockSpans, TokenStore, Windows
+from pretrieve.sampling.pairs import PairDescription, describe, lengths_by_ratio, pair_batch, place
+from pretrieve.sampling.spans import CLS, SEP, lay_out, read
 
 CARD = Card(
     title="ORQA: the Inverse Cloze Task",

@@ -26,11 +26,11 @@ from pretrieve.models.objective import Encoded, Objective
 from pretrieve.models.pretrained import resolve
 from pretrieve.models.restore import load_encoder
 from pretrieve.models.transformer import TransformerEncoder
-from pretrieve.text.cloze import Cloze, unmasked, with_blocks
-from pretrieve.text.evidence import Evidence
-from pretrieve.text.masking import UNLABELLED
-from pretrieve.text.pairs import PairDescription, RowDescription, describe
-from pretrieve.text.salient import salient_spans
+from pretrieve.sampling.masking import UNLABELLED
+from pretrieve.sampling.pairs import PairDescription, RowDescription, describe
+from pretrieve.sampling.realm_cloze import Cloze, unmasked, with_blocks
+from pretrieve.sampling.salient_spans import salient_spans
+from pretrieve.sampling.search_blocks import Evidence
 from pretrieve.text.store import Store
 
 CARD = Card(

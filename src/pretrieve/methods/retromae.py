@@ -24,11 +24,11 @@ from pretrieve.models.losses import at_least_float32
 from pretrieve.models.objective import Encoded, Objective
 from pretrieve.models.packed import Packing
 from pretrieve.models.transformer import TransformerEncoder
-from pretrieve.text.batches import Address
-from pretrieve.text.masking import UNLABELLED
-from pretrieve.text.pairs import PairDescription, describe
-from pretrieve.text.passages import MaskedPassages, Passages, token_weight
-from pretrieve.text.sources import TokenStore
+from pretrieve.sampling.batches import Address
+from pretrieve.sampling.items import TokenStore
+from pretrieve.sampling.masked_passages import MaskedPassages, Passages, token_weight
+from pretrieve.sampling.masking import UNLABELLED
+from pretrieve.sampling.pairs import PairDescription, describe
 
 CARD = Card(
     title="RetroMAE: rebuild the passage from its vector",

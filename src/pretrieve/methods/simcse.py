@@ -19,11 +19,11 @@ from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import kept_heads, seeded, start_from
 from pretrieve.models.losses import in_batch_softmax, same_document
 from pretrieve.models.objective import Encoded, Loss, Objective
-from pretrieve.text.batches import Address
-from pretrieve.text.pairs import PairDescription, describe
-from pretrieve.text.passages import Passages
-from pretrieve.text.sources import TokenStore
-from pretrieve.text.spans import lay_out, read, surround
+from pretrieve.sampling.batches import Address
+from pretrieve.sampling.items import TokenStore
+from pretrieve.sampling.masked_passages import Passages
+from pretrieve.sampling.pairs import PairDescription, describe
+from pretrieve.sampling.spans import lay_out, read, surround
 
 CARD = Card(
     title="SimCSE: dropout as the only difference",

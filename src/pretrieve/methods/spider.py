@@ -19,11 +19,11 @@ from pretrieve.methods import Card, Preset, Value
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.losses import in_batch_softmax, same_document
 from pretrieve.models.objective import Encoded, Loss, Objective
-from pretrieve.text.batches import Address, mixture
-from pretrieve.text.pairs import PairDescription, RowDescription, describe, place
-from pretrieve.text.recurring import Rule, find
-from pretrieve.text.sources import TokenStore
-from pretrieve.text.spans import CLS, SEP, lay_out, read
+from pretrieve.sampling.batches import Address, mixture
+from pretrieve.sampling.items import TokenStore
+from pretrieve.sampling.pairs import PairDescription, RowDescription, describe, place
+from pretrieve.sampling.recurring_spans import Rule, find
+from pretrieve.sampling.spans import CLS, SEP, lay_out, read
 
 CARD = Card(
     title="Spider: recurring spans",

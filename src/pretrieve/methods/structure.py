@@ -19,11 +19,11 @@ from pretrieve.models.encoder import Encoder
 from pretrieve.models.losses import in_batch_softmax, same_document
 from pretrieve.models.objective import Encoded, Loss, Objective
 from pretrieve.models.static import StaticEncoder
-from pretrieve.text.batches import Address
-from pretrieve.text.edits import Edits, drop_shared
-from pretrieve.text.pairs import PairDescription, describe, lengths_by_ratio, lengths_by_tokens, pair_batch, place
-from pretrieve.text.sources import TokenStore, Whole
-from pretrieve.text.spans import CLS, SEP, Positions, lay_out
+from pretrieve.sampling.batches import Address
+from pretrieve.sampling.edits import Edits, drop_shared
+from pretrieve.sampling.items import TokenStore, Whole
+from pretrieve.sampling.pairs import PairDescription, describe, lengths_by_ratio, lengths_by_tokens, pair_batch, place
+from pretrieve.sampling.spans import CLS, SEP, Positions, lay_out
 
 FEWEST_IN_KEY = 4  # tokens that a key keeps when it loses those of its query
 KINDS = ("title", "title_span", "opening", "lead", "sentence", "span", "keywords", "crop")

@@ -20,11 +20,11 @@ from pretrieve.models.language import LanguageHead, weighted
 from pretrieve.models.objective import Encoded, Objective
 from pretrieve.models.reconstruction import TiedDecoder
 from pretrieve.models.transformer import TransformerEncoder
-from pretrieve.text.batches import Address
-from pretrieve.text.pairs import PairDescription, describe, pair_batch
-from pretrieve.text.passages import Passages, token_weight
-from pretrieve.text.sources import TokenStore
-from pretrieve.text.spans import Positions, concatenate, lay_out, offsets_of, read, surround, take_rows
+from pretrieve.sampling.batches import Address
+from pretrieve.sampling.items import TokenStore
+from pretrieve.sampling.masked_passages import Passages, token_weight
+from pretrieve.sampling.pairs import PairDescription, describe, pair_batch
+from pretrieve.sampling.spans import Positions, concatenate, lay_out, offsets_of, read, surround, take_rows
 
 CARD = Card(
     title="TSDAE: a denoising auto-encoder through one vector",

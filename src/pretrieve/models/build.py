@@ -16,11 +16,11 @@ from pretrieve.core.rng import generator
 from pretrieve.core.types import FloatArray, SpecialTokens
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import seeded
+from pretrieve.models.multi_vector import Views
 from pretrieve.models.pretrained import resolve
 from pretrieve.models.restore import load_encoder, load_towers, position_limit
 from pretrieve.models.static import StaticEncoder, TokenizedDocuments
 from pretrieve.models.transformer import TransformerEncoder
-from pretrieve.models.views import Views
 
 STATIC = "static"
 _NEW = "new"

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from pretrieve.core.types import FloatArray, IntArray, Rows
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.inference import parts_of
-from pretrieve.text.evidence import Evidence, as_text
+from pretrieve.sampling.search_blocks import Evidence, as_text
 
 _TOKENS = 1 << 14  # encoded at once
 _SCORES = 1 << 26  # kept at once

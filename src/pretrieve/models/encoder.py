@@ -7,12 +7,11 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from pretrieve.core.types import IntArray, Rows, SpecialTokens
+from pretrieve.core.types import IntArray, Rows, Similarity, SpecialTokens
 
 Pooling = Literal["mean", "cls", "bert", "bag"]
-Similarity = Literal["dot", "cosine"]
 
-__all__ = ["Encoder", "Pooling", "Similarity", "SpecialTokens"]
+__all__ = ["Encoder", "Pooling", "SpecialTokens"]
 
 
 class Encoder(nn.Module):

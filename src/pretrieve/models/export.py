@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from pretrieve.core.files import Folder
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import Projected
+from pretrieve.models.multi_vector import Views, document_weights, name_viewers
 from pretrieve.models.static import StaticEncoder
 from pretrieve.models.transformer import TransformerEncoder
-from pretrieve.models.views import Views, document_weights, name_viewers
 from pretrieve.text.tokenizer import Tokenizer
 
 _BASE = "sentence_transformers.base.modules"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pretrieve.core.types import BoolArray, IntArray
-from pretrieve.text.sources import TokenStore
+from pretrieve.sampling.items import TokenStore
 
 _MOST = 50  # groups that have a figure of their own: the largest
 

@@ -17,7 +17,7 @@ from pretrieve.models.heads import kept_heads, seeded, start_from
 from pretrieve.models.losses import at_least_float32
 from pretrieve.models.pretrained import masked_language_model
 from pretrieve.models.transformer import TransformerEncoder
-from pretrieve.text.masking import UNLABELLED
+from pretrieve.sampling.masking import UNLABELLED
 
 # Where the stock models keep the three parts: dense layer, norm, and the bias of the tied output.
 _PARTS = (

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pretrieve.core.types import Batch
-from pretrieve.models.encoder import Similarity
+from pretrieve.core.types import Batch, Similarity
 
 _EXCLUDED = torch.finfo(torch.float32).min  # finite, so that a row of excluded keys gives no NaN
 

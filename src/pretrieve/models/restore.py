@@ -16,10 +16,10 @@ from pretrieve.core.errors import CorruptError, UsageError
 from pretrieve.models.encoder import Encoder, Pooling
 from pretrieve.models.export import DOCUMENT_MODEL, IDENTITY, QUERY_MODEL, TANH, VIEWS
 from pretrieve.models.heads import Projected
+from pretrieve.models.multi_vector import Views, document_weights
 from pretrieve.models.pretrained import load_pretrained
 from pretrieve.models.static import StaticEncoder
 from pretrieve.models.transformer import TransformerEncoder
-from pretrieve.models.views import Views, document_weights
 from pretrieve.text import tokenizer as tokenizers
 from pretrieve.text.tokenizer import Tokenizer
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pretrieve.core.rng import generator
-from pretrieve.core.types import FloatArray, IntArray, Rows, SpecialTokens
-from pretrieve.models.encoder import Encoder, Similarity
+from pretrieve.core.types import FloatArray, IntArray, Rows, Similarity, SpecialTokens
+from pretrieve.models.encoder import Encoder
 
 _CHUNK = 1 << 22  # tokens counted at once: 4 million keep the counting under 100 MB
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pretrieve.core.errors import UsageError
-from pretrieve.core.types import IntArray, Rows, SpecialTokens
-from pretrieve.models.encoder import Encoder, Pooling, Similarity
+from pretrieve.core.types import IntArray, Rows, Similarity, SpecialTokens
+from pretrieve.models.encoder import Encoder, Pooling
 from pretrieve.models.packed import Packing, attention
 
 # Model types whose attention sees rows only through the attention function and whose positions only through

@@ -1,1 +1,1 @@
-"""Floor 4: the road from documents to a retriever, in the order it is walked: prepare, train, judge, keep."""
+"""Floor 5: what each command does, from its request to what it leaves on disk."""

@@ -10,16 +10,17 @@ import orjson
 
 from pretrieve.core import files
 from pretrieve.core.types import Document
-from pretrieve.evaluation.benchmark import Result
+from pretrieve.evaluation.result import Result
 from pretrieve.index.hits import Hit
 from pretrieve.index.index import Index
 from pretrieve.models.bag import Bag
-from pretrieve.pipeline.judge import Judgement, judge
-from pretrieve.pipeline.keep import START
-from pretrieve.pipeline.listener import Listener
-from pretrieve.pipeline.prepare import split
-from pretrieve.pipeline.request import WORKSPACE, Request, train_command
-from pretrieve.pipeline.train import train
+from pretrieve.pipeline.evaluate import Judgement, judge
+from pretrieve.pipeline.pretrain.data import split
+from pretrieve.pipeline.pretrain.publish import START
+from pretrieve.pipeline.pretrain.request import Request, train_command
+from pretrieve.pipeline.pretrain.train import train
+from pretrieve.pipeline.run.progress import Listener
+from pretrieve.pipeline.run.workspace import WORKSPACE
 from pretrieve.text.documents import Documents
 
 QUERIES = ("split a string into words", "wait for several threads to finish", "write a table to a file")

@@ -11,19 +11,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from pretrieve import methods
+import pretrieve.methods as methods
 from pretrieve.core.config import options_of
 from pretrieve.core.types import Batch, SpecialTokens
 from pretrieve.models.build import STATIC, is_static, named_base
-from pretrieve.pipeline import plan as planning
-from pretrieve.pipeline import prepare
-from pretrieve.pipeline.listener import Listener, Silent
-from pretrieve.pipeline.request import OnBad, Request
+from pretrieve.pipeline.pretrain import build as planning
+from pretrieve.pipeline.pretrain import data as prepare
+from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.run.progress import Listener, Silent
+from pretrieve.pipeline.run.sources import OnBad
+from pretrieve.sampling.batches import Batches
+from pretrieve.sampling.pairs import PairDescription, RowDescription
 from pretrieve.text import tokenizer
-from pretrieve.text.batches import Batches
 from pretrieve.text.corpus import Fields
 from pretrieve.text.documents import Documents
-from pretrieve.text.pairs import PairDescription, RowDescription
 from pretrieve.text.store import Store
 
 NEW = "new"

@@ -1,0 +1,211 @@
+"""What a person asks of ``compare``, and where its parts lie on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pretrieve.core import aside, files
+from pretrieve.core.disk import TEMPORARY
+from pretrieve.core.errors import UsageError, suggest
+from pretrieve.pipeline.finetune.request import Negatives, Tuning, values_of
+from pretrieve.pipeline.pretrain.request import Tokenization
+
+NONE = "none"  # the base as it is
+BM25 = "BM25"
+ALL = "all"
+SAID = "comparison.json"  # what decides each score
+_WIDER = ("output", "methods", "labels", "seeds")  # of these a comparison may be asked for more
+# What a method starts from instead of the base; it then gets half of the budget, and its forerunner the other half.
+FORERUNNERS = {"cocondenser": "condenser", "realm": "orqa-ict"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The arguments of a comparison.
+
+    Attributes:
+        sources: documents that every method is trained on.
+        methods: presets, and ``none`` for the base as it is.
+        benchmark: BEIR folder to judge on.
+        output: folder for models, scores and report.
+        base: what every method starts from.
+        tokens: that every method sees, in all its steps.
+        steps: that every method takes, instead; a step of one sees more tokens than that of another.
+        split: to judge on.
+        finetune: split to take labels from; empty: no fine-tuning.
+        labels: numbers of labelled queries to fine-tune with; 0 for all of them.
+        negatives: of fine-tuning.
+        seeds: number of seeds, from 0.
+        settings: of pre-training, by name; ``method.name`` sets one method's.
+        tuning: settings of fine-tuning.
+        metric: to judge by.
+    """
+
+    sources: tuple[str, ...]
+    methods: tuple[str, ...]
+    benchmark: Path
+    output: Path
+    base: str = "new:layers=2,hidden=128,dropout=0"
+    tokens: int = 1_000_000
+    steps: int | None = None
+    split: str = "test"
+    finetune: str = "train"
+    labels: tuple[int, ...] = (100, 1000, 0)
+    negatives: Negatives = "bm25"
+    seeds: int = 1
+    settings: Mapping[str, str] = field(default_factory=dict)
+    tuning: Mapping[str, str] = field(default_factory=dict)
+    metric: str = "nDCG@10"
+
+    def check(self) -> None:
+        """Say at once what cannot work.
+
+        Raises:
+            UsageError: an unknown method, setting or metric, no budget, or a folder that is no benchmark.
+        """
+        from pretrieve.evaluation.benchmark import parse_metrics
+        from pretrieve.methods import names
+
+        if not self.methods:
+            raise UsageError("there is no method to compare.")
+        for method in self.methods:
+            if method != NONE and method not in names():
+                raise UsageError(f"unknown method {method!r}.{suggest(method, [NONE, *names()])}")
+        known = {name for method in self.order for name in options_of(method)}
+        for key in self.settings:
+            method, _, name = key.rpartition(".")
+            if name == "steps":
+                raise UsageError(f"--set {key}: every method gets the same: give --tokens or --steps.")
+            if name not in (known if not method else options_of(method) if method in self.order else ()):
+                raise UsageError(f"--set {key}: no method that is compared has such an option.{suggest(name, known)}")
+        self._check_numbers()
+        parse_metrics([self.metric])
+        self._check_tuning()
+        self._check_splits()
+        found = [name for name in aside.names(self.output) if not name.startswith(TEMPORARY)]
+        if found and not (self.output / SAID).is_file():
+            raise UsageError(f"{self.output} exists and holds no comparison: choose another --output.")
+
+    def _check_numbers(self) -> None:
+        numbers = (self.tokens, self.seeds, 1 if self.steps is None else self.steps, *self.labels)
+        if not all(isinstance(number, int) for number in numbers):
+            raise UsageError("tokens, steps, seeds and labels are whole numbers; 0 labels are all of them.")
+        if min(numbers[:3]) < 1 or any(number < 0 or number == 1 for number in self.labels):
+            raise UsageError("tokens, steps and seeds are at least 1, and labels 2, or 0 for all of them.")
+        for name, given in (("methods", self.methods), ("labels", self.labels)):
+            if len(set(given)) < len(given):
+                raise UsageError(f"--{name}: one of them is given twice.")
+
+    def _check_tuning(self) -> None:
+        wanted = Tuning(model=self.base, labels=self.benchmark, output=self.place("tuned", "x"), settings=self.tuning)
+        try:
+            wanted.check()
+            values_of(wanted, self.negatives, width=None if self.base == "static" else 768, queries=1000)
+        except UsageError as error:
+            raise UsageError(str(error).replace("--set", "--tune")) from None
+
+    def _check_splits(self) -> None:
+        """Both splits are there, and what is learnt from is not what is judged on."""
+        if self.finetune == self.split:
+            raise UsageError(f"--finetune {self.finetune}: these are the labels to judge on; give another split.")
+        names = {path.name.partition(".tsv")[0] for path in (self.benchmark / "qrels").glob("*.tsv*")}
+        if not names:
+            raise UsageError(f"{self.benchmark} is no BEIR folder with qrels/{self.split}.tsv.")
+        for split in (self.split, self.finetune if self.labels else ""):
+            if split and split not in names:
+                there = f"{self.benchmark} has no split {split!r}, but {', '.join(sorted(names))}"
+                raise UsageError(
+                    f"{there}." if split == self.split else f'{there}: without labels, give --finetune "".'
+                )
+
+    def facts(self) -> dict[str, Any]:
+        """What decides each score, as plain values; methods and their own settings, labels and seeds may be added."""
+        said = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _WIDER}
+        said["settings"] = {key: str(value) for key, value in self.settings.items() if "." not in key}
+        said["tuning"] = {key: str(value) for key, value in self.tuning.items()}
+        said["sources"] = [files.digest(Path(source), without=self.output) or source for source in self.sources]
+        said["benchmark"] = [files.digest(path) for path in self._judged()]
+        said["base"] = files.digest(Path(self.base)) or self.base
+        return said
+
+    def _judged(self) -> list[Path]:
+        """The files of the benchmark that are read."""
+        patterns = ("corpus.jsonl*", "queries.jsonl*", *(f"qrels/{name}.tsv*" for name in (self.split, self.finetune)))
+        return [path for pattern in patterns for path in sorted(self.benchmark.glob(pattern))]
+
+    @property
+    def budget(self) -> str:
+        """What every method gets, in words."""
+        return f"{self.tokens:,} tokens" if self.steps is None else f"{self.steps:,} steps"
+
+    @property
+    def order(self) -> list[str]:
+        """Methods in the order that they are trained in: forerunners first."""
+        found: list[str] = []
+        for method in self.methods:
+            for name in (FORERUNNERS.get(method), method):
+                if name is not None and name not in found:
+                    found.append(name)
+        return found
+
+    def own(self, method: str) -> dict[str, str]:
+        """Settings of one method: those of all that it has an option for, and its own."""
+        known = options_of(method)
+        common = {key: value for key, value in self.settings.items() if "." not in key and key in known}
+        mine = {key.partition(".")[2]: value for key, value in self.settings.items() if key.startswith(f"{method}.")}
+        return common | mine
+
+    def place(self, kind: str, *parts: object) -> Path:
+        """Folder or file of a part: ``runs``, ``tuned`` or ``scores``."""
+        return self.output / kind / "-".join(map(str, parts))
+
+    def begin(self) -> None:
+        """Note what is compared, or refuse a folder of another comparison.
+
+        Raises:
+            UsageError: the folder is of another comparison, or has a method with other settings.
+        """
+        said = self.output / SAID
+        mine = files.to_json(self.facts())
+        if said.is_file():
+            self._check_said(orjson.loads(said.read_bytes()), orjson.loads(mine))
+        path = self.output / "settings.json"
+        before = orjson.loads(path.read_bytes()) if path.is_file() else {}
+        now = {method: {key: str(value) for key, value in self.own(method).items()} for method in self.order}
+        for method in now.keys() & before.keys():
+            if now[method] != before[method] and self._trained(method):
+                raise UsageError(f"{self.output} has {method} with other settings: give the same, or another --output.")
+        files.write_file(said, mine)
+        files.write_file(path, files.to_json(before | now))
+
+    def _check_said(self, before: dict[str, Any], now: dict[str, Any]) -> None:
+        other = ", ".join(name for name in now if before.get(name) != now[name])
+        if before != now:
+            raise UsageError(
+                f"{self.output} holds another comparison ({other}: not as before): give another --output, or the same "
+                "arguments and data."
+            )
+
+    def _trained(self, method: str) -> bool:
+        """Is there a run of the method, for itself or as a forerunner?"""
+        names = (path.name.rpartition("-")[0] for path in (self.output / "runs").glob(f"{method}-*"))
+        return any(name == method or name.startswith(f"{method}-for-") for name in names)
+
+
+@cache
+def options_of(method: str) -> frozenset[str]:
+    """Names of all that can be set about a run of a method; of encoder and vocabulary for ``none``."""
+    from pretrieve.methods import find
+    from pretrieve.models.build import EncoderOptions
+    from pretrieve.training.options import TrainingOptions
+
+    rooms: list[Any] = [EncoderOptions, Tokenization]
+    if method != NONE:
+        rooms += [find(method)[0].Options, TrainingOptions]
+    return frozenset(item.name for room in rooms for item in fields(room))

@@ -1,0 +1,292 @@
+"""The steps of ``pretrieve distill``: a static model of a transformer's, made on the user's documents without labels.
+
+1. Token vectors: each entry of the teacher's vocabulary encoded alone (as model2vec does), weighted by the documents.
+2. Distillation: the student's similarities between documents and texts out of them become the teacher's.
+3. Contrast: pairs from structure on all documents, with the distillation loss beside them.
+
+The last one is saved, or with ``judge`` the one that the label-free selection finds best.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pretrieve.core import files
+from pretrieve.core.config import options_of
+from pretrieve.core.types import Batch, FloatArray, IntArray, TextEncoder
+from pretrieve.finetuning.distillation import Anchored, Distillation, Taught, View
+from pretrieve.methods import find
+from pretrieve.models.objective import Objective
+from pretrieve.models.static import StaticEncoder, inverse_document_frequencies, random_vectors
+from pretrieve.models.token_vectors import (
+    frequent_words,
+    smooth_inverse_frequencies,
+    start_vectors,
+    takes_words,
+    token_texts,
+    with_words,
+)
+from pretrieve.pipeline.distill.publish import Stages, keep_distilled
+from pretrieve.pipeline.distill.request import TEACHER_TOKENS, Distilling, sorted_settings
+from pretrieve.pipeline.distill.teacher import Teacher, open_teacher
+from pretrieve.pipeline.distill.teacher_vectors import draw_pieces, taught_vectors, texts_of, tokens_for_minutes
+from pretrieve.pipeline.pretrain.build import versions
+from pretrieve.pipeline.pretrain.data import Prepared, build_store, read_documents, split
+from pretrieve.pipeline.pretrain.report import Report, open_finished
+from pretrieve.pipeline.run import recipe as recipes
+from pretrieve.pipeline.run.progress import Listener, Silent
+from pretrieve.pipeline.run.recipe import Recipe
+from pretrieve.pipeline.run.stopping import stoppable
+from pretrieve.pipeline.run.workspace import CHECKPOINTS, WORKSPACE, hold
+from pretrieve.sampling.batches import Batches
+from pretrieve.text.documents import Documents
+from pretrieve.text.tokenizer import Tokenizer
+from pretrieve.training.checkpoint import Checkpoints
+from pretrieve.training.options import TrainingOptions
+from pretrieve.training.trainer import Progress, Trainer
+
+_METHOD = "structure"
+_RATE = 0.005  # of the contrast, a quarter of what the method takes from a random start
+_SAMPLE = 20_000_000  # bytes of text that frequent words are counted in
+_DIMENSIONS = 256
+
+
+def distill(asked: Distilling, listener: Listener | None = None, *, encoder: TextEncoder | None = None) -> Report:
+    """Make a static model of a transformer's, on documents without labels.
+
+    Args:
+        asked: what is asked.
+        listener: hears of progress.
+        encoder: the teacher, where it is open already.
+
+    Returns:
+        What was done and found; the model is at ``asked.output``.
+
+    Raises:
+        PretrieveError: whatever a user can mend: teacher, sources, options, disk, an interrupted run.
+    """
+    listener = listener or Silent()
+    asked.check()
+    with hold(asked.output, overwrite=asked.overwrite and not asked.resume):
+        if asked.resume and (asked.output / files.MANIFEST).is_file():
+            wanted = {"method": "distill", "base": asked.teacher, "seed": asked.seed}
+            return open_finished(asked.output, wanted, listener)
+        return _Run(asked, listener, open_teacher(asked, encoder)).road()
+
+
+def distill_into(
+    output: str | Path | None,
+    sources: str | Path | Sequence[str | Path],
+    teacher: str,
+    asked: Mapping[str, Any],
+    listener: Listener,
+) -> tuple[str, Documents]:
+    """The same for ``Retriever``.
+
+    Args:
+        output: folder for the model; a temporary one if None.
+        sources: one or several.
+        teacher: folder or hub name.
+        asked: other arguments of ``Distilling`` by name.
+        listener: hears of progress.
+
+    Returns:
+        The model's folder, and the documents.
+
+    Raises:
+        PretrieveError: as ``distill``.
+    """
+    folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
+    several = [sources] if isinstance(sources, str | Path) else list(sources)
+    given = {"sources": tuple(map(str, several)), "teacher": str(teacher), "output": folder}
+    distill(options_of(Distilling, {**asked, **given}, where="distill"), listener)
+    return str(folder), Documents.open(folder / WORKSPACE / "documents")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Learnt:
+    """What the teacher said of the documents: texts to learn from, and some that are kept to measure with."""
+
+    taught: Taught
+    kept: Taught
+
+
+class _Run:
+    """One run: its teacher, its documents, and its stages."""
+
+    def __init__(self, asked: Distilling, listener: Listener, teacher: Teacher) -> None:
+        self.asked, self.listener, self.teacher = asked, listener, teacher
+        self.workspace = asked.output / WORKSPACE
+        self.options, self.training = sorted_settings(asked.settings)
+        self.training = replace(self.training, steps=asked.steps)
+
+    def road(self) -> Report:
+        """Go through all stages; each takes up what an earlier run has done."""
+        asked = self.asked
+        prepared = self._prepare()
+        made = self._recipe(prepared)
+        with stoppable(f"the teacher's vectors so far are in {asked.output}; go on with --resume"):
+            table = self._table(prepared) if "tokens" in asked.stages else None
+            learnt = self._learnt(prepared, made) if self._taught else None
+        student = self._start(prepared, table)
+        stages = Stages(learnt.kept if learnt else None)
+        stages.add("tokens" if "tokens" in asked.stages else "random", student)
+        if learnt is not None and "distil" in asked.stages:
+            self._distil(student, learnt, made)
+            stages.add("distil", student)
+        if "contrast" in asked.stages:
+            self._contrast(student, learnt, prepared, made)
+            stages.add("contrast", student)
+        return keep_distilled(asked, stages, prepared, made, self.teacher, self.listener)
+
+    @property
+    def _taught(self) -> bool:
+        """Whether the teacher reads the documents."""
+        return "distil" in self.asked.stages or ("contrast" in self.asked.stages and self.asked.anchor > 0)
+
+    def _prepare(self) -> Prepared:
+        asked = self.asked
+        documents = read_documents(
+            asked.sources,
+            self.workspace / "documents",
+            self.listener,
+            fields=asked.fields,
+            on_bad=asked.on_bad,
+            quarantine=asked.output.with_name(f"{asked.output.name}.quarantine.jsonl"),
+            replace=True,
+        )
+        select, held_out = split(len(documents), asked.seed) if asked.judge else (np.arange(len(documents)), _NONE)
+        store = build_store(self.workspace, documents, select, self._vocabulary(documents), self.listener)
+        if store.dropped:
+            self.listener.note(f"{store.dropped:,} documents have no token in their text and are left out of training.")
+        return Prepared(documents=documents, train=select, held_out=held_out, store=store)
+
+    def _vocabulary(self, documents: Documents) -> Tokenizer:
+        """The teacher's tokenizer, with frequent words that it splits where they are asked for."""
+        own, most = self.teacher.tokenizer, self.asked.words
+        if most and not takes_words(own):
+            self.listener.note("--words: only WordPiece vocabularies take words; the teacher's own is kept as it is.")
+        sample = documents.sample(_SAMPLE)
+        texts = (f"{documents[int(index)].title}\n{documents[int(index)].text}" for index in sample)
+        return with_words(own, frequent_words(texts, own, most))
+
+    def _recipe(self, prepared: Prepared) -> Recipe:
+        """Note what decides the run, or refuse to go on with another."""
+        asked, path = self.asked, self.workspace / "recipe.json"
+        before = recipes.load(path) if asked.resume and path.is_file() else None
+        tokens = asked.teacher_tokens or TEACHER_TOKENS
+        if asked.minutes is not None and self._taught:
+            known = None if before is None else before.options["teacher_tokens"]
+            tokens = known or tokens_for_minutes(self.teacher.documents, prepared.store, asked.minutes, asked.window)
+        names = ("stages", "words", "weighting", "window", "queries", "contrast_steps", "anchor", "bfloat16", "judge")
+        made = Recipe(
+            method="distill",
+            base=asked.teacher,
+            seed=asked.seed,
+            options={
+                **asdict(self.options),
+                **{name: value if not isinstance(value := getattr(asked, name), tuple) else [*value] for name in names},
+                "teacher": self.teacher.fingerprint,
+                "teacher_tokens": tokens,
+            },
+            training=asdict(self.training),
+            encoder={"dimensions": asked.dimensions or min(self.teacher.dimensions, _DIMENSIONS)},
+            corpus=prepared.documents.fingerprint,
+            tokenizer=prepared.store.tokenizer.fingerprint,
+            store=prepared.store.fingerprint,
+            sources=asked.sources,
+            command=asked.command(),
+            versions=versions(),
+        )
+        if before is not None:
+            recipes.check_same(before, made)
+        files.write_file(path, files.to_json(made.to_json()))
+        return made
+
+    def _table(self, prepared: Prepared) -> FloatArray:
+        """The teacher's vector of every entry of the vocabulary, (V, D)."""
+        texts = token_texts(prepared.store.tokenizer)
+        self.listener.stage("encode the vocabulary", len(texts), "entries")
+        folder = self.workspace / "vocabulary.jsonl.parts"
+        return taught_vectors(folder, self.teacher.documents, texts, self.listener)
+
+    def _learnt(self, prepared: Prepared, made: Recipe) -> _Learnt:
+        """Have the teacher read pieces of the documents."""
+        asked, tokenizer = self.asked, prepared.store.tokenizer
+        budget = int(made.options["teacher_tokens"])
+        pieces = draw_pieces(prepared.store, budget, window=asked.window, queries=asked.queries, seed=asked.seed)
+        total = len(pieces.keys) + len(pieces.queries)
+        self.listener.stage("encode documents", total, f"texts, {pieces.tokens:,} tokens")
+        keys, queries = (
+            taught_vectors(self.workspace / f"{name}.jsonl.parts", side, texts_of(rows, tokenizer), self.listener)
+            for name, side, rows in (
+                ("documents", self.teacher.documents, pieces.keys),
+                ("queries", self.teacher.queries, pieces.queries),
+            )
+        )
+        taught, kept = pieces.taught(keys, queries).divided()
+        return _Learnt(taught=taught, kept=kept)
+
+    def _start(self, prepared: Prepared, table: FloatArray | None) -> StaticEncoder:
+        """The student before training: the teacher's token vectors, or random ones."""
+        store, asked = prepared.store, self.asked
+        size = asked.dimensions or min(self.teacher.dimensions, _DIMENSIONS)
+        idf = inverse_document_frequencies(store.tokens, store.documents, store.specials.vocabulary)
+        if table is None:
+            return StaticEncoder(random_vectors(idf, size, asked.seed), store.tokenizer.bare())
+        counts = np.bincount(np.asarray(store.tokens), minlength=len(idf))
+        weights = {"idf": idf, "sif": smooth_inverse_frequencies(counts), "none": np.ones_like(idf)}[asked.weighting]
+        return StaticEncoder(start_vectors(table, weights, size), store.tokenizer.bare())
+
+    def _distil(self, student: StaticEncoder, learnt: _Learnt, made: Recipe) -> None:
+        size = min(self.training.batch_size, len(learnt.taught.keys))
+        batches = Batches(view=View(learnt.taught), batch_size=size, seed=self.asked.seed)
+        objective = Distillation(student, learnt.taught.vectors, self.options)
+        self._train("distil", objective, batches, replace(self.training, batch_size=size), made)
+
+    def _contrast(self, student: StaticEncoder, learnt: _Learnt | None, prepared: Prepared, made: Recipe) -> None:
+        asked, (module, preset) = self.asked, find(_METHOD)
+        options = options_of(module.Options, {name: value.value for name, value in preset.options.items()})
+        values = {name: value.value for part in (preset.training, preset.static) for name, value in part.items()}
+        objective: Objective = module.objective(student, options, asked.seed, prepared.store)
+        if learnt is not None and asked.anchor > 0:
+            size = min(self.training.batch_size, len(learnt.taught.keys))
+            held = Batches(view=View(learnt.taught), batch_size=size, seed=asked.seed + 1)
+            distillation = Distillation(student, learnt.taught.vectors, self.options)
+            objective = Anchored(objective, distillation, held, asked.anchor)
+        values |= {"steps": asked.contrast_steps, "learning_rate": _RATE, "save_every": self.training.save_every}
+        training = options_of(TrainingOptions, values)
+        view = module.view(prepared.store, student.specials, options)
+        batches = Batches(view=view, batch_size=training.batch_size, seed=asked.seed)
+        self._train("contrast", objective, batches, training, made)
+
+    def _train(
+        self, name: str, objective: Objective, batches: Callable[[int], Batch], training: TrainingOptions, made: Recipe
+    ) -> None:
+        prints = {"corpus": made.corpus, "tokenizer": made.tokenizer, "recipe": made.fingerprint}
+        folder = self.asked.output / CHECKPOINTS / name
+        self.listener.stage(name, training.steps, "steps")
+        trainer = Trainer(
+            objective=objective,
+            batches=batches,
+            options=training,
+            seed=self.asked.seed,
+            checkpoints=Checkpoints(folder=folder, keep=1, fingerprints=prints),
+            on_step=lambda progress: self.listener.advance(1, _shown(progress)),
+        )
+        if self.asked.resume:
+            self.listener.advance(trainer.resume())
+        trainer.run()
+
+
+_NONE: IntArray = np.zeros(0, np.int64)
+
+
+def _shown(progress: Progress) -> str:
+    return f"loss {progress.loss:.3f}, {progress.tokens_per_second / 1000:,.0f}k tokens/s"

@@ -1,0 +1,176 @@
+"""What ``distill`` leaves: the stage that the label-free selection finds best, with recipe, report and card."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from pretrieve.core import files
+from pretrieve.evaluation.choice import Choice
+from pretrieve.evaluation.report import choice_markdown
+from pretrieve.finetuning.distillation import Taught
+from pretrieve.index.fuse import Fusion
+from pretrieve.models.encoder import Encoder
+from pretrieve.models.export import save_model
+from pretrieve.models.inference import query_vectors
+from pretrieve.models.static import StaticEncoder
+from pretrieve.pipeline.distill.request import Distilling
+from pretrieve.pipeline.distill.teacher import Teacher
+from pretrieve.pipeline.pretrain.data import Prepared
+from pretrieve.pipeline.pretrain.report import MODEL, REPORT, Report
+from pretrieve.pipeline.pretrain.selection import fused_choice
+from pretrieve.pipeline.run.progress import Listener
+from pretrieve.pipeline.run.recipe import Recipe
+
+WEIGHT = 1.0  # of a distilled model's vectors beside BM25 (records/distill)
+
+_HEAD = """---
+library_name: sentence-transformers
+pipeline_tag: sentence-similarity
+tags: [sentence-transformers, pretrieve, retrieval, static, distillation]
+---
+"""
+
+_USE = """## Use
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("this folder")
+scores = model.similarity(model.encode_query("a question"), model.encode_document(["a text", "another"]))
+```
+"""
+
+
+class Stages:
+    """The student after each stage, and how near it is to its teacher.
+
+    Args:
+        kept: texts that the teacher has read and the student does not learn from; None measures nothing.
+    """
+
+    def __init__(self, kept: Taught | None) -> None:
+        self._kept = kept
+        self.encoders: dict[str, StaticEncoder] = {}
+        self.agreement: dict[str, float] = {}
+
+    def add(self, name: str, student: StaticEncoder) -> None:
+        """Keep a copy of the student as it is now."""
+        self.encoders[name] = deepcopy(student)
+        if self._kept is not None and len(self._kept.keys) > 1:
+            self.agreement[name] = round(agreement(student, self._kept), 4)
+
+    def signal(self, saved: str) -> dict[str, Any] | None:
+        """Agreement before training and in the stage that is saved, in the form of other methods' signals."""
+        if self._kept is None or not self.agreement:
+            return None
+        first = next(iter(self.agreement))
+        return {
+            "documents": len(self._kept.keys),
+            "examples": len(self._kept.queries),
+            "before": {"agreement": self.agreement[first]},
+            "after": {"agreement": self.agreement[saved]},
+            "stages": self.agreement,
+        }
+
+
+def agreement(student: Encoder, kept: Taught) -> float:
+    """Mean rank correlation of student and teacher: each query's similarities to all documents (Spearman).
+
+    Args:
+        student: compared by cosine.
+        kept: N documents with Q queries each.
+    """
+    vectors = query_vectors(student, kept.rows).numpy()
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    first = kept.queries[:, 0]
+    ours, theirs = (found[first] @ found[kept.keys].T for found in (vectors, kept.vectors))
+    found = [spearmanr(a, b).statistic for a, b in zip(ours, theirs, strict=True)]
+    return float(np.nan_to_num(found).mean())
+
+
+def keep_distilled(
+    asked: Distilling, stages: Stages, prepared: Prepared, made: Recipe, teacher: Teacher, listener: Listener
+) -> Report:
+    """Choose a stage, and write the model beside its checkpoints; it is there when its MANIFEST is.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    tokenizer = prepared.store.tokenizer
+    choice, saved, reason = _chosen(asked, stages, prepared, listener)
+    fusion = Fusion(dense=WEIGHT, reason="the default of a distilled model")
+    report = Report(
+        recipe=made.to_json(),
+        documents={
+            "read": len(prepared.documents),
+            "trained on": len(prepared.store),
+            "held out": len(prepared.held_out),
+        },
+        saved=saved,
+        reason=reason,
+        probe=None if choice is None else {**choice.to_json(), "saved": saved, "weight": WEIGHT},
+        fusion=fusion.facts(),
+        signal=stages.signal(saved),
+    )
+    with files.scratch(asked.output, MODEL) as folder:
+        save_model(folder, stages.encoders[saved], tokenizer)
+        folder.json("recipe.json", report.recipe)
+        folder.json(REPORT, report.to_json())
+        folder.write("README.md", _card(report, choice, teacher).encode())
+        files.publish(folder, asked.output, MODEL, {"recipe": made.fingerprint, "weight": WEIGHT})
+    return report
+
+
+def _chosen(
+    asked: Distilling, stages: Stages, prepared: Prepared, listener: Listener
+) -> tuple[Choice | None, str, str]:
+    """The stage to save, and why: what adds most to BM25 on held-out documents, or the last one."""
+    start, *others = stages.encoders
+    if not others or not asked.judge or not len(prepared.held_out):
+        last = [start, *others][-1]
+        reason = "not compared with the other stages" if others else "the only stage"
+        return None, last, f"{reason}: {last} is saved"
+    listener.stage("select", len(stages.encoders), "stages")
+    trained = {name: stages.encoders[name] for name in others}
+    choice = fused_choice(prepared, (start, stages.encoders[start]), trained, asked.seed)
+    listener.advance(len(stages.encoders))
+    sentence = choice.sentence.replace("the untrained start", start).replace("variant ", "the stage ")
+    return choice, choice.system, sentence
+
+
+def _card(report: Report, choice: Choice | None, teacher: Teacher) -> str:
+    """The model card in Markdown."""
+    recipe = report.recipe
+    counts = ", ".join(f"{number:,} {name}" for name, number in report.documents.items())
+    licence = f"its card says `{teacher.licence}`" if teacher.licence else "its card does not name one"
+    parts = [
+        _HEAD,
+        f"# A static model distilled from `{recipe['base']}`\n",
+        f"Teacher: `{recipe['base']}`, fingerprint `{teacher.fingerprint}`. Licence of the teacher: {licence}; this "
+        "model is made from the teacher's vectors, so look whether it binds you.\n",
+        f"Documents: {counts}. Sources: {', '.join(f'`{source}`' for source in recipe['sources'])}.\n",
+        f"Selection: {report.reason}.\n",
+    ]
+    if report.signal is not None:
+        told = ", ".join(f"{name} {value:.3f}" for name, value in report.signal["stages"].items())
+        parts.append(f"Rank correlation with the teacher on texts that were not learnt from, by stage: {told}.\n")
+    if choice is not None:
+        parts.append(
+            f"## Label-free probe\n\nnDCG@10 among {choice.scores.pool:,} documents, on queries made of documents that "
+            "were held out from training: BM25, and what each stage's vectors add to it at weights .5 and 1.\n\n"
+            f"{choice_markdown(choice)}"
+        )
+    parts += [_USE, f"## Made by\n\n```console\n{recipe['command']}\n```\n", _values(recipe)]
+    return "\n".join(parts)
+
+
+def _values(recipe: dict[str, Any]) -> str:
+    lines = ["## Values\n", "| for | value |", "|---|---|"]
+    for part in ("options", "training", "encoder"):
+        lines += [f"| {part}.{key} | `{value}` |" for key, value in sorted(recipe[part].items())]
+    lines += [f"| {key} | `{recipe[key]}` |" for key in ("seed", "corpus", "tokenizer", "store", "fingerprint")]
+    return "\n".join(lines + [f"| {name} | {number} |" for name, number in sorted(recipe["versions"].items())]) + "\n"

@@ -1,0 +1,109 @@
+"""The road of ``pretrieve evaluate``: a labelled folder, models, and one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pretrieve.core.errors import UsageError
+from pretrieve.core.types import TextEncoder
+from pretrieve.evaluation.benchmark import evaluate, parse_metrics
+from pretrieve.evaluation.crosslingual import evaluate_pairs, is_cross_lingual, load_languages
+from pretrieve.evaluation.crosslingual_result import CrossLingualResult
+from pretrieve.evaluation.result import Result
+from pretrieve.index.settings import usual_settings
+from pretrieve.models.text_encoder import ModelOptions, open_encoder
+from pretrieve.pipeline.run.progress import Listener, Silent
+from pretrieve.pipeline.run.usage_warnings import before_search
+from pretrieve.text.beir import load_collection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What is asked of ``evaluate``; see the options of the command."""
+
+    folder: Path
+    models: tuple[str, ...] = ()
+    modes: tuple[Literal["hybrid", "dense", "lexical"], ...] = ("dense", "hybrid")
+    lexical: tuple[str, ...] = ()
+    split: str = "test"
+    metrics: tuple[str, ...] = ("nDCG@10", "R@100", "RR@10")
+    pooling: Literal["mean", "cls", "lasttoken", "max"] | None = None
+    similarity: Literal["dot", "cosine"] | None = None
+    query_prompt: str | None = None
+    document_prompt: str | None = None
+    max_length: int | None = None
+    like: str | None = None
+    drop_same_id: bool = False
+    use_titles: bool = True
+
+
+def judge(
+    asked: Judgement, listener: Listener | None = None, opened: Mapping[str, TextEncoder] | None = None
+) -> Result | CrossLingualResult:
+    """Evaluate models on a labelled collection, or on every pair of languages of a cross-lingual one.
+
+    Args:
+        asked: the folder, and what to judge.
+        listener: hears of progress.
+        opened: models in memory, by name, judged beside those that ``asked`` names.
+
+    Raises:
+        UsageError: the folder, a split, a metric, a setting of BM25 or a model is not there.
+        DataError: a line of the collection cannot be read.
+    """
+    listener = listener or Silent()
+    parse_metrics(asked.metrics)
+    usual_settings(asked.lexical)
+    if len(set(asked.models)) != len(asked.models):
+        raise UsageError("--model: the same model was given twice.")
+    described = ModelOptions(
+        pooling=asked.pooling,
+        similarity=asked.similarity,
+        query_prompt=asked.query_prompt,
+        document_prompt=asked.document_prompt,
+        max_length=asked.max_length,
+        like=asked.like,
+    )
+    for line in (line for model in asked.models for line in before_search(model, described)):
+        listener.note(line)
+    if is_cross_lingual(asked.folder):
+        return _judge_pairs(asked, described, opened or {}, listener)
+    listener.stage("read", unit="documents and queries")
+    collection = load_collection(asked.folder, asked.split, titles=asked.use_titles)
+    listener.advance(len(collection.documents) + len(collection.queries))
+    encoders = _open(asked.models, described) | dict(opened or {})
+    listener.stage("judge", unit="systems")
+    result = evaluate(
+        collection,
+        encoders,
+        modes=asked.modes,
+        lexical=asked.lexical,
+        metrics=asked.metrics,
+        drop_same_id=asked.drop_same_id,
+    )
+    listener.advance(len(result.rows))
+    return result
+
+
+def _open(models: Iterable[str], described: ModelOptions) -> dict[str, TextEncoder]:
+    return {name: open_encoder(name, described) for name in models}
+
+
+def _judge_pairs(
+    asked: Judgement, described: ModelOptions, opened: Mapping[str, TextEncoder], listener: Listener
+) -> CrossLingualResult:
+    if asked.drop_same_id:
+        raise UsageError("--drop-same-id is for one language: leave it out.")
+    if asked.lexical:
+        raise UsageError("--lexical is for one language: leave it out.")
+    listener.stage("read", unit="languages")
+    collection = load_languages(asked.folder, asked.split, titles=asked.use_titles)
+    listener.advance(len(collection.codes))
+    encoders = _open(asked.models, described) | dict(opened)
+    listener.stage("judge", len(collection.codes) + 1, "corpora")
+    return evaluate_pairs(
+        collection, encoders, modes=asked.modes, metrics=asked.metrics, told=lambda code: listener.advance(1, code)
+    )

@@ -1,0 +1,1 @@
+"""``pretrieve finetune`` and ``pretrieve mine``: labels, hard negatives, a tuned retriever."""

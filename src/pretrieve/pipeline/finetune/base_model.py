@@ -1,0 +1,92 @@
+"""The start of fine-tuning: a model's towers, tokenizer and prompts, used as its authors use it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pretrieve.core.errors import UsageError
+from pretrieve.core.files import fingerprint
+from pretrieve.models.encoder import Encoder
+from pretrieve.models.export import VIEWS
+from pretrieve.models.heads import Projected
+from pretrieve.models.multi_vector import Views
+from pretrieve.models.restore import load_encoder, load_towers, position_limit
+from pretrieve.models.text_encoder import ModelOptions, identity, usage_of
+from pretrieve.models.transformer import TransformerEncoder
+from pretrieve.text import tokenizer as tokenizers
+from pretrieve.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What fine-tuning starts from.
+
+    Attributes:
+        documents: encoder of documents, and of queries where they have none of their own.
+        queries_apart: encoder of queries where towers are separate; None else.
+        tokenizer: of both.
+        prompts: what is put before queries and before documents.
+        separator: what stands between title and text of a document.
+        longest_query: tokens kept of a query, special tokens included.
+        fingerprint: identity of the weights and of how they are used.
+    """
+
+    documents: Encoder
+    queries_apart: Encoder | None
+    tokenizer: Tokenizer
+    prompts: tuple[str, str]
+    separator: str
+    longest_query: int
+    fingerprint: str
+
+    @property
+    def width(self) -> int | None:
+        """Of the transformer's hidden states, beneath a projection or several views; None for a static encoder."""
+        encoder = self.documents
+        while isinstance(encoder, Projected | Views):
+            encoder = encoder.encoder
+        return encoder.dimensions if isinstance(encoder, TransformerEncoder) else None
+
+
+def open_start(model: str, options: ModelOptions | None = None, *, seed: int = 0) -> Start:
+    """Open a model to train it further.
+
+    Args:
+        model: a folder or a hub name; published checkpoints are known (``evaluation/checkpoints.py``).
+        options: what is said about one that is not, and does not say it itself.
+        seed: for weights that the checkpoint lacks and nothing uses.
+
+    Raises:
+        UsageError: there is no such model, it cannot be trained, or nobody says how it pools or compares.
+        CorruptError: its weights are damaged.
+    """
+    said = options = options or ModelOptions()
+    if (Path(model) / VIEWS).is_file():  # stock libraries have other words for how it pools and compares
+        options = replace(options, pooling="cls", similarity="dot")
+    folder, folder_of_documents, usage = usage_of(model, options)
+    if (folder / "modules.json").is_file() and said.pooling is None:
+        queries, documents = load_towers(folder)
+    else:
+        if usage.pooling not in ("mean", "cls"):
+            raise UsageError(f"{model} pools by {usage.pooling}, which cannot be trained here; mean and cls can.")
+        queries = documents = load_encoder(folder, pooling=usage.pooling, seed=seed)
+        if folder_of_documents != folder:
+            documents = load_encoder(folder_of_documents, pooling=usage.pooling, seed=seed)
+    documents.similarity = queries.similarity = usage.similarity
+    for encoder in (queries, documents):
+        limit = encoder.max_length
+        if isinstance(encoder, TransformerEncoder):  # what is said may be longer than what the folder says
+            limit = position_limit(encoder.model.config)
+        encoder.max_length = min(usage.max_length or encoder.max_length, limit)
+    prompts = (usage.query_prompt, usage.document_prompt)
+    weights = identity((folder, folder_of_documents), usage, options)
+    return Start(
+        documents=documents,
+        queries_apart=None if queries is documents else queries,
+        tokenizer=tokenizers.load(folder),
+        prompts=prompts,
+        separator=usage.separator,
+        longest_query=min(queries.max_length, usage.query_length or queries.max_length),
+        fingerprint=fingerprint([weights, prompts, usage.query_length]),
+    )

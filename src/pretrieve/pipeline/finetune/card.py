@@ -1,0 +1,120 @@
+"""Judging a fine-tuned model on queries that were held out, and its model card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pretrieve.core.rng import generator
+from pretrieve.core.types import Document, TextEncoder
+from pretrieve.evaluation.benchmark import compare, judge, parse_metrics, rank
+from pretrieve.evaluation.result import Result, Row
+from pretrieve.evaluation.weighing import EVEN, weigh
+from pretrieve.index.index import Index, IndexOptions, Mode
+from pretrieve.models.bag import Bag
+from pretrieve.models.text_encoder import open_encoder
+from pretrieve.pipeline.finetune.request import Tuning
+from pretrieve.pipeline.run.progress import Listener
+from pretrieve.sampling.labels import Labels
+from pretrieve.text.beir import Collection
+
+METRIC, _DEPTH = "nDCG@10", 10
+_POOL, _POOL_TRANSFORMER = 20_000, 1_000  # documents beside the relevant ones: a transformer reads slowly
+
+
+def judge_tuned(asked: Tuning, model: Path, labels: Labels, listener: Listener) -> dict[str, Any]:
+    """Compare BM25, the start and the fine-tuned model on held-out queries, among some documents.
+
+    The weight of hybrid search is chosen on held-out queries too, for each of them by others (``weighing``): a model
+    knows the queries that it learnt from too well to say how far it can be trusted.
+
+    Args:
+        asked: the request; its start is judged.
+        model: folder of the fine-tuned model.
+        labels: the held-out queries'.
+        listener: hears of progress.
+
+    Returns:
+        ``evaluation.benchmark.Result`` as JSON, with the number of documents under "documents", and the weights that
+        all held-out queries choose under "weights".
+    """
+    models: dict[str, TextEncoder] = {
+        "start": open_encoder(asked.model, asked.described), "model": open_encoder(str(model))
+    }  # fmt: skip
+    static = all(isinstance(encoder, Bag) for encoder in models.values())
+    collection = _collection(labels, _POOL if static else _POOL_TRANSFORMER)
+    listener.stage("judge", len(labels), "queries")
+    measures = parse_metrics((METRIC,))
+    words = Index.of(collection.documents)
+    rows, weights = [_row("BM25", words, collection, "lexical")], {}
+    for name, encoder in models.items():
+        index = Index.of(collection.documents, encoder, IndexOptions(dense=EVEN), lexical=words.lexical)
+        rows.append(_row(name, index, collection, "dense"))
+        values, weights[name] = weigh(index, collection, METRIC, measures, _DEPTH)
+        rows.append(Row(system=name, mode="hybrid", values={METRIC: values}))
+    listener.advance(len(labels))
+    result = Result(
+        collection=collection.name, split=collection.split, queries=list(collection.qrels), rows=rows,
+        tests=compare(rows),
+    )  # fmt: skip
+    return {**result.to_json(), "documents": len(collection.documents), "weights": weights}
+
+
+def _row(system: str, index: Index, collection: Collection, mode: Mode) -> Row:
+    rankings = rank(index, collection, _DEPTH, mode, drop_same_id=False)
+    return Row(system=system, mode=mode, values=judge(rankings, collection, parse_metrics((METRIC,))))
+
+
+def _collection(labels: Labels, pool: int) -> Collection:
+    """The held-out queries over their relevant documents and a number of others."""
+    relevant = np.unique(labels.positives.tokens)
+    others = np.setdiff1d(np.arange(labels.size), relevant)
+    drawn = generator(0, "judging pool", 0).permutation(len(others))[:pool]
+    chosen = np.sort(np.concatenate([relevant, others[drawn]]))
+    documents: list[Document] = [labels.records[int(number)] for number in chosen]
+    ids = {int(number): document.id for number, document in zip(chosen, documents, strict=True)}
+    qrels: Mapping[str, Mapping[str, int]] = {
+        name: {ids[int(number)]: 1 for number in labels.positives.row(row)} for row, name in enumerate(labels.ids)
+    }
+    return Collection(
+        name="held-out queries",
+        split="held out",
+        documents=documents,
+        queries=dict(zip(labels.ids, labels.texts(), strict=True)),
+        qrels=qrels,
+    )
+
+
+def tuned_card(asked: Tuning, report: Mapping[str, Any]) -> str:
+    """Write the model card in Markdown."""
+    values, queries = report["values"], report["queries"]
+    parts = [
+        "---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\n"
+        "tags: [sentence-transformers, pretrieve, retrieval]\n---\n",
+        f"# A retriever fine-tuned from `{asked.model}`\n",
+        f"{queries['learnt from']:,} labelled queries over {report['documents']:,} documents; negatives: "
+        f"{values['negatives']}; recipe: {values['recipe']}.\n",
+    ]
+    if report["judged"]:
+        parts.append(_table(report["judged"]))
+    parts.append(f"## Made by\n\n```console\n{asked.command()}\n```\n")
+    lines = ["## Values\n", "| for | value |", "|---|---|"]
+    for part in ("loss", "draw", "refresh", "training"):
+        lines += [f"| {part}.{key} | `{value}` |" for key, value in sorted(values[part].items())]
+    return "\n".join([*parts, *lines]) + "\n"
+
+
+def _table(judged: Mapping[str, Any]) -> str:
+    lines = [
+        f"## Held-out queries\n\n{judged['queries']:,} queries among {judged['documents']:,} documents. Hybrid: BM25 "
+        f"and {judged['weights']['model']:g} times the model's score, both standardised.\n",
+        f"| system | search | {METRIC} | 95 % |",
+        "|---|---|---|---|",
+    ]
+    for row in judged["rows"]:
+        low, high = row["ci95"][METRIC]
+        lines.append(f"| {row['system']} | {row['mode']} | {row['metrics'][METRIC]:.3f} | {low:.3f} to {high:.3f} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,319 @@
+"""The road of ``pretrieve finetune``: labels and a start in, hard negatives found, a better retriever out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from pretrieve.core import files
+from pretrieve.core.errors import FingerprintError, UsageError
+from pretrieve.core.rng import shuffled
+from pretrieve.core.types import IntArray
+from pretrieve.finetuning.ance import Ance
+from pretrieve.finetuning.contrastive import Contrastive
+from pretrieve.finetuning.labelled import Draw, Labelled, Texts
+from pretrieve.models.export import save_model
+from pretrieve.models.text_encoder import open_encoder
+from pretrieve.pipeline.finetune.base_model import Start, open_start
+from pretrieve.pipeline.finetune.card import judge_tuned, tuned_card
+from pretrieve.pipeline.finetune.mine import MineOptions, load_negatives, mine
+from pretrieve.pipeline.finetune.read_labels import read_labels
+from pretrieve.pipeline.finetune.request import Negatives, Tuning, Values, values_of
+from pretrieve.pipeline.run.progress import Listener, Silent
+from pretrieve.pipeline.run.usage_warnings import before_use
+from pretrieve.pipeline.run.workspace import CHECKPOINTS, WORKSPACE, hold
+from pretrieve.sampling.batches import Batches
+from pretrieve.sampling.labels import Labels
+from pretrieve.text.store import Store
+from pretrieve.training.checkpoint import Checkpoints
+from pretrieve.training.trainer import Progress, Trainer
+
+MODEL, REPORT = "model", "report.json"
+HELD_OUT_SHARE, HELD_OUT_MOST, FEWEST = 0.1, 500, 200  # of the queries; below the last none are held out
+_CUT = 0.1  # part of the documents that search may read further than training without a word
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneReport:
+    """What a run did and found, as kept in ``report.json``.
+
+    Attributes:
+        values: what decided the run.
+        queries: number learnt from, and held out to judge.
+        documents: number in the collection.
+        negatives: number of hard negatives that were known before training.
+        judged: nDCG@10 on the held-out queries of BM25, the start and the model, with tests; None without any.
+    """
+
+    values: Mapping[str, Any]
+    queries: Mapping[str, int]
+    documents: int
+    negatives: int
+    judged: Mapping[str, Any] | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "values": dict(self.values),
+            "queries": dict(self.queries),
+            "documents": self.documents,
+            "negatives": self.negatives,
+            "judged": self.judged,
+        }
+
+
+def finetune(asked: Tuning, listener: Listener | None = None, *, judge: bool = True) -> TuneReport:
+    """Fine-tune a model on labels, judge it on queries that were held out, and keep it as a stock model.
+
+    Args:
+        asked: what is asked.
+        listener: hears of progress.
+        judge: hold queries out, and compare start and model on them.
+
+    Raises:
+        PretrieveError: whatever a user can mend: labels, model, options, disk, an interrupted or diverged run.
+    """
+    listener = listener or Silent()
+    for line in before_use(asked.model, asked.described):
+        listener.note(line)
+    return _finetune(asked, listener, hold_out=judge, judge=judge)
+
+
+def _finetune(asked: Tuning, listener: Listener, *, hold_out: bool, judge: bool) -> TuneReport:
+    """The same; a model that only mines negatives is not judged, and does not see what is held out all the same."""
+    asked.check()
+    with hold(asked.output, overwrite=asked.overwrite and not asked.resume):
+        before = _finished(asked.output) if asked.resume else None
+        workspace = asked.output / WORKSPACE
+        start = open_start(asked.model, asked.described, seed=asked.seed)
+        listener.stage("read labels", unit="queries")
+        labels = read_labels(asked.labels, workspace / "records", split=asked.split, documents=asked.documents)
+        listener.advance(len(labels), f"{labels.size:,} documents")
+        learn, held_out = _divide(len(labels), asked, hold_out=hold_out)
+        held, labels = labels.select(held_out), labels.select(learn)
+        negatives = asked.negatives or _usual(asked, labels)
+        apart = start.queries_apart is not None
+        values = values_of(asked, negatives, width=start.width, queries=len(labels), apart=apart)
+        _check_same(workspace / "values.json", asked, values, labels, start)
+        if before is not None:
+            listener.note(f"{asked.output} is finished already.")
+            return before
+        if negatives == "ance" and (values.refresh.every or 0) >= values.training.steps:
+            listener.note("every is not below the number of steps: all negatives are those that the start finds.")
+        _check_scores(asked, values, labels)
+        labels = _with_negatives(asked, negatives, labels, workspace, listener, hold_out=hold_out)
+        objective = _trained(asked, values, labels, start, listener)
+        return _publish(asked, values, objective, start, labels, held, listener, judge=judge)
+
+
+def _publish(
+    asked: Tuning,
+    values: Values,
+    objective: Contrastive,
+    start: Start,
+    labels: Labels,
+    held: Labels,
+    listener: Listener,
+    *,
+    judge: bool,
+) -> TuneReport:
+    """Put the model, judged on what was held out, in its place at once, with its recipe, report and card."""
+    with files.scratch(asked.output, MODEL) as folder:
+        _save(folder, objective, start)
+        report = TuneReport(
+            values=values.to_json(),
+            queries={"learnt from": len(labels), "held out": len(held)},
+            documents=labels.size,
+            negatives=len(labels.negatives.tokens),
+            judged=judge_tuned(asked, folder.path, held, listener) if judge and len(held) else None,
+        )
+        folder.json(REPORT, report.to_json())
+        folder.json("recipe.json", {"model": asked.model, "command": asked.command(), **values.to_json()})
+        folder.write("README.md", tuned_card(asked, report.to_json()).encode())
+        weight = report.judged["weights"]["model"] if report.judged else None
+        recipe = files.fingerprint(values.to_json())
+        files.publish(folder, asked.output, MODEL, {"recipe": recipe, "weight": weight})
+    return report
+
+
+def _finished(output: Path) -> TuneReport | None:
+    """The report of a run that is done, or None.
+
+    Raises:
+        UsageError: something else is there.
+        CorruptError: it is damaged.
+    """
+    if not (output / files.MANIFEST).is_file():
+        return None
+    files.read_manifest(output, MODEL)
+    facts = orjson.loads((output / REPORT).read_bytes()) if (output / REPORT).is_file() else {}
+    if facts.keys() != {item.name for item in fields(TuneReport)}:
+        raise UsageError(
+            f"{output} is no model of `pretrieve finetune`: leave --resume out, and choose another --output."
+        )
+    return TuneReport(**facts)
+
+
+def _divide(count: int, asked: Tuning, *, hold_out: bool) -> tuple[IntArray, IntArray]:
+    """Queries to learn from and queries to judge with; fewer labels are the first of more."""
+    order = shuffled(np.arange(count), count, asked.seed, "labels")
+    held = min(HELD_OUT_MOST, int(count * HELD_OUT_SHARE)) if hold_out and count >= FEWEST else 0
+    return order[held:][: asked.limit], np.sort(order[:held])
+
+
+def _usual(asked: Tuning, labels: Labels) -> Negatives:
+    """Those that the labels bring, if they bring any for most queries."""
+    most = 2 * int((labels.negatives.lengths > 0).sum()) > len(labels)
+    return "given" if most or asked.negatives_file is not None else "bm25"
+
+
+def _check_scores(asked: Tuning, values: Values, labels: Labels) -> None:
+    """Refuse a loss on a teacher's scores where there is nothing to compare: of what is mined no scores are known."""
+    brought = labels.teacher if values.negatives == "given" and asked.negatives_file is None else None
+    known = brought is not None and all(np.isfinite(side).any() for side in brought)
+    if values.loss.loss != "softmax" and values.negatives != "ance" and not known:
+        raise UsageError(
+            f"loss={values.loss.loss} needs a teacher's scores of positives and negatives: positive_scores and "
+            "negative_scores in the labels, with --negatives given."
+        )
+
+
+def _with_negatives(
+    asked: Tuning, negatives: Negatives, labels: Labels, workspace: Path, listener: Listener, *, hold_out: bool
+) -> Labels:
+    """Hard negatives as asked for: from a file, by words, or by a first model that was trained with those."""
+    if asked.negatives_file is not None:
+        return labels.with_negatives(load_negatives(labels, asked.negatives_file))
+    if negatives == "given" and not len(labels.negatives.tokens):
+        raise UsageError(f"--negatives given: {asked.labels} brings none; leave it out, or give --negatives-file.")
+    if negatives in ("none", "given", "ance"):
+        return labels
+    words = workspace / "negatives-bm25.jsonl"
+    if not words.is_file():
+        mine(labels, None, words, MineOptions(seed=asked.seed), listener)
+    if negatives == "bm25":
+        return labels.with_negatives(load_negatives(labels, words))
+    both = workspace / "negatives-mined.jsonl"
+    if not both.is_file():
+        listener.note("first a model with BM25's negatives; then its own are mined, and the start is trained again.")
+        first = replace(asked, output=workspace / "first", negatives="given", negatives_file=words, overwrite=False,
+                        resume=(workspace / "first").exists())  # fmt: skip
+        _finetune(first, listener, hold_out=hold_out, judge=False)
+        mine(labels, open_encoder(str(first.output)), both, MineOptions(by="both", seed=asked.seed), listener)
+    return labels.with_negatives(load_negatives(labels, both))
+
+
+def _check_same(path: Path, asked: Tuning, values: Values, labels: Labels, start: Start) -> None:
+    """Refuse to go on with a run as another one; before anything is mined or trained."""
+    facts = orjson.loads(files.to_json({
+        "labels": labels.fingerprint, "start": start.fingerprint, "seed": asked.seed, "values": values.to_json(),
+        "file of negatives": files.digest(asked.negatives_file) if asked.negatives_file else "",
+    }))  # fmt: skip
+    if asked.resume:
+        before = _facts_before(path, asked.output)
+        for name, value in facts.items():
+            if before.get(name, value) != value:
+                raise FingerprintError(
+                    f"cannot resume: the {name} differ from those of {asked.output}. Give the same command as before, "
+                    "or another --output."
+                )
+    files.write_file(path, files.to_json(facts))
+
+
+def _facts_before(path: Path, output: Path) -> dict[str, Any]:
+    """What is known of the run that is to be gone on with; of a finished one its values at least."""
+    if path.is_file():
+        return dict(orjson.loads(path.read_bytes()))
+    if not (output / files.MANIFEST).is_file():
+        return {}
+    recipe = orjson.loads((output / "recipe.json").read_bytes())
+    return {"values": {name: value for name, value in recipe.items() if name not in ("model", "command")}}
+
+
+def _trained(asked: Tuning, values: Values, labels: Labels, start: Start, listener: Listener) -> Contrastive:
+    """Train from the start, or go on."""
+    view = view_of(labels, start, values.draw, asked.output / WORKSPACE / "store", listener)
+    if values.negatives == "ance":
+        objective: Contrastive = Ance(
+            start.documents, values.loss, view, values.refresh, asked.seed, start.queries_apart
+        )  # fmt: skip
+    else:
+        objective = Contrastive(start.documents, values.loss, view.positive, start.queries_apart)
+    listener.stage("finetune", values.training.steps, "steps")
+    trainer = Trainer(
+        objective=objective,
+        batches=Batches(view=view, batch_size=values.training.batch_size, seed=asked.seed),
+        options=values.training,
+        seed=asked.seed,
+        checkpoints=Checkpoints(
+            folder=asked.output / CHECKPOINTS,
+            keep=values.training.keep,
+            fingerprints={"labels": labels.fingerprint, "start": start.fingerprint},
+        ),
+        on_step=lambda progress: listener.advance(1, _shown(progress)),
+    )
+    if asked.resume:
+        listener.advance(trainer.resume())
+    trainer.run()
+    return objective
+
+
+def view_of(labels: Labels, start: Start, draw: Draw, target: Path, listener: Listener) -> Labelled:
+    """Rows of labels as the model reads them when it searches.
+
+    Args:
+        labels: queries and documents.
+        start: the model.
+        draw: what an example is made of; lengths are cut to the model's.
+        target: the store to make.
+        listener: hears of progress.
+    """
+    draw = replace(
+        draw,
+        query_length=min(draw.query_length, start.longest_query),
+        passage_length=min(draw.passage_length, start.documents.max_length),
+    )
+    listener.stage("encode", len(labels.records), "texts")
+    texts = Texts(labels, start.prompts, start.separator, (draw.query_length, draw.passage_length))
+    store = Store.build(target, texts, start.tokenizer, sentences=False, replace=True)
+    listener.advance(len(labels.records), f"{len(store.tokens):,} tokens")
+    _note_on_lengths(store, labels, draw.passage_length, start.documents.max_length, listener)
+    return Labelled(labels, store, start.documents.specials, draw)
+
+
+def _note_on_lengths(store: Store, labels: Labels, length: int, longest: int, listener: Listener) -> None:
+    """Warn where search reads more of many documents than training: a small model fails on lengths it never saw."""
+    sizes = np.diff(store.documents)[np.asarray(store.origins) < labels.size]
+    cut = float((sizes > length - store.specials.around()).mean()) if len(sizes) else 0.0
+    if longest > length and cut > _CUT:
+        listener.note(
+            f"{cut:.0%} of the documents are cut to passage_length={length} tokens in training, and search reads "
+            f"{longest} of them: give --set passage_length={longest}, or index and evaluate with --max-length {length}."
+        )
+
+
+def _shown(progress: Progress) -> str:
+    accuracy = progress.statistics.get("accuracy", float("nan"))
+    return (
+        f"loss {progress.loss:.3f}, accuracy {float(accuracy):.2f}, {progress.tokens_per_second / 1000:,.0f}k tokens/s"
+    )
+
+
+def _save(folder: files.Folder, objective: Contrastive, start: Start) -> None:
+    queries, shorter = objective.query_encoder, start.longest_query < objective.encoder.max_length
+    if queries is not None:
+        queries.max_length = min(queries.max_length, start.longest_query)
+    save_model(
+        folder,
+        objective.encoder if queries is None else queries,
+        start.tokenizer,
+        prompts={"query": start.prompts[0], "document": start.prompts[1]},
+        separator=start.separator,
+        documents=None if queries is None else objective.encoder,
+        query_length=start.longest_query if shorter and queries is None else None,
+    )

@@ -1,0 +1,291 @@
+"""The road of ``pretrieve mine``: documents that words or a model take for relevant, and that are not labelled so.
+
+Karpukhin et al., *Dense passage retrieval*, EMNLP 2020 (BM25 negatives); Xiong et al., *ANCE*, ICLR 2021 (the model's
+own); Qu et al., *RocketQA*, NAACL 2021, why false negatives have to be kept out. Queries are taken in blocks, each
+written to disk when it is done, so that memory does not grow with them and a stopped run goes on.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+
+from pretrieve.core import files
+from pretrieve.core.errors import DataError, FingerprintError, UsageError
+from pretrieve.core.rng import generator
+from pretrieve.core.types import FloatArray, IntArray, Rows, TextEncoder
+from pretrieve.evaluation.answers import has_answer
+from pretrieve.index.index import Index, IndexOptions
+from pretrieve.index.pseudo import full_text
+from pretrieve.index.ranking import top_k
+from pretrieve.pipeline.finetune.read_labels import documents_by_id, read_labels
+from pretrieve.pipeline.run.progress import Listener
+from pretrieve.sampling.labels import Labels
+from pretrieve.text.documents import Documents
+
+By = Literal["bm25", "model", "both"]
+_BLOCK, _SCORES = 256, 1 << 24  # queries mined at once, and scores held at most
+_SHOWN = 200  # characters of a text in the file, for people
+
+
+@dataclass(frozen=True, kw_only=True)
+class MineOptions:
+    """How negatives are chosen.
+
+    Attributes:
+        by: words, a model, or half of the negatives by each.
+        number: negatives a query.
+        depth: they are drawn from the best so many documents; ``number`` takes the very best.
+        skip: the best so many are left out: often relevant, only not labelled.
+        margin: documents that score above this part of the positive's score are left out as likely relevant; 0 for
+            none. For scores above zero (BM25, cosine).
+        seed: which of the best are drawn.
+    """
+
+    by: By = "bm25"
+    number: int = 30
+    depth: int = 200
+    skip: int = 0
+    margin: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.depth - self.skip or self.skip < 0:
+            raise UsageError(f"number={self.number}: it is at least 1 and at most depth - skip.")
+        if self.margin < 0:
+            raise UsageError(f"margin={self.margin}: it is 0 or above; 0.95 is usual.")
+
+
+def mine(
+    labels: Labels, model: TextEncoder | None, output: Path, options: MineOptions, listener: Listener,
+    *, index: Index | None = None,
+) -> int:  # fmt: skip
+    """Find hard negatives and write them, a JSON line a query, with texts to look at.
+
+    Args:
+        labels: queries, documents, and what is relevant.
+        model: what ranks, where ``options.by`` asks for one.
+        output: the file; ``load_negatives`` reads it. A run that was stopped left ``output.parts`` and goes on there.
+        options: see ``MineOptions``.
+        listener: hears of progress.
+        index: of the documents of the labels, where there is one already.
+
+    Returns:
+        The number of negatives.
+
+    Raises:
+        UsageError: a model is needed.
+        FingerprintError: the parts on disk are of other labels, another model or other options.
+        StorageError: the disk refused.
+    """
+    if options.by != "bm25" and model is None:
+        raise UsageError("mining by a model needs one: give its folder or name.")
+    parts = output.with_name(f"{output.name}.parts")
+    with files.lock(parts):
+        _begin(parts, labels, model, options)
+        if index is None:
+            index = _index(parts, labels, model if options.by != "bm25" else None, listener)
+        miner = _Miner(labels, index, options)
+        listener.stage("mine", len(labels), "queries")
+        size = max(1, min(_BLOCK, _SCORES // labels.size))
+        for start in range(0, len(labels), size):
+            block = np.arange(start, min(start + size, len(labels)))
+            part = parts / f"{start:09d}.jsonl"
+            if not part.is_file():
+                files.write_file(part, b"".join(miner.lines(block)))
+            listener.advance(len(block))
+        count = _join(parts, output)
+    shutil.rmtree(parts)
+    return count
+
+
+def _join(parts: Path, output: Path) -> int:
+    """Put the parts together into one file, and count the negatives."""
+    count = 0
+    with files.create_file(output) as file:
+        for part in sorted(parts.glob("*.jsonl")):
+            data = part.read_bytes()
+            count += data.count(b'"score":')
+            file.write(data)
+    return count
+
+
+def load_negatives(labels: Labels, path: Path) -> Rows:
+    """Read what ``mine`` wrote: for each query, known by its text or else its id, its negatives (Q rows of documents).
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: a line is no such record, names documents that are not there, or all are of other queries.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; make it with `pretrieve mine`.")
+    documents, found, texts = documents_by_id(labels), dict[str, list[int]](), labels.texts()
+    named = dict(zip(labels.ids, texts, strict=True))
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                record = orjson.loads(line)
+                # the text where there is one: ids of labels without any are places, which other labels have as well
+                query = record["query"] if "query" in record else named.get(record["id"], "")
+                found[query] = [documents[negative["id"]] for negative in record["negatives"]]
+            except KeyError as error:
+                raise DataError(
+                    f"{path}:{number}: {error} is not known: these negatives are of other labels."
+                ) from None
+            except (ValueError, TypeError):
+                raise DataError(f"{path}:{number}: not a line of `pretrieve mine`.") from None
+    if found.keys().isdisjoint(texts):
+        raise DataError(f"{path} holds no query of these labels: it was mined for others.")
+    return Rows.of([found.get(text, []) for text in texts])
+
+
+def check_file(output: Path, sources: Sequence[str | Path]) -> None:
+    """Say early that negatives cannot be written to a file.
+
+    Raises:
+        UsageError: it is a folder, one of the sources, or was not written by ``mine``.
+    """
+    if output.is_dir() or not output.name:
+        raise UsageError(f"{output} is a folder: give --output the name of a file, such as negatives.jsonl.")
+    files.check_apart(output, sources)
+    if output.is_file() and output.stat().st_size:
+        with output.open("rb") as file:
+            start = file.readline(1 << 16)
+        if not (start.startswith(b'{"id":') and b'"query":' in start and b'"positives":' in start):
+            raise UsageError(f"{output} exists, and was not written by `pretrieve mine`: choose another name.")
+
+
+def mine_source(
+    source: Path, model: TextEncoder | None, output: Path, options: MineOptions, listener: Listener,
+    *, split: str = "train", documents: Sequence[str] = (),
+) -> tuple[int, int]:  # fmt: skip
+    """Read labels as ``read_labels`` does, and mine negatives for them; returns how many, and for how many queries.
+
+    Raises:
+        PretrieveError: as ``check_file``, ``read_labels`` and ``mine``.
+    """
+    check_file(output, [source, *documents])
+    with tempfile.TemporaryDirectory() as temporary:
+        listener.stage("read labels", unit="queries")
+        labels = read_labels(source, Path(temporary) / "records", split=split, documents=documents)
+        listener.advance(len(labels), f"{labels.size:,} documents")
+        return mine(labels, model, output, options, listener), len(labels)
+
+
+def _begin(parts: Path, labels: Labels, model: TextEncoder | None, options: MineOptions) -> None:
+    """Note what the parts are of, or refuse those of another run."""
+    facts = {
+        "labels": labels.fingerprint,
+        "model": model.fingerprint if model is not None and options.by != "bm25" else "",
+        "options": asdict(options),
+    }
+    said = parts / "run.json"
+    if said.is_file():
+        before = orjson.loads(said.read_bytes())
+        for name, value in facts.items():
+            if before.get(name) != value:
+                raise FingerprintError(
+                    f"{parts} is of other {name} than this run: remove it, or give another --output."
+                )
+    files.sweep(parts)
+    files.write_file(said, files.to_json(facts))
+
+
+def _index(parts: Path, labels: Labels, model: TextEncoder | None, listener: Listener) -> Index:
+    """Index the documents; with a model the vectors lie on disk, and are there still when a stopped run goes on."""
+    documents = _Collection(labels.records, labels.size)
+    if model is None:
+        listener.stage("words", labels.size, "documents")
+        return Index.of(documents)
+    target = parts / "index"
+    if (target / files.MANIFEST).is_file():
+        return Index.open(target, model)
+    listener.stage("index", labels.size, "documents")
+    return Index.build(target, iter(documents), model, IndexOptions(dense=1.0), replace=True)
+
+
+@dataclass(frozen=True)
+class _Collection:
+    """The documents of labels, without the queries behind them."""
+
+    records: Documents
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> Any:
+        return self.records[range(self.size)[index]]
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self.records.batches(select=np.arange(self.size)):
+            yield from batch
+
+
+@dataclass(frozen=True)
+class _Miner:
+    """Chooses negatives for queries; what stays the same from block to block."""
+
+    labels: Labels
+    index: Index
+    options: MineOptions
+
+    def lines(self, block: IntArray) -> Iterator[bytes]:
+        """The records of a block of queries."""
+        part = self.labels.select(block)
+        texts = part.texts()
+        voices: list[tuple[By, FloatArray]] = []
+        if self.options.by in ("bm25", "both"):
+            voices.append(("bm25", self.index.lexical.scores(texts)))
+        if self.options.by in ("model", "both"):
+            assert self.index.dense is not None
+            voices.append(("model", self.index.dense.scores(texts)))
+        for row, number in enumerate(block.tolist()):
+            chosen: dict[int, tuple[float, str]] = {}
+            for place, (name, scores) in enumerate(voices):
+                wanted = (self.options.number - len(chosen)) // (len(voices) - place)
+                found = self._candidates(name, scores[row], part.positives.row(row), list(chosen))
+                order = generator(self.options.seed, f"mine/{name}", number).permutation(len(found)).tolist()
+                answers = part.answers[row] if part.answers is not None else ()
+                drawn = islice((at for at in order if not self._answered(found[at], answers)), wanted)
+                chosen |= {found[at]: (float(scores[row][found[at]]), name) for at in sorted(drawn)}
+            yield orjson.dumps(_record(part, texts, row, chosen)) + b"\n"
+
+    def _answered(self, document: int, answers: Sequence[str]) -> bool:
+        """Whether a document holds an answer (DPR, section 3.2: such a passage is no negative)."""
+        return bool(answers) and has_answer(full_text(self.labels.records[document]), answers)
+
+    def _candidates(self, name: By, scores: FloatArray, positives: IntArray, taken: list[int]) -> list[int]:
+        """Documents to draw from, best first: never a positive nor a copy of one, and no text twice."""
+        canonical, options = self.labels.canonical, self.options
+        seen = set(canonical[positives].tolist()) | set(canonical[taken].tolist())
+        allowed = canonical == np.arange(len(canonical))  # one of each text
+        if name == "bm25":
+            allowed &= scores > 0  # no word shared: not hard
+        limit = options.margin * float(scores[positives].max()) if options.margin else np.inf
+        best = top_k(scores, self.index.ranks, options.depth + len(seen), allowed).tolist()
+        found = [document for document in best if document not in seen]
+        return [document for document in found[options.skip : options.depth] if scores[document] <= limit]
+
+
+def _record(part: Labels, texts: Sequence[str], row: int, chosen: dict[int, tuple[float, str]]) -> dict[str, Any]:
+    def shown(document: int) -> dict[str, str]:
+        record = part.records[document]
+        return {"id": record.id, "text": f"{record.title} {record.text}".strip()[:_SHOWN]}
+
+    return {
+        "id": part.ids[row],
+        "query": texts[row],
+        "positives": [shown(document) for document in part.positives.row(row).tolist()],
+        "negatives": [
+            {**shown(document), "score": round(score, 4), "by": name} for document, (score, name) in chosen.items()
+        ],
+    }

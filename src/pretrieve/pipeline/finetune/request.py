@@ -1,0 +1,178 @@
+"""What a person asks of ``finetune``, and the values that follow from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pretrieve.core.config import Value, options_of
+from pretrieve.core.errors import UsageError, suggest
+from pretrieve.finetuning import recipes
+from pretrieve.finetuning.ance import Refresh
+from pretrieve.finetuning.contrastive import Options
+from pretrieve.finetuning.labelled import Draw
+from pretrieve.models.text_encoder import ModelOptions
+from pretrieve.pipeline.run.workspace import check_output
+from pretrieve.training.options import TrainingOptions
+
+Negatives = Literal["none", "given", "bm25", "mined", "ance"]
+_ROOMS: Mapping[str, Any] = {"loss": Options, "draw": Draw, "refresh": Refresh, "training": TrainingOptions}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """The arguments of a fine-tuning run.
+
+    Attributes:
+        model: folder or hub name of the start.
+        labels: BEIR folder or file (``pipeline/labels.py``).
+        output: folder for the model.
+        split: of a BEIR folder.
+        documents: sources of more documents, for a file of labels.
+        negatives: the batch alone; those that the labels bring; BM25's; BM25's and those of a first model that was
+            trained with them; or the model's own, mined anew while it trains. None: given where most queries bring
+            some, else bm25.
+        negatives_file: what ``pretrieve mine`` wrote; it counts as given.
+        recipe: name of published values; what suits the model if None.
+        limit: number of labelled queries to learn from; all if None.
+        epochs: visits of each query; the recipe's if None.
+        steps: instead of epochs.
+        described: what is said about a start that does not say how it pools or compares.
+        settings: values by name, of loss, draws, refreshing and training.
+        seed: all randomness comes from it.
+        resume: go on from the last checkpoint.
+        overwrite: replace what is at ``output``.
+    """
+
+    model: str
+    labels: Path
+    output: Path
+    split: str = "train"
+    documents: tuple[str, ...] = ()
+    negatives: Negatives | None = None
+    negatives_file: Path | None = None
+    recipe: str | None = None
+    limit: int | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    described: ModelOptions = field(default_factory=ModelOptions)
+    settings: Mapping[str, object] = field(default_factory=dict)
+    seed: int = 0
+    resume: bool = False
+    overwrite: bool = False
+
+    def check(self) -> None:
+        """Say at once what cannot work.
+
+        Raises:
+            UsageError: two budgets or two kinds of negatives, an unknown recipe or setting, or an output that is taken.
+        """
+        if self.negatives_file is not None and self.negatives not in (None, "given"):
+            raise UsageError(f"give --negatives-file or --negatives {self.negatives}, not both.")
+        if self.limit is not None and self.limit < 2:
+            raise UsageError(f"--limit {self.limit}: two labelled queries are the fewest.")
+        if self.epochs is not None and self.steps is not None:
+            raise UsageError("give --epochs or --steps, not both.")
+        if self.recipe is not None:
+            recipes.find(self.recipe)
+        for name in ("epochs", "steps"):
+            if (number := getattr(self, name)) is not None and number < 1:
+                raise UsageError(f"--{name} {number}: one is the fewest.")
+        _sorted(self.settings)
+        if not self.resume:
+            sources: list[str | Path] = [self.model, self.labels, *self.documents, self.negatives_file or self.labels]
+            check_output(self.output, sources, overwrite=self.overwrite)
+
+    def command(self) -> str:
+        """The exact command of this run, for its model card."""
+        words = ["pretrieve", "finetune", self.model, str(self.labels), "-o", str(self.output)]
+        words += ["--negatives", self.negatives] if self.negatives else []
+        words += ["--split", self.split] if self.labels.is_dir() else []
+        for name in ("recipe", "limit", "epochs", "steps", "negatives_file"):
+            if (value := getattr(self, name)) is not None:
+                words += [f"--{name.replace('_', '-')}", str(value)]
+        for source in self.documents:
+            words += ["--documents", source]
+        for name in ("pooling", "similarity", "query_prompt", "document_prompt", "max_length", "like"):
+            if (said := getattr(self.described, name)) is not None:
+                words += [f"--{name.replace('_', '-')}", str(said)]
+        for key, setting in self.settings.items():
+            words += ["--set", f"{key}={setting}"]
+        return shlex.join([*words, "--seed", str(self.seed)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """Values after the recipe and the user's settings."""
+
+    recipe: str
+    negatives: Negatives
+    epochs: int
+    loss: Options
+    draw: Draw
+    refresh: Refresh
+    training: TrainingOptions
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, by what they configure."""
+        parts = {name: dataclasses.asdict(getattr(self, name)) for name in _ROOMS}
+        return {"recipe": self.recipe, "negatives": self.negatives, "epochs": self.epochs, **parts}
+
+
+def values_of(asked: Tuning, negatives: Negatives, *, width: int | None, queries: int, apart: bool = False) -> Values:
+    """Put recipe and settings together.
+
+    Args:
+        asked: the request.
+        negatives: which kind it comes to.
+        width: of the transformer's hidden states; None for a static encoder.
+        queries: number of labelled queries to learn from.
+        apart: the start has an encoder for queries and another for documents.
+
+    Raises:
+        UsageError: a setting is unknown, or does not fit.
+    """
+    name = asked.recipe or ("static" if width is None else "transformer")
+    recipe, mine = recipes.find(name), _sorted(asked.settings)
+    if mine["refresh"] and negatives != "ance":
+        raise UsageError(f"--set {next(iter(mine['refresh']))}: it is for --negatives ance; these are {negatives}.")
+    loss = options_of(Options, {**_plain(recipe.loss), **mine["loss"]})
+    if apart and mine["loss"].get("towers") == "shared":
+        raise UsageError("--set towers=shared: the start has one encoder for queries and one for documents.")
+    usual = _plain(recipe.training)
+    if recipe.width and width:
+        usual["learning_rate"] = float(f"{recipe.training['learning_rate'].value * (recipe.width / width) ** 2:.2g}")
+    training = options_of(TrainingOptions, {**usual, **mine["training"]})
+    batch_size = min(training.batch_size, max(2, queries))
+    epochs = asked.epochs or recipe.epochs
+    steps = asked.steps or (training.steps if "steps" in mine["training"] else round(epochs * queries / batch_size))
+    training = dataclasses.replace(training, batch_size=batch_size, steps=max(1, steps))
+    draw = _plain(recipe.draw) | ({"negatives": 0} if negatives == "none" else {}) | mine["draw"]
+    return Values(
+        recipe=name,
+        negatives=negatives,
+        epochs=epochs,
+        loss=dataclasses.replace(loss, towers="separate") if apart else loss,
+        draw=options_of(Draw, draw),
+        refresh=options_of(Refresh, mine["refresh"]).over(training.steps),
+        training=training,
+    )
+
+
+def _sorted(settings: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """Divide ``--set`` values by what they configure."""
+    homes = {item.name: room for room, kind in reversed(list(_ROOMS.items())) for item in dataclasses.fields(kind)}
+    found: dict[str, dict[str, object]] = {room: {} for room in _ROOMS}
+    for key, value in settings.items():
+        if key not in homes:
+            raise UsageError(f"--set: unknown option {key!r}.{suggest(key, homes)}")
+        found[homes[key]][key] = value
+    return found
+
+
+def _plain(part: Mapping[str, Value]) -> dict[str, object]:
+    return {key: value.value for key, value in part.items()}

@@ -1,0 +1,291 @@
+"""The road of ``pretrieve generate``: documents in, labels out, by a generator and a teacher of the user's own.
+
+Wang et al., *GPL: generative pseudo labeling for unsupervised domain adaptation of dense retrieval*, NAACL 2022, arXiv
+2112.07577: queries are generated for documents, hard negatives are mined for them, and a cross-encoder scores both, so
+that a false negative gets a small margin. Every stage keeps what is done in ``FILE.parts``; the file appears whole.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from pretrieve.core import files
+from pretrieve.core.config import options_of
+from pretrieve.core.errors import DataError, FingerprintError, UsageError
+from pretrieve.core.rng import shuffled
+from pretrieve.core.types import Document, IntArray, TextEncoder
+from pretrieve.generation.asking import Generator, write_queries
+from pretrieve.generation.endpoint import MOST
+from pretrieve.generation.prompts import Prompt
+from pretrieve.index.index import Index
+from pretrieve.models.text_encoder import ModelOptions, open_encoder
+from pretrieve.pipeline.finetune.mine import MineOptions, load_negatives, mine
+from pretrieve.pipeline.generate.request import Generation, plain_values
+from pretrieve.pipeline.generate.round_trip import Kept, labels_of, round_trip
+from pretrieve.pipeline.generate.scored import Judge, examples_of, write_scored
+from pretrieve.pipeline.generate.write_beir import write_beir
+from pretrieve.pipeline.pretrain.data import read_documents
+from pretrieve.pipeline.run.blocks import Blocks
+from pretrieve.pipeline.run.progress import Listener, Silent
+from pretrieve.pipeline.run.stopping import stoppable
+from pretrieve.pipeline.run.usage_warnings import before_search
+from pretrieve.pipeline.run.workspace import hold
+from pretrieve.sampling.labels import Labels
+from pretrieve.text.documents import Documents
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateReport:
+    """What a run did, as kept beside the file.
+
+    Attributes:
+        values: what was asked for.
+        prompt: the template.
+        documents: in the collection, asked for queries, refused by the endpoint, and with a query that was kept.
+        counts: queries generated, kept, and dropped by reason.
+        queries: in the file; one that finds two documents that it was made from counts once.
+        negatives: in the file.
+        examples: some queries with their documents.
+    """
+
+    values: dict[str, Any]
+    prompt: str
+    documents: dict[str, int]
+    counts: dict[str, Any]
+    queries: int
+    negatives: int
+    examples: list[dict[str, str]]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return dict(vars(self))
+
+
+def generate(
+    asked: Generation,
+    listener: Listener | None = None,
+    *,
+    model: TextEncoder | None = None,
+    documents: Iterable[Document] | None = None,
+) -> GenerateReport:
+    """Write queries for documents, filter them, find hard negatives, and score both.
+
+    Args:
+        asked: what is asked.
+        listener: hears of progress.
+        model: the retriever, where it is open already.
+        documents: instead of ``asked.sources``.
+
+    Raises:
+        PretrieveError: whatever a user can mend: documents, models, endpoint, options, disk, an interrupted run.
+    """
+    listener = listener or Silent()
+    asked.check()
+    if asked.resume and asked.output.is_file() and not asked.parts.is_dir():
+        return _finished(asked, listener)
+    advice = f"what is done is in {asked.parts}; go on with --resume"
+    with stoppable(advice), hold(asked.parts, overwrite=asked.overwrite):
+        report = _Run(asked, listener, model).road(documents)
+    shutil.rmtree(asked.parts)
+    return report
+
+
+def generate_for(
+    model: TextEncoder,
+    location: str,
+    own: Iterable[Document] | None,
+    output: str | Path,
+    sources: str | Path | Sequence[str | Path],
+    asked: Mapping[str, Any],
+    listener: Listener,
+) -> GenerateReport:
+    """The same for a retriever that is open already.
+
+    Args:
+        model: searches beside BM25.
+        location: its name.
+        own: the retriever's documents, if it has some.
+        output: the file of labels.
+        sources: documents instead of its own; none for its own.
+        asked: other arguments of ``Generation`` by name.
+        listener: hears of progress.
+
+    Raises:
+        PretrieveError: as ``generate``.
+    """
+    several = [sources] if isinstance(sources, str | Path) else list(sources)
+    given = {"model": location, "output": Path(output), "sources": tuple(map(str, several))}
+    wanted = options_of(Generation, {**asked, **given}, where="generate")
+    return generate(wanted, listener, model=model, documents=None if several else own)
+
+
+def _finished(asked: Generation, listener: Listener) -> GenerateReport:
+    """The report of a run that is done.
+
+    Raises:
+        FingerprintError: it is that of another command.
+    """
+    report = GenerateReport(**orjson.loads(asked.report.read_bytes()))
+    if report.values != orjson.loads(orjson.dumps(plain_values(asked))):
+        raise FingerprintError(
+            f"cannot resume: {asked.output} was written by another command. Give the same one as before, or another "
+            "--output."
+        )
+    listener.note(f"{asked.output} is finished already.")
+    return report
+
+
+class _Run:
+    """One run: its models, opened once, and its stages."""
+
+    def __init__(self, asked: Generation, listener: Listener, model: TextEncoder | None) -> None:
+        self.asked, self.listener, self.parts = asked, listener, asked.parts
+        self.generator: Generator = asked.open_generator()
+        self.prompt: Prompt = asked.asked_as(self.generator.kind)
+        self.judge = Judge.open(asked.cross_encoder, listener)
+        self.model = model
+        if model is None and asked.model is not None:
+            for line in before_search(asked.model, ModelOptions()):
+                listener.note(line)
+            self.model = open_encoder(asked.model)
+
+    def road(self, given: Iterable[Document] | None) -> GenerateReport:
+        """Go through all stages; each takes up what an earlier run has done."""
+        documents = self._documents(given)
+        self._check_same(documents)
+        chosen = _chosen(len(documents), self.asked.max_documents, self.asked.seed)
+        written = self._generated(documents, chosen)
+        index = self._index(documents)
+        kept = self._filtered(documents, written, index)
+        labels = labels_of(kept, documents, self.parts / "records")
+        if self.asked.negatives:
+            labels = self._with_negatives(labels, index)
+        report = self._report(labels, kept, documents=len(documents), asked_for=len(chosen))
+        scored = write_scored(labels, self.parts / "scored.jsonl.parts", self.judge, self.listener)
+        if self.asked.beir is not None:
+            write_beir(self.asked.beir, labels, replace=self.asked.overwrite or self.asked.resume)
+        files.write_file(self.asked.report, files.to_json(report.to_json()))
+        with files.create_file(self.asked.output) as file:
+            for block in scored.data():
+                file.write(block)
+        return report
+
+    def _documents(self, given: Iterable[Document] | None) -> Documents:
+        target, asked = self.parts / "documents", self.asked
+        if given is not None:
+            return Documents.write(target, given, replace=True)
+        if not asked.sources:
+            raise UsageError("there are no documents: give sources.")
+        return read_documents(
+            asked.sources,
+            target,
+            self.listener,
+            fields=asked.fields,
+            on_bad=asked.on_bad,
+            quarantine=asked.output.with_name(f"{asked.output.name}.quarantine.jsonl"),
+            replace=True,
+        )
+
+    def _check_same(self, documents: Documents) -> None:
+        """Note what the parts are of, or refuse those of another run."""
+        facts = self.asked.facts(
+            documents=documents.fingerprint,
+            generator=self.generator.fingerprint,
+            prompt=self.prompt.template,
+            model=self.model.fingerprint if self.model is not None else "",
+            cross_encoder=self.judge.fingerprint,
+        )
+        said = self.parts / "run.json"
+        if said.is_file():
+            before = orjson.loads(said.read_bytes())
+            for name, value in facts.items():
+                if before.get(name) != value:
+                    raise FingerprintError(
+                        f"cannot resume: the {name.replace('_', ' ')} of {self.parts} is another. Give the same "
+                        "command as before, or start anew with --overwrite."
+                    )
+        files.write_file(said, files.to_json(facts))
+
+    def _generated(self, documents: Documents, chosen: IntArray) -> Blocks:
+        """Ask the generator; a block holds the documents that it reads at once.
+
+        The size of a block may not follow ``concurrency``, which another try may set lower.
+        """
+        size = self.asked.batch_size if self.asked.endpoint is None else MOST
+        blocks = Blocks(self.parts / "queries.jsonl.parts", len(chosen), size)
+        self.listener.stage("generate", len(chosen), "documents")
+
+        def make(items: range) -> Iterator[object]:
+            numbers = chosen[items.start : items.stop].tolist()
+            asked = [(number, documents[number]) for number in numbers]
+            for number, queries in zip(numbers, write_queries(self.generator, self.prompt, asked), strict=True):
+                yield {"document": number, "queries": queries}
+
+        blocks.run(make, self.listener)
+        return blocks
+
+    def _index(self, documents: Documents) -> Index:
+        """Index the documents; vectors lie on disk, and are there still when a stopped run goes on."""
+        self.listener.stage("index", len(documents), "documents")
+        target = self.parts / "index"
+        if self.model is None:
+            index = Index.of(documents)
+        elif (target / files.MANIFEST).is_file():
+            index = Index.open(target, self.model)
+        else:
+            index = Index.build(target, iter(documents), self.model, replace=True)
+        self.listener.advance(len(documents))
+        return index
+
+    def _filtered(self, documents: Documents, written: Blocks, index: Index) -> Kept:
+        self.listener.stage("filter", written.total, "documents")
+        found = ((line["document"], documents[line["document"]], line["queries"]) for line in written.values())
+        asked = self.asked
+        kept = round_trip(found, index, self.listener, keep_within=asked.keep_within, copied_words=asked.copied_words)
+        if not kept.queries:
+            counts = ", ".join(f"{number:,} {reason}" for reason, number in kept.to_json()["dropped"].items() if number)
+            raise DataError(
+                f"no query was kept of {kept.counts['generated']:,} ({counts or 'the generator wrote none'}): look at "
+                f"{written.folder}, and start anew with --overwrite and another --generator, --prompt or --keep-within."
+            )
+        return kept
+
+    def _with_negatives(self, labels: Labels, index: Index) -> Labels:
+        asked, target = self.asked, self.parts / "negatives.jsonl"
+        if not target.is_file():
+            options = MineOptions(
+                by="bm25" if self.model is None else "both", number=asked.negatives, depth=asked.depth, seed=asked.seed
+            )
+            mine(labels, self.model, target, options, self.listener, index=index)
+        return labels.with_negatives(load_negatives(labels, target))
+
+    def _report(self, labels: Labels, kept: Kept, *, documents: int, asked_for: int) -> GenerateReport:
+        answered = {document for _, numbers in kept.queries.values() for document in numbers}
+        return GenerateReport(
+            values=plain_values(self.asked),
+            prompt=self.prompt.template,
+            documents={
+                "collection": documents,
+                "asked": asked_for,
+                "refused": kept.refused,
+                "with queries": len(answered),
+            },
+            counts=kept.to_json(),
+            queries=len(labels),
+            negatives=len(labels.negatives.tokens),
+            examples=examples_of(labels),
+        )
+
+
+def _chosen(count: int, most: int | None, seed: int) -> IntArray:
+    """Numbers of the documents that queries are asked for, ascending."""
+    if most is None or most >= count:
+        return np.arange(count)
+    return np.sort(shuffled(np.arange(most), count, seed, "generate/documents"))

@@ -1,0 +1,106 @@
+"""The lines of ``generate``: queries with positives, negatives and a teacher's scores, as ``finetune`` reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pretrieve.core.types import Document
+from pretrieve.index.pseudo import full_text
+from pretrieve.pipeline.run.blocks import Blocks
+from pretrieve.pipeline.run.progress import Listener
+from pretrieve.sampling.labels import Labels
+
+if TYPE_CHECKING:
+    from pretrieve.generation.teacher import Teacher
+
+_BLOCK = 64  # queries
+_EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A teacher, or nobody.
+
+    Attributes:
+        teacher: scores pairs; None leaves the scores out.
+    """
+
+    teacher: Teacher | None
+
+    @staticmethod
+    def open(name: str | None, listener: Listener) -> Judge:
+        """Open a cross-encoder by name.
+
+        Raises:
+            UsageError: it is none.
+        """
+        if name is None:
+            listener.note("without --cross-encoder there are no scores: negatives that answer a query count as wrong.")
+            return Judge(None)
+        from pretrieve.generation.teacher import Teacher
+
+        return Judge(Teacher(name))
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the teacher; empty without one."""
+        return "" if self.teacher is None else self.teacher.fingerprint
+
+
+def write_scored(labels: Labels, folder: Path, judge: Judge, listener: Listener) -> Blocks:
+    """Score queries against their documents in blocks, and write all that learning needs, a line a query.
+
+    Args:
+        labels: queries, positives and negatives.
+        folder: where the blocks lie.
+        judge: gives the scores.
+        listener: hears of queries.
+
+    Raises:
+        DataError: a score is not finite.
+        StorageError: the disk refused.
+    """
+    blocks = Blocks(folder, len(labels), _BLOCK)
+    listener.stage("score" if judge.teacher else "write", len(labels), "queries")
+    blocks.run(lambda items: _lines(labels.select(np.arange(items.start, items.stop)), judge.teacher), listener)
+    return blocks
+
+
+def _lines(part: Labels, teacher: Teacher | None) -> Iterator[dict[str, Any]]:
+    """One record for each query; all pairs are scored together, as texts of one length are cheaper side by side."""
+    sides = [
+        (
+            [part.records[n] for n in part.positives.row(q).tolist()],
+            [part.records[n] for n in part.negatives.row(q).tolist()],
+        )
+        for q in range(len(part))
+    ]
+    texts = part.texts()
+    pairs = [(text, full_text(item)) for text, (good, bad) in zip(texts, sides, strict=True) for item in (*good, *bad)]
+    scores = iter([] if teacher is None else teacher.scores(pairs).tolist())
+    for name, text, (good, bad) in zip(part.ids, texts, sides, strict=True):
+        record: dict[str, Any] = {"id": name, "query": text, "positives": [_shown(item) for item in good]}
+        if bad:
+            record["negatives"] = [_shown(item) for item in bad]
+        if teacher is not None:
+            record["positive_scores"] = [round(next(scores), 5) for _ in good]
+            record["negative_scores"] = [round(next(scores), 5) for _ in bad]
+        yield record
+
+
+def _shown(document: Document) -> dict[str, str]:
+    title = {"title": document.title} if document.title else {}
+    return {"id": document.id, **title, "text": document.text}
+
+
+def examples_of(labels: Labels) -> list[dict[str, str]]:
+    """Some queries with their first documents, evenly spaced."""
+    places: list[int] = np.linspace(0, len(labels) - 1, min(_EXAMPLES, len(labels))).round().astype(int).tolist()
+    texts = labels.texts()
+    found = [(texts[place], labels.records[int(labels.positives.row(place)[0])]) for place in places]
+    return [{"query": query, "document": document.id, "title": document.title} for query, document in found]

@@ -1,0 +1,88 @@
+"""Building and opening an index on disk, for the command line and for ``Retriever``."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pretrieve.core import files
+from pretrieve.index.analysis import Analysis, Analyzer
+from pretrieve.index.index import Index, IndexOptions
+from pretrieve.pipeline.run.progress import Listener
+from pretrieve.pipeline.run.sources import OnBad
+from pretrieve.text.corpus import Fields
+
+if TYPE_CHECKING:
+    from pretrieve.core.types import TextEncoder
+
+
+def build_index(
+    sources: Sequence[str],
+    model: str,
+    output: Path,
+    listener: Listener,
+    *,
+    replace: bool = False,
+    fields: Fields,
+    on_bad: OnBad = "fail",
+    described: Mapping[str, Any] | None = None,
+    lexical: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
+) -> Index:
+    """Read documents and index them with a model.
+
+    Args:
+        sources: as for training.
+        model: a folder or a hub name.
+        output: the index's folder.
+        listener: hears of progress.
+        replace: an index that is there is swapped for the new one.
+        fields: names of the fields.
+        on_bad: what to do with records that cannot be read.
+        described: ``ModelOptions`` of a model that does not say them itself; the index keeps them.
+        lexical: parameters of BM25, stop words and stemmer.
+
+    Raises:
+        PretrieveError: sources, model or disk are not as they should be.
+    """
+    from pretrieve.models.text_encoder import ModelOptions, open_encoder
+    from pretrieve.pipeline.pretrain.data import read_documents
+    from pretrieve.pipeline.run.usage_warnings import before_search
+
+    files.check_free(output, replace=replace)
+    Analyzer(Analysis(stop_words=lexical.stop_words, stemmer=lexical.stemmer))  # refused before documents are read
+    options = ModelOptions(**(described or {}))
+    for line in before_search(model, options):
+        listener.note(line)
+    encoder = open_encoder(str(Path(model).absolute()) if Path(model).exists() else model, options)
+    beside = output.absolute().parent
+    with files.scratch(beside, f"{output.name}.documents") as folder:
+        quarantine = beside / f"{output.name}.quarantine.jsonl"
+        documents = read_documents(
+            sources, folder.path / "documents", listener, fields=fields, on_bad=on_bad, quarantine=quarantine
+        )
+        listener.stage("index", len(documents), "documents")
+        index = Index.build(output, documents, encoder, lexical, replace=replace)
+        listener.advance(len(documents))
+        shutil.rmtree(folder.path / "documents")
+    return index
+
+
+def open_index(path: Path, mode: str = "hybrid") -> Index:
+    """Open an index with its own model; a static one needs neither torch nor transformers.
+
+    Raises:
+        UsageError: there is no index, or its model is gone.
+        FingerprintError: the model has changed since.
+    """
+    from pretrieve.models.bag import Bag
+
+    facts = files.load_manifest(path, "index")["meta"]["model"]  # Index.open checks the files
+    location, described = facts["location"], facts.get("described", {})
+    encoder: TextEncoder | None = None
+    if not Bag.readable(Path(location)) and (Path(location).exists() or not Path(location).is_absolute()):
+        from pretrieve.models.text_encoder import ModelOptions, open_encoder
+
+        encoder = open_encoder(location, ModelOptions(**described))
+    return Index.open(path, encoder)

@@ -1,0 +1,1 @@
+"""``pretrieve train``: prepare the documents, train every variant, select without labels, save."""

@@ -1,0 +1,206 @@
+"""From a request and a token store to everything that a run needs: recipe, encoder, objective, batches."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from types import ModuleType
+from typing import Any
+
+import pretrieve.methods as methods
+from pretrieve.core.config import options_of
+from pretrieve.core.errors import UsageError, suggest
+from pretrieve.models.build import EncoderOptions, build_encoder, is_static
+from pretrieve.models.encoder import Encoder
+from pretrieve.models.objective import Objective
+from pretrieve.pipeline.pretrain.request import Request, Tokenization
+from pretrieve.pipeline.run.recipe import Recipe
+from pretrieve.sampling.batches import Batches
+from pretrieve.text.store import Store
+from pretrieve.training.options import TrainingOptions
+
+STATIC_DEFAULT = "structure"
+TRANSFORMER_DEFAULT = "contriever-inbatch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """Values after the preset and the user's settings, before the documents are known.
+
+    Attributes:
+        method: name of the preset.
+        module: its method's module.
+        options: values of the method's ``Options`` that the preset or the user gave.
+        given: names of those that the user gave.
+        training: how to train.
+        encoder: how to build the encoder.
+        tokenization: how to train a vocabulary.
+        variant: name of the variant of the preset; empty where it has none.
+        fixed_length: the preset says how many steps are enough: minutes bound them, and are not filled.
+    """
+
+    method: str
+    module: ModuleType
+    options: Mapping[str, object]
+    given: frozenset[str]
+    training: TrainingOptions
+    encoder: EncoderOptions
+    tokenization: Tokenization
+    variant: str = ""
+    fixed_length: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that a run needs."""
+
+    recipe: Recipe
+    encoder: Encoder
+    objective: Objective
+    batches: Batches
+    training: TrainingOptions
+    initialiser: bool = False  # the method makes a start for fine-tuning
+
+
+def choose(request: Request) -> Choices:
+    """Put preset and settings together.
+
+    Raises:
+        UsageError: a setting is unknown (the closest is suggested) or does not fit.
+    """
+    name = request.method or (STATIC_DEFAULT if is_static(request.base) else TRANSFORMER_DEFAULT)
+    module, preset = methods.find(name)
+    _check_base(name, module, request.base)
+    mine = _sort(module, request.settings)
+    static = _sort(module, _values(preset.static)) if is_static(request.base) else {"training": {}, "options": {}}
+    training = {**_values(preset.training), **static["training"]}
+    training |= {"steps": request.steps} if request.steps is not None else {}
+    encoder = {**({"dimensions": 512} if is_static(request.base) else {}), **_values(preset.encoder)}
+    return Choices(
+        method=name,
+        module=module,
+        options={**_values(preset.options), **static["options"], **mine["options"]},
+        given=frozenset(mine["options"]),
+        training=options_of(TrainingOptions, {**training, **mine["training"]}),
+        encoder=options_of(EncoderOptions, {**encoder, **mine["encoder"]}),
+        tokenization=options_of(Tokenization, mine["tokenization"]),
+        fixed_length=is_static(request.base) and "steps" in preset.static,
+    )
+
+
+def variants(request: Request, choices: Choices) -> list[Choices]:
+    """The runs of a request: one for each variant of the preset, of which the label-free selection saves the best.
+
+    Only static encoders have several: they train in seconds. Without a selection the first variant is trained alone.
+
+    Args:
+        request: what was asked; ``request.variants`` names those to train.
+        choices: values of the preset.
+
+    Raises:
+        UsageError: the preset has no such variant.
+    """
+    known: Mapping[str, Mapping[str, methods.Value]] = {}
+    if is_static(request.base):
+        known = getattr(choices.module, "VARIANTS", {}).get(choices.method, {})
+    for name in request.variants:
+        if name not in known:
+            raise UsageError(f"{choices.method} has no variant {name!r} here.{suggest(name, known)}")
+    names = request.variants or tuple(known)
+    if not names:
+        return [choices]
+    return [_variant(choices, name, known[name]) for name in (names if request.judge else names[:1])]
+
+
+def _variant(choices: Choices, name: str, values: Mapping[str, methods.Value]) -> Choices:
+    """Put the values of a variant over those of its preset, and under the user's."""
+    options = {key: value for key, value in _values(values).items() if key not in choices.given}
+    return dataclasses.replace(choices, variant=name, options={**choices.options, **options})
+
+
+def make(
+    request: Request, choices: Choices, store: Store, begin: Callable[[Encoder], None] = lambda encoder: None
+) -> Plan:
+    """Build what a run needs.
+
+    Args:
+        request: what was asked.
+        choices: its values.
+        store: the documents.
+        begin: changes the encoder before the objective is made of it, which may copy it (towers, a slow encoder).
+
+    Raises:
+        UsageError: the method, the base or a setting does not fit the documents or each other.
+    """
+    encoder = build_encoder(request.base, store=store, options=choices.encoder, seed=request.seed)
+    begin(encoder)
+    options = options_of(choices.module.Options, {**choices.options, **suited(choices, store)})
+    recipe = Recipe(
+        method=choices.method,
+        variant=choices.variant,
+        base=request.base,
+        seed=request.seed,
+        options=dataclasses.asdict(options),
+        training=dataclasses.asdict(choices.training),
+        encoder=dataclasses.asdict(choices.encoder) | dataclasses.asdict(choices.tokenization),
+        corpus=store.corpus,
+        tokenizer=store.tokenizer.fingerprint,
+        store=store.fingerprint,
+        sources=request.sources,
+        versions=versions(),
+    )
+    return Plan(
+        recipe=recipe,
+        encoder=encoder,
+        objective=choices.module.objective(encoder, options, request.seed, store),
+        batches=Batches(
+            view=choices.module.view(store, encoder.specials, options),
+            batch_size=choices.training.batch_size,
+            seed=request.seed,
+        ),
+        training=choices.training,
+        initialiser=choices.module.CARD.initialiser,
+    )
+
+
+def _check_base(name: str, module: ModuleType, base: str) -> None:
+    kind = "static" if is_static(base) else "transformer"
+    if kind not in module.CARD.encoders:
+        other = "--base new:layers=4,hidden=256, or the folder or hub name of a transformer"
+        remedy = other if kind == "static" else "--base static"
+        raise UsageError(f"{name} does not train a {kind} encoder: add {remedy}.")
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that a result depends on."""
+    return {name: version(name) for name in ("pretrieve", "torch", "transformers", "tokenizers", "numpy")}
+
+
+def suited(choices: Choices, store: Store) -> dict[str, object]:
+    """What the method chooses by the look of the documents; what the user gave stays."""
+    chosen_by = getattr(choices.module, "suited", None)
+    found: dict[str, object] = chosen_by(store) if chosen_by else {}
+    return {key: value for key, value in found.items() if key not in choices.given}
+
+
+def _sort(module: ModuleType, settings: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """Divide ``--set`` values by what they configure."""
+    rooms: dict[str, Any] = {
+        "options": module.Options,
+        "training": TrainingOptions,
+        "encoder": EncoderOptions,
+        "tokenization": Tokenization,
+    }
+    homes = {item.name: room for room, kind in reversed(rooms.items()) for item in dataclasses.fields(kind)}
+    found: dict[str, dict[str, object]] = {room: {} for room in rooms}
+    for key, value in settings.items():
+        if key not in homes:
+            raise UsageError(f"--set: unknown option {key!r}.{suggest(key, homes)}")
+        found[homes[key]][key] = value
+    return found
+
+
+def _values(part: Mapping[str, methods.Value]) -> dict[str, Any]:
+    return {key: value.value for key, value in part.items()}

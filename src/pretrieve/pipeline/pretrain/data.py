@@ -1,0 +1,126 @@
+"""From sources to what training reads: documents, a tokenizer, a token store, and documents held out to judge with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pretrieve.core import files
+from pretrieve.core.rng import shuffled
+from pretrieve.core.types import IntArray
+from pretrieve.pipeline.pretrain.request import Tokenization
+from pretrieve.pipeline.run.progress import Listener, counted
+from pretrieve.pipeline.run.sources import OnBad
+from pretrieve.text import corpus, tokenizer
+from pretrieve.text.corpus import Fields, ReadReport
+from pretrieve.text.documents import Documents
+from pretrieve.text.store import Store
+from pretrieve.text.tokenizer import Tokenizer
+
+HELD_OUT_SHARE = 0.1
+HELD_OUT_MOST = 400
+FEWEST_DOCUMENTS = 20  # below this none are held out: there is nothing to judge with
+_TOKENIZER_SAMPLE = 20_000_000  # bytes of text that a vocabulary is trained on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What training reads.
+
+    Attributes:
+        documents: all documents, on disk.
+        train: indices of those to train on.
+        held_out: indices of those to judge with; empty for a small corpus.
+        store: the tokens of the first.
+    """
+
+    documents: Documents
+    train: IntArray
+    held_out: IntArray
+    store: Store
+
+
+def read_documents(
+    sources: Sequence[str],
+    target: Path,
+    listener: Listener,
+    *,
+    fields: Fields,
+    on_bad: OnBad,
+    quarantine: Path | None = None,
+    replace: bool = False,
+) -> Documents:
+    """Read sources into documents on disk, saying what was dropped.
+
+    Raises:
+        DataError: a record is bad and ``on_bad`` is fail, or there is no document.
+        UsageError: a source is missing, or of an unknown kind.
+    """
+    listener.stage("read", unit="documents")
+    report = ReadReport()
+    found = corpus.read(sources, fields=fields, on_bad=on_bad, report=report, quarantine=quarantine)
+    documents = Documents.write(target, counted(found, listener), replace=replace)
+    if report.duplicates or report.bad or report.passed_over:
+        listener.note(report.summary())
+    for line in report.examples:
+        listener.note(line)
+    return documents
+
+
+def split(count: int, seed: int, most: int = HELD_OUT_MOST) -> tuple[IntArray, IntArray]:
+    """Divide documents 0 to count - 1 into those to train on and those held out, both ascending.
+
+    Args:
+        count: number of documents.
+        seed: another seed, another choice.
+        most: documents held out, at most.
+    """
+    held = min(most, int(count * HELD_OUT_SHARE)) if count >= FEWEST_DOCUMENTS else 0
+    order = shuffled(np.arange(count), count, seed, "held out")
+    return np.sort(order[held:]), np.sort(order[:held])
+
+
+def train_tokenizer(documents: Documents, select: IntArray, how: Tokenization) -> Tokenizer:
+    """Train a vocabulary on an even sample of some documents.
+
+    Args:
+        documents: all documents.
+        select: indices of those to learn from, ascending.
+        how: size, algorithm and case.
+    """
+    sample = np.intersect1d(documents.sample(_TOKENIZER_SAMPLE), select)
+    return tokenizer.train(
+        _texts(documents, sample if len(sample) else select),
+        vocabulary_size=how.vocabulary_size,
+        algorithm=how.algorithm,
+        lowercase=how.lowercase,
+    )
+
+
+def build_store(
+    workspace: Path, documents: Documents, select: IntArray, vocabulary: Tokenizer, listener: Listener
+) -> Store:
+    """Encode the documents to train on; a store that is there already for the same ones is kept.
+
+    Raises:
+        DataError: no document has any token.
+    """
+    target = workspace / "store"
+    if (target / files.MANIFEST).is_file():
+        store = Store.open(target)
+        same = store.corpus == documents.fingerprint and store.tokenizer.fingerprint == vocabulary.fingerprint
+        if same and len(store) + store.dropped == len(select):
+            return store
+    listener.stage("encode", len(select), "documents")
+    store = Store.build(target, documents, vocabulary, select=select, replace=True)
+    listener.advance(len(select), f"{len(store.tokens):,} tokens")
+    return store
+
+
+def _texts(documents: Documents, select: IntArray) -> Iterator[str]:
+    for batch in documents.batches(select=select):
+        for document in batch:
+            yield f"{document.title}\n{document.text}" if document.title else document.text

@@ -1,0 +1,135 @@
+"""The method's own training signal on held-out documents, before and after training: did it learn what it was asked?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pretrieve.core.config import options_of
+from pretrieve.core.errors import PretrieveError
+from pretrieve.core.types import IntArray
+from pretrieve.models.objective import Objective
+from pretrieve.models.transformer import TransformerEncoder
+from pretrieve.pipeline.pretrain import build as planning
+from pretrieve.pipeline.pretrain.build import Choices, Plan
+from pretrieve.pipeline.pretrain.data import Prepared
+from pretrieve.pipeline.run.progress import Listener
+from pretrieve.sampling.batches import Batches
+from pretrieve.text.documents import Documents
+from pretrieve.text.store import Store
+from pretrieve.training.held_out import held_out
+
+_CHARACTERS = 500_000  # of held-out text that is used
+_TOKENS = 16_384  # that are encoded: a few seconds on one core
+_BATCH, _MOST_BATCHES = 32, 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signal:
+    """How a method does on documents that it does not train on, by its own measure; call it with the objective.
+
+    Attributes:
+        batches: of held-out documents.
+        steps: which batches are taken.
+        at: the training step that losses are computed as of.
+        documents: number of held-out documents.
+    """
+
+    batches: Batches
+    steps: tuple[int, ...]
+    at: int
+    documents: int
+
+    def __call__(self, objective: Objective) -> dict[str, float]:
+        """Loss and statistics by name; those that have no value are left out."""
+        found = held_out(objective, self.batches, self.steps, at=self.at)
+        return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """A signal before and after training, on ``examples`` of ``documents``."""
+
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    documents: int
+    examples: int
+
+    def line(self) -> str:
+        """The method's own statistics, or the loss where it has none: "held-out mlm: 7.012 -> 3.456"."""
+        names = [name for name in self.after if name in self.before]
+        own = [name for name in names if name != "loss"] or names
+        return "held-out " + ", ".join(f"{name}: {self.before[name]:.3f} -> {self.after[name]:.3f}" for name in own)
+
+    def facts(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "documents": self.documents,
+            "examples": self.examples,
+            "before": dict(self.before),
+            "after": dict(self.after),
+        }
+
+
+def signal_of(workspace: Path, choices: Choices, made: Plan, prepared: Prepared, listener: Listener) -> Signal | None:
+    """Tokenize held-out documents as the run's own, and draw examples of them as the method does.
+
+    Args:
+        workspace: where the tokens are kept.
+        choices: the method and its values.
+        made: the run.
+        prepared: the documents.
+        listener: hears why there is no signal, where there could be one.
+
+    Returns:
+        None where nothing was held out, for static encoders, whose vectors are judged by searching, and for methods
+        that compare with what earlier steps left: before the first step that is noise, which is easily beaten. Starts
+        for fine-tuning are always measured.
+    """
+    if not len(prepared.held_out) or not _measurable(made.objective, initialiser=choices.module.CARD.initialiser):
+        return None
+    options = options_of(choices.module.Options, {**choices.options, **planning.suited(choices, prepared.store)})
+    try:
+        select = _capped(prepared.documents, prepared.held_out)
+        store = Store.build(
+            workspace / "held-out", prepared.documents, prepared.store.tokenizer, select=select, replace=True
+        )
+        view = choices.module.view(store, made.encoder.specials, options)
+        batches = Batches(view=view, batch_size=min(_BATCH, made.training.batch_size), seed=made.recipe.seed)
+        tokens = len(batches(0).rows.tokens)
+    except PretrieveError as error:  # documents that the method cannot use; those of the run itself were good enough
+        listener.note(f"no held-out signal: {error}")
+        return None
+    count = min(max(1, _TOKENS // max(tokens, 1)), _MOST_BATCHES)
+    return Signal(batches=batches, steps=tuple(range(count)), at=made.training.steps - 1, documents=len(store))
+
+
+def gain(signal: Signal, before: Mapping[str, float], objective: Objective) -> Gain:
+    """Measure again after training.
+
+    Args:
+        signal: what was measured before.
+        before: what it was.
+        objective: after training.
+    """
+    examples = len(signal.steps) * signal.batches.batch_size
+    return Gain(before=before, after=signal(objective), documents=signal.documents, examples=examples)
+
+
+def _measurable(objective: Objective, *, initialiser: bool) -> bool:
+    """Whether values before and after training can be compared."""
+    remembered = {name for name, _ in objective.named_buffers() if name in objective.state_dict()}
+    remembers = any(not name.startswith(("encoder.", "query_encoder.")) for name in remembered)
+    return initialiser or (isinstance(objective.encoder, TransformerEncoder) and not remembers)
+
+
+def _capped(documents: Documents, select: IntArray) -> IntArray:
+    """The first of some documents, evenly spread, up to a length of text."""
+    spread = select[np.argsort(np.arange(len(select)) % 7, kind="stable")]
+    lengths = np.cumsum([len(documents[int(index)].text) for index in spread])
+    return np.sort(spread[: max(1, int(np.searchsorted(lengths, _CHARACTERS)))])

@@ -1,0 +1,77 @@
+"""What a run leaves: a stock model folder with recipe, report, card, start, and the objective's other weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import nn
+
+from pretrieve.core import files
+from pretrieve.models.export import save_model
+from pretrieve.models.heads import HEADS
+from pretrieve.models.objective import Objective
+from pretrieve.pipeline.pretrain.card import model_card
+from pretrieve.pipeline.pretrain.data import Prepared
+from pretrieve.pipeline.pretrain.report import MODEL, REPORT, Report
+from pretrieve.pipeline.pretrain.selection import START as UNTRAINED
+from pretrieve.pipeline.pretrain.selection import Selection
+from pretrieve.text.tokenizer import Tokenizer
+
+START = "start"
+
+
+def keep(output: Path, selection: Selection, prepared: Prepared) -> Report:
+    """Write the model beside its checkpoints; it is there when its MANIFEST is.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    made, found = selection.run.plan, selection.run.gain
+    report = Report(
+        recipe=made.recipe.to_json(),
+        documents={
+            "read": len(prepared.documents),
+            "trained on": len(prepared.store),
+            "held out": len(prepared.held_out),
+        },
+        saved=selection.saved,
+        reason=selection.reason,
+        probe=None if selection.probe is None else selection.probe.to_json(),
+        fusion=None if selection.fusion is None else selection.fusion.facts(),
+        signal=None if found is None else found.facts(),
+    )
+    tokenizer = prepared.store.tokenizer
+    with files.create(output / START, MODEL, replace=True) as folder:
+        save_model(folder, selection.start, tokenizer)
+    with files.scratch(output, MODEL) as folder:
+        _save(folder, made.objective, selection, tokenizer)
+        folder.json("recipe.json", report.recipe)
+        folder.json(REPORT, report.to_json())
+        folder.write("README.md", model_card(report, selection.probe, selection.encoder).encode())
+        meta: dict[str, Any] = {"recipe": made.recipe.fingerprint, "weight": None}
+        if selection.fusion is not None:
+            meta |= {"weight": selection.fusion.dense, "passages": selection.fusion.passages}
+        files.publish(folder, output, MODEL, meta)
+    return report
+
+
+def _save(folder: files.Folder, objective: Objective, selection: Selection, tokenizer: Tokenizer) -> None:
+    queries = getattr(objective, "query_encoder", None)
+    if queries is not None and selection.saved != UNTRAINED:
+        save_model(folder, queries, tokenizer, documents=selection.encoder)
+    else:
+        save_model(folder, selection.encoder, tokenizer)
+    heads = _other_weights(objective)
+    if heads:
+        folder.write(HEADS, safetensors.torch.save(heads))
+
+
+def _other_weights(objective: nn.Module) -> dict[str, Any]:
+    """What learned beside the encoders: heads, to continue pre-training from."""
+    return {
+        name: parameter.detach().cpu().contiguous()
+        for name, parameter in objective.named_parameters()
+        if parameter.requires_grad and not name.startswith(("encoder.", "query_encoder."))
+    }

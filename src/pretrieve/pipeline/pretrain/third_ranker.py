@@ -1,0 +1,98 @@
+"""``pretrieve train --base MODEL`` with a retrieval model: it is kept, and a static model joins it as a third ranker.
+
+A downloaded retriever fused with BM25 is ahead of what minutes of training on one machine's processors give, and a few
+thousand steps on a small collection make it worse as often as better. A static model of the user's documents knows
+their words and topics, which neither of the other two does: it costs seconds, and is added to their fusion. A method
+that is asked for by name trains the model itself, as it does any other base.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pretrieve.core import files
+from pretrieve.core.disk import storage
+from pretrieve.models.bag import Bag
+from pretrieve.models.build import is_static, new_transformer
+from pretrieve.models.pretrained import resolve
+from pretrieve.models.text_encoder import open_encoder
+from pretrieve.pipeline.pretrain.report import MODEL, REPORT, Report
+from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.run.progress import Listener
+from pretrieve.pipeline.run.workspace import STATIC
+
+WEIGHT = 0.5  # of the static model beside BM25 (1) and the retriever; docs/log.md
+_KEPT_OUT = (
+    files.MANIFEST,
+    "*.md",
+    ".git*",
+    "onnx",
+    "openvino",
+    "*.onnx",
+    "*.bin",
+    "*.h5",
+    "*.msgpack",
+    "*.ot",
+    "*.py",
+)
+
+
+def retrieval_model(request: Request) -> Path | None:
+    """The folder of the retrieval model that a request starts from without naming a method; None for other requests.
+
+    A model of sentence-transformers with weights in safetensors counts; one of our own is trained further.
+
+    Raises:
+        UsageError: there is no such folder or model.
+    """
+    if request.method is not None or is_static(request.base) or new_transformer(request.base) is not None:
+        return None
+    folder = resolve(request.base)
+    stock = (folder / "modules.json").is_file() and not (folder / files.MANIFEST).is_file()
+    return folder if stock and any(folder.rglob("*.safetensors")) and not Bag.readable(folder) else None
+
+
+def beside(request: Request) -> Request:
+    """The request for the static model that is trained beside a retrieval model."""
+    return replace(request, base="static", output=request.output / STATIC, overwrite=False)
+
+
+def check(folder: Path) -> None:
+    """Open the retrieval model, so that what is wrong with it is said before anything is read.
+
+    Raises:
+        UsageError: it cannot be used for search.
+    """
+    open_encoder(str(folder))
+
+
+def publish(request: Request, folder: Path, static: Report, listener: Listener) -> Report:
+    """Copy the retrieval model to the output, with the static model named in its MANIFEST.
+
+    Args:
+        request: what was asked.
+        folder: of the retrieval model.
+        static: report of the static model, which is at ``STATIC`` in the output.
+        listener: hears of progress.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    listener.note(
+        f"{request.base} is a retrieval model: it is kept as it is, and the static model is a third ranker beside it "
+        "and BM25. Name a --method to train it."
+    )
+    reason = f"{request.base} with a third ranker (weight {WEIGHT:g}). The static model alone: {static.reason}"
+    report = replace(static, recipe={**static.recipe, "base": request.base}, reason=reason, fusion=None)
+    meta: dict[str, Any] = {"recipe": report.recipe["fingerprint"], "third": {"path": STATIC, "weight": WEIGHT}}
+    with files.scratch(request.output, MODEL) as target:
+        with storage(target.path):
+            shutil.copytree(folder, target.path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_KEPT_OUT))
+        target.adopt()
+        target.json("recipe.json", report.recipe)
+        target.json(REPORT, report.to_json())
+        files.publish(target, request.output, MODEL, meta)
+    return report

@@ -1,0 +1,1 @@
+"""``pretrieve read`` and ``pretrieve answer``: a retriever and a reader from questions with answers."""

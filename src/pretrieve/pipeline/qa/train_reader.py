@@ -1,0 +1,308 @@
+"""The road of ``pretrieve read``: documents, questions with answers and a retriever in; retriever and reader out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import safetensors.torch
+
+from pretrieve.core import files
+from pretrieve.core.config import Value, options_of
+from pretrieve.core.errors import FingerprintError, UsageError
+from pretrieve.finetuning.open_qa import Answers, OpenQuestionAnswering, ReadingOptions
+from pretrieve.models.encoder import Encoder
+from pretrieve.models.export import save_model
+from pretrieve.models.heads import HEADS, Projected
+from pretrieve.models.pretrained import resolve
+from pretrieve.models.restore import load_encoder, load_towers
+from pretrieve.models.transformer import TransformerEncoder
+from pretrieve.pipeline.pretrain.data import read_documents
+from pretrieve.pipeline.run.progress import Listener, Silent
+from pretrieve.pipeline.run.sources import OnBad
+from pretrieve.pipeline.run.workspace import CHECKPOINTS, check_output, hold
+from pretrieve.sampling.batches import Batches
+from pretrieve.sampling.questions import QuestionRows, read_questions
+from pretrieve.text import tokenizer as tokenizers
+from pretrieve.text.corpus import Fields
+from pretrieve.text.documents import Documents
+from pretrieve.text.store import Store
+from pretrieve.text.tokenizer import Tokenizer
+from pretrieve.training.checkpoint import Checkpoints
+from pretrieve.training.options import TrainingOptions
+from pretrieve.training.trainer import Progress, Trainer
+
+KIND, RETRIEVER, READER, VECTORS = "reader", "retriever", "reader", "vectors"
+DOCUMENTS, STORE, REPORT = "documents", "store", "report.json"
+EPOCHS = 20
+LONGEST_QUESTION = 64  # tokens; ORQA cuts none
+
+TRAINING: Mapping[str, Value] = {
+    "batch_size": Value(1, "code", "orqa/experiments/orqa_experiment.py"),
+    "learning_rate": Value(1e-5, "code", "orqa/experiments/orqa_experiment.py; small models want 1e-4 to 1e-3"),
+    "warmup": Value(0.1, "code", "min(10000, max(100, steps / 10)) steps"),
+    "schedule": Value("linear", "code", "BERT's optimiser"),
+    "beta1": Value(0.9, "code", "BERT's optimiser"),
+    "beta2": Value(0.999, "code", "BERT's optimiser"),
+    "epsilon": Value(1e-6, "code", "BERT's optimiser"),
+    "weight_decay": Value(0.01, "code", "BERT's optimiser"),
+    "clip": Value(1.0, "code", "BERT's optimiser"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadRequest:
+    """What is asked of ``train_reader``.
+
+    Attributes:
+        sources: the documents to answer from.
+        questions: file with questions and answers.
+        model: the retriever to start from: a folder or a name of the hub.
+        output: folder for retriever and reader.
+        reader: a transformer to start the reader from; none: the retriever's own.
+        steps: updates; none: 20 times through the questions.
+        settings: of ``ReadingOptions`` and ``TrainingOptions``.
+        seed: of the run.
+        resume: go on from the last checkpoint.
+        overwrite: replace what is at the output.
+        on_bad: what to do with documents that cannot be read.
+        fields: names of the documents' fields.
+    """
+
+    sources: tuple[str, ...]
+    questions: Path
+    model: str
+    output: Path
+    reader: str | None = None
+    steps: int | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    seed: int = 0
+    resume: bool = False
+    overwrite: bool = False
+    on_bad: OnBad = "fail"
+    fields: Fields = field(default_factory=Fields)
+
+
+def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict[str, Any]:
+    """Fine-tune a retriever's question encoder and a reader together; the vectors of the blocks stay.
+
+    Returns:
+        What was done, as kept in ``report.json``.
+
+    Raises:
+        UsageError: options or models do not fit, the output is taken, or no answer occurs in the documents.
+        PretrieveError: whatever else a user can mend: files, the disk, an interrupted run.
+    """
+    listener = listener or Silent()
+    questions = read_questions(request.questions)
+    options, training = _options(request, len(questions))
+    _check_output(request)
+    towers, reader, vocabulary = open_models(resolve(request.model), request.reader, request.seed)
+    with hold(request.output, overwrite=request.overwrite and not request.resume):
+        if request.resume and (request.output / files.MANIFEST).is_file():
+            listener.note(f"{request.output} is finished already.")
+            return _same(open_report(request.output), request, options, training)
+        documents, store = _prepare(request, vocabulary, listener)
+        listener.stage("index blocks", unit="blocks")
+        view = QuestionRows(questions, vocabulary, towers[0].specials, min(LONGEST_QUESTION, towers[0].max_length))
+        answers = Answers(questions, vocabulary, store)
+        objective = OpenQuestionAnswering(towers, reader, store, view, answers, options, request.seed)
+        listener.advance(len(objective.evidence))
+        found = sum(len(answers.held(number, objective.evidence)) > 0 for number in range(len(questions)))
+        if not found:
+            raise UsageError(f"no answer of {request.questions} occurs in the documents: there is nothing to learn.")
+        asked = _asked(request, options, training)
+        report = asked | {
+            "questions": {"read": len(questions), "answered in the documents": found},
+            "documents": len(documents),
+            "blocks": len(objective.evidence),
+        }
+        report["last step"] = _train(
+            request,
+            objective,
+            Batches(view=view, batch_size=training.batch_size, seed=request.seed),
+            training,
+            listener,
+            {
+                "corpus": documents.fingerprint,
+                "tokenizer": vocabulary.fingerprint,
+                "questions": view.fingerprint,
+                "recipe": files.fingerprint([asked["options"], asked["training"], asked["seed"]]),
+            },
+        )
+        _keep(request.output, objective, vocabulary, report)
+    return report
+
+
+def _check_output(request: ReadRequest) -> None:
+    """Refuse an output that is taken, or that holds what the run is to read."""
+    if not request.resume:
+        models = (request.model, request.reader or request.model)
+        sources: list[str | Path] = [*request.sources, request.questions, *models]
+        also = (DOCUMENTS, STORE, RETRIEVER, READER)
+        check_output(request.output, sources, overwrite=request.overwrite, also=also)
+
+
+def _asked(request: ReadRequest, options: ReadingOptions, training: TrainingOptions) -> dict[str, Any]:
+    """What a run must share with the one that it goes on with, as its report keeps it."""
+    return {
+        "model": request.model,
+        "options": dataclasses.asdict(options),
+        "training": dataclasses.asdict(training),
+        "seed": request.seed,
+    }
+
+
+def _same(
+    report: dict[str, Any], request: ReadRequest, options: ReadingOptions, training: TrainingOptions
+) -> dict[str, Any]:
+    """The report of a finished run, or a refusal if it is of another command."""
+    for name, value in _asked(request, options, training).items():
+        if report[name] != orjson.loads(orjson.dumps(value)):
+            raise FingerprintError(
+                f"cannot resume: the {name} of {request.output} is another; choose another --output."
+            )
+    return report
+
+
+def open_models(
+    folder: Path, reader: str | None, seed: int = 0
+) -> tuple[tuple[Encoder, Encoder], TransformerEncoder, Tokenizer]:
+    """Load a retriever's two encoders, the transformer that is to read, and the tokenizer of all three.
+
+    Args:
+        folder: the retriever.
+        reader: folder or name of the reader's start; none: a copy of the retriever's own transformer.
+        seed: for weights that a checkpoint lacks.
+
+    Raises:
+        UsageError: there is no transformer to read with, or its tokenizer is another one.
+        CorruptError: weights are damaged.
+    """
+    towers = load_towers(folder)
+    inner = _transformer_of(towers[1])
+    vocabulary = tokenizers.load(inner.source if inner is not None and inner.source is not None else folder)
+    if reader is None:
+        if inner is None:
+            raise UsageError(
+                f"{folder} is no transformer, so it cannot read: start from one, e.g. trained by orqa-ict."
+            )
+        return towers, _whole(deepcopy(inner)), vocabulary
+    found = _transformer_of(load_encoder(resolve(reader), seed=seed))
+    if found is None:
+        raise UsageError(f"{reader} is no transformer, so it cannot read: give another --reader.")
+    assert found.source is not None
+    if tokenizers.load(found.source).fingerprint != vocabulary.fingerprint:
+        raise UsageError(
+            f"{reader} and {folder} have other vocabularies: give a reader with the retriever's tokenizer."
+        )
+    return towers, _whole(found), vocabulary
+
+
+def _transformer_of(encoder: Encoder) -> TransformerEncoder | None:
+    inner = encoder.encoder if isinstance(encoder, Projected) else encoder
+    return inner if isinstance(inner, TransformerEncoder) else None
+
+
+def _whole(reader: TransformerEncoder) -> TransformerEncoder:
+    """All of a transformer learns but its pooler, which nobody reads."""
+    reader.requires_grad_(True)
+    pooler = getattr(reader.model, "pooler", None)
+    if pooler is not None:
+        pooler.requires_grad_(False)
+    return reader
+
+
+def _options(request: ReadRequest, questions: int) -> tuple[ReadingOptions, TrainingOptions]:
+    reading = {item.name for item in dataclasses.fields(ReadingOptions)}
+    own = {name: value for name, value in request.settings.items() if name in reading}
+    others = {name: value for name, value in request.settings.items() if name not in reading}
+    training = {name: value.value for name, value in TRAINING.items()} | others
+    if request.steps is not None:
+        training["steps"] = request.steps
+    elif "steps" not in others:
+        size = options_of(TrainingOptions, training).batch_size
+        training["steps"] = math.ceil(EPOCHS * questions / size)
+    return options_of(ReadingOptions, own), options_of(TrainingOptions, training)
+
+
+def _prepare(request: ReadRequest, vocabulary: Tokenizer, listener: Listener) -> tuple[Documents, Store]:
+    """Documents and their tokens, in the output: answers are read from them."""
+    documents = read_documents(
+        request.sources,
+        request.output / DOCUMENTS,
+        listener,
+        fields=request.fields,
+        on_bad=request.on_bad,
+        quarantine=request.output.with_name(f"{request.output.name}.quarantine.jsonl"),
+        replace=True,
+    )
+    listener.stage("encode", len(documents), "documents")
+    store = Store.build(request.output / STORE, documents, vocabulary, replace=True)
+    listener.advance(len(documents), f"{len(store.tokens):,} tokens")
+    return documents, store
+
+
+def _train(
+    request: ReadRequest,
+    objective: OpenQuestionAnswering,
+    batches: Batches,
+    training: TrainingOptions,
+    listener: Listener,
+    fingerprints: Mapping[str, str],
+) -> dict[str, float]:
+    """Take all steps; gives the statistics of the last tenth, averaged (of those that this process took)."""
+    listener.stage("train reader", training.steps, "steps")
+    seen: list[Progress] = []
+
+    def watch(progress: Progress) -> None:
+        seen.append(progress)
+        del seen[: -max(1, training.steps // 10)]
+        exact = sum(one.statistics["exact_span"] for one in seen) / len(seen)
+        listener.advance(1, f"loss {progress.loss:.3f}, exact {exact:.0%}")
+
+    trainer = Trainer(
+        objective=objective,
+        batches=batches,
+        options=training,
+        seed=request.seed,
+        checkpoints=Checkpoints(folder=request.output / CHECKPOINTS, keep=training.keep, fingerprints=fingerprints),
+        on_step=watch,
+    )
+    if request.resume:
+        listener.advance(trainer.resume())
+    trainer.run()
+    names = seen[0].statistics if seen else {}
+    return {name: sum(one.statistics[name] for one in seen) / len(seen) for name in names}
+
+
+def _keep(output: Path, objective: OpenQuestionAnswering, vocabulary: Tokenizer, report: Mapping[str, Any]) -> None:
+    """Write retriever and reader; the whole is there when its MANIFEST is."""
+    with files.create(output / RETRIEVER, "model", replace=True) as folder:
+        save_model(folder, objective.query_encoder, vocabulary, documents=objective.encoder)
+    with files.create(output / READER, "model", replace=True) as folder:
+        save_model(folder, objective.reader, vocabulary)
+        heads = {f"spans.{name}": values.detach().cpu() for name, values in objective.spans.state_dict().items()}
+        folder.write(HEADS, safetensors.torch.save(heads))
+    with files.scratch(output, KIND) as folder:
+        folder.array(VECTORS, objective.vectors.cpu().numpy())
+        folder.json(REPORT, report)
+        files.publish(folder, output, KIND, {"options": report["options"], "seed": report["seed"]})
+
+
+def open_report(output: Path) -> dict[str, Any]:
+    """Read the report of a finished run.
+
+    Raises:
+        UsageError: there is no finished reader.
+        CorruptError: it is damaged.
+    """
+    files.read_manifest(output, KIND)
+    report: dict[str, Any] = orjson.loads((output / REPORT).read_bytes())
+    return report

@@ -1,0 +1,58 @@
+"""What a user should hear before a model is used otherwise than it was made for; nothing here refuses anything."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import orjson
+
+import pretrieve.methods as methods
+from pretrieve.core.errors import PretrieveWarning
+from pretrieve.models.bag import Bag
+from pretrieve.models.checkpoints import known_as, wrong_uses
+from pretrieve.models.text_encoder import ModelOptions
+
+
+def before_use(model: str, options: ModelOptions) -> list[str]:
+    """Lines on what is said of a model against those who made it.
+
+    Args:
+        model: a folder or a hub name.
+        options: what is said about it.
+    """
+    known = known_as(model, options.like)
+    if known is None:
+        return []
+    said = ("pooling", "similarity", "query_prompt", "document_prompt")
+    return wrong_uses(model, known, {key: getattr(options, key) for key in said})
+
+
+def untuned(model: str, options: ModelOptions) -> list[str]:
+    """A line on a model that has to be fine-tuned before it can search, if it is one."""
+    known = known_as(model, options.like)
+    if _is_initialiser(Path(model)) if known is None else not known.tuned:
+        remedy = f"pretrieve finetune {model} LABELS -o tuned"
+        return [f"{model} was pre-trained for fine-tuning and cannot search well yet: fine-tune it first ({remedy})."]
+    return []
+
+
+def before_search(model: str, options: ModelOptions) -> list[str]:
+    """Lines of both kinds."""
+    return [*before_use(model, options), *untuned(model, options)]
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Say lines to a user of Python, at the place that called what calls this."""
+    for line in lines:
+        warnings.warn(line, PretrieveWarning, stacklevel=3)
+
+
+def _is_initialiser(folder: Path) -> bool:
+    """Whether a model of ours is one that its method does not mean to be searched before fine-tuning."""
+    recipe = folder / "recipe.json"
+    if not recipe.is_file() or Bag.readable(folder):  # initialisers are transformers; a static model needs no torch
+        return False
+    method = orjson.loads(recipe.read_bytes()).get("method")
+    return method in methods.names() and methods.find(method)[0].CARD.initialiser
