@@ -27,9 +27,9 @@ from pretrieve.finetuning.contrastive import Contrastive
 from pretrieve.models.bag import Bag
 from pretrieve.models.restore import load_towers
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
+from pretrieve.pipeline.finetune import finetune as road
 from pretrieve.pipeline.finetune.base_model import open_start
 from pretrieve.pipeline.finetune.finetune import finetune
-from pretrieve.pipeline.finetune.finetune import finetune as road
 from pretrieve.pipeline.finetune.read_labels import read_labels
 from pretrieve.pipeline.finetune.request import Tuning, values_of
 from pretrieve.pipeline.run.progress import Silent
