@@ -103,14 +103,13 @@ def prepared(data: str, work: Path, vocabulary_size: int = VOCABULARY, character
     from pretrieve.pipeline.pretrain import data as prepare
     from pretrieve.pipeline.pretrain.request import Tokenization
     from pretrieve.pipeline.run.progress import Silent
+    from pretrieve.pipeline.run.sources import read_documents
     from pretrieve.text.corpus import Fields
     from pretrieve.text.documents import Documents
     from pretrieve.text.store import Store
 
     if not (work / "held-out" / "store" / files.MANIFEST).is_file():
-        documents = prepare.read_documents(
-            (data,), work / "documents", Silent(), fields=Fields(), on_bad="skip", replace=True
-        )
+        documents = read_documents((data,), work / "documents", Silent(), fields=Fields(), on_bad="skip", replace=True)
         train, held_out = divided(documents, characters)
         vocabulary = prepare.train_tokenizer(documents, train, Tokenization(vocabulary_size=vocabulary_size))
         prepare.build_store(work, documents, train, vocabulary, Silent())
