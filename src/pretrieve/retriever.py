@@ -78,14 +78,14 @@ class Retriever:
         Raises:
             PretrieveError: whatever a user can mend.
         """
-        from pretrieve.pipeline.pretrain.request import Request, train_command
+        from pretrieve.pipeline.pretrain.request import TrainRequest, train_command
         from pretrieve.pipeline.pretrain.train import train
         from pretrieve.pipeline.run.workspace import WORKSPACE
         from pretrieve.text.documents import Documents
 
         several = [sources] if isinstance(sources, str | Path) else list(sources)
         folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
-        request = Request(
+        request = TrainRequest(
             sources=tuple(map(str, several)), output=folder, method=method, base=base, minutes=minutes, steps=steps,
             settings=dict(settings or {}), seed=seed, resume=resume, overwrite=overwrite, on_bad=on_bad,
         )  # fmt: skip
@@ -105,7 +105,7 @@ class Retriever:
             teacher: folder or hub name of the transformer.
             output: folder for the model; a temporary one if not given.
             progress: draw progress bars.
-            asked: other arguments of ``pipeline.distilling.Distilling``: ``minutes``, ``words``, ``seed``...
+            asked: other arguments of ``pipeline.distill.request.DistillRequest``: ``minutes``, ``words``, ``seed``...
 
         Raises:
             PretrieveError: whatever a user can mend.
@@ -219,8 +219,8 @@ class Retriever:
             resume: go on from the last checkpoint.
             overwrite: replace what is at ``output``.
             progress: draw progress bars.
-            asked: other arguments of ``pipeline.tuning.Tuning``: ``split``, ``recipe``, ``epochs``, ``steps``,
-                ``settings``, ``seed``...
+            asked: other arguments of ``pipeline.finetune.request.FinetuneRequest``: ``split``, ``recipe``,
+                ``epochs``, ``steps``, ``settings``, ``seed``...
 
         Returns:
             A retriever with the new model over the same documents.
@@ -231,7 +231,7 @@ class Retriever:
         """
         from pretrieve.core.config import options_of
         from pretrieve.pipeline.finetune.finetune import finetune
-        from pretrieve.pipeline.finetune.request import Tuning
+        from pretrieve.pipeline.finetune.request import FinetuneRequest
 
         folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
         given = {"model": self.location, "labels": Path(labels), "output": folder, "negatives": negatives}
@@ -239,7 +239,7 @@ class Retriever:
         given |= {"described": self._described(), "limit": limit, "resume": resume, "overwrite": overwrite}
         if twice := asked.keys() & given.keys():
             raise UsageError(f"finetune: {', '.join(sorted(twice))} is what this retriever is; leave it out.")
-        wanted = options_of(Tuning, {**asked, **given}, where="finetune")
+        wanted = options_of(FinetuneRequest, {**asked, **given}, where="finetune")
         with _display(progress) as listener:
             finetune(wanted, listener)
         return Retriever(_open(str(folder)), str(folder), self.documents)
@@ -288,7 +288,8 @@ class Retriever:
             output: the file; ``finetune`` takes it as labels.
             sources: documents; the retriever's own if not given.
             progress: draw progress bars.
-            asked: arguments of ``pipeline.generating.Generation``: ``generator``, ``cross_encoder``, ``queries``...
+            asked: arguments of ``pipeline.generate.request.GenerateRequest``: ``generator``, ``cross_encoder``,
+                ``queries``...
 
         Returns:
             The number of queries.
@@ -319,7 +320,8 @@ class Retriever:
             output: folder for the report; one that was stopped goes on, and more methods or labels add to it.
             methods: presets; ``none`` is the base as it is.
             progress: draw progress bars.
-            asked: other arguments of ``pipeline.comparison.Comparison``: ``base``, ``tokens``, ``labels``, ``seeds``...
+            asked: other arguments of ``pipeline.compare.request.CompareRequest``: ``base``, ``tokens``, ``labels``,
+                ``seeds``...
 
         Returns:
             The table, which is in ``report.md``, ``report.json`` and ``report.svg`` too.
@@ -329,7 +331,7 @@ class Retriever:
         """
         from pretrieve.core.config import options_of
         from pretrieve.pipeline.compare.compare import compare, report
-        from pretrieve.pipeline.compare.request import Comparison
+        from pretrieve.pipeline.compare.request import CompareRequest
 
         several = [sources] if isinstance(sources, str | Path) else list(sources)
         given = {
@@ -338,7 +340,7 @@ class Retriever:
             "benchmark": Path(benchmark),
             "output": Path(output),
         }
-        wanted = options_of(Comparison, {**given, **asked}, where="compare")
+        wanted = options_of(CompareRequest, {**given, **asked}, where="compare")
         with _display(progress) as listener:
             return report(wanted, compare(wanted, listener))
 
@@ -382,11 +384,11 @@ class Retriever:
             UsageError: the folder, split or a metric is not there.
             DataError: a line of the folder cannot be read.
         """
-        from pretrieve.pipeline.evaluate import Judgement, judge
+        from pretrieve.pipeline.evaluate import EvaluateRequest, judge
         from pretrieve.pipeline.run.usage_warnings import warn
 
         warn(self._untuned)
-        asked = Judgement(
+        asked = EvaluateRequest(
             folder=Path(folder), split=split, metrics=tuple(metrics), modes=tuple(modes), drop_same_id=drop_same_id
         )
         with _display(progress) as listener:

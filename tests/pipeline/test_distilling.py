@@ -21,7 +21,7 @@ from pretrieve.index.index import Index
 from pretrieve.models.bag import Bag
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.pipeline.distill.distill import distill
-from pretrieve.pipeline.distill.request import Distilling
+from pretrieve.pipeline.distill.request import DistillRequest
 from pretrieve.pipeline.distill.teacher_vectors import draw_pieces, taught_vectors, texts_of
 from pretrieve.pipeline.pretrain.report import open_report
 from pretrieve.pipeline.run.progress import Silent
@@ -38,12 +38,12 @@ def made(tmp_path_factory) -> Path:
     return folder
 
 
-def asked(made: Path, output: Path, **more) -> Distilling:
+def asked(made: Path, output: Path, **more) -> DistillRequest:
     usual = {
         "sources": (str(made / "documents.jsonl"),), "output": output, "teacher": str(made / "teacher"), "steps": 60,
         "contrast_steps": 10, "teacher_tokens": 30_000, "settings": {"batch_size": 48, "save_every": 20},
     }  # fmt: skip
-    return Distilling(**{**usual, **more})
+    return DistillRequest(**{**usual, **more})
 
 
 @pytest.fixture(scope="module")

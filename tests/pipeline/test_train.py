@@ -14,7 +14,7 @@ from pretrieve.core.errors import FingerprintError, UsageError
 from pretrieve.methods.structure import VARIANTS
 from pretrieve.models.restore import load_encoder, load_towers
 from pretrieve.pipeline.pretrain.report import Report, open_report
-from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.selection import START
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run import recipe
@@ -47,7 +47,7 @@ def test_a_transformer_from_nothing(tmp_path, source, method) -> None:
     settings = {**SMALL, "max_length": 300, "save_every": 2}
     output = tmp_path / "out"
     train(
-        Request(
+        TrainRequest(
             sources=(str(source),),
             output=output,
             base="new:layers=1,hidden=32",
@@ -73,7 +73,7 @@ def test_words_from_static_training_start_the_transformer(tmp_path, source, monk
         output = tmp_path / words
         base = f"new:layers=1,hidden=32,words={words}"
         train(
-            Request(
+            TrainRequest(
                 sources=(str(source),),
                 output=output,
                 base=base,
@@ -91,7 +91,7 @@ def test_separate_towers_are_both_kept(tmp_path, source) -> None:
     output = tmp_path / "out"
     settings = {**SMALL, "max_length": 300, "towers": "separate"}
     report = train(
-        Request(
+        TrainRequest(
             sources=(str(source),),
             output=output,
             base="new:layers=1,hidden=32",
@@ -112,7 +112,7 @@ def test_two_runs_give_the_same_model_and_another_seed_another(tmp_path, source)
     found = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         train(
-            Request(
+            TrainRequest(
                 sources=(str(source),),
                 output=tmp_path / name,
                 steps=5,
@@ -130,7 +130,7 @@ def test_two_runs_give_the_same_model_and_another_seed_another(tmp_path, source)
 
 def test_calibration_writes_the_number_of_steps(tmp_path, source) -> None:
     report = train(
-        Request(
+        TrainRequest(
             sources=(str(source),),
             output=tmp_path / "out",
             minutes=0.03,
@@ -145,10 +145,12 @@ def test_calibration_writes_the_number_of_steps(tmp_path, source) -> None:
     assert orjson.loads((tmp_path / "out" / "recipe.json").read_bytes())["training"]["steps"] == steps
 
 
-def static(source: Path, output: Path, *, steps: int = 10, more: dict[str, object] | None = None, **asked) -> Request:
+def static(
+    source: Path, output: Path, *, steps: int = 10, more: dict[str, object] | None = None, **asked
+) -> TrainRequest:
     """The default for a static encoder, small."""
     settings = {"batch_size": 32, "vocabulary_size": 600, "dimensions": 32, **(more or {})}
-    return Request(sources=(str(source),), output=output, steps=steps, settings=settings, **asked)
+    return TrainRequest(sources=(str(source),), output=output, steps=steps, settings=settings, **asked)
 
 
 def weights(folder: Path) -> bytes:
@@ -294,7 +296,7 @@ def test_a_static_encoder_takes_the_values_that_suit_it(tmp_path, source) -> Non
     from pretrieve.pipeline.pretrain.build import choose as chosen
 
     def queue(base: str, **settings: object) -> object:
-        asked = Request(
+        asked = TrainRequest(
             sources=(str(source),), output=tmp_path / "o", method="contriever", base=base, settings=settings
         )
         return chosen(asked).options["queue"]
@@ -321,7 +323,7 @@ def test_a_slow_encoder_starts_from_the_same_static_words(tmp_path, source, monk
     settings = {**SMALL, "max_length": 300, "queue": 16}
     base = "new:layers=1,hidden=32,words=static"
     train(
-        Request(
+        TrainRequest(
             sources=(str(source),), output=tmp_path / "out", base=base, method="contriever", steps=1, settings=settings
         )
     )

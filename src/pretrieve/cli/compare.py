@@ -49,14 +49,14 @@ def command(
 ) -> None:
     """Compare pre-training methods fairly; stopped, it goes on; asked for more, it adds only what is missing."""
     from pretrieve.core.config import parse_assignments
-    from pretrieve.pipeline.compare.request import Comparison
+    from pretrieve.pipeline.compare.request import CompareRequest
     from pretrieve.pipeline.run.display import Display
 
-    asked = Comparison(
+    asked = CompareRequest(
         sources=tuple(sources),
         methods=tuple(part.strip() for part in methods.split(",") if part.strip()),
         base=base,
-        tokens=_tokens(tokens, steps) or Comparison.tokens,
+        tokens=_tokens(tokens, steps) or CompareRequest.tokens,
         steps=steps,
         benchmark=benchmark,
         output=output,

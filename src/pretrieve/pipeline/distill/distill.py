@@ -33,7 +33,7 @@ from pretrieve.models.token_vectors import (
     with_words,
 )
 from pretrieve.pipeline.distill.publish import Stages, keep_distilled
-from pretrieve.pipeline.distill.request import TEACHER_TOKENS, Distilling, sorted_settings
+from pretrieve.pipeline.distill.request import TEACHER_TOKENS, DistillRequest, sorted_settings
 from pretrieve.pipeline.distill.teacher import Teacher, open_teacher
 from pretrieve.pipeline.distill.teacher_vectors import draw_pieces, taught_vectors, texts_of, tokens_for_minutes
 from pretrieve.pipeline.pretrain.build import versions
@@ -57,7 +57,7 @@ _SAMPLE = 20_000_000  # bytes of text that frequent words are counted in
 _DIMENSIONS = 256
 
 
-def distill(asked: Distilling, listener: Listener | None = None, *, encoder: TextEncoder | None = None) -> Report:
+def distill(asked: DistillRequest, listener: Listener | None = None, *, encoder: TextEncoder | None = None) -> Report:
     """Make a static model of a transformer's, on documents without labels.
 
     Args:
@@ -94,7 +94,7 @@ def distill_into(
         output: folder for the model; a temporary one if None.
         sources: one or several.
         teacher: folder or hub name.
-        asked: other arguments of ``Distilling`` by name.
+        asked: other arguments of ``DistillRequest`` by name.
         listener: hears of progress.
 
     Returns:
@@ -106,7 +106,7 @@ def distill_into(
     folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
     several = [sources] if isinstance(sources, str | Path) else list(sources)
     given = {"sources": tuple(map(str, several)), "teacher": str(teacher), "output": folder}
-    distill(options_of(Distilling, {**asked, **given}, where="distill"), listener)
+    distill(options_of(DistillRequest, {**asked, **given}, where="distill"), listener)
     return str(folder), Documents.open(folder / WORKSPACE / "documents")
 
 
@@ -121,7 +121,7 @@ class _Learnt:
 class _Stages:
     """The stages of one run, with its teacher."""
 
-    def __init__(self, run: Run, asked: Distilling, teacher: Teacher) -> None:
+    def __init__(self, run: Run, asked: DistillRequest, teacher: Teacher) -> None:
         self.run, self.asked, self.listener, self.teacher = run, asked, run.listener, teacher
         self.workspace = run.workspace
         self.options, self.training = sorted_settings(asked.settings)

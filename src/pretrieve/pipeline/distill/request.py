@@ -39,7 +39,7 @@ _OURS = {  # of the first training; the second takes its own from the method `st
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distilling:
+class DistillRequest:
     """The arguments of a run.
 
     Attributes:
@@ -114,7 +114,7 @@ class Distilling:
         for name, value in dataclasses.asdict(self.described).items():
             if value is not None and name in _SAID:
                 words += [f"--{name.replace('_', '-')}", str(value)]
-        usual = Distilling(sources=("",), output=Path(), teacher="")
+        usual = DistillRequest(sources=("",), output=Path(), teacher="")
         for name in _SHOWN:
             if (value := getattr(self, name)) != getattr(usual, name):
                 words += [f"--{name.replace('_', '-')}", ",".join(value) if name == "stages" else f"{value}"]

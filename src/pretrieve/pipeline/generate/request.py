@@ -27,7 +27,7 @@ _DECIDES = ("queries", "temperature", "top_k", "top_p", "max_new_tokens", "batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generation:
+class GenerateRequest:
     """The arguments of a run.
 
     Attributes:
@@ -234,7 +234,7 @@ def _template(text: str) -> str:
         raise UsageError(f"--prompt {text}: {path} cannot be read ({error}).") from None
 
 
-def plain_values(asked: Generation) -> dict[str, Any]:
+def plain_values(asked: GenerateRequest) -> dict[str, Any]:
     """The arguments as JSON, for the report."""
     values = {item.name: getattr(asked, item.name) for item in dataclasses.fields(asked)}
     left_out = ("fields", "resume", "overwrite", "output", "beir")

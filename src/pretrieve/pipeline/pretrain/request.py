@@ -33,7 +33,7 @@ class Tokenization:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class TrainRequest:
     """The arguments of a training run, as they were given."""
 
     sources: tuple[str, ...]
@@ -67,7 +67,7 @@ class Request:
             check_output(self.output, [*self.sources, self.base], overwrite=self.overwrite)
 
 
-def train_command(request: Request) -> str:
+def train_command(request: TrainRequest) -> str:
     """The exact command of a run, for its model card."""
     words = ["pretrieve", "train", *request.sources, "-o", str(request.output)]
     words += ["--variants", ",".join(request.variants)] if request.variants else []
