@@ -84,7 +84,7 @@ def pretrained(asked: argparse.Namespace, folder: Path, name: str, seed: int) ->
         request = TrainRequest(
             sources=(str(folder),), output=target, method=start.method, seed=seed, overwrite=True,
             base=asked.base if asked.base and name == "transformer" else start.base,
-            steps=asked.steps or start.steps, settings={"save_every": "0", **start.settings}, judge=False,
+            steps=asked.steps or start.steps, settings={"save_every": "0", **start.settings}, select=False,
             tracker="none",
         )  # fmt: skip
         train(request)

@@ -50,7 +50,7 @@ def asked(made: Path, output: Path, **more) -> DistillRequest:
 def whole(made, tmp_path_factory) -> Path:
     """The folder of a run that nobody stopped."""
     output = tmp_path_factory.mktemp("whole") / "model"
-    distill(asked(made, output, judge=True))
+    distill(asked(made, output, select=True))
     return output
 
 
@@ -145,7 +145,7 @@ class _Stop(Silent):
      ("contrast", 0), ("contrast", 5), ("select", 0)],
 )  # fmt: skip
 def test_a_stopped_run_goes_on_to_the_same_bytes(made, whole, tmp_path, stage, after) -> None:
-    wanted = asked(made, tmp_path / "model", judge=True)
+    wanted = asked(made, tmp_path / "model", select=True)
     with pytest.raises(RuntimeError):
         distill(wanted, _Stop(stage, after))
     with pytest.raises(UsageError, match="--resume"):

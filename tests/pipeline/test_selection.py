@@ -86,7 +86,7 @@ def test_without_a_judge_the_first_run_is_saved_and_the_index_chooses_the_weight
     choices = choose(request)
     run, prepared = prepared_for(request)
     start, trained = train_variants(run, request, variants(request, choices)[:2], prepared)
-    unjudged = TrainRequest(sources=request.sources, output=request.output, judge=False)
+    unjudged = TrainRequest(sources=request.sources, output=request.output, select=False)
     found = select(unjudged, start, trained, prepared, Silent())
     assert (found.run, found.encoder, found.saved) == (trained[0], trained[0].encoder, trained[0].name)
     assert (found.probe, found.fusion) == (None, None)

@@ -91,7 +91,7 @@ def test_the_saved_model_has_them_scaled_and_the_start_has_not(tmp_path) -> None
         output = tmp_path / str(factor)
         train(
             TrainRequest(
-                sources=(str(source),), output=output, steps=3, settings=settings, method="structure", judge=False
+                sources=(str(source),), output=output, steps=3, settings=settings, method="structure", select=False
             )
         )
         found[factor] = Bag.load(output).vectors, Bag.load(output / "start").vectors

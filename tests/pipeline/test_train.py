@@ -98,7 +98,7 @@ def test_separate_towers_are_both_kept(tmp_path, source) -> None:
             method="orqa-ict",
             steps=2,
             settings=settings,
-            judge=False,
+            select=False,
         )
     )
     assert report.saved == "orqa-ict"
@@ -196,7 +196,7 @@ def test_every_variant_is_trained_alike_and_one_is_saved(judged) -> None:
 def test_the_saved_weights_are_those_of_the_variant_trained_alone(judged, topics, tmp_path) -> None:
     """In any order, and without the others."""
     output, report = judged
-    alone = train(static(topics, tmp_path / "alone", variants=(report.saved,), judge=False))
+    alone = train(static(topics, tmp_path / "alone", variants=(report.saved,), select=False))
     assert alone.saved == report.saved
     assert weights(tmp_path / "alone") == weights(output)
     assert weights(tmp_path / "alone" / "start") == weights(output / "start")
@@ -204,19 +204,19 @@ def test_the_saved_weights_are_those_of_the_variant_trained_alone(judged, topics
     last = train(static(topics, tmp_path / "last", variants=(*others, report.saved)))
     assert last.saved == report.saved
     assert weights(tmp_path / "last") == weights(output)
-    train(static(topics, tmp_path / "other", variants=(others[0],), judge=False))
+    train(static(topics, tmp_path / "other", variants=(others[0],), select=False))
     assert weights(tmp_path / "other") != weights(output)
 
 
-@pytest.mark.parametrize(("variants", "judge"), [((NAMES[-1],), True), ((), False), ((NAMES[1], NAMES[0]), False)])
-def test_only_what_is_asked_for_is_trained(topics, tmp_path, variants, judge) -> None:
+@pytest.mark.parametrize(("variants", "select"), [((NAMES[-1],), True), ((), False), ((NAMES[1], NAMES[0]), False)])
+def test_only_what_is_asked_for_is_trained(topics, tmp_path, variants, select) -> None:
     """One variant by its name; without a selection the first one alone."""
     output = tmp_path / "out"
-    report = train(static(topics, output, steps=3, variants=variants, judge=judge))
+    report = train(static(topics, output, steps=3, variants=variants, select=select))
     only = (variants or NAMES)[0]
     assert [path.name for path in (output / "checkpoints").iterdir()] == [only]
     assert report.recipe["variant"] == only
-    if judge:
+    if select:
         assert list(report.probe["gain"]) == [START, only]
     else:
         assert (report.saved, report.probe, report.fusion) == (only, None, None)
@@ -273,7 +273,7 @@ def test_a_run_goes_on_with_the_same_variants_and_settings_only(topics, tmp_path
     refused = [
         ({"variants": (NAMES[0],)}, r"variants was \[.*\] and is \["),
         ({"variants": ()}, r"variants was \[.*\] and is \[\]"),
-        ({"variants": two, "judge": False}, "judge was True and is False"),
+        ({"variants": two, "select": False}, "select was True and is False"),
         ({"variants": two, "more": {"temperature": 0.3}}, "temperature was not set and is 0.3"),
         ({"variants": two, "more": {"batch_size": 16}}, "batch_size was 32 and is 16"),
         ({"variants": two, "seed": 1}, "seed was 0 and is 1"),

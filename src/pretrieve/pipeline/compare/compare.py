@@ -193,7 +193,7 @@ def _request(asked: CompareRequest, method: str, seed: int, origin: Path, target
         seed=seed,
         resume=target.exists(),
         tracker="none",
-        judge=False,
+        select=False,
         steps=1,
     )
 

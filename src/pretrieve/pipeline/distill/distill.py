@@ -4,7 +4,7 @@
 2. Distillation: the student's similarities between documents and texts out of them become the teacher's.
 3. Contrast: pairs from structure on all documents, with the distillation loss beside them.
 
-The last one is saved, or with ``judge`` the one that the label-free selection finds best.
+The last one is saved, or with ``select`` the one that the label-free selection finds best.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class _Stages:
 
     def _prepare(self, documents: Documents) -> Prepared:
         asked = self.asked
-        select, held_out = split(len(documents), asked.seed) if asked.judge else (np.arange(len(documents)), _NONE)
+        select, held_out = split(len(documents), asked.seed) if asked.select else (np.arange(len(documents)), _NONE)
         store = build_store(self.workspace, documents, select, self._vocabulary(documents), self.listener)
         if store.dropped:
             self.listener.note(f"{store.dropped:,} documents have no token in their text and are left out of training.")
@@ -175,7 +175,7 @@ class _Stages:
         if asked.minutes is not None and self._taught:
             known = None if before is None else before.options["teacher_tokens"]
             tokens = known or tokens_for_minutes(self.teacher.documents, prepared.store, asked.minutes, asked.window)
-        names = ("stages", "words", "weighting", "window", "queries", "contrast_steps", "anchor", "bfloat16", "judge")
+        names = ("stages", "words", "weighting", "window", "queries", "contrast_steps", "anchor", "bfloat16", "select")
         made = Recipe(
             method="distill",
             base=asked.teacher,

@@ -131,7 +131,7 @@ def _chosen(
 ) -> tuple[Choice | None, str, str]:
     """The stage to save, and why: what adds most to BM25 on held-out documents, or the last one."""
     start, *others = stages.encoders
-    if not others or not asked.judge or not len(prepared.held_out):
+    if not others or not asked.select or not len(prepared.held_out):
         last = [start, *others][-1]
         reason = "not compared with the other stages" if others else "the only stage"
         return None, last, f"{reason}: {last} is saved"

@@ -59,7 +59,7 @@ class DistillRequest:
         contrast_steps: of the contrast.
         anchor: weight of the distillation loss beside the contrast.
         bfloat16: the teacher runs in half precision: three times as fast where the processor has instructions for it.
-        judge: hold documents out, and save the stage that helps BM25 most on them; without it, all are learnt from and
+        select: hold documents out, and save the stage that helps BM25 most on them; without it, all are learnt from and
             the last stage is saved.
         settings: options of the distillation loss and of its training by name.
         seed: all randomness comes from it.
@@ -86,7 +86,7 @@ class DistillRequest:
     contrast_steps: int = 100
     anchor: float = 1.0
     bfloat16: bool = False
-    judge: bool = False
+    select: bool = False
     settings: Mapping[str, object] = field(default_factory=dict)
     seed: int = 0
     resume: bool = False
@@ -119,7 +119,7 @@ class DistillRequest:
             if (value := getattr(self, name)) != getattr(usual, name):
                 words += [f"--{name.replace('_', '-')}", ",".join(value) if name == "stages" else f"{value}"]
         words += ["--bfloat16"] if self.bfloat16 else []
-        words += ["--judge"] if self.judge else []
+        words += ["--select"] if self.select else []
         for key, value in self.settings.items():
             words += ["--set", f"{key}={value}"]
         return shlex.join([*words, "--seed", str(self.seed), *field_words(self.fields)])

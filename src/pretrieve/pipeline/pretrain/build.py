@@ -135,7 +135,7 @@ def variants(request: TrainRequest, choices: Choices) -> list[Choices]:
         raise UsageError("--variants: one of them is given twice.")
     for name in names:
         check_names(choices.module.Options, known[name], f"{choices.module.__file__}: variant {name}")
-    return [_variant(choices, name, known[name]) for name in (names if request.judge else names[:1])]
+    return [_variant(choices, name, known[name]) for name in (names if request.select else names[:1])]
 
 
 def _variant(choices: Choices, name: str, values: Mapping[str, methods.Value]) -> Choices:

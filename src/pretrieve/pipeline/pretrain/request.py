@@ -50,7 +50,7 @@ class TrainRequest:
     tracker: str = "auto"
     held_out: int = 400  # documents that are kept from training, at most
     variants: tuple[str, ...] = ()  # of the preset, those to train; all without it
-    judge: bool = True  # hand out nothing that the label-free probe finds worse than the start
+    select: bool = True  # choose the saved weights by the label-free probe
     fields: Fields = dataclasses.field(default_factory=Fields)
 
     def check(self) -> None:
@@ -74,7 +74,7 @@ def train_command(request: TrainRequest) -> str:
     for name in ("method", "minutes", "steps"):
         if (value := getattr(request, name)) is not None:
             words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
-    words += [] if request.judge else ["--no-judge"]
+    words += [] if request.select else ["--no-select"]
     words += ["--base", request.base] if request.base != "static" else []
     for key, value in request.settings.items():
         words += ["--set", f"{key}={value}"]

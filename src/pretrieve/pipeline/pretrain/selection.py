@@ -143,7 +143,7 @@ def select(
     """
     run = trained[0]
     first = partial(Selection, run, start, run.encoder, saved=run.name)
-    if not request.judge:
+    if not request.select:
         return first("not compared with its start")
     if run.plan.initialiser:
         said = run.gain.line() if run.gain else "too few documents to hold any out: not measured"
