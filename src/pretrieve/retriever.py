@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pretrieve.core.errors import UsageError
+from pretrieve.core.extras import require
 from pretrieve.core.types import Document
 from pretrieve.index.index import Index, Mode
 from pretrieve.pipeline.run.progress import shown as _display
@@ -78,6 +79,7 @@ class Retriever:
         Raises:
             PretrieveError: whatever a user can mend.
         """
+        require("train", "Retriever.train")
         from pretrieve.pipeline.pretrain.request import Request, train_command
         from pretrieve.pipeline.pretrain.train import train
         from pretrieve.pipeline.run.workspace import WORKSPACE
@@ -110,6 +112,7 @@ class Retriever:
         Raises:
             PretrieveError: whatever a user can mend.
         """
+        require("train", "Retriever.distill")
         from pretrieve.pipeline.distill.distill import distill_into
 
         with _display(progress) as listener:
@@ -229,6 +232,7 @@ class Retriever:
             UsageError: an argument does not fit, or is this retriever's own (``model``, ``described``).
             PretrieveError: whatever else a user can mend.
         """
+        require("train", "Retriever.finetune")
         from pretrieve.core.config import options_of
         from pretrieve.pipeline.finetune.finetune import finetune
         from pretrieve.pipeline.finetune.request import Tuning
@@ -327,6 +331,7 @@ class Retriever:
         Raises:
             PretrieveError: whatever a user can mend.
         """
+        require("train", "Retriever.compare")
         from pretrieve.core.config import options_of
         from pretrieve.pipeline.compare.compare import compare, report
         from pretrieve.pipeline.compare.request import Comparison
