@@ -12,7 +12,7 @@ $(VENV)/installed: pyproject.toml constraints.txt tools/install.sh
 	@touch $@
 
 $(VENV)/developed: $(VENV)/installed
-	@$(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt --editable ".[dev,track]"
+	@$(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt --editable ".[train,dev,track]"
 	@touch $@
 
 demo: $(VENV)/installed  ## documents in, a better retriever out, on the documentation of your Python packages

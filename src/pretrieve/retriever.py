@@ -8,10 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pretrieve.core.config import options_of
 from pretrieve.core.errors import UsageError
 from pretrieve.core.extras import require
 from pretrieve.core.types import Document
 from pretrieve.index.index import Index, Mode
+from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.run.progress import shown as _display
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from pretrieve.evaluation.result import Result
     from pretrieve.index.hits import Hit
     from pretrieve.index.pseudo import Records
-    from pretrieve.models.text_encoder import ModelOptions
     from pretrieve.pipeline.finetune.mine import By
     from pretrieve.pipeline.finetune.request import Negatives
 
@@ -142,7 +143,6 @@ class Retriever:
             retriever = Retriever(index.dense.encoder, index.dense.encoder.location, index.documents)
             retriever.__dict__["index"] = index
             return retriever
-        from pretrieve.models.text_encoder import ModelOptions
         from pretrieve.pipeline.run.usage_warnings import before_use, warn
 
         warn(before_use(str(name), ModelOptions(**described)))
@@ -233,7 +233,6 @@ class Retriever:
             PretrieveError: whatever else a user can mend.
         """
         require("train", "Retriever.finetune")
-        from pretrieve.core.config import options_of
         from pretrieve.pipeline.finetune.finetune import finetune
         from pretrieve.pipeline.finetune.request import Tuning
 
@@ -276,7 +275,6 @@ class Retriever:
         Raises:
             PretrieveError: whatever a user can mend.
         """
-        from pretrieve.core.config import options_of
         from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
 
         chosen = options_of(MineOptions, {"by": by, **options}, where="mine")
@@ -332,7 +330,6 @@ class Retriever:
             PretrieveError: whatever a user can mend.
         """
         require("train", "Retriever.compare")
-        from pretrieve.core.config import options_of
         from pretrieve.pipeline.compare.compare import compare, report
         from pretrieve.pipeline.compare.request import Comparison
 
@@ -356,8 +353,6 @@ class Retriever:
 
     def _described(self) -> ModelOptions:
         """What was said about the model when it was opened."""
-        from pretrieve.models.text_encoder import ModelOptions
-
         return ModelOptions(**getattr(self.model, "described", {}))
 
     def evaluate(
@@ -399,6 +394,4 @@ class Retriever:
 
 
 def _open(name: str, **described: Any) -> TextEncoder:
-    from pretrieve.models.text_encoder import ModelOptions, open_encoder
-
     return open_encoder(name, ModelOptions(**described))

@@ -43,7 +43,7 @@ def require(extra: Extra, user: str) -> None:
     """
     for module in _MODULES[extra]:
         if not _is_installed(module):
-            raise _missing(extra, user, module)
+            raise MissingExtraError(_remedy(extra, user, module))
 
 
 def explain(error: ModuleNotFoundError, user: str) -> MissingExtraError | None:
@@ -55,11 +55,11 @@ def explain(error: ModuleNotFoundError, user: str) -> MissingExtraError | None:
     """
     module = (error.name or "").split(".")[0]
     extra = next((name for name, modules in _MODULES.items() if module in modules), None)
-    return None if extra is None or _is_installed(module) else _missing(extra, user, module)
+    return None if extra is None or _is_installed(module) else MissingExtraError(_remedy(extra, user, module))
 
 
-def _missing(extra: Extra, user: str, module: str) -> MissingExtraError:
-    return MissingExtraError(
+def _remedy(extra: Extra, user: str, module: str) -> str:
+    return (
         f"{user} needs pretrieve's {_NAMES[extra]}: {install_command(extra)} in a checkout of pretrieve "
         f'(README, "Installing"); {module} is not installed.'
     )

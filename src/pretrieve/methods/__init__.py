@@ -137,11 +137,11 @@ def listing() -> dict[str, Listed]:
 
 def _listing(name: str, path: Path) -> Listed:
     try:
-        card = _arguments(_assigned(path, "CARD"))
+        card = _arguments(path, _assigned(path, "CARD"), "Card")
         presets = _assigned(path, "PRESETS")
         assert isinstance(presets, ast.Dict)  # as _names_in found
         (preset,) = (
-            _arguments(value)
+            _arguments(path, value, "Preset", "replace")
             for key, value in zip(presets.keys, presets.values, strict=True)
             if isinstance(key, ast.Constant) and key.value == name
         )
@@ -156,15 +156,19 @@ def _listing(name: str, path: Path) -> Listed:
         return Listed(summary=summary, encoders=module.CARD.encoders, initialiser=module.CARD.initialiser)
 
 
-def _arguments(call: ast.expr | None) -> dict[str | None, ast.expr]:
-    """Named arguments of a call.
+def _arguments(path: Path, made: ast.expr | None, *by: str) -> dict[str | None, ast.expr]:
+    """Named arguments of the call that a value is made by, there or where its name is given to it.
 
     Raises:
-        ValueError: it is no call, or has arguments that are not written out.
+        ValueError: it is made otherwise, or has arguments that are not written out.
     """
-    if not isinstance(call, ast.Call) or call.args or any(argument.arg is None for argument in call.keywords):
+    if isinstance(made, ast.Name):
+        made = _assigned(path, made.id)
+    if not isinstance(made, ast.Call) or not isinstance(made.func, ast.Name) or made.func.id not in by:
         raise ValueError
-    return {argument.arg: argument.value for argument in call.keywords}
+    if any(argument.arg is None for argument in made.keywords):
+        raise ValueError
+    return {argument.arg: argument.value for argument in made.keywords}
 
 
 def find(name: str) -> tuple[ModuleType, Preset]:
