@@ -8,9 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pretrieve.core.config import options_of
 from pretrieve.core.errors import UsageError
+from pretrieve.core.extras import require
 from pretrieve.core.types import Document
 from pretrieve.index.index import Index, Mode
+from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.run.progress import shown as _display
 
 if TYPE_CHECKING:
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
     from pretrieve.evaluation.result import Result
     from pretrieve.index.hits import Hit
     from pretrieve.index.pseudo import Records
-    from pretrieve.models.text_encoder import ModelOptions
     from pretrieve.pipeline.finetune.mine import By
     from pretrieve.pipeline.finetune.request import Negatives
 
@@ -78,6 +80,7 @@ class Retriever:
         Raises:
             PretrieveError: whatever a user can mend.
         """
+        require("train", "Retriever.train")
         from pretrieve.pipeline.pretrain.request import TrainRequest, train_command
         from pretrieve.pipeline.pretrain.train import train
         from pretrieve.pipeline.run.workspace import WORKSPACE
@@ -110,6 +113,7 @@ class Retriever:
         Raises:
             PretrieveError: whatever a user can mend.
         """
+        require("train", "Retriever.distill")
         from pretrieve.pipeline.distill.distill import distill_into
 
         with _display(progress) as listener:
@@ -139,7 +143,6 @@ class Retriever:
             retriever = Retriever(index.dense.encoder, index.dense.encoder.location, index.documents)
             retriever.__dict__["index"] = index
             return retriever
-        from pretrieve.models.text_encoder import ModelOptions
         from pretrieve.pipeline.run.usage_warnings import before_use, warn
 
         warn(before_use(str(name), ModelOptions(**described)))
@@ -229,7 +232,7 @@ class Retriever:
             UsageError: an argument does not fit, or is this retriever's own (``model``, ``described``).
             PretrieveError: whatever else a user can mend.
         """
-        from pretrieve.core.config import options_of
+        require("train", "Retriever.finetune")
         from pretrieve.pipeline.finetune.finetune import finetune
         from pretrieve.pipeline.finetune.request import FinetuneRequest
 
@@ -272,7 +275,6 @@ class Retriever:
         Raises:
             PretrieveError: whatever a user can mend.
         """
-        from pretrieve.core.config import options_of
         from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
 
         chosen = options_of(MineOptions, {"by": by, **options}, where="mine")
@@ -329,7 +331,7 @@ class Retriever:
         Raises:
             PretrieveError: whatever a user can mend.
         """
-        from pretrieve.core.config import options_of
+        require("train", "Retriever.compare")
         from pretrieve.pipeline.compare.compare import compare, report
         from pretrieve.pipeline.compare.request import CompareRequest
 
@@ -353,8 +355,6 @@ class Retriever:
 
     def _described(self) -> ModelOptions:
         """What was said about the model when it was opened."""
-        from pretrieve.models.text_encoder import ModelOptions
-
         return ModelOptions(**getattr(self.model, "described", {}))
 
     def evaluate(
@@ -396,6 +396,4 @@ class Retriever:
 
 
 def _open(name: str, **described: Any) -> TextEncoder:
-    from pretrieve.models.text_encoder import ModelOptions, open_encoder
-
     return open_encoder(name, ModelOptions(**described))

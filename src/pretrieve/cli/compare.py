@@ -49,6 +49,7 @@ def command(
 ) -> None:
     """Compare pre-training methods fairly; stopped, it goes on; asked for more, it adds only what is missing."""
     from pretrieve.core.config import parse_assignments
+    from pretrieve.core.extras import install_command
     from pretrieve.pipeline.compare.request import CompareRequest
     from pretrieve.pipeline.run.display import Display
 
@@ -78,7 +79,7 @@ def command(
     if (output / "report.svg").is_file():
         typer.echo(f"{output}: report.md, report.json and report.svg")
     else:
-        typer.echo(f"{output}: report.md and report.json; for a picture: pip install 'pretrieve[pictures]', and again")
+        typer.echo(f"{output}: report.md and report.json; for a picture: {install_command('pictures')}, and again")
 
 
 def _tokens(tokens: int | None, steps: int | None) -> int | None:

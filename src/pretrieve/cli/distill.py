@@ -175,7 +175,7 @@ def command(
         contrast_steps=contrast_steps,
         anchor=anchor,
         bfloat16=bfloat16,
-        judge=judge,
+        select=judge,
         settings=parse_assignments(settings or []),
         seed=seed,
         resume=resume,

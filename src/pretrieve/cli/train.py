@@ -98,7 +98,7 @@ def command(
         overwrite=overwrite,
         on_bad=on_bad,
         tracker=tracker,
-        judge=judge,
+        select=judge,
         fields=fields_of(
             text=text_field,
             title=title_field,

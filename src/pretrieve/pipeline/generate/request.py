@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pretrieve.core import files
 from pretrieve.core.errors import UsageError
+from pretrieve.core.extras import require
 from pretrieve.generation.asking import Sampling
 from pretrieve.generation.endpoint import Connection
 from pretrieve.generation.prompts import DEFAULTS, Kind, Prompt
@@ -165,11 +166,13 @@ class GenerateRequest:
 
         Raises:
             UsageError: there is no such model, or it writes no text.
+            MissingExtraError: a model of transformers is asked for, which is not installed.
         """
         if (connection := self.connection()) is not None:
             from pretrieve.generation.endpoint import EndpointGenerator
 
             return EndpointGenerator(connection, self.sampling)
+        require("train", f"the generator {self.generator}, without --endpoint,")
         from pretrieve.generation.local import LocalGenerator
 
         return LocalGenerator(self.generator, self.sampling)
