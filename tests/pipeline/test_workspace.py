@@ -1,4 +1,4 @@
-"""The workspace of a run: beside the output, which stays as it is until the new one is whole, whatever kills the run."""
+"""The workspace of a run, beside its output, which stays as it is until the new one is whole."""
 
 from __future__ import annotations
 
@@ -360,7 +360,7 @@ def overwrite_slowly(report, output: Path, value: str) -> None:
 def test_killed_at_random_moments_a_reader_always_finds_a_whole_model(tmp_path) -> None:
     output, chance = make(tmp_path / "model", "0"), random.Random(5)
     values = {"0"}
-    for number in range(1, 31):
+    for number in range(1, 21):
         process, reports = start(overwrite_slowly, output, str(number))
         assert reports.recv() == "begins"
         values.add(str(number))

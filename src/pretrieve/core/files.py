@@ -131,7 +131,7 @@ def create(
         target: where the folder will be; its parent is made.
         kind: what it is ("store", "checkpoint", "index", "model"), kept in the MANIFEST.
         replace: an artefact that is there is swapped for the new one in one step; without it, it is an error.
-        meta: fingerprints and other facts kept in the MANIFEST.
+        meta: fingerprints and other facts kept in the MANIFEST; read when the block ends.
 
     Raises:
         UsageError: something is at ``target`` and ``replace`` is off, or it is no artefact of pretrieve.
@@ -147,7 +147,12 @@ def create(
 
 def finish(folder: Folder, kind: str, meta: Mapping[str, Any] | None = None) -> None:
     """Write the MANIFEST of a folder, last of all its files, and sync."""
-    manifest = {"format": FORMAT, "kind": kind, "meta": dict(meta or {}), "files": dict(sorted(folder.entries.items()))}
+    manifest = {
+        "format": FORMAT,
+        "kind": kind,
+        "meta": dict(meta or {}),
+        "files": dict(sorted(folder.entries.items())),
+    }
     with folder.open(MANIFEST) as file:
         file.write(to_json(manifest))
     disk.sync_folder(folder.path)

@@ -7,7 +7,6 @@ labels and seeds; several processes that are given the same command share the wo
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -33,7 +32,7 @@ from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain.request import Request
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.progress import Listener, Silent
-from pretrieve.pipeline.run.workspace import CHECKPOINTS, WORKSPACE, hold
+from pretrieve.pipeline.run.workspace import WORKSPACE, hold
 from pretrieve.text.beir import read_qrels
 from pretrieve.text.store import Store
 from pretrieve.training.signals import StoppedError
@@ -267,13 +266,11 @@ def _tuned(asked: Comparison, model: Path, method: str, seed: int, labels: int, 
                 limit=labels or None,
                 settings=asked.tuning,
                 seed=seed,
-                resume=target.exists(),
+                resume=True,
             ),
             listener,
             judge=False,
         )
-        for part in (WORKSPACE, CHECKPOINTS):  # a score is what is kept: a comparison makes a hundred models
-            shutil.rmtree(target / part, ignore_errors=True)
     return target
 
 

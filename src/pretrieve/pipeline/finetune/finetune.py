@@ -25,8 +25,9 @@ from pretrieve.pipeline.finetune.mine import MineOptions, load_negatives, mine
 from pretrieve.pipeline.finetune.read_labels import read_labels
 from pretrieve.pipeline.finetune.request import Negatives, Tuning, Values, values_of
 from pretrieve.pipeline.run.progress import Listener, Silent
+from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.usage_warnings import before_use
-from pretrieve.pipeline.run.workspace import CHECKPOINTS, WORKSPACE, hold
+from pretrieve.pipeline.run.workspace import CHECKPOINTS, Workspace
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.labels import Labels
 from pretrieve.text.store import Store
@@ -34,6 +35,7 @@ from pretrieve.training.checkpoint import Checkpoints
 from pretrieve.training.trainer import Progress, Trainer
 
 MODEL, REPORT = "model", "report.json"
+FACTS = "values.json"  # what a run shares with the one that it resumes
 HELD_OUT_SHARE, HELD_OUT_MOST, FEWEST = 0.1, 500, 200  # of the queries; below the last none are held out
 _CUT = 0.1  # part of the documents that search may read further than training without a word
 
@@ -81,37 +83,41 @@ def finetune(asked: Tuning, listener: Listener | None = None, *, judge: bool = T
     listener = listener or Silent()
     for line in before_use(asked.model, asked.described):
         listener.note(line)
-    return _finetune(asked, listener, hold_out=judge, judge=judge)
+    with stoppable(Workspace(asked.output).advice):
+        return _finetune(asked, listener, hold_out=judge, judge=judge)
 
 
 def _finetune(asked: Tuning, listener: Listener, *, hold_out: bool, judge: bool) -> TuneReport:
     """The same; a model that only mines negatives is not judged, and does not see what is held out all the same."""
     asked.check()
-    with hold(asked.output, overwrite=asked.overwrite and not asked.resume):
-        before = _finished(asked.output) if asked.resume else None
-        workspace = asked.output / WORKSPACE
+    with Workspace(asked.output, resume=asked.resume, overwrite=asked.overwrite) as work:
+        before = _finished(asked.output) if work.finished else None
         start = open_start(asked.model, asked.described, seed=asked.seed)
         listener.stage("read labels", unit="queries")
-        labels = read_labels(asked.labels, workspace / "records", split=asked.split, documents=asked.documents)
+        labels = read_labels(asked.labels, work.path / "records", split=asked.split, documents=asked.documents)
         listener.advance(len(labels), f"{labels.size:,} documents")
         learn, held_out = _divide(len(labels), asked, hold_out=hold_out)
         held, labels = labels.select(held_out), labels.select(learn)
         negatives = asked.negatives or _usual(asked, labels)
         apart = start.queries_apart is not None
         values = values_of(asked, negatives, width=start.width, queries=len(labels), apart=apart)
-        _check_same(workspace / "values.json", asked, values, labels, start)
+        facts = _same_facts(asked, values, labels, start)
+        if asked.resume:
+            _check_same(_facts_before(work), facts, asked)
         if before is not None:
             listener.note(f"{asked.output} is finished already.")
             return before
         if negatives == "ance" and (values.refresh.every or 0) >= values.training.steps:
             listener.note("every is not below the number of steps: all negatives are those that the start finds.")
+        files.write_file(work.path / FACTS, files.to_json(facts))
         _check_scores(asked, values, labels)
-        labels = _with_negatives(asked, negatives, labels, workspace, listener, hold_out=hold_out)
-        objective = _trained(asked, values, labels, start, listener)
-        return _publish(asked, values, objective, start, labels, held, listener, judge=judge)
+        labels = _with_negatives(asked, negatives, labels, work.path, listener, hold_out=hold_out)
+        objective = _trained(asked, values, labels, start, work.path, listener)
+        return _publish(work, asked, values, objective, start, labels, held, listener, judge=judge)
 
 
 def _publish(
+    work: Workspace,
     asked: Tuning,
     values: Values,
     objective: Contrastive,
@@ -123,7 +129,8 @@ def _publish(
     judge: bool,
 ) -> TuneReport:
     """Put the model, judged on what was held out, in its place at once, with its recipe, report and card."""
-    with files.scratch(asked.output, MODEL) as folder:
+    meta: dict[str, Any] = {"recipe": files.fingerprint(values.to_json()), "weight": None}
+    with work.publish(MODEL, meta) as folder:
         _save(folder, objective, start)
         report = TuneReport(
             values=values.to_json(),
@@ -135,9 +142,8 @@ def _publish(
         folder.json(REPORT, report.to_json())
         folder.json("recipe.json", {"model": asked.model, "command": asked.command(), **values.to_json()})
         folder.write("README.md", tuned_card(asked, report.to_json()).encode())
-        weight = report.judged["weights"]["model"] if report.judged else None
-        recipe = files.fingerprint(values.to_json())
-        files.publish(folder, asked.output, MODEL, {"recipe": recipe, "weight": weight})
+        folder.write(FACTS, (work.path / FACTS).read_bytes())
+        meta["weight"] = report.judged["weights"]["model"] if report.judged else None
     return report
 
 
@@ -202,42 +208,42 @@ def _with_negatives(
     if not both.is_file():
         listener.note("first a model with BM25's negatives; then its own are mined, and the start is trained again.")
         first = replace(asked, output=workspace / "first", negatives="given", negatives_file=words, overwrite=False,
-                        resume=(workspace / "first").exists())  # fmt: skip
+                        resume=True)  # fmt: skip
         _finetune(first, listener, hold_out=hold_out, judge=False)
         mine(labels, open_encoder(str(first.output)), both, MineOptions(by="both", seed=asked.seed), listener)
     return labels.with_negatives(load_negatives(labels, both))
 
 
-def _check_same(path: Path, asked: Tuning, values: Values, labels: Labels, start: Start) -> None:
-    """Refuse to go on with a run as another one; before anything is mined or trained."""
-    facts = orjson.loads(files.to_json({
+def _same_facts(asked: Tuning, values: Values, labels: Labels, start: Start) -> dict[str, Any]:
+    """What a run has to share with the one that it resumes."""
+    facts: dict[str, Any] = orjson.loads(files.to_json({
         "labels": labels.fingerprint, "start": start.fingerprint, "seed": asked.seed, "values": values.to_json(),
         "file of negatives": files.digest(asked.negatives_file) if asked.negatives_file else "",
     }))  # fmt: skip
-    if asked.resume:
-        before = _facts_before(path, asked.output)
-        for name, value in facts.items():
-            if before.get(name, value) != value:
-                raise FingerprintError(
-                    f"cannot resume: the {name} differ from those of {asked.output}. Give the same command as before, "
-                    "or another --output."
-                )
-    files.write_file(path, files.to_json(facts))
+    return facts
 
 
-def _facts_before(path: Path, output: Path) -> dict[str, Any]:
-    """What is known of the run that is to be gone on with; of a finished one its values at least."""
-    if path.is_file():
-        return dict(orjson.loads(path.read_bytes()))
-    if not (output / files.MANIFEST).is_file():
-        return {}
-    recipe = orjson.loads((output / "recipe.json").read_bytes())
-    return {"values": {name: value for name, value in recipe.items() if name not in ("model", "command")}}
+def _check_same(before: Mapping[str, Any], facts: Mapping[str, Any], asked: Tuning) -> None:
+    """Refuse to resume another run; before anything is mined or trained."""
+    for name, value in facts.items():
+        if before.get(name, value) != value:
+            raise FingerprintError(
+                f"cannot resume: the {name} differ from those of {asked.output}. Give the same command as before, "
+                "or another --output."
+            )
 
 
-def _trained(asked: Tuning, values: Values, labels: Labels, start: Start, listener: Listener) -> Contrastive:
-    """Train from the start, or go on."""
-    view = view_of(labels, start, values.draw, asked.output / WORKSPACE / "store", listener)
+def _facts_before(work: Workspace) -> dict[str, Any]:
+    """What is known of the run that is to be resumed, finished or not."""
+    path = (work.output if work.finished else work.path) / FACTS
+    return dict(orjson.loads(path.read_bytes())) if path.is_file() else {}
+
+
+def _trained(
+    asked: Tuning, values: Values, labels: Labels, start: Start, workspace: Path, listener: Listener
+) -> Contrastive:
+    """Train from the start, or from the last checkpoint."""
+    view = view_of(labels, start, values.draw, workspace / "store", listener)
     if values.negatives == "ance":
         objective: Contrastive = Ance(
             start.documents, values.loss, view, values.refresh, asked.seed, start.queries_apart
@@ -251,7 +257,7 @@ def _trained(asked: Tuning, values: Values, labels: Labels, start: Start, listen
         options=values.training,
         seed=asked.seed,
         checkpoints=Checkpoints(
-            folder=asked.output / CHECKPOINTS,
+            folder=workspace / CHECKPOINTS,
             keep=values.training.keep,
             fingerprints={"labels": labels.fingerprint, "start": start.fingerprint},
         ),

@@ -26,7 +26,8 @@ from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.pipeline.pretrain.data import read_documents
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.sources import OnBad
-from pretrieve.pipeline.run.workspace import CHECKPOINTS, check_output, hold
+from pretrieve.pipeline.run.stopping import stoppable
+from pretrieve.pipeline.run.workspace import CHECKPOINTS, Workspace, beside, check_workspace
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.questions import QuestionRows, read_questions
 from pretrieve.text import tokenizer as tokenizers
@@ -104,11 +105,12 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
     options, training = _options(request, len(questions))
     _check_output(request)
     towers, reader, vocabulary = open_models(resolve(request.model), request.reader, request.seed)
-    with hold(request.output, overwrite=request.overwrite and not request.resume):
-        if request.resume and (request.output / files.MANIFEST).is_file():
+    work = Workspace(request.output, resume=request.resume, overwrite=request.overwrite)
+    with stoppable(work.advice), work:
+        if work.finished:
             listener.note(f"{request.output} is finished already.")
             return _same(open_report(request.output), request, options, training)
-        documents, store = _prepare(request, vocabulary, listener)
+        documents, store = _prepare(request, work.path, vocabulary, listener)
         listener.stage("index blocks", unit="blocks")
         view = QuestionRows(questions, vocabulary, towers[0].specials, min(LONGEST_QUESTION, towers[0].max_length))
         answers = Answers(questions, vocabulary, store)
@@ -125,6 +127,7 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         }
         report["last step"] = _train(
             request,
+            work.path / CHECKPOINTS,
             objective,
             Batches(view=view, batch_size=training.batch_size, seed=request.seed),
             training,
@@ -136,17 +139,15 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
                 "recipe": files.fingerprint([asked["options"], asked["training"], asked["seed"]]),
             },
         )
-        _keep(request.output, objective, vocabulary, report)
+        _publish(work, objective, vocabulary, report)
     return report
 
 
 def _check_output(request: ReadRequest) -> None:
     """Refuse an output that is taken, or that holds what the run is to read."""
-    if not request.resume:
-        models = (request.model, request.reader or request.model)
-        sources: list[str | Path] = [*request.sources, request.questions, *models]
-        also = (DOCUMENTS, STORE, RETRIEVER, READER)
-        check_output(request.output, sources, overwrite=request.overwrite, also=also)
+    models = (request.model, request.reader or request.model)
+    sources: list[str | Path] = [*request.sources, request.questions, *models]
+    check_workspace(request.output, sources, resume=request.resume, overwrite=request.overwrite)
 
 
 def _asked(request: ReadRequest, options: ReadingOptions, training: TrainingOptions) -> dict[str, Any]:
@@ -232,25 +233,28 @@ def _options(request: ReadRequest, questions: int) -> tuple[ReadingOptions, Trai
     return options_of(ReadingOptions, own), options_of(TrainingOptions, training)
 
 
-def _prepare(request: ReadRequest, vocabulary: Tokenizer, listener: Listener) -> tuple[Documents, Store]:
-    """Documents and their tokens, in the output: answers are read from them."""
+def _prepare(
+    request: ReadRequest, workspace: Path, vocabulary: Tokenizer, listener: Listener
+) -> tuple[Documents, Store]:
+    """Documents and their tokens; they move to the output when the run is done: answers are read from them."""
     documents = read_documents(
         request.sources,
-        request.output / DOCUMENTS,
+        workspace / DOCUMENTS,
         listener,
         fields=request.fields,
         on_bad=request.on_bad,
-        quarantine=request.output.with_name(f"{request.output.name}.quarantine.jsonl"),
+        quarantine=beside(request.output, ".quarantine.jsonl"),
         replace=True,
     )
     listener.stage("encode", len(documents), "documents")
-    store = Store.build(request.output / STORE, documents, vocabulary, replace=True)
+    store = Store.build(workspace / STORE, documents, vocabulary, replace=True)
     listener.advance(len(documents), f"{len(store.tokens):,} tokens")
     return documents, store
 
 
 def _train(
     request: ReadRequest,
+    checkpoints: Path,
     objective: OpenQuestionAnswering,
     batches: Batches,
     training: TrainingOptions,
@@ -272,7 +276,7 @@ def _train(
         batches=batches,
         options=training,
         seed=request.seed,
-        checkpoints=Checkpoints(folder=request.output / CHECKPOINTS, keep=training.keep, fingerprints=fingerprints),
+        checkpoints=Checkpoints(folder=checkpoints, keep=training.keep, fingerprints=fingerprints),
         on_step=watch,
     )
     if request.resume:
@@ -282,18 +286,21 @@ def _train(
     return {name: sum(one.statistics[name] for one in seen) / len(seen) for name in names}
 
 
-def _keep(output: Path, objective: OpenQuestionAnswering, vocabulary: Tokenizer, report: Mapping[str, Any]) -> None:
-    """Write retriever and reader; the whole is there when its MANIFEST is."""
-    with files.create(output / RETRIEVER, "model", replace=True) as folder:
-        save_model(folder, objective.query_encoder, vocabulary, documents=objective.encoder)
-    with files.create(output / READER, "model", replace=True) as folder:
-        save_model(folder, objective.reader, vocabulary)
-        heads = {f"spans.{name}": values.detach().cpu() for name, values in objective.spans.state_dict().items()}
-        folder.write(HEADS, safetensors.torch.save(heads))
-    with files.scratch(output, KIND) as folder:
-        folder.array(VECTORS, objective.vectors.cpu().numpy())
-        folder.json(REPORT, report)
-        files.publish(folder, output, KIND, {"options": report["options"], "seed": report["seed"]})
+def _publish(
+    work: Workspace, objective: OpenQuestionAnswering, vocabulary: Tokenizer, report: Mapping[str, Any]
+) -> None:
+    """Write retriever and reader, with the documents and tokens that answers are read from."""
+    with work.publish(KIND, {"options": report["options"], "seed": report["seed"]}) as whole:
+        with files.create(whole.path / RETRIEVER, "model") as folder:
+            save_model(folder, objective.query_encoder, vocabulary, documents=objective.encoder)
+        with files.create(whole.path / READER, "model") as folder:
+            save_model(folder, objective.reader, vocabulary)
+            heads = {f"spans.{name}": values.detach().cpu() for name, values in objective.spans.state_dict().items()}
+            folder.write(HEADS, safetensors.torch.save(heads))
+        whole.array(VECTORS, objective.vectors.cpu().numpy())
+        whole.json(REPORT, report)
+        for name in (DOCUMENTS, STORE):
+            files.put(work.path / name, whole.path / name)
 
 
 def open_report(output: Path) -> dict[str, Any]:

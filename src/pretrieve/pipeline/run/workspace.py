@@ -33,7 +33,19 @@ _STATE = "workspace.json"  # of a run: the MANIFEST that it found at the output,
 
 def workspace_of(output: Path) -> Path:
     """Where a run to an output works: a folder in ``OUTPUT.work``."""
-    return _room(output.resolve()) / _RUN
+    return beside(output, _BESIDE) / _RUN
+
+
+def beside(output: Path, ending: str) -> Path:
+    """The path of something that lies beside an output and has its name, with an ending; links are resolved.
+
+    Raises:
+        UsageError: there is nothing beside it: it is the root of a disk.
+    """
+    place = output.resolve()
+    if not place.name:
+        raise UsageError(f"{output} cannot be an output: give a folder in it.")
+    return place.with_name(f"{place.name}{ending}")
 
 
 class Workspace:
@@ -72,7 +84,8 @@ class Workspace:
         self.path = workspace_of(output)
         self.finished = False
         self._said, self._resume, self._overwrite, self._keep, self._wait = output, resume, overwrite, keep, wait
-        self._room, self._previous = _room(self.output), _room(self.output) / _PREVIOUS
+        self._room = self.path.parent
+        self._previous = self._room / _PREVIOUS
         self._missing = [path for path in (self._room, *self._room.parents) if not path.exists()]
         self._stack = contextlib.ExitStack()
 
@@ -119,7 +132,7 @@ class Workspace:
                 self.path.rename(self._previous)
             self.path.mkdir(exist_ok=True)
         disk.sweep(self.path)
-        if not state:
+        if not (state or self.finished):
             self._save(replaces=found, publishes="")
 
     def _settle(self) -> None:
@@ -144,7 +157,7 @@ class Workspace:
 
         Args:
             kind: what it is, for its MANIFEST.
-            meta: facts, for its MANIFEST.
+            meta: facts for its MANIFEST; read when the block ends.
 
         Raises:
             StorageError: the disk refused; what was at the output is there still.
@@ -210,7 +223,7 @@ def check_workspace(
         UsageError: it cannot be written, or is read.
     """
     place = output.resolve()
-    room = _room(place)
+    room = beside(output, _BESIDE)
     _check_ours(room)
     if not (resume or overwrite) and any(_unfinished(room / name, place) for name in (_RUN, _PREVIOUS)):
         raise UsageError(
@@ -234,15 +247,9 @@ def worth_resuming(folder: Path) -> bool:
     return any(next(folder.glob(pattern), None) is not None for pattern in _WORK)
 
 
-def _room(place: Path) -> Path:
-    if not place.name:
-        raise UsageError(f"{place} cannot be an output: give a folder in it.")
-    return place.with_name(f"{place.name}{_BESIDE}")
-
-
 def _shown(output: Path) -> Path:
     """The folder beside an output, as near to the user's own words as they name it."""
-    room = _room(output.resolve())
+    room = beside(output, _BESIDE)
     said = output.parent / room.name
     return said if said.resolve() == room else room
 
