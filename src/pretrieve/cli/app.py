@@ -26,6 +26,7 @@ from pretrieve.cli import (
     verify,
 )
 from pretrieve.core.errors import PretrieveError
+from pretrieve.pipeline.run.stopping import stoppable
 
 app = typer.Typer(
     name="pretrieve",
@@ -80,7 +81,8 @@ def main() -> None:
         SystemExit: always; the code is 0, 1 (failure), 2 (usage), or 128 + n when signal n stopped a run.
     """
     try:
-        app()
+        with stoppable("give the same command again"):  # where a command has nothing better to say
+            app()
     except PretrieveError as error:
         typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
         typer.echo(str(error), err=True)

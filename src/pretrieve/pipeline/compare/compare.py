@@ -32,6 +32,7 @@ from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain.request import Request
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.progress import Listener, Silent
+from pretrieve.pipeline.run.stopping import InterruptedRunError, stoppable
 from pretrieve.pipeline.run.workspace import WORKSPACE, hold
 from pretrieve.text.beir import read_qrels
 from pretrieve.text.store import Store
@@ -39,6 +40,7 @@ from pretrieve.training.signals import StoppedError
 
 Scores = list[dict[str, Any]]
 _FEWEST = 20  # steps of training, below which a method is said to have too few
+_ADVICE = "what is done is kept; give the same command again to continue"
 _PAUSE = 0.2  # seconds, before a part is tried again that another process had
 
 
@@ -55,7 +57,14 @@ def compare(asked: Comparison, listener: Listener | None = None) -> Scores:
     Raises:
         PretrieveError: whatever a user can mend.
     """
-    listener = listener or Silent()
+    try:
+        with stoppable(_ADVICE):
+            return _compare(asked, listener or Silent())
+    except (InterruptedRunError, StoppedError) as error:
+        raise error.advising(_ADVICE) from None
+
+
+def _compare(asked: Comparison, listener: Listener) -> Scores:
     asked.check()
     asked = _with_what_there_is(asked, listener)
     with hold(asked.output, wait=True):
@@ -172,8 +181,6 @@ def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener, *
     began = time.perf_counter()
     try:
         train(request, listener)
-    except StoppedError as error:
-        raise error.advising("give the same command again") from None
     finally:  # what a run took before it was stopped counts
         seconds = round(before + time.perf_counter() - began, 1)
         cost = {"seconds": seconds, "steps": request.steps, "tokens": round(seen * (request.steps or 0))}

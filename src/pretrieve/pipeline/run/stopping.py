@@ -17,6 +17,11 @@ class InterruptedRunError(PretrieveError):
     def __init__(self, number: int, advice: str) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}: {advice}.")
         self.exit_code = 128 + number
+        self._number = number
+
+    def advising(self, advice: str) -> InterruptedRunError:
+        """The same error with another way to resume."""
+        return InterruptedRunError(self._number, advice)
 
 
 class _Signal(BaseException):  # as KeyboardInterrupt: nothing that handles errors may catch it
