@@ -37,6 +37,7 @@ from pretrieve.pipeline.pretrain import data as prepare
 from pretrieve.pipeline.pretrain.request import Request, Tokenization
 from pretrieve.pipeline.pretrain.selection import interpolated
 from pretrieve.pipeline.run.progress import Silent
+from pretrieve.pipeline.run.sources import read_documents
 from pretrieve.text.corpus import Fields
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
@@ -63,7 +64,7 @@ def prepared(sources: list[Path], work: Path) -> Store:
     if place.is_dir():
         documents = Documents.open(place)
     else:
-        documents = prepare.read_documents(list(map(str, sources)), place, Silent(), fields=Fields(), on_bad="fail")
+        documents = read_documents(list(map(str, sources)), place, Silent(), fields=Fields(), on_bad="fail")
     select, _ = prepare.split(len(documents), 0)
     if (work / "store").is_dir():
         vocabulary = Store.open(work / "store").tokenizer

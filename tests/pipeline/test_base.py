@@ -9,8 +9,8 @@ import pytest
 
 import labelling
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
+from pretrieve.pipeline.compare import base_model as module
 from pretrieve.pipeline.compare.base_model import save_base
-from pretrieve.pipeline.compare.compare import base_model as module
 from pretrieve.pipeline.run.progress import Silent
 
 

@@ -19,7 +19,8 @@ from pretrieve.generation.filters import COPIED, DUPLICATE, EMPTY, NOT_FOUND, RE
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.models.bag import Bag
 from pretrieve.pipeline.finetune.read_labels import read_labels
-from pretrieve.pipeline.generate.generate import generate, scored
+from pretrieve.pipeline.generate import scored
+from pretrieve.pipeline.generate.generate import generate
 from pretrieve.pipeline.generate.request import Generation
 from pretrieve.pipeline.generate.round_trip import round_trip
 from pretrieve.pipeline.run.progress import Silent

@@ -19,7 +19,7 @@ from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain import data as prepare
 from pretrieve.pipeline.pretrain.request import Request
 from pretrieve.pipeline.run.progress import Listener, Silent
-from pretrieve.pipeline.run.sources import OnBad
+from pretrieve.pipeline.run.sources import OnBad, read_documents
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.pairs import PairDescription, RowDescription
 from pretrieve.text import tokenizer
@@ -90,7 +90,7 @@ def _base(asked: Look, listener: Listener) -> str:
 
 def _prepared(request: Request, choices: planning.Choices, place: Path, listener: Listener) -> tuple[Documents, Store]:
     """All documents, and their tokens."""
-    documents = prepare.read_documents(
+    documents = read_documents(
         request.sources, place / "documents", listener, fields=request.fields, on_bad=request.on_bad,
         quarantine=Path(f"{request.method or 'inspect'}.quarantine.jsonl"),
     )  # fmt: skip

@@ -19,6 +19,7 @@ from pretrieve.pipeline.pretrain.report import MODEL
 from pretrieve.pipeline.pretrain.request import Request
 from pretrieve.pipeline.pretrain.warm_start import start_words
 from pretrieve.pipeline.run.progress import Listener
+from pretrieve.pipeline.run.sources import read_documents
 from pretrieve.pipeline.run.workspace import WORKSPACE, hold
 from pretrieve.text import tokenizer
 
@@ -43,7 +44,7 @@ def save_base(
     choices = planning.choose(request)
     with hold(target):
         workspace = target / WORKSPACE
-        documents = prepare.read_documents(
+        documents = read_documents(
             sources, workspace / "documents", listener, fields=request.fields, on_bad="fail", replace=True
         )
         every, _ = prepare.split(len(documents), seed)

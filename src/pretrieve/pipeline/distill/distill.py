@@ -37,19 +37,19 @@ from pretrieve.pipeline.distill.request import TEACHER_TOKENS, Distilling, sorte
 from pretrieve.pipeline.distill.teacher import Teacher, open_teacher
 from pretrieve.pipeline.distill.teacher_vectors import draw_pieces, taught_vectors, texts_of, tokens_for_minutes
 from pretrieve.pipeline.pretrain.build import versions
-from pretrieve.pipeline.pretrain.data import Prepared, build_store, read_documents, split
-from pretrieve.pipeline.pretrain.report import Report, open_finished
+from pretrieve.pipeline.pretrain.data import Prepared, build_store, split
+from pretrieve.pipeline.pretrain.report import Report, open_report
 from pretrieve.pipeline.run import recipe as recipes
+from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.recipe import Recipe
-from pretrieve.pipeline.run.stopping import stoppable
-from pretrieve.pipeline.run.workspace import CHECKPOINTS, WORKSPACE, hold
+from pretrieve.pipeline.run.run import Run, begin
+from pretrieve.pipeline.run.sources import documents_of
+from pretrieve.pipeline.run.workspace import WORKSPACE
 from pretrieve.sampling.batches import Batches
 from pretrieve.text.documents import Documents
 from pretrieve.text.tokenizer import Tokenizer
-from pretrieve.training.checkpoint import Checkpoints
 from pretrieve.training.options import TrainingOptions
-from pretrieve.training.trainer import Progress, Trainer
 
 _METHOD = "structure"
 _RATE = 0.005  # of the contrast, a quarter of what the method takes from a random start
@@ -73,11 +73,12 @@ def distill(asked: Distilling, listener: Listener | None = None, *, encoder: Tex
     """
     listener = listener or Silent()
     asked.check()
-    with hold(asked.output, overwrite=asked.overwrite and not asked.resume):
-        if asked.resume and (asked.output / files.MANIFEST).is_file():
-            wanted = {"method": "distill", "base": asked.teacher, "seed": asked.seed}
-            return open_finished(asked.output, wanted, listener)
-        return _Run(asked, listener, open_teacher(asked, encoder)).road()
+    with begin("distill", asked, listener, inputs=("teacher",), without=("sources",)) as run:
+        documents = documents_of(run, asked)
+        if run.finished:
+            run.say_finished()
+            return open_report(asked.output)
+        return _Stages(run, asked, open_teacher(asked, encoder)).run_all(documents)
 
 
 def distill_into(
@@ -117,23 +118,22 @@ class _Learnt:
     kept: Taught
 
 
-class _Run:
-    """One run: its teacher, its documents, and its stages."""
+class _Stages:
+    """The stages of one run, with its teacher."""
 
-    def __init__(self, asked: Distilling, listener: Listener, teacher: Teacher) -> None:
-        self.asked, self.listener, self.teacher = asked, listener, teacher
-        self.workspace = asked.output / WORKSPACE
+    def __init__(self, run: Run, asked: Distilling, teacher: Teacher) -> None:
+        self.run, self.asked, self.listener, self.teacher = run, asked, run.listener, teacher
+        self.workspace = run.workspace
         self.options, self.training = sorted_settings(asked.settings)
         self.training = replace(self.training, steps=asked.steps)
 
-    def road(self) -> Report:
+    def run_all(self, documents: Documents) -> Report:
         """Go through all stages; each takes up what an earlier run has done."""
         asked = self.asked
-        prepared = self._prepare()
+        prepared = self._prepare(documents)
         made = self._recipe(prepared)
-        with stoppable(f"the teacher's vectors so far are in {asked.output}; go on with --resume"):
-            table = self._table(prepared) if "tokens" in asked.stages else None
-            learnt = self._learnt(prepared, made) if self._taught else None
+        table = self._table(prepared) if "tokens" in asked.stages else None
+        learnt = self._learnt(prepared, made) if self._taught else None
         student = self._start(prepared, table)
         stages = Stages(learnt.kept if learnt else None)
         stages.add("tokens" if "tokens" in asked.stages else "random", student)
@@ -143,24 +143,15 @@ class _Run:
         if "contrast" in asked.stages:
             self._contrast(student, learnt, prepared, made)
             stages.add("contrast", student)
-        return keep_distilled(asked, stages, prepared, made, self.teacher, self.listener)
+        return keep_distilled(self.run, asked, stages, prepared, made, self.teacher)
 
     @property
     def _taught(self) -> bool:
         """Whether the teacher reads the documents."""
         return "distil" in self.asked.stages or ("contrast" in self.asked.stages and self.asked.anchor > 0)
 
-    def _prepare(self) -> Prepared:
+    def _prepare(self, documents: Documents) -> Prepared:
         asked = self.asked
-        documents = read_documents(
-            asked.sources,
-            self.workspace / "documents",
-            self.listener,
-            fields=asked.fields,
-            on_bad=asked.on_bad,
-            quarantine=asked.output.with_name(f"{asked.output.name}.quarantine.jsonl"),
-            replace=True,
-        )
         select, held_out = split(len(documents), asked.seed) if asked.judge else (np.arange(len(documents)), _NONE)
         store = build_store(self.workspace, documents, select, self._vocabulary(documents), self.listener)
         if store.dropped:
@@ -205,7 +196,7 @@ class _Run:
             versions=versions(),
         )
         if before is not None:
-            recipes.check_same(before, made)
+            made.check_same(before)
         files.write_file(path, files.to_json(made.to_json()))
         return made
 
@@ -269,24 +260,20 @@ class _Run:
     def _train(
         self, name: str, objective: Objective, batches: Callable[[int], Batch], training: TrainingOptions, made: Recipe
     ) -> None:
-        prints = {"corpus": made.corpus, "tokenizer": made.tokenizer, "recipe": made.fingerprint}
-        folder = self.asked.output / CHECKPOINTS / name
-        self.listener.stage(name, training.steps, "steps")
-        trainer = Trainer(
-            objective=objective,
-            batches=batches,
-            options=training,
-            seed=self.asked.seed,
-            checkpoints=Checkpoints(folder=folder, keep=1, fingerprints=prints),
-            on_step=lambda progress: self.listener.advance(1, _shown(progress)),
+        fit(
+            self.run,
+            Training(
+                name=name,
+                objective=objective,
+                batches=batches,
+                options=replace(training, max_checkpoints=1),
+                seed=self.asked.seed,
+                fingerprints={"corpus": made.corpus, "tokenizer": made.tokenizer, "recipe": made.fingerprint},
+                part=name,
+                tracker=self.asked.tracker,
+                values=asdict(training),
+            ),
         )
-        if self.asked.resume:
-            self.listener.advance(trainer.resume())
-        trainer.run()
 
 
 _NONE: IntArray = np.zeros(0, np.int64)
-
-
-def _shown(progress: Progress) -> str:
-    return f"loss {progress.loss:.3f}, {progress.tokens_per_second / 1000:,.0f}k tokens/s"

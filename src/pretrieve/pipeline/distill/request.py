@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from pretrieve.core.config import options_of
 from pretrieve.core.errors import UsageError, suggest
 from pretrieve.models.text_encoder import ModelOptions
+from pretrieve.pipeline.run.settings import sort_settings
 from pretrieve.pipeline.run.sources import OnBad, field_words
 from pretrieve.pipeline.run.workspace import check_output
 from pretrieve.text.corpus import Fields
@@ -66,6 +67,7 @@ class Distilling:
         overwrite: replace what is at ``output``.
         on_bad: what to do with records that cannot be read.
         fields: which fields of the sources hold what.
+        tracker: where curves go; ``auto`` is TensorBoard where it is installed.
     """
 
     sources: tuple[str, ...]
@@ -91,6 +93,7 @@ class Distilling:
     overwrite: bool = False
     on_bad: OnBad = "fail"
     fields: Fields = field(default_factory=Fields)
+    tracker: str = "none"
 
     def check(self) -> None:
         """Say at once what cannot work.
@@ -161,15 +164,10 @@ def sorted_settings(settings: Mapping[str, object]) -> tuple[Options, TrainingOp
     from pretrieve.finetuning.distillation import Options
     from pretrieve.training.options import TrainingOptions
 
-    own = [item.name for item in dataclasses.fields(Options)]
-    training = [item.name for item in dataclasses.fields(TrainingOptions)]
-    for key in settings:
-        if key not in (*own, *training) or key == "steps":
-            raise UsageError(f"--set: unknown option {key!r}.{suggest(key, (*own, *training))}")
-    return (
-        options_of(Options, {key: value for key, value in settings.items() if key in own}),
-        options_of(TrainingOptions, _OURS | {key: value for key, value in settings.items() if key in training}),
-    )
+    found = sort_settings(settings, {"loss": Options, "training": TrainingOptions})
+    if "steps" in found["training"]:
+        raise UsageError("--set steps: give --steps.")
+    return options_of(Options, found["loss"]), options_of(TrainingOptions, _OURS | found["training"])
 
 
 def _check_teacher(name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from pretrieve.core import files
-from pretrieve.core.errors import FingerprintError, UsageError
+from pretrieve.core.errors import UsageError
 from pretrieve.core.rng import shuffled
 from pretrieve.core.types import IntArray
 from pretrieve.finetuning.ance import Ance
@@ -24,18 +24,15 @@ from pretrieve.pipeline.finetune.card import judge_tuned, tuned_card
 from pretrieve.pipeline.finetune.mine import MineOptions, load_negatives, mine
 from pretrieve.pipeline.finetune.read_labels import read_labels
 from pretrieve.pipeline.finetune.request import Negatives, Tuning, Values, values_of
+from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.progress import Listener, Silent
-from pretrieve.pipeline.run.stopping import stoppable
+from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.usage_warnings import before_use
-from pretrieve.pipeline.run.workspace import CHECKPOINTS, Workspace
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.labels import Labels
 from pretrieve.text.store import Store
-from pretrieve.training.checkpoint import Checkpoints
-from pretrieve.training.trainer import Progress, Trainer
 
 MODEL, REPORT = "model", "report.json"
-FACTS = "values.json"  # what a run shares with the one that it resumes
 HELD_OUT_SHARE, HELD_OUT_MOST, FEWEST = 0.1, 500, 200  # of the queries; below the last none are held out
 _CUT = 0.1  # part of the documents that search may read further than training without a word
 
@@ -83,85 +80,75 @@ def finetune(asked: Tuning, listener: Listener | None = None, *, judge: bool = T
     listener = listener or Silent()
     for line in before_use(asked.model, asked.described):
         listener.note(line)
-    with stoppable(Workspace(asked.output).advice):
-        return _finetune(asked, listener, hold_out=judge, judge=judge)
+    return _finetune(asked, listener, hold_out=judge, judge=judge)
 
 
 def _finetune(asked: Tuning, listener: Listener, *, hold_out: bool, judge: bool) -> TuneReport:
     """The same; a model that only mines negatives is not judged, and does not see what is held out all the same."""
     asked.check()
-    with Workspace(asked.output, resume=asked.resume, overwrite=asked.overwrite) as work:
-        before = _finished(asked.output) if work.finished else None
+    with begin("finetune", asked, listener, inputs=("model", "negatives_file"), without=("labels", "documents"), beside=True) as run:
         start = open_start(asked.model, asked.described, seed=asked.seed)
         listener.stage("read labels", unit="queries")
-        labels = read_labels(asked.labels, work.path / "records", split=asked.split, documents=asked.documents)
+        labels = read_labels(asked.labels, run.workspace / "records", split=asked.split, documents=asked.documents)
         listener.advance(len(labels), f"{labels.size:,} documents")
+        run.same_data("labels", labels.fingerprint)
         learn, held_out = _divide(len(labels), asked, hold_out=hold_out)
         held, labels = labels.select(held_out), labels.select(learn)
         negatives = asked.negatives or _usual(asked, labels)
         apart = start.queries_apart is not None
         values = values_of(asked, negatives, width=start.width, queries=len(labels), apart=apart)
-        facts = _same_facts(asked, values, labels, start)
-        if asked.resume:
-            _check_same(_facts_before(work), facts, asked)
-        if before is not None:
-            listener.note(f"{asked.output} is finished already.")
-            return before
+        run.same("values", values.to_json())
+        if run.finished:
+            run.say_finished()
+            return open_report(asked.output)
         if negatives == "ance" and (values.refresh.every or 0) >= values.training.steps:
             listener.note("every is not below the number of steps: all negatives are those that the start finds.")
-        files.write_file(work.path / FACTS, files.to_json(facts))
         _check_scores(asked, values, labels)
-        labels = _with_negatives(asked, negatives, labels, work.path, listener, hold_out=hold_out)
-        objective = _trained(asked, values, labels, start, work.path, listener)
-        return _publish(work, asked, values, objective, start, labels, held, listener, judge=judge)
+        labels = _with_negatives(run, asked, negatives, labels, hold_out=hold_out)
+        objective = _trained(run, asked, values, labels, start)
+        return _publish(run, asked, values, objective, start, labels, held, judge=judge)
 
 
 def _publish(
-    work: Workspace,
+    run: Run,
     asked: Tuning,
     values: Values,
     objective: Contrastive,
     start: Start,
     labels: Labels,
     held: Labels,
-    listener: Listener,
     *,
     judge: bool,
 ) -> TuneReport:
     """Put the model, judged on what was held out, in its place at once, with its recipe, report and card."""
     meta: dict[str, Any] = {"recipe": files.fingerprint(values.to_json()), "weight": None}
-    with work.publish(MODEL, meta) as folder:
+    with run.publishing(MODEL, meta) as folder:
         _save(folder, objective, start)
         report = TuneReport(
             values=values.to_json(),
             queries={"learnt from": len(labels), "held out": len(held)},
             documents=labels.size,
             negatives=len(labels.negatives.tokens),
-            judged=judge_tuned(asked, folder.path, held, listener) if judge and len(held) else None,
+            judged=judge_tuned(asked, folder.path, held, run.listener) if judge and len(held) else None,
         )
         folder.json(REPORT, report.to_json())
         folder.json("recipe.json", {"model": asked.model, "command": asked.command(), **values.to_json()})
         folder.write("README.md", tuned_card(asked, report.to_json()).encode())
-        folder.write(FACTS, (work.path / FACTS).read_bytes())
         meta["weight"] = report.judged["weights"]["model"] if report.judged else None
     return report
 
 
-def _finished(output: Path) -> TuneReport | None:
-    """The report of a run that is done, or None.
+def open_report(output: Path) -> TuneReport:
+    """Read the report of a finished run.
 
     Raises:
-        UsageError: something else is there.
+        UsageError: there is none.
         CorruptError: it is damaged.
     """
-    if not (output / files.MANIFEST).is_file():
-        return None
     files.read_manifest(output, MODEL)
     facts = orjson.loads((output / REPORT).read_bytes()) if (output / REPORT).is_file() else {}
     if facts.keys() != {item.name for item in fields(TuneReport)}:
-        raise UsageError(
-            f"{output} is no model of `pretrieve finetune`: leave --resume out, and choose another --output."
-        )
+        raise UsageError(f"{output} is no model of `pretrieve finetune`: choose another place.")
     return TuneReport(**facts)
 
 
@@ -189,9 +176,7 @@ def _check_scores(asked: Tuning, values: Values, labels: Labels) -> None:
         )
 
 
-def _with_negatives(
-    asked: Tuning, negatives: Negatives, labels: Labels, workspace: Path, listener: Listener, *, hold_out: bool
-) -> Labels:
+def _with_negatives(run: Run, asked: Tuning, negatives: Negatives, labels: Labels, *, hold_out: bool) -> Labels:
     """Hard negatives as asked for: from a file, by words, or by a first model that was trained with those."""
     if asked.negatives_file is not None:
         return labels.with_negatives(load_negatives(labels, asked.negatives_file))
@@ -199,73 +184,42 @@ def _with_negatives(
         raise UsageError(f"--negatives given: {asked.labels} brings none; leave it out, or give --negatives-file.")
     if negatives in ("none", "given", "ance"):
         return labels
-    words = workspace / "negatives-bm25.jsonl"
+    words, listener = run.workspace / "negatives-bm25.jsonl", run.listener
     if not words.is_file():
         mine(labels, None, words, MineOptions(seed=asked.seed), listener)
     if negatives == "bm25":
         return labels.with_negatives(load_negatives(labels, words))
-    both = workspace / "negatives-mined.jsonl"
+    both = run.workspace / "negatives-mined.jsonl"
     if not both.is_file():
         listener.note("first a model with BM25's negatives; then its own are mined, and the start is trained again.")
-        first = replace(asked, output=workspace / "first", negatives="given", negatives_file=words, overwrite=False,
+        first = replace(asked, output=run.workspace / "first", negatives="given", negatives_file=words, overwrite=False,
                         resume=True)  # fmt: skip
         _finetune(first, listener, hold_out=hold_out, judge=False)
         mine(labels, open_encoder(str(first.output)), both, MineOptions(by="both", seed=asked.seed), listener)
     return labels.with_negatives(load_negatives(labels, both))
 
 
-def _same_facts(asked: Tuning, values: Values, labels: Labels, start: Start) -> dict[str, Any]:
-    """What a run has to share with the one that it resumes."""
-    facts: dict[str, Any] = orjson.loads(files.to_json({
-        "labels": labels.fingerprint, "start": start.fingerprint, "seed": asked.seed, "values": values.to_json(),
-        "file of negatives": files.digest(asked.negatives_file) if asked.negatives_file else "",
-    }))  # fmt: skip
-    return facts
-
-
-def _check_same(before: Mapping[str, Any], facts: Mapping[str, Any], asked: Tuning) -> None:
-    """Refuse to resume another run; before anything is mined or trained."""
-    for name, value in facts.items():
-        if before.get(name, value) != value:
-            raise FingerprintError(
-                f"cannot resume: the {name} differ from those of {asked.output}. Give the same command as before, "
-                "or another --output."
-            )
-
-
-def _facts_before(work: Workspace) -> dict[str, Any]:
-    """What is known of the run that is to be resumed, finished or not."""
-    path = (work.output if work.finished else work.path) / FACTS
-    return dict(orjson.loads(path.read_bytes())) if path.is_file() else {}
-
-
-def _trained(
-    asked: Tuning, values: Values, labels: Labels, start: Start, workspace: Path, listener: Listener
-) -> Contrastive:
-    """Train from the start, or from the last checkpoint."""
-    view = view_of(labels, start, values.draw, workspace / "store", listener)
+def _trained(run: Run, asked: Tuning, values: Values, labels: Labels, start: Start) -> Contrastive:
+    """Train from the start, or resume."""
+    view = view_of(labels, start, values.draw, run.workspace / "store", run.listener)
     if values.negatives == "ance":
         objective: Contrastive = Ance(
             start.documents, values.loss, view, values.refresh, asked.seed, start.queries_apart
         )  # fmt: skip
     else:
         objective = Contrastive(start.documents, values.loss, view.positive, start.queries_apart)
-    listener.stage("finetune", values.training.steps, "steps")
-    trainer = Trainer(
+    training = Training(
+        name="finetune",
         objective=objective,
         batches=Batches(view=view, batch_size=values.training.batch_size, seed=asked.seed),
         options=values.training,
         seed=asked.seed,
-        checkpoints=Checkpoints(
-            folder=workspace / CHECKPOINTS,
-            keep=values.training.keep,
-            fingerprints={"labels": labels.fingerprint, "start": start.fingerprint},
-        ),
-        on_step=lambda progress: listener.advance(1, _shown(progress)),
+        fingerprints={"labels": labels.fingerprint, "start": start.fingerprint},
+        tracker=asked.tracker,
+        values=asdict(values.training),
+        figures=("accuracy",),
     )
-    if asked.resume:
-        listener.advance(trainer.resume())
-    trainer.run()
+    fit(run, training)
     return objective
 
 
@@ -301,13 +255,6 @@ def _note_on_lengths(store: Store, labels: Labels, length: int, longest: int, li
             f"{cut:.0%} of the documents are cut to passage_length={length} tokens in training, and search reads "
             f"{longest} of them: give --set passage_length={longest}, or index and evaluate with --max-length {length}."
         )
-
-
-def _shown(progress: Progress) -> str:
-    accuracy = progress.statistics.get("accuracy", float("nan"))
-    return (
-        f"loss {progress.loss:.3f}, accuracy {float(accuracy):.2f}, {progress.tokens_per_second / 1000:,.0f}k tokens/s"
-    )
 
 
 def _save(folder: files.Folder, objective: Contrastive, start: Start) -> None:

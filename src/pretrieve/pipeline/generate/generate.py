@@ -31,9 +31,9 @@ from pretrieve.pipeline.generate.request import Generation, plain_values
 from pretrieve.pipeline.generate.round_trip import Kept, labels_of, round_trip
 from pretrieve.pipeline.generate.scored import Judge, examples_of, write_scored
 from pretrieve.pipeline.generate.write_beir import write_beir
-from pretrieve.pipeline.pretrain.data import read_documents
 from pretrieve.pipeline.run.blocks import Blocks
 from pretrieve.pipeline.run.progress import Listener, Silent
+from pretrieve.pipeline.run.sources import read_documents
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.usage_warnings import before_search
 from pretrieve.pipeline.run.workspace import hold

@@ -21,7 +21,7 @@ from pretrieve.models.pretrained import resolve
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.pipeline.pretrain.report import MODEL, REPORT, Report
 from pretrieve.pipeline.pretrain.request import Request
-from pretrieve.pipeline.run.progress import Listener
+from pretrieve.pipeline.run.run import Run
 from pretrieve.pipeline.run.workspace import STATIC
 
 WEIGHT = 0.5  # of the static model beside BM25 (1) and the retriever; docs/log.md
@@ -69,19 +69,19 @@ def check(folder: Path) -> None:
     open_encoder(str(folder))
 
 
-def publish(request: Request, folder: Path, static: Report, listener: Listener) -> Report:
+def publish(run: Run, request: Request, folder: Path, static: Report) -> Report:
     """Copy the retrieval model to the output, with the static model named in its MANIFEST.
 
     Args:
+        run: the run.
         request: what was asked.
         folder: of the retrieval model.
         static: report of the static model, which is at ``STATIC`` in the output.
-        listener: hears of progress.
 
     Raises:
         StorageError: the disk refused.
     """
-    listener.note(
+    run.listener.note(
         f"{request.base} is a retrieval model: it is kept as it is, and the static model is a third ranker beside it "
         "and BM25. Name a --method to train it."
     )
@@ -94,5 +94,5 @@ def publish(request: Request, folder: Path, static: Report, listener: Listener) 
         target.adopt()
         target.json("recipe.json", report.recipe)
         target.json(REPORT, report.to_json())
-        files.publish(target, request.output, MODEL, meta)
+        run.publish(target, MODEL, meta)
     return report
