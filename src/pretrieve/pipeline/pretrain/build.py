@@ -16,7 +16,7 @@ from pretrieve.core.errors import UsageError, suggest
 from pretrieve.models.build import EncoderOptions, build_encoder, is_static, load_base, named_base
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.objective import Objective
-from pretrieve.pipeline.pretrain.request import Request, Tokenization
+from pretrieve.pipeline.pretrain.request import Tokenization, TrainRequest
 from pretrieve.pipeline.run.recipe import Recipe
 from pretrieve.pipeline.run.settings import sort_settings
 from pretrieve.sampling.batches import Batches
@@ -80,7 +80,7 @@ class Plan:
     initialiser: bool = False  # the method makes a start for fine-tuning
 
 
-def choose(request: Request) -> Choices:
+def choose(request: TrainRequest) -> Choices:
     """Put preset and settings together.
 
     Raises:
@@ -110,7 +110,7 @@ def choose(request: Request) -> Choices:
     )
 
 
-def variants(request: Request, choices: Choices) -> list[Choices]:
+def variants(request: TrainRequest, choices: Choices) -> list[Choices]:
     """The runs of a request: one for each variant of the preset, of which the label-free selection saves the best.
 
     Only static encoders have several: they train in seconds. Without a selection the first variant is trained alone.
@@ -135,7 +135,7 @@ def variants(request: Request, choices: Choices) -> list[Choices]:
         raise UsageError("--variants: one of them is given twice.")
     for name in names:
         check_names(choices.module.Options, known[name], f"{choices.module.__file__}: variant {name}")
-    return [_variant(choices, name, known[name]) for name in (names if request.judge else names[:1])]
+    return [_variant(choices, name, known[name]) for name in (names if request.select else names[:1])]
 
 
 def _variant(choices: Choices, name: str, values: Mapping[str, methods.Value]) -> Choices:
@@ -144,7 +144,7 @@ def _variant(choices: Choices, name: str, values: Mapping[str, methods.Value]) -
     return dataclasses.replace(choices, variant=name, options={**choices.options, **options})
 
 
-def encoder_of(request: Request, choices: Choices, store: Store) -> Encoder:
+def encoder_of(request: TrainRequest, choices: Choices, store: Store) -> Encoder:
     """Build the encoder that a run trains.
 
     Args:
@@ -158,7 +158,7 @@ def encoder_of(request: Request, choices: Choices, store: Store) -> Encoder:
     return build_encoder(request.base, store=store, options=choices.encoder, seed=request.seed)
 
 
-def make(request: Request, choices: Choices, store: Store, encoder: Encoder | None = None) -> Plan:
+def make(request: TrainRequest, choices: Choices, store: Store, encoder: Encoder | None = None) -> Plan:
     """Build what a run needs around its encoder: the objective may copy it (towers, a slow encoder).
 
     Args:
@@ -200,7 +200,7 @@ def make(request: Request, choices: Choices, store: Store, encoder: Encoder | No
     )
 
 
-def check_base(request: Request) -> None:
+def check_base(request: TrainRequest) -> None:
     """Open a base that is a model before any document is read: a wrong one is told at once, not hours later.
 
     Raises:
