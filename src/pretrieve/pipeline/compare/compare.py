@@ -64,7 +64,7 @@ def compare(asked: CompareRequest, listener: Listener | None = None) -> Scores:
         raise error.advising(_ADVICE) from None
 
 
-def _compare(asked: Comparison, listener: Listener) -> Scores:
+def _compare(asked: CompareRequest, listener: Listener) -> Scores:
     asked.check()
     asked = _with_what_there_is(asked, listener)
     with hold(asked.output, wait=True):

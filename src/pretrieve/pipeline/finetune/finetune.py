@@ -86,7 +86,9 @@ def finetune(asked: FinetuneRequest, listener: Listener | None = None, *, judge:
 def _finetune(asked: FinetuneRequest, listener: Listener, *, hold_out: bool, judge: bool) -> TuneReport:
     """The same; a model that only mines negatives is not judged, and does not see what is held out all the same."""
     asked.check()
-    with begin("finetune", asked, listener, inputs=("model", "negatives_file"), without=("labels", "documents"), beside=True) as run:
+    with begin(
+        "finetune", asked, listener, inputs=("model", "negatives_file"), without=("labels", "documents"), beside=True
+    ) as run:
         start = open_start(asked.model, asked.described, seed=asked.seed)
         listener.stage("read labels", unit="queries")
         labels = read_labels(asked.labels, run.workspace / "records", split=asked.split, documents=asked.documents)
