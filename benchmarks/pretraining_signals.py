@@ -164,7 +164,7 @@ def train_one(asked: argparse.Namespace, preset: str, seed: int) -> None:
     from pretrieve.pipeline.pretrain.request import TrainRequest
     from pretrieve.pipeline.pretrain.selection import unselected
     from pretrieve.pipeline.run.progress import Silent
-    from pretrieve.pipeline.run.run import Run
+    from pretrieve.pipeline.run.run import begin
     from pretrieve.training.calibration import steps_for_minutes
     from pretrieve.training.held_out import held_out
     from pretrieve.training.trainer import Trainer
@@ -202,7 +202,8 @@ def train_one(asked: argparse.Namespace, preset: str, seed: int) -> None:
     seconds = time.perf_counter() - began
     objective, batches = judge_of(made, preset, request, found.store, held)
     after = held_out(objective, batches, measured, at=steps - 1)
-    publish(Run(command="train", output=model, resume=False, listener=Silent()), unselected(made, beginning), found)
+    with begin("train", request, Silent()) as run:
+        publish(run, unselected(made, beginning), found)
     facts = {
         "preset": preset, "seed": seed, "base": f"the {start} run of the seed" if start else asked.base, "steps": steps,
         "judged by": JUDGED_BY.get(preset, preset), "data": Path(asked.data).name.split(".")[0],

@@ -180,9 +180,9 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Monke
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     monkeypatch.setattr(disk, "fault_point", full)
-    message = r"the disk is full \([\d,]+ bytes free\)"
+    message = r"the disk is full \(at least 1,000 bytes are needed and [\d,]+ are free\)"
     with pytest.raises(StorageError, match=message), files.create(tmp_path / "store", "store") as folder:
-        folder.write("a", b"x")
+        folder.write("a", bytes(1000))
     monkeypatch.undo()
     assert list(tmp_path.iterdir()) == []
 

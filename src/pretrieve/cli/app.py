@@ -27,6 +27,7 @@ from pretrieve.cli import (
 )
 from pretrieve.core import extras
 from pretrieve.core.errors import PretrieveError
+from pretrieve.pipeline.run.stopping import stoppable
 
 app = typer.Typer(
     name="pretrieve",
@@ -81,7 +82,8 @@ def main() -> None:
         SystemExit: always; the code is 0, 1 (failure), 2 (usage), or 128 + n when signal n stopped a run.
     """
     try:
-        app()
+        with stoppable("give the same command again"):  # where a command has nothing better to say
+            app()
     except PretrieveError as error:
         _exit(error)
     except ModuleNotFoundError as error:

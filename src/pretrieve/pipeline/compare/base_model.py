@@ -8,7 +8,6 @@ from typing import Literal
 
 import orjson
 
-from pretrieve.core import files
 from pretrieve.models.build import build_encoder
 from pretrieve.models.checkpoints import find_checkpoint
 from pretrieve.models.export import save_model
@@ -40,9 +39,8 @@ def save_base(request: TrainRequest, listener: Listener) -> None:
         options = choices.encoder if "pooling" in request.settings else replace(choices.encoder, pooling=pooling)
         encoder = build_encoder(request.base, store=prepared.store, options=options, seed=request.seed)
         start_words(request, encoder, prepared.store, listener)
-        with files.scratch(request.output, MODEL) as made:
+        with run.publishing(MODEL, {"recipe": "", "weight": None}) as made:
             save_model(made, encoder, prepared.store.tokenizer, prompts=prompts, separator=separator)
-            run.publish(made, MODEL, {"recipe": "", "weight": None})
 
 
 def _usage(base: str) -> tuple[Literal["mean", "cls"] | None, dict[str, str], str]:

@@ -7,7 +7,6 @@ labels and seeds; several processes that are given the same command share the wo
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -35,7 +34,8 @@ from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.sources import DOCUMENTS
-from pretrieve.pipeline.run.workspace import CHECKPOINTS, WORKSPACE, hold
+from pretrieve.pipeline.run.stopping import InterruptedRunError, stoppable
+from pretrieve.pipeline.run.workspace import hold
 from pretrieve.text import tokenizer
 from pretrieve.text.beir import read_qrels
 from pretrieve.text.documents import Documents
@@ -44,6 +44,7 @@ from pretrieve.training.signals import StoppedError
 
 Scores = list[dict[str, Any]]
 _FEWEST = 20  # steps of training, below which a method is said to have too few
+_ADVICE = "what is done is kept; give the same command again to continue"
 _PAUSE = 0.2  # seconds, before a part is tried again that another process had
 
 
@@ -60,7 +61,14 @@ def compare(asked: CompareRequest, listener: Listener | None = None) -> Scores:
     Raises:
         PretrieveError: whatever a user can mend.
     """
-    listener = listener or Silent()
+    try:
+        with stoppable(_ADVICE):
+            return _compare(asked, listener or Silent())
+    except (InterruptedRunError, StoppedError) as error:
+        raise error.advising(_ADVICE) from None
+
+
+def _compare(asked: CompareRequest, listener: Listener) -> Scores:
     asked.check()
     asked = _with_what_there_is(asked, listener)
     with hold(asked.output, wait=True):
@@ -177,8 +185,6 @@ def _pretrained(asked: CompareRequest, method: str, seed: int, listener: Listene
     began = time.perf_counter()
     try:
         train(request, listener)
-    except StoppedError as error:
-        raise error.advising("give the same command again") from None
     finally:  # what a run took before it was stopped counts
         seconds = round(before + time.perf_counter() - began, 1)
         cost = {"seconds": seconds, "steps": request.steps, "tokens": round(seen * (request.steps or 0))}
@@ -190,7 +196,7 @@ def _base_request(asked: CompareRequest, seed: int, target: Path) -> TrainReques
     """The base as a run of its own."""
     return TrainRequest(
         sources=asked.sources, output=target, base=asked.base, settings=asked.own(NONE), seed=seed,
-        shared=asked.shared, resume=target.exists(),
+        shared=asked.shared, resume=True,
     )  # fmt: skip
 
 
@@ -203,7 +209,7 @@ def _request(asked: CompareRequest, method: str, seed: int, origin: Path, target
         base=str(origin),
         settings={"save_every": 0, **asked.own(method)},
         seed=seed,
-        resume=target.exists(),
+        resume=True,
         tracker="none",
         select=False,
         steps=1,
@@ -287,14 +293,12 @@ def _tuned(asked: CompareRequest, model: Path, method: str, seed: int, labels: i
                 limit=labels or None,
                 settings=asked.tuning,
                 seed=seed,
-                resume=target.exists(),
+                resume=True,
                 shared=asked.shared,
             ),
             listener,
             judge=False,
         )
-        for part in (WORKSPACE, CHECKPOINTS):  # a score is what is kept: a comparison makes a hundred models
-            shutil.rmtree(target / part, ignore_errors=True)
     return target
 
 

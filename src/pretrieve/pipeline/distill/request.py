@@ -14,7 +14,7 @@ from pretrieve.core.errors import UsageError, suggest
 from pretrieve.models.text_encoder import ModelOptions
 from pretrieve.pipeline.run.settings import sort_settings
 from pretrieve.pipeline.run.sources import OnBad, field_words
-from pretrieve.pipeline.run.workspace import check_output
+from pretrieve.pipeline.run.workspace import check_workspace
 from pretrieve.text.corpus import Fields
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ class DistillRequest:
         if self.settings:
             sorted_settings(self.settings)  # imports torch
         _check_teacher(self.teacher)
-        if not self.resume:
-            check_output(self.output, [*self.sources, self.teacher], overwrite=self.overwrite)
+        sources = [*self.sources, self.teacher]
+        check_workspace(self.output, sources, resume=self.resume, overwrite=self.overwrite)
 
     def command(self) -> str:
         """The exact command of the run, for its model card."""

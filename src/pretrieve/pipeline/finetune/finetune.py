@@ -121,7 +121,8 @@ def _publish(
     judge: bool,
 ) -> TuneReport:
     """Put the model, judged on what was held out, in its place at once, with its recipe, report and card."""
-    with files.scratch(asked.output, MODEL) as folder:
+    meta: dict[str, Any] = {"recipe": files.fingerprint(values.to_json()), "weight": None}
+    with run.publishing(MODEL, meta) as folder:
         _save(folder, objective, start)
         report = TuneReport(
             values=values.to_json(),
@@ -133,9 +134,7 @@ def _publish(
         folder.json(REPORT, report.to_json())
         folder.json("recipe.json", {"model": asked.model, "command": asked.command(), **values.to_json()})
         folder.write("README.md", tuned_card(asked, report.to_json()).encode())
-        weight = report.judged["weights"]["model"] if report.judged else None
-        recipe = files.fingerprint(values.to_json())
-        run.publish(folder, MODEL, {"recipe": recipe, "weight": weight})
+        meta["weight"] = report.judged["weights"]["model"] if report.judged else None
     return report
 
 
@@ -196,7 +195,7 @@ def _with_negatives(
     if not both.is_file():
         listener.note("first a model with BM25's negatives; then its own are mined, and the start is trained again.")
         first = replace(asked, output=run.workspace / "first", negatives="given", negatives_file=words, overwrite=False,
-                        resume=(run.workspace / "first").exists())  # fmt: skip
+                        resume=True)  # fmt: skip
         _finetune(first, listener, hold_out=hold_out, judge=False)
         mine(labels, open_encoder(str(first.output)), both, MineOptions(by="both", seed=asked.seed), listener)
     return labels.with_negatives(load_negatives(labels, both))

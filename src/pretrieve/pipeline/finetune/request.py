@@ -17,7 +17,7 @@ from pretrieve.finetuning.contrastive import Options
 from pretrieve.finetuning.labelled import Draw
 from pretrieve.models.text_encoder import ModelOptions
 from pretrieve.pipeline.run.settings import sort_settings
-from pretrieve.pipeline.run.workspace import check_output
+from pretrieve.pipeline.run.workspace import check_workspace
 from pretrieve.training.options import TrainingOptions
 
 Negatives = Literal["none", "given", "bm25", "mined", "ance"]
@@ -88,9 +88,8 @@ class FinetuneRequest:
             if (number := getattr(self, name)) is not None and number < 1:
                 raise UsageError(f"--{name} {number}: one is the fewest.")
         sort_settings(self.settings, _PARTS)
-        if not self.resume:
-            sources: list[str | Path] = [self.model, self.labels, *self.documents, self.negatives_file or self.labels]
-            check_output(self.output, sources, overwrite=self.overwrite)
+        sources: list[str | Path] = [self.model, self.labels, *self.documents, self.negatives_file or self.labels]
+        check_workspace(self.output, sources, resume=self.resume, overwrite=self.overwrite)
 
     def command(self) -> str:
         """The exact command of this run, for its model card."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pretrieve.core.errors import UsageError
 from pretrieve.pipeline.run.sources import OnBad, field_words
-from pretrieve.pipeline.run.workspace import check_output
+from pretrieve.pipeline.run.workspace import check_workspace
 from pretrieve.text.corpus import Fields
 from pretrieve.text.tokenizer import Algorithm
 
@@ -64,8 +64,7 @@ class TrainRequest:
             raise UsageError("give --minutes or --steps, not both.")
         if self.method is not None:
             _check_method(self.method)
-        if not self.resume:
-            check_output(self.output, [*self.sources, self.base], overwrite=self.overwrite)
+        check_workspace(self.output, [*self.sources, self.base], resume=self.resume, overwrite=self.overwrite)
 
 
 def train_command(request: TrainRequest) -> str:

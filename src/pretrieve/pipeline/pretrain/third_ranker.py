@@ -55,9 +55,9 @@ def retrieval_model(request: TrainRequest) -> Path | None:
     return folder if stock and any(folder.rglob("*.safetensors")) and not Bag.readable(folder) else None
 
 
-def beside(request: TrainRequest) -> TrainRequest:
-    """The request for the static model that is trained beside a retrieval model."""
-    return replace(request, base="static", output=request.output / STATIC, overwrite=False)
+def beside(request: TrainRequest, workspace: Path) -> TrainRequest:
+    """The request for the static model that is trained beside a retrieval model, in the workspace of the whole run."""
+    return replace(request, base="static", output=workspace / STATIC, overwrite=False)
 
 
 def check(folder: Path) -> None:
@@ -76,7 +76,7 @@ def publish(run: Run, request: TrainRequest, folder: Path, static: Report) -> Re
         run: the run.
         request: what was asked.
         folder: of the retrieval model.
-        static: report of the static model, which is at ``STATIC`` in the output.
+        static: report of the static model, which is at ``STATIC`` in the workspace.
 
     Raises:
         StorageError: the disk refused.
@@ -88,11 +88,11 @@ def publish(run: Run, request: TrainRequest, folder: Path, static: Report) -> Re
     reason = f"{request.base} with a third ranker (weight {WEIGHT:g}). The static model alone: {static.reason}"
     report = replace(static, recipe={**static.recipe, "base": request.base}, reason=reason, fusion=None)
     meta: dict[str, Any] = {"recipe": report.recipe["fingerprint"], "third": {"path": STATIC, "weight": WEIGHT}}
-    with files.scratch(request.output, MODEL) as target:
+    with run.publishing(MODEL, meta) as target:
         with storage(target.path):
             shutil.copytree(folder, target.path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_KEPT_OUT))
         target.adopt()
         target.json("recipe.json", report.recipe)
         target.json(REPORT, report.to_json())
-        run.publish(target, MODEL, meta)
+        files.put(run.workspace / STATIC, target.path / STATIC)
     return report

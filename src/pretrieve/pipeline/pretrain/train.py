@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -74,25 +73,18 @@ def _train(run: Run, request: TrainRequest, variants: Sequence[Choices], documen
     else:
         start, trained = train_variants(run, request, variants, prepared, command=command)
         selection = select(request, start, trained, prepared, run.listener)
-    report = publish(run, selection, prepared)
-    _remove_others(run.checkpoints, variants, selection.saved)
-    return report
-
-
-def _remove_others(checkpoints: Path, variants: Sequence[Choices], saved: str) -> None:
-    """Remove the checkpoints of variants that were not saved: nothing is made of them any more."""
-    for variant in variants:
-        if variant.variant and variant.variant != saved:
-            shutil.rmtree(checkpoints / variant.variant, ignore_errors=True)
+    return publish(run, selection, prepared)
 
 
 def _train_beside(request: TrainRequest, folder: Path, listener: Listener, command: str) -> Report:
     """Keep a retrieval model, and train a static model as a third ranker beside it."""
     third_ranker.check(folder)
     with begin("train", request, listener, inputs=("base",), without=("sources",)) as run:
-        static = train(third_ranker.beside(request), listener, command=command)
         if run.finished:
+            sources.documents_of(run, request)
+            run.say_finished()
             return open_report(request.output)
+        static = train(third_ranker.beside(request, run.workspace), listener, command=command)
         return third_ranker.publish(run, request, folder, static)
 
 

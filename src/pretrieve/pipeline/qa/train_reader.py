@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shutil
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -29,7 +28,7 @@ from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.settings import sort_settings
 from pretrieve.pipeline.run.sources import OnBad, read_documents
-from pretrieve.pipeline.run.workspace import check_output
+from pretrieve.pipeline.run.workspace import beside, check_workspace
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.questions import QuestionRows, read_questions
 from pretrieve.text import tokenizer as tokenizers
@@ -107,14 +106,15 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
     options, training = _options(request, len(questions))
     _check_output(request)
     towers, reader, vocabulary = open_models(resolve(request.model), request.reader, request.seed)
-    with begin("read", request, listener, inputs=("questions", "model", "reader"), without=("sources",)) as run:
+    inputs = ("questions", "model", "reader")
+    with begin("read", request, listener, inputs=inputs, without=("sources",)) as run:
         run.same("values", {"options": dataclasses.asdict(options), "training": dataclasses.asdict(training)})
         documents = _documents(run, request)
         if run.finished:
             run.say_finished()
             return open_report(request.output)
         listener.stage("encode", len(documents), "documents")
-        store = Store.build(request.output / STORE, documents, vocabulary, replace=True)
+        store = Store.build(run.workspace / STORE, documents, vocabulary, replace=True)
         listener.advance(len(documents), f"{len(store.tokens):,} tokens")
         listener.stage("index blocks", unit="blocks")
         view = QuestionRows(questions, vocabulary, towers[0].specials, min(LONGEST_QUESTION, towers[0].max_length))
@@ -146,11 +146,9 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
 
 def _check_output(request: ReadRequest) -> None:
     """Refuse an output that is taken, or that holds what the run is to read."""
-    if not request.resume:
-        models = (request.model, request.reader or request.model)
-        sources: list[str | Path] = [*request.sources, request.questions, *models]
-        also = (DOCUMENTS, STORE, RETRIEVER, READER)
-        check_output(request.output, sources, overwrite=request.overwrite, also=also)
+    models = (request.model, request.reader or request.model)
+    sources: list[str | Path] = [*request.sources, request.questions, *models]
+    check_workspace(request.output, sources, resume=request.resume, overwrite=request.overwrite)
 
 
 def open_models(
@@ -213,20 +211,17 @@ def _options(request: ReadRequest, questions: int) -> tuple[ReadingOptions, Trai
 
 
 def _documents(run: Run, request: ReadRequest) -> Documents:
-    """Documents in the output, where answers are read from; a finished run's are only compared."""
-    target = run.workspace / "documents-again" if run.finished else request.output / DOCUMENTS
+    """Documents, which move to the output, where answers are read from; a finished run's are only compared."""
     documents = read_documents(
         request.sources,
-        target,
+        run.workspace / DOCUMENTS,
         run.listener,
         fields=request.fields,
         on_bad=request.on_bad,
-        quarantine=request.output.with_name(f"{request.output.name}.quarantine.jsonl"),
+        quarantine=beside(request.output, ".quarantine.jsonl"),
         replace=True,
     )
     run.same_data("documents", documents.fingerprint)
-    if run.finished:
-        shutil.rmtree(target, ignore_errors=True)
     return documents
 
 
@@ -252,17 +247,18 @@ def _training(
 
 
 def _publish(run: Run, objective: OpenQuestionAnswering, vocabulary: Tokenizer, report: Mapping[str, Any]) -> None:
-    """Write retriever and reader; the whole is there when its MANIFEST is."""
-    with files.create(run.output / RETRIEVER, "model", replace=True) as folder:
-        save_model(folder, objective.query_encoder, vocabulary, documents=objective.encoder)
-    with files.create(run.output / READER, "model", replace=True) as folder:
-        save_model(folder, objective.reader, vocabulary)
-        heads = {f"spans.{name}": values.detach().cpu() for name, values in objective.spans.state_dict().items()}
-        folder.write(HEADS, safetensors.torch.save(heads))
-    with files.scratch(run.output, KIND) as folder:
-        folder.array(VECTORS, objective.vectors.cpu().numpy())
-        folder.json(REPORT, report)
-        run.publish(folder, KIND, {"options": report["options"], "seed": report["seed"]})
+    """Write retriever and reader, with the documents and tokens that answers are read from."""
+    with run.publishing(KIND, {"options": report["options"], "seed": report["seed"]}) as whole:
+        with files.create(whole.path / RETRIEVER, "model") as folder:
+            save_model(folder, objective.query_encoder, vocabulary, documents=objective.encoder)
+        with files.create(whole.path / READER, "model") as folder:
+            save_model(folder, objective.reader, vocabulary)
+            heads = {f"spans.{name}": values.detach().cpu() for name, values in objective.spans.state_dict().items()}
+            folder.write(HEADS, safetensors.torch.save(heads))
+        whole.array(VECTORS, objective.vectors.cpu().numpy())
+        whole.json(REPORT, report)
+        for name in (DOCUMENTS, STORE):
+            files.put(run.workspace / name, whole.path / name)
 
 
 def open_report(output: Path) -> dict[str, Any]:
