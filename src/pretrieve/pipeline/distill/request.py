@@ -69,6 +69,7 @@ class DistillRequest:
         fields: which fields of the sources hold what.
         tracker: where curves go; ``auto`` is TensorBoard where it is installed.
         shared: folder of documents that several runs read; None for the run's own.
+        keep_workspace: leave documents, tokens and checkpoints beside the output when the run is done.
     """
 
     sources: tuple[str, ...]
@@ -96,6 +97,7 @@ class DistillRequest:
     fields: Fields = field(default_factory=Fields)
     tracker: str = "none"
     shared: Path | None = None
+    keep_workspace: bool = False
 
     def check(self) -> None:
         """Say at once what cannot work.

@@ -49,6 +49,7 @@ class FinetuneRequest:
         overwrite: replace what is at ``output``.
         tracker: where curves go; ``auto`` is TensorBoard where it is installed.
         shared: folder of tokens that several runs read; None for the run's own.
+        keep_workspace: leave documents, tokens and checkpoints beside the output when the run is done.
     """
 
     model: str
@@ -69,6 +70,7 @@ class FinetuneRequest:
     overwrite: bool = False
     tracker: str = "none"
     shared: Path | None = None
+    keep_workspace: bool = False
 
     def check(self) -> None:
         """Say at once what cannot work.

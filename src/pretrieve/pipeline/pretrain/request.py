@@ -53,6 +53,7 @@ class TrainRequest:
     select: bool = True  # choose the saved weights by the label-free probe
     fields: Fields = dataclasses.field(default_factory=Fields)
     shared: Path | None = None  # documents and tokens that several runs read
+    keep_workspace: bool = False  # leave documents, tokens and checkpoints beside the output when the run is done
 
     def check(self) -> None:
         """Say at once what cannot work.

@@ -74,6 +74,7 @@ class ReadRequest:
         on_bad: what to do with documents that cannot be read.
         fields: names of the documents' fields.
         tracker: where curves go; ``auto`` is TensorBoard where it is installed.
+        keep_workspace: leave tokens and checkpoints beside the output when the run is done.
     """
 
     sources: tuple[str, ...]
@@ -89,6 +90,7 @@ class ReadRequest:
     on_bad: OnBad = "fail"
     fields: Fields = field(default_factory=Fields)
     tracker: str = "none"
+    keep_workspace: bool = False
 
 
 def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict[str, Any]:
