@@ -32,11 +32,11 @@ from pretrieve.evaluation.crosslingual import evaluate_pairs, load_languages
 from pretrieve.evaluation.encode import open_encoder
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.export import save_model
+from pretrieve.models.interpolation import interpolated
 from pretrieve.pipeline import plan as planning
 from pretrieve.pipeline import prepare
 from pretrieve.pipeline.listener import Silent
 from pretrieve.pipeline.request import Request, Tokenization
-from pretrieve.pipeline.selection import interpolated
 from pretrieve.text.corpus import Fields
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
