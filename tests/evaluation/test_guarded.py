@@ -71,4 +71,8 @@ def test_report_and_table_tell_the_gain_of_every_candidate() -> None:
         f"half of the way gain +0.030 ± 0.004, p {p:.4f} over the start beside BM25 on 600 queries of held-out "
         "documents (nDCG@10); saved: half"
     )
-    assert "| half (saved) |" in choice_markdown(found)
+    seen = found.scores.fused["half"][SENTENCE]
+    seen[WEIGHTS.index(0.5)] += 0.1
+    seen[WEIGHTS.index(2.0)] -= 0.1
+    low, high = (found.scores.gain("half", SENTENCE)[WEIGHTS.index(weight)] for weight in (1.0, 2.0))
+    assert f"| half (saved) | {low:+.3f}, {high:+.3f} |" in choice_markdown(found)

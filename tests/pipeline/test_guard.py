@@ -15,7 +15,7 @@ import labelling
 from pretrieve.core import files
 from pretrieve.models.build import EncoderOptions, build_encoder, retrieval_folder
 from pretrieve.models.export import save_model
-from pretrieve.models.interpolation import interpolated
+from pretrieve.models.interpolation import interpolated, upper_half
 from pretrieve.models.restore import load_encoder
 from pretrieve.pipeline import guard
 from pretrieve.pipeline.guard import candidates, guardable
@@ -136,6 +136,18 @@ def test_a_ruined_model_is_never_saved(run, knows) -> None:
     assert (found.saved, found.encoder) == (START, start)
     assert found.reason.startswith("training did not help by more than chance: ")
     assert found.reason.endswith("saved: the start")
+
+
+def test_only_the_half_of_the_layers_that_is_better_is_saved(run) -> None:
+    trained = deepcopy(run["better"])
+    with torch.no_grad():
+        for name, parameter in trained.named_parameters():
+            if name in upper_half(trained):
+                parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)))
+    found = selected(run, trained)
+    assert found.saved == "lower"
+    expected = interpolated(run["start"], trained, 1.0, 0.0)
+    assert all(map(torch.equal, found.encoder.parameters(), expected.parameters()))
 
 
 def test_a_model_that_learnt_nothing_is_not_saved(run) -> None:
