@@ -115,10 +115,12 @@ PRESETS: dict[str, Preset] = {
             "batch_size": Value(4096, "paper", "by the README: --batch_size=4096"),
             "steps": Value(100_000, "code", "README: --num_train_steps=100000"),
             "learning_rate": Value(1e-4, "code", "orqa/experiments/ict_experiment.py: --learning_rate"),
-            "warmup": Value(0.1, "code", "min(10000, max(100, steps / 10)) steps"),
+            "warmup": Value(0.1, "code", "ict_model.py: min(10000, max(100, steps / 10)) steps, of 100,000"),
             **BERT_OPTIMISER,
+            "optimizer": Value("bert", "code", "ict_model.py: optimization.py of google-research/bert"),
         },
         static={
+            "optimizer": Value("adamw", "ours", "the rate was found with it"),
             "batch_size": Value(1024, "ours", "a step of a static encoder takes tens of milliseconds"),
             "learning_rate": Value(0.01, "ours", "word vectors move freely"),
             "weight_decay": Value(0.0, "ours", "rare words would shrink though they are not seen"),
