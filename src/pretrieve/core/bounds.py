@@ -8,13 +8,12 @@ from pretrieve.core.errors import UsageError
 
 COUNT = 1_000_000_000  # steps, records, entries: more is a slip of the keyboard
 BATCH = 1_000_000  # examples or rows of a step
-TOKENS = 1_000_000  # of one row
-WIDTH = 65_536  # dimensions of a vector or a layer
+TOKENS = 131_072  # of one row
+WIDTH = 16_384  # dimensions of a vector or a layer
+QUEUE = 10_000_000  # vectors that a run remembers
 
 
-def check_bounds(
-    options: object, low: float, high: float, *names: str, below: bool = False, prefix: str = ""
-) -> None:
+def check_bounds(options: object, low: float, high: float, *names: str, below: bool = False, prefix: str = "") -> None:
     """Refuse options outside their bounds; those that are None are not checked.
 
     Args:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, IntArray, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
@@ -75,6 +76,8 @@ class Options:
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
+        check_bounds(self, 8, TOKENS, "length")
+        check_bounds(self, 0, 1, "coefficient")
         if not 1 <= self.shortest <= self.length - 2 or self.length < 8:
             raise UsageError(
                 f"length={self.length}, shortest={self.shortest}: set length to at least 8, and shortest between 1 "

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, SpecialTokens
 from pretrieve.methods import TRAINER_OPTIMISER, Card, Preset, Value
@@ -69,8 +70,8 @@ class Options:
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.length < 8:
-            raise UsageError(f"length={self.length}: set it to at least 8 tokens.")
+        check_bounds(self, 8, TOKENS, "length")
+        check_bounds(self, 0, 1, "coefficient")
         if not 0.0 < self.rate < 1.0 or not 0.0 <= self.short <= 1.0:
             raise UsageError("rate lies between 0 and 1, both excluded, and short between 0 and 1.")
         check_head(self.head_layers, self.skip_from)
@@ -80,10 +81,10 @@ def check_head(head_layers: int, skip_from: int | None) -> None:
     """Refuse a head that cannot be.
 
     Raises:
-        UsageError: no layers, or a layer below the embeddings.
+        UsageError: no layers or too many, or a layer below the embeddings.
     """
-    if head_layers < 1 or (skip_from is not None and skip_from < 0):
-        raise UsageError(f"head_layers={head_layers} is at least 1, and skip_from={skip_from} at least 0.")
+    if not 1 <= head_layers <= 100 or not 0 <= (skip_from or 0) <= 1000:
+        raise UsageError(f"head_layers={head_layers} lies between 1 and 100, skip_from={skip_from} from 0 to 1,000.")
 
 
 HEAD: Mapping[str, Value] = {

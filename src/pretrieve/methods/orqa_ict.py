@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pretrieve.core.bounds import TOKENS, WIDTH, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
 from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
@@ -83,14 +84,14 @@ class Options:
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
+        check_bounds(self, 8, TOKENS, "block")
+        check_bounds(self, 3, TOKENS, "query")
+        check_bounds(self, 0, WIDTH, "projection")
+        check_bounds(self, 0, 1, "coefficient")
         if not 0.0 <= self.keep <= 1.0 or not 0.0 <= self.short <= 1.0 or not 0.0 <= self.dropout < 1.0:
             raise UsageError("keep, short and dropout lie between 0 and 1.")
         if not 0.0 < self.ratio_min <= self.ratio_max < 1.0:
             raise UsageError(f"ratio_min={self.ratio_min}, ratio_max={self.ratio_max}: 0 < ratio_min <= ratio_max < 1.")
-        if self.block < 8 or self.query < 3:
-            raise UsageError(
-                f"block={self.block}, query={self.query}: set block to at least 8 and query to at least 3."
-            )
         if self.temperature is not None and self.temperature <= 0:
             raise UsageError(f"temperature={self.temperature}: it is above 0.")
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pretrieve.core.bounds import COUNT, TOKENS, WIDTH, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, IntArray, SpecialTokens
 from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
@@ -97,14 +98,18 @@ class Options:
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.candidates < 2 or self.max_masks < 1 or self.refresh < 1:
-            raise UsageError("candidates is at least 2 (the empty block is one), max_masks and refresh at least 1.")
-        if self.query < 4 or self.block < 8 or self.joint < self.query + 2:
-            raise UsageError("query is at least 4, block at least 8, and joint at least query + 2.")
+        check_bounds(self, 8, TOKENS, "block")
+        check_bounds(self, 4, TOKENS, "query")
+        check_bounds(self, self.query + 2, TOKENS, "joint")
+        check_bounds(self, 2, 1000, "candidates")  # the empty block is one
+        check_bounds(self, 1, 1000, "max_masks")
+        check_bounds(self, 1, COUNT, "refresh")
+        check_bounds(self, 0, COUNT, "lag")
+        check_bounds(self, 1, WIDTH, "projection")
+        check_bounds(self, 0, 1, "coefficient")
+        check_bounds(self, 0, 1, "dropout", below=True)
         if self.update == "background" and not 1 <= self.lag <= self.refresh:
             raise UsageError(f"lag={self.lag}: in the background it lies between 1 and refresh={self.refresh}.")
-        if not 0.0 <= self.dropout < 1.0 or (self.projection is not None and self.projection < 1):
-            raise UsageError("dropout is at least 0 and below 1, and projection at least 1.")
 
 
 PRESETS: dict[str, Preset] = {

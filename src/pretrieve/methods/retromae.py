@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Array, Batch, BoolArray, IntArray, Rows, SpecialTokens
 from pretrieve.methods import TRAINER_OPTIMISER, Card, Preset, Value
@@ -78,8 +79,8 @@ class Options:
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.length < 8:
-            raise UsageError(f"length={self.length}: set it to at least 8 tokens.")
+        check_bounds(self, 8, TOKENS, "length")
+        check_bounds(self, 0, 1, "coefficient")
         if not 0.0 < self.rate < 1.0 or not 0.0 <= self.short <= 1.0:
             raise UsageError("rate lies between 0 and 1, both excluded, and short between 0 and 1.")
         if not 0.0 <= self.decoder_rate <= 1.0 or self.bag < 0.0:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, IntArray, Rows, SpecialTokens
 from pretrieve.methods import TRAINER_OPTIMISER, Card, Preset, Value
@@ -63,8 +64,8 @@ class Options:
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.length < 4:
-            raise UsageError(f"length={self.length}: set it to at least 4 tokens.")
+        check_bounds(self, 4, TOKENS, "length")
+        check_bounds(self, 0, 1, "coefficient")
         if self.temperature <= 0 or not 0.0 <= self.short <= 1.0:
             raise UsageError("temperature is above 0, and short lies between 0 and 1.")
 

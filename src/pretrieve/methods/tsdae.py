@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, Rows, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
@@ -64,8 +65,8 @@ class Options:
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.length < 8:
-            raise UsageError(f"length={self.length}: set it to at least 8 tokens.")
+        check_bounds(self, 8, TOKENS, "length")
+        check_bounds(self, 0, 1, "coefficient")
         if not 0.0 <= self.delete < 1.0 or not 0.0 <= self.short <= 1.0:
             raise UsageError("delete lies between 0 and 1, 1 excluded, and short between 0 and 1.")
 

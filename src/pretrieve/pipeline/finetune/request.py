@@ -82,7 +82,8 @@ class Tuning:
         for name in ("epochs", "steps"):
             if (number := getattr(self, name)) is not None and number < 1:
                 raise UsageError(f"--{name} {number}: one is the fewest.")
-        _sorted(self.settings)
+        for part, values in _sorted(self.settings).items():
+            options_of(_ROOMS[part], values)  # their bounds, before any label is read
         if not self.resume:
             sources: list[str | Path] = [self.model, self.labels, *self.documents, self.negatives_file or self.labels]
             check_output(self.output, sources, overwrite=self.overwrite)

@@ -12,7 +12,7 @@ from typing import Any
 import pretrieve.methods as methods
 from pretrieve.core.config import options_of
 from pretrieve.core.errors import UsageError, suggest
-from pretrieve.models.build import EncoderOptions, build_encoder, is_static
+from pretrieve.models.build import EncoderOptions, build_encoder, is_static, new_transformer
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.objective import Objective
 from pretrieve.pipeline.pretrain.request import Request, Tokenization
@@ -50,6 +50,9 @@ class Choices:
     tokenization: Tokenization
     variant: str = ""
     fixed_length: bool = False
+
+    def __post_init__(self) -> None:
+        options_of(self.module.Options, self.options)  # their bounds, before any document is read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +169,7 @@ def make(
 
 
 def _check_base(name: str, module: ModuleType, base: str) -> None:
+    new_transformer(base)  # its bounds
     kind = "static" if is_static(base) else "transformer"
     if kind not in module.CARD.encoders:
         other = "--base new:layers=4,hidden=256, or the folder or hub name of a transformer"
