@@ -18,14 +18,17 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, SpecialTokens
 from pretrieve.methods import TRAINER_OPTIMISER, Card, Preset, Value
 from pretrieve.models.encoder import Encoder
-from pretrieve.models.heads import kept_heads, start_from, transformer
+from pretrieve.models.heads import kept_heads, note_new, start_from, transformer
 from pretrieve.models.language import LanguageHead, per_example, weighted
 from pretrieve.models.layers import Layers
 from pretrieve.models.objective import Encoded, Objective
+from pretrieve.models.torch_file import read_torch
 from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.sampling.items import TokenStore
 from pretrieve.sampling.masked_passages import MaskedPassages, Passages
 from pretrieve.sampling.pairs import PairDescription, describe
+
+RELEASED_HEAD = "model.pt"  # beside the weights of a checkpoint of the released code
 
 CARD = Card(
     title="Condenser: a head that reads the late [CLS] and early tokens",
@@ -154,6 +157,23 @@ def checked(encoder: Encoder, length: int, method: str) -> TransformerEncoder:
     return found
 
 
+def head_weights(encoder: TransformerEncoder) -> dict[str, Tensor]:
+    """The head beside a base, as ``head.*``: an earlier run's, or else a released checkpoint's; may be empty.
+
+    The released code keeps its head in ``model.pt``, as ``c_head.0.attention.self.query.weight`` and so on; other
+    names of that file are of no use here.
+
+    Raises:
+        CorruptError: a file is damaged, or holds more than weights.
+    """
+    kept = {name: values for name, values in kept_heads(encoder).items() if name.startswith("head.")}
+    path = encoder.source / RELEASED_HEAD if encoder.source is not None else None
+    if kept or path is None or not path.is_file():
+        return kept
+    found = {name: values for name, values in read_torch(path).items() if name.startswith("c_head.")}
+    return {f"head.layers.{name.removeprefix('c_head.')}": values for name, values in found.items()}
+
+
 class Condenser(Objective):
     """Cross-entropy of the hidden words, guessed by the head and, with ``late_mlm``, from the last layer.
 
@@ -164,6 +184,7 @@ class Condenser(Objective):
         head: layers over early tokens and the late [CLS]; those of an earlier run where the base is one.
         language: the head over its last hidden states and those of ``head``.
         early: the layer whose tokens the head sees.
+        new_head: ``head`` starts at random.
 
     Args:
         encoder: a transformer, pooled by [CLS].
@@ -178,8 +199,9 @@ class Condenser(Objective):
         self.encoder, self.late_mlm = encoder, options.late_mlm
         self.head = Layers(encoder, options.head_layers, seed)
         self.early = _early(encoder, options.skip_from)
-        start_from(self.head, kept_heads(encoder), "head")
+        self.new_head = not start_from(self.head, head_weights(encoder), "head")
         self.language = LanguageHead(encoder, seed)
+        self.notes = note_new(encoder, Condenser_head=self.new_head, language_head=self.language.new)
 
     def encode(self, batch: Batch, step: int) -> Encoded:
         """Compute the loss of each example; there is nothing to compare."""

@@ -15,7 +15,7 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, SpecialTokens
 from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
 from pretrieve.models.encoder import Encoder
-from pretrieve.models.heads import transformer
+from pretrieve.models.heads import note_new, transformer
 from pretrieve.models.language import LanguageHead, per_example, weighted
 from pretrieve.models.objective import Encoded, Objective
 from pretrieve.models.transformer import TransformerEncoder
@@ -123,6 +123,7 @@ class MaskedLanguageModel(Objective):
         super().__init__()
         self.encoder = transformer(encoder, "mlm")
         self.language = LanguageHead(self.encoder, seed)
+        self.notes = note_new(encoder, language_head=self.language.new)
 
     def encode(self, batch: Batch, step: int) -> Encoded:
         """Compute the loss of each example; there is nothing to compare."""

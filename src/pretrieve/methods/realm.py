@@ -230,7 +230,7 @@ class Realm(Objective):
         self.evidence = Evidence(store, encoder.specials, options.block)
         lag = options.lag if options.update == "background" else 0
         self.index = StaleIndex(encoder, self.evidence, every=options.refresh, lag=lag)
-        self.notes = _notes(cold, not bool(self.language.bias.any()), options, store)
+        self.notes = _notes(cold, self.language.new, options, store)
 
     @torch.no_grad()
     def prepare(self, batch: Batch, step: int) -> Batch:

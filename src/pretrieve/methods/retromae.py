@@ -19,7 +19,7 @@ from pretrieve.core.types import Array, Batch, BoolArray, IntArray, Rows, Specia
 from pretrieve.methods import TRAINER_OPTIMISER, Card, Preset, Value
 from pretrieve.models.decoder import MASKS, EnhancedDecoder, QueryStream
 from pretrieve.models.encoder import Encoder
-from pretrieve.models.heads import transformer
+from pretrieve.models.heads import note_new, transformer
 from pretrieve.models.language import LanguageHead, per_example, weighted
 from pretrieve.models.losses import at_least_float32
 from pretrieve.models.objective import Encoded, Objective
@@ -231,6 +231,7 @@ class RetroMAE(Objective):
         self.encoder, self.options = transformer(encoder, "retromae"), options
         self.language = LanguageHead(self.encoder, seed)
         self.enhanced_decoder = EnhancedDecoder(self.encoder, seed, options.query_stream)
+        self.notes = note_new(encoder, decoder=self.enhanced_decoder.new, language_head=self.language.new)
 
     def encode(self, batch: Batch, step: int) -> Encoded:
         """Compute the loss of each example; there is nothing to compare."""

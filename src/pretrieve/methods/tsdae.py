@@ -16,7 +16,7 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, Rows, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
 from pretrieve.models.encoder import Encoder
-from pretrieve.models.heads import transformer
+from pretrieve.models.heads import note_new, transformer
 from pretrieve.models.language import LanguageHead, weighted
 from pretrieve.models.objective import Encoded, Objective
 from pretrieve.models.reconstruction import TiedDecoder
@@ -203,6 +203,7 @@ class DenoisingAutoEncoder(Objective):
         self.encoder = transformer(encoder, "tsdae")
         self.reconstruction = TiedDecoder(self.encoder, seed)
         self.language = LanguageHead(self.encoder, seed)
+        self.notes = note_new(encoder, cross_attention=self.reconstruction.new, language_head=self.language.new)
 
     def encode(self, batch: Batch, step: int) -> Encoded:
         """Compute the loss of each example; there is nothing to compare."""
