@@ -44,7 +44,7 @@ CARD = Card(
     "A checkpoint that was fine-tuned or trained in-batch reloads with random weights, silently; unknown options are "
     "ignored (the README's --moco_queue does nothing); BERT vocabularies get [CLS] and [SEP] only where the name has "
     "bert- in it; the order of the sampler is ignored, and every rank is seeded alike.",
-    differs="Windows stay inside documents and same-document keys are masked unless the preset says otherwise; keys "
+    differs="Weight decay is on matrices only; the released AdamW decays biases and norms as well. Windows stay inside documents and same-document keys are masked unless the preset says otherwise; keys "
     "are encoded without dropout unless it says otherwise; deleting never empties a crop; shuffle is a permutation; a "
     "document's title is part of the concatenated stream, which is one for each language, as in the released code. A "
     "corpus that says zh serves both zh-cn and zh-tw, and nb or nn are no; coefficient 0 repeats a small language as "

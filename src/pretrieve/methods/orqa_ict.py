@@ -37,7 +37,10 @@ CARD = Card(
     released="One encoder for both sides, though the paper writes two; BERT's tanh pooler, a projection to 128 with "
     "LayerNorm and dropout, no temperature, negatives from a global batch of 4,096; only sentences look for blocks. A "
     "block of one sentence whose sentence is to be removed is thrown away. Contriever's code has no such task.",
-    differs="Title and body are one segment, as the exported model sees them; a block without a title has one [SEP], "
+    differs="The norm after the projection has torch's epsilon of 1e-5 (released: Keras' 1e-3), and the projection starts "
+    "as BERT's layers do, normal with deviation 0.02 (released: Glorot uniform). The warm-up is a share of the steps: "
+    "set warmup for shorter runs (released: 100 steps at least). A static encoder is trained with AdamW. "
+    "Title and body are one segment, as the exported model sees them; a block without a title has one [SEP], "
     "not two; the longest title leaves room for a token of the body. A pair that cannot be used is drawn again from "
     "the same group instead of making the batch shorter. The static encoder has no projection and compares by cosine "
     "with a temperature. Pages of lists and of disambiguation are dropped, and HTML entities read, where documents "

@@ -46,7 +46,10 @@ CARD = Card(
     "under the query tower's name. The reader sees no titles. The index follows the checkpoint that did best by "
     "retrieval utility, and is read anew when the generators have gone through their shards, not every so many steps. "
     "The data of pre-training were never released.",
-    differs="Names are found by rules, or spaCy, not by a BERT trained on CoNLL-2003. Besides the origin, every block "
+    differs="Title and body of a block are one segment for the retriever; the released default is two. Every sentence "
+    "with a salient span is visited as often as another; the released generator draws a document and then one of its "
+    "spans. The warm-up is a share of the steps, 0.05 for 200,000: set warmup for shorter runs (released: 100 steps at "
+    "least). Names are found by rules, or spaCy, not by a BERT trained on CoNLL-2003. Besides the origin, every block "
     "that contains the sentence is excluded, and more are fetched in their place; equal blocks are indexed once. The "
     "index is refreshed at fixed steps, also in the background, so that a run can be repeated and resumed. The reader "
     "starts as a copy of the retriever's transformer, where the paper starts it from BERT; reader=NAME sets another.",

@@ -43,7 +43,9 @@ CARD = Card(
     "not see itself. A word is what BERT's ## says, so other tokenizers get single tokens. The collator's own masking "
     "rates are 0.15; the program's, and the README's, 0.30 and 0.50. In the bag of DupMAE a word weighs the same "
     "however often it comes. The decoder is not kept.",
-    differs="64 masks a row, in which each word is hidden with the rate's probability rather than to an exact count; "
+    differs="Rows end with the last sentence that fits; released rows are filled, with a sentence that is then cut. 30 % "
+    "of a row's own tokens are hidden; the released budget counts [CLS] and [SEP] too, so that it is 33 % of a row of "
+    "30 tokens. 64 masks a row, in which each word is hidden with the rate's probability rather than to an exact count; "
     "words by the tokenizer's own marks. The decoder starts new and is kept beside the model, and a run that goes on "
     "takes it up. ModernBERT, which has no table of positions, gets sinusoids in the decoder. DupMAE's vector at "
     "search stays the pooled one, not [CLS] joined with a sparse part.",

@@ -36,8 +36,8 @@ CARD = Card(
     "vector has to say what the text is about.",
     released="sentence-transformers: the decoder's layers and word vectors are tied to the encoder's, cross-attention "
     "is new. Words are NLTK's, for English, and are joined again by its rules; a text is never left without a word. "
-    "Newer example scripts keep 60 % of the words where they mean to delete 60 %, cut sentences at 75 tokens and warm "
-    "the rate up.",
+    "The values are those of the README at revision 77ae248. Newer example scripts keep 60 % of the words where they "
+    "mean to delete 60 %, cut sentences at 75 tokens and warm the rate up.",
     differs="Words are those of the vocabulary, in any language. Rows are passages of consecutive sentences, which is "
     "what is searched, not single sentences. Attention over one vector is its value and output projection, which is "
     "the same; only the dropout of its single weight is left out.",
@@ -80,7 +80,7 @@ PRESETS: dict[str, Preset] = {
             "short": Value(0.1, "ours", "the model sees short texts too, as queries are"),
         },
         training={
-            "batch_size": Value(8, "code", "sentence-transformers, README of its TSDAE example"),
+            "batch_size": Value(8, "code", "sentence-transformers, README of its TSDAE example at 77ae248"),
             "steps": Value(100_000, "paper", "GPL, which trains it on a domain's documents"),
             "learning_rate": Value(3e-5, "code", "the same README"),
             "schedule": Value("constant", "code", "the same README: constantlr"),
