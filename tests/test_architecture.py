@@ -107,6 +107,8 @@ def test_nothing_unpickles() -> None:
     for path in FILES:
         for number, line in enumerate(path.read_text().splitlines(), 1):
             code = line.split("#")[0]
+            if path.name == "torch_file.py":  # the one file that reads what torch.save wrote
+                code = re.sub(r"torch\.load\((?=[^()]*weights_only=True\))", "", code)
             if not code.strip().startswith(("*", '"')) and "No pickle" not in code:
                 assert not banned.search(re.sub(r"\.eval\(\)", "", code)), (
                     f"{path.relative_to(SOURCE)}:{number}: {line.strip()}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Annotated, NoReturn
 
 import typer
@@ -26,7 +27,7 @@ from pretrieve.cli import (
     verify,
 )
 from pretrieve.core import extras
-from pretrieve.core.errors import PretrieveError
+from pretrieve.core.errors import PretrieveError, PretrieveWarning
 from pretrieve.pipeline.run.stopping import stoppable
 
 app = typer.Typer(
@@ -75,12 +76,25 @@ def _options(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # nothing here forks, which is what it fears
 
 
+_usual_format = warnings.formatwarning
+
+
+def _format(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning of ours as a note, without its place in the code."""
+    if issubclass(category, PretrieveWarning):
+        return f"note: {message}\n"
+    return _usual_format(message, category, filename, lineno, line)
+
+
 def main() -> None:
     """Run the command line; a user's error is one line on standard error, never a traceback.
 
     Raises:
         SystemExit: always; the code is 0, 1 (failure), 2 (usage), or 128 + n when signal n stopped a run.
     """
+    warnings.formatwarning = _format
     try:
         with stoppable("give the same command again"):  # where a command has nothing better to say
             app()

@@ -7,6 +7,7 @@ trained other models than its README says: methods card of Contriever).
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -85,13 +86,7 @@ def _convert(value: object, hint: Any, where: str) -> Any:
     if hint is bool:
         return _convert_bool(value, where)
     if hint in (int, float) and isinstance(value, str | int | float) and not isinstance(value, bool):
-        try:
-            number = float(value) if hint is float else int(str(value).replace("_", ""))
-        except ValueError:
-            raise UsageError(
-                f"{where}: {value!r} is not {'a number' if hint is float else 'a whole number'}."
-            ) from None
-        return number
+        return _convert_number(value, hint, where)
     origin = get_origin(hint)
     if origin in (tuple, list) and isinstance(value, str):
         inner = get_args(hint)[0]
@@ -101,6 +96,16 @@ def _convert(value: object, hint: Any, where: str) -> Any:
     if hint is str and not isinstance(value, str):
         raise UsageError(f"{where}: {value!r} is not text.")
     return value
+
+
+def _convert_number(value: str | float, hint: type, where: str) -> int | float:
+    try:
+        number = float(value) if hint is float else int(str(value).replace("_", ""))
+    except ValueError:
+        raise UsageError(f"{where}: {value!r} is not {'a number' if hint is float else 'a whole number'}.") from None
+    if isinstance(number, float) and not math.isfinite(number):
+        raise UsageError(f"{where}: {value!r} is not a finite number.")
+    return number
 
 
 def _convert_optional(value: object, hint: Any, where: str) -> Any:

@@ -89,7 +89,8 @@ class FinetuneRequest:
         for name in ("epochs", "steps"):
             if (number := getattr(self, name)) is not None and number < 1:
                 raise UsageError(f"--{name} {number}: one is the fewest.")
-        sort_settings(self.settings, _PARTS)
+        for part, values in sort_settings(self.settings, _PARTS).items():
+            options_of(_PARTS[part], values)  # their bounds, before any label is read
         sources: list[str | Path] = [self.model, self.labels, *self.documents, self.negatives_file or self.labels]
         check_workspace(self.output, sources, resume=self.resume, overwrite=self.overwrite)
 

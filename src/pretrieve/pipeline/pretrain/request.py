@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pretrieve.core.bounds import check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.pipeline.run.sources import OnBad, field_words
 from pretrieve.pipeline.run.workspace import check_workspace
@@ -30,6 +31,9 @@ class Tokenization:
     vocabulary_size: int = 32_000
     algorithm: Algorithm = "auto"
     lowercase: bool = True
+
+    def __post_init__(self) -> None:
+        check_bounds(self, 1, 1_000_000, "vocabulary_size")
 
 
 @dataclass(frozen=True, kw_only=True)
