@@ -70,7 +70,7 @@ def prepared(sources: list[Path], work: Path) -> Store:
         vocabulary = Store.open(work / "store").tokenizer
     else:
         vocabulary = prepare.train_tokenizer(documents, select, Tokenization())
-    return prepare.build_store(work, documents, select, vocabulary, Silent())
+    return prepare.build_store(work / "store", documents, select, vocabulary, Silent())
 
 
 def trained(request: TrainRequest, store: Store) -> tuple[Run, list[float]]:

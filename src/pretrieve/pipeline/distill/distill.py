@@ -153,7 +153,7 @@ class _Stages:
     def _prepare(self, documents: Documents) -> Prepared:
         asked = self.asked
         select, held_out = split(len(documents), asked.seed) if asked.select else (np.arange(len(documents)), _NONE)
-        store = build_store(self.workspace, documents, select, self._vocabulary(documents), self.listener)
+        store = build_store(self.workspace / "store", documents, select, self._vocabulary(documents), self.listener)
         if store.dropped:
             self.listener.note(f"{store.dropped:,} documents have no token in their text and are left out of training.")
         return Prepared(documents=documents, train=select, held_out=held_out, store=store)

@@ -68,6 +68,7 @@ class DistillRequest:
         on_bad: what to do with records that cannot be read.
         fields: which fields of the sources hold what.
         tracker: where curves go; ``auto`` is TensorBoard where it is installed.
+        shared: folder of documents that several runs read; None for the run's own.
     """
 
     sources: tuple[str, ...]
@@ -94,6 +95,7 @@ class DistillRequest:
     on_bad: OnBad = "fail"
     fields: Fields = field(default_factory=Fields)
     tracker: str = "none"
+    shared: Path | None = None
 
     def check(self) -> None:
         """Say at once what cannot work.

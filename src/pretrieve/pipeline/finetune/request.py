@@ -48,6 +48,7 @@ class FinetuneRequest:
         resume: go on from the last checkpoint.
         overwrite: replace what is at ``output``.
         tracker: where curves go; ``auto`` is TensorBoard where it is installed.
+        shared: folder of tokens that several runs read; None for the run's own.
     """
 
     model: str
@@ -67,6 +68,7 @@ class FinetuneRequest:
     resume: bool = False
     overwrite: bool = False
     tracker: str = "none"
+    shared: Path | None = None
 
     def check(self) -> None:
         """Say at once what cannot work.

@@ -52,6 +52,7 @@ class TrainRequest:
     variants: tuple[str, ...] = ()  # of the preset, those to train; all without it
     select: bool = True  # choose the saved weights by the label-free probe
     fields: Fields = dataclasses.field(default_factory=Fields)
+    shared: Path | None = None  # documents and tokens that several runs read
 
     def check(self) -> None:
         """Say at once what cannot work.

@@ -156,7 +156,10 @@ def prepare_documents(run: Run, request: TrainRequest, choices: Choices, documen
     """
     select, held_out = data.split(len(documents), request.seed, request.held_out)
     vocabulary = _vocabulary(run, request, choices, documents, select)
-    store = data.build_store(run.workspace, documents, select, vocabulary, run.listener)
+    if request.shared is not None:
+        store = data.shared_store(request.shared, documents, select, vocabulary, run.listener)
+    else:
+        store = data.build_store(run.workspace / "store", documents, select, vocabulary, run.listener)
     if store.dropped:
         run.listener.note(f"{store.dropped:,} documents have no token in their text and are left out of training.")
     return Prepared(documents=documents, train=select, held_out=held_out, store=store)
@@ -245,7 +248,8 @@ def _warn_of_noise(made: Plan, listener: Listener) -> None:
 
 def _run_measured(run: Run, request: TrainRequest, choices: Choices, made: Plan, prepared: Prepared) -> Trained:
     """Train a variant, and measure the method's own loss on held-out documents before and after."""
-    signal = signal_of(run.workspace / choices.variant, choices, made, prepared, run.listener)
+    folder = run.workspace / choices.variant
+    signal = signal_of(folder, choices, made, prepared, run.listener, shared=request.shared)
     before = signal(made.objective) if signal is not None else {}
     fit(run, _training(request, choices, made))
     factor = choices.encoder.stop_word_scale

@@ -25,7 +25,7 @@ from pretrieve.pipeline.run.workspace import CHECKPOINTS, WORKSPACE, hold
 
 RECORD = "run.json"  # what decides the run, in the workspace and beside the finished model
 _RESUME = "what is finished is kept; resume with --resume"
-_NOT_DECIDING = ("output", "resume", "overwrite", "tracker", "keep_workspace")
+_NOT_DECIDING = ("output", "resume", "overwrite", "tracker", "keep_workspace", "shared")
 
 
 class Request(Protocol):
