@@ -196,3 +196,12 @@ def test_the_command_line_starts_light() -> None:
         "sklearn",
         "pyarrow",
     }
+
+
+def test_slow_tests_are_named_by_what_they_are_called() -> None:
+    """A test that got another name would be run by `make quick`."""
+    tests = Path(__file__).parent
+    for name in (tests / "slow.txt").read_text().split():
+        path, _, function = name.partition("::")
+        assert (tests / path).exists(), f"slow.txt: {name}"
+        assert not function or re.search(rf"^def {function}\(", (tests / path).read_text(), flags=re.MULTILINE), name
