@@ -34,7 +34,7 @@ from pretrieve.models.export import save_model
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain import data as prepare
-from pretrieve.pipeline.pretrain.request import Request, Tokenization
+from pretrieve.pipeline.pretrain.request import Tokenization, TrainRequest
 from pretrieve.pipeline.pretrain.selection import interpolated
 from pretrieve.pipeline.run.progress import Silent
 from pretrieve.pipeline.run.sources import read_documents
@@ -73,7 +73,7 @@ def prepared(sources: list[Path], work: Path) -> Store:
     return prepare.build_store(work, documents, select, vocabulary, Silent())
 
 
-def trained(request: Request, store: Store) -> tuple[Run, list[float]]:
+def trained(request: TrainRequest, store: Store) -> tuple[Run, list[float]]:
     """Train; the start and the model are kept below the output. Returns the recipe, and the losses."""
     made = planning.make(request, planning.choose(request), store)
     losses: list[float] = []
@@ -242,7 +242,7 @@ def main() -> None:
     for seed in asked.seeds:
         result = asked.output / f"seed-{seed}.json"
         if not result.exists():
-            request = Request(
+            request = TrainRequest(
                 sources=CORPORA,
                 output=asked.work / f"seed-{seed}",
                 method=asked.method,

@@ -80,12 +80,12 @@ def generated(folder: Path) -> Path:
 def plan_of(asked: argparse.Namespace, preset: str, base: str, output: Path, values: dict[str, Any], store: Any) -> Any:
     """The request and everything its run needs, on the device."""
     from pretrieve.pipeline.pretrain import build as planning
-    from pretrieve.pipeline.pretrain.request import Request
+    from pretrieve.pipeline.pretrain.request import TrainRequest
 
     given = signals.known_values(preset, values)
     if asked.device == "cuda":
         given |= {"precision": "bfloat16"}
-    request = Request(
+    request = TrainRequest(
         sources=(str(asked.texts),), output=output, method=preset, base=base, seed=asked.seed, overwrite=True,
         settings=given,
     )  # fmt: skip

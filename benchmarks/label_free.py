@@ -34,7 +34,7 @@ from pretrieve.index.pseudo import full_text
 from pretrieve.index.ranking import top_k
 from pretrieve.models.inference import encode
 from pretrieve.pipeline.pretrain import build as planning
-from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.selection import select, too_little, untrained
 from pretrieve.pipeline.pretrain.train import prepare_documents, train_variants
 from pretrieve.pipeline.run.progress import Silent
@@ -107,7 +107,7 @@ def run(folder: Path, seed: int, work: Path, models: list[Path]) -> tuple[dict[s
     output = work / f"{folder.name}-{seed}"
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
-    request = Request(
+    request = TrainRequest(
         sources=(str(source),), output=output, seed=seed, tracker="none", on_bad="skip", settings={"save_every": 0}
     )
     choices = planning.choose(request)

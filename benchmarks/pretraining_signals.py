@@ -161,7 +161,7 @@ def train_one(asked: argparse.Namespace, preset: str, seed: int) -> None:
 
     from pretrieve.pipeline.pretrain import build as planning
     from pretrieve.pipeline.pretrain.publish import publish
-    from pretrieve.pipeline.pretrain.request import Request
+    from pretrieve.pipeline.pretrain.request import TrainRequest
     from pretrieve.pipeline.pretrain.selection import unselected
     from pretrieve.pipeline.run.progress import Silent
     from pretrieve.pipeline.run.run import Run
@@ -174,7 +174,7 @@ def train_one(asked: argparse.Namespace, preset: str, seed: int) -> None:
     start = start_of(preset)
     model = asked.work / "models" / f"{preset}-{seed}"
     given = dict(value.split("=", 1) for value in asked.set)
-    request = Request(
+    request = TrainRequest(
         sources=(asked.data,), output=model, method=preset, seed=seed, overwrite=True,
         base=str(asked.work / "models" / f"{start}-{seed}") if start else BASES.get(preset, asked.base),
         settings={**small_values(preset, given), **reader_of(asked, preset, seed)},

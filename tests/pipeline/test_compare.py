@@ -19,7 +19,7 @@ from pretrieve.core import files
 from pretrieve.core.errors import UsageError
 from pretrieve.evaluation.significance import holm, paired_permutation
 from pretrieve.pipeline.compare.compare import compare, report
-from pretrieve.pipeline.compare.request import FORERUNNERS, Comparison
+from pretrieve.pipeline.compare.request import FORERUNNERS, CompareRequest
 from pretrieve.pipeline.run.progress import Silent
 
 METHODS = ("none", "mlm", "contriever-inbatch", "cocondenser")
@@ -48,13 +48,13 @@ def made(tmp_path_factory) -> Path:
     return folder
 
 
-def asked(made: Path, output: Path, **changes: Any) -> Comparison:
+def asked(made: Path, output: Path, **changes: Any) -> CompareRequest:
     values = {
         "sources": (str(made / "documents.jsonl"),), "methods": METHODS, "benchmark": made / "beir", "output": output,
         "base": "new:layers=2,hidden=16,heads=2,intermediate=32", "tokens": 6000, "labels": (20, 0), "seeds": 2,
         "settings": SETTINGS, "tuning": {"steps": "2", "batch_size": "8"},
     }  # fmt: skip
-    return Comparison(**{**values, **changes})
+    return CompareRequest(**{**values, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_all_start_from_one_base_and_see_as_many_tokens(made, whole) -> None:
     assert recipes["mlm"]["training"]["learning_rate"] != 0.002
     from pretrieve.pipeline.compare.compare import _seen, _steps
     from pretrieve.pipeline.pretrain import build as planning
-    from pretrieve.pipeline.pretrain.request import Request
+    from pretrieve.pipeline.pretrain.request import TrainRequest
     from pretrieve.pipeline.run.workspace import WORKSPACE
     from pretrieve.text.store import Store
 
@@ -140,7 +140,7 @@ def test_all_start_from_one_base_and_see_as_many_tokens(made, whole) -> None:
         assert recipe["training"]["batch_size"] == 8
         store = Store.open(whole / "runs/none-0" / WORKSPACE / "store")
         base = Path(recipe["base"])
-        request = Request(sources=("x",), output=whole, method=method, base=str(base), steps=1,
+        request = TrainRequest(sources=("x",), output=whole, method=method, base=str(base), steps=1,
                           settings={"batch_size": 8, "save_every": 0, "max_length": 300})  # fmt: skip
         plan = planning.make(request, planning.choose(request), store)
         steps = recipe["training"]["steps"]

@@ -31,7 +31,7 @@ from pretrieve.pipeline.finetune import finetune as road
 from pretrieve.pipeline.finetune.base_model import open_start
 from pretrieve.pipeline.finetune.finetune import finetune
 from pretrieve.pipeline.finetune.read_labels import read_labels
-from pretrieve.pipeline.finetune.request import Tuning, values_of
+from pretrieve.pipeline.finetune.request import FinetuneRequest, values_of
 from pretrieve.pipeline.run.progress import Silent
 
 SMALL = {"batch_size": 32}
@@ -47,9 +47,9 @@ def made(tmp_path_factory) -> Path:
     return folder
 
 
-def asked(made: Path, output: Path, start: str = "static", **changes: Any) -> Tuning:
+def asked(made: Path, output: Path, start: str = "static", **changes: Any) -> FinetuneRequest:
     settings = {**SMALL, **changes.pop("settings", {})}
-    return Tuning(model=str(made / start), labels=made / "beir", output=output, settings=settings, **changes)
+    return FinetuneRequest(model=str(made / start), labels=made / "beir", output=output, settings=settings, **changes)
 
 
 def rows(report) -> dict[tuple[str, str], float]:
@@ -353,12 +353,12 @@ def test_a_finished_folder_of_another_kind_or_command(made, tmp_path) -> None:
 
 
 def test_train_does_not_take_a_fine_tuned_folder_for_its_own(made, tmp_path) -> None:
-    from pretrieve.pipeline.pretrain.request import Request
+    from pretrieve.pipeline.pretrain.request import TrainRequest
     from pretrieve.pipeline.pretrain.train import train
 
     finetune(asked(made, tmp_path / "out", steps=1), judge=False)
     with pytest.raises(FingerprintError, match="command was finetune and is train"):
-        train(Request(sources=(str(made / "beir"),), output=tmp_path / "out", resume=True))
+        train(TrainRequest(sources=(str(made / "beir"),), output=tmp_path / "out", resume=True))
 
 
 def test_a_retriever_is_its_own_start(made) -> None:
@@ -525,7 +525,7 @@ def test_reading_further_in_search_than_in_training_is_said(made, tmp_path, star
     ],
 )  # fmt: skip
 def test_the_rate_of_a_transformer_follows_its_width(made, tmp_path, width, changes, rate) -> None:
-    wanted = Tuning(model="x", labels=made, output=tmp_path / "out", **changes)
+    wanted = FinetuneRequest(model="x", labels=made, output=tmp_path / "out", **changes)
     assert values_of(wanted, "none", width=width, queries=100).training.learning_rate == pytest.approx(rate)
 
 

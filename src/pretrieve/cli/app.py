@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -25,6 +25,7 @@ from pretrieve.cli import (
     train,
     verify,
 )
+from pretrieve.core import extensions, extras
 from pretrieve.core.errors import PretrieveError
 
 app = typer.Typer(
@@ -82,12 +83,26 @@ def main() -> None:
     try:
         app()
     except PretrieveError as error:
-        typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
-        typer.echo(str(error), err=True)
-        sys.exit(error.exit_code)
+        _exit(error)
+    except ModuleNotFoundError as error:
+        missing = extras.explain(error, " ".join(["pretrieve", *sys.argv[1:2]])) or extensions.blame(error)
+        if missing is None:
+            raise
+        _exit(missing)
     except KeyboardInterrupt:
         typer.echo("stopped.", err=True)
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader (a pager, head) has left: that is no error
         sys.exit(0)
+    except Exception as error:
+        if (blamed := extensions.blame(error)) is None:
+            raise
+        _exit(blamed)
+
+
+def _exit(error: PretrieveError) -> NoReturn:
+    """Print a user's error, and leave with its code."""
+    typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    typer.echo(str(error), err=True)
+    sys.exit(error.exit_code)

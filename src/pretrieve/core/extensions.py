@@ -15,7 +15,7 @@ import os
 import sys
 import traceback
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import Any
 
 from pretrieve.core.errors import ExtensionError, UsageError
+from pretrieve.core.extras import explain
 
 _IMPORTED: dict[str, str] = {}  # files of users that were imported, and what each is
 
@@ -99,13 +100,19 @@ class Registry:
             ) from None
 
 
-def assigned(tree: ast.Module, name: str) -> Iterator[ast.expr]:
-    """The expressions that a file gives to a name at its top level."""
+def assigned(tree: ast.Module, name: str) -> ast.expr | None:
+    """The expression that a file assigns to a name at its top level, the last one; None where there is none.
+
+    Args:
+        tree: the file.
+        name: the name.
+    """
+    found = None
     for node in tree.body:
         targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
-        value = getattr(node, "value", None)
-        if value is not None and any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            yield value
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            found = getattr(node, "value", None)
+    return found
 
 
 def place(thing: object, text: str = "") -> str:
@@ -119,6 +126,8 @@ def place(thing: object, text: str = "") -> str:
     file = inspect.getsourcefile(thing) or "?"  # type: ignore[arg-type]
     code = getattr(thing, "__code__", None)
     line = code.co_firstlineno if code is not None else None
+    if isinstance(thing, type):
+        line = inspect.getsourcelines(thing)[1]
     if text:
         nodes = ast.walk(ast.parse(Path(file).read_text(encoding="utf-8")))
         line = next((node.lineno for node in nodes if isinstance(node, ast.Constant) and node.value == text), line)
@@ -179,6 +188,8 @@ def _module(registry: Registry, path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
+        if isinstance(error, ModuleNotFoundError) and (lacking := explain(error, f"the {registry.noun} {path}")):
+            raise lacking from None
         raise ExtensionError(
             f"{_where(path, error)} cannot be imported as a {registry.noun} ({_one_line(error)})."
         ) from error

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
 from pretrieve.core.config import Value as Value
 from pretrieve.core.errors import ExtensionError, UsageError, suggest
@@ -91,7 +91,7 @@ class Preset:
 
 
 class Method(Protocol):
-    """The names that a method's file defines; ``Suited``, ``Varied`` and ``Described`` are what it may define beside them.
+    """The names that a method's file defines; ``Suited``, ``Varied`` and ``Described`` say what it may define as well.
 
     Attributes:
         CARD: what a person reads before using it.
@@ -188,6 +188,61 @@ def presets() -> dict[str, Method]:
     return {name: _method(path) for name, path in _listed(REGISTRY.folders()).items()}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """What a list says of a preset."""
+
+    summary: str
+    encoders: tuple[Kind, ...]
+    initialiser: bool
+
+
+def listing() -> dict[str, Listed]:
+    """What a list says of all presets, by name, read from the text of the files: it needs no torch.
+
+    Raises:
+        UsageError: as ``names``.
+        ExtensionError: as ``names``; or as ``presets``, for a file whose text does not say it in plain values.
+    """
+    return {name: _listing(name, path) for name, path in sorted(_listed(REGISTRY.folders()).items())}
+
+
+def _listing(name: str, path: Path) -> Listed:
+    try:
+        card = _arguments(path, _assigned(path, "CARD"), "Card")
+        presets = _assigned(path, "PRESETS")
+        assert isinstance(presets, ast.Dict)  # as _names_in found
+        (preset,) = (
+            _arguments(path, value, "Preset", "replace")
+            for key, value in zip(presets.keys, presets.values, strict=True)
+            if isinstance(key, ast.Constant) and key.value == name
+        )
+        return Listed(
+            summary=ast.literal_eval(preset["summary"]),
+            encoders=ast.literal_eval(card["encoders"]) if "encoders" in card else get_args(Kind),
+            initialiser=ast.literal_eval(card["initialiser"]) if "initialiser" in card else False,
+        )
+    except (ValueError, KeyError):
+        method = _method(path)
+        summary = method.PRESETS[name].summary
+        return Listed(summary=summary, encoders=method.CARD.encoders, initialiser=method.CARD.initialiser)
+
+
+def _arguments(path: Path, made: ast.expr | None, *by: str) -> dict[str | None, ast.expr]:
+    """Named arguments of the call that a value is made by, there or where its name is given to it.
+
+    Raises:
+        ValueError: it is made otherwise, or has arguments that are not written out.
+    """
+    if isinstance(made, ast.Name):
+        made = _assigned(path, made.id)
+    if not isinstance(made, ast.Call) or not isinstance(made.func, ast.Name) or made.func.id not in by:
+        raise ValueError
+    if any(argument.arg is None for argument in made.keywords):
+        raise ValueError
+    return {argument.arg: argument.value for argument in made.keywords}
+
+
 def find(name: str) -> tuple[Method, Preset]:
     """Return the module and the preset of a name; imports no other method.
 
@@ -216,13 +271,17 @@ def _listed(folders: tuple[Path, ...]) -> dict[str, Path]:
 
 def _names_in(path: Path) -> Iterator[str]:
     """Names of the presets of a file; none where it has no ``PRESETS``."""
-    for value in assigned(REGISTRY.parsed(path), "PRESETS"):
-        for key in value.keys if isinstance(value, ast.Dict) else [None]:
-            if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
-                raise ExtensionError(
-                    f"{path}:{value.lineno}: PRESETS has to be a dictionary whose names are written out."
-                )
-            yield key.value
+    value = _assigned(path, "PRESETS")
+    if value is None:
+        return
+    for key in value.keys if isinstance(value, ast.Dict) else [None]:
+        if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
+            raise ExtensionError(f"{path}:{value.lineno}: PRESETS has to be a dictionary whose names are written out.")
+        yield key.value
+
+
+def _assigned(path: Path, name: str) -> ast.expr | None:
+    return assigned(REGISTRY.parsed(path), name)
 
 
 @cache

@@ -16,6 +16,7 @@ import numpy as np
 import orjson
 
 from pretrieve.core.errors import UsageError
+from pretrieve.core.extras import require
 from pretrieve.core.files import fingerprint
 from pretrieve.core.types import FloatArray, Similarity, TextEncoder
 from pretrieve.models.bag import Bag, model_fingerprint
@@ -169,9 +170,17 @@ def open_encoder(name: str, options: ModelOptions = ModelOptions()) -> TextEncod
 
     Raises:
         UsageError: it is no model, is not there, or nobody says how it pools or compares.
+        MissingExtraError: it needs torch, which is not installed.
     """
-    if Path(name).is_dir() and options == ModelOptions() and Bag.readable(Path(name)):
+    static = Path(name).is_dir() and Bag.readable(Path(name))
+    if static and options == ModelOptions():
         return Bag.load(Path(name))
+    if static:
+        require("train", f"{name} with other prompts, length or similarity than its own")
+    elif Path(name).exists():
+        require("train", f"{name}, which is not a static model,")
+    else:
+        require("train", f"{name} is not a folder here, and a model of the hub")
     if (Path(name) / _VIEWS).is_file():
         return _open_views(Path(name), options)
     queries, documents, usage = usage_of(name, options)

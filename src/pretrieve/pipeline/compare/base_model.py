@@ -16,7 +16,7 @@ from pretrieve.models.export import save_model
 from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain import data as prepare
 from pretrieve.pipeline.pretrain.report import MODEL
-from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.warm_start import start_words
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.sources import read_documents
@@ -40,7 +40,7 @@ def save_base(
     Raises:
         PretrieveError: as ``train``.
     """
-    request = Request(sources=sources, output=target, base=base, settings=settings, seed=seed)
+    request = TrainRequest(sources=sources, output=target, base=base, settings=settings, seed=seed)
     choices = planning.choose(request)
     with hold(target):
         workspace = target / WORKSPACE

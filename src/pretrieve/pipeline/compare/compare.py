@@ -24,13 +24,13 @@ from pretrieve.evaluation.fair import FairTable, fair_table
 from pretrieve.index.index import Mode
 from pretrieve.pipeline.compare.base_model import save_base
 from pretrieve.pipeline.compare.plot import draw
-from pretrieve.pipeline.compare.request import BM25, FORERUNNERS, NONE, Comparison, options_of
+from pretrieve.pipeline.compare.request import BM25, FORERUNNERS, NONE, CompareRequest, options_of
 from pretrieve.pipeline.compare.scores import Bench
 from pretrieve.pipeline.finetune.finetune import finetune
 from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
-from pretrieve.pipeline.finetune.request import Tuning
+from pretrieve.pipeline.finetune.request import FinetuneRequest
 from pretrieve.pipeline.pretrain import build as planning
-from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.workspace import CHECKPOINTS, WORKSPACE, hold
@@ -43,7 +43,7 @@ _FEWEST = 20  # steps of training, below which a method is said to have too few
 _PAUSE = 0.2  # seconds, before a part is tried again that another process had
 
 
-def compare(asked: Comparison, listener: Listener | None = None) -> Scores:
+def compare(asked: CompareRequest, listener: Listener | None = None) -> Scores:
     """Train, fine-tune and judge everything that is not there yet.
 
     Args:
@@ -72,7 +72,7 @@ def compare(asked: Comparison, listener: Listener | None = None) -> Scores:
     return [*judge.words(), *(score for part in parts for score in _part(asked, judge, *part, listener))]
 
 
-def _with_what_there_is(asked: Comparison, listener: Listener) -> Comparison:
+def _with_what_there_is(asked: CompareRequest, listener: Listener) -> CompareRequest:
     """Without numbers of labels that there are not: they would be all labels, twice."""
     if not asked.finetune or not asked.labels:
         return asked
@@ -85,7 +85,7 @@ def _with_what_there_is(asked: Comparison, listener: Listener) -> Comparison:
 
 
 def _share(
-    asked: Comparison, parts: list[tuple[str, int]], work: Callable[[str, int], object], listener: Listener
+    asked: CompareRequest, parts: list[tuple[str, int]], work: Callable[[str, int], object], listener: Listener
 ) -> None:
     """Do every part that no other process is doing, until all are done: several may work on one comparison."""
     while parts:
@@ -103,7 +103,7 @@ def _share(
         parts = left
 
 
-def _part(asked: Comparison, judge: _Judge, method: str, seed: int, listener: Listener) -> Scores:
+def _part(asked: CompareRequest, judge: _Judge, method: str, seed: int, listener: Listener) -> Scores:
     """The scores of a method with one seed at all stages; what is done already is only read."""
     model = _pretrained(asked, method, seed, listener)
     found = judge.scores(model, method, seed, None)
@@ -112,7 +112,7 @@ def _part(asked: Comparison, judge: _Judge, method: str, seed: int, listener: Li
     return found
 
 
-def report(asked: Comparison, scores: Scores) -> FairTable:
+def report(asked: CompareRequest, scores: Scores) -> FairTable:
     """Write the report: ``report.md``, ``report.json`` and, where matplotlib is installed, ``report.svg``.
 
     Raises:
@@ -132,7 +132,7 @@ def report(asked: Comparison, scores: Scores) -> FairTable:
     return table
 
 
-def _kept(asked: Comparison, method: str, stages: Collection[int | None]) -> Scores:
+def _kept(asked: CompareRequest, method: str, stages: Collection[int | None]) -> Scores:
     """The scores of a method that are on disk already, at some stages."""
     paths = [
         asked.place("scores", method, seed, f"{_stage(labels)}.json")
@@ -146,7 +146,7 @@ def _stage(labels: int | None) -> str:
     return "zero" if labels is None else str(labels or "all")
 
 
-def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener, *, after: str = "") -> Path:
+def _pretrained(asked: CompareRequest, method: str, seed: int, listener: Listener, *, after: str = "") -> Path:
     """Folder of a method's model; of the base for ``none``.
 
     With ``after``, a method that starts from this one: the two share the budget, so that both get half of what this one
@@ -182,9 +182,9 @@ def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener, *
     return target
 
 
-def _request(asked: Comparison, method: str, seed: int, origin: Path, target: Path) -> Request:
+def _request(asked: CompareRequest, method: str, seed: int, origin: Path, target: Path) -> TrainRequest:
     """A run of a method; its steps are still to be set."""
-    return Request(
+    return TrainRequest(
         sources=asked.sources,
         output=target,
         method=method,
@@ -193,12 +193,12 @@ def _request(asked: Comparison, method: str, seed: int, origin: Path, target: Pa
         seed=seed,
         resume=target.exists(),
         tracker="none",
-        judge=False,
+        select=False,
         steps=1,
     )
 
 
-def _rehearse(asked: Comparison, listener: Listener) -> None:
+def _rehearse(asked: CompareRequest, listener: Listener) -> None:
     """Draw the first batches of every method still to run: a setting that does not fit is told now, not in hours."""
     base = asked.place("runs", NONE, 0)
     for method in asked.order:
@@ -214,7 +214,7 @@ def _rehearse(asked: Comparison, listener: Listener) -> None:
             _note_on_budget(asked, method, seen, listener)
 
 
-def _note_on_budget(asked: Comparison, method: str, seen: float, listener: Listener) -> None:
+def _note_on_budget(asked: CompareRequest, method: str, seen: float, listener: Listener) -> None:
     """Warn where the budget is a handful of steps, which neither train nor meet it."""
     steps = _steps(asked, seen, 2 if method in FORERUNNERS else 1)
     if steps < _FEWEST:
@@ -228,7 +228,7 @@ def _name(method: str, after: str) -> list[str]:
     return [method, "for", after] if after else [method]
 
 
-def _costs(asked: Comparison, method: str, seed: int) -> dict[str, float]:
+def _costs(asked: CompareRequest, method: str, seed: int) -> dict[str, float]:
     """Seconds, steps and tokens of a method's training, with its forerunner's."""
     names = [_name(method, "")] + ([_name(FORERUNNERS[method], method)] if method in FORERUNNERS else [])
     paths = [asked.place("costs", *name, f"{seed}.json") for name in names]
@@ -236,28 +236,28 @@ def _costs(asked: Comparison, method: str, seed: int) -> dict[str, float]:
     return {name: float(sum(part[name] for part in parts)) for name in ("seconds", "steps", "tokens")}
 
 
-def _steps(asked: Comparison, seen: float, parts: int) -> int:
+def _steps(asked: CompareRequest, seen: float, parts: int) -> int:
     """A part of the budget in steps: as many as see so many tokens, by the method's first batches."""
     if asked.steps is not None:
         return max(1, asked.steps // parts)
     return max(1, round(asked.tokens // parts / seen))
 
 
-def _seen(request: Request, base: Path) -> float:
+def _seen(request: TrainRequest, base: Path) -> float:
     """Tokens of a step, by the first batches; what a method looks up for them (REALM's blocks) is read too."""
     store = Store.open(base / WORKSPACE / "store")
     made = planning.make(request, planning.choose(request), store)
     return float(np.mean([len(made.objective.prepare(made.batches(step), step).rows.tokens) for step in range(4)]))
 
 
-def _tuned(asked: Comparison, model: Path, method: str, seed: int, labels: int, listener: Listener) -> Path:
+def _tuned(asked: CompareRequest, model: Path, method: str, seed: int, labels: int, listener: Listener) -> Path:
     """Folder of a fine-tuned model."""
     target = asked.place("tuned", method, seed, labels or "all")
     if not (target / files.MANIFEST).is_file():
         by_words = _negatives(asked, listener) if asked.negatives == "bm25" else None
         listener.note(f"{method}, seed {seed}, {labels or 'all'} labels")
         finetune(
-            Tuning(
+            FinetuneRequest(
                 model=str(model),
                 labels=asked.benchmark,
                 output=target,
@@ -277,7 +277,7 @@ def _tuned(asked: Comparison, model: Path, method: str, seed: int, labels: int, 
     return target
 
 
-def _negatives(asked: Comparison, listener: Listener) -> Path:
+def _negatives(asked: CompareRequest, listener: Listener) -> Path:
     """File of BM25's negatives for every label, mined once: they depend on no model."""
     path = asked.output / "negatives-bm25.jsonl"
     if not path.is_file():
@@ -288,7 +288,7 @@ def _negatives(asked: Comparison, listener: Listener) -> Path:
 class _Judge:
     """Judges models; scores are kept on disk."""
 
-    def __init__(self, asked: Comparison, listener: Listener) -> None:
+    def __init__(self, asked: CompareRequest, listener: Listener) -> None:
         self._asked, self._listener = asked, listener
         self._bench = Bench(asked.benchmark, asked.split, asked.metric)
 

@@ -4,7 +4,7 @@
 2. Distillation: the student's similarities between documents and texts out of them become the teacher's.
 3. Contrast: pairs from structure on all documents, with the distillation loss beside them.
 
-The last one is saved, or with ``judge`` the one that the label-free selection finds best.
+The last one is saved, or with ``select`` the one that the label-free selection finds best.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pretrieve.models.token_vectors import (
     with_words,
 )
 from pretrieve.pipeline.distill.publish import Stages, keep_distilled
-from pretrieve.pipeline.distill.request import TEACHER_TOKENS, Distilling, sorted_settings
+from pretrieve.pipeline.distill.request import TEACHER_TOKENS, DistillRequest, sorted_settings
 from pretrieve.pipeline.distill.teacher import Teacher, open_teacher
 from pretrieve.pipeline.distill.teacher_vectors import draw_pieces, taught_vectors, texts_of, tokens_for_minutes
 from pretrieve.pipeline.pretrain.build import versions
@@ -57,7 +57,7 @@ _SAMPLE = 20_000_000  # bytes of text that frequent words are counted in
 _DIMENSIONS = 256
 
 
-def distill(asked: Distilling, listener: Listener | None = None, *, encoder: TextEncoder | None = None) -> Report:
+def distill(asked: DistillRequest, listener: Listener | None = None, *, encoder: TextEncoder | None = None) -> Report:
     """Make a static model of a transformer's, on documents without labels.
 
     Args:
@@ -94,7 +94,7 @@ def distill_into(
         output: folder for the model; a temporary one if None.
         sources: one or several.
         teacher: folder or hub name.
-        asked: other arguments of ``Distilling`` by name.
+        asked: other arguments of ``DistillRequest`` by name.
         listener: hears of progress.
 
     Returns:
@@ -106,7 +106,7 @@ def distill_into(
     folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
     several = [sources] if isinstance(sources, str | Path) else list(sources)
     given = {"sources": tuple(map(str, several)), "teacher": str(teacher), "output": folder}
-    distill(options_of(Distilling, {**asked, **given}, where="distill"), listener)
+    distill(options_of(DistillRequest, {**asked, **given}, where="distill"), listener)
     return str(folder), Documents.open(folder / WORKSPACE / "documents")
 
 
@@ -121,7 +121,7 @@ class _Learnt:
 class _Stages:
     """The stages of one run, with its teacher."""
 
-    def __init__(self, run: Run, asked: Distilling, teacher: Teacher) -> None:
+    def __init__(self, run: Run, asked: DistillRequest, teacher: Teacher) -> None:
         self.run, self.asked, self.listener, self.teacher = run, asked, run.listener, teacher
         self.workspace = run.workspace
         self.options, self.training = sorted_settings(asked.settings)
@@ -152,7 +152,7 @@ class _Stages:
 
     def _prepare(self, documents: Documents) -> Prepared:
         asked = self.asked
-        select, held_out = split(len(documents), asked.seed) if asked.judge else (np.arange(len(documents)), _NONE)
+        select, held_out = split(len(documents), asked.seed) if asked.select else (np.arange(len(documents)), _NONE)
         store = build_store(self.workspace, documents, select, self._vocabulary(documents), self.listener)
         if store.dropped:
             self.listener.note(f"{store.dropped:,} documents have no token in their text and are left out of training.")
@@ -175,7 +175,7 @@ class _Stages:
         if asked.minutes is not None and self._taught:
             known = None if before is None else before.options["teacher_tokens"]
             tokens = known or tokens_for_minutes(self.teacher.documents, prepared.store, asked.minutes, asked.window)
-        names = ("stages", "words", "weighting", "window", "queries", "contrast_steps", "anchor", "bfloat16", "judge")
+        names = ("stages", "words", "weighting", "window", "queries", "contrast_steps", "anchor", "bfloat16", "select")
         made = Recipe(
             method="distill",
             base=asked.teacher,

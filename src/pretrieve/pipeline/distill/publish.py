@@ -17,7 +17,7 @@ from pretrieve.models.encoder import Encoder
 from pretrieve.models.export import save_model
 from pretrieve.models.inference import query_vectors
 from pretrieve.models.static import StaticEncoder
-from pretrieve.pipeline.distill.request import Distilling
+from pretrieve.pipeline.distill.request import DistillRequest
 from pretrieve.pipeline.distill.teacher import Teacher
 from pretrieve.pipeline.pretrain.data import Prepared
 from pretrieve.pipeline.pretrain.report import MODEL, REPORT, Report
@@ -94,7 +94,7 @@ def agreement(student: Encoder, kept: Taught) -> float:
 
 
 def keep_distilled(
-    run: Run, asked: Distilling, stages: Stages, prepared: Prepared, made: Recipe, teacher: Teacher
+    run: Run, asked: DistillRequest, stages: Stages, prepared: Prepared, made: Recipe, teacher: Teacher
 ) -> Report:
     """Choose a stage, and write the model beside its checkpoints; it is there when its MANIFEST is.
 
@@ -127,11 +127,11 @@ def keep_distilled(
 
 
 def _chosen(
-    asked: Distilling, stages: Stages, prepared: Prepared, listener: Listener
+    asked: DistillRequest, stages: Stages, prepared: Prepared, listener: Listener
 ) -> tuple[Choice | None, str, str]:
     """The stage to save, and why: what adds most to BM25 on held-out documents, or the last one."""
     start, *others = stages.encoders
-    if not others or not asked.judge or not len(prepared.held_out):
+    if not others or not asked.select or not len(prepared.held_out):
         last = [start, *others][-1]
         reason = "not compared with the other stages" if others else "the only stage"
         return None, last, f"{reason}: {last} is saved"

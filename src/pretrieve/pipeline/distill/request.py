@@ -39,7 +39,7 @@ _OURS = {  # of the first training; the second takes its own from the method `st
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distilling:
+class DistillRequest:
     """The arguments of a run.
 
     Attributes:
@@ -59,7 +59,7 @@ class Distilling:
         contrast_steps: of the contrast.
         anchor: weight of the distillation loss beside the contrast.
         bfloat16: the teacher runs in half precision: three times as fast where the processor has instructions for it.
-        judge: hold documents out, and save the stage that helps BM25 most on them; without it, all are learnt from and
+        select: hold documents out, and save the stage that helps BM25 most on them; without it, all are learnt from and
             the last stage is saved.
         settings: options of the distillation loss and of its training by name.
         seed: all randomness comes from it.
@@ -86,7 +86,7 @@ class Distilling:
     contrast_steps: int = 100
     anchor: float = 1.0
     bfloat16: bool = False
-    judge: bool = False
+    select: bool = False
     settings: Mapping[str, object] = field(default_factory=dict)
     seed: int = 0
     resume: bool = False
@@ -114,12 +114,12 @@ class Distilling:
         for name, value in dataclasses.asdict(self.described).items():
             if value is not None and name in _SAID:
                 words += [f"--{name.replace('_', '-')}", str(value)]
-        usual = Distilling(sources=("",), output=Path(), teacher="")
+        usual = DistillRequest(sources=("",), output=Path(), teacher="")
         for name in _SHOWN:
             if (value := getattr(self, name)) != getattr(usual, name):
                 words += [f"--{name.replace('_', '-')}", ",".join(value) if name == "stages" else f"{value}"]
         words += ["--bfloat16"] if self.bfloat16 else []
-        words += ["--judge"] if self.judge else []
+        words += ["--select"] if self.select else []
         for key, value in self.settings.items():
             words += ["--set", f"{key}={value}"]
         return shlex.join([*words, "--seed", str(self.seed), *field_words(self.fields)])

@@ -23,7 +23,7 @@ from pretrieve.pipeline.finetune.base_model import Start, open_start
 from pretrieve.pipeline.finetune.card import judge_tuned, tuned_card
 from pretrieve.pipeline.finetune.mine import MineOptions, load_negatives, mine
 from pretrieve.pipeline.finetune.read_labels import read_labels
-from pretrieve.pipeline.finetune.request import Negatives, Tuning, Values, values_of
+from pretrieve.pipeline.finetune.request import FinetuneRequest, Negatives, Values, values_of
 from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
@@ -66,7 +66,7 @@ class TuneReport:
         }
 
 
-def finetune(asked: Tuning, listener: Listener | None = None, *, judge: bool = True) -> TuneReport:
+def finetune(asked: FinetuneRequest, listener: Listener | None = None, *, judge: bool = True) -> TuneReport:
     """Fine-tune a model on labels, judge it on queries that were held out, and keep it as a stock model.
 
     Args:
@@ -83,7 +83,7 @@ def finetune(asked: Tuning, listener: Listener | None = None, *, judge: bool = T
     return _finetune(asked, listener, hold_out=judge, judge=judge)
 
 
-def _finetune(asked: Tuning, listener: Listener, *, hold_out: bool, judge: bool) -> TuneReport:
+def _finetune(asked: FinetuneRequest, listener: Listener, *, hold_out: bool, judge: bool) -> TuneReport:
     """The same; a model that only mines negatives is not judged, and does not see what is held out all the same."""
     asked.check()
     with begin("finetune", asked, listener, inputs=("model", "negatives_file"), without=("labels", "documents")) as run:
@@ -111,7 +111,7 @@ def _finetune(asked: Tuning, listener: Listener, *, hold_out: bool, judge: bool)
 
 def _publish(
     run: Run,
-    asked: Tuning,
+    asked: FinetuneRequest,
     values: Values,
     objective: Contrastive,
     start: Start,
@@ -153,20 +153,20 @@ def open_report(output: Path) -> TuneReport:
     return TuneReport(**facts)
 
 
-def _divide(count: int, asked: Tuning, *, hold_out: bool) -> tuple[IntArray, IntArray]:
+def _divide(count: int, asked: FinetuneRequest, *, hold_out: bool) -> tuple[IntArray, IntArray]:
     """Queries to learn from and queries to judge with; fewer labels are the first of more."""
     order = shuffled(np.arange(count), count, asked.seed, "labels")
     held = min(HELD_OUT_MOST, int(count * HELD_OUT_SHARE)) if hold_out and count >= FEWEST else 0
     return order[held:][: asked.limit], np.sort(order[:held])
 
 
-def _usual(asked: Tuning, labels: Labels) -> Negatives:
+def _usual(asked: FinetuneRequest, labels: Labels) -> Negatives:
     """Those that the labels bring, if they bring any for most queries."""
     most = 2 * int((labels.negatives.lengths > 0).sum()) > len(labels)
     return "given" if most or asked.negatives_file is not None else "bm25"
 
 
-def _check_scores(asked: Tuning, values: Values, labels: Labels) -> None:
+def _check_scores(asked: FinetuneRequest, values: Values, labels: Labels) -> None:
     """Refuse a loss on a teacher's scores where there is nothing to compare: of what is mined no scores are known."""
     brought = labels.teacher if values.negatives == "given" and asked.negatives_file is None else None
     known = brought is not None and all(np.isfinite(side).any() for side in brought)
@@ -177,7 +177,9 @@ def _check_scores(asked: Tuning, values: Values, labels: Labels) -> None:
         )
 
 
-def _with_negatives(run: Run, asked: Tuning, negatives: Negatives, labels: Labels, *, hold_out: bool) -> Labels:
+def _with_negatives(
+    run: Run, asked: FinetuneRequest, negatives: Negatives, labels: Labels, *, hold_out: bool
+) -> Labels:
     """Hard negatives as asked for: from a file, by words, or by a first model that was trained with those."""
     if asked.negatives_file is not None:
         return labels.with_negatives(load_negatives(labels, asked.negatives_file))
@@ -200,7 +202,7 @@ def _with_negatives(run: Run, asked: Tuning, negatives: Negatives, labels: Label
     return labels.with_negatives(load_negatives(labels, both))
 
 
-def _trained(run: Run, asked: Tuning, values: Values, labels: Labels, start: Start) -> Contrastive:
+def _trained(run: Run, asked: FinetuneRequest, values: Values, labels: Labels, start: Start) -> Contrastive:
     """Train from the start, or resume."""
     view = view_of(labels, start, values.draw, run.workspace / "store", run.listener)
     if values.negatives == "ance":

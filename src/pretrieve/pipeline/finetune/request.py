@@ -25,7 +25,7 @@ _PARTS: Mapping[str, Any] = {"loss": Options, "draw": Draw, "refresh": Refresh, 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tuning:
+class FinetuneRequest:
     """The arguments of a fine-tuning run.
 
     Attributes:
@@ -126,7 +126,9 @@ class Values:
         return {"recipe": self.recipe, "negatives": self.negatives, "epochs": self.epochs, **parts}
 
 
-def values_of(asked: Tuning, negatives: Negatives, *, width: int | None, queries: int, apart: bool = False) -> Values:
+def values_of(
+    asked: FinetuneRequest, negatives: Negatives, *, width: int | None, queries: int, apart: bool = False
+) -> Values:
     """Put recipe and settings together.
 
     Args:

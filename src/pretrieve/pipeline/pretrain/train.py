@@ -20,7 +20,7 @@ from pretrieve.pipeline.pretrain.data import Prepared
 from pretrieve.pipeline.pretrain.held_out_loss import gain, signal_of
 from pretrieve.pipeline.pretrain.publish import publish
 from pretrieve.pipeline.pretrain.report import Report, open_report
-from pretrieve.pipeline.pretrain.request import DEFAULT_MINUTES, Request
+from pretrieve.pipeline.pretrain.request import DEFAULT_MINUTES, TrainRequest
 from pretrieve.pipeline.pretrain.selection import Trained, select, too_little, untrained
 from pretrieve.pipeline.pretrain.stop_words import scale_stop_words
 from pretrieve.pipeline.run import recipe, sources
@@ -36,7 +36,7 @@ from pretrieve.training.calibration import steps_for_minutes
 _RECIPE = "recipe.json"
 
 
-def train(request: Request, listener: Listener | None = None, *, command: str = "") -> Report:
+def train(request: TrainRequest, listener: Listener | None = None, *, command: str = "") -> Report:
     """Train a retriever on documents, and save what the label-free selection finds best: a variant, or the start.
 
     Args:
@@ -66,7 +66,7 @@ def train(request: Request, listener: Listener | None = None, *, command: str = 
         return _train(run, request, variants, documents, command)
 
 
-def _train(run: Run, request: Request, variants: Sequence[Choices], documents: Documents, command: str) -> Report:
+def _train(run: Run, request: TrainRequest, variants: Sequence[Choices], documents: Documents, command: str) -> Report:
     """Train and select on documents that are read, and publish."""
     prepared = prepare_documents(run, request, variants[0], documents)
     if reason := too_little(request, prepared):
@@ -86,7 +86,7 @@ def _remove_others(checkpoints: Path, variants: Sequence[Choices], saved: str) -
             shutil.rmtree(checkpoints / variant.variant, ignore_errors=True)
 
 
-def _train_beside(request: Request, folder: Path, listener: Listener, command: str) -> Report:
+def _train_beside(request: TrainRequest, folder: Path, listener: Listener, command: str) -> Report:
     """Keep a retrieval model, and train a static model as a third ranker beside it."""
     third_ranker.check(folder)
     with begin("train", request, listener, inputs=("base",), without=("sources",)) as run:
@@ -97,7 +97,7 @@ def _train_beside(request: Request, folder: Path, listener: Listener, command: s
 
 
 def train_variants(
-    run: Run, request: Request, variants: Sequence[Choices], prepared: Prepared, *, command: str = ""
+    run: Run, request: TrainRequest, variants: Sequence[Choices], prepared: Prepared, *, command: str = ""
 ) -> tuple[Encoder, list[Trained]]:
     """Train every variant, one after another, for the same number of steps.
 
@@ -130,7 +130,9 @@ def train_variants(
     return start, trained
 
 
-def _made(request: Request, choices: Choices, prepared: Prepared, listener: Listener, *, quiet: bool = False) -> Plan:
+def _made(
+    request: TrainRequest, choices: Choices, prepared: Prepared, listener: Listener, *, quiet: bool = False
+) -> Plan:
     """Build a variant's encoder, objective and batches; what there is to note of them is the same for all variants."""
     encoder = planning.encoder_of(request, choices, prepared.store)
     warm.start_words(request, encoder, prepared.store, listener)
@@ -146,7 +148,7 @@ def _towers_note(made: Plan) -> list[str]:
     return ["the base has separate towers, of which the documents' one is trained; towers=separate keeps both."]
 
 
-def prepare_documents(run: Run, request: Request, choices: Choices, documents: Documents) -> Prepared:
+def prepare_documents(run: Run, request: TrainRequest, choices: Choices, documents: Documents) -> Prepared:
     """Train or load the vocabulary, and tokenize all documents but those held out.
 
     Raises:
@@ -160,7 +162,7 @@ def prepare_documents(run: Run, request: Request, choices: Choices, documents: D
     return Prepared(documents=documents, train=select, held_out=held_out, store=store)
 
 
-def _vocabulary(run: Run, request: Request, choices: Choices, documents: Documents, select: IntArray) -> Tokenizer:
+def _vocabulary(run: Run, request: TrainRequest, choices: Choices, documents: Documents, select: IntArray) -> Tokenizer:
     """The base's own tokenizer, or one trained on the documents."""
     if (folder := named_base(request.base)) is not None:
         return tokenizer.load(folder)
@@ -172,7 +174,9 @@ def _vocabulary(run: Run, request: Request, choices: Choices, documents: Documen
     return found
 
 
-def _with_steps(run: Run, request: Request, choices: Choices, made: Plan, known: int | None, variants: int) -> Plan:
+def _with_steps(
+    run: Run, request: TrainRequest, choices: Choices, made: Plan, known: int | None, variants: int
+) -> Plan:
     """Fix the number of steps: as given, as an earlier part of the run had, or as many as the minutes hold.
 
     Args:
@@ -204,7 +208,7 @@ def _with_steps(run: Run, request: Request, choices: Choices, made: Plan, known:
     return made
 
 
-def _affordable(request: Request, choices: Choices, made: Plan, listener: Listener, variants: int) -> int:
+def _affordable(request: TrainRequest, choices: Choices, made: Plan, listener: Listener, variants: int) -> int:
     """Steps that the minutes hold, at most those of the preset where it says how many are enough."""
     enough = made.training.steps
     if choices.fixed_length and request.minutes is None:
@@ -239,7 +243,7 @@ def _warn_of_noise(made: Plan, listener: Listener) -> None:
         )
 
 
-def _run_measured(run: Run, request: Request, choices: Choices, made: Plan, prepared: Prepared) -> Trained:
+def _run_measured(run: Run, request: TrainRequest, choices: Choices, made: Plan, prepared: Prepared) -> Trained:
     """Train a variant, and measure the method's own loss on held-out documents before and after."""
     signal = signal_of(run.workspace / choices.variant, choices, made, prepared, run.listener)
     before = signal(made.objective) if signal is not None else {}
@@ -250,7 +254,7 @@ def _run_measured(run: Run, request: Request, choices: Choices, made: Plan, prep
     return Trained(name=choices.variant or made.recipe.method, plan=made, gain=found)
 
 
-def _training(request: Request, choices: Choices, made: Plan) -> Training:
+def _training(request: TrainRequest, choices: Choices, made: Plan) -> Training:
     """The training of a variant, for ``fit``."""
     parts = {"options": made.recipe.options, "training": made.recipe.training, "encoder": made.recipe.encoder}
     name = f"{made.recipe.method}: {choices.variant}" if choices.variant else made.recipe.method
