@@ -168,7 +168,9 @@ def test_missing_parts_and_folders_are_named(tmp_path, monkeypatch) -> None:
     (tmp_path / "plain.py").write_text("x = 1\n")
     monkeypatch.setenv(methods.FOLDERS, str(tmp_path))
     assert "half" in methods.names()
-    with pytest.raises(ExtensionError, match=r"half\.py is not a complete method: it lacks Options, view, objective, explain"):
+    with pytest.raises(
+        ExtensionError, match=r"half\.py is not a complete method: it lacks Options, view, objective, explain"
+    ):
         methods.find("half")
     monkeypatch.setenv(methods.FOLDERS, str(tmp_path / "nowhere"))
     with pytest.raises(UsageError, match="there is no folder"):

@@ -62,13 +62,9 @@ class Registry:
                 )
         return (self.folder, *dict.fromkeys(folder.resolve() for folder in named))
 
-    def files(self) -> list[Path]:
-        """The files of all folders; those that begin with ``_`` are left out.
-
-        Raises:
-            UsageError: as ``folders``.
-        """
-        return [path for folder in self.folders() for path in sorted(folder.glob("[!_]*.py"))]
+    def files(self, folders: tuple[Path, ...]) -> list[Path]:
+        """The files of folders; those that begin with ``_`` are left out."""
+        return [path for folder in folders for path in sorted(folder.glob("[!_]*.py"))]
 
     def is_own(self, path: Path) -> bool:
         """Whether a file is the user's, not the package's."""

@@ -261,7 +261,7 @@ def find(name: str) -> tuple[Method, Preset]:
 def _listed(folders: tuple[Path, ...]) -> dict[str, Path]:
     """The file of every preset."""
     found: dict[str, Path] = {}
-    for path in REGISTRY.files():
+    for path in REGISTRY.files(folders):
         for name in _names_in(path):
             if name in found:
                 raise ExtensionError(f"{path}: the preset {name!r} is in {found[name]} already: give it another name.")

@@ -53,7 +53,7 @@ def _readers(folders: tuple[Path, ...]) -> tuple[dict[str, ModuleType], dict[str
     """The readers of all folders, by suffix and by scheme."""
     suffixes: dict[str, ModuleType] = {}
     schemes: dict[str, ModuleType] = {}
-    for path in REGISTRY.files():
+    for path in REGISTRY.files(folders):
         module = REGISTRY.module(path)
         if REGISTRY.is_own(path):
             _check(module)
