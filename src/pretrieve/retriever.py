@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pretrieve.index.hits import Hit
     from pretrieve.index.pseudo import Records
     from pretrieve.pipeline.finetune.mine import By
-    from pretrieve.pipeline.finetune.request import Negatives
 
 OnBad = Literal["fail", "skip", "quarantine"]
 Paths = str | Path | Sequence[str | Path]
@@ -203,7 +203,7 @@ class Retriever:
         labels: str | Path,
         output: str | Path | None = None,
         *,
-        negatives: Negatives | None = None,
+        negatives: str | None = None,
         negatives_file: str | Path | None = None,
         limit: int | None = None,
         resume: bool = False,
@@ -237,12 +237,13 @@ class Retriever:
         from pretrieve.pipeline.finetune.request import FinetuneRequest
 
         folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
-        given = {"model": self.location, "labels": Path(labels), "output": folder, "negatives": negatives}
+        given = {"model": self.location, "labels": Path(labels), "output": folder}
         given |= {"negatives_file": None if negatives_file is None else Path(negatives_file)}
         given |= {"described": self._described(), "limit": limit, "resume": resume, "overwrite": overwrite}
         if twice := asked.keys() & given.keys():
             raise UsageError(f"finetune: {', '.join(sorted(twice))} is what this retriever is; leave it out.")
         wanted = options_of(FinetuneRequest, {**asked, **given}, where="finetune")
+        wanted = replace(wanted, negatives=negatives)  # "none" is a name here
         with _display(progress) as listener:
             finetune(wanted, listener)
         return Retriever(_open(str(folder)), str(folder), self.documents)

@@ -26,7 +26,7 @@ from pretrieve.cli import (
     train,
     verify,
 )
-from pretrieve.core import extras
+from pretrieve.core import extensions, extras
 from pretrieve.core.errors import PretrieveError, PretrieveWarning
 from pretrieve.pipeline.run.stopping import stoppable
 
@@ -101,7 +101,7 @@ def main() -> None:
     except PretrieveError as error:
         _exit(error)
     except ModuleNotFoundError as error:
-        missing = extras.explain(error, " ".join(["pretrieve", *sys.argv[1:2]]))
+        missing = extras.explain(error, " ".join(["pretrieve", *sys.argv[1:2]])) or extensions.blame(error)
         if missing is None:
             raise
         _exit(missing)
@@ -111,6 +111,10 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader (a pager, head) has left: that is no error
         sys.exit(0)
+    except Exception as error:
+        if (blamed := extensions.blame(error)) is None:
+            raise
+        _exit(blamed)
 
 
 def _exit(error: PretrieveError) -> NoReturn:

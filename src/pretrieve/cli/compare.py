@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from pretrieve.cli.finetune import negatives_metavar
 from pretrieve.cli.options import SOURCES
 
 NAME = "compare"
@@ -35,7 +36,7 @@ def command(
     finetune: Annotated[str, typer.Option("--finetune", help="Split to take labels from; empty: none.")] = "train",
     labels: Annotated[str, typer.Option("--labels", help="Numbers of labelled queries by comma.")] = "100,1000,all",
     negatives: Annotated[
-        Literal["none", "bm25", "mined", "ance"], typer.Option("--negatives", help="Of fine-tuning.")
+        str, typer.Option("--negatives", metavar=negatives_metavar("given"), help="Of fine-tuning.")
     ] = "bm25",
     seeds: Annotated[int, typer.Option("--seeds", min=1)] = 1,
     settings: Annotated[

@@ -17,6 +17,7 @@ from pretrieve.cli.options import (
     Seed,
     Similarity,
 )
+from pretrieve.pipeline.finetune.negatives import summaries
 
 NAME = "finetune"
 EXAMPLE = "pretrieve finetune my-model pairs.jsonl -o tuned --negatives mined"
@@ -36,6 +37,15 @@ MoreDocuments = Annotated[
 ]
 
 
+def negatives_metavar(*without: str) -> str:
+    """What ``--negatives`` takes: the names of the strategies, a user's own among them."""
+    return f"[{'|'.join(name for name in summaries() if name not in without)}]"
+
+
+def _described() -> str:
+    return ", ".join(f"{name} ({summary})" for name, summary in summaries().items())
+
+
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub name of the start.", show_default=False)],
     labels: LABELS,
@@ -43,11 +53,11 @@ def command(
     split: Split = "train",
     documents: MoreDocuments = None,
     negatives: Annotated[
-        Literal["none", "given", "bm25", "mined", "ance"] | None,
+        str | None,
         typer.Option(
             "--negatives",
-            help="Hard negatives: the batch alone; those in LABELS; BM25's; BM25's and a first model's own; or the "
-            "model's own, mined anew while it trains.  [default: given where LABELS bring them, else bm25]",
+            metavar=negatives_metavar(),
+            help=f"Hard negatives: {_described()}.  [default: given where LABELS bring them, else bm25]",
             show_default=False,
         ),
     ] = None,

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pretrieve.core.errors import UsageError, suggest
@@ -59,21 +59,21 @@ def options_of(kind: type[T], values: Mapping[str, Any], where: str = "--set") -
     return kind(**{key: _convert(value, hints[key], f"{where} {key}") for key, value in values.items()})
 
 
-def check_names(kind: type[Any], values: Mapping[str, Any], where: str) -> None:
+def check_names(kind: type[Any], names: Iterable[str], where: str) -> None:
     """Refuse names that a dataclass of options does not have.
 
     Args:
         kind: the dataclass.
-        values: by name.
+        names: what was given.
         where: what to name in the message.
 
     Raises:
         UsageError: a name is unknown; the closest is suggested.
     """
-    names = [item.name for item in dataclasses.fields(kind)]
-    for key in values:
-        if key not in names:
-            raise UsageError(f"{where}: unknown option {key!r}.{suggest(key, names)}")
+    known = [item.name for item in dataclasses.fields(kind)]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{where}: unknown option {name!r}.{suggest(name, known)}")
 
 
 def _convert(value: object, hint: Any, where: str) -> Any:
