@@ -78,7 +78,7 @@ class Retriever:
         Raises:
             PretrieveError: whatever a user can mend.
         """
-        from pretrieve.pipeline.pretrain.request import TrainRequest, train_command
+        from pretrieve.pipeline.pretrain.request import TrainRequest
         from pretrieve.pipeline.pretrain.train import train
         from pretrieve.pipeline.run.workspace import WORKSPACE
         from pretrieve.text.documents import Documents
@@ -90,7 +90,7 @@ class Retriever:
             settings=dict(settings or {}), seed=seed, resume=resume, overwrite=overwrite, on_bad=on_bad,
         )  # fmt: skip
         with _display(progress) as listener:
-            train(request, listener, command=train_command(request))
+            train(request, listener)
         documents = Documents.open(folder / WORKSPACE / "documents")
         return Retriever(_open(str(folder)), str(folder), documents)
 

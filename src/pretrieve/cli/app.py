@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -25,7 +26,8 @@ from pretrieve.cli import (
     train,
     verify,
 )
-from pretrieve.core.errors import PretrieveError
+from pretrieve.cli.config import Configured
+from pretrieve.cli.failure import print_error
 
 app = typer.Typer(
     name="pretrieve",
@@ -36,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (
+COMMANDS = (
     train,
     distill,
     generate,
@@ -52,8 +54,9 @@ for module in (
     methods,
     verify,
     demo,
-):
-    app.command(name=module.NAME, epilog=f"Example:  {module.EXAMPLE}")(module.command)
+)
+for module in COMMANDS:
+    app.command(name=module.NAME, cls=Configured, epilog=f"Example:  {module.EXAMPLE}")(module.command)
 
 
 def _print_version(asked: bool) -> None:
@@ -74,20 +77,21 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; a user's error is one line on standard error, never a traceback.
+    """Run the command line; every error is one line on standard error, never a traceback.
 
     Raises:
         SystemExit: always; the code is 0, 1 (failure), 2 (usage), or 128 + n when signal n stopped a run.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a title in Greek is no error where only ASCII is printed
     try:
         app()
-    except PretrieveError as error:
-        typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
-        typer.echo(str(error), err=True)
-        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         typer.echo("stopped.", err=True)
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader (a pager, head) has left: that is no error
         sys.exit(0)
+    except Exception as error:
+        sys.exit(print_error(error))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pretrieve.core.config import Value, options_of
+from pretrieve.core.config import Value, options_of, setting_text
 from pretrieve.core.errors import UsageError
+from pretrieve.core.shown import command_line
 from pretrieve.finetuning import recipes
 from pretrieve.finetuning.ance import Refresh
 from pretrieve.finetuning.contrastive import Options
@@ -19,6 +19,7 @@ from pretrieve.models.text_encoder import ModelOptions
 from pretrieve.pipeline.run.settings import sort_settings
 from pretrieve.pipeline.run.workspace import check_output
 from pretrieve.training.options import TrainingOptions
+from pretrieve.training.trackers import check_tracker
 
 Negatives = Literal["none", "given", "bm25", "mined", "ance"]
 _PARTS: Mapping[str, Any] = {"loss": Options, "draw": Draw, "refresh": Refresh, "training": TrainingOptions}
@@ -74,6 +75,7 @@ class FinetuneRequest:
         Raises:
             UsageError: two budgets or two kinds of negatives, an unknown recipe or setting, or an output that is taken.
         """
+        check_tracker(self.tracker)
         if self.negatives_file is not None and self.negatives not in (None, "given"):
             raise UsageError(f"give --negatives-file or --negatives {self.negatives}, not both.")
         if self.limit is not None and self.limit < 2:
@@ -104,8 +106,8 @@ class FinetuneRequest:
             if (said := getattr(self.described, name)) is not None:
                 words += [f"--{name.replace('_', '-')}", str(said)]
         for key, setting in self.settings.items():
-            words += ["--set", f"{key}={setting}"]
-        return shlex.join([*words, "--seed", str(self.seed)])
+            words += ["--set", f"{key}={setting_text(setting)}"]
+        return command_line([*words, "--seed", str(self.seed)])
 
 
 @dataclass(frozen=True, kw_only=True)

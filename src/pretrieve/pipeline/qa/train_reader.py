@@ -38,6 +38,7 @@ from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
 from pretrieve.text.tokenizer import Tokenizer
 from pretrieve.training.options import TrainingOptions
+from pretrieve.training.trackers import check_tracker
 
 KIND, RETRIEVER, READER, VECTORS = "reader", "retriever", "reader", "vectors"
 DOCUMENTS, STORE, REPORT = "documents", "store", "report.json"
@@ -91,6 +92,19 @@ class ReadRequest:
     fields: Fields = field(default_factory=Fields)
     tracker: str = "none"
 
+    def check(self) -> None:
+        """Say at once what cannot work.
+
+        Raises:
+            UsageError: the tracker is unknown, or the output is taken or holds what the run is to read.
+        """
+        check_tracker(self.tracker)
+        if not self.resume:
+            models = (self.model, self.reader or self.model)
+            sources: list[str | Path] = [*self.sources, self.questions, *models]
+            also = (DOCUMENTS, STORE, RETRIEVER, READER)
+            check_output(self.output, sources, overwrite=self.overwrite, also=also)
+
 
 def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict[str, Any]:
     """Fine-tune a retriever's question encoder and a reader together; the vectors of the blocks stay.
@@ -103,9 +117,9 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         PretrieveError: whatever else a user can mend: files, the disk, an interrupted run.
     """
     listener = listener or Silent()
+    request.check()
     questions = read_questions(request.questions)
     options, training = _options(request, len(questions))
-    _check_output(request)
     towers, reader, vocabulary = open_models(resolve(request.model), request.reader, request.seed)
     with begin("read", request, listener, inputs=("questions", "model", "reader"), without=("sources",)) as run:
         run.same("values", {"options": dataclasses.asdict(options), "training": dataclasses.asdict(training)})
@@ -142,15 +156,6 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         report["last step"] = fit(run, _training(request, objective, view, training, fingerprints))
         _publish(run, objective, vocabulary, report)
     return report
-
-
-def _check_output(request: ReadRequest) -> None:
-    """Refuse an output that is taken, or that holds what the run is to read."""
-    if not request.resume:
-        models = (request.model, request.reader or request.model)
-        sources: list[str | Path] = [*request.sources, request.questions, *models]
-        also = (DOCUMENTS, STORE, RETRIEVER, READER)
-        check_output(request.output, sources, overwrite=request.overwrite, also=also)
 
 
 def open_models(

@@ -87,6 +87,12 @@ def fields_of(
     return Fields(text=text, title=title, id=identity, group=group, use_titles=titles, wikipedia=wikipedia)
 
 
+def source_words(request: ReadsSources) -> list[str]:
+    """Options of a command that reads the sources of a request as the request does."""
+    words = ["--on-bad", request.on_bad] if request.on_bad != "fail" else []
+    return words + field_words(request.fields)
+
+
 def field_words(fields: Fields) -> list[str]:
     """Options of a command that say which fields of the sources hold what, those that are not usual."""
     words: list[str] = []
