@@ -81,7 +81,7 @@ class Retriever:
             PretrieveError: whatever a user can mend.
         """
         require("train", "Retriever.train")
-        from pretrieve.pipeline.pretrain.request import TrainRequest, train_command
+        from pretrieve.pipeline.pretrain.request import TrainRequest
         from pretrieve.pipeline.pretrain.train import train
         from pretrieve.pipeline.run.sources import kept_documents
 
@@ -94,7 +94,7 @@ class Retriever:
             shared=shared,
         )  # fmt: skip
         with kept_documents(shared) as documents, _display(progress) as listener:
-            train(request, listener, command=train_command(request))
+            train(request, listener)
         return Retriever(_open(str(folder)), str(folder), documents())
 
     @staticmethod

@@ -123,3 +123,18 @@ def _convert_bool(value: object, where: str) -> bool:
     if str(value).lower() in ("false", "no", "off", "0"):
         return False
     raise UsageError(f"{where}: {value!r} is not yes or no.")
+
+
+def setting_text(value: object) -> str:
+    """A value as text that becomes the same value again: what ``--set`` takes.
+
+    Args:
+        value: a plain value, or a list of them.
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    if isinstance(value, list | tuple):
+        return ",".join(setting_text(item) for item in value)
+    return str(value)

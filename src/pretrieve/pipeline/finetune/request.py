@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pretrieve.core.config import Value, options_of
+from pretrieve.core.config import Value, options_of, setting_text
 from pretrieve.core.errors import UsageError
+from pretrieve.core.shown import command_line
 from pretrieve.finetuning import recipes
 from pretrieve.finetuning.ance import Refresh
 from pretrieve.finetuning.contrastive import Options
@@ -20,6 +20,7 @@ from pretrieve.pipeline.finetune import negatives as strategies
 from pretrieve.pipeline.run.settings import sort_settings
 from pretrieve.pipeline.run.workspace import check_workspace
 from pretrieve.training.options import TrainingOptions
+from pretrieve.training.trackers import check_tracker
 
 _PARTS: Mapping[str, Any] = {"loss": Options, "draw": Draw, "refresh": Refresh, "training": TrainingOptions}
 
@@ -79,6 +80,7 @@ class FinetuneRequest:
                 is taken.
             ExtensionError: a user's file of a strategy is wrong.
         """
+        check_tracker(self.tracker)
         if self.negatives_file is not None and self.negatives not in (None, "given"):
             raise UsageError(f"give --negatives-file or --negatives {self.negatives}, not both.")
         if self.negatives is not None:
@@ -111,8 +113,8 @@ class FinetuneRequest:
             if (said := getattr(self.described, name)) is not None:
                 words += [f"--{name.replace('_', '-')}", str(said)]
         for key, setting in self.settings.items():
-            words += ["--set", f"{key}={setting}"]
-        return shlex.join([*words, "--seed", str(self.seed)])
+            words += ["--set", f"{key}={setting_text(setting)}"]
+        return command_line([*words, "--seed", str(self.seed)])
 
 
 @dataclass(frozen=True, kw_only=True)
