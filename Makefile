@@ -1,18 +1,18 @@
-# make demo: the main job on real text.   make test: lint, types and all tests.
+# make demo: the main job on real text.   make test: lint, types and all tests.   make quick: lint and the quick tests.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 export TORCH_INDEX
 
-.PHONY: demo test lint types check bench signals pretrain torture clean
+.PHONY: demo test quick slow lint types check bench signals pretrain torture clean
 
 $(VENV)/installed: pyproject.toml constraints.txt tools/install.sh
 	@sh tools/install.sh $(PYTHON) $(VENV)
 	@touch $@
 
 $(VENV)/developed: $(VENV)/installed
-	@$(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt --editable ".[dev,track]"
+	@$(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt --editable ".[train,dev,track]"
 	@touch $@
 
 demo: $(VENV)/installed  ## documents in, a better retriever out, on the documentation of your Python packages
@@ -29,6 +29,12 @@ types: $(VENV)/developed
 
 check: $(VENV)/developed
 	@$(BIN)/python -m pytest
+
+quick: lint  ## for daily work, in three minutes: all but the tests of tests/slow.txt
+	@$(BIN)/python -m pytest -m "not slow"
+
+slow: $(VENV)/developed  ## run all tests, and write down which are slow
+	@$(BIN)/python -m pytest --write-slow
 
 bench: $(VENV)/developed  ## speed, side by side with what a user would pick instead
 	@for file in benchmarks/speed_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

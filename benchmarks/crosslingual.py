@@ -34,9 +34,10 @@ from pretrieve.models.export import save_model
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain import data as prepare
-from pretrieve.pipeline.pretrain.request import Request, Tokenization
+from pretrieve.pipeline.pretrain.request import Tokenization, TrainRequest
 from pretrieve.pipeline.pretrain.selection import interpolated
 from pretrieve.pipeline.run.progress import Silent
+from pretrieve.pipeline.run.sources import read_documents
 from pretrieve.text.corpus import Fields
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
@@ -63,16 +64,16 @@ def prepared(sources: list[Path], work: Path) -> Store:
     if place.is_dir():
         documents = Documents.open(place)
     else:
-        documents = prepare.read_documents(list(map(str, sources)), place, Silent(), fields=Fields(), on_bad="fail")
+        documents = read_documents(list(map(str, sources)), place, Silent(), fields=Fields(), on_bad="fail")
     select, _ = prepare.split(len(documents), 0)
     if (work / "store").is_dir():
         vocabulary = Store.open(work / "store").tokenizer
     else:
         vocabulary = prepare.train_tokenizer(documents, select, Tokenization())
-    return prepare.build_store(work, documents, select, vocabulary, Silent())
+    return prepare.build_store(work / "store", documents, select, vocabulary, Silent())
 
 
-def trained(request: Request, store: Store) -> tuple[Run, list[float]]:
+def trained(request: TrainRequest, store: Store) -> tuple[Run, list[float]]:
     """Train; the start and the model are kept below the output. Returns the recipe, and the losses."""
     made = planning.make(request, planning.choose(request), store)
     losses: list[float] = []
@@ -241,7 +242,7 @@ def main() -> None:
     for seed in asked.seeds:
         result = asked.output / f"seed-{seed}.json"
         if not result.exists():
-            request = Request(
+            request = TrainRequest(
                 sources=CORPORA,
                 output=asked.work / f"seed-{seed}",
                 method=asked.method,

@@ -32,7 +32,7 @@ from pretrieve.index.pseudo import full_text
 from pretrieve.models.bag import Bag
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.distill.distill import distill
-from pretrieve.pipeline.distill.request import Distilling
+from pretrieve.pipeline.distill.request import DistillRequest
 from pretrieve.text.beir import Collection, load_collection
 
 SPLITS = {"policyqa": "dev", "covidqa_psg": "dev", "squad_dev": "train_a", "dbpedia_mini": "dev", "scifact": "train"}
@@ -127,9 +127,11 @@ def run(name: str, asked: argparse.Namespace, inner: Any, foreign: Any) -> dict[
     shared = Cached(inner, asked.work / "teacher" / name)
     usual = {"sources": (str(source),), "teacher": str(asked.teacher), "seed": asked.seed, "bfloat16": asked.bfloat16}
     tokens_only, output = asked.work / f"{name}-tokens", asked.work / name
-    distill(Distilling(**usual, output=tokens_only, stages=("tokens",), overwrite=tokens_only.exists()), encoder=shared)
+    distill(
+        DistillRequest(**usual, output=tokens_only, stages=("tokens",), overwrite=tokens_only.exists()), encoder=shared
+    )
     started = time.time()
-    request = Distilling(**usual, output=output, overwrite=output.exists())
+    request = DistillRequest(**usual, output=output, overwrite=output.exists())
     report = distill(request, encoder=shared)
     seconds = time.time() - started
     words = Index.of(collection.documents)

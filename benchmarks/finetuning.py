@@ -75,16 +75,16 @@ STARTS = {
 
 def pretrained(asked: argparse.Namespace, folder: Path, name: str, seed: int) -> Path:
     """Folder of a start."""
-    from pretrieve.pipeline.pretrain.request import Request
+    from pretrieve.pipeline.pretrain.request import TrainRequest
     from pretrieve.pipeline.pretrain.train import train
 
     start = STARTS[name]
     target: Path = asked.work / f"{folder.name}-{name}-{seed}"
     if not (target / "MANIFEST.json").is_file():
-        request = Request(
+        request = TrainRequest(
             sources=(str(folder),), output=target, method=start.method, seed=seed, overwrite=True,
             base=asked.base if asked.base and name == "transformer" else start.base,
-            steps=asked.steps or start.steps, settings={"save_every": "0", **start.settings}, judge=False,
+            steps=asked.steps or start.steps, settings={"save_every": "0", **start.settings}, select=False,
             tracker="none",
         )  # fmt: skip
         train(request)
@@ -99,7 +99,7 @@ def values_of(found: Mapping[Any, FloatArray]) -> dict[str, list[float]]:
 def one(asked: argparse.Namespace, bench: Bench, folder: Path, run: tuple[str, int, str, int]) -> dict[str, Any]:
     """Fine-tune and judge one model."""
     from pretrieve.pipeline.finetune.finetune import finetune
-    from pretrieve.pipeline.finetune.request import Tuning
+    from pretrieve.pipeline.finetune.request import FinetuneRequest
 
     name, labels, kind, seed = run
     model = pretrained(asked, folder, name, seed)
@@ -112,7 +112,7 @@ def one(asked: argparse.Namespace, bench: Bench, folder: Path, run: tuple[str, i
     target = asked.work / "tuned" / "-".join(map(str, (folder.name, *run)))
     began = time.perf_counter()
     report = finetune(
-        Tuning(
+        FinetuneRequest(
             model=str(model), labels=folder, output=target, negatives=kind, limit=labels or None,
             epochs=int(epochs) if epochs else None,
             steps=int(steps) if steps else None, settings=settings, seed=seed, overwrite=True,

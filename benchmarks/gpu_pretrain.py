@@ -80,12 +80,12 @@ def generated(folder: Path) -> Path:
 def plan_of(asked: argparse.Namespace, preset: str, base: str, output: Path, values: dict[str, Any], store: Any) -> Any:
     """The request and everything its run needs, on the device."""
     from pretrieve.pipeline.pretrain import build as planning
-    from pretrieve.pipeline.pretrain.request import Request
+    from pretrieve.pipeline.pretrain.request import TrainRequest
 
     given = signals.known_values(preset, values)
     if asked.device == "cuda":
         given |= {"precision": "bfloat16"}
-    request = Request(
+    request = TrainRequest(
         sources=(str(asked.texts),), output=output, method=preset, base=base, seed=asked.seed, overwrite=True,
         settings=given,
     )  # fmt: skip
@@ -111,11 +111,14 @@ def trained(asked: argparse.Namespace, made: Any, minutes: float) -> tuple[Any, 
 
 def kept(made: Any, start: Any, prepared: Any, output: Path) -> None:
     """Leave a model folder, from which others start."""
-    from pretrieve.pipeline.pretrain.publish import keep
+    from pretrieve.pipeline.pretrain.publish import publish
     from pretrieve.pipeline.pretrain.selection import unselected
+    from pretrieve.pipeline.run.progress import Silent
+    from pretrieve.pipeline.run.run import Run
 
     made.objective.to("cpu")
-    keep(output, unselected(made, start), prepared)
+    run = Run(command="train", output=output, resume=False, listener=Silent())
+    publish(run, unselected(made, start), prepared)
 
 
 def probed(asked: argparse.Namespace, made: Any, start: Any, prepared: Any) -> dict[str, float]:

@@ -34,10 +34,12 @@ from pretrieve.index.pseudo import full_text
 from pretrieve.index.ranking import top_k
 from pretrieve.models.inference import encode
 from pretrieve.pipeline.pretrain import build as planning
-from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.selection import select, too_little, untrained
 from pretrieve.pipeline.pretrain.train import prepare_documents, train_variants
 from pretrieve.pipeline.run.progress import Silent
+from pretrieve.pipeline.run.run import Run
+from pretrieve.pipeline.run.sources import documents_of
 from pretrieve.text.beir import Collection, load_collection
 
 SPLITS = ("dev", "train", "train_a")  # the first that a collection has; test splits are left alone
@@ -105,13 +107,14 @@ def run(folder: Path, seed: int, work: Path, models: list[Path]) -> tuple[dict[s
     output = work / f"{folder.name}-{seed}"
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
-    request = Request(
+    request = TrainRequest(
         sources=(str(source),), output=output, seed=seed, tracker="none", on_bad="skip", settings={"save_every": 0}
     )
     choices = planning.choose(request)
-    prepared = prepare_documents(request, choices, Silent())
+    work_run = Run(command="train", output=output, resume=False, listener=Silent())
+    prepared = prepare_documents(work_run, request, choices, documents_of(work_run, request))
     reason = too_little(request, prepared)
-    start, trained = train_variants(request, planning.variants(request, choices), prepared, Silent())
+    start, trained = train_variants(work_run, request, planning.variants(request, choices), prepared)
     training = time.perf_counter() - started
     before = time.perf_counter()
     selection = untrained(trained[0].plan, reason) if reason else select(request, start, trained, prepared, Silent())

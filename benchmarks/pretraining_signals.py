@@ -103,18 +103,17 @@ def prepared(data: str, work: Path, vocabulary_size: int = VOCABULARY, character
     from pretrieve.pipeline.pretrain import data as prepare
     from pretrieve.pipeline.pretrain.request import Tokenization
     from pretrieve.pipeline.run.progress import Silent
+    from pretrieve.pipeline.run.sources import read_documents
     from pretrieve.text.corpus import Fields
     from pretrieve.text.documents import Documents
     from pretrieve.text.store import Store
 
     if not (work / "held-out" / "store" / files.MANIFEST).is_file():
-        documents = prepare.read_documents(
-            (data,), work / "documents", Silent(), fields=Fields(), on_bad="skip", replace=True
-        )
+        documents = read_documents((data,), work / "documents", Silent(), fields=Fields(), on_bad="skip", replace=True)
         train, held_out = divided(documents, characters)
         vocabulary = prepare.train_tokenizer(documents, train, Tokenization(vocabulary_size=vocabulary_size))
-        prepare.build_store(work, documents, train, vocabulary, Silent())
-        prepare.build_store(work / "held-out", documents, held_out, vocabulary, Silent())
+        prepare.build_store(work / "store", documents, train, vocabulary, Silent())
+        prepare.build_store(work / "held-out" / "store", documents, held_out, vocabulary, Silent())
     documents = Documents.open(work / "documents")
     train, held_out = divided(documents, characters)
     everything = prepare.Prepared(documents=documents, train=train, held_out=held_out, store=Store.open(work / "store"))
@@ -161,9 +160,11 @@ def train_one(asked: argparse.Namespace, preset: str, seed: int) -> None:
     import torch
 
     from pretrieve.pipeline.pretrain import build as planning
-    from pretrieve.pipeline.pretrain.publish import keep
-    from pretrieve.pipeline.pretrain.request import Request
+    from pretrieve.pipeline.pretrain.publish import publish
+    from pretrieve.pipeline.pretrain.request import TrainRequest
     from pretrieve.pipeline.pretrain.selection import unselected
+    from pretrieve.pipeline.run.progress import Silent
+    from pretrieve.pipeline.run.run import Run
     from pretrieve.training.calibration import steps_for_minutes
     from pretrieve.training.held_out import held_out
     from pretrieve.training.trainer import Trainer
@@ -173,7 +174,7 @@ def train_one(asked: argparse.Namespace, preset: str, seed: int) -> None:
     start = start_of(preset)
     model = asked.work / "models" / f"{preset}-{seed}"
     given = dict(value.split("=", 1) for value in asked.set)
-    request = Request(
+    request = TrainRequest(
         sources=(asked.data,), output=model, method=preset, seed=seed, overwrite=True,
         base=str(asked.work / "models" / f"{start}-{seed}") if start else BASES.get(preset, asked.base),
         settings={**small_values(preset, given), **reader_of(asked, preset, seed)},
@@ -201,7 +202,7 @@ def train_one(asked: argparse.Namespace, preset: str, seed: int) -> None:
     seconds = time.perf_counter() - began
     objective, batches = judge_of(made, preset, request, found.store, held)
     after = held_out(objective, batches, measured, at=steps - 1)
-    keep(model, unselected(made, beginning), found)
+    publish(Run(command="train", output=model, resume=False, listener=Silent()), unselected(made, beginning), found)
     facts = {
         "preset": preset, "seed": seed, "base": f"the {start} run of the seed" if start else asked.base, "steps": steps,
         "judged by": JUDGED_BY.get(preset, preset), "data": Path(asked.data).name.split(".")[0],

@@ -15,4 +15,4 @@ echo "Installing into $venv (a few minutes the first time) ..."
 if ! $pip show --quiet torch 2>/dev/null; then
   $pip install -qq ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch==2.13.0
 fi
-$pip install -qq --constraint constraints.txt --editable .
+$pip install -qq --constraint constraints.txt --editable ".[train]"

@@ -8,9 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pretrieve.core.config import options_of
 from pretrieve.core.errors import UsageError
+from pretrieve.core.extras import require
 from pretrieve.core.types import Document
 from pretrieve.index.index import Index, Mode
+from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.run.progress import shown as _display
 
 if TYPE_CHECKING:
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
     from pretrieve.evaluation.result import Result
     from pretrieve.index.hits import Hit
     from pretrieve.index.pseudo import Records
-    from pretrieve.models.text_encoder import ModelOptions
     from pretrieve.pipeline.finetune.mine import By
     from pretrieve.pipeline.finetune.request import Negatives
 
@@ -78,14 +80,15 @@ class Retriever:
         Raises:
             PretrieveError: whatever a user can mend.
         """
-        from pretrieve.pipeline.pretrain.request import Request, train_command
+        require("train", "Retriever.train")
+        from pretrieve.pipeline.pretrain.request import TrainRequest, train_command
         from pretrieve.pipeline.pretrain.train import train
         from pretrieve.pipeline.run.workspace import WORKSPACE
         from pretrieve.text.documents import Documents
 
         several = [sources] if isinstance(sources, str | Path) else list(sources)
         folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
-        request = Request(
+        request = TrainRequest(
             sources=tuple(map(str, several)), output=folder, method=method, base=base, minutes=minutes, steps=steps,
             settings=dict(settings or {}), seed=seed, resume=resume, overwrite=overwrite, on_bad=on_bad,
         )  # fmt: skip
@@ -105,11 +108,12 @@ class Retriever:
             teacher: folder or hub name of the transformer.
             output: folder for the model; a temporary one if not given.
             progress: draw progress bars.
-            asked: other arguments of ``pipeline.distilling.Distilling``: ``minutes``, ``words``, ``seed``...
+            asked: other arguments of ``pipeline.distill.request.DistillRequest``: ``minutes``, ``words``, ``seed``...
 
         Raises:
             PretrieveError: whatever a user can mend.
         """
+        require("train", "Retriever.distill")
         from pretrieve.pipeline.distill.distill import distill_into
 
         with _display(progress) as listener:
@@ -139,7 +143,6 @@ class Retriever:
             retriever = Retriever(index.dense.encoder, index.dense.encoder.location, index.documents)
             retriever.__dict__["index"] = index
             return retriever
-        from pretrieve.models.text_encoder import ModelOptions
         from pretrieve.pipeline.run.usage_warnings import before_use, warn
 
         warn(before_use(str(name), ModelOptions(**described)))
@@ -219,8 +222,8 @@ class Retriever:
             resume: go on from the last checkpoint.
             overwrite: replace what is at ``output``.
             progress: draw progress bars.
-            asked: other arguments of ``pipeline.tuning.Tuning``: ``split``, ``recipe``, ``epochs``, ``steps``,
-                ``settings``, ``seed``...
+            asked: other arguments of ``pipeline.finetune.request.FinetuneRequest``: ``split``, ``recipe``,
+                ``epochs``, ``steps``, ``settings``, ``seed``...
 
         Returns:
             A retriever with the new model over the same documents.
@@ -229,9 +232,9 @@ class Retriever:
             UsageError: an argument does not fit, or is this retriever's own (``model``, ``described``).
             PretrieveError: whatever else a user can mend.
         """
-        from pretrieve.core.config import options_of
+        require("train", "Retriever.finetune")
         from pretrieve.pipeline.finetune.finetune import finetune
-        from pretrieve.pipeline.finetune.request import Tuning
+        from pretrieve.pipeline.finetune.request import FinetuneRequest
 
         folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
         given = {"model": self.location, "labels": Path(labels), "output": folder, "negatives": negatives}
@@ -239,7 +242,7 @@ class Retriever:
         given |= {"described": self._described(), "limit": limit, "resume": resume, "overwrite": overwrite}
         if twice := asked.keys() & given.keys():
             raise UsageError(f"finetune: {', '.join(sorted(twice))} is what this retriever is; leave it out.")
-        wanted = options_of(Tuning, {**asked, **given}, where="finetune")
+        wanted = options_of(FinetuneRequest, {**asked, **given}, where="finetune")
         with _display(progress) as listener:
             finetune(wanted, listener)
         return Retriever(_open(str(folder)), str(folder), self.documents)
@@ -272,7 +275,6 @@ class Retriever:
         Raises:
             PretrieveError: whatever a user can mend.
         """
-        from pretrieve.core.config import options_of
         from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
 
         chosen = options_of(MineOptions, {"by": by, **options}, where="mine")
@@ -288,7 +290,8 @@ class Retriever:
             output: the file; ``finetune`` takes it as labels.
             sources: documents; the retriever's own if not given.
             progress: draw progress bars.
-            asked: arguments of ``pipeline.generating.Generation``: ``generator``, ``cross_encoder``, ``queries``...
+            asked: arguments of ``pipeline.generate.request.GenerateRequest``: ``generator``, ``cross_encoder``,
+                ``queries``...
 
         Returns:
             The number of queries.
@@ -319,7 +322,8 @@ class Retriever:
             output: folder for the report; one that was stopped goes on, and more methods or labels add to it.
             methods: presets; ``none`` is the base as it is.
             progress: draw progress bars.
-            asked: other arguments of ``pipeline.comparison.Comparison``: ``base``, ``tokens``, ``labels``, ``seeds``...
+            asked: other arguments of ``pipeline.compare.request.CompareRequest``: ``base``, ``tokens``, ``labels``,
+                ``seeds``...
 
         Returns:
             The table, which is in ``report.md``, ``report.json`` and ``report.svg`` too.
@@ -327,9 +331,9 @@ class Retriever:
         Raises:
             PretrieveError: whatever a user can mend.
         """
-        from pretrieve.core.config import options_of
+        require("train", "Retriever.compare")
         from pretrieve.pipeline.compare.compare import compare, report
-        from pretrieve.pipeline.compare.request import Comparison
+        from pretrieve.pipeline.compare.request import CompareRequest
 
         several = [sources] if isinstance(sources, str | Path) else list(sources)
         given = {
@@ -338,7 +342,7 @@ class Retriever:
             "benchmark": Path(benchmark),
             "output": Path(output),
         }
-        wanted = options_of(Comparison, {**given, **asked}, where="compare")
+        wanted = options_of(CompareRequest, {**given, **asked}, where="compare")
         with _display(progress) as listener:
             return report(wanted, compare(wanted, listener))
 
@@ -351,8 +355,6 @@ class Retriever:
 
     def _described(self) -> ModelOptions:
         """What was said about the model when it was opened."""
-        from pretrieve.models.text_encoder import ModelOptions
-
         return ModelOptions(**getattr(self.model, "described", {}))
 
     def evaluate(
@@ -382,11 +384,11 @@ class Retriever:
             UsageError: the folder, split or a metric is not there.
             DataError: a line of the folder cannot be read.
         """
-        from pretrieve.pipeline.evaluate import Judgement, judge
+        from pretrieve.pipeline.evaluate import EvaluateRequest, judge
         from pretrieve.pipeline.run.usage_warnings import warn
 
         warn(self._untuned)
-        asked = Judgement(
+        asked = EvaluateRequest(
             folder=Path(folder), split=split, metrics=tuple(metrics), modes=tuple(modes), drop_same_id=drop_same_id
         )
         with _display(progress) as listener:
@@ -394,6 +396,4 @@ class Retriever:
 
 
 def _open(name: str, **described: Any) -> TextEncoder:
-    from pretrieve.models.text_encoder import ModelOptions, open_encoder
-
     return open_encoder(name, ModelOptions(**described))

@@ -67,11 +67,11 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture(scope="session")
 def model(documents: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A static model trained on the documents for a few steps."""
-    from pretrieve.pipeline.pretrain.request import Request, train_command
+    from pretrieve.pipeline.pretrain.request import TrainRequest, train_command
     from pretrieve.pipeline.pretrain.train import train
 
     output = tmp_path_factory.mktemp("model") / "model"
     settings = {"batch_size": 32, "dimensions": 32, "vocabulary_size": 400}
-    request = Request(sources=(str(documents),), output=output, steps=30, settings=settings)
+    request = TrainRequest(sources=(str(documents),), output=output, steps=30, settings=settings)
     train(request, command=train_command(request))
     return output

@@ -229,22 +229,22 @@ def test_resume_after_a_signal_gives_the_same_model(tmp_path, documents) -> None
 
 
 def test_resume_with_other_documents_is_refused(tmp_path, documents) -> None:
-    from pretrieve.pipeline.pretrain.request import Request
+    from pretrieve.pipeline.pretrain.request import TrainRequest
     from pretrieve.pipeline.pretrain.train import train
 
     source = tmp_path / "documents.jsonl"
     source.write_bytes(documents.read_bytes())
     output = tmp_path / "out"
     settings = {"batch_size": 16, "dimensions": 16, "vocabulary_size": 300, "save_every": 2}
-    request = Request(sources=(str(source),), output=output, steps=4, settings=settings)
+    request = TrainRequest(sources=(str(source),), output=output, steps=4, settings=settings)
     train(request)
     (output / "MANIFEST.json").unlink()  # as if it had been stopped before the end
     source.write_bytes(documents.read_bytes().replace(b"river", b"brook"))
     with pytest.raises(FingerprintError, match="corpus"):
-        train(Request(sources=(str(source),), output=output, steps=4, settings=settings, resume=True))
+        train(TrainRequest(sources=(str(source),), output=output, steps=4, settings=settings, resume=True))
     source.write_bytes(documents.read_bytes())
     with pytest.raises(FingerprintError, match="seed"):
-        train(Request(sources=(str(source),), output=output, steps=4, settings=settings, resume=True, seed=1))
+        train(TrainRequest(sources=(str(source),), output=output, steps=4, settings=settings, resume=True, seed=1))
 
 
 def test_retriever_in_python(tmp_path, documents) -> None:

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from pretrieve.methods import names
-from pretrieve.pipeline.inspect import Look, look
+from pretrieve.pipeline.inspect import InspectRequest, look
 from pretrieve.text.corpus import Fields
 
 SMALL = {"vocabulary_size": "400", "batch_size": "16"}
@@ -40,7 +40,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def seen(texts: Path, method: str, number: int = 2, **more: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     settings = SMALL | ({"passage": "15"} if method == "spider" else {})
     return look(
-        Look(
+        InspectRequest(
             sources=(str(texts),), method=method, number=number, settings=settings, fields=Fields(group="lang"), **more
         )
     )
@@ -150,7 +150,7 @@ def words(pieces: Iterable[str]) -> set[str]:
 def test_words_that_a_key_lost_to_its_query_are_shown_as_deleted(texts, run) -> None:
     """They stand in the query, and nowhere else in what the model sees of the document."""
     settings = SMALL | {"drop_shared": "1.0", "title": "0", "crop": "0", "remove": "0"}
-    examples, summary = look(Look(sources=(str(texts),), method="structure", number=16, settings=settings))
+    examples, summary = look(InspectRequest(sources=(str(texts),), method="structure", number=16, settings=settings))
     assert summary["options"]["drop_shared"] == 1.0
     lost = 0
     for example in examples:

@@ -70,13 +70,13 @@ def test_what_each_variant_adds_is_printed_and_kept(run, wide, tmp_path, documen
 
 def test_without_a_judge_the_first_is_trained_and_no_table_is_printed(run, tmp_path, documents) -> None:
     out = tmp_path / "out"
-    outcome = run("train", documents, "-o", out, "--no-judge", "--steps", "2", *SMALL)
+    outcome = run("train", documents, "-o", out, "--no-select", "--steps", "2", *SMALL)
     assert outcome.code == 0, outcome.err
     said = squeezed(outcome.out)
     assert "Not compared with its start." in said
     assert "Label-free probe" not in said
     assert [path.name for path in (out / "checkpoints").iterdir()] == [NAMES[0]]
-    assert "--no-judge" in (out / "README.md").read_text()
+    assert "--no-select" in (out / "README.md").read_text()
 
 
 def test_an_unknown_variant_is_one_line_with_a_suggestion(run, tmp_path, documents) -> None:

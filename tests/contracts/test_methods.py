@@ -85,7 +85,7 @@ def test_cached_step_equals_full_step(preset: str, kind: str) -> None:
 
 @each
 def test_resume_in_the_middle(preset: str, kind: str, tmp_path) -> None:
-    options = TrainingOptions(steps=8, batch_size=8, learning_rate=0.01, save_every=4, keep=9)
+    options = TrainingOptions(steps=8, batch_size=8, learning_rate=0.01, save_every=4, max_checkpoints=9)
     digests = []
     for resume in (False, True):
         objective, batches = tiny.run(preset, kind, seed=1)

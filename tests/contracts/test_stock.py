@@ -15,7 +15,7 @@ from pretrieve.methods import find, names
 from pretrieve.models.inference import encode
 from pretrieve.models.restore import load_towers
 from pretrieve.models.text_encoder import open_encoder
-from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.text import tokenizer
 
@@ -46,7 +46,7 @@ def test_stock_model_scores_as_pretrieve_does(preset: str, kind: str, source: Pa
     settings = {name: value for name, value in tiny.SMALL.items() if name in own and name != "projection"}
     settings |= {"batch_size": 8, "vocabulary_size": 200, "max_length": 64}
     train(
-        Request(sources=(str(source),), output=output, base=BASES[kind], method=preset, steps=3, settings=settings)
+        TrainRequest(sources=(str(source),), output=output, base=BASES[kind], method=preset, steps=3, settings=settings)
     )  # fmt: skip
     ours, theirs = reloaded(output), stock(output)
     assert np.ptp(ours) > 5e-5, "the scores differ between documents, by more than the tolerance"

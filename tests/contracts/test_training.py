@@ -61,7 +61,7 @@ def test_gradient_by_finite_differences(preset: str, kind: str) -> None:
 
 @each
 def test_resume_from_any_step(preset: str, kind: str, tmp_path: Path) -> None:
-    options = TrainingOptions(steps=STEPS, batch_size=8, learning_rate=0.01, save_every=1, keep=STEPS + 1)
+    options = TrainingOptions(steps=STEPS, batch_size=8, learning_rate=0.01, save_every=1, max_checkpoints=STEPS + 1)
     whole = trainer(preset, kind, options, Checkpoints(folder=tmp_path, keep=STEPS + 1))
     whole.run()
     for step in range(1, STEPS):

@@ -28,7 +28,7 @@ from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.finetune.base_model import open_start
 from pretrieve.pipeline.finetune.finetune import finetune, view_of
 from pretrieve.pipeline.finetune.read_labels import read_labels
-from pretrieve.pipeline.finetune.request import Tuning
+from pretrieve.pipeline.finetune.request import FinetuneRequest
 from pretrieve.pipeline.run.progress import Silent
 from pretrieve.pipeline.run.usage_warnings import before_search, before_use, untuned
 
@@ -516,7 +516,7 @@ def test_a_fine_tuned_model_keeps_the_mark_between_title_and_text(hub, tmp_path)
     name = "facebook/dpr-ctx_encoder-single-nq-base"
     hub.publish(name)
     labels = labelling.beir(tmp_path / "beir", 12, 4)
-    request = Tuning(model=name, labels=labels, output=tmp_path / "out", steps=1, negatives="none")
+    request = FinetuneRequest(model=name, labels=labels, output=tmp_path / "out", steps=1, negatives="none")
     finetune(request, judge=False)
     tuned, start = open_encoder(str(tmp_path / "out"), ModelOptions(device="cpu")), open_start(str(tmp_path / "out"))
     assert tuned.separator == start.separator == SEP
@@ -538,7 +538,7 @@ class Notes(Silent):
 
 def test_every_road_says_it(hub, tmp_path) -> None:
     """Judging, indexing and fine-tuning, by their listeners; a start for fine-tuning is no wrong use of one."""
-    from pretrieve.pipeline.evaluate import Judgement, judge
+    from pretrieve.pipeline.evaluate import EvaluateRequest, judge
     from pretrieve.pipeline.index import build_index
     from pretrieve.text.corpus import Fields
 
@@ -548,9 +548,9 @@ def test_every_road_says_it(hub, tmp_path) -> None:
     documents = [str(folder / "corpus.jsonl")]
     for described, count in (({}, 0), (wrong, 2)):
         judged, indexed, tuned = Notes(), Notes(), Notes()
-        judge(Judgement(folder=folder, models=(name,), **described), judged)
+        judge(EvaluateRequest(folder=folder, models=(name,), **described), judged)
         build_index(documents, name, tmp_path / f"index{count}", indexed, fields=Fields(), described=described)
-        request = Tuning(model=name, labels=folder, output=tmp_path / f"out{count}", steps=1, negatives="none",
+        request = FinetuneRequest(model=name, labels=folder, output=tmp_path / f"out{count}", steps=1, negatives="none",
                          described=ModelOptions(**described))  # fmt: skip
         finetune(request, tuned, judge=False)
         for heard in (judged, indexed):

@@ -17,7 +17,7 @@ from pretrieve.models.bag import Bag
 from pretrieve.models.checkpoints import CHECKPOINTS, find_checkpoint
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.index import build_index, open_index
-from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.progress import Silent
 from pretrieve.text.beir import Collection
@@ -189,7 +189,7 @@ def test_a_model_with_views_is_searched_like_any_other(tmp_path):
     source.write_text("".join(json.dumps({"id": d.id, "title": d.title, "text": d.text}) + "\n" for d in made))
     settings = {"views": 3, "queries_per_document": 2, "block": 64, "query": 32, "max_length": 64, "batch_size": 8}
     train(
-        Request(
+        TrainRequest(
             sources=(str(source),), output=output, base="new:layers=1,hidden=32,heads=2,intermediate=32", method="mvr",
             steps=2, settings={**settings, "vocabulary_size": 300},
         ),

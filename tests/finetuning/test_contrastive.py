@@ -296,7 +296,7 @@ def test_resume_from_any_step_is_bit_equal(made, tmp_path, kind, lag) -> None:
         else:
             objective, view = ance(made, kind, every=4, lag=lag)
             batches = Batches(view=view, batch_size=8, seed=1)
-        options = TrainingOptions(steps=9, batch_size=8, learning_rate=0.01, save_every=1, keep=99)
+        options = TrainingOptions(steps=9, batch_size=8, learning_rate=0.01, save_every=1, max_checkpoints=99)
         return Trainer(objective=objective, batches=batches, options=options, seed=1)
 
     whole = trainer()

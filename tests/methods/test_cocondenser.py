@@ -22,7 +22,7 @@ from pretrieve.methods import cocondenser, condenser
 from pretrieve.models.build import EncoderOptions, build_encoder
 from pretrieve.models.heads import HEADS
 from pretrieve.models.restore import load_encoder
-from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.progress import Silent
 from pretrieve.sampling.batches import Address, Batches
@@ -262,7 +262,7 @@ def run(source: Path, output: Path, method: str, base: str, steps: int, **settin
     heard = Heard()
     settings = {"batch_size": 8, "length": 24, **settings}
     train(
-        Request(
+        TrainRequest(
             sources=(str(source),), output=output, base=base, method=method, steps=steps, settings=settings,
             tracker="none",
         ),

@@ -150,7 +150,7 @@ def test_labelled_pairs_with_and_without_mined_negatives(negatives: int) -> None
 @pytest.mark.parametrize("keep", [0.0, 0.4, 1.0])
 def test_block_without_the_sentences_that_are_cut_out(keep: float) -> None:
     store = tiny.store(60)
-    options = mvr.Options(queries_per_document=3, block=48, query=16, keep=keep)
+    options = mvr.Options(queries_per_document=3, block=48, query=16, keep_probability=keep)
     view = mvr.view(store, tiny.SPECIALS, options, provenance=True)
     batch = Batches(view=view, batch_size=300, seed=1)(0)
     starts = {int(first): number for number, first in enumerate(store.sentences[:-1])}
@@ -234,7 +234,7 @@ def test_wrong_options_and_encoders_are_refused() -> None:
     store = tiny.store()
     for wrong, message in (
         ({"views": 0}, "at least 1"),
-        ({"keep": 1.5}, "between 0 and 1"),
+        ({"keep_probability": 1.5}, "between 0 and 1"),
         ({"temperature": 0.1}, "coldest"),
         ({"block": 4}, "block=4"),
     ):

@@ -62,12 +62,12 @@ def test_titles_stand_first_and_rows_are_laid_out_as_published() -> None:
 def test_keep_rate_within_three_sigma() -> None:
     several = tiny.store(300, sentences=(2, 6))
     for rate in (0.1, 0.5):
-        kept = batch_of(documents=several, keep=rate, block=400).per_example["kept"]
+        kept = batch_of(documents=several, keep_probability=rate, block=400).per_example["kept"]
         assert abs(kept.mean() - rate) < 3 * np.sqrt(rate * (1 - rate) / len(kept))
 
 
 def test_single_sentence_blocks_appear_only_kept() -> None:
-    batch = batch_of(documents=tiny.store(300, sentences=(1, 2)), block=400, keep=0.2)
+    batch = batch_of(documents=tiny.store(300, sentences=(1, 2)), block=400, keep_probability=0.2)
     counts = np.diff(tiny.store(300, sentences=(1, 2)).document_sentences)[batch.documents]
     kept = batch.per_example["kept"]
     assert kept[counts == 1].all()
@@ -75,13 +75,13 @@ def test_single_sentence_blocks_appear_only_kept() -> None:
     singles = tiny.store(30, sentences=(1, 1))
     assert batch_of(50, documents=singles).per_example["kept"].all()
     with pytest.raises(UsageError, match="no document is long enough"):
-        batch_of(50, documents=singles, keep=0.0)
+        batch_of(50, documents=singles, keep_probability=0.0)
 
 
 @pytest.mark.parametrize("keep", [0.0, 1.0])
 def test_window_grows_around_its_sentence(keep: float) -> None:
     documents = tiny.store(80, sentences=(2, 25), words=(3, 30))
-    batch = batch_of(800, documents=documents, form="window", keep=keep, block=50, query=40)
+    batch = batch_of(800, documents=documents, form="window", keep_probability=keep, block=50, query=40)
     starts = set(documents.sentences)
     balanced = []
     for pair in orqa_ict.explain(batch, documents, tiny.SPECIALS):
@@ -120,7 +120,7 @@ def test_towers_and_projection() -> None:
 
 
 def test_loss_and_accuracies_by_hand() -> None:
-    objective, batches = tiny.run("orqa-ict", size=64, keep=0.5)
+    objective, batches = tiny.run("orqa-ict", size=64, keep_probability=0.5)
     batch = batches(0)
     vectors = objective.encode(batch, 0).vectors
     loss = objective.compare(vectors, vectors, batch, 0, 0)
@@ -149,7 +149,7 @@ def test_resume_gives_the_same_stream(form: str) -> None:
 def test_complement_is_a_random_span_and_what_is_left_of_its_window() -> None:
     """Contriever's form (2.1): query a..b of the window, key the complement; no title, no sentence boundaries."""
     documents = tiny.store(60, sentences=(6, 12))
-    batch = batch_of(2000, documents=documents, form="complement", keep=0.0, block=42, query=40)
+    batch = batch_of(2000, documents=documents, form="complement", keep_probability=0.0, block=42, query=40)
     shares = []
     for pair in orqa_ict.explain(batch, documents, tiny.SPECIALS):
         query, rest = pair.rows[0].kept, pair.rows[1].kept
@@ -169,7 +169,7 @@ def test_complement_is_a_random_span_and_what_is_left_of_its_window() -> None:
 
 def test_forward_pass_agrees_with_numpy() -> None:
     """1.3: tanh pooler on [CLS], Linear, LayerNorm, S = Q B^T without temperature, mean cross-entropy of the rows."""
-    objective, batches = tiny.run("orqa-ict", "new", size=12, projection=8, towers="separate", keep=0.3)
+    objective, batches = tiny.run("orqa-ict", "new", size=12, projection=8, towers="separate", keep_probability=0.3)
     for tower in (objective.query_encoder, objective.encoder):
         torch.nn.init.normal_(tower.linear.bias)
         torch.nn.init.normal_(tower.norm.weight)
@@ -228,7 +228,7 @@ def test_gradient_by_finite_differences(towers: str) -> None:
 def test_what_does_not_fit_is_said() -> None:
     with pytest.raises(UsageError, match="lower block"):
         tiny.run("orqa-ict", block=4000)
-    for wrong in ({"keep": 1.5}, {"block": 2}, {"temperature": -1.0}, {"ratio_min": 0.6}):
+    for wrong in ({"keep_probability": 1.5}, {"block": 2}, {"temperature": -1.0}, {"ratio_min": 0.6}):
         with pytest.raises(UsageError):
             orqa_ict.Options(**wrong)
     assert torch.isnan(torch.zeros(0).mean())  # an accuracy over no examples is "unknown", not zero

@@ -303,7 +303,9 @@ def test_explain_shows_candidates_with_their_documents() -> None:
 
 def train(steps: int, folder: Path | None = None, resume: int = 0, **changes):
     objective, batches = tiny.run("realm", "new", seed=1, **changes)
-    options = TrainingOptions(steps=steps, batch_size=8, learning_rate=0.01, save_every=1 if folder else 0, keep=99)
+    options = TrainingOptions(
+        steps=steps, batch_size=8, learning_rate=0.01, save_every=1 if folder else 0, max_checkpoints=99
+    )
     trainer = Trainer(objective=objective, batches=batches, options=options, seed=1)
     losses: list[float] = []
     trainer.on_step = lambda progress: losses.append(progress.loss)

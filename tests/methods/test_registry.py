@@ -185,3 +185,19 @@ def test_two_folders_may_have_files_of_one_name(tmp_path, monkeypatch) -> None:
     first, second = methods.find("neighbours-a")[0], methods.find("neighbours-b")[0]
     assert first is not second
     assert first.Options is not second.Options
+
+
+def test_the_list_says_what_the_modules_say(folder) -> None:
+    listed = methods.listing()
+    assert "neighbours" in listed
+    assert list(listed) == sorted(methods.names())
+    for name, module in methods.presets().items():
+        said = listed[name]
+        assert said.summary == module.PRESETS[name].summary
+        assert (said.encoders, said.initialiser) == (module.CARD.encoders, module.CARD.initialiser)
+
+
+def test_the_list_imports_what_is_not_written_out(folder) -> None:
+    path = folder / "neighbours.py"
+    path.write_text(path.read_text().replace("        summary=", '        summary="" + '))
+    assert methods.listing()["neighbours"].summary.startswith("a window finds the window")

@@ -15,7 +15,7 @@ from pretrieve.methods import retromae
 from pretrieve.models.build import EncoderOptions, build_encoder
 from pretrieve.models.decoder import MASKS
 from pretrieve.models.heads import HEADS, kept_heads
-from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.masking import UNLABELLED
@@ -232,7 +232,7 @@ def test_a_dupmae_run_goes_on_from_what_a_retromae_run_left(tmp_path: Path) -> N
     base = "new:layers=1,hidden=32,heads=2,intermediate=64"
     output = tmp_path / "model"
     train(
-        Request(sources=(str(source),), output=output, base=base, method="retromae", steps=3, settings=settings)
+        TrainRequest(sources=(str(source),), output=output, base=base, method="retromae", steps=3, settings=settings)
     )  # fmt: skip
     assert (output / HEADS).is_file()
     vocabulary: Any = tokenizer.load(output)

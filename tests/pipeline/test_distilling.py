@@ -21,7 +21,7 @@ from pretrieve.index.index import Index
 from pretrieve.models.bag import Bag
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.pipeline.distill.distill import distill
-from pretrieve.pipeline.distill.request import Distilling
+from pretrieve.pipeline.distill.request import DistillRequest
 from pretrieve.pipeline.distill.teacher_vectors import draw_pieces, taught_vectors, texts_of
 from pretrieve.pipeline.pretrain.report import open_report
 from pretrieve.pipeline.run.progress import Silent
@@ -38,19 +38,19 @@ def made(tmp_path_factory) -> Path:
     return folder
 
 
-def asked(made: Path, output: Path, **more) -> Distilling:
+def asked(made: Path, output: Path, **more) -> DistillRequest:
     usual = {
         "sources": (str(made / "documents.jsonl"),), "output": output, "teacher": str(made / "teacher"), "steps": 60,
         "contrast_steps": 10, "teacher_tokens": 30_000, "settings": {"batch_size": 48, "save_every": 20},
     }  # fmt: skip
-    return Distilling(**{**usual, **more})
+    return DistillRequest(**{**usual, **more})
 
 
 @pytest.fixture(scope="module")
 def whole(made, tmp_path_factory) -> Path:
     """The folder of a run that nobody stopped."""
     output = tmp_path_factory.mktemp("whole") / "model"
-    distill(asked(made, output, judge=True))
+    distill(asked(made, output, select=True))
     return output
 
 
@@ -145,7 +145,7 @@ class _Stop(Silent):
      ("contrast", 0), ("contrast", 5), ("select", 0)],
 )  # fmt: skip
 def test_a_stopped_run_goes_on_to_the_same_bytes(made, whole, tmp_path, stage, after) -> None:
-    wanted = asked(made, tmp_path / "model", judge=True)
+    wanted = asked(made, tmp_path / "model", select=True)
     with pytest.raises(RuntimeError):
         distill(wanted, _Stop(stage, after))
     with pytest.raises(UsageError, match="--resume"):
@@ -180,12 +180,12 @@ def test_another_command_is_not_gone_on_with(made, tmp_path) -> None:
     wanted = asked(made, tmp_path / "model")
     with pytest.raises(RuntimeError):
         distill(wanted, _Stop("distil", 30))
-    for change, words in (({"seed": 1}, "seed"), ({"window": 64}, "window"), ({"steps": 50}, "training")):
+    for change, words in (({"seed": 1}, "seed"), ({"window": 64}, "window"), ({"steps": 50}, "steps")):
         with pytest.raises(FingerprintError, match=words):
             distill(replace(wanted, resume=True, **change))
     other = tmp_path / "other.jsonl"
     other.write_bytes((made / "documents.jsonl").read_bytes().replace(b"Ka", b"Lo"))
-    with pytest.raises(FingerprintError, match="corpus"):
+    with pytest.raises(FingerprintError, match="documents are not those of before"):
         distill(replace(wanted, resume=True, sources=(str(other),)))
     distill(replace(wanted, resume=True))
 

@@ -27,11 +27,11 @@ from pretrieve.finetuning.contrastive import Contrastive
 from pretrieve.models.bag import Bag
 from pretrieve.models.restore import load_towers
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
+from pretrieve.pipeline.finetune import finetune as road
 from pretrieve.pipeline.finetune.base_model import open_start
 from pretrieve.pipeline.finetune.finetune import finetune
-from pretrieve.pipeline.finetune.finetune import finetune as road
 from pretrieve.pipeline.finetune.read_labels import read_labels
-from pretrieve.pipeline.finetune.request import Tuning, values_of
+from pretrieve.pipeline.finetune.request import FinetuneRequest, values_of
 from pretrieve.pipeline.run.progress import Silent
 
 SMALL = {"batch_size": 32}
@@ -47,9 +47,9 @@ def made(tmp_path_factory) -> Path:
     return folder
 
 
-def asked(made: Path, output: Path, start: str = "static", **changes: Any) -> Tuning:
+def asked(made: Path, output: Path, start: str = "static", **changes: Any) -> FinetuneRequest:
     settings = {**SMALL, **changes.pop("settings", {})}
-    return Tuning(model=str(made / start), labels=made / "beir", output=output, settings=settings, **changes)
+    return FinetuneRequest(model=str(made / start), labels=made / "beir", output=output, settings=settings, **changes)
 
 
 def rows(report) -> dict[tuple[str, str], float]:
@@ -131,9 +131,9 @@ def test_held_out_queries_are_seen_by_nobody(made, tmp_path, monkeypatch) -> Non
     seen: list[set[str]] = []
     true = road._trained
 
-    def watching(wanted, values, labels, start, listener):
+    def watching(run, wanted, values, labels, start):
         seen.append(set(labels.ids))
-        return true(wanted, values, labels, start, listener)
+        return true(run, wanted, values, labels, start)
 
     judged: list[set[str]] = []
 
@@ -250,11 +250,11 @@ def test_killed_and_gone_on_is_bit_equal(made, tmp_path) -> None:
     with pytest.raises(UsageError, match="--resume"):
         finetune(asked(made, output, **values))
     for changed, words in (
-        ({"seed": 1}, "labels|seed"),
-        ({"steps": 61}, "values"),
-        ({"negatives": "none", "settings": {"save_every": 5}}, "values"),
-        ({"model": str(made / "transformer")}, "start|values"),
-        ({"limit": 100}, "labels"),
+        ({"seed": 1}, "seed was 0 and is 1"),
+        ({"steps": 61}, "steps was 60 and is 61"),
+        ({"negatives": "none", "settings": {"save_every": 5}}, "negatives was ance and is none"),
+        ({"model": str(made / "transformer")}, "model was"),
+        ({"limit": 100}, "limit was not set and is 100"),
     ):
         wrong = replace(asked(made, output, **values, resume=True), **changed)
         with pytest.raises(FingerprintError, match=words):
@@ -337,28 +337,28 @@ def test_a_first_model_of_another_command_is_not_taken(made, tmp_path) -> None:
     with pytest.raises(KeyboardInterrupt):
         finetune(asked(made, tmp_path / "out", **values), _Stop("mine", 198))
     assert (tmp_path / "out/training/first" / MANIFEST).is_file()
-    with pytest.raises(FingerprintError, match="the values differ"):
+    with pytest.raises(FingerprintError, match=r"learning_rate was not set and is 0\.5"):
         finetune(asked(made, tmp_path / "out", **values, settings={"learning_rate": 0.5}, resume=True))
     finetune(asked(made, tmp_path / "out", **values, resume=True))
 
 
 def test_a_finished_folder_of_another_kind_or_command(made, tmp_path) -> None:
-    with pytest.raises(UsageError, match="no model of `pretrieve finetune`"):
+    with pytest.raises(FingerprintError, match=r"command was train and is finetune|does not say which command"):
         finetune(asked(made, made / "static", steps=1, resume=True))
     finetune(asked(made, tmp_path / "out", steps=1), judge=False)
     shutil.rmtree(tmp_path / "out" / "training")
-    with pytest.raises(FingerprintError, match="the values differ"):
+    with pytest.raises(FingerprintError, match="steps was 1 and is 2"):
         finetune(asked(made, tmp_path / "out", steps=2, resume=True))
     finetune(asked(made, tmp_path / "out", steps=1, resume=True), judge=False)
 
 
 def test_train_does_not_take_a_fine_tuned_folder_for_its_own(made, tmp_path) -> None:
-    from pretrieve.pipeline.pretrain.request import Request
+    from pretrieve.pipeline.pretrain.request import TrainRequest
     from pretrieve.pipeline.pretrain.train import train
 
     finetune(asked(made, tmp_path / "out", steps=1), judge=False)
-    with pytest.raises(UsageError, match="no model of `pretrieve train`"):
-        train(Request(sources=(str(made / "beir"),), output=tmp_path / "out", resume=True))
+    with pytest.raises(FingerprintError, match="command was finetune and is train"):
+        train(TrainRequest(sources=(str(made / "beir"),), output=tmp_path / "out", resume=True))
 
 
 def test_a_retriever_is_its_own_start(made) -> None:
@@ -525,7 +525,7 @@ def test_reading_further_in_search_than_in_training_is_said(made, tmp_path, star
     ],
 )  # fmt: skip
 def test_the_rate_of_a_transformer_follows_its_width(made, tmp_path, width, changes, rate) -> None:
-    wanted = Tuning(model="x", labels=made, output=tmp_path / "out", **changes)
+    wanted = FinetuneRequest(model="x", labels=made, output=tmp_path / "out", **changes)
     assert values_of(wanted, "none", width=width, queries=100).training.learning_rate == pytest.approx(rate)
 
 

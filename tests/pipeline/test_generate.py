@@ -19,8 +19,9 @@ from pretrieve.generation.filters import COPIED, DUPLICATE, EMPTY, NOT_FOUND, RE
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.models.bag import Bag
 from pretrieve.pipeline.finetune.read_labels import read_labels
-from pretrieve.pipeline.generate.generate import generate, scored
-from pretrieve.pipeline.generate.request import Generation
+from pretrieve.pipeline.generate import scored
+from pretrieve.pipeline.generate.generate import generate
+from pretrieve.pipeline.generate.request import GenerateRequest
 from pretrieve.pipeline.generate.round_trip import round_trip
 from pretrieve.pipeline.run.progress import Silent
 
@@ -42,13 +43,13 @@ def made(tmp_path_factory) -> Path:
     return folder
 
 
-def asked(made: Path, output: Path, **more) -> Generation:
+def asked(made: Path, output: Path, **more) -> GenerateRequest:
     """A run on this machine that keeps most of what a random generator writes."""
     usual = {
         "sources": (str(made / "documents.jsonl"),), "output": output, "generator": str(made / "t5"),
         "max_new_tokens": 5, "keep_within": 15, "negatives": 4, "depth": 12, "batch_size": 6,
     }  # fmt: skip
-    return Generation(**{**usual, **more})
+    return GenerateRequest(**{**usual, **more})
 
 
 def lines(path: Path) -> list[dict]:
@@ -369,7 +370,7 @@ def test_a_teachers_margins_are_learnt(tmp_path) -> None:
     """The toy whose queries are in another language: scores in the form of ``generate`` teach what is relevant."""
     import labelling
     from pretrieve.pipeline.finetune.finetune import finetune
-    from pretrieve.pipeline.finetune.request import Tuning
+    from pretrieve.pipeline.finetune.request import FinetuneRequest
 
     documents, queries = labelling.toy(260)
     rng = np.random.default_rng(0)
@@ -386,7 +387,7 @@ def test_a_teachers_margins_are_learnt(tmp_path) -> None:
     source = labelling.lines(tmp_path / "labels.jsonl", records)
     labelling.static_model(tmp_path / "model")
     report = finetune(
-        Tuning(
+        FinetuneRequest(
             model=str(tmp_path / "model"), labels=source, output=tmp_path / "tuned", epochs=40,
             settings={"loss": "margin-mse", "batch_size": 32},
         )

@@ -18,7 +18,7 @@ from forks import start
 from pretrieve.core.errors import DataError, FingerprintError, UsageError
 from pretrieve.index.index import Index
 from pretrieve.models.text_encoder import open_encoder
-from pretrieve.pipeline.finetune.finetune import mine as mining
+from pretrieve.pipeline.finetune import mine as mining
 from pretrieve.pipeline.finetune.mine import MineOptions, load_negatives, mine, mine_source
 from pretrieve.pipeline.finetune.read_labels import read_labels
 from pretrieve.pipeline.run.progress import Silent

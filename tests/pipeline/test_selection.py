@@ -10,10 +10,13 @@ import pytest
 
 from pretrieve.evaluation.probe import BM25, ProbeResult
 from pretrieve.pipeline.pretrain.build import choose, variants
-from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.data import Prepared
+from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.selection import START, TRAINED, above_start, select, standard_errors, too_little
 from pretrieve.pipeline.pretrain.train import prepare_documents, train_variants
 from pretrieve.pipeline.run.progress import Silent
+from pretrieve.pipeline.run.run import Run
+from pretrieve.pipeline.run.sources import documents_of
 
 
 def result(noise: float = 0.1, **means: float) -> ProbeResult:
@@ -54,11 +57,16 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def prepared_for(request: TrainRequest) -> tuple[Run, Prepared]:
+    run = Run(command="train", output=request.output, resume=False, listener=Silent())
+    return run, prepare_documents(run, request, choose(request), documents_of(run, request))
+
+
 def test_only_a_static_default_asks_whether_there_is_enough_text(source, tmp_path) -> None:
     def reason(documents: Path, **asked) -> str:
         settings = {"vocabulary_size": 200, "dimensions": 8, "batch_size": 16}
-        request = Request(sources=(str(documents),), output=tmp_path / "out", settings=settings, **asked)
-        prepared = prepare_documents(request, choose(request), Silent())
+        request = TrainRequest(sources=(str(documents),), output=tmp_path / "out", settings=settings, **asked)
+        prepared = prepared_for(request)[1]
         return too_little(request, prepared)
 
     lines = source.read_bytes().splitlines()
@@ -74,11 +82,11 @@ def test_only_a_static_default_asks_whether_there_is_enough_text(source, tmp_pat
 
 def test_without_a_judge_the_first_run_is_saved_and_the_index_chooses_the_weight(source, tmp_path) -> None:
     settings = {"vocabulary_size": 200, "dimensions": 8, "batch_size": 16}
-    request = Request(sources=(str(source),), output=tmp_path / "out", settings=settings, steps=2)
+    request = TrainRequest(sources=(str(source),), output=tmp_path / "out", settings=settings, steps=2)
     choices = choose(request)
-    prepared = prepare_documents(request, choices, Silent())
-    start, trained = train_variants(request, variants(request, choices)[:2], prepared, Silent())
-    unjudged = Request(sources=request.sources, output=request.output, judge=False)
+    run, prepared = prepared_for(request)
+    start, trained = train_variants(run, request, variants(request, choices)[:2], prepared)
+    unjudged = TrainRequest(sources=request.sources, output=request.output, select=False)
     found = select(unjudged, start, trained, prepared, Silent())
     assert (found.run, found.encoder, found.saved) == (trained[0], trained[0].encoder, trained[0].name)
     assert (found.probe, found.fusion) == (None, None)

@@ -12,7 +12,7 @@ from pretrieve.core.errors import CorruptError
 from pretrieve.evaluation.published_results import NEEDED, all_results
 from pretrieve.pipeline.pretrain.held_out_loss import Gain
 from pretrieve.pipeline.pretrain.report import open_report
-from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.training.signals import StoppedError
 
@@ -34,9 +34,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def request(source: Path, output: Path, method: str, **more: object) -> Request:
+def request(source: Path, output: Path, method: str, **more: object) -> TrainRequest:
     values = {"base": BASE, "steps": 25, "settings": SMALL, **more}
-    return Request(sources=(str(source),), output=output, method=method, **values)
+    return TrainRequest(sources=(str(source),), output=output, method=method, **values)
 
 
 def test_an_initialiser_says_what_it_learned(tmp_path, source) -> None:

@@ -14,7 +14,7 @@ from pretrieve.index.stop_words import stop_word_lists
 from pretrieve.models.bag import Bag
 from pretrieve.models.build import EncoderOptions, build_encoder
 from pretrieve.models.static import StaticEncoder
-from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.stop_words import languages, scale_stop_words, single_tokens
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.text import tokenizer
@@ -90,7 +90,9 @@ def test_the_saved_model_has_them_scaled_and_the_start_has_not(tmp_path) -> None
         settings = {"batch_size": 16, "dimensions": 8, "vocabulary_size": 200, "stop_word_scale": factor}
         output = tmp_path / str(factor)
         train(
-            Request(sources=(str(source),), output=output, steps=3, settings=settings, method="structure", judge=False)
+            TrainRequest(
+                sources=(str(source),), output=output, steps=3, settings=settings, method="structure", select=False
+            )
         )
         found[factor] = Bag.load(output).vectors, Bag.load(output / "start").vectors
     np.testing.assert_array_equal(found[1.0][1], found[0.25][1])

@@ -16,7 +16,7 @@ from pretrieve.index.fuse import standardise
 from pretrieve.index.index import Index
 from pretrieve.models.bag import Bag, third_ranker
 from pretrieve.models.text_encoder import open_encoder
-from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.third_ranker import WEIGHT, retrieval_model
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.workspace import STATIC
@@ -33,7 +33,7 @@ def made(tmp_path_factory) -> tuple[Path, Path, Path]:
     source = labelling.beir(root / "beir", 150, 20) / "corpus.jsonl"
     base = published(labelling.transformer_model(root / "base"))
     output = root / "out"
-    train(Request(sources=(str(source),), output=output, base=str(base), steps=3, settings=SMALL))
+    train(TrainRequest(sources=(str(source),), output=output, base=str(base), steps=3, settings=SMALL))
     return source, base, output
 
 
@@ -101,8 +101,8 @@ def test_another_static_model_is_refused(made, tmp_path) -> None:
 def test_only_published_models_without_a_method_are_kept(made, tmp_path) -> None:
     source, base, output = made
 
-    def asked(**changes: object) -> Request:
-        return Request(**{"sources": (str(source),), "output": tmp_path / "x", "base": str(base), **changes})
+    def asked(**changes: object) -> TrainRequest:
+        return TrainRequest(**{"sources": (str(source),), "output": tmp_path / "x", "base": str(base), **changes})
 
     assert retrieval_model(asked()) == base
     assert retrieval_model(asked(method="contriever-inbatch")) is None
@@ -114,7 +114,7 @@ def test_only_published_models_without_a_method_are_kept(made, tmp_path) -> None
 
 
 def test_a_base_that_is_missing_is_said_before_anything_is_read(tmp_path) -> None:
-    request = Request(sources=("no/such/documents",), output=tmp_path / "out", base=str(tmp_path / "nothing"))
+    request = TrainRequest(sources=("no/such/documents",), output=tmp_path / "out", base=str(tmp_path / "nothing"))
     with pytest.raises(UsageError, match="nothing is not a folder"):
         train(request)
     assert not (tmp_path / "out").exists()

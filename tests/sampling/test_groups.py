@@ -11,9 +11,9 @@ import pytest
 
 import tiny
 from pretrieve.core.errors import UsageError
-from pretrieve.pipeline.inspect import Look, look
+from pretrieve.pipeline.inspect import InspectRequest, look
 from pretrieve.pipeline.pretrain.data import train_tokenizer
-from pretrieve.pipeline.pretrain.request import Request, Tokenization, train_command
+from pretrieve.pipeline.pretrain.request import Tokenization, TrainRequest, train_command
 from pretrieve.sampling.groups import group_notes, kept_groups
 from pretrieve.text.corpus import Fields, read
 from pretrieve.text.documents import Documents
@@ -55,7 +55,7 @@ def test_the_language_is_detected_where_asked(tmp_path: Path) -> None:
         for name, fields in (("a", detected), ("b", detected), ("c", Fields()))
     )
     assert first == again != plain  # what was detected belongs to the corpus
-    request = Request(sources=("x",), output=Path("m"), fields=detected)
+    request = TrainRequest(sources=("x",), output=Path("m"), fields=detected)
     assert "--group-field detect" in train_command(request)
 
 
@@ -67,7 +67,7 @@ def test_a_named_group_field_that_is_nowhere_is_an_error(tmp_path: Path) -> None
 @pytest.mark.parametrize("coefficient", [0.0, 0.5, 1.0])
 def test_inspect_shows_the_frequencies_of_a_real_store(coefficient: float, tmp_path: Path) -> None:
     """The pairs that ``inspect`` shows are of groups at their share to the power of the coefficient."""
-    asked = Look(
+    asked = InspectRequest(
         sources=(str(corpus(tmp_path)),), method="mcontriever", number=3000, fields=Fields(group="detect"),
         settings={"coefficient": str(coefficient), "vocabulary_size": "400", "window": "64"},
     )  # fmt: skip

@@ -197,5 +197,5 @@ def test_hub_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"pip install pretrieve\[hub\]"):
+    with pytest.raises(MissingExtraError, match=r'pip install "\.\[hub\]"'):
         list(read(["hf:BeIR/scifact"]))

@@ -19,7 +19,7 @@ from pretrieve.training.signals import StoppedError
 from pretrieve.training.trainer import Progress, Trainer, prefetched
 
 STEPS = 30
-OPTIONS = TrainingOptions(steps=STEPS, batch_size=8, learning_rate=0.01, clip=1.0, save_every=1, keep=STEPS)
+OPTIONS = TrainingOptions(steps=STEPS, batch_size=8, learning_rate=0.01, clip=1.0, save_every=1, max_checkpoints=STEPS)
 
 
 def trainer_of(preset: str, kind: str, folder: Path | None = None, **changes) -> Trainer:

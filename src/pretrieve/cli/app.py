@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -26,6 +26,7 @@ from pretrieve.cli import (
     train,
     verify,
 )
+from pretrieve.core import extras
 from pretrieve.core.errors import PretrieveError, PretrieveWarning
 
 app = typer.Typer(
@@ -96,12 +97,22 @@ def main() -> None:
     try:
         app()
     except PretrieveError as error:
-        typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
-        typer.echo(str(error), err=True)
-        sys.exit(error.exit_code)
+        _exit(error)
+    except ModuleNotFoundError as error:
+        missing = extras.explain(error, " ".join(["pretrieve", *sys.argv[1:2]]))
+        if missing is None:
+            raise
+        _exit(missing)
     except KeyboardInterrupt:
         typer.echo("stopped.", err=True)
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader (a pager, head) has left: that is no error
         sys.exit(0)
+
+
+def _exit(error: PretrieveError) -> NoReturn:
+    """Print a user's error, and leave with its code."""
+    typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    typer.echo(str(error), err=True)
+    sys.exit(error.exit_code)

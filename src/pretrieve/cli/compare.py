@@ -49,14 +49,15 @@ def command(
 ) -> None:
     """Compare pre-training methods fairly; stopped, it goes on; asked for more, it adds only what is missing."""
     from pretrieve.core.config import parse_assignments
-    from pretrieve.pipeline.compare.request import Comparison
+    from pretrieve.core.extras import install_command
+    from pretrieve.pipeline.compare.request import CompareRequest
     from pretrieve.pipeline.run.display import Display
 
-    asked = Comparison(
+    asked = CompareRequest(
         sources=tuple(sources),
         methods=tuple(part.strip() for part in methods.split(",") if part.strip()),
         base=base,
-        tokens=_tokens(tokens, steps) or Comparison.tokens,
+        tokens=_tokens(tokens, steps) or CompareRequest.tokens,
         steps=steps,
         benchmark=benchmark,
         output=output,
@@ -78,7 +79,7 @@ def command(
     if (output / "report.svg").is_file():
         typer.echo(f"{output}: report.md, report.json and report.svg")
     else:
-        typer.echo(f"{output}: report.md and report.json; for a picture: pip install 'pretrieve[pictures]', and again")
+        typer.echo(f"{output}: report.md and report.json; for a picture: {install_command('pictures')}, and again")
 
 
 def _tokens(tokens: int | None, steps: int | None) -> int | None:

@@ -26,13 +26,13 @@ def command(
 
     from pretrieve.cli.search import print_hit
     from pretrieve.evaluation.report import result_tables
-    from pretrieve.pipeline.demo import Demo, run
+    from pretrieve.pipeline.demo import DemoRequest, run
     from pretrieve.pipeline.run.display import Display
 
     typer.echo("Documents: the documentation of the Python packages installed here, read from source, never imported.")
     typer.echo("Labels: none.\n")
     with Display() as display:
-        done = run(Demo(output=output, minutes=minutes, source=source, seed=seed, overwrite=overwrite), display)
+        done = run(DemoRequest(output=output, minutes=minutes, source=source, seed=seed, overwrite=overwrite), display)
     console = Console()
     console.print(
         "\nHeld-out pairs: does the first sentence of a docstring find the rest of it? (No training on these.)"

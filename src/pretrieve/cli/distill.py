@@ -147,11 +147,11 @@ def command(
     from pretrieve.cli.tables import print_training
     from pretrieve.core.config import parse_assignments
     from pretrieve.models.text_encoder import ModelOptions
-    from pretrieve.pipeline.distill.request import Distilling
+    from pretrieve.pipeline.distill.request import DistillRequest
     from pretrieve.pipeline.run.display import Display
     from pretrieve.pipeline.run.sources import fields_of
 
-    asked = Distilling(
+    asked = DistillRequest(
         sources=tuple(sources),
         output=output,
         teacher=teacher,
@@ -175,7 +175,7 @@ def command(
         contrast_steps=contrast_steps,
         anchor=anchor,
         bfloat16=bfloat16,
-        judge=judge,
+        select=judge,
         settings=parse_assignments(settings or []),
         seed=seed,
         resume=resume,

@@ -72,10 +72,10 @@ def command(
     ] = None,
 ) -> None:
     """Judge models on a labelled collection, in one language or across several; BM25 is always included."""
-    from pretrieve.pipeline.evaluate import Judgement, judge
+    from pretrieve.pipeline.evaluate import EvaluateRequest, judge
     from pretrieve.pipeline.run.display import Display
 
-    asked = Judgement(
+    asked = EvaluateRequest(
         folder=folder,
         models=tuple(models or ()),
         modes=tuple(mode.value for mode in modes or (ModeName.dense, ModeName.hybrid)),

@@ -82,10 +82,10 @@ def command(
     from pretrieve.cli.tables import print_tuning
     from pretrieve.core.config import parse_assignments
     from pretrieve.models.text_encoder import ModelOptions
-    from pretrieve.pipeline.finetune.request import Tuning
+    from pretrieve.pipeline.finetune.request import FinetuneRequest
     from pretrieve.pipeline.run.display import Display
 
-    asked = Tuning(
+    asked = FinetuneRequest(
         model=model,
         labels=labels,
         output=output,

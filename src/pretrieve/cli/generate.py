@@ -160,11 +160,11 @@ def command(
 ) -> None:
     """Write queries for documents, keep those that find their document, and add hard negatives and scores."""
     from pretrieve.cli.generated import print_generated
-    from pretrieve.pipeline.generate.request import Generation
+    from pretrieve.pipeline.generate.request import GenerateRequest
     from pretrieve.pipeline.run.display import Display
     from pretrieve.pipeline.run.sources import fields_of
 
-    asked = Generation(
+    asked = GenerateRequest(
         sources=tuple(sources),
         output=output,
         generator=generator,

@@ -8,10 +8,10 @@ import typer
 
 if TYPE_CHECKING:
     from pretrieve.pipeline.generate.generate import GenerateReport
-    from pretrieve.pipeline.generate.request import Generation
+    from pretrieve.pipeline.generate.request import GenerateRequest
 
 
-def print_generated(report: GenerateReport, asked: Generation) -> None:
+def print_generated(report: GenerateReport, asked: GenerateRequest) -> None:
     """Print what became of the queries, some of them, and the command that learns from them."""
     counts, documents = report.counts, report.documents
     dropped = [f"{number:,} {reason}" for reason, number in counts["dropped"].items() if number]

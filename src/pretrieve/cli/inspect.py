@@ -38,14 +38,14 @@ def command(
 ) -> None:
     """Show real training examples in colour, as the method would train on them."""
     from pretrieve.core.config import parse_assignments
-    from pretrieve.pipeline.inspect import Look, look
+    from pretrieve.pipeline.inspect import InspectRequest, look
     from pretrieve.pipeline.run.display import Display
     from pretrieve.pipeline.run.sources import fields_of
 
     fields = fields_of(
         text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles
     )
-    asked = Look(
+    asked = InspectRequest(
         sources=tuple(sources),
         method=method,
         base=base,

@@ -87,16 +87,16 @@ def _print_list() -> None:
 def _print_group(console: Any, title: str, *, initialiser: bool) -> None:
     from rich.table import Table
 
-    from pretrieve.methods import presets
+    from pretrieve.methods import listing
 
     table = Table(title=f"[bold]{title}[/]", title_justify="left", title_style="", box=None, show_header=False)
     table.add_column(style="cyan", no_wrap=True, min_width=19)
     table.add_column()
     table.add_column(no_wrap=True, style="dim")
-    for name, module in sorted(presets().items()):
-        if module.CARD.initialiser == initialiser:
-            kinds = "any encoder" if len(module.CARD.encoders) > 1 else module.CARD.encoders[0]
-            table.add_row(name, module.PRESETS[name].summary, kinds)
+    for name, listed in listing().items():
+        if listed.initialiser == initialiser:
+            kinds = "any encoder" if len(listed.encoders) > 1 else listed.encoders[0]
+            table.add_row(name, listed.summary, kinds)
     console.print(table)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pretrieve.evaluation.crosslingual_result import CrossLingualResult
     from pretrieve.evaluation.result import Result
     from pretrieve.pipeline.finetune.finetune import TuneReport
-    from pretrieve.pipeline.finetune.request import Tuning
+    from pretrieve.pipeline.finetune.request import FinetuneRequest
     from pretrieve.pipeline.pretrain.report import Report
 
 _STYLES = {
@@ -70,7 +70,7 @@ def _weight(report: Report) -> str:
     return f", weight {report.fusion['dense']:g} beside BM25 ({report.fusion['reason']})"
 
 
-def print_tuning(report: TuneReport, asked: Tuning) -> None:
+def print_tuning(report: TuneReport, asked: FinetuneRequest) -> None:
     """Print how the fine-tuned model does on held-out queries beside its start and BM25, and what to do next."""
     console = Console()
     if report.judged is not None:

@@ -80,11 +80,11 @@ def command(
     """Train a retriever on documents, without labels, and keep it as a stock sentence-transformers model."""
     from pretrieve.cli.tables import print_training
     from pretrieve.core.config import parse_assignments
-    from pretrieve.pipeline.pretrain.request import Request, train_command
+    from pretrieve.pipeline.pretrain.request import TrainRequest, train_command
     from pretrieve.pipeline.run.display import Display
     from pretrieve.pipeline.run.sources import fields_of
 
-    request = Request(
+    request = TrainRequest(
         sources=tuple(sources),
         output=output,
         method=method,
@@ -98,7 +98,7 @@ def command(
         overwrite=overwrite,
         on_bad=on_bad,
         tracker=tracker,
-        judge=judge,
+        select=judge,
         fields=fields_of(
             text=text_field,
             title=title_field,

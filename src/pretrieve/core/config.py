@@ -54,12 +54,26 @@ def options_of(kind: type[T], values: Mapping[str, Any], where: str = "--set") -
     Raises:
         UsageError: unknown key (with a suggestion), or a value that does not fit its type.
     """
+    check_names(kind, values, where)
     hints = typing.get_type_hints(kind)
-    names = [item.name for item in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    return kind(**{key: _convert(value, hints[key], f"{where} {key}") for key, value in values.items()})
+
+
+def check_names(kind: type[Any], values: Mapping[str, Any], where: str) -> None:
+    """Refuse names that a dataclass of options does not have.
+
+    Args:
+        kind: the dataclass.
+        values: by name.
+        where: what to name in the message.
+
+    Raises:
+        UsageError: a name is unknown; the closest is suggested.
+    """
+    names = [item.name for item in dataclasses.fields(kind)]
     for key in values:
         if key not in names:
             raise UsageError(f"{where}: unknown option {key!r}.{suggest(key, names)}")
-    return kind(**{key: _convert(value, hints[key], f"{where} {key}") for key, value in values.items()})
 
 
 def _convert(value: object, hint: Any, where: str) -> Any:

@@ -57,6 +57,8 @@ class NotFiniteError(PretrieveError):
 class MissingExtraError(UsageError):
     """An optional part is not installed: the text names the extra to install."""
 
+    exit_code = 1  # nothing is wrong with how the command was written
+
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the closest known word, else the list of known words.

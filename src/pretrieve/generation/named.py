@@ -9,6 +9,7 @@ from typing import Any
 
 from pretrieve.core import files
 from pretrieve.core.errors import UsageError
+from pretrieve.core.extras import require
 from pretrieve.models.pretrained import quietly
 
 
@@ -22,9 +23,11 @@ def opening(name: str, what: str) -> Iterator[None]:
 
     Raises:
         UsageError: there is no such folder, or the libraries cannot open it.
+        MissingExtraError: the libraries are not installed.
     """
     if not Path(name).is_dir() and (name.startswith(("/", ".", "~")) or name.count("/") > 1):
         raise UsageError(f"{name}: no such folder; give a folder with {what}, or a name of the hub.")
+    require("train", name)
     try:
         with quietly():
             yield

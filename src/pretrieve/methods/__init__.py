@@ -35,10 +35,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Literal, get_args
 
 from pretrieve.core.config import Value as Value
 from pretrieve.core.errors import UsageError, suggest
+from pretrieve.core.extras import explain
 
 Kind = Literal["static", "transformer"]
 FOLDERS = "PRETRIEVE_METHODS"  # environment variable: folders of methods of your own
@@ -116,6 +117,60 @@ def presets() -> dict[str, ModuleType]:
     return {name: _module(path) for name, path in _listed(_folders()).items()}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """What a list says of a preset."""
+
+    summary: str
+    encoders: tuple[Kind, ...]
+    initialiser: bool
+
+
+def listing() -> dict[str, Listed]:
+    """What a list says of all presets, by name, read from the text of the files: it needs no torch.
+
+    Raises:
+        UsageError: as ``names``; or as ``presets``, for a file whose text does not say it in plain values.
+    """
+    return {name: _listing(name, path) for name, path in sorted(_listed(_folders()).items())}
+
+
+def _listing(name: str, path: Path) -> Listed:
+    try:
+        card = _arguments(path, _assigned(path, "CARD"), "Card")
+        presets = _assigned(path, "PRESETS")
+        assert isinstance(presets, ast.Dict)  # as _names_in found
+        (preset,) = (
+            _arguments(path, value, "Preset", "replace")
+            for key, value in zip(presets.keys, presets.values, strict=True)
+            if isinstance(key, ast.Constant) and key.value == name
+        )
+        return Listed(
+            summary=ast.literal_eval(preset["summary"]),
+            encoders=ast.literal_eval(card["encoders"]) if "encoders" in card else get_args(Kind),
+            initialiser=ast.literal_eval(card["initialiser"]) if "initialiser" in card else False,
+        )
+    except (ValueError, KeyError):
+        module = _module(path)
+        summary = module.PRESETS[name].summary
+        return Listed(summary=summary, encoders=module.CARD.encoders, initialiser=module.CARD.initialiser)
+
+
+def _arguments(path: Path, made: ast.expr | None, *by: str) -> dict[str | None, ast.expr]:
+    """Named arguments of the call that a value is made by, there or where its name is given to it.
+
+    Raises:
+        ValueError: it is made otherwise, or has arguments that are not written out.
+    """
+    if isinstance(made, ast.Name):
+        made = _assigned(path, made.id)
+    if not isinstance(made, ast.Call) or not isinstance(made.func, ast.Name) or made.func.id not in by:
+        raise ValueError
+    if any(argument.arg is None for argument in made.keywords):
+        raise ValueError
+    return {argument.arg: argument.value for argument in made.keywords}
+
+
 def find(name: str) -> tuple[ModuleType, Preset]:
     """Return the module and the preset of a name; imports no other method.
 
@@ -153,19 +208,30 @@ def _listed(folders: tuple[Path, ...]) -> dict[str, Path]:
 
 def _names_in(path: Path) -> Iterator[str]:
     """Names of the presets of a file; none where it has no ``PRESETS``."""
+    value = _assigned(path, "PRESETS")
+    if value is None:
+        return
+    for key in value.keys if isinstance(value, ast.Dict) else [None]:
+        if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
+            raise UsageError(f"{path}: PRESETS has to be a dictionary whose names are written out.")
+        yield key.value
+
+
+def _assigned(path: Path, name: str) -> ast.expr | None:
+    """What a file assigns to a name, last; None where it does not."""
+    value = None
+    for node in _body(path):
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            value = getattr(node, "value", None)
+    return value
+
+
+def _body(path: Path) -> list[ast.stmt]:
     try:
-        body = ast.parse(path.read_text(encoding="utf-8")).body
+        return ast.parse(path.read_text(encoding="utf-8")).body
     except (OSError, SyntaxError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as a method ({error}): mend it, or take it away.") from None
-    for node in body:
-        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
-        if any(isinstance(target, ast.Name) and target.id == "PRESETS" for target in targets):
-            value = getattr(node, "value", None)
-            keys = value.keys if isinstance(value, ast.Dict) else [None]
-            for key in keys:
-                if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
-                    raise UsageError(f"{path}: PRESETS has to be a dictionary whose names are written out.")
-                yield key.value
 
 
 @cache
@@ -186,6 +252,8 @@ def _import_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a stranger's file does wrong is theirs to mend
         del sys.modules[name]
+        if isinstance(error, ModuleNotFoundError) and (lacking := explain(error, f"the method {path}")):
+            raise lacking from None
         raise UsageError(f"{path} cannot be imported as a method ({type(error).__name__}: {error}).") from None
     missing = [part for part in _PARTS if not hasattr(module, part)]
     if missing:

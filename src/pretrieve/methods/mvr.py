@@ -55,7 +55,7 @@ class Options:
         queries_per_document: queries of an example, all of them for its document; 1 for labelled pairs.
         block: tokens of the longest block, title and special tokens included, viewers not.
         query: tokens of the longest query, special tokens included.
-        keep: probability that a sentence that asks stays in its block.
+        keep_probability: probability that a sentence that asks stays in its block.
         local: weight of the loss over the views of the right document.
         temperature: at the first epoch; divides the scores of both losses.
         decay: of the temperature, which is divided by exp(decay) at each epoch.
@@ -69,7 +69,7 @@ class Options:
     queries_per_document: int = 4
     block: int = 288
     query: int = 64
-    keep: float = 0.5
+    keep_probability: float = 0.5
     local: float = 0.01
     temperature: float = 1.0
     decay: float = 0.1
@@ -83,9 +83,9 @@ class Options:
         check_bounds(self, 1, COUNT, "epoch_steps")
         check_bounds(self, 8, TOKENS, "block")
         check_bounds(self, 3, TOKENS, "query")
-        check_bounds(self, 0, 1, "coefficient")
-        if not 0.0 <= self.keep <= 1.0 or self.local < 0 or self.decay < 0 or self.coldest <= 0:
-            raise UsageError("keep lies between 0 and 1, local and decay are at least 0, and coldest is above 0.")
+        check_bounds(self, 0, 1, "keep_probability", "coefficient")
+        if self.local < 0 or self.decay < 0 or self.coldest <= 0:
+            raise UsageError("local and decay are at least 0, and coldest is above 0.")
         if self.temperature < self.coldest:
             raise UsageError(f"temperature={self.temperature}: it falls, so set it to at least coldest={self.coldest}.")
 
@@ -98,7 +98,7 @@ PRESETS: dict[str, Preset] = {
             "queries_per_document": Value(4, "ours", "the paper has labels, 1.2 to 2.7 a document"),
             "block": Value(288, "ours", "as ORQA's blocks"),
             "query": Value(64, "ours", "as ORQA's queries"),
-            "keep": Value(0.5, "ours", "half of what asks is cut out: both words and meaning count"),
+            "keep_probability": Value(0.5, "ours", "half of what asks is cut out: both words and meaning count"),
             "local": Value(0.01, "paper", "lambda"),
             "temperature": Value(1.0, "paper", "equation 8, as text and ablations have it"),
             "decay": Value(0.1, "paper", "alpha"),
@@ -154,7 +154,7 @@ class View:
         cut = np.zeros(base[-1], bool)
         alone = (last - first) == 1
         chosen = asking.reshape(-1)
-        cut[chosen] = (rng.random(base[-1]) >= self._options.keep)[chosen]
+        cut[chosen] = (rng.random(base[-1]) >= self._options.keep_probability)[chosen]
         cut[base[:-1][alone]] = False
         number = first[:, None] + asking - base[:-1, None]
         starts, lengths = self._pieces(documents, number, first, last)

@@ -37,16 +37,16 @@ CARD = Card(
     released="One encoder for both sides, though the paper writes two; BERT's tanh pooler, a projection to 128 with "
     "LayerNorm and dropout, no temperature, negatives from a global batch of 4,096; only sentences look for blocks. A "
     "block of one sentence whose sentence is to be removed is thrown away. Contriever's code has no such task.",
-    differs="The norm after the projection has torch's epsilon of 1e-5 (released: Keras' 1e-3), and the projection starts "
-    "as BERT's layers do, normal with deviation 0.02 (released: Glorot uniform). The warm-up is a share of the steps: "
-    "set warmup for shorter runs (released: 100 steps at least). A static encoder is trained with AdamW. "
-    "Title and body are one segment, as the exported model sees them; a block without a title has one [SEP], "
-    "not two; the longest title leaves room for a token of the body. A pair that cannot be used is drawn again from "
-    "the same group instead of making the batch shorter. The static encoder has no projection and compares by cosine "
-    "with a temperature. Pages of lists and of disambiguation are dropped, and HTML entities read, where documents "
-    "are read with --wikipedia. The window form follows the second public version (Megatron-LM): no blocks, a context "
-    "that grows around the sentence, no title. contriever-ict takes its negatives from the batch: Contriever's paper "
-    "tried this task with a momentum queue only, which was made for sides that look alike.",
+    differs="The norm after the projection has torch's epsilon of 1e-5 (released: Keras' 1e-3), and the projection "
+    "starts as BERT's layers do, normal with deviation 0.02 (released: Glorot uniform). The warm-up is a share of the "
+    "steps: set warmup for shorter runs (released: 100 steps at least). A static encoder is trained with AdamW. Title "
+    "and body are one segment, as the exported model sees them; a block without a title has one [SEP], not two; the "
+    "longest title leaves room for a token of the body. A pair that cannot be used is drawn again from the same group "
+    "instead of making the batch shorter. The static encoder has no projection and compares by cosine with a "
+    "temperature. Pages of lists and of disambiguation are dropped, and HTML entities read, where documents are read "
+    "with --wikipedia. The window form follows the second public version (Megatron-LM): no blocks, a context that "
+    "grows around the sentence, no title. contriever-ict takes its negatives from the batch: Contriever's paper tried "
+    "this task with a momentum queue only, which was made for sides that look alike.",
     good_for="Questions to passages, running text with sentences. Needs large batches.",
 )
 
@@ -60,7 +60,7 @@ class Options:
             or a random span and the complement of it in its window, without titles (Contriever's paper).
         block: tokens of the longest block or window, title and special tokens included.
         query: tokens of the longest query, special tokens included.
-        keep: probability that the sentence stays in its block.
+        keep_probability: probability that the sentence stays in its block.
         short: probability that a query is cut to a random length of at least 5 tokens (Megatron-LM).
         ratio_min: shortest span of the complement form, as a part of its window.
         ratio_max: longest span of the complement form, as a part of its window.
@@ -75,7 +75,7 @@ class Options:
     form: Literal["block", "window", "complement"] = "block"
     block: int = 288
     query: int = 64
-    keep: float = 0.1
+    keep_probability: float = 0.1
     short: float = 0.0
     ratio_min: float = 0.05
     ratio_max: float = 0.5
@@ -90,9 +90,8 @@ class Options:
         check_bounds(self, 8, TOKENS, "block")
         check_bounds(self, 3, TOKENS, "query")
         check_bounds(self, 0, WIDTH, "projection")
-        check_bounds(self, 0, 1, "coefficient")
-        if not 0.0 <= self.keep <= 1.0 or not 0.0 <= self.short <= 1.0 or not 0.0 <= self.dropout < 1.0:
-            raise UsageError("keep, short and dropout lie between 0 and 1.")
+        check_bounds(self, 0, 1, "keep_probability", "short", "coefficient")
+        check_bounds(self, 0, 1, "dropout", below=True)
         if not 0.0 < self.ratio_min <= self.ratio_max < 1.0:
             raise UsageError(f"ratio_min={self.ratio_min}, ratio_max={self.ratio_max}: 0 < ratio_min <= ratio_max < 1.")
         if self.temperature is not None and self.temperature <= 0:
@@ -108,7 +107,7 @@ PRESETS: dict[str, Preset] = {
             "form": Value("block", "code", "orqa/preprocessing/wiki_preprocessor.py"),
             "block": Value(288, "code", "orqa/experiments/ict_experiment.py: --block_seq_len"),
             "query": Value(64, "code", "orqa/experiments/ict_experiment.py: --query_seq_len"),
-            "keep": Value(0.1, "code", "orqa/experiments/ict_experiment.py: --mask_rate 0.9"),
+            "keep_probability": Value(0.1, "code", "orqa/experiments/ict_experiment.py: --mask_rate 0.9"),
             "towers": Value("shared", "code", "orqa/models/ict_model.py; the paper writes two encoders"),
             "projection": Value(None, "code", "--projection_size 128; none for a static encoder is ours"),
             "dropout": Value(0.1, "code", "orqa/models/ict_model.py"),
@@ -137,7 +136,7 @@ PRESETS: dict[str, Preset] = {
             "form": Value("complement", "paper", "Contriever: a random span and its complement"),
             "block": Value(258, "paper", "Contriever, appendix A.1: documents of 256 tokens, special tokens apart"),
             "query": Value(130, "ours", "no span is cut"),
-            "keep": Value(0.0, "paper", "Contriever: the complement"),
+            "keep_probability": Value(0.0, "paper", "Contriever: the complement"),
             "ratio_min": Value(0.05, "ours", "the lengths were not published: those of Contriever's crops"),
             "ratio_max": Value(0.5, "ours", "the lengths were not published: those of Contriever's crops"),
             "towers": Value("shared", "paper", "Contriever: the same encoder for both sides"),
@@ -181,7 +180,7 @@ class View:
             store,
             options.block if options.form == "block" else None,
             around=specials.around() + (specials.sep is not None),
-            least=1 if options.keep else 2,
+            least=1 if options.keep_probability else 2,
             coefficient=options.coefficient,
         )
         self._windows = Windows(store, options.block - specials.around(), coefficient=options.coefficient)
@@ -191,7 +190,7 @@ class View:
         """Make one pair of each block (B,); where that cannot be, of another block of the same group."""
         rng = address.generator("ict")
         if self._options.form == "complement":
-            kept = rng.random(len(items)) < self._options.keep
+            kept = rng.random(len(items)) < self._options.keep_probability
             documents, *context = self._windows.spans(items, address)
             sentence = self._random_spans(context[0], context[1], rng)
         else:
@@ -221,12 +220,12 @@ class View:
     def _usable(self, items: IntArray, rng: np.random.Generator) -> tuple[BlockSpans, BoolArray]:
         """Blocks, and whether the sentence stays; a block of one sentence is only used where it stays."""
         items = items.copy()
-        kept = rng.random(len(items)) < self._options.keep
+        kept = rng.random(len(items)) < self._options.keep_probability
         alone = self._blocks.sizes == 1
         bad = np.flatnonzero(~kept & alone[items])
         while len(bad):
             items[bad] = self.mixture.others(items[bad], rng)
-            kept[bad] = rng.random(len(bad)) < self._options.keep
+            kept[bad] = rng.random(len(bad)) < self._options.keep_probability
             bad = bad[~kept[bad] & alone[items[bad]]]
         return self._blocks.blocks(items), kept
 

@@ -113,7 +113,7 @@ def build_encoder(
     new = new_transformer(base)
     if new is not None:
         return _from_nothing(new, store.specials, options, seed)
-    encoder = _from_folder(resolve(base), options, seed)
+    encoder = load_base(resolve(base), options, seed)
     if encoder.specials.vocabulary != store.specials.vocabulary:
         raise UsageError(
             f"{base}: its vocabulary has {encoder.specials.vocabulary} entries, the documents were tokenized with "
@@ -149,8 +149,18 @@ def start_words_from(encoder: TransformerEncoder, vectors: FloatArray | Tensor, 
         words[first:] = started.to(words)
 
 
-def _from_folder(folder: Path, options: EncoderOptions, seed: int) -> Encoder:
-    """A model's encoder; of separate towers the one of documents, with the other in ``queries_apart``."""
+def load_base(folder: Path, options: EncoderOptions, seed: int) -> Encoder:
+    """Load a model's encoder; of separate towers the one of documents, with the other in ``queries_apart``.
+
+    Args:
+        folder: the model's.
+        options: its pooling, where the folder does not say it.
+        seed: for weights that a checkpoint lacks.
+
+    Raises:
+        UsageError: it cannot be trained.
+        CorruptError: it is damaged.
+    """
     if not (folder / "router_config.json").is_file():
         return load_encoder(folder, pooling=options.pooling, seed=seed)
     queries, documents = load_towers(folder)

@@ -16,10 +16,12 @@ import numpy as np
 import orjson
 
 from pretrieve.core.errors import UsageError
+from pretrieve.core.extras import require
 from pretrieve.core.files import fingerprint
 from pretrieve.core.types import FloatArray, Similarity, TextEncoder
 from pretrieve.models.bag import Bag, model_fingerprint
 from pretrieve.models.checkpoints import Checkpoint, Pooling, known_as
+from pretrieve.models.model_folder import model_folder
 from pretrieve.text.encoding import first_words
 
 if TYPE_CHECKING:
@@ -169,9 +171,17 @@ def open_encoder(name: str, options: ModelOptions = ModelOptions()) -> TextEncod
 
     Raises:
         UsageError: it is no model, is not there, or nobody says how it pools or compares.
+        MissingExtraError: it needs torch, which is not installed.
     """
-    if Path(name).is_dir() and options == ModelOptions() and Bag.readable(Path(name)):
+    static = Path(name).is_dir() and Bag.readable(Path(name))
+    if static and options == ModelOptions():
         return Bag.load(Path(name))
+    if static:
+        require("train", f"{name} with other prompts, length or similarity than its own")
+    elif Path(name).exists():
+        require("train", f"{name}, which is not a static model,")
+    else:
+        require("train", f"{name} is not a folder here, and a model of the hub")
     if (Path(name) / _VIEWS).is_file():
         return _open_views(Path(name), options)
     queries, documents, usage = usage_of(name, options)
@@ -201,7 +211,6 @@ def usage_of(name: str, options: ModelOptions = ModelOptions()) -> tuple[Path, P
     if options.like and known is None:
         raise UsageError(f"{options.like!r} is not among the known checkpoints: describe the model by its options.")
     folder = _resolve(name)
-    _check_is_model(folder)
     usage = _usage(name, folder, known, options)
     queries = folder if usage.query_model is None else _resolve(usage.query_model)
     return queries, folder if usage.document_model is None else _resolve(usage.document_model), usage
@@ -249,20 +258,10 @@ def _described(options: ModelOptions) -> dict[str, str | int]:
     return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
-def _check_is_model(folder: Path) -> None:
-    if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
-        from pretrieve.models.pretrained import check_is_model  # only here: it imports torch
-
-        check_is_model(folder)
-
-
 def _resolve(name: str) -> Path:
     """The folder of a model: given, or fetched from the hub."""
     if Path(name).exists():
-        if not Path(name).is_dir():
-            _check_is_model(Path(name).parent)
-            raise UsageError(f"{name} is not a folder; a model is one.")
-        return Path(name)
+        return model_folder(Path(name))
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 

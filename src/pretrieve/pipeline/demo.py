@@ -14,10 +14,10 @@ from pretrieve.evaluation.result import Result
 from pretrieve.index.hits import Hit
 from pretrieve.index.index import Index
 from pretrieve.models.bag import Bag
-from pretrieve.pipeline.evaluate import Judgement, judge
+from pretrieve.pipeline.evaluate import EvaluateRequest, judge
 from pretrieve.pipeline.pretrain.data import split
 from pretrieve.pipeline.pretrain.publish import START
-from pretrieve.pipeline.pretrain.request import Request, train_command
+from pretrieve.pipeline.pretrain.request import TrainRequest, train_command
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.workspace import WORKSPACE
@@ -31,7 +31,7 @@ _FEWEST_WORDS = 3, 8  # of a summary, and of what is left of its document
 
 
 @dataclass(frozen=True, kw_only=True)
-class Demo:
+class DemoRequest:
     """What is asked; see the options of the command."""
 
     output: Path
@@ -51,21 +51,21 @@ class Done:
     searches: list[tuple[str, list[Hit]]]
 
 
-def run(asked: Demo, listener: Listener) -> Done:
+def run(asked: DemoRequest, listener: Listener) -> Done:
     """Train, judge on held-out pairs of summary and body, index, and search.
 
     Raises:
         PretrieveError: as ``train``, ``judge`` and ``build_index``.
     """
     model, index, pairs = (asked.output / name for name in ("model", "index", "pairs"))
-    request = Request(
+    request = TrainRequest(
         sources=(asked.source,), output=model, minutes=asked.minutes, seed=asked.seed, overwrite=asked.overwrite,
         on_bad="skip", held_out=HELD_OUT,
     )  # fmt: skip
     train(request, listener, command=train_command(request))
     documents = Documents.open(model / WORKSPACE / "documents")
     write_pairs(documents, set(split(len(documents), asked.seed, HELD_OUT)[1].tolist()), pairs)
-    result = judge(Judgement(folder=pairs, models=(str(model / START), str(model))), listener)
+    result = judge(EvaluateRequest(folder=pairs, models=(str(model / START), str(model))), listener)
     assert isinstance(result, Result)
     listener.stage("index", len(documents), "documents")
     built = Index.build(index, documents, Bag.load(model.absolute()), replace=asked.overwrite)

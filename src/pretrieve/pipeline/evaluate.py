@@ -21,7 +21,7 @@ from pretrieve.text.beir import load_collection
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
+class EvaluateRequest:
     """What is asked of ``evaluate``; see the options of the command."""
 
     folder: Path
@@ -41,7 +41,7 @@ class Judgement:
 
 
 def judge(
-    asked: Judgement, listener: Listener | None = None, opened: Mapping[str, TextEncoder] | None = None
+    asked: EvaluateRequest, listener: Listener | None = None, opened: Mapping[str, TextEncoder] | None = None
 ) -> Result | CrossLingualResult:
     """Evaluate models on a labelled collection, or on every pair of languages of a cross-lingual one.
 
@@ -93,7 +93,7 @@ def _open(models: Iterable[str], described: ModelOptions) -> dict[str, TextEncod
 
 
 def _judge_pairs(
-    asked: Judgement, described: ModelOptions, opened: Mapping[str, TextEncoder], listener: Listener
+    asked: EvaluateRequest, described: ModelOptions, opened: Mapping[str, TextEncoder], listener: Listener
 ) -> CrossLingualResult:
     if asked.drop_same_id:
         raise UsageError("--drop-same-id is for one language: leave it out.")

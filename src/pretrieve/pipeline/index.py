@@ -47,7 +47,7 @@ def build_index(
         PretrieveError: sources, model or disk are not as they should be.
     """
     from pretrieve.models.text_encoder import ModelOptions, open_encoder
-    from pretrieve.pipeline.pretrain.data import read_documents
+    from pretrieve.pipeline.run.sources import read_documents
     from pretrieve.pipeline.run.usage_warnings import before_search
 
     files.check_free(output, replace=replace)

@@ -17,9 +17,9 @@ from pretrieve.core.types import Batch, SpecialTokens
 from pretrieve.models.build import STATIC, is_static, named_base
 from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain import data as prepare
-from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.run.progress import Listener, Silent
-from pretrieve.pipeline.run.sources import OnBad
+from pretrieve.pipeline.run.sources import OnBad, read_documents
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.pairs import PairDescription, RowDescription
 from pretrieve.text import tokenizer
@@ -34,7 +34,7 @@ _MASK = "[MASK]"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class InspectRequest:
     """What is asked of ``inspect``; see the options of the command. ``base`` None is one that the method trains."""
 
     sources: tuple[str, ...]
@@ -47,7 +47,7 @@ class Look:
     fields: Fields = field(default_factory=Fields)
 
 
-def look(asked: Look, listener: Listener | None = None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def look(asked: InspectRequest, listener: Listener | None = None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Draw the first examples of a run and say where they come from.
 
     Returns:
@@ -57,7 +57,7 @@ def look(asked: Look, listener: Listener | None = None) -> tuple[list[dict[str, 
         PretrieveError: as ``train``.
     """
     listener = listener or Silent()
-    request = Request(
+    request = TrainRequest(
         sources=asked.sources,
         output=Path("unused"),
         method=asked.method,
@@ -78,7 +78,7 @@ def look(asked: Look, listener: Listener | None = None) -> tuple[list[dict[str, 
         return pairs, _summary(choices, request.base, options, store)
 
 
-def _base(asked: Look, listener: Listener) -> str:
+def _base(asked: InspectRequest, listener: Listener) -> str:
     """The base that was asked for, or one that the method trains."""
     if asked.base is not None:
         return asked.base
@@ -88,23 +88,25 @@ def _base(asked: Look, listener: Listener) -> str:
     return NEW
 
 
-def _prepared(request: Request, choices: planning.Choices, place: Path, listener: Listener) -> tuple[Documents, Store]:
+def _prepared(
+    request: TrainRequest, choices: planning.Choices, place: Path, listener: Listener
+) -> tuple[Documents, Store]:
     """All documents, and their tokens."""
-    documents = prepare.read_documents(
+    documents = read_documents(
         request.sources, place / "documents", listener, fields=request.fields, on_bad=request.on_bad,
         quarantine=Path(f"{request.method or 'inspect'}.quarantine.jsonl"),
     )  # fmt: skip
     every = np.arange(len(documents))
     folder = named_base(request.base)
     vocabulary = tokenizer.load(folder) if folder else prepare.train_tokenizer(documents, every, choices.tokenization)
-    return documents, prepare.build_store(place, documents, every, vocabulary, listener)
+    return documents, prepare.build_store(place / "store", documents, every, vocabulary, listener)
 
 
 def _specials(base: str, store: Store) -> SpecialTokens:
     return store.tokenizer.bare() if is_static(base) else store.specials
 
 
-def _batch(request: Request, choices: planning.Choices, store: Store, options: Any, number: int) -> Batch:
+def _batch(request: TrainRequest, choices: planning.Choices, store: Store, options: Any, number: int) -> Batch:
     """The first examples of the first batch, with their candidates where the method looks for some."""
     view = choices.module.view(store, _specials(request.base, store), options, provenance=True)
     batch = Batches(view=view, batch_size=choices.training.batch_size, seed=request.seed)(0)

@@ -12,7 +12,7 @@ from pretrieve.core.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """Values of a run; every one of them decides the result, but ``save_every``, ``keep`` and ``log_every``.
+    """Values of a run; every one of them decides the result, but ``save_every``, ``max_checkpoints`` and ``log_every``.
 
     Attributes:
         steps: updates.
@@ -32,7 +32,7 @@ class TrainingOptions:
         clip: largest norm of the whole gradient; 0 for none.
         precision: of the forward pass; weights stay in float32 (float64 only for float64).
         save_every: steps between checkpoints; 0 for the last only.
-        keep: checkpoints kept.
+        max_checkpoints: checkpoints kept, the newest.
         on_not_finite: stop at a loss or gradient that is not finite, or skip the step.
         skip_limit: skipped steps in a row that stop the run.
         log_every: steps between what trackers get.
@@ -54,13 +54,13 @@ class TrainingOptions:
     clip: float = 0.0
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     save_every: int = 1000
-    keep: int = 2
+    max_checkpoints: int = 2
     on_not_finite: Literal["stop", "skip"] = "stop"
     skip_limit: int = 5
     log_every: int = 10
 
     def __post_init__(self) -> None:
-        check_bounds(self, 1, COUNT, "steps", "keep", "skip_limit", "log_every")
+        check_bounds(self, 1, COUNT, "steps", "max_checkpoints", "skip_limit", "log_every")
         check_bounds(self, 0, COUNT, "save_every")
         check_bounds(self, 1, BATCH, "batch_size")
         check_bounds(self, 0, BATCH, "chunk")

@@ -24,17 +24,21 @@ from pretrieve.evaluation.fair import FairTable, fair_table
 from pretrieve.index.index import Mode
 from pretrieve.pipeline.compare.base_model import save_base
 from pretrieve.pipeline.compare.plot import draw
-from pretrieve.pipeline.compare.request import BM25, FORERUNNERS, NONE, Comparison, options_of
+from pretrieve.pipeline.compare.request import BM25, FORERUNNERS, NONE, CompareRequest, options_of
 from pretrieve.pipeline.compare.scores import Bench
 from pretrieve.pipeline.finetune.finetune import finetune
 from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
-from pretrieve.pipeline.finetune.request import Tuning
+from pretrieve.pipeline.finetune.request import FinetuneRequest
 from pretrieve.pipeline.pretrain import build as planning
-from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.data import shared_store, split
+from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.progress import Listener, Silent
+from pretrieve.pipeline.run.sources import DOCUMENTS
 from pretrieve.pipeline.run.workspace import CHECKPOINTS, WORKSPACE, hold
+from pretrieve.text import tokenizer
 from pretrieve.text.beir import read_qrels
+from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
 from pretrieve.training.signals import StoppedError
 
@@ -43,7 +47,7 @@ _FEWEST = 20  # steps of training, below which a method is said to have too few
 _PAUSE = 0.2  # seconds, before a part is tried again that another process had
 
 
-def compare(asked: Comparison, listener: Listener | None = None) -> Scores:
+def compare(asked: CompareRequest, listener: Listener | None = None) -> Scores:
     """Train, fine-tune and judge everything that is not there yet.
 
     Args:
@@ -72,7 +76,7 @@ def compare(asked: Comparison, listener: Listener | None = None) -> Scores:
     return [*judge.words(), *(score for part in parts for score in _part(asked, judge, *part, listener))]
 
 
-def _with_what_there_is(asked: Comparison, listener: Listener) -> Comparison:
+def _with_what_there_is(asked: CompareRequest, listener: Listener) -> CompareRequest:
     """Without numbers of labels that there are not: they would be all labels, twice."""
     if not asked.finetune or not asked.labels:
         return asked
@@ -85,7 +89,7 @@ def _with_what_there_is(asked: Comparison, listener: Listener) -> Comparison:
 
 
 def _share(
-    asked: Comparison, parts: list[tuple[str, int]], work: Callable[[str, int], object], listener: Listener
+    asked: CompareRequest, parts: list[tuple[str, int]], work: Callable[[str, int], object], listener: Listener
 ) -> None:
     """Do every part that no other process is doing, until all are done: several may work on one comparison."""
     while parts:
@@ -103,7 +107,7 @@ def _share(
         parts = left
 
 
-def _part(asked: Comparison, judge: _Judge, method: str, seed: int, listener: Listener) -> Scores:
+def _part(asked: CompareRequest, judge: _Judge, method: str, seed: int, listener: Listener) -> Scores:
     """The scores of a method with one seed at all stages; what is done already is only read."""
     model = _pretrained(asked, method, seed, listener)
     found = judge.scores(model, method, seed, None)
@@ -112,7 +116,7 @@ def _part(asked: Comparison, judge: _Judge, method: str, seed: int, listener: Li
     return found
 
 
-def report(asked: Comparison, scores: Scores) -> FairTable:
+def report(asked: CompareRequest, scores: Scores) -> FairTable:
     """Write the report: ``report.md``, ``report.json`` and, where matplotlib is installed, ``report.svg``.
 
     Raises:
@@ -132,7 +136,7 @@ def report(asked: Comparison, scores: Scores) -> FairTable:
     return table
 
 
-def _kept(asked: Comparison, method: str, stages: Collection[int | None]) -> Scores:
+def _kept(asked: CompareRequest, method: str, stages: Collection[int | None]) -> Scores:
     """The scores of a method that are on disk already, at some stages."""
     paths = [
         asked.place("scores", method, seed, f"{_stage(labels)}.json")
@@ -146,7 +150,7 @@ def _stage(labels: int | None) -> str:
     return "zero" if labels is None else str(labels or "all")
 
 
-def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener, *, after: str = "") -> Path:
+def _pretrained(asked: CompareRequest, method: str, seed: int, listener: Listener, *, after: str = "") -> Path:
     """Folder of a method's model; of the base for ``none``.
 
     With ``after``, a method that starts from this one: the two share the budget, so that both get half of what this one
@@ -159,7 +163,7 @@ def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener, *
     if method == NONE:
         with files.lock(asked.place("locks", "base", seed), wait=True):
             if not (target / files.MANIFEST).is_file():
-                save_base(asked.base, asked.sources, target, asked.own(NONE), seed, listener)
+                save_base(_base_request(asked, seed, target), listener)
         return target
     _pretrained(asked, NONE, seed, listener)
     forerunner = FORERUNNERS.get(method)
@@ -182,9 +186,17 @@ def _pretrained(asked: Comparison, method: str, seed: int, listener: Listener, *
     return target
 
 
-def _request(asked: Comparison, method: str, seed: int, origin: Path, target: Path) -> Request:
+def _base_request(asked: CompareRequest, seed: int, target: Path) -> TrainRequest:
+    """The base as a run of its own."""
+    return TrainRequest(
+        sources=asked.sources, output=target, base=asked.base, settings=asked.own(NONE), seed=seed,
+        shared=asked.shared, resume=target.exists(),
+    )  # fmt: skip
+
+
+def _request(asked: CompareRequest, method: str, seed: int, origin: Path, target: Path) -> TrainRequest:
     """A run of a method; its steps are still to be set."""
-    return Request(
+    return TrainRequest(
         sources=asked.sources,
         output=target,
         method=method,
@@ -193,12 +205,13 @@ def _request(asked: Comparison, method: str, seed: int, origin: Path, target: Pa
         seed=seed,
         resume=target.exists(),
         tracker="none",
-        judge=False,
+        select=False,
         steps=1,
+        shared=asked.shared,
     )
 
 
-def _rehearse(asked: Comparison, listener: Listener) -> None:
+def _rehearse(asked: CompareRequest, listener: Listener) -> None:
     """Draw the first batches of every method still to run: a setting that does not fit is told now, not in hours."""
     base = asked.place("runs", NONE, 0)
     for method in asked.order:
@@ -214,7 +227,7 @@ def _rehearse(asked: Comparison, listener: Listener) -> None:
             _note_on_budget(asked, method, seen, listener)
 
 
-def _note_on_budget(asked: Comparison, method: str, seen: float, listener: Listener) -> None:
+def _note_on_budget(asked: CompareRequest, method: str, seen: float, listener: Listener) -> None:
     """Warn where the budget is a handful of steps, which neither train nor meet it."""
     steps = _steps(asked, seen, 2 if method in FORERUNNERS else 1)
     if steps < _FEWEST:
@@ -228,7 +241,7 @@ def _name(method: str, after: str) -> list[str]:
     return [method, "for", after] if after else [method]
 
 
-def _costs(asked: Comparison, method: str, seed: int) -> dict[str, float]:
+def _costs(asked: CompareRequest, method: str, seed: int) -> dict[str, float]:
     """Seconds, steps and tokens of a method's training, with its forerunner's."""
     names = [_name(method, "")] + ([_name(FORERUNNERS[method], method)] if method in FORERUNNERS else [])
     paths = [asked.place("costs", *name, f"{seed}.json") for name in names]
@@ -236,28 +249,35 @@ def _costs(asked: Comparison, method: str, seed: int) -> dict[str, float]:
     return {name: float(sum(part[name] for part in parts)) for name in ("seconds", "steps", "tokens")}
 
 
-def _steps(asked: Comparison, seen: float, parts: int) -> int:
+def _steps(asked: CompareRequest, seen: float, parts: int) -> int:
     """A part of the budget in steps: as many as see so many tokens, by the method's first batches."""
     if asked.steps is not None:
         return max(1, asked.steps // parts)
     return max(1, round(asked.tokens // parts / seen))
 
 
-def _seen(request: Request, base: Path) -> float:
+def _store_of(request: TrainRequest, base: Path) -> Store:
+    """The tokens that a run will train on."""
+    assert request.shared is not None
+    documents = Documents.open(request.shared / DOCUMENTS)
+    select, _ = split(len(documents), request.seed, request.held_out)
+    return shared_store(request.shared, documents, select, tokenizer.load(base), Silent())
+
+
+def _seen(request: TrainRequest, base: Path) -> float:
     """Tokens of a step, by the first batches; what a method looks up for them (REALM's blocks) is read too."""
-    store = Store.open(base / WORKSPACE / "store")
-    made = planning.make(request, planning.choose(request), store)
+    made = planning.make(request, planning.choose(request), _store_of(request, base))
     return float(np.mean([len(made.objective.prepare(made.batches(step), step).rows.tokens) for step in range(4)]))
 
 
-def _tuned(asked: Comparison, model: Path, method: str, seed: int, labels: int, listener: Listener) -> Path:
+def _tuned(asked: CompareRequest, model: Path, method: str, seed: int, labels: int, listener: Listener) -> Path:
     """Folder of a fine-tuned model."""
     target = asked.place("tuned", method, seed, labels or "all")
     if not (target / files.MANIFEST).is_file():
         by_words = _negatives(asked, listener) if asked.negatives == "bm25" else None
         listener.note(f"{method}, seed {seed}, {labels or 'all'} labels")
         finetune(
-            Tuning(
+            FinetuneRequest(
                 model=str(model),
                 labels=asked.benchmark,
                 output=target,
@@ -268,6 +288,7 @@ def _tuned(asked: Comparison, model: Path, method: str, seed: int, labels: int, 
                 settings=asked.tuning,
                 seed=seed,
                 resume=target.exists(),
+                shared=asked.shared,
             ),
             listener,
             judge=False,
@@ -277,7 +298,7 @@ def _tuned(asked: Comparison, model: Path, method: str, seed: int, labels: int, 
     return target
 
 
-def _negatives(asked: Comparison, listener: Listener) -> Path:
+def _negatives(asked: CompareRequest, listener: Listener) -> Path:
     """File of BM25's negatives for every label, mined once: they depend on no model."""
     path = asked.output / "negatives-bm25.jsonl"
     if not path.is_file():
@@ -288,7 +309,7 @@ def _negatives(asked: Comparison, listener: Listener) -> Path:
 class _Judge:
     """Judges models; scores are kept on disk."""
 
-    def __init__(self, asked: Comparison, listener: Listener) -> None:
+    def __init__(self, asked: CompareRequest, listener: Listener) -> None:
         self._asked, self._listener = asked, listener
         self._bench = Bench(asked.benchmark, asked.split, asked.metric)
 

@@ -13,7 +13,7 @@ import orjson
 from pretrieve.core import aside, files
 from pretrieve.core.disk import TEMPORARY
 from pretrieve.core.errors import UsageError, suggest
-from pretrieve.pipeline.finetune.request import Negatives, Tuning, values_of
+from pretrieve.pipeline.finetune.request import FinetuneRequest, Negatives, values_of
 from pretrieve.pipeline.pretrain.request import Tokenization
 
 NONE = "none"  # the base as it is
@@ -26,7 +26,7 @@ FORERUNNERS = {"cocondenser": "condenser", "realm": "orqa-ict"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class CompareRequest:
     """The arguments of a comparison.
 
     Attributes:
@@ -103,7 +103,9 @@ class Comparison:
                 raise UsageError(f"--{name}: one of them is given twice.")
 
     def _check_tuning(self) -> None:
-        wanted = Tuning(model=self.base, labels=self.benchmark, output=self.place("tuned", "x"), settings=self.tuning)
+        wanted = FinetuneRequest(
+            model=self.base, labels=self.benchmark, output=self.place("tuned", "x"), settings=self.tuning
+        )
         try:
             wanted.check()
             values_of(wanted, self.negatives, width=None if self.base == "static" else 768, queries=1000)
@@ -143,6 +145,11 @@ class Comparison:
     def budget(self) -> str:
         """What every method gets, in words."""
         return f"{self.tokens:,} tokens" if self.steps is None else f"{self.steps:,} steps"
+
+    @property
+    def shared(self) -> Path:
+        """Folder of the documents and tokens that all runs read."""
+        return self.output / "shared"
 
     @property
     def order(self) -> list[str]:

@@ -4,7 +4,7 @@
 2. Distillation: the student's similarities between documents and texts out of them become the teacher's.
 3. Contrast: pairs from structure on all documents, with the distillation loss beside them.
 
-The last one is saved, or with ``judge`` the one that the label-free selection finds best.
+The last one is saved, or with ``select`` the one that the label-free selection finds best.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from pretrieve.models.token_vectors import (
     with_words,
 )
 from pretrieve.pipeline.distill.publish import Stages, keep_distilled
-from pretrieve.pipeline.distill.request import TEACHER_TOKENS, Distilling, sorted_settings
+from pretrieve.pipeline.distill.request import TEACHER_TOKENS, DistillRequest, sorted_settings
 from pretrieve.pipeline.distill.teacher import Teacher, open_teacher
 from pretrieve.pipeline.distill.teacher_vectors import draw_pieces, taught_vectors, texts_of, tokens_for_minutes
 from pretrieve.pipeline.pretrain.build import versions
-from pretrieve.pipeline.pretrain.data import Prepared, build_store, read_documents, split
-from pretrieve.pipeline.pretrain.report import Report, open_finished
+from pretrieve.pipeline.pretrain.data import Prepared, build_store, split
+from pretrieve.pipeline.pretrain.report import Report, open_report
 from pretrieve.pipeline.run import recipe as recipes
+from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.recipe import Recipe
-from pretrieve.pipeline.run.stopping import stoppable
-from pretrieve.pipeline.run.workspace import CHECKPOINTS, WORKSPACE, hold
+from pretrieve.pipeline.run.run import Run, begin
+from pretrieve.pipeline.run.sources import documents_of
+from pretrieve.pipeline.run.workspace import WORKSPACE
 from pretrieve.sampling.batches import Batches
 from pretrieve.text.documents import Documents
 from pretrieve.text.tokenizer import Tokenizer
-from pretrieve.training.checkpoint import Checkpoints
 from pretrieve.training.options import TrainingOptions
-from pretrieve.training.trainer import Progress, Trainer
 
 _METHOD = "structure"
 _RATE = 0.005  # of the contrast, a quarter of what the method takes from a random start
@@ -57,7 +57,7 @@ _SAMPLE = 20_000_000  # bytes of text that frequent words are counted in
 _DIMENSIONS = 256
 
 
-def distill(asked: Distilling, listener: Listener | None = None, *, encoder: TextEncoder | None = None) -> Report:
+def distill(asked: DistillRequest, listener: Listener | None = None, *, encoder: TextEncoder | None = None) -> Report:
     """Make a static model of a transformer's, on documents without labels.
 
     Args:
@@ -73,11 +73,12 @@ def distill(asked: Distilling, listener: Listener | None = None, *, encoder: Tex
     """
     listener = listener or Silent()
     asked.check()
-    with hold(asked.output, overwrite=asked.overwrite and not asked.resume):
-        if asked.resume and (asked.output / files.MANIFEST).is_file():
-            wanted = {"method": "distill", "base": asked.teacher, "seed": asked.seed}
-            return open_finished(asked.output, wanted, listener)
-        return _Run(asked, listener, open_teacher(asked, encoder)).road()
+    with begin("distill", asked, listener, inputs=("teacher",), without=("sources",)) as run:
+        documents = documents_of(run, asked)
+        if run.finished:
+            run.say_finished()
+            return open_report(asked.output)
+        return _Stages(run, asked, open_teacher(asked, encoder)).run_all(documents)
 
 
 def distill_into(
@@ -93,7 +94,7 @@ def distill_into(
         output: folder for the model; a temporary one if None.
         sources: one or several.
         teacher: folder or hub name.
-        asked: other arguments of ``Distilling`` by name.
+        asked: other arguments of ``DistillRequest`` by name.
         listener: hears of progress.
 
     Returns:
@@ -105,7 +106,7 @@ def distill_into(
     folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
     several = [sources] if isinstance(sources, str | Path) else list(sources)
     given = {"sources": tuple(map(str, several)), "teacher": str(teacher), "output": folder}
-    distill(options_of(Distilling, {**asked, **given}, where="distill"), listener)
+    distill(options_of(DistillRequest, {**asked, **given}, where="distill"), listener)
     return str(folder), Documents.open(folder / WORKSPACE / "documents")
 
 
@@ -117,23 +118,22 @@ class _Learnt:
     kept: Taught
 
 
-class _Run:
-    """One run: its teacher, its documents, and its stages."""
+class _Stages:
+    """The stages of one run, with its teacher."""
 
-    def __init__(self, asked: Distilling, listener: Listener, teacher: Teacher) -> None:
-        self.asked, self.listener, self.teacher = asked, listener, teacher
-        self.workspace = asked.output / WORKSPACE
+    def __init__(self, run: Run, asked: DistillRequest, teacher: Teacher) -> None:
+        self.run, self.asked, self.listener, self.teacher = run, asked, run.listener, teacher
+        self.workspace = run.workspace
         self.options, self.training = sorted_settings(asked.settings)
         self.training = replace(self.training, steps=asked.steps)
 
-    def road(self) -> Report:
+    def run_all(self, documents: Documents) -> Report:
         """Go through all stages; each takes up what an earlier run has done."""
         asked = self.asked
-        prepared = self._prepare()
+        prepared = self._prepare(documents)
         made = self._recipe(prepared)
-        with stoppable(f"the teacher's vectors so far are in {asked.output}; go on with --resume"):
-            table = self._table(prepared) if "tokens" in asked.stages else None
-            learnt = self._learnt(prepared, made) if self._taught else None
+        table = self._table(prepared) if "tokens" in asked.stages else None
+        learnt = self._learnt(prepared, made) if self._taught else None
         student = self._start(prepared, table)
         stages = Stages(learnt.kept if learnt else None)
         stages.add("tokens" if "tokens" in asked.stages else "random", student)
@@ -143,26 +143,17 @@ class _Run:
         if "contrast" in asked.stages:
             self._contrast(student, learnt, prepared, made)
             stages.add("contrast", student)
-        return keep_distilled(asked, stages, prepared, made, self.teacher, self.listener)
+        return keep_distilled(self.run, asked, stages, prepared, made, self.teacher)
 
     @property
     def _taught(self) -> bool:
         """Whether the teacher reads the documents."""
         return "distil" in self.asked.stages or ("contrast" in self.asked.stages and self.asked.anchor > 0)
 
-    def _prepare(self) -> Prepared:
+    def _prepare(self, documents: Documents) -> Prepared:
         asked = self.asked
-        documents = read_documents(
-            asked.sources,
-            self.workspace / "documents",
-            self.listener,
-            fields=asked.fields,
-            on_bad=asked.on_bad,
-            quarantine=asked.output.with_name(f"{asked.output.name}.quarantine.jsonl"),
-            replace=True,
-        )
-        select, held_out = split(len(documents), asked.seed) if asked.judge else (np.arange(len(documents)), _NONE)
-        store = build_store(self.workspace, documents, select, self._vocabulary(documents), self.listener)
+        select, held_out = split(len(documents), asked.seed) if asked.select else (np.arange(len(documents)), _NONE)
+        store = build_store(self.workspace / "store", documents, select, self._vocabulary(documents), self.listener)
         if store.dropped:
             self.listener.note(f"{store.dropped:,} documents have no token in their text and are left out of training.")
         return Prepared(documents=documents, train=select, held_out=held_out, store=store)
@@ -184,7 +175,7 @@ class _Run:
         if asked.minutes is not None and self._taught:
             known = None if before is None else before.options["teacher_tokens"]
             tokens = known or tokens_for_minutes(self.teacher.documents, prepared.store, asked.minutes, asked.window)
-        names = ("stages", "words", "weighting", "window", "queries", "contrast_steps", "anchor", "bfloat16", "judge")
+        names = ("stages", "words", "weighting", "window", "queries", "contrast_steps", "anchor", "bfloat16", "select")
         made = Recipe(
             method="distill",
             base=asked.teacher,
@@ -205,7 +196,7 @@ class _Run:
             versions=versions(),
         )
         if before is not None:
-            recipes.check_same(before, made)
+            made.check_same(before)
         files.write_file(path, files.to_json(made.to_json()))
         return made
 
@@ -269,24 +260,20 @@ class _Run:
     def _train(
         self, name: str, objective: Objective, batches: Callable[[int], Batch], training: TrainingOptions, made: Recipe
     ) -> None:
-        prints = {"corpus": made.corpus, "tokenizer": made.tokenizer, "recipe": made.fingerprint}
-        folder = self.asked.output / CHECKPOINTS / name
-        self.listener.stage(name, training.steps, "steps")
-        trainer = Trainer(
-            objective=objective,
-            batches=batches,
-            options=training,
-            seed=self.asked.seed,
-            checkpoints=Checkpoints(folder=folder, keep=1, fingerprints=prints),
-            on_step=lambda progress: self.listener.advance(1, _shown(progress)),
+        fit(
+            self.run,
+            Training(
+                name=name,
+                objective=objective,
+                batches=batches,
+                options=replace(training, max_checkpoints=1),
+                seed=self.asked.seed,
+                fingerprints={"corpus": made.corpus, "tokenizer": made.tokenizer, "recipe": made.fingerprint},
+                part=name,
+                tracker=self.asked.tracker,
+                values=asdict(training),
+            ),
         )
-        if self.asked.resume:
-            self.listener.advance(trainer.resume())
-        trainer.run()
 
 
 _NONE: IntArray = np.zeros(0, np.int64)
-
-
-def _shown(progress: Progress) -> str:
-    return f"loss {progress.loss:.3f}, {progress.tokens_per_second / 1000:,.0f}k tokens/s"

@@ -17,13 +17,14 @@ from pretrieve.models.encoder import Encoder
 from pretrieve.models.export import save_model
 from pretrieve.models.inference import query_vectors
 from pretrieve.models.static import StaticEncoder
-from pretrieve.pipeline.distill.request import Distilling
+from pretrieve.pipeline.distill.request import DistillRequest
 from pretrieve.pipeline.distill.teacher import Teacher
 from pretrieve.pipeline.pretrain.data import Prepared
 from pretrieve.pipeline.pretrain.report import MODEL, REPORT, Report
 from pretrieve.pipeline.pretrain.selection import fused_choice
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.recipe import Recipe
+from pretrieve.pipeline.run.run import Run
 
 WEIGHT = 1.0  # of a distilled model's vectors beside BM25 (records/distill)
 
@@ -93,7 +94,7 @@ def agreement(student: Encoder, kept: Taught) -> float:
 
 
 def keep_distilled(
-    asked: Distilling, stages: Stages, prepared: Prepared, made: Recipe, teacher: Teacher, listener: Listener
+    run: Run, asked: DistillRequest, stages: Stages, prepared: Prepared, made: Recipe, teacher: Teacher
 ) -> Report:
     """Choose a stage, and write the model beside its checkpoints; it is there when its MANIFEST is.
 
@@ -101,7 +102,7 @@ def keep_distilled(
         StorageError: the disk refused.
     """
     tokenizer = prepared.store.tokenizer
-    choice, saved, reason = _chosen(asked, stages, prepared, listener)
+    choice, saved, reason = _chosen(asked, stages, prepared, run.listener)
     fusion = Fusion(dense=WEIGHT, reason="the default of a distilled model")
     report = Report(
         recipe=made.to_json(),
@@ -121,16 +122,16 @@ def keep_distilled(
         folder.json("recipe.json", report.recipe)
         folder.json(REPORT, report.to_json())
         folder.write("README.md", _card(report, choice, teacher).encode())
-        files.publish(folder, asked.output, MODEL, {"recipe": made.fingerprint, "weight": WEIGHT})
+        run.publish(folder, MODEL, {"recipe": made.fingerprint, "weight": WEIGHT})
     return report
 
 
 def _chosen(
-    asked: Distilling, stages: Stages, prepared: Prepared, listener: Listener
+    asked: DistillRequest, stages: Stages, prepared: Prepared, listener: Listener
 ) -> tuple[Choice | None, str, str]:
     """The stage to save, and why: what adds most to BM25 on held-out documents, or the last one."""
     start, *others = stages.encoders
-    if not others or not asked.judge or not len(prepared.held_out):
+    if not others or not asked.select or not len(prepared.held_out):
         last = [start, *others][-1]
         reason = "not compared with the other stages" if others else "the only stage"
         return None, last, f"{reason}: {last} is saved"

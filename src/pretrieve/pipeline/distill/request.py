@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from pretrieve.core.config import options_of
 from pretrieve.core.errors import UsageError, suggest
 from pretrieve.models.text_encoder import ModelOptions
+from pretrieve.pipeline.run.settings import sort_settings
 from pretrieve.pipeline.run.sources import OnBad, field_words
 from pretrieve.pipeline.run.workspace import check_output
 from pretrieve.text.corpus import Fields
@@ -38,7 +39,7 @@ _OURS = {  # of the first training; the second takes its own from the method `st
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distilling:
+class DistillRequest:
     """The arguments of a run.
 
     Attributes:
@@ -58,7 +59,7 @@ class Distilling:
         contrast_steps: of the contrast.
         anchor: weight of the distillation loss beside the contrast.
         bfloat16: the teacher runs in half precision: three times as fast where the processor has instructions for it.
-        judge: hold documents out, and save the stage that helps BM25 most on them; without it, all are learnt from and
+        select: hold documents out, and save the stage that helps BM25 most on them; without it, all are learnt from and
             the last stage is saved.
         settings: options of the distillation loss and of its training by name.
         seed: all randomness comes from it.
@@ -66,6 +67,8 @@ class Distilling:
         overwrite: replace what is at ``output``.
         on_bad: what to do with records that cannot be read.
         fields: which fields of the sources hold what.
+        tracker: where curves go; ``auto`` is TensorBoard where it is installed.
+        shared: folder of documents that several runs read; None for the run's own.
     """
 
     sources: tuple[str, ...]
@@ -84,13 +87,15 @@ class Distilling:
     contrast_steps: int = 100
     anchor: float = 1.0
     bfloat16: bool = False
-    judge: bool = False
+    select: bool = False
     settings: Mapping[str, object] = field(default_factory=dict)
     seed: int = 0
     resume: bool = False
     overwrite: bool = False
     on_bad: OnBad = "fail"
     fields: Fields = field(default_factory=Fields)
+    tracker: str = "none"
+    shared: Path | None = None
 
     def check(self) -> None:
         """Say at once what cannot work.
@@ -111,12 +116,12 @@ class Distilling:
         for name, value in dataclasses.asdict(self.described).items():
             if value is not None and name in _SAID:
                 words += [f"--{name.replace('_', '-')}", str(value)]
-        usual = Distilling(sources=("",), output=Path(), teacher="")
+        usual = DistillRequest(sources=("",), output=Path(), teacher="")
         for name in _SHOWN:
             if (value := getattr(self, name)) != getattr(usual, name):
                 words += [f"--{name.replace('_', '-')}", ",".join(value) if name == "stages" else f"{value}"]
         words += ["--bfloat16"] if self.bfloat16 else []
-        words += ["--judge"] if self.judge else []
+        words += ["--select"] if self.select else []
         for key, value in self.settings.items():
             words += ["--set", f"{key}={value}"]
         return shlex.join([*words, "--seed", str(self.seed), *field_words(self.fields)])
@@ -161,15 +166,10 @@ def sorted_settings(settings: Mapping[str, object]) -> tuple[Options, TrainingOp
     from pretrieve.finetuning.distillation import Options
     from pretrieve.training.options import TrainingOptions
 
-    own = [item.name for item in dataclasses.fields(Options)]
-    training = [item.name for item in dataclasses.fields(TrainingOptions)]
-    for key in settings:
-        if key not in (*own, *training) or key == "steps":
-            raise UsageError(f"--set: unknown option {key!r}.{suggest(key, (*own, *training))}")
-    return (
-        options_of(Options, {key: value for key, value in settings.items() if key in own}),
-        options_of(TrainingOptions, _OURS | {key: value for key, value in settings.items() if key in training}),
-    )
+    found = sort_settings(settings, {"loss": Options, "training": TrainingOptions})
+    if "steps" in found["training"]:
+        raise UsageError("--set steps: give --steps.")
+    return options_of(Options, found["loss"]), options_of(TrainingOptions, _OURS | found["training"])
 
 
 def _check_teacher(name: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pretrieve.core.errors import PretrieveError, UsageError
 from pretrieve.core.types import FloatArray, TextEncoder
 from pretrieve.models.text_encoder import TorchTextEncoder, open_encoder, usage_of
-from pretrieve.pipeline.distill.request import Distilling
+from pretrieve.pipeline.distill.request import DistillRequest
 from pretrieve.text import tokenizer as tokenizers
 from pretrieve.text.tokenizer import Tokenizer
 
@@ -37,7 +37,7 @@ class Teacher:
     licence: str = ""
 
 
-def open_teacher(asked: Distilling, encoder: TextEncoder | None = None) -> Teacher:
+def open_teacher(asked: DistillRequest, encoder: TextEncoder | None = None) -> Teacher:
     """Open the teacher.
 
     Args:
@@ -72,7 +72,7 @@ def open_teacher(asked: Distilling, encoder: TextEncoder | None = None) -> Teach
     )
 
 
-def _opened(asked: Distilling) -> TextEncoder:
+def _opened(asked: DistillRequest) -> TextEncoder:
     try:
         return open_encoder(asked.teacher, asked.described)
     except PretrieveError:

@@ -16,7 +16,7 @@ from pretrieve.evaluation.weighing import EVEN, weigh
 from pretrieve.index.index import Index, IndexOptions, Mode
 from pretrieve.models.bag import Bag
 from pretrieve.models.text_encoder import open_encoder
-from pretrieve.pipeline.finetune.request import Tuning
+from pretrieve.pipeline.finetune.request import FinetuneRequest
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.sampling.labels import Labels
 from pretrieve.text.beir import Collection
@@ -25,7 +25,7 @@ METRIC, _DEPTH = "nDCG@10", 10
 _POOL, _POOL_TRANSFORMER = 20_000, 1_000  # documents beside the relevant ones: a transformer reads slowly
 
 
-def judge_tuned(asked: Tuning, model: Path, labels: Labels, listener: Listener) -> dict[str, Any]:
+def judge_tuned(asked: FinetuneRequest, model: Path, labels: Labels, listener: Listener) -> dict[str, Any]:
     """Compare BM25, the start and the fine-tuned model on held-out queries, among some documents.
 
     The weight of hybrid search is chosen on held-out queries too, for each of them by others (``weighing``): a model
@@ -88,7 +88,7 @@ def _collection(labels: Labels, pool: int) -> Collection:
     )
 
 
-def tuned_card(asked: Tuning, report: Mapping[str, Any]) -> str:
+def tuned_card(asked: FinetuneRequest, report: Mapping[str, Any]) -> str:
     """Write the model card in Markdown."""
     values, queries = report["values"], report["queries"]
     parts = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from pretrieve.core import files
-from pretrieve.core.errors import FingerprintError, UsageError
+from pretrieve.core.errors import UsageError
 from pretrieve.core.rng import shuffled
 from pretrieve.core.types import IntArray
 from pretrieve.finetuning.ance import Ance
@@ -23,15 +23,14 @@ from pretrieve.pipeline.finetune.base_model import Start, open_start
 from pretrieve.pipeline.finetune.card import judge_tuned, tuned_card
 from pretrieve.pipeline.finetune.mine import MineOptions, load_negatives, mine
 from pretrieve.pipeline.finetune.read_labels import read_labels
-from pretrieve.pipeline.finetune.request import Negatives, Tuning, Values, values_of
+from pretrieve.pipeline.finetune.request import FinetuneRequest, Negatives, Values, values_of
+from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.progress import Listener, Silent
+from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.usage_warnings import before_use
-from pretrieve.pipeline.run.workspace import CHECKPOINTS, WORKSPACE, hold
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.labels import Labels
 from pretrieve.text.store import Store
-from pretrieve.training.checkpoint import Checkpoints
-from pretrieve.training.trainer import Progress, Trainer
 
 MODEL, REPORT = "model", "report.json"
 HELD_OUT_SHARE, HELD_OUT_MOST, FEWEST = 0.1, 500, 200  # of the queries; below the last none are held out
@@ -67,7 +66,7 @@ class TuneReport:
         }
 
 
-def finetune(asked: Tuning, listener: Listener | None = None, *, judge: bool = True) -> TuneReport:
+def finetune(asked: FinetuneRequest, listener: Listener | None = None, *, judge: bool = True) -> TuneReport:
     """Fine-tune a model on labels, judge it on queries that were held out, and keep it as a stock model.
 
     Args:
@@ -84,41 +83,40 @@ def finetune(asked: Tuning, listener: Listener | None = None, *, judge: bool = T
     return _finetune(asked, listener, hold_out=judge, judge=judge)
 
 
-def _finetune(asked: Tuning, listener: Listener, *, hold_out: bool, judge: bool) -> TuneReport:
+def _finetune(asked: FinetuneRequest, listener: Listener, *, hold_out: bool, judge: bool) -> TuneReport:
     """The same; a model that only mines negatives is not judged, and does not see what is held out all the same."""
     asked.check()
-    with hold(asked.output, overwrite=asked.overwrite and not asked.resume):
-        before = _finished(asked.output) if asked.resume else None
-        workspace = asked.output / WORKSPACE
+    with begin("finetune", asked, listener, inputs=("model", "negatives_file"), without=("labels", "documents")) as run:
         start = open_start(asked.model, asked.described, seed=asked.seed)
         listener.stage("read labels", unit="queries")
-        labels = read_labels(asked.labels, workspace / "records", split=asked.split, documents=asked.documents)
+        labels = read_labels(asked.labels, run.workspace / "records", split=asked.split, documents=asked.documents)
         listener.advance(len(labels), f"{labels.size:,} documents")
+        run.same_data("labels", labels.fingerprint)
         learn, held_out = _divide(len(labels), asked, hold_out=hold_out)
         held, labels = labels.select(held_out), labels.select(learn)
         negatives = asked.negatives or _usual(asked, labels)
         apart = start.queries_apart is not None
         values = values_of(asked, negatives, width=start.width, queries=len(labels), apart=apart)
-        _check_same(workspace / "values.json", asked, values, labels, start)
-        if before is not None:
-            listener.note(f"{asked.output} is finished already.")
-            return before
+        run.same("values", values.to_json())
+        if run.finished:
+            run.say_finished()
+            return open_report(asked.output)
         if negatives == "ance" and (values.refresh.every or 0) >= values.training.steps:
             listener.note("every is not below the number of steps: all negatives are those that the start finds.")
         _check_scores(asked, values, labels)
-        labels = _with_negatives(asked, negatives, labels, workspace, listener, hold_out=hold_out)
-        objective = _trained(asked, values, labels, start, listener)
-        return _publish(asked, values, objective, start, labels, held, listener, judge=judge)
+        labels = _with_negatives(run, asked, negatives, labels, hold_out=hold_out)
+        objective = _trained(run, asked, values, labels, start)
+        return _publish(run, asked, values, objective, start, labels, held, judge=judge)
 
 
 def _publish(
-    asked: Tuning,
+    run: Run,
+    asked: FinetuneRequest,
     values: Values,
     objective: Contrastive,
     start: Start,
     labels: Labels,
     held: Labels,
-    listener: Listener,
     *,
     judge: bool,
 ) -> TuneReport:
@@ -130,49 +128,45 @@ def _publish(
             queries={"learnt from": len(labels), "held out": len(held)},
             documents=labels.size,
             negatives=len(labels.negatives.tokens),
-            judged=judge_tuned(asked, folder.path, held, listener) if judge and len(held) else None,
+            judged=judge_tuned(asked, folder.path, held, run.listener) if judge and len(held) else None,
         )
         folder.json(REPORT, report.to_json())
         folder.json("recipe.json", {"model": asked.model, "command": asked.command(), **values.to_json()})
         folder.write("README.md", tuned_card(asked, report.to_json()).encode())
         weight = report.judged["weights"]["model"] if report.judged else None
         recipe = files.fingerprint(values.to_json())
-        files.publish(folder, asked.output, MODEL, {"recipe": recipe, "weight": weight})
+        run.publish(folder, MODEL, {"recipe": recipe, "weight": weight})
     return report
 
 
-def _finished(output: Path) -> TuneReport | None:
-    """The report of a run that is done, or None.
+def open_report(output: Path) -> TuneReport:
+    """Read the report of a finished run.
 
     Raises:
-        UsageError: something else is there.
+        UsageError: there is none.
         CorruptError: it is damaged.
     """
-    if not (output / files.MANIFEST).is_file():
-        return None
     files.read_manifest(output, MODEL)
     facts = orjson.loads((output / REPORT).read_bytes()) if (output / REPORT).is_file() else {}
     if facts.keys() != {item.name for item in fields(TuneReport)}:
-        raise UsageError(
-            f"{output} is no model of `pretrieve finetune`: leave --resume out, and choose another --output."
-        )
+        raise UsageError(f"{output} is no model of `pretrieve finetune`: choose another place.")
     return TuneReport(**facts)
 
 
-def _divide(count: int, asked: Tuning, *, hold_out: bool) -> tuple[IntArray, IntArray]:
+def _divide(count: int, asked: FinetuneRequest, *, hold_out: bool) -> tuple[IntArray, IntArray]:
     """Queries to learn from and queries to judge with; fewer labels are the first of more."""
     order = shuffled(np.arange(count), count, asked.seed, "labels")
     held = min(HELD_OUT_MOST, int(count * HELD_OUT_SHARE)) if hold_out and count >= FEWEST else 0
     return order[held:][: asked.limit], np.sort(order[:held])
 
 
-def _usual(asked: Tuning, labels: Labels) -> Negatives:
+def _usual(asked: FinetuneRequest, labels: Labels) -> Negatives:
     """Those that the labels bring, if they bring any for most queries."""
     most = 2 * int((labels.negatives.lengths > 0).sum()) > len(labels)
     return "given" if most or asked.negatives_file is not None else "bm25"
 
 
-def _check_scores(asked: Tuning, values: Values, labels: Labels) -> None:
+def _check_scores(asked: FinetuneRequest, values: Values, labels: Labels) -> None:
     """Refuse a loss on a teacher's scores where there is nothing to compare: of what is mined no scores are known."""
     brought = labels.teacher if values.negatives == "given" and asked.negatives_file is None else None
     known = brought is not None and all(np.isfinite(side).any() for side in brought)
@@ -184,7 +178,7 @@ def _check_scores(asked: Tuning, values: Values, labels: Labels) -> None:
 
 
 def _with_negatives(
-    asked: Tuning, negatives: Negatives, labels: Labels, workspace: Path, listener: Listener, *, hold_out: bool
+    run: Run, asked: FinetuneRequest, negatives: Negatives, labels: Labels, *, hold_out: bool
 ) -> Labels:
     """Hard negatives as asked for: from a file, by words, or by a first model that was trained with those."""
     if asked.negatives_file is not None:
@@ -193,77 +187,48 @@ def _with_negatives(
         raise UsageError(f"--negatives given: {asked.labels} brings none; leave it out, or give --negatives-file.")
     if negatives in ("none", "given", "ance"):
         return labels
-    words = workspace / "negatives-bm25.jsonl"
+    words, listener = run.workspace / "negatives-bm25.jsonl", run.listener
     if not words.is_file():
         mine(labels, None, words, MineOptions(seed=asked.seed), listener)
     if negatives == "bm25":
         return labels.with_negatives(load_negatives(labels, words))
-    both = workspace / "negatives-mined.jsonl"
+    both = run.workspace / "negatives-mined.jsonl"
     if not both.is_file():
         listener.note("first a model with BM25's negatives; then its own are mined, and the start is trained again.")
-        first = replace(asked, output=workspace / "first", negatives="given", negatives_file=words, overwrite=False,
-                        resume=(workspace / "first").exists())  # fmt: skip
+        first = replace(asked, output=run.workspace / "first", negatives="given", negatives_file=words, overwrite=False,
+                        resume=(run.workspace / "first").exists())  # fmt: skip
         _finetune(first, listener, hold_out=hold_out, judge=False)
         mine(labels, open_encoder(str(first.output)), both, MineOptions(by="both", seed=asked.seed), listener)
     return labels.with_negatives(load_negatives(labels, both))
 
 
-def _check_same(path: Path, asked: Tuning, values: Values, labels: Labels, start: Start) -> None:
-    """Refuse to go on with a run as another one; before anything is mined or trained."""
-    facts = orjson.loads(files.to_json({
-        "labels": labels.fingerprint, "start": start.fingerprint, "seed": asked.seed, "values": values.to_json(),
-        "file of negatives": files.digest(asked.negatives_file) if asked.negatives_file else "",
-    }))  # fmt: skip
-    if asked.resume:
-        before = _facts_before(path, asked.output)
-        for name, value in facts.items():
-            if before.get(name, value) != value:
-                raise FingerprintError(
-                    f"cannot resume: the {name} differ from those of {asked.output}. Give the same command as before, "
-                    "or another --output."
-                )
-    files.write_file(path, files.to_json(facts))
-
-
-def _facts_before(path: Path, output: Path) -> dict[str, Any]:
-    """What is known of the run that is to be gone on with; of a finished one its values at least."""
-    if path.is_file():
-        return dict(orjson.loads(path.read_bytes()))
-    if not (output / files.MANIFEST).is_file():
-        return {}
-    recipe = orjson.loads((output / "recipe.json").read_bytes())
-    return {"values": {name: value for name, value in recipe.items() if name not in ("model", "command")}}
-
-
-def _trained(asked: Tuning, values: Values, labels: Labels, start: Start, listener: Listener) -> Contrastive:
-    """Train from the start, or go on."""
-    view = view_of(labels, start, values.draw, asked.output / WORKSPACE / "store", listener)
+def _trained(run: Run, asked: FinetuneRequest, values: Values, labels: Labels, start: Start) -> Contrastive:
+    """Train from the start, or resume."""
+    view = view_of(labels, start, values.draw, run.workspace / "store", run.listener, shared=asked.shared)
     if values.negatives == "ance":
         objective: Contrastive = Ance(
             start.documents, values.loss, view, values.refresh, asked.seed, start.queries_apart
         )  # fmt: skip
     else:
         objective = Contrastive(start.documents, values.loss, view.positive, start.queries_apart)
-    listener.stage("finetune", values.training.steps, "steps")
-    trainer = Trainer(
+    training = Training(
+        name="finetune",
         objective=objective,
         batches=Batches(view=view, batch_size=values.training.batch_size, seed=asked.seed),
         options=values.training,
         seed=asked.seed,
-        checkpoints=Checkpoints(
-            folder=asked.output / CHECKPOINTS,
-            keep=values.training.keep,
-            fingerprints={"labels": labels.fingerprint, "start": start.fingerprint},
-        ),
-        on_step=lambda progress: listener.advance(1, _shown(progress)),
+        fingerprints={"labels": labels.fingerprint, "start": start.fingerprint},
+        tracker=asked.tracker,
+        values=asdict(values.training),
+        figures=("accuracy",),
     )
-    if asked.resume:
-        listener.advance(trainer.resume())
-    trainer.run()
+    fit(run, training)
     return objective
 
 
-def view_of(labels: Labels, start: Start, draw: Draw, target: Path, listener: Listener) -> Labelled:
+def view_of(
+    labels: Labels, start: Start, draw: Draw, target: Path, listener: Listener, *, shared: Path | None = None
+) -> Labelled:
     """Rows of labels as the model reads them when it searches.
 
     Args:
@@ -272,18 +237,34 @@ def view_of(labels: Labels, start: Start, draw: Draw, target: Path, listener: Li
         draw: what an example is made of; lengths are cut to the model's.
         target: the store to make.
         listener: hears of progress.
+        shared: folder of stores that several runs read, instead of ``target``.
     """
     draw = replace(
         draw,
         query_length=min(draw.query_length, start.longest_query),
         passage_length=min(draw.passage_length, start.documents.max_length),
     )
-    listener.stage("encode", len(labels.records), "texts")
     texts = Texts(labels, start.prompts, start.separator, (draw.query_length, draw.passage_length))
-    store = Store.build(target, texts, start.tokenizer, sentences=False, replace=True)
-    listener.advance(len(labels.records), f"{len(store.tokens):,} tokens")
+    if shared is None:
+        store = _store_of(texts, start, target, listener)
+    else:
+        name = files.fingerprint([texts.fingerprint, start.tokenizer.fingerprint])
+        with files.lock(shared / "locks" / name, wait=True):
+            store = _store_of(texts, start, shared / f"labels-{name}", listener)
     _note_on_lengths(store, labels, draw.passage_length, start.documents.max_length, listener)
     return Labelled(labels, store, start.documents.specials, draw)
+
+
+def _store_of(texts: Texts, start: Start, target: Path, listener: Listener) -> Store:
+    """The tokens of documents and queries; a store that is there already for the same ones is kept."""
+    if (target / files.MANIFEST).is_file():
+        store = Store.open(target)
+        if store.corpus == texts.fingerprint and store.tokenizer.fingerprint == start.tokenizer.fingerprint:
+            return store
+    listener.stage("encode", len(texts), "texts")
+    store = Store.build(target, texts, start.tokenizer, sentences=False, replace=True)
+    listener.advance(len(texts), f"{len(store.tokens):,} tokens")
+    return store
 
 
 def _note_on_lengths(store: Store, labels: Labels, length: int, longest: int, listener: Listener) -> None:
@@ -295,13 +276,6 @@ def _note_on_lengths(store: Store, labels: Labels, length: int, longest: int, li
             f"{cut:.0%} of the documents are cut to passage_length={length} tokens in training, and search reads "
             f"{longest} of them: give --set passage_length={longest}, or index and evaluate with --max-length {length}."
         )
-
-
-def _shown(progress: Progress) -> str:
-    accuracy = progress.statistics.get("accuracy", float("nan"))
-    return (
-        f"loss {progress.loss:.3f}, accuracy {float(accuracy):.2f}, {progress.tokens_per_second / 1000:,.0f}k tokens/s"
-    )
 
 
 def _save(folder: files.Folder, objective: Contrastive, start: Start) -> None:

@@ -10,21 +10,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pretrieve.core.config import Value, options_of
-from pretrieve.core.errors import UsageError, suggest
+from pretrieve.core.errors import UsageError
 from pretrieve.finetuning import recipes
 from pretrieve.finetuning.ance import Refresh
 from pretrieve.finetuning.contrastive import Options
 from pretrieve.finetuning.labelled import Draw
 from pretrieve.models.text_encoder import ModelOptions
+from pretrieve.pipeline.run.settings import sort_settings
 from pretrieve.pipeline.run.workspace import check_output
 from pretrieve.training.options import TrainingOptions
 
 Negatives = Literal["none", "given", "bm25", "mined", "ance"]
-_ROOMS: Mapping[str, Any] = {"loss": Options, "draw": Draw, "refresh": Refresh, "training": TrainingOptions}
+_PARTS: Mapping[str, Any] = {"loss": Options, "draw": Draw, "refresh": Refresh, "training": TrainingOptions}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tuning:
+class FinetuneRequest:
     """The arguments of a fine-tuning run.
 
     Attributes:
@@ -46,6 +47,8 @@ class Tuning:
         seed: all randomness comes from it.
         resume: go on from the last checkpoint.
         overwrite: replace what is at ``output``.
+        tracker: where curves go; ``auto`` is TensorBoard where it is installed.
+        shared: folder of tokens that several runs read; None for the run's own.
     """
 
     model: str
@@ -64,6 +67,8 @@ class Tuning:
     seed: int = 0
     resume: bool = False
     overwrite: bool = False
+    tracker: str = "none"
+    shared: Path | None = None
 
     def check(self) -> None:
         """Say at once what cannot work.
@@ -82,8 +87,8 @@ class Tuning:
         for name in ("epochs", "steps"):
             if (number := getattr(self, name)) is not None and number < 1:
                 raise UsageError(f"--{name} {number}: one is the fewest.")
-        for part, values in _sorted(self.settings).items():
-            options_of(_ROOMS[part], values)  # their bounds, before any label is read
+        for part, values in sort_settings(self.settings, _PARTS).items():
+            options_of(_PARTS[part], values)  # their bounds, before any label is read
         if not self.resume:
             sources: list[str | Path] = [self.model, self.labels, *self.documents, self.negatives_file or self.labels]
             check_output(self.output, sources, overwrite=self.overwrite)
@@ -120,11 +125,13 @@ class Values:
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, by what they configure."""
-        parts = {name: dataclasses.asdict(getattr(self, name)) for name in _ROOMS}
+        parts = {name: dataclasses.asdict(getattr(self, name)) for name in _PARTS}
         return {"recipe": self.recipe, "negatives": self.negatives, "epochs": self.epochs, **parts}
 
 
-def values_of(asked: Tuning, negatives: Negatives, *, width: int | None, queries: int, apart: bool = False) -> Values:
+def values_of(
+    asked: FinetuneRequest, negatives: Negatives, *, width: int | None, queries: int, apart: bool = False
+) -> Values:
     """Put recipe and settings together.
 
     Args:
@@ -138,7 +145,7 @@ def values_of(asked: Tuning, negatives: Negatives, *, width: int | None, queries
         UsageError: a setting is unknown, or does not fit.
     """
     name = asked.recipe or ("static" if width is None else "transformer")
-    recipe, mine = recipes.find(name), _sorted(asked.settings)
+    recipe, mine = recipes.find(name), sort_settings(asked.settings, _PARTS)
     if mine["refresh"] and negatives != "ance":
         raise UsageError(f"--set {next(iter(mine['refresh']))}: it is for --negatives ance; these are {negatives}.")
     loss = options_of(Options, {**_plain(recipe.loss), **mine["loss"]})
@@ -162,17 +169,6 @@ def values_of(asked: Tuning, negatives: Negatives, *, width: int | None, queries
         refresh=options_of(Refresh, mine["refresh"]).over(training.steps),
         training=training,
     )
-
-
-def _sorted(settings: Mapping[str, object]) -> dict[str, dict[str, object]]:
-    """Divide ``--set`` values by what they configure."""
-    homes = {item.name: room for room, kind in reversed(list(_ROOMS.items())) for item in dataclasses.fields(kind)}
-    found: dict[str, dict[str, object]] = {room: {} for room in _ROOMS}
-    for key, value in settings.items():
-        if key not in homes:
-            raise UsageError(f"--set: unknown option {key!r}.{suggest(key, homes)}")
-        found[homes[key]][key] = value
-    return found
 
 
 def _plain(part: Mapping[str, Value]) -> dict[str, object]:

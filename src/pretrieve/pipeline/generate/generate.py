@@ -27,13 +27,13 @@ from pretrieve.generation.prompts import Prompt
 from pretrieve.index.index import Index
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.finetune.mine import MineOptions, load_negatives, mine
-from pretrieve.pipeline.generate.request import Generation, plain_values
+from pretrieve.pipeline.generate.request import GenerateRequest, plain_values
 from pretrieve.pipeline.generate.round_trip import Kept, labels_of, round_trip
 from pretrieve.pipeline.generate.scored import Judge, examples_of, write_scored
 from pretrieve.pipeline.generate.write_beir import write_beir
-from pretrieve.pipeline.pretrain.data import read_documents
 from pretrieve.pipeline.run.blocks import Blocks
 from pretrieve.pipeline.run.progress import Listener, Silent
+from pretrieve.pipeline.run.sources import read_documents
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.usage_warnings import before_search
 from pretrieve.pipeline.run.workspace import hold
@@ -69,7 +69,7 @@ class GenerateReport:
 
 
 def generate(
-    asked: Generation,
+    asked: GenerateRequest,
     listener: Listener | None = None,
     *,
     model: TextEncoder | None = None,
@@ -114,7 +114,7 @@ def generate_for(
         own: the retriever's documents, if it has some.
         output: the file of labels.
         sources: documents instead of its own; none for its own.
-        asked: other arguments of ``Generation`` by name.
+        asked: other arguments of ``GenerateRequest`` by name.
         listener: hears of progress.
 
     Raises:
@@ -122,11 +122,11 @@ def generate_for(
     """
     several = [sources] if isinstance(sources, str | Path) else list(sources)
     given = {"model": location, "output": Path(output), "sources": tuple(map(str, several))}
-    wanted = options_of(Generation, {**asked, **given}, where="generate")
+    wanted = options_of(GenerateRequest, {**asked, **given}, where="generate")
     return generate(wanted, listener, model=model, documents=None if several else own)
 
 
-def _finished(asked: Generation, listener: Listener) -> GenerateReport:
+def _finished(asked: GenerateRequest, listener: Listener) -> GenerateReport:
     """The report of a run that is done.
 
     Raises:
@@ -145,7 +145,7 @@ def _finished(asked: Generation, listener: Listener) -> GenerateReport:
 class _Run:
     """One run: its models, opened once, and its stages."""
 
-    def __init__(self, asked: Generation, listener: Listener, model: TextEncoder | None) -> None:
+    def __init__(self, asked: GenerateRequest, listener: Listener, model: TextEncoder | None) -> None:
         self.asked, self.listener, self.parts = asked, listener, asked.parts
         self.generator: Generator = asked.open_generator()
         self.prompt: Prompt = asked.asked_as(self.generator.kind)

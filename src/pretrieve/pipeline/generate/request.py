@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pretrieve.core import files
 from pretrieve.core.errors import UsageError
+from pretrieve.core.extras import require
 from pretrieve.generation.asking import Sampling
 from pretrieve.generation.endpoint import Connection
 from pretrieve.generation.prompts import DEFAULTS, Kind, Prompt
@@ -27,7 +28,7 @@ _DECIDES = ("queries", "temperature", "top_k", "top_p", "max_new_tokens", "batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generation:
+class GenerateRequest:
     """The arguments of a run.
 
     Attributes:
@@ -165,11 +166,13 @@ class Generation:
 
         Raises:
             UsageError: there is no such model, or it writes no text.
+            MissingExtraError: a model of transformers is asked for, which is not installed.
         """
         if (connection := self.connection()) is not None:
             from pretrieve.generation.endpoint import EndpointGenerator
 
             return EndpointGenerator(connection, self.sampling)
+        require("train", f"the generator {self.generator}, without --endpoint,")
         from pretrieve.generation.local import LocalGenerator
 
         return LocalGenerator(self.generator, self.sampling)
@@ -234,7 +237,7 @@ def _template(text: str) -> str:
         raise UsageError(f"--prompt {text}: {path} cannot be read ({error}).") from None
 
 
-def plain_values(asked: Generation) -> dict[str, Any]:
+def plain_values(asked: GenerateRequest) -> dict[str, Any]:
     """The arguments as JSON, for the report."""
     values = {item.name: getattr(asked, item.name) for item in dataclasses.fields(asked)}
     left_out = ("fields", "resume", "overwrite", "output", "beir")

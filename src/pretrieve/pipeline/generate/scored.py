@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pretrieve.core.extras import require
 from pretrieve.core.types import Document
 from pretrieve.index.pseudo import full_text
 from pretrieve.pipeline.run.blocks import Blocks
@@ -38,10 +39,12 @@ class Judge:
 
         Raises:
             UsageError: it is none.
+            MissingExtraError: it needs torch, which is not installed.
         """
         if name is None:
             listener.note("without --cross-encoder there are no scores: negatives that answer a query count as wrong.")
             return Judge(None)
+        require("train", f"the cross-encoder {name}")
         from pretrieve.generation.teacher import Teacher
 
         return Judge(Teacher(name))

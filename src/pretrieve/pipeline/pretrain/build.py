@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pretrieve.methods as methods
-from pretrieve.core.config import options_of
+from pretrieve.core.config import check_names, options_of
 from pretrieve.core.errors import UsageError, suggest
-from pretrieve.models.build import EncoderOptions, build_encoder, is_static, new_transformer
+from pretrieve.models.build import EncoderOptions, build_encoder, is_static, load_base, named_base, new_transformer
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.objective import Objective
-from pretrieve.pipeline.pretrain.request import Request, Tokenization
+from pretrieve.pipeline.pretrain.request import Tokenization, TrainRequest
 from pretrieve.pipeline.run.recipe import Recipe
+from pretrieve.pipeline.run.settings import sort_settings
 from pretrieve.sampling.batches import Batches
+from pretrieve.text import tokenizer
 from pretrieve.text.store import Store
 from pretrieve.training.options import TrainingOptions
 
@@ -34,6 +37,7 @@ class Choices:
         module: its method's module.
         options: values of the method's ``Options`` that the preset or the user gave.
         given: names of those that the user gave.
+        given_training: names of values of the training that the user gave.
         training: how to train.
         encoder: how to build the encoder.
         tokenization: how to train a vocabulary.
@@ -45,6 +49,7 @@ class Choices:
     module: ModuleType
     options: Mapping[str, object]
     given: frozenset[str]
+    given_training: frozenset[str]
     training: TrainingOptions
     encoder: EncoderOptions
     tokenization: Tokenization
@@ -53,6 +58,17 @@ class Choices:
 
     def __post_init__(self) -> None:
         options_of(self.module.Options, self.options)  # their bounds, before any document is read
+
+    def facts(self) -> dict[str, Any]:
+        """What decides a run, as far as it is known before the documents are, as plain values."""
+        return {
+            "method": self.method,
+            "variant": self.variant,
+            "options": {key: str(value) for key, value in self.options.items()},
+            "training": dataclasses.asdict(self.training),
+            "encoder": dataclasses.asdict(self.encoder),
+            "tokenizer": dataclasses.asdict(self.tokenization),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +83,7 @@ class Plan:
     initialiser: bool = False  # the method makes a start for fine-tuning
 
 
-def choose(request: Request) -> Choices:
+def choose(request: TrainRequest) -> Choices:
     """Put preset and settings together.
 
     Raises:
@@ -76,24 +92,28 @@ def choose(request: Request) -> Choices:
     name = request.method or (STATIC_DEFAULT if is_static(request.base) else TRANSFORMER_DEFAULT)
     module, preset = methods.find(name)
     _check_base(name, module, request.base)
-    mine = _sort(module, request.settings)
-    static = _sort(module, _values(preset.static)) if is_static(request.base) else {"training": {}, "options": {}}
+    parts, own_file = _parts(module), f"{module.__file__}: preset {name}"
+    mine = sort_settings(request.settings, parts)
+    for part, values in (("method", preset.options), ("training", preset.training), ("encoder", preset.encoder)):
+        check_names(parts[part], values, own_file)
+    static = sort_settings(_values(preset.static) if is_static(request.base) else {}, parts, own_file)
     training = {**_values(preset.training), **static["training"]}
     training |= {"steps": request.steps} if request.steps is not None else {}
     encoder = {**({"dimensions": 512} if is_static(request.base) else {}), **_values(preset.encoder)}
     return Choices(
         method=name,
         module=module,
-        options={**_values(preset.options), **static["options"], **mine["options"]},
-        given=frozenset(mine["options"]),
+        options={**_values(preset.options), **static["method"], **mine["method"]},
+        given=frozenset(mine["method"]),
+        given_training=frozenset(mine["training"]),
         training=options_of(TrainingOptions, {**training, **mine["training"]}),
         encoder=options_of(EncoderOptions, {**encoder, **mine["encoder"]}),
-        tokenization=options_of(Tokenization, mine["tokenization"]),
+        tokenization=options_of(Tokenization, mine["tokenizer"]),
         fixed_length=is_static(request.base) and "steps" in preset.static,
     )
 
 
-def variants(request: Request, choices: Choices) -> list[Choices]:
+def variants(request: TrainRequest, choices: Choices) -> list[Choices]:
     """The runs of a request: one for each variant of the preset, of which the label-free selection saves the best.
 
     Only static encoders have several: they train in seconds. Without a selection the first variant is trained alone.
@@ -103,7 +123,7 @@ def variants(request: Request, choices: Choices) -> list[Choices]:
         choices: values of the preset.
 
     Raises:
-        UsageError: the preset has no such variant.
+        UsageError: the preset has no such variant, or one is named twice.
     """
     known: Mapping[str, Mapping[str, methods.Value]] = {}
     if is_static(request.base):
@@ -114,7 +134,11 @@ def variants(request: Request, choices: Choices) -> list[Choices]:
     names = request.variants or tuple(known)
     if not names:
         return [choices]
-    return [_variant(choices, name, known[name]) for name in (names if request.judge else names[:1])]
+    if len(set(names)) < len(names):
+        raise UsageError("--variants: one of them is given twice.")
+    for name in names:
+        check_names(choices.module.Options, known[name], f"{choices.module.__file__}: variant {name}")
+    return [_variant(choices, name, known[name]) for name in (names if request.select else names[:1])]
 
 
 def _variant(choices: Choices, name: str, values: Mapping[str, methods.Value]) -> Choices:
@@ -123,22 +147,33 @@ def _variant(choices: Choices, name: str, values: Mapping[str, methods.Value]) -
     return dataclasses.replace(choices, variant=name, options={**choices.options, **options})
 
 
-def make(
-    request: Request, choices: Choices, store: Store, begin: Callable[[Encoder], None] = lambda encoder: None
-) -> Plan:
-    """Build what a run needs.
+def encoder_of(request: TrainRequest, choices: Choices, store: Store) -> Encoder:
+    """Build the encoder that a run trains.
 
     Args:
         request: what was asked.
         choices: its values.
         store: the documents.
-        begin: changes the encoder before the objective is made of it, which may copy it (towers, a slow encoder).
+
+    Raises:
+        UsageError: the base or a setting does not fit.
+    """
+    return build_encoder(request.base, store=store, options=choices.encoder, seed=request.seed)
+
+
+def make(request: TrainRequest, choices: Choices, store: Store, encoder: Encoder | None = None) -> Plan:
+    """Build what a run needs around its encoder: the objective may copy it (towers, a slow encoder).
+
+    Args:
+        request: what was asked.
+        choices: its values.
+        store: the documents.
+        encoder: from ``encoder_of``, which is called without it.
 
     Raises:
         UsageError: the method, the base or a setting does not fit the documents or each other.
     """
-    encoder = build_encoder(request.base, store=store, options=choices.encoder, seed=request.seed)
-    begin(encoder)
+    encoder = encoder_of(request, choices, store) if encoder is None else encoder
     options = options_of(choices.module.Options, {**choices.options, **suited(choices, store)})
     recipe = Recipe(
         method=choices.method,
@@ -168,6 +203,18 @@ def make(
     )
 
 
+def check_base(request: TrainRequest) -> None:
+    """Open a base that is a model before any document is read: a wrong one is told at once, not hours later.
+
+    Raises:
+        UsageError: there is no such model, or it cannot be trained.
+        CorruptError: it is damaged.
+    """
+    if (folder := named_base(request.base)) is not None:
+        tokenizer.load(folder)
+        load_base(Path(folder), EncoderOptions(), request.seed)
+
+
 def _check_base(name: str, module: ModuleType, base: str) -> None:
     new_transformer(base)  # its bounds
     kind = "static" if is_static(base) else "transformer"
@@ -189,21 +236,14 @@ def suited(choices: Choices, store: Store) -> dict[str, object]:
     return {key: value for key, value in found.items() if key not in choices.given}
 
 
-def _sort(module: ModuleType, settings: Mapping[str, object]) -> dict[str, dict[str, object]]:
-    """Divide ``--set`` values by what they configure."""
-    rooms: dict[str, Any] = {
-        "options": module.Options,
+def _parts(module: ModuleType) -> Mapping[str, Any]:
+    """What ``--set`` configures, by the names that a setting may begin with."""
+    return {
+        "method": module.Options,
         "training": TrainingOptions,
         "encoder": EncoderOptions,
-        "tokenization": Tokenization,
+        "tokenizer": Tokenization,
     }
-    homes = {item.name: room for room, kind in reversed(rooms.items()) for item in dataclasses.fields(kind)}
-    found: dict[str, dict[str, object]] = {room: {} for room in rooms}
-    for key, value in settings.items():
-        if key not in homes:
-            raise UsageError(f"--set: unknown option {key!r}.{suggest(key, homes)}")
-        found[homes[key]][key] = value
-    return found
 
 
 def _values(part: Mapping[str, methods.Value]) -> dict[str, Any]:

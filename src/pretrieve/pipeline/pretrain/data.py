@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,8 @@ from pretrieve.core import files
 from pretrieve.core.rng import shuffled
 from pretrieve.core.types import IntArray
 from pretrieve.pipeline.pretrain.request import Tokenization
-from pretrieve.pipeline.run.progress import Listener, counted
-from pretrieve.pipeline.run.sources import OnBad
-from pretrieve.text import corpus, tokenizer
-from pretrieve.text.corpus import Fields, ReadReport
+from pretrieve.pipeline.run.progress import Listener
+from pretrieve.text import tokenizer
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
 from pretrieve.text.tokenizer import Tokenizer
@@ -41,33 +39,6 @@ class Prepared:
     train: IntArray
     held_out: IntArray
     store: Store
-
-
-def read_documents(
-    sources: Sequence[str],
-    target: Path,
-    listener: Listener,
-    *,
-    fields: Fields,
-    on_bad: OnBad,
-    quarantine: Path | None = None,
-    replace: bool = False,
-) -> Documents:
-    """Read sources into documents on disk, saying what was dropped.
-
-    Raises:
-        DataError: a record is bad and ``on_bad`` is fail, or there is no document.
-        UsageError: a source is missing, or of an unknown kind.
-    """
-    listener.stage("read", unit="documents")
-    report = ReadReport()
-    found = corpus.read(sources, fields=fields, on_bad=on_bad, report=report, quarantine=quarantine)
-    documents = Documents.write(target, counted(found, listener), replace=replace)
-    if report.duplicates or report.bad or report.passed_over:
-        listener.note(report.summary())
-    for line in report.examples:
-        listener.note(line)
-    return documents
 
 
 def split(count: int, seed: int, most: int = HELD_OUT_MOST) -> tuple[IntArray, IntArray]:
@@ -101,23 +72,49 @@ def train_tokenizer(documents: Documents, select: IntArray, how: Tokenization) -
 
 
 def build_store(
-    workspace: Path, documents: Documents, select: IntArray, vocabulary: Tokenizer, listener: Listener
+    folder: Path, documents: Documents, select: IntArray, vocabulary: Tokenizer, listener: Listener
 ) -> Store:
     """Encode the documents to train on; a store that is there already for the same ones is kept.
+
+    Args:
+        folder: for the store.
+        documents: all documents.
+        select: indices of those to encode, ascending.
+        vocabulary: the tokenizer.
+        listener: hears of progress.
 
     Raises:
         DataError: no document has any token.
     """
-    target = workspace / "store"
-    if (target / files.MANIFEST).is_file():
-        store = Store.open(target)
+    if (folder / files.MANIFEST).is_file():
+        store = Store.open(folder)
         same = store.corpus == documents.fingerprint and store.tokenizer.fingerprint == vocabulary.fingerprint
         if same and len(store) + store.dropped == len(select):
             return store
     listener.stage("encode", len(select), "documents")
-    store = Store.build(target, documents, vocabulary, select=select, replace=True)
+    store = Store.build(folder, documents, vocabulary, select=select, replace=True)
     listener.advance(len(select), f"{len(store.tokens):,} tokens")
     return store
+
+
+def shared_store(
+    shared: Path, documents: Documents, select: IntArray, vocabulary: Tokenizer, listener: Listener
+) -> Store:
+    """The same in a folder that several runs read: what one of them has encoded, the others only open.
+
+    Args:
+        shared: the folder.
+        documents: as of ``build_store``.
+        select: as of ``build_store``.
+        vocabulary: as of ``build_store``.
+        listener: as of ``build_store``.
+
+    Raises:
+        DataError: no document has any token.
+    """
+    name = files.fingerprint([documents.fingerprint, vocabulary.fingerprint, select.tolist()])
+    with files.lock(shared / "locks" / name, wait=True):
+        return build_store(shared / f"store-{name}", documents, select, vocabulary, listener)
 
 
 def _texts(documents: Documents, select: IntArray) -> Iterator[str]:

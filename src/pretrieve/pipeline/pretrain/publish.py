@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import safetensors.torch
@@ -17,13 +16,14 @@ from pretrieve.pipeline.pretrain.data import Prepared
 from pretrieve.pipeline.pretrain.report import MODEL, REPORT, Report
 from pretrieve.pipeline.pretrain.selection import START as UNTRAINED
 from pretrieve.pipeline.pretrain.selection import Selection
+from pretrieve.pipeline.run.run import Run
 from pretrieve.text.tokenizer import Tokenizer
 
 START = "start"
 
 
-def keep(output: Path, selection: Selection, prepared: Prepared) -> Report:
-    """Write the model beside its checkpoints; it is there when its MANIFEST is.
+def publish(run: Run, selection: Selection, prepared: Prepared) -> Report:
+    """Write the model with its start, recipe, report and card; it is there when its MANIFEST is.
 
     Raises:
         StorageError: the disk refused.
@@ -43,9 +43,9 @@ def keep(output: Path, selection: Selection, prepared: Prepared) -> Report:
         signal=None if found is None else found.facts(),
     )
     tokenizer = prepared.store.tokenizer
-    with files.create(output / START, MODEL, replace=True) as folder:
+    with files.create(run.output / START, MODEL, replace=True) as folder:
         save_model(folder, selection.start, tokenizer)
-    with files.scratch(output, MODEL) as folder:
+    with files.scratch(run.output, MODEL) as folder:
         _save(folder, made.objective, selection, tokenizer)
         folder.json("recipe.json", report.recipe)
         folder.json(REPORT, report.to_json())
@@ -53,7 +53,7 @@ def keep(output: Path, selection: Selection, prepared: Prepared) -> Report:
         meta: dict[str, Any] = {"recipe": made.recipe.fingerprint, "weight": None}
         if selection.fusion is not None:
             meta |= {"weight": selection.fusion.dense, "passages": selection.fusion.passages}
-        files.publish(folder, output, MODEL, meta)
+        run.publish(folder, MODEL, meta)
     return report
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,7 @@ from typing import Any
 import orjson
 
 from pretrieve.core import files
-from pretrieve.core.errors import FingerprintError, UsageError
-from pretrieve.pipeline.run.progress import Listener
+from pretrieve.core.errors import UsageError
 
 MODEL, REPORT = "model", "report.json"
 
@@ -63,27 +61,3 @@ def open_report(folder: Path) -> Report:
     if not {"recipe", "saved"} <= facts.keys() <= {item.name for item in fields(Report)}:
         raise UsageError(f"{folder} is no model of `pretrieve train`: choose another place.")
     return Report(**facts)
-
-
-def open_finished(folder: Path, wanted: Mapping[str, object], listener: Listener) -> Report:
-    """Read the report of a run that is done, if it is the one that is asked for.
-
-    Args:
-        folder: the model's.
-        wanted: values of its recipe by name.
-        listener: hears that nothing is left to do.
-
-    Raises:
-        UsageError: there is no finished model.
-        CorruptError: it is damaged.
-        FingerprintError: it is another run.
-    """
-    report = open_report(folder)
-    for name, value in wanted.items():
-        if report.recipe[name] != value:
-            raise FingerprintError(
-                f"cannot resume: {folder} is finished, and its {name} was {report.recipe[name]}: choose another "
-                "--output."
-            )
-    listener.note(f"{folder} is finished already.")
-    return report

@@ -37,7 +37,7 @@ class Tokenization:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class TrainRequest:
     """The arguments of a training run, as they were given."""
 
     sources: tuple[str, ...]
@@ -54,8 +54,9 @@ class Request:
     tracker: str = "auto"
     held_out: int = 400  # documents that are kept from training, at most
     variants: tuple[str, ...] = ()  # of the preset, those to train; all without it
-    judge: bool = True  # hand out nothing that the label-free probe finds worse than the start
+    select: bool = True  # choose the saved weights by the label-free probe
     fields: Fields = dataclasses.field(default_factory=Fields)
+    shared: Path | None = None  # documents and tokens that several runs read
 
     def check(self) -> None:
         """Say at once what cannot work.
@@ -71,14 +72,14 @@ class Request:
             check_output(self.output, [*self.sources, self.base], overwrite=self.overwrite)
 
 
-def train_command(request: Request) -> str:
+def train_command(request: TrainRequest) -> str:
     """The exact command of a run, for its model card."""
     words = ["pretrieve", "train", *request.sources, "-o", str(request.output)]
     words += ["--variants", ",".join(request.variants)] if request.variants else []
     for name in ("method", "minutes", "steps"):
         if (value := getattr(request, name)) is not None:
             words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
-    words += [] if request.judge else ["--no-judge"]
+    words += [] if request.select else ["--no-select"]
     words += ["--base", request.base] if request.base != "static" else []
     for key, value in request.settings.items():
         words += ["--set", f"{key}={value}"]

@@ -22,7 +22,7 @@ from pretrieve.models.static import StaticEncoder
 from pretrieve.pipeline.pretrain.build import Plan
 from pretrieve.pipeline.pretrain.data import Prepared
 from pretrieve.pipeline.pretrain.held_out_loss import Gain
-from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.stop_words import languages
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.text.language import majority
@@ -81,7 +81,7 @@ class Selection:
     fusion: Fusion | None = None
 
 
-def too_little(request: Request, prepared: Prepared) -> str:
+def too_little(request: TrainRequest, prepared: Prepared) -> str:
     """Why the default trains nothing: too little text to learn from; empty if there is enough.
 
     A method that is asked for by name is trained whatever the documents are.
@@ -130,7 +130,7 @@ def interpolated(start: Encoder, trained: Encoder, part: float) -> Encoder:
 
 
 def select(
-    request: Request, start: Encoder, trained: Sequence[Trained], prepared: Prepared, listener: Listener
+    request: TrainRequest, start: Encoder, trained: Sequence[Trained], prepared: Prepared, listener: Listener
 ) -> Selection:
     """Choose what is saved.
 
@@ -143,7 +143,7 @@ def select(
     """
     run = trained[0]
     first = partial(Selection, run, start, run.encoder, saved=run.name)
-    if not request.judge:
+    if not request.select:
         return first("not compared with its start")
     if run.plan.initialiser:
         said = run.gain.line() if run.gain else "too few documents to hold any out: not measured"

@@ -20,8 +20,8 @@ from pretrieve.models.build import is_static, new_transformer
 from pretrieve.models.pretrained import resolve
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.pipeline.pretrain.report import MODEL, REPORT, Report
-from pretrieve.pipeline.pretrain.request import Request
-from pretrieve.pipeline.run.progress import Listener
+from pretrieve.pipeline.pretrain.request import TrainRequest
+from pretrieve.pipeline.run.run import Run
 from pretrieve.pipeline.run.workspace import STATIC
 
 WEIGHT = 0.5  # of the static model beside BM25 (1) and the retriever; docs/log.md
@@ -40,7 +40,7 @@ _KEPT_OUT = (
 )
 
 
-def retrieval_model(request: Request) -> Path | None:
+def retrieval_model(request: TrainRequest) -> Path | None:
     """The folder of the retrieval model that a request starts from without naming a method; None for other requests.
 
     A model of sentence-transformers with weights in safetensors counts; one of our own is trained further.
@@ -55,7 +55,7 @@ def retrieval_model(request: Request) -> Path | None:
     return folder if stock and any(folder.rglob("*.safetensors")) and not Bag.readable(folder) else None
 
 
-def beside(request: Request) -> Request:
+def beside(request: TrainRequest) -> TrainRequest:
     """The request for the static model that is trained beside a retrieval model."""
     return replace(request, base="static", output=request.output / STATIC, overwrite=False)
 
@@ -69,19 +69,19 @@ def check(folder: Path) -> None:
     open_encoder(str(folder))
 
 
-def publish(request: Request, folder: Path, static: Report, listener: Listener) -> Report:
+def publish(run: Run, request: TrainRequest, folder: Path, static: Report) -> Report:
     """Copy the retrieval model to the output, with the static model named in its MANIFEST.
 
     Args:
+        run: the run.
         request: what was asked.
         folder: of the retrieval model.
         static: report of the static model, which is at ``STATIC`` in the output.
-        listener: hears of progress.
 
     Raises:
         StorageError: the disk refused.
     """
-    listener.note(
+    run.listener.note(
         f"{request.base} is a retrieval model: it is kept as it is, and the static model is a third ranker beside it "
         "and BM25. Name a --method to train it."
     )
@@ -94,5 +94,5 @@ def publish(request: Request, folder: Path, static: Report, listener: Listener) 
         target.adopt()
         target.json("recipe.json", report.recipe)
         target.json(REPORT, report.to_json())
-        files.publish(target, request.output, MODEL, meta)
+        run.publish(target, MODEL, meta)
     return report

@@ -10,7 +10,7 @@ from pretrieve.models.encoder import Encoder
 from pretrieve.models.static import StaticEncoder
 from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.pipeline.pretrain import build as planning
-from pretrieve.pipeline.pretrain.request import Request
+from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.text.store import Store
 from pretrieve.training.trainer import Trainer
@@ -18,7 +18,7 @@ from pretrieve.training.trainer import Trainer
 STEPS = 500  # of 512 pairs: about half a minute on one core
 
 
-def start_words(request: Request, encoder: Encoder, store: Store, listener: Listener) -> None:
+def start_words(request: TrainRequest, encoder: Encoder, store: Store, listener: Listener) -> None:
     """Train a static encoder on the same store, and start the word vectors of a new transformer from it.
 
     Does nothing for other bases. The number of steps is fixed, so that a run that goes on starts from the same weights.
@@ -32,7 +32,7 @@ def start_words(request: Request, encoder: Encoder, store: Store, listener: List
     new = new_transformer(request.base)
     if new is None or new.words != "static":
         return
-    asked = Request(
+    asked = TrainRequest(
         sources=request.sources,
         output=Path("unused"),
         steps=STEPS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import safetensors.torch
 
 from pretrieve.core import files
 from pretrieve.core.config import Value, options_of
-from pretrieve.core.errors import FingerprintError, UsageError
+from pretrieve.core.errors import UsageError
 from pretrieve.finetuning.open_qa import Answers, OpenQuestionAnswering, ReadingOptions
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.export import save_model
@@ -23,10 +24,12 @@ from pretrieve.models.heads import HEADS, Projected
 from pretrieve.models.pretrained import resolve
 from pretrieve.models.restore import load_encoder, load_towers
 from pretrieve.models.transformer import TransformerEncoder
-from pretrieve.pipeline.pretrain.data import read_documents
+from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.progress import Listener, Silent
-from pretrieve.pipeline.run.sources import OnBad
-from pretrieve.pipeline.run.workspace import CHECKPOINTS, check_output, hold
+from pretrieve.pipeline.run.run import Run, begin
+from pretrieve.pipeline.run.settings import sort_settings
+from pretrieve.pipeline.run.sources import OnBad, read_documents
+from pretrieve.pipeline.run.workspace import check_output
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.questions import QuestionRows, read_questions
 from pretrieve.text import tokenizer as tokenizers
@@ -34,9 +37,7 @@ from pretrieve.text.corpus import Fields
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
 from pretrieve.text.tokenizer import Tokenizer
-from pretrieve.training.checkpoint import Checkpoints
 from pretrieve.training.options import TrainingOptions
-from pretrieve.training.trainer import Progress, Trainer
 
 KIND, RETRIEVER, READER, VECTORS = "reader", "retriever", "reader", "vectors"
 DOCUMENTS, STORE, REPORT = "documents", "store", "report.json"
@@ -73,6 +74,7 @@ class ReadRequest:
         overwrite: replace what is at the output.
         on_bad: what to do with documents that cannot be read.
         fields: names of the documents' fields.
+        tracker: where curves go; ``auto`` is TensorBoard where it is installed.
     """
 
     sources: tuple[str, ...]
@@ -87,6 +89,7 @@ class ReadRequest:
     overwrite: bool = False
     on_bad: OnBad = "fail"
     fields: Fields = field(default_factory=Fields)
+    tracker: str = "none"
 
 
 def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict[str, Any]:
@@ -104,11 +107,15 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
     options, training = _options(request, len(questions))
     _check_output(request)
     towers, reader, vocabulary = open_models(resolve(request.model), request.reader, request.seed)
-    with hold(request.output, overwrite=request.overwrite and not request.resume):
-        if request.resume and (request.output / files.MANIFEST).is_file():
-            listener.note(f"{request.output} is finished already.")
-            return _same(open_report(request.output), request, options, training)
-        documents, store = _prepare(request, vocabulary, listener)
+    with begin("read", request, listener, inputs=("questions", "model", "reader"), without=("sources",)) as run:
+        run.same("values", {"options": dataclasses.asdict(options), "training": dataclasses.asdict(training)})
+        documents = _documents(run, request)
+        if run.finished:
+            run.say_finished()
+            return open_report(request.output)
+        listener.stage("encode", len(documents), "documents")
+        store = Store.build(request.output / STORE, documents, vocabulary, replace=True)
+        listener.advance(len(documents), f"{len(store.tokens):,} tokens")
         listener.stage("index blocks", unit="blocks")
         view = QuestionRows(questions, vocabulary, towers[0].specials, min(LONGEST_QUESTION, towers[0].max_length))
         answers = Answers(questions, vocabulary, store)
@@ -117,26 +124,23 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         found = sum(len(answers.held(number, objective.evidence)) > 0 for number in range(len(questions)))
         if not found:
             raise UsageError(f"no answer of {request.questions} occurs in the documents: there is nothing to learn.")
-        asked = _asked(request, options, training)
-        report = asked | {
+        report = {
+            "model": request.model,
+            "options": dataclasses.asdict(options),
+            "training": dataclasses.asdict(training),
+            "seed": request.seed,
             "questions": {"read": len(questions), "answered in the documents": found},
             "documents": len(documents),
             "blocks": len(objective.evidence),
         }
-        report["last step"] = _train(
-            request,
-            objective,
-            Batches(view=view, batch_size=training.batch_size, seed=request.seed),
-            training,
-            listener,
-            {
-                "corpus": documents.fingerprint,
-                "tokenizer": vocabulary.fingerprint,
-                "questions": view.fingerprint,
-                "recipe": files.fingerprint([asked["options"], asked["training"], asked["seed"]]),
-            },
-        )
-        _keep(request.output, objective, vocabulary, report)
+        fingerprints = {
+            "corpus": documents.fingerprint,
+            "tokenizer": vocabulary.fingerprint,
+            "questions": view.fingerprint,
+            "recipe": files.fingerprint([report["options"], report["training"], report["seed"]]),
+        }
+        report["last step"] = fit(run, _training(request, objective, view, training, fingerprints))
+        _publish(run, objective, vocabulary, report)
     return report
 
 
@@ -147,28 +151,6 @@ def _check_output(request: ReadRequest) -> None:
         sources: list[str | Path] = [*request.sources, request.questions, *models]
         also = (DOCUMENTS, STORE, RETRIEVER, READER)
         check_output(request.output, sources, overwrite=request.overwrite, also=also)
-
-
-def _asked(request: ReadRequest, options: ReadingOptions, training: TrainingOptions) -> dict[str, Any]:
-    """What a run must share with the one that it goes on with, as its report keeps it."""
-    return {
-        "model": request.model,
-        "options": dataclasses.asdict(options),
-        "training": dataclasses.asdict(training),
-        "seed": request.seed,
-    }
-
-
-def _same(
-    report: dict[str, Any], request: ReadRequest, options: ReadingOptions, training: TrainingOptions
-) -> dict[str, Any]:
-    """The report of a finished run, or a refusal if it is of another command."""
-    for name, value in _asked(request, options, training).items():
-        if report[name] != orjson.loads(orjson.dumps(value)):
-            raise FingerprintError(
-                f"cannot resume: the {name} of {request.output} is another; choose another --output."
-            )
-    return report
 
 
 def open_models(
@@ -220,80 +202,67 @@ def _whole(reader: TransformerEncoder) -> TransformerEncoder:
 
 
 def _options(request: ReadRequest, questions: int) -> tuple[ReadingOptions, TrainingOptions]:
-    reading = {item.name for item in dataclasses.fields(ReadingOptions)}
-    own = {name: value for name, value in request.settings.items() if name in reading}
-    others = {name: value for name, value in request.settings.items() if name not in reading}
-    training = {name: value.value for name, value in TRAINING.items()} | others
+    own = sort_settings(request.settings, {"reading": ReadingOptions, "training": TrainingOptions})
+    training = {name: value.value for name, value in TRAINING.items()} | own["training"]
     if request.steps is not None:
         training["steps"] = request.steps
-    elif "steps" not in others:
+    elif "steps" not in own["training"]:
         size = options_of(TrainingOptions, training).batch_size
         training["steps"] = math.ceil(EPOCHS * questions / size)
-    return options_of(ReadingOptions, own), options_of(TrainingOptions, training)
+    return options_of(ReadingOptions, own["reading"]), options_of(TrainingOptions, training)
 
 
-def _prepare(request: ReadRequest, vocabulary: Tokenizer, listener: Listener) -> tuple[Documents, Store]:
-    """Documents and their tokens, in the output: answers are read from them."""
+def _documents(run: Run, request: ReadRequest) -> Documents:
+    """Documents in the output, where answers are read from; a finished run's are only compared."""
+    target = run.workspace / "documents-again" if run.finished else request.output / DOCUMENTS
     documents = read_documents(
         request.sources,
-        request.output / DOCUMENTS,
-        listener,
+        target,
+        run.listener,
         fields=request.fields,
         on_bad=request.on_bad,
         quarantine=request.output.with_name(f"{request.output.name}.quarantine.jsonl"),
         replace=True,
     )
-    listener.stage("encode", len(documents), "documents")
-    store = Store.build(request.output / STORE, documents, vocabulary, replace=True)
-    listener.advance(len(documents), f"{len(store.tokens):,} tokens")
-    return documents, store
+    run.same_data("documents", documents.fingerprint)
+    if run.finished:
+        shutil.rmtree(target, ignore_errors=True)
+    return documents
 
 
-def _train(
+def _training(
     request: ReadRequest,
     objective: OpenQuestionAnswering,
-    batches: Batches,
+    view: QuestionRows,
     training: TrainingOptions,
-    listener: Listener,
     fingerprints: Mapping[str, str],
-) -> dict[str, float]:
-    """Take all steps; gives the statistics of the last tenth, averaged (of those that this process took)."""
-    listener.stage("train reader", training.steps, "steps")
-    seen: list[Progress] = []
-
-    def watch(progress: Progress) -> None:
-        seen.append(progress)
-        del seen[: -max(1, training.steps // 10)]
-        exact = sum(one.statistics["exact_span"] for one in seen) / len(seen)
-        listener.advance(1, f"loss {progress.loss:.3f}, exact {exact:.0%}")
-
-    trainer = Trainer(
+) -> Training:
+    """The training, for ``fit``."""
+    return Training(
+        name="train reader",
         objective=objective,
-        batches=batches,
+        batches=Batches(view=view, batch_size=training.batch_size, seed=request.seed),
         options=training,
         seed=request.seed,
-        checkpoints=Checkpoints(folder=request.output / CHECKPOINTS, keep=training.keep, fingerprints=fingerprints),
-        on_step=watch,
+        fingerprints=fingerprints,
+        tracker=request.tracker,
+        values=dataclasses.asdict(training),
+        figures=("exact_span",),
     )
-    if request.resume:
-        listener.advance(trainer.resume())
-    trainer.run()
-    names = seen[0].statistics if seen else {}
-    return {name: sum(one.statistics[name] for one in seen) / len(seen) for name in names}
 
 
-def _keep(output: Path, objective: OpenQuestionAnswering, vocabulary: Tokenizer, report: Mapping[str, Any]) -> None:
+def _publish(run: Run, objective: OpenQuestionAnswering, vocabulary: Tokenizer, report: Mapping[str, Any]) -> None:
     """Write retriever and reader; the whole is there when its MANIFEST is."""
-    with files.create(output / RETRIEVER, "model", replace=True) as folder:
+    with files.create(run.output / RETRIEVER, "model", replace=True) as folder:
         save_model(folder, objective.query_encoder, vocabulary, documents=objective.encoder)
-    with files.create(output / READER, "model", replace=True) as folder:
+    with files.create(run.output / READER, "model", replace=True) as folder:
         save_model(folder, objective.reader, vocabulary)
         heads = {f"spans.{name}": values.detach().cpu() for name, values in objective.spans.state_dict().items()}
         folder.write(HEADS, safetensors.torch.save(heads))
-    with files.scratch(output, KIND) as folder:
+    with files.scratch(run.output, KIND) as folder:
         folder.array(VECTORS, objective.vectors.cpu().numpy())
         folder.json(REPORT, report)
-        files.publish(folder, output, KIND, {"options": report["options"], "seed": report["seed"]})
+        run.publish(folder, KIND, {"options": report["options"], "seed": report["seed"]})
 
 
 def open_report(output: Path) -> dict[str, Any]:

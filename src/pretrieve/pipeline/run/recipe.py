@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,9 @@ import orjson
 
 from pretrieve.core import files
 from pretrieve.core.errors import CorruptError, FingerprintError
+
+_SHOWN = 3  # differences that a message names
+_COMPARED = ("corpus", "tokenizer", "method", "variant", "base", "seed", "encoder", "options", "training")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,15 @@ class Recipe:
         """The recipe as plain values, with its fingerprint."""
         return {**asdict(self), "fingerprint": self.fingerprint}
 
+    def check_same(self, before: Recipe) -> None:
+        """Refuse to resume a run that had another recipe.
+
+        Raises:
+            FingerprintError: names what differs.
+        """
+        old, new = (plain({name: getattr(one, name) for name in _COMPARED}) for one in (before, self))
+        check_same(old, new)
+
 
 def load(path: Path) -> Recipe:
     """Read a ``recipe.json``.
@@ -65,19 +77,38 @@ def load(path: Path) -> Recipe:
     return recipe
 
 
-def check_same(before: Recipe, now: Recipe) -> None:
-    """Refuse to resume a run as another one.
+def plain(values: Any) -> Any:
+    """Values as they are after a round through JSON, so that a tuple equals the list that a file gives back."""
+    return orjson.loads(files.to_json(values))
+
+
+def check_same(before: Any, now: Any, name: str = "") -> None:
+    """Refuse to resume a run as another one: the one check of every command, of finished runs and of stopped ones.
+
+    Args:
+        before: plain values of the run, nested by name.
+        now: the same of the command that is to resume it.
+        name: what the values are of.
 
     Raises:
         FingerprintError: names what differs.
     """
-    for name in ("corpus", "tokenizer", "method", "variant", "base", "seed", "encoder", "options", "training"):
-        old, new = getattr(before, name), getattr(now, name)
-        if old != new:
-            detail = f"{old} before, {new} now"
-            if isinstance(old, Mapping) and isinstance(new, Mapping):
-                keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-                detail = ", ".join(f"{key} was {old.get(key)!r} and is {new.get(key)!r}" for key in keys)
-            raise FingerprintError(
-                f"cannot resume: the {name} differs ({detail}). Give the same command as before, or another --output."
-            )
+    found = list(_differences(before, now, name))
+    if found:
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise FingerprintError(
+            f"cannot resume: {'; '.join(found[:_SHOWN])}{more}. Give the same command as before, or another --output."
+        )
+
+
+def _differences(before: Any, now: Any, name: str) -> Iterator[str]:
+    """Each value that differs, in words, by its dotted name."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys((*before, *now)):
+            yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else key)
+    elif before != now:
+        yield f"{name} was {_shown(before)} and is {_shown(now)}"
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else orjson.dumps(value).decode() if isinstance(value, list) else str(value)

@@ -1,12 +1,100 @@
-"""Options of every command that reads documents: the fields that hold what, and what to do about bad records."""
+"""Reading the documents of a run: fields, bad records, and whether they are those of the run to be resumed."""
 
 from __future__ import annotations
 
-from typing import Literal
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Protocol
 
-from pretrieve.text.corpus import Fields
+from pretrieve.core import files
+from pretrieve.pipeline.run.progress import Listener, counted
+from pretrieve.pipeline.run.run import Run
+from pretrieve.text import corpus
+from pretrieve.text.corpus import Fields, ReadReport
+from pretrieve.text.documents import Documents
 
 OnBad = Literal["fail", "skip", "quarantine"]
+DOCUMENTS = "documents"  # in the workspace
+
+
+class ReadsSources(Protocol):
+    """A request with documents."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Files, folders, ``python:...`` or ``hf:...``."""
+        ...
+
+    @property
+    def output(self) -> Path:
+        """Folder for the result."""
+        ...
+
+    @property
+    def on_bad(self) -> OnBad:
+        """What to do with records that cannot be read."""
+        ...
+
+    @property
+    def fields(self) -> Fields:
+        """Which fields of the sources hold what."""
+        ...
+
+    @property
+    def shared(self) -> Path | None:
+        """Folder of documents and tokens that several runs read, or None."""
+        ...
+
+
+def documents_of(run: Run, request: ReadsSources) -> Documents:
+    """Read the documents of a run into its workspace, or into the folder that it shares with other runs.
+
+    A run that is resumed reads them again, to see that they are the same; those of a shared folder are read once, and
+    whoever shares it answers for the sources.
+
+    Args:
+        run: the run.
+        request: what it asks to be read.
+
+    Raises:
+        DataError: a record is bad and ``on_bad`` is fail, or there is no document.
+        UsageError: a source is missing, or of an unknown kind.
+        FingerprintError: a run is resumed with other documents.
+    """
+    if request.shared is not None:
+        return _shared_documents(run, request, request.shared)
+    target, again = run.workspace / DOCUMENTS, run.workspace / "documents-again"
+    before = run.resume and (target / files.MANIFEST).is_file()
+    documents = _read(run, request, again if before or run.finished else target)
+    try:
+        run.same_data("documents", documents.fingerprint)
+    finally:
+        shutil.rmtree(again, ignore_errors=True)
+    return Documents.open(target) if before else documents
+
+
+def _shared_documents(run: Run, request: ReadsSources, shared: Path) -> Documents:
+    """Documents that several runs read; the first of them writes them, while the others wait."""
+    target = shared / DOCUMENTS
+    with files.lock(shared / "locks" / DOCUMENTS, wait=True):
+        there = (target / files.MANIFEST).is_file()
+        documents = Documents.open(target) if there else _read(run, request, target)
+    run.same_data("documents", documents.fingerprint)
+    return documents
+
+
+def _read(run: Run, request: ReadsSources, target: Path) -> Documents:
+    """Read the sources of a request into a folder."""
+    return read_documents(
+        request.sources,
+        target,
+        run.listener,
+        fields=request.fields,
+        on_bad=request.on_bad,
+        quarantine=request.output.with_name(f"{request.output.name}.quarantine.jsonl"),
+        replace=True,
+    )
 
 
 def fields_of(
@@ -29,3 +117,30 @@ def field_words(fields: Fields) -> list[str]:
         words += [f"--{name}-field", value] if (value := getattr(fields, name)) else []
     words += [] if fields.use_titles else ["--without-titles"]
     return words + (["--wikipedia"] if fields.wikipedia else [])
+
+
+def read_documents(
+    sources: Sequence[str],
+    target: Path,
+    listener: Listener,
+    *,
+    fields: Fields,
+    on_bad: OnBad,
+    quarantine: Path | None = None,
+    replace: bool = False,
+) -> Documents:
+    """Read sources into documents on disk, saying what was dropped.
+
+    Raises:
+        DataError: a record is bad and ``on_bad`` is fail, or there is no document.
+        UsageError: a source is missing, or of an unknown kind.
+    """
+    listener.stage("read", unit="documents")
+    report = ReadReport()
+    found = corpus.read(sources, fields=fields, on_bad=on_bad, report=report, quarantine=quarantine)
+    documents = Documents.write(target, counted(found, listener), replace=replace)
+    if report.duplicates or report.bad or report.passed_over:
+        listener.note(report.summary())
+    for line in report.examples:
+        listener.note(line)
+    return documents

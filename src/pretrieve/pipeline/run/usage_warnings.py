@@ -55,4 +55,5 @@ def _is_initialiser(folder: Path) -> bool:
     if not recipe.is_file() or Bag.readable(folder):  # initialisers are transformers; a static model needs no torch
         return False
     method = orjson.loads(recipe.read_bytes()).get("method")
-    return method in methods.names() and methods.find(method)[0].CARD.initialiser
+    known = methods.listing()
+    return method in known and known[method].initialiser

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Iterator
 
-from pretrieve.core.errors import DataError, MissingExtraError, UsageError
+from pretrieve.core.errors import DataError, UsageError
+from pretrieve.core.extras import require
 from pretrieve.text.records import Fault, Record
 
 SCHEME = "hf"
@@ -25,8 +25,7 @@ def read(name: str, limit: int) -> Iterator[Record | Fault]:
         UsageError: no name.
         DataError: the data set cannot be had.
     """
-    if importlib.util.find_spec("datasets") is None:
-        raise MissingExtraError("hf: sources need the datasets library: pip install pretrieve[hub]")
+    require("hub", f"hf:{name}")
     name, _, split = name.partition("@")
     if not name:
         raise UsageError("hf: needs the name of a data set, e.g. hf:BeIR/scifact@corpus.")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from pretrieve.core.extras import require
 from pretrieve.text.records import Fault, Record
 from pretrieve.text.streams import COMPRESSED, DamagedStreamError, chunks
 
@@ -21,7 +22,11 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault]:
     Args:
         path: the file.
         limit: rows are as long as they are; not used.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
     """
+    require("parquet", str(path))
     if path.suffix not in COMPRESSED:
         with path.open("rb") as file:
             yield from _rows(path, file)

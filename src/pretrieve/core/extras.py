@@ -1,0 +1,72 @@
+"""Parts of the installation that are optional: what each consists of, and the one line that says how to get it.
+
+Indexing, searching and evaluating with a static model need none of them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Literal
+
+from pretrieve.core.errors import MissingExtraError
+
+Extra = Literal["train", "parquet", "hub", "pictures"]  # of pyproject.toml
+
+_MODULES: dict[Extra, tuple[str, ...]] = {
+    "train": ("torch", "transformers", "sentence_transformers", "accelerate", "safetensors"),
+    "parquet": ("pyarrow",),
+    "hub": ("datasets",),
+    "pictures": ("matplotlib",),
+}
+_NAMES: dict[Extra, str] = {
+    "train": "training extra",
+    "parquet": "extra for Parquet",
+    "hub": "extra for hub data sets",
+    "pictures": "extra for pictures",
+}
+
+
+def install_command(extra: Extra) -> str:
+    """The command that installs an extra, in a checkout."""
+    return f'pip install ".[{extra}]"'
+
+
+def require(extra: Extra, user: str) -> None:
+    """Do nothing if an extra is installed; nothing of it is imported.
+
+    Args:
+        extra: its name.
+        user: what needs it, as the subject of a sentence.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    for module in _MODULES[extra]:
+        if not _is_installed(module):
+            raise MissingExtraError(_remedy(extra, user, module))
+
+
+def explain(error: ModuleNotFoundError, user: str) -> MissingExtraError | None:
+    """The error of a missing extra in place of that of a missing module; None for a module of no extra.
+
+    Args:
+        error: what an import raised.
+        user: what needs the module, as the subject of a sentence.
+    """
+    module = (error.name or "").split(".")[0]
+    extra = next((name for name, modules in _MODULES.items() if module in modules), None)
+    return None if extra is None or _is_installed(module) else MissingExtraError(_remedy(extra, user, module))
+
+
+def _remedy(extra: Extra, user: str, module: str) -> str:
+    return (
+        f"{user} needs pretrieve's {_NAMES[extra]}: {install_command(extra)} in a checkout of pretrieve "
+        f'(README, "Installing"); {module} is not installed.'
+    )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False

@@ -1,0 +1,133 @@
+"""The training part of a run: trainer, checkpoints, tracker and progress, the same for every command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pretrieve.core.types import Batch
+from pretrieve.models.objective import Objective
+from pretrieve.pipeline.run.run import Run
+from pretrieve.training.checkpoint import Checkpoints
+from pretrieve.training.options import TrainingOptions
+from pretrieve.training.trackers import Tracker, default_tracker
+from pretrieve.training.trainer import Progress, Trainer
+
+_SMOOTH = 0.95  # of the figures that are shown: the share of what was shown before
+_LAST = 0.1  # part of the steps whose statistics are averaged at the end
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is trained, and how.
+
+    Attributes:
+        name: to show.
+        objective: what learns.
+        batches: the global batch of each step.
+        options: of the training.
+        seed: of the run.
+        fingerprints: what its checkpoints belong to.
+        part: folder of this training among those of the run; empty where there is one only.
+        tracker: where curves go; ``auto`` is TensorBoard where it is installed.
+        values: the recipe, for the tracker.
+        figures: statistics that are shown beside the loss.
+    """
+
+    name: str
+    objective: Objective
+    batches: Callable[[int], Batch]
+    options: TrainingOptions
+    seed: int
+    fingerprints: Mapping[str, str]
+    part: str = ""
+    tracker: str = "none"
+    values: Mapping[str, Any] = field(default_factory=dict)
+    figures: tuple[str, ...] = ()
+
+
+def fit(run: Run, training: Training) -> dict[str, float]:
+    """Train to the last step, or resume from the newest checkpoint.
+
+    Args:
+        run: holds the folders, and says whether to resume.
+        training: what is trained.
+
+    Returns:
+        Statistics of the last tenth of the steps that were taken now, averaged; empty where none was left to take.
+
+    Raises:
+        StoppedError: a signal asked to stop; a checkpoint was left.
+        NotFiniteError: loss, gradient or weights are not finite.
+        FingerprintError: the checkpoint belongs to another run.
+        StorageError: the disk refused.
+    """
+    options = training.options
+    run.listener.stage(training.name, options.steps, "steps")
+    shown = _Shown(training, run)
+    with tracking(training, run.workspace / "curves" / training.part) as track:
+
+        def watch(progress: Progress) -> None:
+            shown(progress)
+            track(progress)
+
+        trainer = Trainer(
+            objective=training.objective,
+            batches=training.batches,
+            options=options,
+            seed=training.seed,
+            checkpoints=Checkpoints(
+                folder=run.checkpoints / training.part,
+                keep=options.max_checkpoints,
+                fingerprints=training.fingerprints,
+            ),
+            on_step=watch,
+        )
+        if run.resume:
+            run.listener.advance(trainer.resume())
+        trainer.run()
+    return shown.last()
+
+
+@contextmanager
+def tracking(training: Training, folder: Path) -> Iterator[Callable[[Progress], None]]:
+    """Where curves go besides the screen; nowhere if nothing is installed or wanted."""
+    name = default_tracker() if training.tracker == "auto" else training.tracker
+    if name in (None, "none"):
+        yield lambda progress: None
+        return
+    values = {key: str(value) for key, value in training.values.items()}
+    tracker = Tracker(name, folder, values=values, every=training.options.log_every)
+    try:
+        yield tracker
+    finally:
+        tracker.close()
+
+
+class _Shown:
+    """Figures of the steps: smoothed for the line of progress, and those of the last steps for the report."""
+
+    def __init__(self, training: Training, run: Run) -> None:
+        self._training, self._run = training, run
+        self._smooth: dict[str, float] = {}
+        self._last: list[Mapping[str, float]] = []
+
+    def __call__(self, progress: Progress) -> None:
+        figures = {name: float(progress.statistics.get(name, float("nan"))) for name in self._training.figures}
+        for name in ("loss", "tokens_per_second", "real_share"):
+            value = getattr(progress, name)
+            before = self._smooth.get(name, value)
+            self._smooth[name] = _SMOOTH * before + (1 - _SMOOTH) * value
+        words = [f"loss {self._smooth['loss']:.3f}", *(f"{name} {value:.2f}" for name, value in figures.items())]
+        words.append(f"{self._smooth['tokens_per_second'] / 1000:,.0f}k tokens/s")
+        self._run.listener.advance(1, f"{', '.join(words)}, {self._smooth['real_share']:.0%} real tokens")
+        self._last.append(progress.statistics)
+        del self._last[: -max(1, round(_LAST * self._training.options.steps))]
+
+    def last(self) -> dict[str, float]:
+        """Means over the last steps."""
+        names = self._last[0] if self._last else {}
+        return {name: sum(one[name] for one in self._last) / len(self._last) for name in names}

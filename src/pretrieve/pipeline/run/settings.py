@@ -1,0 +1,69 @@
+"""Settings by name, ``--set KEY=VALUE``: each goes to the part of a run that it configures.
+
+A part is a dataclass of options: of the method, the training, the encoder, the tokenizer. A name alone is enough where
+one part knows it; ``part.name`` always works. A name that two parts know is an error that names both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from pretrieve.core.errors import UsageError, suggest
+
+Parts = Mapping[str, Any]  # dataclasses of options by the name of the part
+Sorted = dict[str, dict[str, object]]  # values by part and name
+
+
+def sort_settings(settings: Mapping[str, object], parts: Parts, where: str = "--set") -> Sorted:
+    """Divide settings by the part that they configure.
+
+    Args:
+        settings: values by ``name`` or ``part.name``.
+        parts: dataclasses of options by the name of the part.
+        where: what to name in the message: the option, or the file that the settings stand in.
+
+    Returns:
+        Values by part and name; a part without settings is empty.
+
+    Raises:
+        UsageError: a name is unknown (the closest is suggested), known to two parts, or given twice.
+    """
+    found: Sorted = {part: {} for part in parts}
+    for key, value in settings.items():
+        part, name = _home(key, parts, where)
+        if name in found[part]:
+            raise UsageError(f"{where}: {part}.{name} is given twice.")
+        found[part][name] = value
+    return found
+
+
+def names_of(parts: Parts) -> list[str]:
+    """All names that can be set, each with and without its part."""
+    known = _known(parts)
+    return [*known, *(f"{part}.{name}" for name, homes in known.items() for part in homes)]
+
+
+def _home(key: str, parts: Parts, where: str) -> tuple[str, str]:
+    """Part and name that a key stands for."""
+    known = _known(parts)
+    part, dot, name = key.rpartition(".")
+    homes = known.get(name, [])
+    if dot and part in homes:
+        return part, name
+    if dot or not homes:
+        raise UsageError(f"{where}: unknown option {key!r}.{suggest(key, names_of(parts))}")
+    if len(homes) > 1:
+        both = " or ".join(f"{home}.{name}" for home in homes)
+        raise UsageError(f"{where}: {name!r} is an option of {' and '.join(homes)}: write {both}.")
+    return homes[0], name
+
+
+def _known(parts: Parts) -> dict[str, list[str]]:
+    """The parts that know each name, in the order of the parts."""
+    known: dict[str, list[str]] = {}
+    for part, kind in parts.items():
+        for item in dataclasses.fields(kind):
+            known.setdefault(item.name, []).append(part)
+    return known
