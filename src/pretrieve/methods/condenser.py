@@ -41,9 +41,10 @@ CARD = Card(
     "at random twice, once for the masks and once for the ids, so that they can miss each other. Whole words are "
     "found by BERT's ## even with RoBERTa's tokenizer. The README leaves length and batch open. Written for an old "
     "Trainer: it does not run on today's transformers.",
-    differs="The head of a released checkpoint (model.pt) is taken up. Text is cut once. Words are found by the tokenizer's own marks. A new head starts from the seed. The "
-    "early layer is half of the model's own number. Works for the families of BERT, RoBERTa and ModernBERT; on the "
-    "last the late [CLS] is after the final norm, and the head ends in a norm of its own.",
+    differs="The head of a released checkpoint (model.pt) is taken up. Text is cut once. Words are found by the "
+    "tokenizer's own marks. A new head starts from the seed. The early layer is half of the model's own number. Works "
+    "for the families of BERT, RoBERTa and ModernBERT; on the last the late [CLS] is after the final norm, and the "
+    "head ends in a norm of its own.",
     good_for="A start for fine-tuning, and for coCondenser. Not for search as it is.",
     encoders=("transformer",),
     initialiser=True,

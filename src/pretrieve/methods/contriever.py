@@ -44,11 +44,11 @@ CARD = Card(
     "A checkpoint that was fine-tuned or trained in-batch reloads with random weights, silently; unknown options are "
     "ignored (the README's --moco_queue does nothing); BERT vocabularies get [CLS] and [SEP] only where the name has "
     "bert- in it; the order of the sampler is ignored, and every rank is seeded alike.",
-    differs="Weight decay is on matrices only; the released AdamW decays biases and norms as well. Windows stay inside documents and same-document keys are masked unless the preset says otherwise; keys "
-    "are encoded without dropout unless it says otherwise; deleting never empties a crop; shuffle is a permutation; a "
-    "document's title is part of the concatenated stream, which is one for each language, as in the released code. A "
-    "corpus that says zh serves both zh-cn and zh-tw, and nb or nn are no; coefficient 0 repeats a small language as "
-    "often as it takes.",
+    differs="Weight decay is on matrices only; the released AdamW decays biases and norms as well. Windows stay "
+    "inside documents and same-document keys are masked unless the preset says otherwise; keys are encoded without "
+    "dropout unless it says otherwise; deleting never empties a crop; shuffle is a permutation; a document's title is "
+    "part of the concatenated stream, which is one for each language, as in the released code. A corpus that says zh "
+    "serves both zh-cn and zh-tw, and nb or nn are no; coefficient 0 repeats a small language as often as it takes.",
     good_for="Running text; hundreds of documents and more. Not for very short texts, whose crops are not queries. A "
     "static encoder learns translations of its own domain's words; across scripts and domains only recall rises.",
 )

@@ -83,11 +83,9 @@ class Options:
         check_bounds(self, 1, COUNT, "epoch_steps")
         check_bounds(self, 8, TOKENS, "block")
         check_bounds(self, 3, TOKENS, "query")
-        check_bounds(self, 0, 1, "coefficient")
-        if not 0.0 <= self.keep_probability <= 1.0 or self.local < 0 or self.decay < 0 or self.coldest <= 0:
-            raise UsageError(
-                "keep_probability lies between 0 and 1, local and decay are at least 0, and coldest is above 0."
-            )
+        check_bounds(self, 0, 1, "keep_probability", "coefficient")
+        if self.local < 0 or self.decay < 0 or self.coldest <= 0:
+            raise UsageError("local and decay are at least 0, and coldest is above 0.")
         if self.temperature < self.coldest:
             raise UsageError(f"temperature={self.temperature}: it falls, so set it to at least coldest={self.coldest}.")
 

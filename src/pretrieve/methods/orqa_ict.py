@@ -37,16 +37,16 @@ CARD = Card(
     released="One encoder for both sides, though the paper writes two; BERT's tanh pooler, a projection to 128 with "
     "LayerNorm and dropout, no temperature, negatives from a global batch of 4,096; only sentences look for blocks. A "
     "block of one sentence whose sentence is to be removed is thrown away. Contriever's code has no such task.",
-    differs="The norm after the projection has torch's epsilon of 1e-5 (released: Keras' 1e-3), and the projection starts "
-    "as BERT's layers do, normal with deviation 0.02 (released: Glorot uniform). The warm-up is a share of the steps: "
-    "set warmup for shorter runs (released: 100 steps at least). A static encoder is trained with AdamW. "
-    "Title and body are one segment, as the exported model sees them; a block without a title has one [SEP], "
-    "not two; the longest title leaves room for a token of the body. A pair that cannot be used is drawn again from "
-    "the same group instead of making the batch shorter. The static encoder has no projection and compares by cosine "
-    "with a temperature. Pages of lists and of disambiguation are dropped, and HTML entities read, where documents "
-    "are read with --wikipedia. The window form follows the second public version (Megatron-LM): no blocks, a context "
-    "that grows around the sentence, no title. contriever-ict takes its negatives from the batch: Contriever's paper "
-    "tried this task with a momentum queue only, which was made for sides that look alike.",
+    differs="The norm after the projection has torch's epsilon of 1e-5 (released: Keras' 1e-3), and the projection "
+    "starts as BERT's layers do, normal with deviation 0.02 (released: Glorot uniform). The warm-up is a share of the "
+    "steps: set warmup for shorter runs (released: 100 steps at least). A static encoder is trained with AdamW. Title "
+    "and body are one segment, as the exported model sees them; a block without a title has one [SEP], not two; the "
+    "longest title leaves room for a token of the body. A pair that cannot be used is drawn again from the same group "
+    "instead of making the batch shorter. The static encoder has no projection and compares by cosine with a "
+    "temperature. Pages of lists and of disambiguation are dropped, and HTML entities read, where documents are read "
+    "with --wikipedia. The window form follows the second public version (Megatron-LM): no blocks, a context that "
+    "grows around the sentence, no title. contriever-ict takes its negatives from the batch: Contriever's paper tried "
+    "this task with a momentum queue only, which was made for sides that look alike.",
     good_for="Questions to passages, running text with sentences. Needs large batches.",
 )
 
@@ -90,9 +90,8 @@ class Options:
         check_bounds(self, 8, TOKENS, "block")
         check_bounds(self, 3, TOKENS, "query")
         check_bounds(self, 0, WIDTH, "projection")
-        check_bounds(self, 0, 1, "coefficient")
-        if not 0.0 <= self.keep_probability <= 1.0 or not 0.0 <= self.short <= 1.0 or not 0.0 <= self.dropout < 1.0:
-            raise UsageError("keep_probability, short and dropout lie between 0 and 1.")
+        check_bounds(self, 0, 1, "keep_probability", "short", "coefficient")
+        check_bounds(self, 0, 1, "dropout", below=True)
         if not 0.0 < self.ratio_min <= self.ratio_max < 1.0:
             raise UsageError(f"ratio_min={self.ratio_min}, ratio_max={self.ratio_max}: 0 < ratio_min <= ratio_max < 1.")
         if self.temperature is not None and self.temperature <= 0:

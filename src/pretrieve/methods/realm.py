@@ -48,11 +48,12 @@ CARD = Card(
     "The data of pre-training were never released.",
     differs="Title and body of a block are one segment for the retriever; the released default is two. Every sentence "
     "with a salient span is visited as often as another; the released generator draws a document and then one of its "
-    "spans. The warm-up is a share of the steps, 0.05 for 200,000: set warmup for shorter runs (released: 100 steps at "
-    "least). Names are found by rules, or spaCy, not by a BERT trained on CoNLL-2003. Besides the origin, every block "
-    "that contains the sentence is excluded, and more are fetched in their place; equal blocks are indexed once. The "
-    "index is refreshed at fixed steps, also in the background, so that a run can be repeated and resumed. The reader "
-    "starts as a copy of the retriever's transformer, where the paper starts it from BERT; reader=NAME sets another.",
+    "spans. The warm-up is a share of the steps, 0.05 for 200,000: set warmup for shorter runs (released: 100 steps "
+    "at least). Names are found by rules, or spaCy, not by a BERT trained on CoNLL-2003. Besides the origin, every "
+    "block that contains the sentence is excluded, and more are fetched in their place; equal blocks are indexed "
+    "once. The index is refreshed at fixed steps, also in the background, so that a run can be repeated and resumed. "
+    "The reader starts as a copy of the retriever's transformer, where the paper starts it from BERT; reader=NAME "
+    "sets another.",
     good_for="Questions of fact. Start it from an orqa-ict run (--base FOLDER): from a cold start all blocks are "
     "equally useless and there is little to learn. Watch retrieval_utility: above 0 the blocks help.",
     encoders=("transformer",),

@@ -43,12 +43,12 @@ CARD = Card(
     "not see itself. A word is what BERT's ## says, so other tokenizers get single tokens. The collator's own masking "
     "rates are 0.15; the program's, and the README's, 0.30 and 0.50. In the bag of DupMAE a word weighs the same "
     "however often it comes. The decoder is not kept.",
-    differs="Rows end with the last sentence that fits; released rows are filled, with a sentence that is then cut. 30 % "
-    "of a row's own tokens are hidden; the released budget counts [CLS] and [SEP] too, so that it is 33 % of a row of "
-    "30 tokens. 64 masks a row, in which each word is hidden with the rate's probability rather than to an exact count; "
-    "words by the tokenizer's own marks. The decoder starts new and is kept beside the model, and a run that goes on "
-    "takes it up. ModernBERT, which has no table of positions, gets sinusoids in the decoder. DupMAE's vector at "
-    "search stays the pooled one, not [CLS] joined with a sparse part.",
+    differs="Rows end with the last sentence that fits; released rows are filled, with a sentence that is then cut. "
+    "30 % of a row's own tokens are hidden; the released budget counts [CLS] and [SEP] too, so that it is 33 % of a "
+    "row of 30 tokens. 64 masks a row, in which each word is hidden with the rate's probability rather than to an "
+    "exact count; words by the tokenizer's own marks. The decoder starts new and is kept beside the model, and a run "
+    "that goes on takes it up. ModernBERT, which has no table of positions, gets sinusoids in the decoder. DupMAE's "
+    "vector at search stays the pooled one, not [CLS] joined with a sparse part.",
     good_for="A start for fine-tuning: fine-tuned on MS MARCO, its paper reports 45.2 nDCG@10 over BEIR, and for "
     "Condenser 40.7, for BERT 37.1. Not for search as it is.",
     encoders=("transformer",),

@@ -36,8 +36,8 @@ CARD = Card(
     "tried every 125 steps.",
     differs="Rows are sentences of your documents packed up to the length, never cut in their middle unless one alone "
     "is too long; gradients reach the vectors of all ranks; the model is compared by cosine afterwards, as it was "
-    "trained; no labelled pairs choose a checkpoint. The layer of a released checkpoint (mlp.dense) is left out, with a "
-    "note, and a new one trains.",
+    "trained; no labelled pairs choose a checkpoint. The layer of a released checkpoint (mlp.dense) is left out, with "
+    "a note, and a new one trains.",
     good_for="Likeness of sentences. For search it is weak (in Contriever's paper 24.6 nDCG@10 on BEIR, BM25 41.7): "
     "both sides are the same words, so nothing teaches it what a question looks like.",
     encoders=("transformer",),

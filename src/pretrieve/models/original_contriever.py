@@ -21,7 +21,8 @@ from pretrieve.core import files
 from pretrieve.core.errors import CorruptError, PretrieveError, UsageError
 from pretrieve.models.export import save_model
 from pretrieve.models.heads import seeded
-from pretrieve.models.pretrained import CONTRIEVER, resolve
+from pretrieve.models.model_folder import CONTRIEVER
+from pretrieve.models.pretrained import resolve
 from pretrieve.models.restore import position_limit
 from pretrieve.models.torch_file import read_torch
 from pretrieve.models.transformer import TransformerEncoder

@@ -18,6 +18,7 @@ from torch import nn
 
 from pretrieve.core.errors import PretrieveWarning, UsageError
 from pretrieve.models.heads import seeded
+from pretrieve.models.model_folder import CONTRIEVER, model_folder, not_a_model
 
 # Heads of pre-training tasks and of classifiers: left over when only the encoder is wanted.
 _HEADS = tuple(
@@ -29,7 +30,6 @@ _HEADS = tuple(
     )
 )
 _SIMCSE = ("mlp.",)  # SimCSE's layer of training: dropped like those heads, and said
-CONTRIEVER = "checkpoint.pth"  # the original Contriever code's own file
 DPR = "dpr"  # model_type of towers, in which a BERT lies under another name
 _TOWER = r"^(question_encoder|ctx_encoder)\.bert_model\."
 _WANTED = ["*.json", "*.txt", "*.model", "*.safetensors"]
@@ -43,11 +43,8 @@ def resolve(base: str) -> Path:
         UsageError: there is no such folder or model, or the folder holds none; the text says what to do.
     """
     path = Path(base).expanduser()
-    if path.is_dir():
-        check_is_model(path)
-        return path
-    if path.name == CONTRIEVER and path.is_file():
-        raise UsageError(not_a_model(path.parent))
+    if path.is_dir() or (path.is_file() and path.name == CONTRIEVER):
+        return model_folder(path)
     if path.exists() or base.startswith(("/", ".", "~")) or base.count("/") > 1:
         raise UsageError(f"{base} is not a folder with a model: give a folder, a name of the hub, or static.")
     return _from_hub(base)
@@ -150,26 +147,6 @@ def without_bar() -> Iterator[None]:
     finally:
         if bar:
             logging.enable_progress_bar()
-
-
-def check_is_model(folder: Path) -> None:
-    """Refuse a folder that is no model by the files that it lacks.
-
-    Raises:
-        UsageError: it has neither a configuration nor modules.
-    """
-    if not any((folder / name).is_file() for name in ("config.json", "modules.json", "views.json")):
-        raise UsageError(not_a_model(folder))
-
-
-def not_a_model(folder: Path) -> str:
-    """Say of a folder without ``config.json`` what is wrong with it, and what to do."""
-    if (folder / CONTRIEVER).is_file():
-        return (
-            f"{folder} holds {CONTRIEVER} of the original Contriever code, which is not a model of transformers: "
-            f"convert it with  python -m pretrieve.models.original_contriever {folder} NEW_FOLDER"
-        )
-    return f"{folder} is not a model: it has no config.json. Give a folder of transformers' save_pretrained."
 
 
 def _config(folder: Path) -> dict[str, Any]:
