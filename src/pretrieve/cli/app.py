@@ -82,7 +82,7 @@ def main() -> None:
         SystemExit: always; the code is 0, 1 (failure), 2 (usage), or 128 + n when signal n stopped a run.
     """
     try:
-        with stoppable("give the same command again"):  # where a command has nothing better to say
+        with stoppable():
             app()
     except PretrieveError as error:
         _exit(error)

@@ -32,7 +32,7 @@ from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.progress import Listener, Silent
-from pretrieve.pipeline.run.stopping import InterruptedRunError, stoppable
+from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.workspace import WORKSPACE, hold
 from pretrieve.text.beir import read_qrels
 from pretrieve.text.store import Store
@@ -60,7 +60,7 @@ def compare(asked: CompareRequest, listener: Listener | None = None) -> Scores:
     try:
         with stoppable(_ADVICE):
             return _compare(asked, listener or Silent())
-    except (InterruptedRunError, StoppedError) as error:
+    except StoppedError as error:
         raise error.advising(_ADVICE) from None
 
 
