@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    slow = set(SLOW.read_text().split())
+    slow = set(SLOW.read_text().split()) if SLOW.is_file() else set()
     for item in items:
         if _function(item.nodeid) in slow:
             item.add_marker(pytest.mark.slow)

@@ -118,9 +118,10 @@ def test_killed_in_an_exchange_on_a_disk_that_knows_none(tmp_path: Path, monkeyp
         raise Killed
 
     monkeypatch.setattr(disk.ctypes, "CDLL", lambda *_, **__: object())
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(disk, "fault_point", fault)
-        disk.exchange(new, target)
+        with pytest.raises(Killed):
+            disk.exchange(new, target)
     assert not target.exists()
     disk.recover(target)
     assert value_of(target) == 1

@@ -118,7 +118,7 @@ def print_result(result: Result | CrossLingualResult) -> str:
 
 
 def _gain_table(probe: dict[str, Any]) -> Table:
-    """What each system adds to BM25, by kind of query, at the middle weights."""
+    """What each system adds to BM25, by kind of query, at the weights compared."""
     title = f"Label-free probe: nDCG@10 of BM25, and what vectors add to it, among {probe['pool']:,} documents"
     table = Table(title=title, title_justify="left", header_style="bold")
     table.add_column("system")
@@ -128,7 +128,7 @@ def _gain_table(probe: dict[str, Any]) -> Table:
     for system, gains in probe["gain"].items():
         cells = []
         for kind in probe["queries"]:
-            low, high = sorted(gains[kind][probe["weights"].index(weight)] for weight in (0.5, 1.0))
+            low, high = sorted(gains[kind][probe["weights"].index(weight)] for weight in probe.get("at", (0.5, 1.0)))
             cells.append(f"{low:+.3f} to {high:+.3f}")
         mark = " (saved)" if system == probe["saved"] else ""
         table.add_row(f"{system}{mark}", *cells)

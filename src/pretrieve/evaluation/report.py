@@ -57,8 +57,8 @@ def probe_markdown(result: ProbeResult) -> str:
 
 
 def choice_markdown(choice: Choice) -> str:
-    """The table of a fused probe as Markdown: BM25, and what each system adds to it at weights .5 and 1."""
-    scores, rows = choice.scores, [WEIGHTS.index(weight) for weight in (0.5, 1.0)]
+    """The table of a fused probe as Markdown: BM25, and what each system adds to it at the weights compared."""
+    scores, rows = choice.scores, [WEIGHTS.index(weight) for weight in choice.at]
     head = ["system", *(f"{kind} ({len(values)})" for kind, values in scores.bm25.items())]
     lines = [["BM25", *(f"{values.mean():.3f}" for values in scores.bm25.values())]]
     for system in scores.fused:

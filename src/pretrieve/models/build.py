@@ -12,8 +12,10 @@ from torch import Tensor
 
 from pretrieve.core.config import options_of, parse_assignments
 from pretrieve.core.errors import UsageError
+from pretrieve.core.files import MANIFEST
 from pretrieve.core.rng import generator
 from pretrieve.core.types import FloatArray, SpecialTokens
+from pretrieve.models.bag import Bag
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import seeded
 from pretrieve.models.multi_vector import Views
@@ -89,6 +91,22 @@ def named_base(base: str) -> str | None:
         UsageError: there is no such folder or model.
     """
     return None if is_static(base) or base.partition(":")[0] == _NEW else str(resolve(base))
+
+
+def retrieval_folder(base: str) -> Path | None:
+    """The folder of a base that retrieves already; None for other bases.
+
+    A published transformer of sentence-transformers with weights in safetensors counts; a static model and one of our
+    own do not.
+
+    Raises:
+        UsageError: there is no such folder or model.
+    """
+    if is_static(base) or new_transformer(base) is not None:
+        return None
+    folder = resolve(base)
+    stock = (folder / "modules.json").is_file() and not (folder / MANIFEST).is_file()
+    return folder if stock and any(folder.rglob("*.safetensors")) and not Bag.readable(folder) else None
 
 
 def build_encoder(

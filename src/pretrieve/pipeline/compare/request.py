@@ -147,6 +147,11 @@ class CompareRequest:
         return f"{self.tokens:,} tokens" if self.steps is None else f"{self.steps:,} steps"
 
     @property
+    def shared(self) -> Path:
+        """Folder of the documents and tokens that all runs read."""
+        return self.output / "shared"
+
+    @property
     def order(self) -> list[str]:
         """Methods in the order that they are trained in: forerunners first."""
         found: list[str] = []

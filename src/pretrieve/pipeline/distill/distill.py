@@ -44,8 +44,7 @@ from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.recipe import Recipe
 from pretrieve.pipeline.run.run import Run, begin
-from pretrieve.pipeline.run.sources import documents_of
-from pretrieve.pipeline.run.workspace import WORKSPACE
+from pretrieve.pipeline.run.sources import documents_of, kept_documents
 from pretrieve.sampling.batches import Batches
 from pretrieve.text.documents import Documents
 from pretrieve.text.tokenizer import Tokenizer
@@ -105,9 +104,11 @@ def distill_into(
     """
     folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
     several = [sources] if isinstance(sources, str | Path) else list(sources)
-    given = {"sources": tuple(map(str, several)), "teacher": str(teacher), "output": folder}
-    distill(options_of(DistillRequest, {**asked, **given}, where="distill"), listener)
-    return str(folder), Documents.open(folder / WORKSPACE / "documents")
+    shared = Path(tempfile.mkdtemp(prefix="pretrieve-documents-"))
+    given = {"sources": tuple(map(str, several)), "teacher": str(teacher), "output": folder, "shared": shared}
+    with kept_documents(shared) as documents:
+        distill(options_of(DistillRequest, {**asked, **given}, where="distill"), listener)
+    return str(folder), documents()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +154,7 @@ class _Stages:
     def _prepare(self, documents: Documents) -> Prepared:
         asked = self.asked
         select, held_out = split(len(documents), asked.seed) if asked.select else (np.arange(len(documents)), _NONE)
-        store = build_store(self.workspace, documents, select, self._vocabulary(documents), self.listener)
+        store = build_store(self.workspace / "store", documents, select, self._vocabulary(documents), self.listener)
         if store.dropped:
             self.listener.note(f"{store.dropped:,} documents have no token in their text and are left out of training.")
         return Prepared(documents=documents, train=select, held_out=held_out, store=store)

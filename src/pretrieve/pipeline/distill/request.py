@@ -14,7 +14,7 @@ from pretrieve.core.errors import UsageError, suggest
 from pretrieve.models.text_encoder import ModelOptions
 from pretrieve.pipeline.run.settings import sort_settings
 from pretrieve.pipeline.run.sources import OnBad, field_words
-from pretrieve.pipeline.run.workspace import check_output
+from pretrieve.pipeline.run.workspace import check_workspace
 from pretrieve.text.corpus import Fields
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ class DistillRequest:
         on_bad: what to do with records that cannot be read.
         fields: which fields of the sources hold what.
         tracker: where curves go; ``auto`` is TensorBoard where it is installed.
+        shared: folder of documents that several runs read; None for the run's own.
+        keep_workspace: leave documents, tokens and checkpoints beside the output when the run is done.
     """
 
     sources: tuple[str, ...]
@@ -94,6 +96,8 @@ class DistillRequest:
     on_bad: OnBad = "fail"
     fields: Fields = field(default_factory=Fields)
     tracker: str = "none"
+    shared: Path | None = None
+    keep_workspace: bool = False
 
     def check(self) -> None:
         """Say at once what cannot work.
@@ -105,8 +109,8 @@ class DistillRequest:
         if self.settings:
             sorted_settings(self.settings)  # imports torch
         _check_teacher(self.teacher)
-        if not self.resume:
-            check_output(self.output, [*self.sources, self.teacher], overwrite=self.overwrite)
+        sources = [*self.sources, self.teacher]
+        check_workspace(self.output, sources, resume=self.resume, overwrite=self.overwrite)
 
     def command(self) -> str:
         """The exact command of the run, for its model card."""

@@ -86,9 +86,7 @@ def finetune(asked: FinetuneRequest, listener: Listener | None = None, *, judge:
 def _finetune(asked: FinetuneRequest, listener: Listener, *, hold_out: bool, judge: bool) -> TuneReport:
     """The same; a model that only mines negatives is not judged, and does not see what is held out all the same."""
     asked.check()
-    with begin(
-        "finetune", asked, listener, inputs=("model", "negatives_file"), without=("labels", "documents"), beside=True
-    ) as run:
+    with begin("finetune", asked, listener, inputs=("model", "negatives_file"), without=("labels", "documents")) as run:
         start = open_start(asked.model, asked.described, seed=asked.seed)
         listener.stage("read labels", unit="queries")
         labels = read_labels(asked.labels, run.workspace / "records", split=asked.split, documents=asked.documents)
@@ -205,7 +203,7 @@ def _with_negatives(
 
 def _trained(run: Run, asked: FinetuneRequest, values: Values, labels: Labels, start: Start) -> Contrastive:
     """Train from the start, or resume."""
-    view = view_of(labels, start, values.draw, run.workspace / "store", run.listener)
+    view = view_of(labels, start, values.draw, run.workspace / "store", run.listener, shared=asked.shared)
     if values.negatives == "ance":
         objective: Contrastive = Ance(
             start.documents, values.loss, view, values.refresh, asked.seed, start.queries_apart
@@ -227,7 +225,9 @@ def _trained(run: Run, asked: FinetuneRequest, values: Values, labels: Labels, s
     return objective
 
 
-def view_of(labels: Labels, start: Start, draw: Draw, target: Path, listener: Listener) -> Labelled:
+def view_of(
+    labels: Labels, start: Start, draw: Draw, target: Path, listener: Listener, *, shared: Path | None = None
+) -> Labelled:
     """Rows of labels as the model reads them when it searches.
 
     Args:
@@ -236,18 +236,34 @@ def view_of(labels: Labels, start: Start, draw: Draw, target: Path, listener: Li
         draw: what an example is made of; lengths are cut to the model's.
         target: the store to make.
         listener: hears of progress.
+        shared: folder of stores that several runs read, instead of ``target``.
     """
     draw = replace(
         draw,
         query_length=min(draw.query_length, start.longest_query),
         passage_length=min(draw.passage_length, start.documents.max_length),
     )
-    listener.stage("encode", len(labels.records), "texts")
     texts = Texts(labels, start.prompts, start.separator, (draw.query_length, draw.passage_length))
-    store = Store.build(target, texts, start.tokenizer, sentences=False, replace=True)
-    listener.advance(len(labels.records), f"{len(store.tokens):,} tokens")
+    if shared is None:
+        store = _store_of(texts, start, target, listener)
+    else:
+        name = files.fingerprint([texts.fingerprint, start.tokenizer.fingerprint])
+        with files.lock(shared / "locks" / name, wait=True):
+            store = _store_of(texts, start, shared / f"labels-{name}", listener)
     _note_on_lengths(store, labels, draw.passage_length, start.documents.max_length, listener)
     return Labelled(labels, store, start.documents.specials, draw)
+
+
+def _store_of(texts: Texts, start: Start, target: Path, listener: Listener) -> Store:
+    """The tokens of documents and queries; a store that is there already for the same ones is kept."""
+    if (target / files.MANIFEST).is_file():
+        store = Store.open(target)
+        if store.corpus == texts.fingerprint and store.tokenizer.fingerprint == start.tokenizer.fingerprint:
+            return store
+    listener.stage("encode", len(texts), "texts")
+    store = Store.build(target, texts, start.tokenizer, sentences=False, replace=True)
+    listener.advance(len(texts), f"{len(store.tokens):,} tokens")
+    return store
 
 
 def _note_on_lengths(store: Store, labels: Labels, length: int, longest: int, listener: Listener) -> None:

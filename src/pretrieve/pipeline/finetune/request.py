@@ -48,6 +48,8 @@ class FinetuneRequest:
         resume: go on from the last checkpoint.
         overwrite: replace what is at ``output``.
         tracker: where curves go; ``auto`` is TensorBoard where it is installed.
+        shared: folder of tokens that several runs read; None for the run's own.
+        keep_workspace: leave documents, tokens and checkpoints beside the output when the run is done.
     """
 
     model: str
@@ -67,6 +69,8 @@ class FinetuneRequest:
     resume: bool = False
     overwrite: bool = False
     tracker: str = "none"
+    shared: Path | None = None
+    keep_workspace: bool = False
 
     def check(self) -> None:
         """Say at once what cannot work.

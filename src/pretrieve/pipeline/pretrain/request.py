@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pretrieve.core.errors import UsageError
 from pretrieve.pipeline.run.sources import OnBad, field_words
-from pretrieve.pipeline.run.workspace import check_output
+from pretrieve.pipeline.run.workspace import check_workspace
 from pretrieve.text.corpus import Fields
 from pretrieve.text.tokenizer import Algorithm
 
@@ -52,6 +52,8 @@ class TrainRequest:
     variants: tuple[str, ...] = ()  # of the preset, those to train; all without it
     select: bool = True  # choose the saved weights by the label-free probe
     fields: Fields = dataclasses.field(default_factory=Fields)
+    shared: Path | None = None  # documents and tokens that several runs read
+    keep_workspace: bool = False  # leave documents, tokens and checkpoints beside the output when the run is done
 
     def check(self) -> None:
         """Say at once what cannot work.
@@ -63,8 +65,7 @@ class TrainRequest:
             raise UsageError("give --minutes or --steps, not both.")
         if self.method is not None:
             _check_method(self.method)
-        if not self.resume:
-            check_output(self.output, [*self.sources, self.base], overwrite=self.overwrite)
+        check_workspace(self.output, [*self.sources, self.base], resume=self.resume, overwrite=self.overwrite)
 
 
 def train_command(request: TrainRequest) -> str:

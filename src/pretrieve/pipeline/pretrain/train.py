@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -74,25 +73,18 @@ def _train(run: Run, request: TrainRequest, variants: Sequence[Choices], documen
     else:
         start, trained = train_variants(run, request, variants, prepared, command=command)
         selection = select(request, start, trained, prepared, run.listener)
-    report = publish(run, selection, prepared)
-    _remove_others(run.checkpoints, variants, selection.saved)
-    return report
-
-
-def _remove_others(checkpoints: Path, variants: Sequence[Choices], saved: str) -> None:
-    """Remove the checkpoints of variants that were not saved: nothing is made of them any more."""
-    for variant in variants:
-        if variant.variant and variant.variant != saved:
-            shutil.rmtree(checkpoints / variant.variant, ignore_errors=True)
+    return publish(run, selection, prepared)
 
 
 def _train_beside(request: TrainRequest, folder: Path, listener: Listener, command: str) -> Report:
     """Keep a retrieval model, and train a static model as a third ranker beside it."""
     third_ranker.check(folder)
     with begin("train", request, listener, inputs=("base",), without=("sources",)) as run:
-        static = train(third_ranker.beside(request), listener, command=command)
         if run.finished:
+            sources.documents_of(run, request)
+            run.say_finished()
             return open_report(request.output)
+        static = train(third_ranker.beside(request, run.workspace), listener, command=command)
         return third_ranker.publish(run, request, folder, static)
 
 
@@ -156,7 +148,10 @@ def prepare_documents(run: Run, request: TrainRequest, choices: Choices, documen
     """
     select, held_out = data.split(len(documents), request.seed, request.held_out)
     vocabulary = _vocabulary(run, request, choices, documents, select)
-    store = data.build_store(run.workspace, documents, select, vocabulary, run.listener)
+    if request.shared is not None:
+        store = data.shared_store(request.shared, documents, select, vocabulary, run.listener)
+    else:
+        store = data.build_store(run.workspace / "store", documents, select, vocabulary, run.listener)
     if store.dropped:
         run.listener.note(f"{store.dropped:,} documents have no token in their text and are left out of training.")
     return Prepared(documents=documents, train=select, held_out=held_out, store=store)
@@ -245,7 +240,8 @@ def _warn_of_noise(made: Plan, listener: Listener) -> None:
 
 def _run_measured(run: Run, request: TrainRequest, choices: Choices, made: Plan, prepared: Prepared) -> Trained:
     """Train a variant, and measure the method's own loss on held-out documents before and after."""
-    signal = signal_of(run.workspace / choices.variant, choices, made, prepared, run.listener)
+    folder = run.workspace / choices.variant
+    signal = signal_of(folder, choices, made, prepared, run.listener, shared=request.shared)
     before = signal(made.objective) if signal is not None else {}
     fit(run, _training(request, choices, made))
     factor = choices.encoder.stop_word_scale

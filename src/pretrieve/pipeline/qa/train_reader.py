@@ -74,6 +74,7 @@ class ReadRequest:
         on_bad: what to do with documents that cannot be read.
         fields: names of the documents' fields.
         tracker: where curves go; ``auto`` is TensorBoard where it is installed.
+        keep_workspace: leave tokens and checkpoints beside the output when the run is done.
     """
 
     sources: tuple[str, ...]
@@ -89,6 +90,7 @@ class ReadRequest:
     on_bad: OnBad = "fail"
     fields: Fields = field(default_factory=Fields)
     tracker: str = "none"
+    keep_workspace: bool = False
 
 
 def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict[str, Any]:
@@ -107,7 +109,7 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
     _check_output(request)
     towers, reader, vocabulary = open_models(resolve(request.model), request.reader, request.seed)
     inputs = ("questions", "model", "reader")
-    with begin("read", request, listener, inputs=inputs, without=("sources",), beside=True) as run:
+    with begin("read", request, listener, inputs=inputs, without=("sources",)) as run:
         run.same("values", {"options": dataclasses.asdict(options), "training": dataclasses.asdict(training)})
         documents = _documents(run, request)
         if run.finished:

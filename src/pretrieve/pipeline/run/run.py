@@ -21,11 +21,10 @@ from pretrieve.core.errors import FingerprintError
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.recipe import check_same, plain
 from pretrieve.pipeline.run.stopping import stoppable
-from pretrieve.pipeline.run.workspace import CHECKPOINTS, WORKSPACE, Workspace, hold
+from pretrieve.pipeline.run.workspace import CHECKPOINTS, Workspace
 
 RECORD = "run.json"  # what decides the run, in the workspace and beside the finished model
-_RESUME = "what is finished is kept; resume with --resume"
-_NOT_DECIDING = ("output", "resume", "overwrite", "tracker", "keep_workspace")
+_NOT_DECIDING = ("output", "resume", "overwrite", "tracker", "keep_workspace", "shared")
 
 
 class Request(Protocol):
@@ -56,7 +55,7 @@ class Run:
         output: folder for the result.
         resume: a stopped run is resumed.
         listener: hears of progress.
-        work: the workspace beside the output; None where the run works in its output.
+        work: where it works, beside the output.
         facts: what decides the run, as noted so far.
     """
 
@@ -64,7 +63,7 @@ class Run:
     output: Path
     resume: bool
     listener: Listener
-    work: Workspace | None = None
+    work: Workspace
     facts: dict[str, Any] = field(default_factory=dict)
     _before: dict[str, Any] = field(default_factory=dict)
 
@@ -81,19 +80,17 @@ class Run:
     @property
     def workspace(self) -> Path:
         """Where documents, tokens and other parts of a run lie while it works."""
-        return self.work.path if self.work is not None else self.output / WORKSPACE
+        return self.work.path
 
     @property
     def checkpoints(self) -> Path:
         """Where checkpoints lie."""
-        return (self.work.path if self.work is not None else self.output) / CHECKPOINTS
+        return self.work.path / CHECKPOINTS
 
     @property
     def finished(self) -> bool:
         """Whether the result is there already."""
-        if self.work is not None:
-            return self.work.finished
-        return self.resume and (self.output / files.MANIFEST).is_file()
+        return self.work.finished
 
     def same(self, name: str, value: Any) -> None:
         """Note something that decides the run, or refuse to resume the run with something else.
@@ -131,20 +128,6 @@ class Run:
             )
         self.same(name, fingerprint)
 
-    def publish(self, folder: files.Folder, kind: str, meta: Mapping[str, Any]) -> None:
-        """Put a result in its place at once, with what decided the run beside it.
-
-        Args:
-            folder: scratch folder with everything else.
-            kind: of the result.
-            meta: what its MANIFEST says.
-
-        Raises:
-            StorageError: the disk refused.
-        """
-        folder.json(RECORD, self.facts)
-        files.publish(folder, self.output, kind, dict(meta))
-
     @contextlib.contextmanager
     def publishing(self, kind: str, meta: Mapping[str, Any]) -> Iterator[files.Folder]:
         """Write the result: it takes its place whole when the block ends, with what decided the run in it.
@@ -156,7 +139,6 @@ class Run:
         Raises:
             StorageError: the disk refused; what was at the output is there still.
         """
-        assert self.work is not None
         with self.work.publish(kind, meta) as folder:
             yield folder
             folder.json(RECORD, self.facts)
@@ -174,7 +156,6 @@ def begin(
     *,
     inputs: tuple[str, ...] = (),
     without: tuple[str, ...] = (),
-    beside: bool = False,
 ) -> Iterator[Run]:
     """Hold the output of a run, and check that a run to be resumed is the one that is asked for.
 
@@ -185,7 +166,6 @@ def begin(
         inputs: names of arguments that are files or folders: their contents decide, not where they lie.
         without: names of arguments that something else stands for: ``Run.same_data`` takes the fingerprint of the
             documents that are read from sources.
-        beside: work beside the output, which is exchanged when the new one is whole, instead of in it.
 
     Raises:
         FingerprintError: the run at the output had other arguments.
@@ -193,9 +173,13 @@ def begin(
         InterruptedRunError: a signal arrived outside training.
         StorageError: the disk refused.
     """
-    work = Workspace(request.output, resume=request.resume, overwrite=request.overwrite) if beside else None
-    place = work or hold(request.output, overwrite=request.overwrite and not request.resume)
-    with stoppable(work.advice if work is not None else _RESUME), place:
+    work = Workspace(
+        request.output,
+        resume=request.resume,
+        overwrite=request.overwrite,
+        keep=getattr(request, "keep_workspace", False),
+    )
+    with stoppable(work.advice), work:
         run = Run(command=command, output=request.output, resume=request.resume, listener=listener, work=work)
         run.same("command", command)
         run.same("request", request_facts(request, inputs, without))
