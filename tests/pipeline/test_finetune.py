@@ -21,7 +21,7 @@ from forks import start
 from pretrieve import Retriever
 from pretrieve.core.errors import FingerprintError, UsageError
 from pretrieve.core.files import MANIFEST
-from pretrieve.finetuning.ance import Refresh
+from pretrieve.finetuning.ance import Ance, Refresh
 from pretrieve.finetuning.contrastive import Contrastive
 from pretrieve.models.bag import Bag
 from pretrieve.models.restore import load_towers
@@ -71,7 +71,7 @@ def test_a_static_model_learns_with_every_kind_of_negatives(made, tmp_path, nega
 
 def test_the_index_is_made_anew_whatever_the_number_of_steps(made, tmp_path, monkeypatch) -> None:
     built: list[Any] = []
-    monkeypatch.setattr(road.Ance, "after_step", spying(road.Ance.after_step, built))
+    monkeypatch.setattr(Ance, "after_step", spying(Ance.after_step, built))
     for steps in (3, 12):
         finetune(asked(made, tmp_path / str(steps), negatives="ance", steps=steps), judge=False)
     assert built == [1, 2, 3, *(2 * (done // 2) for done in range(1, 13))]

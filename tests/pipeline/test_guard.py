@@ -21,7 +21,7 @@ from pretrieve.models.restore import load_encoder
 from pretrieve.pipeline.pretrain import guard
 from pretrieve.pipeline.pretrain.build import choose, variants
 from pretrieve.pipeline.pretrain.guard import candidates, guardable
-from pretrieve.pipeline.pretrain.publish import keep
+from pretrieve.pipeline.pretrain.publish import publish
 from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.selection import START, select
 from pretrieve.pipeline.pretrain.train import prepare_documents, train, train_variants
@@ -118,7 +118,8 @@ def test_a_better_model_is_saved_and_report_and_card_tell_it(run, tmp_path) -> N
     assert all(map(torch.equal, found.encoder.parameters(), expected.encoder().parameters()))
     assert found.reason.startswith(f"{expected.interpolation} gain +")
     assert found.reason.endswith(f"saved: {found.saved}")
-    keep(tmp_path / "out", found, run["prepared"])
+    with begin("train", replace(run["request"], output=tmp_path / "out"), Silent()) as held:
+        publish(held, found, run["prepared"])
     report = orjson.loads((tmp_path / "out" / "report.json").read_bytes())
     assert (report["saved"], report["reason"]) == (found.saved, found.reason)
     assert report["probe"]["above start"][found.saved]["p"] < 0.05

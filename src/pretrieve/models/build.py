@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pretrieve.core.bounds import TOKENS, WIDTH, check_bounds
 from pretrieve.core.config import options_of, parse_assignments
 from pretrieve.core.errors import UsageError
 from pretrieve.core.files import MANIFEST
@@ -40,8 +41,10 @@ class NewTransformer:
     words: Literal["random", "static"] = "random"  # start of the word vectors; "static": a minute of static training
 
     def __post_init__(self) -> None:
-        if min(self.layers, self.hidden, self.heads_or_default()) < 1 or not 0 <= self.dropout < 1:
-            raise UsageError("--base new: layers, hidden and heads are at least 1, dropout is in [0, 1).")
+        check_bounds(self, 1, 1000, "layers", prefix="--base new: ")
+        check_bounds(self, 1, WIDTH, "hidden", "heads", prefix="--base new: ")
+        check_bounds(self, 1, 16 * WIDTH, "intermediate", prefix="--base new: ")
+        check_bounds(self, 0, 1, "dropout", below=True, prefix="--base new: ")
         if self.hidden % self.heads_or_default():
             raise UsageError(f"--base new: hidden={self.hidden} is not a multiple of heads={self.heads_or_default()}.")
 
@@ -60,10 +63,9 @@ class EncoderOptions:
     stop_word_scale: float = 1.0  # of a static encoder: factor on the vectors of stop words after training
 
     def __post_init__(self) -> None:
-        if not 0 <= self.stop_word_scale <= 1:
-            raise UsageError(f"stop_word_scale={self.stop_word_scale}: it is between 0 and 1.")
-        if self.dimensions < 1 or (self.max_length is not None and self.max_length < 4):
-            raise UsageError("dimensions is at least 1, and max_length at least 4.")
+        check_bounds(self, 1, WIDTH, "dimensions")
+        check_bounds(self, 4, TOKENS, "max_length")
+        check_bounds(self, 0, 1, "stop_word_scale")
 
 
 def is_static(base: str) -> bool:

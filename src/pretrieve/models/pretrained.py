@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from pretrieve.core.errors import UsageError
+from pretrieve.core.errors import PretrieveWarning, UsageError
 from pretrieve.models.heads import seeded
 
 # Heads of pre-training tasks and of classifiers: left over when only the encoder is wanted.
@@ -27,6 +28,8 @@ _HEADS = tuple(
         *("discriminator_predictions", "generator_predictions", "generator_lm_head"),
     )
 )
+_SIMCSE = ("mlp.",)  # SimCSE's layer of training: dropped like those heads, and said
+CONTRIEVER = "checkpoint.pth"  # the original Contriever code's own file
 DPR = "dpr"  # model_type of towers, in which a BERT lies under another name
 _TOWER = r"^(question_encoder|ctx_encoder)\.bert_model\."
 _WANTED = ["*.json", "*.txt", "*.model", "*.safetensors"]
@@ -37,11 +40,14 @@ def resolve(base: str) -> Path:
     """Find the folder of a model: a folder, or a name of the hub (from the local cache, or downloaded).
 
     Raises:
-        UsageError: there is no such folder or model; the text says what to do.
+        UsageError: there is no such folder or model, or the folder holds none; the text says what to do.
     """
     path = Path(base).expanduser()
     if path.is_dir():
+        check_is_model(path)
         return path
+    if path.name == CONTRIEVER and path.is_file():
+        raise UsageError(not_a_model(path.parent))
     if path.exists() or base.startswith(("/", ".", "~")) or base.count("/") > 1:
         raise UsageError(f"{base} is not a folder with a model: give a folder, a name of the hub, or static.")
     return _from_hub(base)
@@ -80,6 +86,12 @@ def load_pretrained(folder: Path, *, seed: int = 0, pooler: bool = False) -> nn.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UsageError(f"{folder}: the model cannot be loaded ({reason}).") from None
     _refuse_misfits(folder, report, pooler=pooler)
+    if dropped := sorted(key for key in report["unexpected_keys"] if key.startswith(_SIMCSE)):
+        warnings.warn(
+            f"{folder}: the layer that SimCSE trains with ({dropped[0]}) is left out, as its authors do.",
+            PretrieveWarning,
+            stacklevel=2,
+        )
     loaded: nn.Module = model
     return loaded.eval()
 
@@ -140,11 +152,29 @@ def without_bar() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+def check_is_model(folder: Path) -> None:
+    """Refuse a folder that is no model by the files that it lacks.
+
+    Raises:
+        UsageError: it has neither a configuration nor modules.
+    """
+    if not any((folder / name).is_file() for name in ("config.json", "modules.json", "views.json")):
+        raise UsageError(not_a_model(folder))
+
+
+def not_a_model(folder: Path) -> str:
+    """Say of a folder without ``config.json`` what is wrong with it, and what to do."""
+    if (folder / CONTRIEVER).is_file():
+        return (
+            f"{folder} holds {CONTRIEVER} of the original Contriever code, which is not a model of transformers: "
+            f"convert it with  python -m pretrieve.models.original_contriever {folder} NEW_FOLDER"
+        )
+    return f"{folder} is not a model: it has no config.json. Give a folder of transformers' save_pretrained."
+
+
 def _config(folder: Path) -> dict[str, Any]:
     if not (folder / "config.json").is_file():
-        raise UsageError(
-            f"{folder} is not a model: it has no config.json. Give a folder of transformers' save_pretrained."
-        )
+        raise UsageError(not_a_model(folder))
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         assert isinstance(config, dict)
@@ -172,7 +202,7 @@ def _refuse_misfits(folder: Path, report: dict[str, Any], *, pooler: bool) -> No
 
 
 def _is_known_unused(key: str) -> bool:
-    return key.startswith(_HEADS) or key.endswith("position_ids")
+    return key.startswith((*_HEADS, *_SIMCSE)) or key.endswith("position_ids")
 
 
 def _from_hub(name: str) -> Path:

@@ -210,6 +210,7 @@ def usage_of(name: str, options: ModelOptions = ModelOptions()) -> tuple[Path, P
     if options.like and known is None:
         raise UsageError(f"{options.like!r} is not among the known checkpoints: describe the model by its options.")
     folder = _resolve(name)
+    _check_is_model(folder)
     usage = _usage(name, folder, known, options)
     queries = folder if usage.query_model is None else _resolve(usage.query_model)
     return queries, folder if usage.document_model is None else _resolve(usage.document_model), usage
@@ -257,10 +258,18 @@ def _described(options: ModelOptions) -> dict[str, str | int]:
     return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
+def _check_is_model(folder: Path) -> None:
+    if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
+        from pretrieve.models.pretrained import check_is_model  # only here: it imports torch
+
+        check_is_model(folder)
+
+
 def _resolve(name: str) -> Path:
     """The folder of a model: given, or fetched from the hub."""
     if Path(name).exists():
         if not Path(name).is_dir():
+            _check_is_model(Path(name).parent)
             raise UsageError(f"{name} is not a folder; a model is one.")
         return Path(name)
     from huggingface_hub import snapshot_download

@@ -18,7 +18,8 @@ from pretrieve.core.disk import storage
 from pretrieve.models.build import retrieval_folder
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.pipeline.pretrain.report import MODEL, REPORT, Report
-from pretrieve.pipeline.pretrain.request import TrainRequest
+from pretrieve.pipeline.pretrain.request import TrainRequest, train_command
+from pretrieve.pipeline.run.recipe import Recipe
 from pretrieve.pipeline.run.run import Run
 from pretrieve.pipeline.run.workspace import STATIC
 
@@ -78,7 +79,10 @@ def publish(run: Run, request: TrainRequest, folder: Path, static: Report) -> Re
         "and BM25. Name a --method to train it."
     )
     reason = f"{request.base} with a third ranker (weight {WEIGHT:g}). The static model alone: {static.reason}"
-    report = replace(static, recipe={**static.recipe, "base": request.base}, reason=reason, fusion=None)
+    command = train_command(request, static.recipe["training"]["steps"])
+    values = {name: value for name, value in static.recipe.items() if name != "fingerprint"}
+    recipe = Recipe(**{**values, "base": request.base, "command": command, "sources": request.sources})
+    report = replace(static, recipe=recipe.to_json(), reason=reason, fusion=None)
     meta: dict[str, Any] = {"recipe": report.recipe["fingerprint"], "third": {"path": STATIC, "weight": WEIGHT}}
     with run.publishing(MODEL, meta) as target:
         with storage(target.path):
