@@ -275,7 +275,7 @@ def test_mined_gone_on_from_any_stage_is_bit_equal(made, tmp_path, stage) -> Non
     after = 4 if stage == "finetune" else 0
     with pytest.raises(KeyboardInterrupt):
         finetune(asked(made, tmp_path / "out", **values), _Stop(stage, after))
-    finetune(asked(made, tmp_path / "out", **values, resume=(tmp_path / "out").exists()))
+    finetune(asked(made, tmp_path / "out", **values, resume=True))
     assert weights(tmp_path / "out") == weights(tmp_path / "whole")
 
 
@@ -321,7 +321,7 @@ def test_overwriting_costs_no_model(made, tmp_path) -> None:
     before = weights(tmp_path / "out")
     wrong = (
         ({"model": str(tmp_path / "out")}, "would be overwritten"),
-        ({"negatives_file": workspace_of(tmp_path / "out") / "negatives-bm25.jsonl"}, "would be overwritten"),
+        ({"negatives_file": tmp_path / "out" / "report.json"}, "would be overwritten"),
         ({"labels": made / "typo"}, "no such file"),
     )
     for changes, words in wrong:

@@ -102,7 +102,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a title in Greek is no error where only ASCII is printed
     try:
-        with stoppable("give the same command again"):  # where a command has nothing better to say
+        with stoppable():
             app()
     except KeyboardInterrupt:
         typer.echo("stopped.", err=True)
