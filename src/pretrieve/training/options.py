@@ -36,6 +36,9 @@ class TrainingOptions:
         on_not_finite: stop at a loss or gradient that is not finite, or skip the step.
         skip_limit: skipped steps in a row that stop the run.
         log_every: steps between what trackers get.
+        evaluate_every: steps between measurements of the loss on held-out examples; 0 for none.
+        patience: measurements in a row without a lower held-out loss that end the training; the weights of the lowest
+            one are the result. 0 to train to the last step and take its weights.
     """
 
     steps: int = 1000
@@ -58,15 +61,19 @@ class TrainingOptions:
     on_not_finite: Literal["stop", "skip"] = "stop"
     skip_limit: int = 5
     log_every: int = 10
+    evaluate_every: int = 0
+    patience: int = 0
 
     def __post_init__(self) -> None:
         check_bounds(self, 1, COUNT, "steps", "max_checkpoints", "skip_limit", "log_every")
-        check_bounds(self, 0, COUNT, "save_every")
+        check_bounds(self, 0, COUNT, "save_every", "evaluate_every", "patience")
         check_bounds(self, 1, BATCH, "batch_size")
         check_bounds(self, 0, BATCH, "chunk")
         check_bounds(self, 0, 1, "floor", "warmup")  # parts of the learning rate and of the steps
         check_bounds(self, 0, 1, "beta1", "beta2", below=True)
         check_bounds(self, 0, math.inf, "learning_rate", "weight_decay", "clip", "epsilon", below=True)
+        if self.patience and not self.evaluate_every:
+            raise UsageError("patience: set evaluate_every to the number of steps between measurements.")
         if self.cache and not self.chunk:
             raise UsageError("cache: set chunk to the number of examples that are encoded at a time.")
 

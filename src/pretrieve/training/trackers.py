@@ -62,7 +62,11 @@ class Tracker:
             "tokens_per_second": progress.tokens_per_second,
             **progress.statistics,
         }
-        self._tracker.log({name: value for name, value in figures.items() if math.isfinite(value)}, step=progress.step)
+        self.log(figures, progress.step)
+
+    def log(self, figures: Mapping[str, float], step: int) -> None:
+        """Send figures of a step; those that are not finite are left out."""
+        self._tracker.log({name: value for name, value in figures.items() if math.isfinite(value)}, step=step)
 
     def close(self) -> None:
         """Write what is left."""

@@ -20,6 +20,7 @@ from pretrieve.core.memory import give_back_freed_memory, keep_freed_memory
 from pretrieve.core.types import Batch
 from pretrieve.models.objective import Objective
 from pretrieve.training.checkpoint import Checkpoints, named_tensors
+from pretrieve.training.early_stopping import HeldOutLoss
 from pretrieve.training.optimizers import optimiser as optimiser
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.ranks import Ranks
@@ -68,6 +69,7 @@ class Trainer:
         checkpoints: where state is kept; None keeps nothing.
         ranks: the processes that train together.
         on_step: hears of every step.
+        held_out: measures the loss on held-out examples, and may end the run.
     """
 
     objective: Objective
@@ -77,6 +79,7 @@ class Trainer:
     checkpoints: Checkpoints | None = None
     ranks: Ranks = field(default_factory=Ranks.current)
     on_step: Callable[[Progress], None] | None = None
+    held_out: HeldOutLoss | None = None
     optimiser: torch.optim.Optimizer = field(init=False)
     step: int = field(init=False, default=0)
     _skipped: int = field(init=False, default=0)
@@ -103,10 +106,12 @@ class Trainer:
             assert self.checkpoints is not None
             state = self.checkpoints.load(latest, self.objective, self.optimiser)
             self.step, self._skipped, self._saved = state["step"], state["skipped"], state["step"]
+            if self.held_out is not None:
+                self.held_out.losses = list(state.get("held_out", []))
         return self.step
 
     def run(self) -> None:
-        """Train to the last step.
+        """Train to the last step, or until the held-out loss no longer falls.
 
         Raises:
             NotFiniteError: the loss or the gradient is not finite, and the step was not taken; or an update made
@@ -116,8 +121,12 @@ class Trainer:
             StorageError: a checkpoint could not be written.
         """
         with Stopper() as stopper:
-            for batch in prefetched(self.batches, self.step, self.options.steps):
+            for batch in prefetched(self.batches, self.step, self._last_step):
                 self.take(batch)
+                if self.held_out is not None:
+                    self.held_out.after(self.step, self.objective)
+                    if self.held_out.is_over:
+                        break
                 every = self.options.save_every
                 if every and self.step % every == 0:
                     self.save()
@@ -126,7 +135,14 @@ class Trainer:
                     self.save()
                     raise StoppedError(signal, self.step, self.checkpoints.folder if self.checkpoints else None)
         self.save()
+        if self.held_out is not None:
+            self.held_out.restore(self.objective)
         give_back_freed_memory()
+
+    @property
+    def _last_step(self) -> int:
+        """The number of steps to take; none are left where the held-out loss has ended the run already."""
+        return self.step if self.held_out is not None and self.held_out.is_over else self.options.steps
 
     def take(self, batch: Batch) -> None:
         """Take the next step on a global batch.
@@ -164,7 +180,8 @@ class Trainer:
         self._check_weights()
         if self.checkpoints is not None:
             if self.ranks.rank == 0:
-                self.checkpoints.save(self.step, self.objective, self.optimiser, {"skipped": self._skipped})
+                held_out = {} if self.held_out is None else {"held_out": self.held_out.losses}
+                self.checkpoints.save(self.step, self.objective, self.optimiser, {"skipped": self._skipped, **held_out})
             self.ranks.barrier()
         self._saved = self.step
 
