@@ -71,7 +71,8 @@ class Killed:
 
     def send(self, number: int) -> tuple[int, list[str]]:
         """Send a signal, and return exit code and error lines."""
-        os.kill(self.process.pid, number)
+        if self.process.is_alive():
+            os.kill(self.process.pid, number)
         self.process.join(60)
         text = self.log.read_text()
         assert "Traceback" not in text
