@@ -250,18 +250,16 @@ def test_who_waits_for_a_folder_that_is_removed_makes_it_again(tmp_path: Path) -
     assert waiting.returncode == 0
 
 
-def test_publish_and_adopt(tmp_path: Path) -> None:
+def test_adopt(tmp_path: Path) -> None:
     target = tmp_path / "out"
-    (target / "checkpoints").mkdir(parents=True)
-    with files.scratch(target, "model") as folder:
+    with files.create(target, "model", meta={"k": 1}) as folder:
         folder.path.joinpath("sub").mkdir()
         folder.path.joinpath("sub", "weights").write_bytes(b"12")
         folder.adopt()
         folder.write("a", b"x")
-        files.publish(folder, target, "model", {"k": 1})
     assert files.read_manifest(target, "model") == {"k": 1}
     assert files.verify(target) == {"files": 2, "bytes": 3}
-    assert sorted(path.name for path in target.iterdir()) == ["MANIFEST.json", "a", "checkpoints", "sub"]
+    assert sorted(path.name for path in target.iterdir()) == ["MANIFEST.json", "a", "sub"]
 
 
 def test_a_single_file_appears_whole_or_not(tmp_path: Path) -> None:

@@ -195,25 +195,6 @@ def _fill(made: Path, target: Path) -> None:
         raise
 
 
-def publish(folder: Folder, target: Path, kind: str, meta: Mapping[str, Any] | None = None) -> None:
-    """Move the files of a finished temporary folder into ``target``, which holds other things too; MANIFEST last.
-
-    Until the MANIFEST is there, readers refuse ``target``: a stop in between leaves no half artefact, and calling again
-    completes it. Used for a model that appears beside its own checkpoints.
-
-    Raises:
-        StorageError: the disk refused.
-    """
-    finish(folder, kind, meta)
-    with storage(target):
-        (target / MANIFEST).unlink(missing_ok=True)
-        for name in [*sorted(set(folder.entries) - {MANIFEST}), MANIFEST]:
-            disk.fault_point("rename", target / name)
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder.path / name).replace(target / name)
-        disk.sync_folder(target)
-
-
 @contextlib.contextmanager
 def scratch(parent: Path, name: str) -> Iterator[Folder]:
     """A temporary folder inside ``parent`` that is gone when the block ends.

@@ -35,7 +35,7 @@ from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.sources import DOCUMENTS
 from pretrieve.pipeline.run.stopping import stoppable
-from pretrieve.pipeline.run.workspace import hold
+from pretrieve.pipeline.run.workspace import hold_parts
 from pretrieve.text import tokenizer
 from pretrieve.text.beir import read_qrels
 from pretrieve.text.documents import Documents
@@ -71,7 +71,7 @@ def compare(asked: CompareRequest, listener: Listener | None = None) -> Scores:
 def _compare(asked: CompareRequest, listener: Listener) -> Scores:
     asked.check()
     asked = _with_what_there_is(asked, listener)
-    with hold(asked.output, wait=True):
+    with hold_parts(asked.output, wait=True):
         asked.begin()
         judge = _Judge(asked, listener)
         judge.words()

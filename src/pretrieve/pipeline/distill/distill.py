@@ -48,6 +48,7 @@ from pretrieve.pipeline.run.sources import documents_of, kept_documents
 from pretrieve.sampling.batches import Batches
 from pretrieve.text.documents import Documents
 from pretrieve.text.tokenizer import Tokenizer
+from pretrieve.training.held_out import held_out
 from pretrieve.training.options import TrainingOptions
 
 _METHOD = "structure"
@@ -240,7 +241,17 @@ class _Stages:
         size = min(self.training.batch_size, len(learnt.taught.keys))
         batches = Batches(view=View(learnt.taught), batch_size=size, seed=self.asked.seed)
         objective = Distillation(student, learnt.taught.vectors, self.options)
-        self._train("distil", objective, batches, replace(self.training, batch_size=size), made)
+        training = replace(self.training, batch_size=size)
+        self._train("distil", objective, batches, training, made, self._held_out_loss(objective, learnt.kept, size))
+
+    def _held_out_loss(self, objective: Distillation, kept: Taught, size: int) -> Callable[[], float] | None:
+        """The loss on documents that are not learnt from; None where there are fewer than two."""
+        size = min(size, len(kept.keys))
+        if size < 2:
+            return None
+        batches = Batches(view=View(kept), batch_size=size, seed=self.asked.seed)
+        steps = range(max(1, len(kept.keys) // size))
+        return lambda: held_out(objective, batches, steps)["loss"]
 
     def _contrast(self, student: StaticEncoder, learnt: _Learnt | None, prepared: Prepared, made: Recipe) -> None:
         asked, (module, preset) = self.asked, find(_METHOD)
@@ -259,7 +270,13 @@ class _Stages:
         self._train("contrast", objective, batches, training, made)
 
     def _train(
-        self, name: str, objective: Objective, batches: Callable[[int], Batch], training: TrainingOptions, made: Recipe
+        self,
+        name: str,
+        objective: Objective,
+        batches: Callable[[int], Batch],
+        training: TrainingOptions,
+        made: Recipe,
+        held_out_loss: Callable[[], float] | None = None,
     ) -> None:
         fit(
             self.run,
@@ -273,6 +290,7 @@ class _Stages:
                 part=name,
                 tracker=self.asked.tracker,
                 values=asdict(training),
+                held_out=held_out_loss,
             ),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,11 @@ from pretrieve.pipeline.run.usage_warnings import before_use
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.labels import Labels
 from pretrieve.text.store import Store
+from pretrieve.training.held_out import held_out
 
 MODEL, REPORT = "model", "report.json"
 HELD_OUT_SHARE, HELD_OUT_MOST, FEWEST = 0.1, 500, 200  # of the queries; below the last none are held out
+_HELD_OUT_BATCHES = 8  # that the held-out loss is measured on, at most
 _CUT = 0.1  # part of the documents that search may read further than training without a word
 
 
@@ -110,7 +112,7 @@ def _finetune(asked: FinetuneRequest, listener: Listener, *, hold_out: bool, jud
 
         task = Task(run=run, request=asked, values=values, labels=labels, first_model=first_model)
         labels = _with_negatives(strategy, task)
-        objective = _trained(run, asked, values, labels, start)
+        objective = _trained(run, asked, values, labels, held, start)
         return _publish(run, asked, values, objective, start, labels, held, judge=judge)
 
 
@@ -197,7 +199,9 @@ def _first_model(run: Run, asked: FinetuneRequest, file: Path, *, hold_out: bool
     return open_encoder(str(output))
 
 
-def _trained(run: Run, asked: FinetuneRequest, values: Values, labels: Labels, start: Start) -> Contrastive:
+def _trained(
+    run: Run, asked: FinetuneRequest, values: Values, labels: Labels, held: Labels, start: Start
+) -> Contrastive:
     """Train from the start, or resume."""
     view = view_of(labels, start, values.draw, run.workspace / "store", run.listener, shared=asked.shared)
     make = getattr(strategies.find(values.negatives), "objective", contrastive)
@@ -212,9 +216,25 @@ def _trained(run: Run, asked: FinetuneRequest, values: Values, labels: Labels, s
         tracker=asked.tracker,
         values=asdict(values.training),
         figures=("accuracy",),
+        held_out=_held_out_loss(objective, view, held, values, asked.seed),
     )
     fit(run, training)
     return objective
+
+
+def _held_out_loss(
+    objective: Contrastive, view: Labelled, held: Labels, values: Values, seed: int
+) -> Callable[[], float] | None:
+    """The loss of the same encoders on queries that are held out, against each other's documents; None without any."""
+    if not len(held):
+        return None
+    held_view = view.of(held, negatives=0)
+    options = replace(values.loss, loss="softmax")
+    measured = Contrastive(objective.encoder, options, held_view.positive, objective.query_encoder)
+    size = min(values.training.batch_size, len(held))
+    batches = Batches(view=held_view, batch_size=size, seed=seed)
+    steps = range(min(_HELD_OUT_BATCHES, len(held) // size))
+    return lambda: held_out(measured, batches, steps)["loss"]
 
 
 def view_of(

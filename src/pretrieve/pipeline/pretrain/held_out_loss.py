@@ -50,6 +50,10 @@ class Signal:
         found = held_out(objective, self.batches, self.steps, at=self.at)
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
+    def loss(self, objective: Objective) -> float:
+        """The loss alone."""
+        return held_out(objective, self.batches, self.steps, at=self.at)["loss"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
@@ -100,7 +104,31 @@ def signal_of(
         that compare with what earlier steps left: before the first step that is noise, which is easily beaten. Starts
         for fine-tuning are always measured.
     """
-    if not len(prepared.held_out) or not _measurable(made.objective, initialiser=choices.module.CARD.initialiser):
+    if not _measurable(made.objective, initialiser=choices.module.CARD.initialiser):
+        return None
+    return batches_of(workspace, choices, made, prepared, listener, shared=shared)
+
+
+def batches_of(
+    workspace: Path,
+    choices: Choices,
+    made: Plan,
+    prepared: Prepared,
+    listener: Listener,
+    *,
+    shared: Path | None = None,
+) -> Signal | None:
+    """The same for any method and encoder, for the loss while it trains; None where nothing was held out.
+
+    Args:
+        workspace: as of ``signal_of``, as are the others.
+        choices: the method and its values.
+        made: the run.
+        prepared: the documents.
+        listener: hears why nothing can be measured, where something could be.
+        shared: folder of tokens that several runs read.
+    """
+    if not len(prepared.held_out):
         return None
     options = options_of(choices.module.Options, {**choices.options, **planning.suited(choices, prepared.store)})
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from pretrieve.core import files
@@ -16,7 +17,7 @@ from pretrieve.pipeline.pretrain import data, third_ranker
 from pretrieve.pipeline.pretrain import warm_start as warm
 from pretrieve.pipeline.pretrain.build import Choices, Plan
 from pretrieve.pipeline.pretrain.data import Prepared
-from pretrieve.pipeline.pretrain.held_out_loss import gain, signal_of
+from pretrieve.pipeline.pretrain.held_out_loss import batches_of, gain, signal_of
 from pretrieve.pipeline.pretrain.publish import publish
 from pretrieve.pipeline.pretrain.report import Report, open_report
 from pretrieve.pipeline.pretrain.request import DEFAULT_MINUTES, TrainRequest, train_command
@@ -245,7 +246,11 @@ def _run_measured(run: Run, request: TrainRequest, choices: Choices, made: Plan,
     folder = run.workspace / choices.variant
     signal = signal_of(folder, choices, made, prepared, run.listener, shared=request.shared)
     before = signal(made.objective) if signal is not None else {}
-    fit(run, _training(request, choices, made))
+    held_out = None
+    if made.training.evaluate_every:
+        measured = signal or batches_of(folder, choices, made, prepared, run.listener, shared=request.shared)
+        held_out = None if measured is None else partial(measured.loss, made.objective)
+    fit(run, replace(_training(request, choices, made), held_out=held_out))
     factor = choices.encoder.stop_word_scale
     scale_stop_words(made.objective.encoder, prepared.store.tokenizer, prepared.documents, factor)
     found = gain(signal, before, made.objective) if signal is not None else None

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import safetensors.torch
 
 from pretrieve.core import files
 from pretrieve.core.config import Value, options_of
 from pretrieve.core.errors import UsageError
+from pretrieve.core.rng import shuffled
 from pretrieve.finetuning.open_qa import Answers, OpenQuestionAnswering, ReadingOptions
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.export import save_model
@@ -30,18 +32,20 @@ from pretrieve.pipeline.run.settings import sort_settings
 from pretrieve.pipeline.run.sources import OnBad, read_documents
 from pretrieve.pipeline.run.workspace import beside, check_workspace
 from pretrieve.sampling.batches import Batches
-from pretrieve.sampling.questions import QuestionRows, read_questions
+from pretrieve.sampling.questions import QuestionRows, SomeQuestions, read_questions
 from pretrieve.text import tokenizer as tokenizers
 from pretrieve.text.corpus import Fields
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
 from pretrieve.text.tokenizer import Tokenizer
+from pretrieve.training.held_out import held_out
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.trackers import check_tracker
 
 KIND, RETRIEVER, READER, VECTORS = "reader", "retriever", "reader", "vectors"
 DOCUMENTS, STORE, REPORT = "documents", "store", "report.json"
 EPOCHS = 20
+_HELD_OUT_MOST, _HELD_OUT_BATCHES = 200, 32  # questions held out, and measured, where the held-out loss is asked for
 LONGEST_QUESTION = 64  # tokens; ORQA cuts none
 
 TRAINING: Mapping[str, Value] = {
@@ -239,18 +243,32 @@ def _training(
     training: TrainingOptions,
     fingerprints: Mapping[str, str],
 ) -> Training:
-    """The training, for ``fit``."""
+    """The training, for ``fit``; a tenth of the questions is held out where the held-out loss is asked for."""
+    count = len(view.bare)
+    held = min(_HELD_OUT_MOST, count // 10) if training.evaluate_every else 0
+    order = shuffled(np.arange(count), count, request.seed, "questions")
+    learn = SomeQuestions(view, np.sort(order[held:])) if held else view
     return Training(
         name="train reader",
         objective=objective,
-        batches=Batches(view=view, batch_size=training.batch_size, seed=request.seed),
+        batches=Batches(view=learn, batch_size=training.batch_size, seed=request.seed),
         options=training,
         seed=request.seed,
         fingerprints=fingerprints,
         tracker=request.tracker,
         values=dataclasses.asdict(training),
         figures=("exact_span",),
+        held_out=_held_out_loss(objective, SomeQuestions(view, np.sort(order[:held])), held, request) if held else None,
     )
+
+
+def _held_out_loss(
+    objective: OpenQuestionAnswering, view: SomeQuestions, count: int, request: ReadRequest
+) -> Callable[[], float]:
+    """The loss on questions that are not trained on."""
+    batches = Batches(view=view, batch_size=1, seed=request.seed)
+    steps = range(min(_HELD_OUT_BATCHES, count))
+    return lambda: held_out(objective, batches, steps)["loss"]
 
 
 def _publish(run: Run, objective: OpenQuestionAnswering, vocabulary: Tokenizer, report: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Where a run works: a folder beside its output, held by one process; and, until every command has moved, ``hold``.
+"""Where a run works: a folder beside its output, held by one process.
 
 ``Workspace`` leaves the output alone until the new one is whole, and exchanges the two in one step. What is at the
 output before, is read as usual while a run with --overwrite works, and after it was killed. In the workspace lie the
@@ -16,13 +16,11 @@ from typing import Any
 
 import orjson
 
-from pretrieve.core import aside, disk, files
-from pretrieve.core.aside import BEFORE, MOVING
+from pretrieve.core import disk, files
 from pretrieve.core.disk import LOCK, TEMPORARY
 from pretrieve.core.errors import StorageError, UsageError
 
 CHECKPOINTS = "checkpoints"
-WORKSPACE = "training"  # inside the model's folder: documents, tokenizer, store, recipe of the run
 STATIC = "static"  # inside the folder of a retrieval model: the static model beside it
 _WORK = (f"**/{CHECKPOINTS}/**/step-*", "**/negatives-*.jsonl", "**/*.jsonl.parts/*.jsonl")  # what took time to make
 
@@ -282,78 +280,50 @@ def _discard(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def hold(output: Path, *, overwrite: bool = False, wait: bool = False) -> Iterator[None]:
-    """Hold a run's folder; one that was empty or is overwritten is again what it was, if the run fails early.
+def hold_parts(folder: Path, *, clear: bool = False, wait: bool = False) -> Iterator[None]:
+    """Hold a folder of finished parts, to which work adds: those of a comparison, or of generated labels.
 
-    Early is before anything that is worth resuming: a mistyped argument costs no model.
+    One that was empty is empty again if the work fails before there is anything worth resuming.
 
     Args:
-        output: the folder.
-        overwrite: begin with an empty one; what was there goes when the block ends without an error.
+        folder: the folder.
+        clear: remove what is in it first.
         wait: until no other process holds it.
 
     Raises:
         LockedError: another process holds it.
         StorageError: the disk refused.
     """
-    missing = not output.exists()
-    with files.lock(output, wait=wait):
-        files.sweep(output)
-        aside.mend(output)
-        if (output / files.MANIFEST).exists():  # what took its place was done, and only this was not
-            aside.forget(output)
-        empty = not aside.names(output)
-        if overwrite:
-            aside.set_aside(output)
+    missing = not folder.exists()
+    with files.lock(folder, wait=wait):
+        disk.sweep(folder)
+        if clear:
+            _clear(folder)
+        empty = not parts_in(folder)
         try:
             yield
         except BaseException:
-            if (empty or (output / aside.BEFORE).exists()) and not _worth_resuming(output):
-                aside.put_back(output)
-                _leave(output, missing=missing)
+            if empty and not worth_resuming(folder):
+                _clear(folder)
+                _leave(folder, missing=missing)
             raise
-        aside.forget(output)
 
 
-def _leave(output: Path, *, missing: bool) -> None:
+def parts_in(folder: Path) -> list[str]:
+    """What is in a folder, but for its lock and what a killed process left; nothing where there is no folder."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return [path.name for path in found if path.name != LOCK and not path.name.startswith(TEMPORARY)]
+
+
+def _clear(folder: Path) -> None:
+    for name in parts_in(folder):
+        disk.remove(folder / name)
+
+
+def _leave(folder: Path, *, missing: bool) -> None:
     """Remove the lock of an empty folder while it is held (who waits for it sees that it is gone), and the folder."""
-    if not aside.names(output):
-        (output / LOCK).unlink(missing_ok=True)
+    if not parts_in(folder):
+        (folder / LOCK).unlink(missing_ok=True)
         if missing:
             with contextlib.suppress(OSError):  # another process has begun here
-                output.rmdir()
-
-
-def _worth_resuming(output: Path) -> bool:
-    """Whether there are checkpoints or mined negatives, but for those that are set aside."""
-    names = aside.names(output)
-    return any(path.relative_to(output).parts[0] in names for pattern in _WORK for path in output.glob(pattern))
-
-
-def check_output(output: Path, sources: Iterable[str | Path], *, overwrite: bool, also: Iterable[str] = ()) -> None:
-    """Refuse a place that is taken, that holds an unfinished run and is not to be begun anew, or that the run reads.
-
-    Args:
-        output: the place.
-        sources: what the run reads.
-        overwrite: it may be begun anew, or replaced.
-        also: more names that an unfinished run of this kind may leave there.
-
-    Raises:
-        UsageError: it is taken, or is read.
-    """
-    if not unfinished(output, also):
-        files.check_free(output, replace=overwrite)
-    elif not overwrite:
-        raise UsageError(
-            f"{output} holds a run that was not finished: add --resume to go on, or --overwrite to start anew."
-        )
-    if overwrite:
-        files.check_apart(output, sources)
-
-
-def unfinished(output: Path, also: Iterable[str] = ()) -> bool:
-    """Whether a folder holds an unfinished run and nothing else, so that it may be gone on with, or removed."""
-    names = {path.name for path in output.iterdir()} if output.is_dir() else set()
-    ours = {LOCK, BEFORE, MOVING, WORKSPACE, CHECKPOINTS, STATIC, "start", *also}
-    return LOCK in names and all(name in ours or name.startswith(TEMPORARY) for name in names)
+                folder.rmdir()
