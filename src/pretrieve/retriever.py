@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pretrieve.index.hits import Hit
     from pretrieve.index.pseudo import Records
     from pretrieve.pipeline.finetune.mine import By
-    from pretrieve.pipeline.finetune.request import Negatives
 
 OnBad = Literal["fail", "skip", "quarantine"]
 Paths = str | Path | Sequence[str | Path]
@@ -81,7 +81,7 @@ class Retriever:
             PretrieveError: whatever a user can mend.
         """
         require("train", "Retriever.train")
-        from pretrieve.pipeline.pretrain.request import TrainRequest, train_command
+        from pretrieve.pipeline.pretrain.request import TrainRequest
         from pretrieve.pipeline.pretrain.train import train
         from pretrieve.pipeline.run.sources import kept_documents
 
@@ -94,7 +94,7 @@ class Retriever:
             shared=shared,
         )  # fmt: skip
         with kept_documents(shared) as documents, _display(progress) as listener:
-            train(request, listener, command=train_command(request))
+            train(request, listener)
         return Retriever(_open(str(folder)), str(folder), documents())
 
     @staticmethod
@@ -203,7 +203,7 @@ class Retriever:
         labels: str | Path,
         output: str | Path | None = None,
         *,
-        negatives: Negatives | None = None,
+        negatives: str | None = None,
         negatives_file: str | Path | None = None,
         limit: int | None = None,
         resume: bool = False,
@@ -237,12 +237,13 @@ class Retriever:
         from pretrieve.pipeline.finetune.request import FinetuneRequest
 
         folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
-        given = {"model": self.location, "labels": Path(labels), "output": folder, "negatives": negatives}
+        given = {"model": self.location, "labels": Path(labels), "output": folder}
         given |= {"negatives_file": None if negatives_file is None else Path(negatives_file)}
         given |= {"described": self._described(), "limit": limit, "resume": resume, "overwrite": overwrite}
         if twice := asked.keys() & given.keys():
             raise UsageError(f"finetune: {', '.join(sorted(twice))} is what this retriever is; leave it out.")
         wanted = options_of(FinetuneRequest, {**asked, **given}, where="finetune")
+        wanted = replace(wanted, negatives=negatives)  # "none" is a name here
         with _display(progress) as listener:
             finetune(wanted, listener)
         return Retriever(_open(str(folder)), str(folder), self.documents)

@@ -31,7 +31,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_each_variant_adds_is_printed_and_kept(run, wide, tmp_path, documents) -> None:
     out, file = tmp_path / "out", tmp_path / "report.json"
-    outcome = run("train", documents, "-o", out, "--variants", TWO, "--steps", "8", *SMALL, "--json", file)
+    outcome = run("train", documents, "-o", out, "--variants", TWO, "--steps", "8", *SMALL, "--output-json", file)
     assert outcome.code == 0, outcome.err
     report = orjson.loads(file.read_bytes())
     assert report == orjson.loads((out / "report.json").read_bytes())

@@ -105,6 +105,31 @@ def test_replacing_is_one_step(tmp_path: Path) -> None:
     assert value_of(target) == 19
 
 
+def test_killed_in_an_exchange_on_a_disk_that_knows_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network drive may lack the one-step exchange: the two steps are completed by ``recover``."""
+    target, new = tmp_path / "store", tmp_path / "new"
+    write(target, 1)
+    write(new, 2)
+
+    class Killed(BaseException):
+        pass
+
+    def fault(operation: str, path: Path) -> None:
+        raise Killed
+
+    monkeypatch.setattr(disk.ctypes, "CDLL", lambda *_, **__: object())
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "fault_point", fault)
+        with pytest.raises(Killed):
+            disk.exchange(new, target)
+    assert not target.exists()
+    disk.recover(target)
+    assert value_of(target) == 1
+    disk.exchange(new, target)
+    assert (value_of(target), value_of(new)) == (2, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "store"]
+
+
 def test_an_error_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="stop"), files.create(tmp_path / "store", "store") as folder:  # noqa: PT012
         folder.write("a", b"x")

@@ -15,7 +15,7 @@ import pytest
 import tiny
 from contracts import test_methods as contract
 from pretrieve import methods
-from pretrieve.core.errors import UsageError
+from pretrieve.core.errors import ExtensionError, UsageError
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "add-a-method.md"
 ROOT = PAGE.parent.parent
@@ -129,7 +129,7 @@ def test_golden_losses_of_the_example_are_the_same_twice(folder) -> None:
 
 def test_a_taken_name_is_refused_with_both_files(folder) -> None:
     (folder / "other.py").write_text('PRESETS = {"mlm": None}\n')
-    with pytest.raises(UsageError, match=r"other\.py: the preset 'mlm' is in .*mlm\.py already"):
+    with pytest.raises(ExtensionError, match=r"other\.py: the preset 'mlm' is in .*mlm\.py already"):
         methods.names()
 
 
@@ -139,26 +139,26 @@ def test_a_broken_file_is_named(tmp_path, monkeypatch) -> None:
     (tmp_path / "fails.py").write_text('PRESETS = {"fails": 1}\nimport nothing_of_that_name\n')
     assert "fails" in methods.names()
     methods.find("mlm")
-    with pytest.raises(UsageError, match=r"fails\.py cannot be imported .*nothing_of_that_name"):
+    with pytest.raises(ExtensionError, match=r"fails\.py:2 cannot be imported .*nothing_of_that_name"):
         methods.find("fails")
     done = pretrieve("methods", "fails", folder=tmp_path)
-    assert done.returncode == 2
-    assert "fails.py" in done.stderr
+    assert done.returncode == 1
+    assert "fails.py:2" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("PRESETS = {", r"mine\.py cannot be read as a method"),
-        ("PRESETS = dict(a=1)\n", r"mine\.py: PRESETS has to be a dictionary whose names are written out"),
-        ("NAME = 'a'\nPRESETS = {NAME: 1}\n", r"mine\.py: PRESETS has to be a dictionary"),
+        ("PRESETS = {", r"mine\.py:1 cannot be read as a method"),
+        ("PRESETS = dict(a=1)\n", r"mine\.py:1: PRESETS has to be a dictionary whose names are written out"),
+        ("NAME = 'a'\nPRESETS = {NAME: 1}\n", r"mine\.py:2: PRESETS has to be a dictionary"),
     ],
 )
 def test_a_file_that_cannot_be_listed(tmp_path, monkeypatch, text, message) -> None:
     monkeypatch.setenv(methods.FOLDERS, str(tmp_path))
     (tmp_path / "mine.py").write_text(text)
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(ExtensionError, match=message):
         methods.names()
 
 
@@ -168,7 +168,9 @@ def test_missing_parts_and_folders_are_named(tmp_path, monkeypatch) -> None:
     (tmp_path / "plain.py").write_text("x = 1\n")
     monkeypatch.setenv(methods.FOLDERS, str(tmp_path))
     assert "half" in methods.names()
-    with pytest.raises(UsageError, match=r"half\.py is no whole method: it lacks Options, view, objective, explain"):
+    with pytest.raises(
+        ExtensionError, match=r"half\.py is not a complete method: it lacks Options, view, objective, explain"
+    ):
         methods.find("half")
     monkeypatch.setenv(methods.FOLDERS, str(tmp_path / "nowhere"))
     with pytest.raises(UsageError, match="there is no folder"):

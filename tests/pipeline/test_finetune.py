@@ -21,7 +21,7 @@ from forks import start
 from pretrieve import Retriever
 from pretrieve.core.errors import FingerprintError, UsageError
 from pretrieve.core.files import MANIFEST
-from pretrieve.finetuning.ance import Refresh
+from pretrieve.finetuning.ance import Ance, Refresh
 from pretrieve.finetuning.contrastive import Contrastive
 from pretrieve.models.bag import Bag
 from pretrieve.models.restore import load_towers
@@ -71,7 +71,7 @@ def test_a_static_model_learns_with_every_kind_of_negatives(made, tmp_path, nega
 
 def test_the_index_is_made_anew_whatever_the_number_of_steps(made, tmp_path, monkeypatch) -> None:
     built: list[Any] = []
-    monkeypatch.setattr(road.Ance, "after_step", spying(road.Ance.after_step, built))
+    monkeypatch.setattr(Ance, "after_step", spying(Ance.after_step, built))
     for steps in (3, 12):
         finetune(asked(made, tmp_path / str(steps), negatives="ance", steps=steps), judge=False)
     assert built == [1, 2, 3, *(2 * (done // 2) for done in range(1, 13))]
@@ -275,7 +275,7 @@ def test_mined_gone_on_from_any_stage_is_bit_equal(made, tmp_path, stage) -> Non
     after = 4 if stage == "finetune" else 0
     with pytest.raises(KeyboardInterrupt):
         finetune(asked(made, tmp_path / "out", **values), _Stop(stage, after))
-    finetune(asked(made, tmp_path / "out", **values, resume=(tmp_path / "out").exists()))
+    finetune(asked(made, tmp_path / "out", **values, resume=True))
     assert weights(tmp_path / "out") == weights(tmp_path / "whole")
 
 
@@ -321,7 +321,7 @@ def test_overwriting_costs_no_model(made, tmp_path) -> None:
     before = weights(tmp_path / "out")
     wrong = (
         ({"model": str(tmp_path / "out")}, "would be overwritten"),
-        ({"negatives_file": workspace_of(tmp_path / "out") / "negatives-bm25.jsonl"}, "would be overwritten"),
+        ({"negatives_file": tmp_path / "out" / "report.json"}, "would be overwritten"),
         ({"labels": made / "typo"}, "no such file"),
     )
     for changes, words in wrong:

@@ -54,6 +54,10 @@ class NotFiniteError(PretrieveError):
     """The loss or a gradient became NaN or infinite: the text names step, seed and documents; nothing was updated."""
 
 
+class ExtensionError(PretrieveError):
+    """A file of the user's own (a method, a reader, ...) is wrong: the text names the file, and the line if known."""
+
+
 class MissingExtraError(UsageError):
     """An optional part is not installed: the text names the extra to install."""
 

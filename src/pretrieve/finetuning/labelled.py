@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pretrieve.core.errors import DataError, UsageError
+from pretrieve.core.bounds import TOKENS, check_bounds
+from pretrieve.core.errors import DataError
 from pretrieve.core.files import fingerprint
 from pretrieve.core.types import Batch, Document, IntArray, Rows, SpecialTokens
 from pretrieve.index.pseudo import full_text
@@ -38,10 +39,9 @@ class Draw:
     passage_length: int = 256
 
     def __post_init__(self) -> None:
-        if self.negatives < 0 or not 0.0 <= self.hard <= 1.0:
-            raise UsageError("negatives is at least 0, and hard lies between 0 and 1.")
-        if min(self.query_length, self.passage_length) < 3:
-            raise UsageError("query_length and passage_length are at least 3 tokens.")
+        check_bounds(self, 0, 10_000, "negatives")
+        check_bounds(self, 0, 1, "hard")
+        check_bounds(self, 3, TOKENS, "query_length", "passage_length")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Files of your own are methods too: name their folders in the environment variable ``PRETRIEVE_METHODS``, as many as you
 like, divided as in ``PATH`` (docs/add-a-method.md).
 
-A method's file holds, and nothing else knows:
+A method's file holds, and nothing else knows (``Method`` types it):
 
 * ``CARD``: the paper, what the released code really does, where we differ;
 * ``Options``: a frozen keyword-only dataclass of what can be set;
@@ -25,26 +25,36 @@ And, where it is of use:
 from __future__ import annotations
 
 import ast
-import importlib
-import importlib.util
-import os
-import sys
-import zlib
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
 from pretrieve.core.config import Value as Value
-from pretrieve.core.errors import UsageError, suggest
-from pretrieve.core.extras import explain
+from pretrieve.core.errors import ExtensionError, UsageError, suggest
+from pretrieve.core.extensions import Registry, assigned, check_call, place
+
+if TYPE_CHECKING:
+    from pretrieve.core.types import Batch, SpecialTokens
+    from pretrieve.models.encoder import Encoder
+    from pretrieve.models.objective import Objective
+    from pretrieve.sampling.batches import View
+    from pretrieve.sampling.pairs import PairDescription
+    from pretrieve.text.store import Store
 
 Kind = Literal["static", "transformer"]
 FOLDERS = "PRETRIEVE_METHODS"  # environment variable: folders of methods of your own
-_PARTS = ("CARD", "Options", "PRESETS", "view", "objective", "explain")
-_HERE = Path(__file__).parent
+REGISTRY = Registry(
+    package=__name__,
+    folder=Path(__file__).parent,
+    variable=FOLDERS,
+    noun="method",
+    page="docs/add-a-method.md",
+    parts=("CARD", "Options", "PRESETS", "view", "objective", "explain"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +90,65 @@ class Preset:
     encoder: Mapping[str, Value] = field(default_factory=dict)  # e.g. pooling
 
 
+class Method(Protocol):
+    """The names that a method's file defines; ``Suited``, ``Varied`` and ``Described`` say what it may define as well.
+
+    Attributes:
+        CARD: what a person reads before using it.
+        Options: a frozen keyword-only dataclass of what can be set.
+        PRESETS: named values, each with its source.
+    """
+
+    __file__: str | None
+    CARD: Card
+    Options: type[Any]
+    PRESETS: Mapping[str, Preset]
+
+    def view(self, store: Store, specials: SpecialTokens, options: Any, provenance: bool = False) -> View:
+        """How documents become examples; with ``provenance`` a batch says where each token came from."""
+        ...
+
+    def objective(self, encoder: Encoder, options: Any, seed: int, store: Store) -> Objective:
+        """How the encoder's vectors become a loss."""
+        ...
+
+    def explain(self, batch: Batch, store: Store, specials: SpecialTokens) -> Sequence[PairDescription]:
+        """What a batch made with ``provenance`` shows to people, an entry an example."""
+        ...
+
+
+class Suited(Protocol):
+    """A method that chooses options by the look of the documents."""
+
+    def suited(self, store: Store) -> Mapping[str, object]:
+        """Options for these documents; what the user gives counts more."""
+        ...
+
+
+class Varied(Protocol):
+    """A method some of whose presets are trained in several variants.
+
+    Attributes:
+        VARIANTS: by preset and by name of the variant, values over the preset's.
+    """
+
+    VARIANTS: Mapping[str, Mapping[str, Mapping[str, Value]]]
+
+
+class Described(Protocol):
+    """A method that says what an example asks of the model.
+
+    Attributes:
+        CANDIDATES: ``Objective.prepare`` adds rows to an example, so ``pretrieve inspect`` calls it.
+    """
+
+    CANDIDATES: bool
+
+    def task(self, options: Any) -> str:
+        """What an example asks, in a sentence."""
+        ...
+
+
 BERT_OPTIMISER: Mapping[str, Value] = {
     "schedule": Value("linear", "code", "google-research/bert, optimization.py"),
     "beta1": Value(0.9, "code", "google-research/bert, optimization.py"),
@@ -103,18 +172,20 @@ def names() -> tuple[str, ...]:
     """Names of all presets, read from the text of the files: importing a method imports torch, which takes seconds.
 
     Raises:
-        UsageError: a folder of ``PRETRIEVE_METHODS`` is not there, one of its files cannot be read, or a name is taken.
+        UsageError: a folder of ``PRETRIEVE_METHODS`` does not exist.
+        ExtensionError: one of its files cannot be read, or a name is taken.
     """
-    return tuple(sorted(_listed(_folders())))
+    return tuple(sorted(_listed(REGISTRY.folders())))
 
 
-def presets() -> dict[str, ModuleType]:
+def presets() -> dict[str, Method]:
     """All presets by name, with the module of their method.
 
     Raises:
-        UsageError: as ``names``, or a file of your own fails when it is imported, or lacks a part.
+        UsageError: as ``names``.
+        ExtensionError: as ``names``, or a file of your own fails when it is imported, lacks a part or has a wrong one.
     """
-    return {name: _module(path) for name, path in _listed(_folders()).items()}
+    return {name: _method(path) for name, path in _listed(REGISTRY.folders()).items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,9 +201,10 @@ def listing() -> dict[str, Listed]:
     """What a list says of all presets, by name, read from the text of the files: it needs no torch.
 
     Raises:
-        UsageError: as ``names``; or as ``presets``, for a file whose text does not say it in plain values.
+        UsageError: as ``names``.
+        ExtensionError: as ``names``; or as ``presets``, for a file whose text does not say it in plain values.
     """
-    return {name: _listing(name, path) for name, path in sorted(_listed(_folders()).items())}
+    return {name: _listing(name, path) for name, path in sorted(_listed(REGISTRY.folders()).items())}
 
 
 def _listing(name: str, path: Path) -> Listed:
@@ -151,9 +223,9 @@ def _listing(name: str, path: Path) -> Listed:
             initialiser=ast.literal_eval(card["initialiser"]) if "initialiser" in card else False,
         )
     except (ValueError, KeyError):
-        module = _module(path)
-        summary = module.PRESETS[name].summary
-        return Listed(summary=summary, encoders=module.CARD.encoders, initialiser=module.CARD.initialiser)
+        method = _method(path)
+        summary = method.PRESETS[name].summary
+        return Listed(summary=summary, encoders=method.CARD.encoders, initialiser=method.CARD.initialiser)
 
 
 def _arguments(path: Path, made: ast.expr | None, *by: str) -> dict[str | None, ast.expr]:
@@ -171,38 +243,29 @@ def _arguments(path: Path, made: ast.expr | None, *by: str) -> dict[str | None, 
     return {argument.arg: argument.value for argument in made.keywords}
 
 
-def find(name: str) -> tuple[ModuleType, Preset]:
+def find(name: str) -> tuple[Method, Preset]:
     """Return the module and the preset of a name; imports no other method.
 
     Raises:
         UsageError: unknown name, with a suggestion; or as ``presets``.
+        ExtensionError: as ``presets``.
     """
-    known = _listed(_folders())
+    known = _listed(REGISTRY.folders())
     if name not in known:
         raise UsageError(f"unknown method {name!r}.{suggest(name, known)}")
-    module = _module(known[name])
-    return module, module.PRESETS[name]
-
-
-def _folders() -> tuple[Path, ...]:
-    """Where methods lie: this folder first, then those of the environment."""
-    named = [Path(part) for part in os.environ.get(FOLDERS, "").split(os.pathsep) if part]
-    for folder in named:
-        if not folder.is_dir():
-            raise UsageError(f"{FOLDERS}: there is no folder {folder}: correct the variable, or make the folder.")
-    return (_HERE, *dict.fromkeys(folder.resolve() for folder in named))
+    method = _method(known[name])
+    return method, method.PRESETS[name]
 
 
 @cache
 def _listed(folders: tuple[Path, ...]) -> dict[str, Path]:
     """The file of every preset."""
     found: dict[str, Path] = {}
-    for folder in folders:
-        for path in sorted(folder.glob("[!_]*.py")):
-            for name in _names_in(path):
-                if name in found:
-                    raise UsageError(f"{path}: the preset {name!r} is in {found[name]} already: give it another name.")
-                found[name] = path
+    for path in REGISTRY.files(folders):
+        for name in _names_in(path):
+            if name in found:
+                raise ExtensionError(f"{path}: the preset {name!r} is in {found[name]} already: give it another name.")
+            found[name] = path
     return found
 
 
@@ -213,49 +276,43 @@ def _names_in(path: Path) -> Iterator[str]:
         return
     for key in value.keys if isinstance(value, ast.Dict) else [None]:
         if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
-            raise UsageError(f"{path}: PRESETS has to be a dictionary whose names are written out.")
+            raise ExtensionError(f"{path}:{value.lineno}: PRESETS has to be a dictionary whose names are written out.")
         yield key.value
 
 
 def _assigned(path: Path, name: str) -> ast.expr | None:
-    """What a file assigns to a name, last; None where it does not."""
-    value = None
-    for node in _body(path):
-        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
-        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            value = getattr(node, "value", None)
-    return value
-
-
-def _body(path: Path) -> list[ast.stmt]:
-    try:
-        return ast.parse(path.read_text(encoding="utf-8")).body
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read as a method ({error}): mend it, or take it away.") from None
+    return assigned(REGISTRY.parsed(path), name)
 
 
 @cache
-def _module(path: Path) -> ModuleType:
-    """The module of a file."""
-    return importlib.import_module(f"{__name__}.{path.stem}") if path.parent == _HERE else _import_file(path)
+def _method(path: Path) -> Method:
+    """The method of a file; one of the user's is checked."""
+    module = REGISTRY.module(path)
+    if REGISTRY.is_own(path):
+        _check(module)
+    return cast(Method, module)
 
 
-def _import_file(path: Path) -> ModuleType:
-    """Import a file of the user's."""
-    name = f"pretrieve_method_{path.stem}_{zlib.crc32(bytes(path)):08x}"  # two folders may have files of one name
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever a stranger's file does wrong is theirs to mend
-        del sys.modules[name]
-        if isinstance(error, ModuleNotFoundError) and (lacking := explain(error, f"the method {path}")):
-            raise lacking from None
-        raise UsageError(f"{path} cannot be imported as a method ({type(error).__name__}: {error}).") from None
-    missing = [part for part in _PARTS if not hasattr(module, part)]
-    if missing:
-        raise UsageError(f"{path} is no whole method: it lacks {', '.join(missing)} (docs/add-a-method.md).")
-    return module
+def _check(module: ModuleType) -> None:
+    """Refuse a user's method whose names are not what ``Method`` says.
+
+    Raises:
+        ExtensionError: one is of another type, or takes other arguments.
+    """
+    if not isinstance(module.CARD, Card):
+        raise ExtensionError(f"{module.__file__}: CARD is no methods.Card.")
+    if not (isinstance(module.Options, type) and dataclasses.is_dataclass(module.Options)):
+        raise ExtensionError(f"{module.__file__}: Options is no dataclass.")
+    for name, preset in module.PRESETS.items():
+        if not isinstance(preset, Preset):
+            raise ExtensionError(f"{place(module, name)}: the preset {name!r} is no methods.Preset.")
+        for key, value in {**preset.options, **preset.training, **preset.static, **preset.encoder}.items():
+            if not isinstance(value, Value):
+                raise ExtensionError(f"{place(module, key)}: {key} of the preset {name!r} is no methods.Value.")
+    check_call(module.view, "store", "specials", "options")
+    check_call(module.view, "store", "specials", "options", provenance=True)
+    check_call(module.objective, "encoder", "options", "seed", "store")
+    check_call(module.explain, "batch", "store", "specials")
+    for name in ("suited", "task"):
+        if hasattr(module, name):
+            check_call(getattr(module, name), {"suited": "store", "task": "options"}[name])

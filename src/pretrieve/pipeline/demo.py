@@ -18,7 +18,7 @@ from pretrieve.models.bag import Bag
 from pretrieve.pipeline.evaluate import EvaluateRequest, judge
 from pretrieve.pipeline.pretrain.data import split
 from pretrieve.pipeline.pretrain.publish import START
-from pretrieve.pipeline.pretrain.request import TrainRequest, train_command
+from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.sources import DOCUMENTS
@@ -73,7 +73,7 @@ def _run(asked: DemoRequest, shared: Path, listener: Listener) -> Done:
         sources=(asked.source,), output=model, minutes=asked.minutes, seed=asked.seed, overwrite=asked.overwrite,
         on_bad="skip", held_out=HELD_OUT, shared=shared,
     )  # fmt: skip
-    train(request, listener, command=train_command(request))
+    train(request, listener)
     documents = Documents.open(shared / DOCUMENTS)
     write_pairs(documents, set(split(len(documents), asked.seed, HELD_OUT)[1].tolist()), pairs)
     result = judge(EvaluateRequest(folder=pairs, models=(str(model / START), str(model))), listener)

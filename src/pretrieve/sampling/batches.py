@@ -12,7 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from pretrieve.core.errors import UsageError
+from pretrieve.core.errors import ExtensionError, UsageError
+from pretrieve.core.extensions import check_call, place
 from pretrieve.core.rng import generator, shuffled
 from pretrieve.core.types import Batch, BoolArray, IntArray
 
@@ -169,11 +170,21 @@ class Batches:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise UsageError(f"batch_size={self.batch_size}: a batch needs at least one example.")
+        if not isinstance(getattr(self.view, "mixture", None), Mixture):
+            raise ExtensionError(f"{place(type(self.view))}: a view has a mixture, made by sampling.batches.mixture.")
+        check_call(type(self.view).draw, "items", "address", method=True)
         if self.view.mixture.items < 1:
             raise UsageError("no document is long enough to train on: give more text, or another --method.")
 
     def __call__(self, step: int) -> Batch:
-        """Return the global batch of a step; a rank keeps ``batch.slice(first, last)`` of it."""
+        """Return the global batch of a step; a rank keeps ``batch.slice(first, last)`` of it.
+
+        Raises:
+            ExtensionError: the view of a user's method gives something else.
+        """
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size, dtype=np.int64)
         items, epochs = self.view.mixture.at(positions, self.seed)
-        return self.view.draw(items, Address(seed=self.seed, step=step, epochs=epochs))
+        batch = self.view.draw(items, Address(seed=self.seed, step=step, epochs=epochs))
+        if not isinstance(batch, Batch) or len(batch) != len(items):
+            raise ExtensionError(f"{place(type(self.view).draw)}: draw has to give a Batch of {len(items)} examples.")
+        return batch

@@ -22,6 +22,7 @@ from pretrieve.sampling.spans import CLS, SEP, lay_out, offsets_of, read, surrou
 from pretrieve.text.store import Store
 
 _RATE = 0.15  # of the tokens, for mask="token": BERT's
+_PIECES = 5  # of the longest row: [CLS] title [SEP] body [SEP]
 _GEOMETRIC = 0.2  # of a span's length, for mask="span": SpanBERT's
 
 
@@ -186,7 +187,7 @@ def with_blocks(batch: Batch, blocks: IntArray, evidence: Evidence, joint: int, 
     count = blocks.shape[1] + 1
     chosen = np.concatenate([np.zeros((len(batch), 1), np.int64), blocks], axis=1)
     starts, lengths = _pieces(batch.rows.lengths, chosen, evidence, joint)
-    positions = lay_out(starts.reshape(-1, 5), lengths.reshape(-1, 5))
+    positions = lay_out(starts.reshape(-1, _PIECES), lengths.reshape(-1, _PIECES))
     rows = read(evidence.tokens, positions, evidence.specials)
     has_sentence = np.concatenate([[True], np.zeros(count, np.bool_), np.ones(count, np.bool_)])
     copies = lengths[:, :, 0] * has_sentence
@@ -218,23 +219,31 @@ def with_blocks(batch: Batch, blocks: IntArray, evidence: Evidence, joint: int, 
 
 def _pieces(sentences: IntArray, chosen: IntArray, evidence: Evidence, joint: int) -> tuple[IntArray, IntArray]:
     """Starts and lengths (B, 1 + 2 K, 5); what belongs to the sentence is filled in later, so it starts anywhere."""
-    size, count = chosen.shape
-    present = (chosen >= 0).astype(np.int64)
-    real, null = present * (np.arange(count) > 0), np.arange(count) == 0
-    titles, bodies = evidence.title_lengths[chosen] * real, evidence.body_lengths[chosen] * real
-    beside = sentences[:, None] * present
-    starts, lengths = np.zeros((2, size, 1 + 2 * count, 5), np.int64)
-    lengths[:, 0, 0] = sentences
-    block, reader = slice(1, 1 + count), slice(1 + count, None)
-    starts[:, block, 0], lengths[:, block, 0] = CLS, present
-    starts[:, block, 1], lengths[:, block, 1] = evidence.title_starts[chosen], titles
-    starts[:, block, 2], lengths[:, block, 2] = SEP, present * ((titles > 0) | null)
-    starts[:, block, 3], lengths[:, block, 3] = evidence.body_starts[chosen], bodies
-    starts[:, block, 4], lengths[:, block, 4] = SEP, present
-    lengths[:, reader, 0] = beside
-    starts[:, reader, 1] = evidence.body_starts[chosen]
-    lengths[:, reader, 1] = np.minimum(bodies, joint - 1 - beside)
-    starts[:, reader, 2], lengths[:, reader, 2] = SEP, present
+    present = chosen >= 0
+    null = np.arange(chosen.shape[1]) == 0  # the null document is there, and has neither title nor body
+    titles = np.where(present & ~null, evidence.title_lengths[chosen], 0)
+    bodies = np.where(present & ~null, evidence.body_lengths[chosen], 0)
+    beside = np.where(present, sentences[:, None], 0)
+    title_starts, body_starts = evidence.title_starts[chosen], evidence.body_starts[chosen]
+    query = _row((0, sentences[:, None]))
+    retriever = _row(
+        (CLS, present), (title_starts, titles), (SEP, present & ((titles > 0) | null)), (body_starts, bodies),
+        (SEP, present),
+    )  # fmt: skip
+    reader = _row((0, beside), (body_starts, np.minimum(bodies, joint - 1 - beside)), (SEP, present))
+    starts, lengths = (np.concatenate(parts, axis=1) for parts in zip(query, retriever, reader, strict=True))
+    return starts, lengths
+
+
+def _row(*pieces: tuple[IntArray | int, IntArray | BoolArray]) -> tuple[IntArray, IntArray]:
+    """Starts and lengths (B, K, 5) of a row of each block: its pieces from the left, then empty ones.
+
+    Args:
+        pieces: start (B, K) and length (B, K) of each; a special token is there or not.
+    """
+    starts, lengths = np.zeros((2, *pieces[0][1].shape, _PIECES), np.int64)
+    for number, (start, length) in enumerate(pieces):
+        starts[..., number], lengths[..., number] = start, length
     return starts, lengths
 
 
@@ -244,4 +253,4 @@ def _provenance(batch: Batch, starts: IntArray, lengths: IntArray) -> IntArray:
     count = starts.shape[1] // 2
     spans[:, 0], spans[:, 1 + count :, 0] = 0, 0
     spans[:, 0, :3] = batch.per_row["spans"]
-    return spans.reshape(-1, 5, 2)
+    return spans.reshape(-1, _PIECES, 2)

@@ -18,7 +18,8 @@ from typing import Literal
 import orjson
 
 from pretrieve.core import files
-from pretrieve.core.errors import DataError, UsageError
+from pretrieve.core.errors import DataError, ExtensionError, UsageError
+from pretrieve.core.extensions import place
 from pretrieve.core.types import Document
 from pretrieve.text.fields import Fields, Names, document_of
 from pretrieve.text.readers import by_scheme, by_suffix
@@ -56,6 +57,7 @@ def read(
 
     Raises:
         UsageError: a source does not exist or is of an unknown kind, or a named field is nowhere.
+        ExtensionError: a reader of the user's own is wrong.
         DataError: a record is bad and ``on_bad`` is ``"fail"``, or there is no good document at all.
         StorageError: a file cannot be read.
     """
@@ -98,6 +100,10 @@ class _Reader:
     def documents(self, item: _Input, limit: int) -> Iterator[Document | Fault]:
         names = Names(self._fields, str(item.argument), tabular=getattr(item.reader, "TABULAR", False))
         for record in item.records(limit):
+            if not isinstance(record, Record | Fault):
+                raise ExtensionError(
+                    f"{place(item.reader.read)}: read has to give Record or Fault, not {record!r:.80}."
+                )
             if isinstance(record, Record) and names.passes_over(record):
                 self._report.pass_over()
                 continue

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pretrieve.core.rng import torch_seed
 from pretrieve.core.types import Batch
+from pretrieve.models.checks import check_encoded, check_loss
 from pretrieve.models.objective import Encoded, Loss, Objective
 from pretrieve.training.ranks import Ranks
 
@@ -91,7 +92,7 @@ def cached_step(objective: Objective, batch: Batch, step: int, context: StepCont
         pieces = [_encode(objective, piece, step, first + at, context) for at, piece in _chunks(mine, context.chunk)]
     leaves = {name: values.requires_grad_() for name, values in _joined([piece.vectors for piece in pieces]).items()}
     everyone = context.ranks.gather(leaves)
-    loss = objective.compare(leaves, everyone, batch, first, step)
+    loss = check_loss(objective, objective.compare(leaves, everyone, batch, first, step))
     if loss.value.requires_grad:
         loss.value.backward()  # type: ignore[no-untyped-call]
     for at, piece in _chunks(mine, context.chunk):
@@ -111,7 +112,7 @@ def _forward(
     pieces = [_encode(objective, piece, step, first + at, context) for at, piece in _chunks(mine, context.chunk)]
     vectors = _joined([piece.vectors for piece in pieces])
     everyone = context.ranks.gather(vectors)
-    loss = objective.compare(vectors, everyone, batch, first, step)
+    loss = check_loss(objective, objective.compare(vectors, everyone, batch, first, step))
     local = _local(pieces)
     total = loss.value + local.mean() if local is not None else loss.value
     return loss, total, pieces, everyone
@@ -138,7 +139,7 @@ def _encode(objective: Objective, batch: Batch, step: int, first: int, context: 
     device = next(objective.parameters()).device
     torch.manual_seed(torch_seed(context.seed, "dropout", step, first))
     with torch.autocast(device.type, torch.bfloat16, enabled=context.bfloat16):
-        encoded = objective.encode(batch, step)
+        encoded = check_encoded(objective, objective.encode(batch, step), len(batch))
     if context.bfloat16:
         encoded.vectors = {name: values.float() for name, values in encoded.vectors.items()}
         encoded.local = None if encoded.local is None else encoded.local.float()

@@ -19,7 +19,8 @@ from pretrieve.core.errors import NotFiniteError
 from pretrieve.core.memory import give_back_freed_memory, keep_freed_memory
 from pretrieve.core.types import Batch
 from pretrieve.models.objective import Objective
-from pretrieve.training.checkpoint import Checkpoints
+from pretrieve.training.checkpoint import Checkpoints, named_tensors
+from pretrieve.training.optimizers import optimiser as optimiser
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.ranks import Ranks
 from pretrieve.training.signals import StoppedError, Stopper
@@ -108,7 +109,8 @@ class Trainer:
         """Train to the last step.
 
         Raises:
-            NotFiniteError: the loss or the gradient is not finite; the step was not taken.
+            NotFiniteError: the loss or the gradient is not finite, and the step was not taken; or an update made
+                weights that are not finite, which are neither saved nor handed on.
             StoppedError: a signal asked to stop; a checkpoint was left.
             UsageError: the batch does not divide by the ranks, or an option does not fit the batch.
             StorageError: a checkpoint could not be written.
@@ -151,12 +153,36 @@ class Trainer:
             self.on_step(self._progress(batch, result, rate, float(norm), time.perf_counter() - started, not finite))
 
     def save(self) -> None:
-        """Leave a checkpoint of the steps done, where there is a place for it and it is not there already."""
-        if self.checkpoints is not None and self._saved != self.step:
+        """Check the weights, and leave a checkpoint where there is a place for it; once after each step.
+
+        Raises:
+            NotFiniteError: a weight is not finite; the checkpoint before stays the newest.
+            StorageError: the disk refused.
+        """
+        if self._saved == self.step:
+            return
+        self._check_weights()
+        if self.checkpoints is not None:
             if self.ranks.rank == 0:
                 self.checkpoints.save(self.step, self.objective, self.optimiser, {"skipped": self._skipped})
             self.ranks.barrier()
-            self._saved = self.step
+        self._saved = self.step
+
+    def _check_weights(self) -> None:
+        """Look for weights or buffers without a finite length: not a number, infinite, or too large to be squared.
+
+        Raises:
+            NotFiniteError: names the first of them.
+        """
+        tensors = {name: values for name, values in named_tensors(self.objective).items() if values.is_floating_point()}
+        if torch.isfinite(torch.nn.utils.get_total_norm([*tensors.values()])):
+            return
+        wrong = [name for name, values in tensors.items() if not torch.isfinite(torch.linalg.vector_norm(values))]
+        raise NotFiniteError(
+            f"step {self.step} (seed {self.seed}): after the update {len(wrong)} of {len(tensors)} weights are not "
+            f"finite, or too large to compute with (first {', '.join(wrong[:1])}); they are not saved. Train anew with "
+            f"a lower learning_rate (it is {self.options.learning_rate:g})."
+        )
 
     def _gradient(self, batch: Batch) -> StepResult:
         options = self.options
@@ -206,22 +232,6 @@ class Trainer:
             real_share=tokens / max(1, len(lengths) * int(lengths.max())),
             skipped=skipped,
         )
-
-
-def optimiser(objective: Objective, options: TrainingOptions) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov & Hutter, ICLR 2019), fused; weight decay on matrices only."""
-    parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": options.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=options.learning_rate,
-        betas=(options.beta1, options.beta2),
-        eps=options.epsilon,
-        fused=True,
-    )
 
 
 def prefetched(batches: Callable[[int], Batch], start: int, stop: int, ahead: int = _AHEAD) -> Iterator[Batch]:

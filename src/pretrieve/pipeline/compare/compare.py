@@ -34,7 +34,7 @@ from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.sources import DOCUMENTS
-from pretrieve.pipeline.run.stopping import InterruptedRunError, stoppable
+from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.workspace import hold
 from pretrieve.text import tokenizer
 from pretrieve.text.beir import read_qrels
@@ -64,7 +64,7 @@ def compare(asked: CompareRequest, listener: Listener | None = None) -> Scores:
     try:
         with stoppable(_ADVICE):
             return _compare(asked, listener or Silent())
-    except (InterruptedRunError, StoppedError) as error:
+    except StoppedError as error:
         raise error.advising(_ADVICE) from None
 
 

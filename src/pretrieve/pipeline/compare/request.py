@@ -13,7 +13,7 @@ import orjson
 from pretrieve.core import aside, files
 from pretrieve.core.disk import TEMPORARY
 from pretrieve.core.errors import UsageError, suggest
-from pretrieve.pipeline.finetune.request import FinetuneRequest, Negatives, values_of
+from pretrieve.pipeline.finetune.request import FinetuneRequest, values_of
 from pretrieve.pipeline.pretrain.request import Tokenization
 
 NONE = "none"  # the base as it is
@@ -57,7 +57,7 @@ class CompareRequest:
     split: str = "test"
     finetune: str = "train"
     labels: tuple[int, ...] = (100, 1000, 0)
-    negatives: Negatives = "bm25"
+    negatives: str = "bm25"
     seeds: int = 1
     settings: Mapping[str, str] = field(default_factory=dict)
     tuning: Mapping[str, str] = field(default_factory=dict)

@@ -193,7 +193,7 @@ class _Stages:
             tokenizer=prepared.store.tokenizer.fingerprint,
             store=prepared.store.fingerprint,
             sources=asked.sources,
-            command=asked.command(),
+            command=asked.command(tokens),
             versions=versions(),
         )
         if before is not None:

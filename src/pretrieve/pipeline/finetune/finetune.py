@@ -11,19 +11,20 @@ import numpy as np
 import orjson
 
 from pretrieve.core import files
-from pretrieve.core.errors import UsageError
+from pretrieve.core.errors import ExtensionError, UsageError
+from pretrieve.core.extensions import place
 from pretrieve.core.rng import shuffled
-from pretrieve.core.types import IntArray
-from pretrieve.finetuning.ance import Ance
+from pretrieve.core.types import IntArray, TextEncoder
 from pretrieve.finetuning.contrastive import Contrastive
 from pretrieve.finetuning.labelled import Draw, Labelled, Texts
 from pretrieve.models.export import save_model
 from pretrieve.models.text_encoder import open_encoder
+from pretrieve.pipeline.finetune import negatives as strategies
 from pretrieve.pipeline.finetune.base_model import Start, open_start
 from pretrieve.pipeline.finetune.card import judge_tuned, tuned_card
-from pretrieve.pipeline.finetune.mine import MineOptions, load_negatives, mine
 from pretrieve.pipeline.finetune.read_labels import read_labels
-from pretrieve.pipeline.finetune.request import FinetuneRequest, Negatives, Values, values_of
+from pretrieve.pipeline.finetune.request import FinetuneRequest, Values, values_of
+from pretrieve.pipeline.finetune.task import Task, contrastive
 from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
@@ -95,16 +96,20 @@ def _finetune(asked: FinetuneRequest, listener: Listener, *, hold_out: bool, jud
         learn, held_out = _divide(len(labels), asked, hold_out=hold_out)
         held, labels = labels.select(held_out), labels.select(learn)
         negatives = asked.negatives or _usual(asked, labels)
+        strategy = strategies.find(negatives)
         apart = start.queries_apart is not None
         values = values_of(asked, negatives, width=start.width, queries=len(labels), apart=apart)
         run.same("values", values.to_json())
         if run.finished:
             run.say_finished()
             return open_report(asked.output)
-        if negatives == "ance" and (values.refresh.every or 0) >= values.training.steps:
-            listener.note("every is not below the number of steps: all negatives are those that the start finds.")
-        _check_scores(asked, values, labels)
-        labels = _with_negatives(run, asked, negatives, labels, hold_out=hold_out)
+        _check_scores(asked, values, strategy, labels)
+
+        def first_model(file: Path) -> TextEncoder:
+            return _first_model(run, asked, file, hold_out=hold_out)
+
+        task = Task(run=run, request=asked, values=values, labels=labels, first_model=first_model)
+        labels = _with_negatives(strategy, task)
         objective = _trained(run, asked, values, labels, start)
         return _publish(run, asked, values, objective, start, labels, held, judge=judge)
 
@@ -159,57 +164,44 @@ def _divide(count: int, asked: FinetuneRequest, *, hold_out: bool) -> tuple[IntA
     return order[held:][: asked.limit], np.sort(order[:held])
 
 
-def _usual(asked: FinetuneRequest, labels: Labels) -> Negatives:
+def _usual(asked: FinetuneRequest, labels: Labels) -> str:
     """Those that the labels bring, if they bring any for most queries."""
     most = 2 * int((labels.negatives.lengths > 0).sum()) > len(labels)
     return "given" if most or asked.negatives_file is not None else "bm25"
 
 
-def _check_scores(asked: FinetuneRequest, values: Values, labels: Labels) -> None:
+def _check_scores(asked: FinetuneRequest, values: Values, strategy: strategies.Strategy, labels: Labels) -> None:
     """Refuse a loss on a teacher's scores where there is nothing to compare: of what is mined no scores are known."""
-    brought = labels.teacher if values.negatives == "given" and asked.negatives_file is None else None
+    brought = labels.teacher if getattr(strategy, "SCORED", False) and asked.negatives_file is None else None
     known = brought is not None and all(np.isfinite(side).any() for side in brought)
-    if values.loss.loss != "softmax" and values.negatives != "ance" and not known:
+    if values.loss.loss != "softmax" and not hasattr(strategy, "objective") and not known:
         raise UsageError(
             f"loss={values.loss.loss} needs a teacher's scores of positives and negatives: positive_scores and "
             "negative_scores in the labels, with --negatives given."
         )
 
 
-def _with_negatives(
-    run: Run, asked: FinetuneRequest, negatives: Negatives, labels: Labels, *, hold_out: bool
-) -> Labels:
-    """Hard negatives as asked for: from a file, by words, or by a first model that was trained with those."""
-    if asked.negatives_file is not None:
-        return labels.with_negatives(load_negatives(labels, asked.negatives_file))
-    if negatives == "given" and not len(labels.negatives.tokens):
-        raise UsageError(f"--negatives given: {asked.labels} brings none; leave it out, or give --negatives-file.")
-    if negatives in ("none", "given", "ance"):
-        return labels
-    words, listener = run.workspace / "negatives-bm25.jsonl", run.listener
-    if not words.is_file():
-        mine(labels, None, words, MineOptions(seed=asked.seed), listener)
-    if negatives == "bm25":
-        return labels.with_negatives(load_negatives(labels, words))
-    both = run.workspace / "negatives-mined.jsonl"
-    if not both.is_file():
-        listener.note("first a model with BM25's negatives; then its own are mined, and the start is trained again.")
-        first = replace(asked, output=run.workspace / "first", negatives="given", negatives_file=words, overwrite=False,
-                        resume=True)  # fmt: skip
-        _finetune(first, listener, hold_out=hold_out, judge=False)
-        mine(labels, open_encoder(str(first.output)), both, MineOptions(by="both", seed=asked.seed), listener)
-    return labels.with_negatives(load_negatives(labels, both))
+def _with_negatives(strategy: strategies.Strategy, task: Task) -> Labels:
+    """The labels with the negatives of a strategy."""
+    labels = strategy.find(task)
+    if not isinstance(labels, Labels) or len(labels) != len(task.labels):
+        raise ExtensionError(f"{place(strategy.find)}: find has to give the labels of its task, with negatives.")
+    return labels
+
+
+def _first_model(run: Run, asked: FinetuneRequest, file: Path, *, hold_out: bool) -> TextEncoder:
+    """A model of the same labels and values whose negatives are those of a file; nobody judges it."""
+    output = run.workspace / "first"
+    first = replace(asked, output=output, negatives="given", negatives_file=file, overwrite=False, resume=True)
+    _finetune(first, run.listener, hold_out=hold_out, judge=False)
+    return open_encoder(str(output))
 
 
 def _trained(run: Run, asked: FinetuneRequest, values: Values, labels: Labels, start: Start) -> Contrastive:
     """Train from the start, or resume."""
     view = view_of(labels, start, values.draw, run.workspace / "store", run.listener, shared=asked.shared)
-    if values.negatives == "ance":
-        objective: Contrastive = Ance(
-            start.documents, values.loss, view, values.refresh, asked.seed, start.queries_apart
-        )  # fmt: skip
-    else:
-        objective = Contrastive(start.documents, values.loss, view.positive, start.queries_apart)
+    make = getattr(strategies.find(values.negatives), "objective", contrastive)
+    objective: Contrastive = make(start, values, view, asked.seed)
     training = Training(
         name="finetune",
         objective=objective,

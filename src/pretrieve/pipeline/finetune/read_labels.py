@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ import numpy as np
 import orjson
 
 from pretrieve.core.errors import DataError, UsageError
-from pretrieve.core.types import Document, FloatArray, Rows
+from pretrieve.core.types import Document
+from pretrieve.pipeline.finetune.label_reader import LabelReader, Side, named
 from pretrieve.sampling.labels import Labels
 from pretrieve.text import corpus as corpora
 from pretrieve.text.beir import read_corpus, read_qrels, read_queries
@@ -31,60 +31,6 @@ _TEACHER = (("positive_scores", "pos_scores"), ("negative_scores", "neg_scores")
 _LONGEST = 1 << 26  # bytes of a line
 _HIGHEST = 1e6  # a teacher's score: what is beyond is a slip, and its square too much for single precision
 _IDS = ("id", "_id", "passage_id", "psg_id", "docid")
-
-
-_Side = dict[int, float]  # documents of a query with a teacher's scores, NaN where unknown
-
-
-@dataclass(kw_only=True)
-class _Found:
-    """What is gathered while documents stream past."""
-
-    numbers: dict[str, int] = field(default_factory=dict)  # of documents by id
-    contents: dict[bytes, int] = field(default_factory=dict)  # first document with some content
-    canonical: list[int] = field(default_factory=list)
-    rows: dict[str, int] = field(default_factory=dict)  # of queries by their text
-    ids: dict[str, int] = field(default_factory=dict)  # of queries, in order
-    sides: tuple[list[_Side], list[_Side]] = field(default_factory=lambda: ([], []))  # positives, negatives
-    answers: list[list[str]] = field(default_factory=list)  # of queries
-
-    def add(self, document: Document) -> int:
-        """Number a document of the collection."""
-        number = len(self.canonical)
-        self.numbers.setdefault(document.id, number)
-        self.canonical.append(self.contents.setdefault(_content(document), number))
-        return number
-
-    def ask(self, name: str, text: str, sides: Sequence[_Side], where: str, answers: Sequence[str] = ()) -> None:
-        """Take a query; one that is there already gets more positives and negatives.
-
-        Apart, a positive of one copy would be a negative for the other, and one could be held out to judge what was
-        learnt from the other.
-        """
-        row = self.rows.setdefault(text, len(self.rows))
-        if row == len(self.ids):
-            if name in self.ids:
-                raise DataError(f"{where}: the id {name!r} is that of another query.")
-            self.ids[name] = row
-            self.answers.append([])
-            for every in self.sides:
-                every.append({})
-        self.answers[row] += [answer for answer in answers if answer not in self.answers[row]]
-        for every, side in zip(self.sides, sides, strict=True):
-            for number, score in side.items():
-                if math.isnan(every[row].get(number, math.nan)):  # a score that is known stays
-                    every[row][number] = score
-
-    def questions(self) -> Iterator[Document]:
-        """The queries, as records behind the documents."""
-        for name, text in zip(self.ids, self.rows, strict=True):
-            yield Document(id=f"query {name}", text=text)
-
-    def side(self, number: int) -> tuple[Rows, FloatArray]:
-        """Positives (0) or negatives (1), and a teacher's scores of them."""
-        rows = self.sides[number]
-        scores = [score for row in rows for score in row.values()]
-        return Rows.of([list(row) for row in rows]), np.asarray(scores, np.float32)
 
 
 def read_labels(
@@ -107,94 +53,119 @@ def read_labels(
         UsageError: the source is not there or not known, or has no such split.
         DataError: a line cannot be used; the text names ``file:line``.
     """
-    found = _Found()
+    reader = LabelReader()
     if source.is_dir():
         if documents:
             raise UsageError(f"{source} is a BEIR folder and brings its documents: leave --documents out.")
-        records = _beir(source, split, found)
+        records = _beir(source, split, reader)
     elif split != "train":
         raise UsageError(f"{source} is no BEIR folder and has no split {split!r}: leave --split out.")
     else:
-        records = _pairs(source, documents, found)
-    written = Documents.write(target, itertools.chain(records, found.questions()), replace=True)
-    size = len(found.canonical)
-    (positives, theirs), (negatives, others) = found.side(0), found.side(1)
-    known = np.isfinite(theirs).any() or np.isfinite(others).any()
-    return Labels(
-        records=written,
-        size=size,
-        places=size + np.arange(len(found.ids)),
-        ids=list(found.ids),
-        canonical=np.array(found.canonical, np.int64),
-        positives=positives,
-        negatives=negatives,
-        teacher=(theirs, others) if known else None,
-        answers=found.answers if any(found.answers) else None,
-    )
+        records = _pairs(source, documents, reader)
+    return reader.labels(Documents.write(target, records, replace=True))
 
 
-def _beir(folder: Path, split: str, found: _Found) -> Iterator[Document]:
+def _beir(folder: Path, split: str, reader: LabelReader) -> Iterator[Document]:
+    """Documents of a BEIR folder, then the queries of a split."""
     qrels = read_qrels(folder, split)  # before anything slow
     for document in read_corpus(folder):
-        found.add(document)
+        reader.add(document)
         yield document
     texts = read_queries(folder)
     for query, grades in qrels.items():
         if query not in texts:
             raise DataError(f"{folder}: query {query!r} of split {split!r} is not among the queries.")
-        known = {found.numbers[name]: grade for name, grade in grades.items() if name in found.numbers}
-        positives = [number for number, grade in known.items() if grade > 0]
+        numbers = {name: reader.number(name) for name in grades}
+        known = {number: grades[name] for name, number in numbers.items() if number is not None}
+        positives: Side = {number: math.nan for number, grade in known.items() if grade > 0}
+        negatives: Side = {number: math.nan for number, grade in known.items() if grade <= 0}
         if positives:
-            negatives = [number for number, grade in known.items() if grade <= 0]
-            sides = [dict.fromkeys(side, math.nan) for side in (positives, negatives)]
-            found.ask(query, texts[query], sides, str(folder))
-    if not found.ids:
+            reader.query(query, texts[query], (positives, negatives), str(folder))
+    if not len(reader):
         raise DataError(f"{folder}: no query of split {split!r} has a relevant document in the corpus.")
+    yield from reader.queries()
 
 
-def _pairs(source: Path, documents: Sequence[str], found: _Found) -> Iterator[Document]:
+def _pairs(source: Path, documents: Sequence[str], reader: LabelReader) -> Iterator[Document]:
+    """Documents of sources and of a file of labels, then its queries."""
     if not source.is_file():
         raise UsageError(f"{source}: no such file or folder; give JSONL of pairs, DPR's file, or a BEIR folder.")
     for document in corpora.read(documents, fields=Fields()) if documents else ():
-        found.add(document)
+        reader.add(document)
         yield document
     for record, where in _records(source):
-        yield from _example(record, where, found)
-    if not found.ids:
+        yield from _take(_example(record, where), reader)
+    if not len(reader):
         raise DataError(f"{source} holds no query with a positive document.")
+    yield from reader.queries()
 
 
-def _example(record: Mapping[str, Any], where: str, found: _Found) -> Iterator[Document]:
-    """Take one query, and give the documents that were not there yet."""
+@dataclass(frozen=True, kw_only=True)
+class _Example:
+    """A query of a file: its positives, then its negatives, each with a teacher's scores (NaN where unknown)."""
+
+    name: str
+    query: str
+    sides: tuple[Sequence[Document], Sequence[Document]]
+    scores: tuple[Sequence[float], Sequence[float]]
+    answers: Sequence[str]
+    where: str
+
+
+def _take(example: _Example, reader: LabelReader) -> list[Document]:
+    """Give an example to the reader; returns the documents that are new."""
+    new: list[Document] = []
+    sides: list[Side] = []
+    for documents, scores in zip(example.sides, example.scores, strict=True):
+        side: Side = {}
+        for document, score in zip(documents, scores, strict=True):
+            number, written = reader.document(document)
+            new += [written] if written is not None else []
+            side[number] = score
+        sides.append(side)
+    reader.query(example.name, example.query, sides, example.where, example.answers)
+    return new
+
+
+def _example(record: Mapping[str, Any], where: str) -> _Example:
+    """Read one query of a file.
+
+    Raises:
+        DataError: it has no text or no positives, or a document or a score is none.
+    """
     query = _first(record, _QUERY)
     if not isinstance(query, str) or not query.strip():
         raise DataError(f"{where}: no query; name it {_or(_QUERY)}, and give a text.")
-    sides = []
-    for names, fields in zip((_POSITIVE, _NEGATIVE), _TEACHER, strict=True):
-        numbers: list[int] = []
-        for item in _listed(_first(record, names)):
-            document = _document(item, where)
-            number = found.contents.get(_content(document))
-            if number is None:
-                if document.id in found.numbers:  # of another text
-                    document = _named(replace(document, id=""))
-                number = found.add(document)
-                yield document
-            numbers.append(number)
-        if names is _POSITIVE and not numbers:
-            raise DataError(f"{where}: no positive document; name it {_or(names)}.")
-        scores = _listed(_first(record, fields))
-        if scores and len(scores) != len(numbers):
-            raise DataError(f"{where}: {len(scores)} {fields[0]} for {len(numbers)} documents.")
-        try:
-            known = [float(score) for score in scores] or [math.nan] * len(numbers)
-        except (TypeError, ValueError):
-            raise DataError(f"{where}: {fields[0]} are not numbers.") from None
-        if any(abs(score) > _HIGHEST for score in known):
-            raise DataError(f"{where}: {fields[0]} have one beyond {_HIGHEST:g}.")
-        sides.append(dict(zip(numbers, known, strict=True)))
-    answers = [str(answer) for answer in _listed(record.get("answers"))]
-    found.ask(_id(record, ("query_id", *_IDS)) or f"q{len(found.rows)}", query.strip(), sides, where, answers)
+    positives, negatives = (
+        [_document(item, where) for item in _listed(_first(record, names))] for names in (_POSITIVE, _NEGATIVE)
+    )
+    if not positives:
+        raise DataError(f"{where}: no positive document; name it {_or(_POSITIVE)}.")
+    return _Example(
+        name=_id(record, ("query_id", *_IDS)),
+        query=query.strip(),
+        sides=(positives, negatives),
+        scores=(
+            _scores(record, _TEACHER[0], len(positives), where),
+            _scores(record, _TEACHER[1], len(negatives), where),
+        ),
+        answers=[str(answer) for answer in _listed(record.get("answers"))],
+        where=where,
+    )
+
+
+def _scores(record: Mapping[str, Any], names: Sequence[str], count: int, where: str) -> list[float]:
+    """A teacher's scores of so many documents, NaN where the record has none."""
+    scores = _listed(_first(record, names))
+    if scores and len(scores) != count:
+        raise DataError(f"{where}: {len(scores)} {names[0]} for {count} documents.")
+    try:
+        known = [float(score) for score in scores] or [math.nan] * count
+    except (TypeError, ValueError):
+        raise DataError(f"{where}: {names[0]} are not numbers.") from None
+    if any(abs(score) > _HIGHEST for score in known):
+        raise DataError(f"{where}: {names[0]} have one beyond {_HIGHEST:g}.")
+    return known
 
 
 def _records(source: Path) -> Iterator[tuple[dict[str, Any], str]]:
@@ -233,22 +204,11 @@ def _loaded(line: bytes, where: str) -> Any:
 
 def _document(item: object, where: str) -> Document:
     if isinstance(item, str) and item.strip():
-        return _named(Document(id="", text=item, where=where))
+        return named(Document(id="", text=item, where=where))
     if isinstance(item, dict) and str(item.get("text") or "").strip():
         title = str(item.get("title") or "")
-        return _named(Document(id=_id(item, _IDS), title=title, text=str(item["text"]), where=where))
+        return named(Document(id=_id(item, _IDS), title=title, text=str(item["text"]), where=where))
     raise DataError(f"{where}: a document is a text, or an object with a text and maybe a title; found {item!r:.60}.")
-
-
-def _named(document: Document) -> Document:
-    """A document without an id is called by its content."""
-    if document.id:
-        return document
-    return replace(document, id=f"d{_content(document).hex()[:16]}")
-
-
-def _content(document: Document) -> bytes:
-    return hashlib.blake2b(f"{document.title}\0{document.text}".encode(errors="surrogatepass"), digest_size=16).digest()
 
 
 def _first(record: Mapping[str, Any], names: Sequence[str]) -> Any:

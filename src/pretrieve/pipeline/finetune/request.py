@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pretrieve.core.config import Value, options_of
+from pretrieve.core.config import Value, options_of, setting_text
 from pretrieve.core.errors import UsageError
+from pretrieve.core.shown import command_line
 from pretrieve.finetuning import recipes
 from pretrieve.finetuning.ance import Refresh
 from pretrieve.finetuning.contrastive import Options
 from pretrieve.finetuning.labelled import Draw
 from pretrieve.models.text_encoder import ModelOptions
+from pretrieve.pipeline.finetune import negatives as strategies
 from pretrieve.pipeline.run.settings import sort_settings
 from pretrieve.pipeline.run.workspace import check_workspace
 from pretrieve.training.options import TrainingOptions
+from pretrieve.training.trackers import check_tracker
 
-Negatives = Literal["none", "given", "bm25", "mined", "ance"]
 _PARTS: Mapping[str, Any] = {"loss": Options, "draw": Draw, "refresh": Refresh, "training": TrainingOptions}
 
 
@@ -34,9 +35,8 @@ class FinetuneRequest:
         output: folder for the model.
         split: of a BEIR folder.
         documents: sources of more documents, for a file of labels.
-        negatives: the batch alone; those that the labels bring; BM25's; BM25's and those of a first model that was
-            trained with them; or the model's own, mined anew while it trains. None: given where most queries bring
-            some, else bm25.
+        negatives: name of a strategy (``pipeline/finetune/negatives/``). None: given where most queries bring some,
+            else bm25.
         negatives_file: what ``pretrieve mine`` wrote; it counts as given.
         recipe: name of published values; what suits the model if None.
         limit: number of labelled queries to learn from; all if None.
@@ -57,7 +57,7 @@ class FinetuneRequest:
     output: Path
     split: str = "train"
     documents: tuple[str, ...] = ()
-    negatives: Negatives | None = None
+    negatives: str | None = None
     negatives_file: Path | None = None
     recipe: str | None = None
     limit: int | None = None
@@ -76,10 +76,15 @@ class FinetuneRequest:
         """Say at once what cannot work.
 
         Raises:
-            UsageError: two budgets or two kinds of negatives, an unknown recipe or setting, or an output that is taken.
+            UsageError: two budgets or two kinds of negatives, an unknown recipe, strategy or setting, or an output that
+                is taken.
+            ExtensionError: a user's file of a strategy is wrong.
         """
+        check_tracker(self.tracker)
         if self.negatives_file is not None and self.negatives not in (None, "given"):
             raise UsageError(f"give --negatives-file or --negatives {self.negatives}, not both.")
+        if self.negatives is not None:
+            strategies.find(self.negatives)
         if self.limit is not None and self.limit < 2:
             raise UsageError(f"--limit {self.limit}: two labelled queries are the fewest.")
         if self.epochs is not None and self.steps is not None:
@@ -89,7 +94,8 @@ class FinetuneRequest:
         for name in ("epochs", "steps"):
             if (number := getattr(self, name)) is not None and number < 1:
                 raise UsageError(f"--{name} {number}: one is the fewest.")
-        sort_settings(self.settings, _PARTS)
+        for part, values in sort_settings(self.settings, _PARTS).items():
+            options_of(_PARTS[part], values)  # their bounds, before any label is read
         sources: list[str | Path] = [self.model, self.labels, *self.documents, self.negatives_file or self.labels]
         check_workspace(self.output, sources, resume=self.resume, overwrite=self.overwrite)
 
@@ -107,8 +113,8 @@ class FinetuneRequest:
             if (said := getattr(self.described, name)) is not None:
                 words += [f"--{name.replace('_', '-')}", str(said)]
         for key, setting in self.settings.items():
-            words += ["--set", f"{key}={setting}"]
-        return shlex.join([*words, "--seed", str(self.seed)])
+            words += ["--set", f"{key}={setting_text(setting)}"]
+        return command_line([*words, "--seed", str(self.seed)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +122,7 @@ class Values:
     """Values after the recipe and the user's settings."""
 
     recipe: str
-    negatives: Negatives
+    negatives: str
     epochs: int
     loss: Options
     draw: Draw
@@ -130,13 +136,13 @@ class Values:
 
 
 def values_of(
-    asked: FinetuneRequest, negatives: Negatives, *, width: int | None, queries: int, apart: bool = False
+    asked: FinetuneRequest, negatives: str, *, width: int | None, queries: int, apart: bool = False
 ) -> Values:
     """Put recipe and settings together.
 
     Args:
         asked: the request.
-        negatives: which kind it comes to.
+        negatives: name of the strategy that it comes to.
         width: of the transformer's hidden states; None for a static encoder.
         queries: number of labelled queries to learn from.
         apart: the start has an encoder for queries and another for documents.
@@ -146,7 +152,8 @@ def values_of(
     """
     name = asked.recipe or ("static" if width is None else "transformer")
     recipe, mine = recipes.find(name), sort_settings(asked.settings, _PARTS)
-    if mine["refresh"] and negatives != "ance":
+    strategy = strategies.find(negatives)
+    if mine["refresh"] and not hasattr(strategy, "objective"):
         raise UsageError(f"--set {next(iter(mine['refresh']))}: it is for --negatives ance; these are {negatives}.")
     loss = options_of(Options, {**_plain(recipe.loss), **mine["loss"]})
     if apart and mine["loss"].get("towers") == "shared":
@@ -159,7 +166,8 @@ def values_of(
     epochs = asked.epochs or recipe.epochs
     steps = asked.steps or (training.steps if "steps" in mine["training"] else round(epochs * queries / batch_size))
     training = dataclasses.replace(training, batch_size=batch_size, steps=max(1, steps))
-    draw = _plain(recipe.draw) | ({"negatives": 0} if negatives == "none" else {}) | mine["draw"]
+    number = getattr(strategy, "NUMBER", None)
+    draw = _plain(recipe.draw) | ({} if number is None else {"negatives": number}) | mine["draw"]
     return Values(
         recipe=name,
         negatives=negatives,

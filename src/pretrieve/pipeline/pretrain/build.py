@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pretrieve.methods as methods
 from pretrieve.core.config import check_names, options_of
-from pretrieve.core.errors import UsageError, suggest
-from pretrieve.models.build import EncoderOptions, build_encoder, is_static, load_base, named_base
+from pretrieve.core.errors import ExtensionError, UsageError, suggest
+from pretrieve.core.extensions import place
+from pretrieve.models.build import EncoderOptions, build_encoder, is_static, load_base, named_base, new_transformer
+from pretrieve.models.checks import check_objective
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.objective import Objective
 from pretrieve.pipeline.pretrain.request import Tokenization, TrainRequest
@@ -46,7 +47,7 @@ class Choices:
     """
 
     method: str
-    module: ModuleType
+    module: methods.Method
     options: Mapping[str, object]
     given: frozenset[str]
     given_training: frozenset[str]
@@ -55,6 +56,9 @@ class Choices:
     tokenization: Tokenization
     variant: str = ""
     fixed_length: bool = False
+
+    def __post_init__(self) -> None:
+        options_of(self.module.Options, self.options)  # their bounds, before any document is read
 
     def facts(self) -> dict[str, Any]:
         """What decides a run, as far as it is known before the documents are, as plain values."""
@@ -85,15 +89,16 @@ def choose(request: TrainRequest) -> Choices:
 
     Raises:
         UsageError: a setting is unknown (the closest is suggested) or does not fit.
+        ExtensionError: the method's file is wrong.
     """
     name = request.method or (STATIC_DEFAULT if is_static(request.base) else TRANSFORMER_DEFAULT)
     module, preset = methods.find(name)
     _check_base(name, module, request.base)
-    parts, own_file = _parts(module), f"{module.__file__}: preset {name}"
+    parts = _parts(module)
     mine = sort_settings(request.settings, parts)
     for part, values in (("method", preset.options), ("training", preset.training), ("encoder", preset.encoder)):
-        check_names(parts[part], values, own_file)
-    static = sort_settings(_values(preset.static) if is_static(request.base) else {}, parts, own_file)
+        _check_names(module, parts[part], values, f"preset {name}")
+    static = _static(module, preset if is_static(request.base) else methods.Preset(summary=""), name)
     training = {**_values(preset.training), **static["training"]}
     training |= {"steps": request.steps} if request.steps is not None else {}
     encoder = {**({"dimensions": 512} if is_static(request.base) else {}), **_values(preset.encoder)}
@@ -134,8 +139,25 @@ def variants(request: TrainRequest, choices: Choices) -> list[Choices]:
     if len(set(names)) < len(names):
         raise UsageError("--variants: one of them is given twice.")
     for name in names:
-        check_names(choices.module.Options, known[name], f"{choices.module.__file__}: variant {name}")
+        _check_names(choices.module, choices.module.Options, known[name], f"variant {name}")
     return [_variant(choices, name, known[name]) for name in (names if request.select else names[:1])]
+
+
+def _check_names(module: methods.Method, kind: type[Any], values: Mapping[str, methods.Value], where: str) -> None:
+    """Refuse values of a preset that nothing has; the message names the line of the method's file."""
+    for key in values:
+        try:
+            check_names(kind, [key], f"{place(module, key)}: {where}")
+        except UsageError as error:
+            raise ExtensionError(str(error)) from None
+
+
+def _static(module: methods.Method, preset: methods.Preset, name: str) -> Mapping[str, Mapping[str, Any]]:
+    """A preset's values for a static encoder, by what they configure."""
+    try:
+        return sort_settings(_values(preset.static), _parts(module), f"{module.__file__}: preset {name}")
+    except UsageError as error:
+        raise ExtensionError(str(error)) from None
 
 
 def _variant(choices: Choices, name: str, values: Mapping[str, methods.Value]) -> Choices:
@@ -189,7 +211,7 @@ def make(request: TrainRequest, choices: Choices, store: Store, encoder: Encoder
     return Plan(
         recipe=recipe,
         encoder=encoder,
-        objective=choices.module.objective(encoder, options, request.seed, store),
+        objective=check_objective(choices.module, choices.module.objective(encoder, options, request.seed, store)),
         batches=Batches(
             view=choices.module.view(store, encoder.specials, options),
             batch_size=choices.training.batch_size,
@@ -212,7 +234,8 @@ def check_base(request: TrainRequest) -> None:
         load_base(Path(folder), EncoderOptions(), request.seed)
 
 
-def _check_base(name: str, module: ModuleType, base: str) -> None:
+def _check_base(name: str, module: methods.Method, base: str) -> None:
+    new_transformer(base)  # its bounds
     kind = "static" if is_static(base) else "transformer"
     if kind not in module.CARD.encoders:
         other = "--base new:layers=4,hidden=256, or the folder or hub name of a transformer"
@@ -232,7 +255,7 @@ def suited(choices: Choices, store: Store) -> dict[str, object]:
     return {key: value for key, value in found.items() if key not in choices.given}
 
 
-def _parts(module: ModuleType) -> Mapping[str, Any]:
+def _parts(module: methods.Method) -> Mapping[str, Any]:
     """What ``--set`` configures, by the names that a setting may begin with."""
     return {
         "method": module.Options,

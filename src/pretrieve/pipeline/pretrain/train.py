@@ -19,7 +19,7 @@ from pretrieve.pipeline.pretrain.data import Prepared
 from pretrieve.pipeline.pretrain.held_out_loss import gain, signal_of
 from pretrieve.pipeline.pretrain.publish import publish
 from pretrieve.pipeline.pretrain.report import Report, open_report
-from pretrieve.pipeline.pretrain.request import DEFAULT_MINUTES, TrainRequest
+from pretrieve.pipeline.pretrain.request import DEFAULT_MINUTES, TrainRequest, train_command
 from pretrieve.pipeline.pretrain.selection import Trained, select, too_little, untrained
 from pretrieve.pipeline.pretrain.stop_words import scale_stop_words
 from pretrieve.pipeline.run import recipe, sources
@@ -35,13 +35,12 @@ from pretrieve.training.calibration import steps_for_minutes
 _RECIPE = "recipe.json"
 
 
-def train(request: TrainRequest, listener: Listener | None = None, *, command: str = "") -> Report:
+def train(request: TrainRequest, listener: Listener | None = None) -> Report:
     """Train a retriever on documents, and save what the label-free selection finds best: a variant, or the start.
 
     Args:
         request: what is asked.
         listener: hears of progress.
-        command: for the model card.
 
     Returns:
         What was done and found; the model is at ``request.output``.
@@ -52,7 +51,7 @@ def train(request: TrainRequest, listener: Listener | None = None, *, command: s
     listener = listener or Silent()
     request.check()
     if (folder := third_ranker.retrieval_model(request)) is not None:
-        return _train_beside(request, folder, listener, command)
+        return _train_beside(request, folder, listener)
     choices = planning.choose(request)
     variants = planning.variants(request, choices)
     planning.check_base(request)
@@ -62,21 +61,21 @@ def train(request: TrainRequest, listener: Listener | None = None, *, command: s
         if run.finished:
             run.say_finished()
             return open_report(request.output)
-        return _train(run, request, variants, documents, command)
+        return _train(run, request, variants, documents)
 
 
-def _train(run: Run, request: TrainRequest, variants: Sequence[Choices], documents: Documents, command: str) -> Report:
+def _train(run: Run, request: TrainRequest, variants: Sequence[Choices], documents: Documents) -> Report:
     """Train and select on documents that are read, and publish."""
     prepared = prepare_documents(run, request, variants[0], documents)
     if reason := too_little(request, prepared):
-        selection = untrained(_made(request, variants[0], prepared, run.listener), reason)
+        selection = untrained(_with_command(_made(request, variants[0], prepared, run.listener), request), reason)
     else:
-        start, trained = train_variants(run, request, variants, prepared, command=command)
+        start, trained = train_variants(run, request, variants, prepared)
         selection = select(request, start, trained, prepared, run.listener)
     return publish(run, selection, prepared)
 
 
-def _train_beside(request: TrainRequest, folder: Path, listener: Listener, command: str) -> Report:
+def _train_beside(request: TrainRequest, folder: Path, listener: Listener) -> Report:
     """Keep a retrieval model, and train a static model as a third ranker beside it."""
     third_ranker.check(folder)
     with begin("train", request, listener, inputs=("base",), without=("sources",)) as run:
@@ -84,12 +83,12 @@ def _train_beside(request: TrainRequest, folder: Path, listener: Listener, comma
             sources.documents_of(run, request)
             run.say_finished()
             return open_report(request.output)
-        static = train(third_ranker.beside(request, run.workspace), listener, command=command)
+        static = train(third_ranker.beside(request, run.workspace), listener)
         return third_ranker.publish(run, request, folder, static)
 
 
 def train_variants(
-    run: Run, request: TrainRequest, variants: Sequence[Choices], prepared: Prepared, *, command: str = ""
+    run: Run, request: TrainRequest, variants: Sequence[Choices], prepared: Prepared
 ) -> tuple[Encoder, list[Trained]]:
     """Train every variant, one after another, for the same number of steps.
 
@@ -98,7 +97,6 @@ def train_variants(
         request: what is asked.
         variants: from ``build.variants``; at least one.
         prepared: the documents.
-        command: for the model card.
 
     Returns:
         The encoder before training, and the runs.
@@ -116,8 +114,7 @@ def train_variants(
         if steps is None:
             _say_coverage(made, variant, len(prepared.store), run.listener)
         steps = made.training.steps
-        made = replace(made, recipe=replace(made.recipe, command=command))
-        trained.append(_run_measured(run, request, variant, made, prepared))
+        trained.append(_run_measured(run, request, variant, _with_command(made, request), prepared))
     assert start is not None
     return start, trained
 
@@ -132,6 +129,11 @@ def _made(
     for note in (*made.objective.notes, *_towers_note(made)) if not quiet else ():
         listener.note(note)
     return made
+
+
+def _with_command(made: Plan, request: TrainRequest) -> Plan:
+    """Note the command that repeats the run, now that the number of steps is known."""
+    return replace(made, recipe=replace(made.recipe, command=train_command(request, made.training.steps)))
 
 
 def _towers_note(made: Plan) -> list[str]:

@@ -37,6 +37,7 @@ from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
 from pretrieve.text.tokenizer import Tokenizer
 from pretrieve.training.options import TrainingOptions
+from pretrieve.training.trackers import check_tracker
 
 KIND, RETRIEVER, READER, VECTORS = "reader", "retriever", "reader", "vectors"
 DOCUMENTS, STORE, REPORT = "documents", "store", "report.json"
@@ -92,6 +93,17 @@ class ReadRequest:
     tracker: str = "none"
     keep_workspace: bool = False
 
+    def check(self) -> None:
+        """Say at once what cannot work.
+
+        Raises:
+            UsageError: the tracker is unknown, or the output is taken or holds what the run is to read.
+        """
+        check_tracker(self.tracker)
+        models = (self.model, self.reader or self.model)
+        sources: list[str | Path] = [*self.sources, self.questions, *models]
+        check_workspace(self.output, sources, resume=self.resume, overwrite=self.overwrite)
+
 
 def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict[str, Any]:
     """Fine-tune a retriever's question encoder and a reader together; the vectors of the blocks stay.
@@ -104,9 +116,9 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         PretrieveError: whatever else a user can mend: files, the disk, an interrupted run.
     """
     listener = listener or Silent()
+    request.check()
     questions = read_questions(request.questions)
     options, training = _options(request, len(questions))
-    _check_output(request)
     towers, reader, vocabulary = open_models(resolve(request.model), request.reader, request.seed)
     inputs = ("questions", "model", "reader")
     with begin("read", request, listener, inputs=inputs, without=("sources",)) as run:
@@ -144,13 +156,6 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         report["last step"] = fit(run, _training(request, objective, view, training, fingerprints))
         _publish(run, objective, vocabulary, report)
     return report
-
-
-def _check_output(request: ReadRequest) -> None:
-    """Refuse an output that is taken, or that holds what the run is to read."""
-    models = (request.model, request.reader or request.model)
-    sources: list[str | Path] = [*request.sources, request.questions, *models]
-    check_workspace(request.output, sources, resume=request.resume, overwrite=request.overwrite)
 
 
 def open_models(

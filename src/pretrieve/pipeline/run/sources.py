@@ -20,17 +20,12 @@ OnBad = Literal["fail", "skip", "quarantine"]
 DOCUMENTS = "documents"  # in the workspace
 
 
-class ReadsSources(Protocol):
-    """A request with documents."""
+class NamesSources(Protocol):
+    """A request that says how documents are read."""
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Files, folders, ``python:...`` or ``hf:...``."""
-        ...
-
-    @property
-    def output(self) -> Path:
-        """Folder for the result."""
         ...
 
     @property
@@ -41,6 +36,15 @@ class ReadsSources(Protocol):
     @property
     def fields(self) -> Fields:
         """Which fields of the sources hold what."""
+        ...
+
+
+class ReadsSources(NamesSources, Protocol):
+    """A request of a run that reads documents."""
+
+    @property
+    def output(self) -> Path:
+        """Folder for the result."""
         ...
 
     @property
@@ -129,6 +133,12 @@ def fields_of(
 ) -> Fields:
     """Names of fields as the user gave them; None leaves the usual conventions."""
     return Fields(text=text, title=title, id=identity, group=group, use_titles=titles, wikipedia=wikipedia)
+
+
+def source_words(request: NamesSources) -> list[str]:
+    """Options of a command that reads the sources of a request as the request does."""
+    words = ["--on-bad", request.on_bad] if request.on_bad != "fail" else []
+    return words + field_words(request.fields)
 
 
 def field_words(fields: Fields) -> list[str]:

@@ -31,11 +31,12 @@ class _Signal(BaseException):  # as KeyboardInterrupt: nothing that handles erro
 
 
 @contextlib.contextmanager
-def stoppable(advice: str | Callable[[], str]) -> Iterator[None]:
+def stoppable(advice: str | Callable[[], str] | None = None) -> Iterator[None]:
     """Turn SIGINT and SIGTERM into one clear line; outside the main thread they act as usual.
 
     Args:
-        advice: what is kept and how to resume, or a function that says it when all is tidied up.
+        advice: what is kept and how to resume, or a function that says it when all is tidied up; it stands for that of
+            the work within. None: where the work within says nothing.
 
     Raises:
         InterruptedRunError: a signal arrived.
@@ -47,10 +48,20 @@ def stoppable(advice: str | Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except _Signal as stop:
-        raise InterruptedRunError(stop.number, advice if isinstance(advice, str) else advice()) from None
+        raise InterruptedRunError(stop.number, _said(advice)) from None
+    except InterruptedRunError as stop:
+        if advice is None:
+            raise
+        raise stop.advising(_said(advice)) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _said(advice: str | Callable[[], str] | None) -> str:
+    if advice is None:
+        return "give the same command again"
+    return advice if isinstance(advice, str) else advice()
 
 
 def _raise(number: int, frame: FrameType | None) -> None:

@@ -2,30 +2,83 @@
 
 The folder is the registry: a file with ``SUFFIXES`` reads files, one with ``SCHEME`` what comes after ``scheme:``. A
 file reader has ``read(path, limit)``, a scheme reader ``read(name, limit)``. Both give records and faults, and hold no
-more than about ``limit`` bytes of a record in memory.
+more than about ``limit`` bytes of a record in memory. ``TABULAR = True`` says that all records have the same fields.
+
+Files of your own are readers too: name their folders in the environment variable ``PRETRIEVE_READERS``, divided as in
+``PATH`` (docs/add-a-reader.md).
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 
-_NAMES = [info.name for info in pkgutil.iter_modules(__path__)]
+from pretrieve.core.errors import ExtensionError
+from pretrieve.core.extensions import Registry, check_call, place
+
+FOLDERS = "PRETRIEVE_READERS"  # environment variable: folders of readers of your own
+REGISTRY = Registry(
+    package=__name__,
+    folder=Path(__file__).parent,
+    variable=FOLDERS,
+    noun="reader",
+    page="docs/add-a-reader.md",
+    parts=("read",),
+)
 
 
-@cache
 def by_suffix() -> dict[str, ModuleType]:
-    """Readers of files by the suffix they read."""
-    return {suffix: module for module in _modules() for suffix in getattr(module, "SUFFIXES", ())}
+    """Readers of files by the suffix they read.
+
+    Raises:
+        UsageError: a folder of ``PRETRIEVE_READERS`` does not exist.
+        ExtensionError: one of its files is no reader, or reads what another does.
+    """
+    return _readers(REGISTRY.folders())[0]
+
+
+def by_scheme() -> dict[str, ModuleType]:
+    """Readers of other sources by scheme.
+
+    Raises:
+        UsageError: as ``by_suffix``.
+        ExtensionError: as ``by_suffix``.
+    """
+    return _readers(REGISTRY.folders())[1]
 
 
 @cache
-def by_scheme() -> dict[str, ModuleType]:
-    """Readers of other sources by scheme."""
-    return {module.SCHEME: module for module in _modules() if hasattr(module, "SCHEME")}
+def _readers(folders: tuple[Path, ...]) -> tuple[dict[str, ModuleType], dict[str, ModuleType]]:
+    """The readers of all folders, by suffix and by scheme."""
+    suffixes: dict[str, ModuleType] = {}
+    schemes: dict[str, ModuleType] = {}
+    for path in REGISTRY.files(folders):
+        module = REGISTRY.module(path)
+        if REGISTRY.is_own(path):
+            _check(module)
+        scheme = getattr(module, "SCHEME", None)
+        found = [(suffixes, suffix) for suffix in getattr(module, "SUFFIXES", ())]
+        for table, key in [*found, *([(schemes, scheme)] if scheme else [])]:
+            if key in table:
+                raise ExtensionError(f"{place(module, key)}: {key!r} is read by {table[key].__file__} already.")
+            table[key] = module
+    return suffixes, schemes
 
 
-def _modules() -> list[ModuleType]:
-    return [importlib.import_module(f"{__name__}.{name}") for name in _NAMES]
+def _check(module: ModuleType) -> None:
+    """Refuse a user's reader that could not be called, or would never be.
+
+    Raises:
+        ExtensionError: it names no suffix and no scheme, or wrong ones, or ``read`` takes other arguments.
+    """
+    suffixes, scheme = getattr(module, "SUFFIXES", ()), getattr(module, "SCHEME", None)
+    if not suffixes and not scheme:
+        raise ExtensionError(
+            f"{module.__file__} is not a complete reader: it lacks SUFFIXES or SCHEME ({REGISTRY.page})."
+        )
+    if isinstance(suffixes, str) or any(not suffix.startswith(".") or suffix != suffix.lower() for suffix in suffixes):
+        raise ExtensionError(
+            f'{module.__file__}: SUFFIXES is a tuple of lower-case suffixes with their dot, such as (".log",).'
+        )
+    check_call(module.read, "path" if suffixes else "name", "limit")

@@ -1,0 +1,144 @@
+"""What is gathered of labels: documents and queries with their numbers, and what belongs to which."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pretrieve.core.errors import DataError
+from pretrieve.core.types import Document, FloatArray, Rows
+from pretrieve.sampling.labels import Labels
+from pretrieve.text.documents import Documents
+
+Side = dict[int, float]  # documents of a query with a teacher's scores, NaN where unknown
+
+
+class LabelReader:
+    """Numbers documents and queries in the order in which they are taken, and knows what belongs to which.
+
+    ``document`` and ``query`` take one each and say what is new; ``labels`` gives all of it. The caller writes the
+    documents that are new, then ``queries``, to the disk.
+
+    Example:
+        >>> reader = LabelReader()
+        >>> number, new = reader.document(Document(id="d1", text="A text."))
+        >>> reader.query("q1", "a question", [{number: math.nan}, {}], where="labels.jsonl:1")
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}  # of documents by id
+        self._contents: dict[bytes, int] = {}  # first document with some content
+        self._canonical: list[int] = []
+        self._rows: dict[str, int] = {}  # of queries by their text
+        self._ids: dict[str, int] = {}  # of queries, in order
+        self._sides: tuple[list[Side], list[Side]] = ([], [])  # positives, negatives
+        self._answers: list[list[str]] = []  # of queries
+
+    def __len__(self) -> int:
+        """Number of queries."""
+        return len(self._ids)
+
+    def add(self, document: Document) -> int:
+        """Number a document of the collection, be it a copy of another or not."""
+        number = len(self._canonical)
+        self._numbers.setdefault(document.id, number)
+        self._canonical.append(self._contents.setdefault(_content(document), number))
+        return number
+
+    def document(self, document: Document) -> tuple[int, Document | None]:
+        """Take a document of a query.
+
+        Args:
+            document: as the labels give it.
+
+        Returns:
+            Its number; and the document as it is to be written, or None where its text is there already.
+        """
+        number = self._contents.get(_content(document))
+        if number is not None:
+            return number, None
+        if document.id in self._numbers:  # of another text
+            document = named(replace(document, id=""))
+        return self.add(document), document
+
+    def number(self, name: str) -> int | None:
+        """Number of the document with an id; None where there is none."""
+        return self._numbers.get(name)
+
+    def query(self, name: str, text: str, sides: Sequence[Side], where: str, answers: Sequence[str] = ()) -> None:
+        """Take a query; one that is there already gets more positives and negatives.
+
+        Apart, a positive of one copy would be a negative for the other, and one could be held out to judge what was
+        learnt from the other.
+
+        Args:
+            name: its id; the next free number where it is empty.
+            text: what it asks.
+            sides: its positives and its negatives.
+            where: ``file:line``.
+            answers: what answers it.
+
+        Raises:
+            DataError: another query has the id.
+        """
+        name = name or f"q{len(self._rows)}"
+        row = self._rows.setdefault(text, len(self._rows))
+        if row == len(self._ids):
+            if name in self._ids:
+                raise DataError(f"{where}: the id {name!r} is that of another query.")
+            self._ids[name] = row
+            self._answers.append([])
+            for every in self._sides:
+                every.append({})
+        self._answers[row] += [answer for answer in answers if answer not in self._answers[row]]
+        for every, side in zip(self._sides, sides, strict=True):
+            for number, score in side.items():
+                if math.isnan(every[row].get(number, math.nan)):  # a score that is known stays
+                    every[row][number] = score
+
+    def queries(self) -> Iterator[Document]:
+        """The queries, as records to be written behind the documents."""
+        for name, text in zip(self._ids, self._rows, strict=True):
+            yield Document(id=f"query {name}", text=text)
+
+    def labels(self, records: Documents) -> Labels:
+        """All that was taken.
+
+        Args:
+            records: the documents that were taken, in order, and the queries behind them.
+        """
+        size = len(self._canonical)
+        (positives, theirs), (negatives, others) = (_joined(side) for side in self._sides)
+        known = np.isfinite(theirs).any() or np.isfinite(others).any()
+        return Labels(
+            records=records,
+            size=size,
+            places=size + np.arange(len(self._ids)),
+            ids=list(self._ids),
+            canonical=np.array(self._canonical, np.int64),
+            positives=positives,
+            negatives=negatives,
+            teacher=(theirs, others) if known else None,
+            answers=self._answers if any(self._answers) else None,
+        )
+
+
+def _joined(rows: Sequence[Side]) -> tuple[Rows, FloatArray]:
+    """Positives or negatives of all queries, and a teacher's scores of them."""
+    scores = [score for row in rows for score in row.values()]
+    return Rows.of([list(row) for row in rows]), np.asarray(scores, np.float32)
+
+
+def named(document: Document) -> Document:
+    """The document, called by its content where it has no id."""
+    if document.id:
+        return document
+    return replace(document, id=f"d{_content(document).hex()[:16]}")
+
+
+def _content(document: Document) -> bytes:
+    return hashlib.blake2b(f"{document.title}\0{document.text}".encode(errors="surrogatepass"), digest_size=16).digest()

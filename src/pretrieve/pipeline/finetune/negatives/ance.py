@@ -1,0 +1,26 @@
+"""The model's own negatives, found anew while it trains (``finetuning/ance.py``)."""
+
+from __future__ import annotations
+
+from pretrieve.finetuning.ance import Ance
+from pretrieve.finetuning.contrastive import Contrastive
+from pretrieve.finetuning.labelled import Labelled
+from pretrieve.pipeline.finetune.base_model import Start
+from pretrieve.pipeline.finetune.request import Values
+from pretrieve.pipeline.finetune.task import Task
+from pretrieve.sampling.labels import Labels
+
+NAME = "ance"
+SUMMARY = "the model's own, mined anew while it trains"
+
+
+def find(task: Task) -> Labels:
+    """Return the labels as they are: negatives come with the steps."""
+    if (task.values.refresh.every or 0) >= task.values.training.steps:
+        task.run.listener.note("every is not below the number of steps: all negatives are those that the start finds.")
+    return task.labels
+
+
+def objective(start: Start, values: Values, view: Labelled, seed: int) -> Contrastive:
+    """The loss that looks for negatives in a stale index of the documents."""
+    return Ance(start.documents, values.loss, view, values.refresh, seed, start.queries_apart)
