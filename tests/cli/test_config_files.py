@@ -51,17 +51,15 @@ lowercase = false
 
 def test_a_file_is_a_command_line(run, things) -> None:
     Path("c.toml").write_text(TOML.format(things=things))
-    values = {"sources": [f"{things}/docs.jsonl"], "steps": 3, "seed": 2, "select": False, "variants": "mix", "on_bad": "skip",
-              "tracker": "none", "training": {"batch_size": 16}, "encoder.dimensions": 8,
+    values = {"sources": [f"{things}/docs.jsonl"], "steps": 3, "seed": 2, "select": False, "variants": "mix",
+              "on_bad": "skip", "tracker": "none", "training": {"batch_size": 16}, "encoder.dimensions": 8,
               "set": ["tokenizer.vocabulary_size=300", "lowercase=no"]}  # fmt: skip
     Path("c.json").write_text(json.dumps(values))
-    words = ("--steps", "3", "--seed", "2", *NONE, "--no-select", "--variants", "mix", "--on-bad", "skip", "--set",
-             "batch_size=16", "--set", "dimensions=8", "--set", "vocabulary_size=300", "--set", "lowercase=no")  # fmt: skip
-    for name, given in (
-        ("a", (things / "docs.jsonl", *words)),
-        ("b", ("--config", "c.toml")),
-        ("c", ("--config", "c.json")),
-    ):
+    settings = ("batch_size=16", "dimensions=8", "vocabulary_size=300", "lowercase=no")
+    words = ["--steps", "3", "--seed", "2", *NONE, "--no-select", "--variants", "mix", "--on-bad", "skip"]
+    words += [word for setting in settings for word in ("--set", setting)]
+    ways = {"a": (things / "docs.jsonl", *words), "b": ("--config", "c.toml"), "c": ("--config", "c.json")}
+    for name, given in ways.items():
         outcome = run("train", *given, "-o", name)
         assert outcome.code == 0, outcome.err
     recipes = [orjson.loads(Path(name, "recipe.json").read_bytes()) for name in "abc"]
@@ -94,8 +92,8 @@ USUAL = {
 def test_what_is_wrong_in_a_file_names_it(run, things, name) -> None:
     usual = USUAL.get(name, ("{}/docs.jsonl", "--generator", "{}/t5"))
     words = [word.format(things) for word in usual]
-    Path("c.toml").write_text("overwrit = true\n")
-    assert "c.toml: overwrit: unknown option. Did you mean 'overwrite'?" in one_line(
+    Path("c.toml").write_text("outputt = 1\n")
+    assert "c.toml: outputt: unknown option. Did you mean 'output'?" in one_line(
         run(name, *words, "-o", "out", "--config", "c.toml")
     )
     Path("c.toml").write_text("seed = 'many'\n")
@@ -119,9 +117,10 @@ def test_options_of_every_command_are_taken_from_a_file(run, things) -> None:
     )
     recipe = orjson.loads(outcome.out)["recipe"]
     assert (recipe["options"]["stages"], recipe["training"]["batch_size"]) == (["tokens", "distil"], 16)
-    Path("c.json").write_text(json.dumps({"sources": [f"{things}/beir"], "benchmark": f"{things}/beir", "labels": [20],
-                                          "methods": "none", "base": "static", "tune": {"training.batch_size": 16, "steps": 1},
-                                          "set": {"dimensions": 8, "vocabulary_size": 300}}))  # fmt: skip
+    values = {"sources": [f"{things}/beir"], "benchmark": f"{things}/beir", "labels": [20], "methods": "none",
+              "base": "static", "tune": {"training.batch_size": 16, "steps": 1},
+              "set": {"dimensions": 8, "vocabulary_size": 300}}  # fmt: skip
+    Path("c.json").write_text(json.dumps(values))
     outcome = run("compare", "-o", "c", "--config", "c.json")
     assert outcome.code == 0, outcome.err
     assert "20 labels" in outcome.out

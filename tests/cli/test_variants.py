@@ -111,7 +111,7 @@ def digest(folder: Path) -> str:
 def refuse(run, command: list[str]) -> None:
     """What a run that was stopped does not go on with; each is one line."""
     for changes, said in (
-        (("--variants", NAMES[0]), "the variants to train were"),
+        (("--variants", NAMES[0]), "variants was"),
         (("--set", "temperature=0.3"), "temperature was"),
     ):
         refused = run(*command, "--resume", *changes)
