@@ -47,7 +47,7 @@ def command(
         typer.Option(
             "--negatives",
             help="Hard negatives: none (in-batch only), given (in LABELS), bm25, mined (BM25 and a first model), or "
-            "ance (mined again during training).  [default: given where LABELS have them, else bm25]",
+            "ance (mined again during training). (default: given where LABELS have them, else bm25)",
             show_default=False,
         ),
     ] = None,
@@ -56,7 +56,7 @@ def command(
     ] = None,
     recipe: Annotated[
         Literal["static", "transformer", "dpr", "contriever", "cocondenser"] | None,
-        typer.Option("--recipe", help="Published values.  [default: by the kind of model]", show_default=False),
+        typer.Option("--recipe", help="Published values. (default: by the kind of model)", show_default=False),
     ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=2, help="Maximum number of labelled queries.", show_default=False)
