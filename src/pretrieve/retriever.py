@@ -291,8 +291,7 @@ class Retriever:
             output: the file; ``finetune`` takes it as labels.
             sources: documents; the retriever's own if not given.
             progress: draw progress bars.
-            asked: arguments of ``pipeline.generate.request.GenerateRequest``: ``generator``, ``cross_encoder``,
-                ``queries``...
+            asked: arguments of ``pipeline.generate.request.GenerateRequest``: ``generator``, ``queries``...
 
         Returns:
             The number of queries.

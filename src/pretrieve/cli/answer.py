@@ -27,16 +27,10 @@ def command(
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
-    """Answer a question, with the text that holds the answer; or evaluate exact match and answer recall.
-
-    Raises:
-        UsageError: neither a question nor a file was given, or both.
-    """
-    from pretrieve.core.errors import UsageError
+    """Answer a question, with the text that holds the answer; or evaluate exact match and answer recall."""
     from pretrieve.sampling.questions import read_questions
 
-    if (question is None) == (questions is None):
-        raise UsageError("give a question, or a file by --questions.")
+    _check(question, questions)
     asked = read_questions(questions) if questions is not None else None
     with working(as_json, output_json):
         from pretrieve.pipeline.qa.answer import Answerer
@@ -53,6 +47,13 @@ def command(
     if not write_json(answer.to_json(), as_json, output_json):
         typer.echo(f"{styled(answer.text, bold=True)}   {styled(answer.title or answer.id, dim=True)}")
         say(answer.block, lines=True)
+
+
+def _check(question: str | None, questions: Path | None) -> None:
+    from pretrieve.core.errors import UsageError
+
+    if (question is None) == (questions is None):
+        raise UsageError("give a question, or a file by --questions.")
 
 
 def print_scores(scores: dict[str, Any]) -> None:

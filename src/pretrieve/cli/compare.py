@@ -34,9 +34,7 @@ def command(
     ] = "new:layers=2,hidden=128,dropout=0",
     tokens: Annotated[
         int | None,
-        typer.Option(
-            "--tokens", min=1, help="Training tokens of every method.  [default: 1000000]", show_default=False
-        ),
+        typer.Option("--tokens", min=1, help="Training tokens of every method. (default: 1000000)", show_default=False),
     ] = None,
     steps: Annotated[
         int | None,

@@ -50,7 +50,7 @@ def command(
         typer.Option(
             "--teacher-tokens",
             min=1000,
-            help="Document tokens that the teacher encodes, beside its vocabulary.  [default: 500000]",
+            help="Document tokens that the teacher encodes, beside its vocabulary. (default: 500000)",
             show_default=False,
             rich_help_panel=_TEACHER,
         ),
@@ -86,7 +86,7 @@ def command(
         typer.Option(
             "--dimensions",
             min=1,
-            help="Dimensions of the vectors.  [default: the teacher's, at most 256]",
+            help="Dimensions of the vectors. (default: the teacher's, at most 256)",
             show_default=False,
             rich_help_panel=_STUDENT,
         ),

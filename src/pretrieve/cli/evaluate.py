@@ -42,9 +42,7 @@ def command(
     ] = None,
     modes: Annotated[
         list[ModeName] | None,
-        typer.Option(
-            "--mode", help="Ranking to evaluate. Repeatable.  [default: dense and hybrid]", show_default=False
-        ),
+        typer.Option("--mode", help="Ranking to evaluate. Repeatable. (default: dense and hybrid)", show_default=False),
     ] = None,
     lexical: Annotated[
         str,
@@ -60,7 +58,7 @@ def command(
         list[str] | None,
         typer.Option(
             "--metric",
-            help="Metric, in the notation of ir-measures. Repeatable.  [default: nDCG@10, R@100, RR@10]",
+            help="Metric, in the notation of ir-measures. Repeatable. (default: nDCG@10, R@100, RR@10)",
             show_default=False,
         ),
     ] = None,

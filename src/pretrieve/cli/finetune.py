@@ -57,7 +57,7 @@ def command(
         typer.Option(
             "--negatives",
             metavar=negatives_metavar(),
-            help=f"Hard negatives: {_described()}.  [default: given where LABELS bring them, else bm25]",
+            help=f"Hard negatives: {_described()}. (default: given where LABELS have them, else bm25)",
             show_default=False,
         ),
     ] = None,
@@ -66,7 +66,7 @@ def command(
     ] = None,
     recipe: Annotated[
         Literal["static", "transformer", "dpr", "contriever", "cocondenser"] | None,
-        typer.Option("--recipe", help="Published values.  [default: by the kind of model]", show_default=False),
+        typer.Option("--recipe", help="Published values. (default: by the kind of model)", show_default=False),
     ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=2, help="Maximum number of labelled queries.", show_default=False)

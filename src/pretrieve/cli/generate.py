@@ -57,7 +57,7 @@ def command(
         typer.Option(
             "--prompt",
             help="Template with {document}, {title} and {number}, or @FILE. With {number}, one answer holds all "
-            "queries, one a line.  [default: by the kind of generator]",
+            "queries, one a line. (default: by the kind of generator)",
             show_default=False,
             rich_help_panel=_MODEL,
         ),

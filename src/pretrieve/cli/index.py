@@ -55,7 +55,7 @@ def command(
         typer.Option(
             "--k1",
             min=0.0,
-            help="BM25: saturation of repeated words.  [default: 0.6; 1.2 for short documents]",
+            help="BM25: saturation of repeated words. (default: 0.6; 1.2 for short documents)",
             show_default=False,
         ),
     ] = None,
@@ -65,7 +65,7 @@ def command(
             "--b",
             min=0.0,
             max=1.0,
-            help="BM25: penalty on long documents.  [default: 0.62; 0.9 for short documents]",
+            help="BM25: penalty on long documents. (default: 0.62; 0.9 for short documents)",
             show_default=False,
         ),
     ] = None,

@@ -34,7 +34,7 @@ def command(
         str | None,
         typer.Option(
             "--base",
-            help="Encoder: static, a hub name, a folder, or new:layers=4,hidden=256.  [default: static, or new]",
+            help="Encoder: static, a hub name, a folder, or new:layers=4,hidden=256. (default: static, or new)",
             show_default=False,
         ),
     ] = None,

@@ -27,7 +27,7 @@ _PARTS = {
 
 def command(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Method whose card to print.", show_default=False)
+        str | None, typer.Argument(metavar="NAME", help="Method whose card to print.", show_default=False)
     ] = None,
     as_json: Json = False,
     output_json: OutputJson = None,

@@ -25,7 +25,7 @@ def command(
         Literal["bm25", "model", "both"] | None,
         typer.Option(
             "--by",
-            help="Ranker: BM25, the model, or half each.  [default: bm25; both with --model]",
+            help="Ranker: BM25, the model, or half each. (default: bm25; both with --model)",
             show_default=False,
         ),
     ] = None,

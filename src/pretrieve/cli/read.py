@@ -44,7 +44,7 @@ def command(
     reader: Annotated[
         str | None,
         typer.Option(
-            "--reader", help="Transformer to start the reader from.  [default: the retriever's]", show_default=False
+            "--reader", help="Transformer to start the reader from. (default: the retriever's)", show_default=False
         ),
     ] = None,
     held_out: Annotated[
@@ -54,7 +54,7 @@ def command(
     steps: Annotated[
         int | None,
         typer.Option(
-            "--steps", min=1, help="Training steps.  [default: 20 passes over the questions]", show_default=False
+            "--steps", min=1, help="Training steps. (default: 20 passes over the questions)", show_default=False
         ),
     ] = None,
     config: Config = None,

@@ -38,11 +38,9 @@ def command(
     """
     import orjson
 
-    from pretrieve.core.errors import UsageError
     from pretrieve.pipeline.index import open_index
 
-    if query is None and output_json is not None:
-        raise UsageError("--output-json takes the result of one query: give the query.")
+    _check(query, output_json)
     with working(as_json, output_json):
         opened = open_index(index, mode)
     if query is not None:
@@ -58,6 +56,13 @@ def command(
             typer.echo(orjson.dumps(_facts(opened, line, mode, hits)))
         else:
             _print_hits(opened, mode, hits)
+
+
+def _check(query: str | None, output_json: Path | None) -> None:
+    from pretrieve.core.errors import UsageError
+
+    if query is None and output_json is not None:
+        raise UsageError("--output-json takes the result of one query: give the query.")
 
 
 def _line(as_json: bool) -> str:

@@ -44,7 +44,7 @@ def command(
         str | None,
         typer.Option(
             "--method",
-            help="Training method; see `pretrieve methods`.  [default: the encoder's usual one]",
+            help="Training method; see `pretrieve methods`. (default: the encoder's usual one)",
             show_default=False,
         ),
     ] = None,
@@ -57,7 +57,7 @@ def command(
         ),
     ] = "static",
     minutes: Annotated[
-        float | None, typer.Option("--minutes", min=0.01, help="Training time.  [default: 1.5]", show_default=False)
+        float | None, typer.Option("--minutes", min=0.01, help="Training time. (default: 1.5)", show_default=False)
     ] = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Training steps, in place of --minutes.", show_default=False)
@@ -78,7 +78,7 @@ def command(
         typer.Option(
             "--variants",
             metavar="NAME,...",
-            help="Variants of the default method to train and select from, such as mix,hard.  [default: all]",
+            help="Variants of the default method to train and select from, such as mix,spans. (default: all)",
             show_default=False,
         ),
     ] = None,
