@@ -13,9 +13,9 @@ import orjson
 import pytest
 
 import tiny
-from contracts import test_methods as contract
 from pretrieve import methods
 from pretrieve.core.errors import ExtensionError, UsageError
+from pretrieve.testing import check_method
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "add-a-method.md"
 ROOT = PAGE.parent.parent
@@ -70,15 +70,66 @@ def test_the_example_draws_consecutive_windows(folder) -> None:
         assert np.array_equal(both, documents.tokens[first : first + 2 * size])
 
 
-@pytest.mark.parametrize("kind", ["static", "new"])
-def test_the_example_keeps_the_contract(folder, kind, tmp_path) -> None:
-    """The checks that every method of the package goes through."""
-    contract.test_card_options_and_presets_are_whole("neighbours")
-    contract.test_encode_is_row_separable_and_free_of_side_effects("neighbours", kind)
-    contract.test_compare_shares_of_a_batch_average_to_the_whole("neighbours", kind)
-    contract.test_cached_step_equals_full_step("neighbours", kind)
-    contract.test_reload_is_strict_and_exact("neighbours", kind, tmp_path)
-    contract.test_explain_covers_every_row("neighbours", kind)
+def test_the_example_keeps_the_contract(folder) -> None:
+    """As its author checks it: in a process that knows neither pytest nor this folder."""
+    code = "import neighbours; from pretrieve.testing import check_method; check_method(neighbours)"
+    code += "; import sys; assert 'pytest' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def checked(folder: Path, name: str) -> str:
+    """What ``check_method`` says of a file."""
+    module = methods.REGISTRY.module(folder / f"{name}.py")
+    with pytest.raises(ExtensionError) as raised:
+        check_method(module)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            'vectors={"query": queries[:, None]',
+            'vectors={"query": queries[:, None] - queries.mean()',
+            "static encoder: encode is row separable .* depend on the others of its batch",
+        ),
+        (
+            "return Encoded(",
+            "next(self.parameters()).data.mul_(1.001)\n        return Encoded(",
+            "encode changes parameters or buffers",
+        ),
+        (
+            'return Loss(value=losses.mean(), statistics={"accuracy": hits.mean()})',
+            'return Loss(value=losses.mean(), statistics={"accuracy": hits.mean() / 0})',
+            "accuracy is (inf|nan)",
+        ),
+        ("value=losses.mean()", "value=losses.sum()", "compare of two halves of a batch averages to"),
+        ("value=losses.mean()", "value=losses", r"neighbours\.py:\d+: value of the loss has to be a scalar"),
+        ('"window": Value(64, "ours", "two of', '"window": Value(4, "ours", "two of', "window is at least 8 tokens"),
+        ("        temperature: divides the similarities.\n", "", "does not describe temperature"),
+        (
+            "self.mixture = mixture(None, len(self.owners), 1.0)",
+            "self.mixture = mixture(None, len(self.owners), 1.0)\n        self.starts = self.starts + provenance",
+            "with provenance a view draws other rows",
+        ),
+        (
+            "super().__init__()\n        self.encoder, self.options = encoder, options",
+            "super().__init__()\n        self.encoder, self.options, self.drawn = encoder, options, 1.0",
+            "a resumed run ends elsewhere",
+        ),
+    ],
+)
+def test_a_method_that_breaks_a_promise_is_told_which(folder, old, new, words) -> None:
+    text = example()
+    if "drawn" in new:  # state that a step changes, and a checkpoint does not hold
+        changed = "def after_step(self, everyone, batch, step):\n        self.drawn += 1\n\n    def compare("
+        text = text.replace("def compare(", changed).replace("losses.mean(),", "losses.mean() * self.drawn,")
+    assert old in text
+    (folder / "neighbours.py").write_text(text.replace(old, new))
+    said = checked(folder, "neighbours")
+    assert said.startswith(str(folder / "neighbours.py"))
+    assert re.search(words, said), said
 
 
 def documents(path: Path) -> Path:

@@ -78,6 +78,18 @@ class Registry:
         """
         return _module(self, path)
 
+    def check_parts(self, module: ModuleType) -> None:
+        """Refuse a module that lacks a part.
+
+        Raises:
+            ExtensionError: it does; the text names all that are missing.
+        """
+        missing = [part for part in self.parts if not hasattr(module, part)]
+        if missing:
+            raise ExtensionError(
+                f"{module.__file__} is not a complete {self.noun}: it lacks {', '.join(missing)} ({self.page})."
+            )
+
     def parsed(self, path: Path) -> ast.Module:
         """The syntax of a file, which is read without importing it.
 
@@ -154,6 +166,17 @@ def check_call(function: Callable[..., Any], *names: str, method: bool = False, 
         return
 
 
+def failing_line(path: str, error: BaseException) -> str:
+    """``file:line`` of a file where an error passed through it, innermost; else the file.
+
+    Args:
+        path: the file.
+        error: what was raised.
+    """
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    return f"{path}:{lines[-1]}" if lines else path
+
+
 def blame(error: BaseException) -> ExtensionError | None:
     """Say where in a user's file an error arose, in one line; None if it arose elsewhere.
 
@@ -187,20 +210,10 @@ def _module(registry: Registry, path: Path) -> ModuleType:
         if isinstance(error, ModuleNotFoundError) and (lacking := explain(error, f"the {registry.noun} {path}")):
             raise lacking from None
         raise ExtensionError(
-            f"{_where(path, error)} cannot be imported as a {registry.noun} ({_one_line(error)})."
+            f"{failing_line(str(path), error)} cannot be imported as a {registry.noun} ({_one_line(error)})."
         ) from error
-    missing = [part for part in registry.parts if not hasattr(module, part)]
-    if missing:
-        raise ExtensionError(
-            f"{path} is not a complete {registry.noun}: it lacks {', '.join(missing)} ({registry.page})."
-        )
+    registry.check_parts(module)
     return module
-
-
-def _where(path: Path, error: Exception) -> str:
-    """``file:line`` of what failed in a file."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f"{path}:{lines[-1]}" if lines else str(path)
 
 
 def _one_line(error: BaseException) -> str:

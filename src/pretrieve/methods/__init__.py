@@ -289,16 +289,20 @@ def _method(path: Path) -> Method:
     """The method of a file; one of the user's is checked."""
     module = REGISTRY.module(path)
     if REGISTRY.is_own(path):
-        _check(module)
+        check(module)
     return cast(Method, module)
 
 
-def _check(module: ModuleType) -> None:
+def check(module: ModuleType) -> None:
     """Refuse a user's method whose names are not what ``Method`` says.
 
+    Args:
+        module: of its file.
+
     Raises:
-        ExtensionError: one is of another type, or takes other arguments.
+        ExtensionError: one is missing, of another type, or takes other arguments.
     """
+    REGISTRY.check_parts(module)
     if not isinstance(module.CARD, Card):
         raise ExtensionError(f"{module.__file__}: CARD is no methods.Card.")
     if not (isinstance(module.Options, type) and dataclasses.is_dataclass(module.Options)):

@@ -23,8 +23,7 @@ from pretrieve.models.objective import Encoded, Loss, Objective
 from pretrieve.sampling.batches import Address
 from pretrieve.sampling.items import TokenStore
 from pretrieve.sampling.masked_passages import Passages
-from pretrieve.sampling.pairs import PairDescription, describe
-from pretrieve.sampling.spans import lay_out, read, surround
+from pretrieve.sampling.pairs import PairDescription, describe, span_batch
 
 CARD = Card(
     title="SimCSE: dropout as the only difference",
@@ -107,22 +106,14 @@ class View:
 
     def __init__(self, store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> None:
         self._passages = Passages(store, specials, options.length, short=options.short, coefficient=options.coefficient)
-        self._tokens, self._specials, self._provenance = np.asarray(store.tokens), specials, provenance
+        self._store, self._specials, self._provenance = store, specials, provenance
         self.mixture = self._passages.mixture
 
     def draw(self, items: IntArray, address: Address) -> Batch:
         """Read each passage (B,)."""
         documents, starts, lengths = self._passages.spans(items, address)
-        pieces = surround(starts[:, None], lengths[:, None], self._specials)
-        positions = lay_out(*pieces)
-        spans = np.stack([pieces[0], pieces[0] + pieces[1]], axis=2)
-        return Batch(
-            rows=read(self._tokens, positions, self._specials),
-            shape=(len(items), 1),
-            documents=documents,
-            per_token={"position": positions.values} if self._provenance else {},
-            per_row={"spans": spans} if self._provenance else {},
-        )
+        begins, ends = starts[:, None], (starts + lengths)[:, None]
+        return span_batch(self._store, documents, begins, ends, self._specials, provenance=self._provenance)
 
 
 def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:

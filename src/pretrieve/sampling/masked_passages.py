@@ -10,6 +10,7 @@ from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
 from pretrieve.sampling.batches import Address
 from pretrieve.sampling.items import Blocks, TokenStore
 from pretrieve.sampling.masking import UNLABELLED, Masked, Masking, pick_words
+from pretrieve.sampling.pairs import traces
 from pretrieve.sampling.spans import Positions, lay_out, read, surround
 
 
@@ -81,8 +82,7 @@ class MaskedRows:
         pieces = surround(starts.reshape(-1, 1), lengths.reshape(-1, 1), self._specials)
         positions = lay_out(*pieces)
         found = mask_words(self._tokens, positions, self._word_starts, self._rate, self._specials, address)
-        extra = {"position": positions.values} if self._provenance else {}
-        spans = {"spans": np.stack([pieces[0], pieces[0] + pieces[1]], axis=2)} if self._provenance else {}
+        extra, spans = traces(positions, *pieces) if self._provenance else ({}, {})
         return Batch(
             rows=found.rows,
             shape=(size, width),

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pretrieve.core.types import Array, Batch, IntArray, Rows, SpecialTokens
+from pretrieve.sampling.items import TokenStore
 from pretrieve.sampling.masking import UNLABELLED
-from pretrieve.sampling.spans import Positions
+from pretrieve.sampling.spans import Positions, lay_out, read, surround
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,41 @@ def place(starts: IntArray, sizes: IntArray, lengths: IntArray, rng: np.random.G
     return starts + (rng.random(len(starts)) * (sizes - lengths + 1)).astype(np.int64)
 
 
+def span_batch(
+    store: TokenStore, documents: IntArray, starts: IntArray, stops: IntArray, specials: SpecialTokens, *,
+    provenance: bool = False,
+) -> Batch:  # fmt: skip
+    """Read spans of documents, each as a row [CLS] span [SEP]; without the special tokens that an encoder lacks.
+
+    Args:
+        store: the documents.
+        documents: (B,) document of each example.
+        starts: (B, N) first token of each row in the store.
+        stops: (B, N) the token after its last.
+        specials: the encoder's special tokens.
+        provenance: the batch says where each token came from (for ``describe``).
+
+    Returns:
+        B examples of N rows; a pair is two.
+    """
+    pieces = surround(starts.reshape(-1, 1), (stops - starts).reshape(-1, 1), specials)
+    positions = lay_out(*pieces)
+    per_token, per_row = traces(positions, *pieces) if provenance else ({}, {})
+    rows = read(np.asarray(store.tokens), positions, specials)
+    return Batch(rows=rows, shape=starts.shape, documents=documents, per_token=per_token, per_row=per_row)
+
+
+def traces(positions: Positions, starts: IntArray, lengths: IntArray) -> tuple[dict[str, Array], dict[str, Array]]:
+    """What a batch carries for ``describe``, of each token and of each row.
+
+    Args:
+        positions: R rows of positions.
+        starts: (R, P) first position of each piece of a row.
+        lengths: (R, P) tokens of each piece.
+    """
+    return {"position": positions.values}, {"spans": np.stack([starts, starts + lengths], axis=2)}
+
+
 def pair_batch(
     rows: Rows,
     documents: IntArray,
@@ -76,17 +112,12 @@ def pair_batch(
         per_token: facts of each token.
         per_example: facts of each example.
     """
-    tokens, pieces = dict(per_token or {}), {}
-    if provenance is not None:
-        positions, starts, lengths = provenance
-        tokens["position"] = positions.values
-        pieces["spans"] = np.stack([starts, starts + lengths], axis=2)
-    shape = (len(documents), 2)
+    tokens, pieces = traces(*provenance) if provenance is not None else ({}, {})
     return Batch(
         rows=rows,
-        shape=shape,
+        shape=(len(documents), 2),
         documents=documents,
-        per_token=tokens,
+        per_token={**(per_token or {}), **tokens},
         per_row=pieces,
         per_example=dict(per_example or {}),
     )

@@ -16,6 +16,7 @@ from pretrieve.core.types import Array, Batch, BoolArray, IntArray, Rows, Specia
 from pretrieve.sampling.batches import Address, mixture
 from pretrieve.sampling.masked_passages import token_weight
 from pretrieve.sampling.masking import UNLABELLED
+from pretrieve.sampling.pairs import traces
 from pretrieve.sampling.salient_spans import salient_spans
 from pretrieve.sampling.search_blocks import Evidence
 from pretrieve.sampling.spans import CLS, SEP, lay_out, offsets_of, read, surround
@@ -98,13 +99,13 @@ class Cloze:
             first, last = self._span(items, starts, lengths, rng)
             repeats = positions.lengths
             hidden = (positions.values >= np.repeat(first, repeats)) & (positions.values < np.repeat(last, repeats))
-        extra = {"position": positions.values} if self._provenance else {}
+        extra, spans = traces(positions, *pieces) if self._provenance else ({}, {})
         return Batch(
             rows=Rows(np.where(hidden, self._mask_id, rows.tokens), rows.offsets),
             shape=(size, 1),
             documents=self._owners[sentences],
             per_token={"labels": np.where(hidden, rows.tokens, UNLABELLED), **extra},
-            per_row={"spans": np.stack([pieces[0], pieces[0] + pieces[1]], axis=2)} if self._provenance else {},
+            per_row=spans,
             per_example={
                 "sentence": sentences,
                 "weight": token_weight(size, hidden) if self._weighted else np.ones(size),
