@@ -26,7 +26,7 @@ from pretrieve.index.index import Index, IndexOptions
 from pretrieve.models.checkpoints import CHECKPOINTS, find_checkpoint
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.finetune.base_model import open_start
-from pretrieve.pipeline.finetune.finetune import finetune, view_of
+from pretrieve.pipeline.finetune.finetune import finetune, sampler_of
 from pretrieve.pipeline.finetune.read_labels import read_labels
 from pretrieve.pipeline.finetune.request import FinetuneRequest
 from pretrieve.pipeline.run.progress import Silent
@@ -370,7 +370,7 @@ def check_rows(hub: Hub, name: str, tmp_path: Path) -> None:
     start = open_start(name)
     labels = read_labels(source, tmp_path / "records")
     everything = Draw(query_length=9_999, passage_length=9_999)
-    rows = view_of(labels, start, everything, tmp_path / "store", Silent()).rows(np.arange(3), np.arange(3)[:, None])
+    rows = sampler_of(labels, start, everything, tmp_path / "store", Silent()).rows(np.arange(3), np.arange(3)[:, None])
     texts = [use.document + joined(d, use.between) for d in documents]
     assert [rows.row(2 * n).tolist() for n in range(3)] == [
         asks.ids(use.query + q, use.longest_query) for q in queries

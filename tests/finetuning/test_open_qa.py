@@ -37,11 +37,11 @@ def make(towns, *, layers=1, wide=16, projection=8, dropout=0.1, seed=0, questio
     retriever = build_encoder(base, store=towns, options=pooling, seed=seed + 1)
     if projection:
         retriever = Projected(retriever, projection, seed=seed, dropout=dropout)
-    view = QuestionRows(questions, towns.tokenizer, retriever.specials, 32)
+    sampler = QuestionRows(questions, towns.tokenizer, retriever.specials, 32)
     answers = Answers(questions, towns.tokenizer, towns)
     options = ReadingOptions(**{**SMALL, **changes})
-    objective = OpenQuestionAnswering((retriever, retriever), reader, towns, view, answers, options, seed)
-    return objective, Batches(view=view, batch_size=8, seed=seed)
+    objective = OpenQuestionAnswering((retriever, retriever), reader, towns, sampler, answers, options, seed)
+    return objective, Batches(sampler=sampler, batch_size=8, seed=seed)
 
 
 def test_occurrences_are_those_of_a_plain_search(towns) -> None:
@@ -75,8 +75,8 @@ def test_blocks_are_whole_with_titles_and_joint_rows_are_question_and_body(towns
         title = towns.tokens[towns.starts[document] : towns.bodies[document]].tolist()
         body = towns.tokens[evidence.starts[block] : evidence.stops[block]].tolist()
         assert rows.row(index).tolist() == [specials.cls, *title, specials.sep, *body, specials.sep]
-    view = QuestionRows(QUESTIONS, towns.tokenizer, specials, 32)
-    asked = view.without_specials(np.array([5, 2]))
+    sampler = QuestionRows(QUESTIONS, towns.tokenizer, specials, 32)
+    asked = sampler.without_specials(np.array([5, 2]))
     joint, places = evidence.beside(asked, np.array([[1, 2], [0, 4]]), 20)
     for row, (question, block) in enumerate([(0, 1), (0, 2), (1, 0), (1, 4)]):
         words = asked.row(question).tolist()[:8]
@@ -245,7 +245,7 @@ def test_it_learns_to_retrieve_and_to_read(towns) -> None:
     torch.set_num_threads(1)
     changes = {"width": 3, "read": 2, "block": 60, "beam": 100, "hidden": 64}
     objective, batches = make(towns, wide=64, projection=0, dropout=0.0, **changes)
-    batches = Batches(view=batches.view, batch_size=24, seed=0)
+    batches = Batches(sampler=batches.sampler, batch_size=24, seed=0)
     before = correct_share(objective, towns)
     options = TrainingOptions(steps=80, batch_size=24, learning_rate=0.005, warmup=0.1, clip=1.0)
     Trainer(objective=objective, batches=batches, options=options).run()

@@ -44,7 +44,9 @@ def made(layers: int = 2, size: int = 6, **changes: Any) -> tuple[Any, Batch]:
     with torch.no_grad():
         for parameter in objective.parameters():
             parameter += 0.1 * torch.randn(parameter.shape, dtype=torch.float64)
-    return objective, Batches(view=cocondenser.view(documents, tiny.SPECIALS, options), batch_size=size, seed=0)(0)
+    return objective, Batches(sampler=cocondenser.sampler(documents, tiny.SPECIALS, options), batch_size=size, seed=0)(
+        0
+    )
 
 
 def contrast_in_numpy(spans: np.ndarray, documents: np.ndarray | None = None) -> np.ndarray:
@@ -195,8 +197,8 @@ def test_spans_equal_a_plain_twin(words: tuple[int, int]) -> None:
 
 def test_both_spans_are_masked_in_whole_words_where_they_were_cut() -> None:
     documents = tiny.store(60, words=(5, 50))
-    view = cocondenser.view(documents, tiny.SPECIALS, tiny.options("cocondenser"), provenance=True)
-    batch = Batches(view=view, batch_size=30, seed=0)(0)
+    sampler = cocondenser.sampler(documents, tiny.SPECIALS, tiny.options("cocondenser"), provenance=True)
+    batch = Batches(sampler=sampler, batch_size=30, seed=0)(0)
     assert batch.shape == (30, 2)
     place, labels = batch.per_token["position"], batch.per_token["labels"]
     hidden = labels != UNLABELLED
@@ -314,8 +316,8 @@ def first_batch(source: Path, folder: Path) -> Batch:
     from pretrieve.text.store import Store
 
     store = Store.open(folder.parent / "second" / "training" / "store")
-    view = cocondenser.view(store, tokenizer.load(folder).specials, cocondenser.Options(length=24))
-    return Batches(view=view, batch_size=8, seed=0)(0)
+    sampler = cocondenser.sampler(store, tokenizer.load(folder).specials, cocondenser.Options(length=24))
+    return Batches(sampler=sampler, batch_size=8, seed=0)(0)
 
 
 def test_a_forced_new_head_is_told_of_by_the_run(source: Path, tmp_path: Path) -> None:

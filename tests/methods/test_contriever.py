@@ -18,8 +18,10 @@ LONG = tiny.store(60, sentences=(30, 60))
 
 
 def batch_of(documents=LONG, size: int = 2000, specials=tiny.SPECIALS, step: int = 0, **changes):
-    view = contriever.view(documents, specials, contriever.Options(**{"window": 64, "delete": 0.0, **changes}), True)
-    return Batches(view=view, batch_size=size, seed=0)(step)
+    sampler = contriever.sampler(
+        documents, specials, contriever.Options(**{"window": 64, "delete": 0.0, **changes}), True
+    )
+    return Batches(sampler=sampler, batch_size=size, seed=0)(step)
 
 
 def test_crop_lengths_are_uniform_between_the_ratios() -> None:

@@ -151,8 +151,8 @@ def test_labelled_pairs_with_and_without_mined_negatives(negatives: int) -> None
 def test_block_without_the_sentences_that_are_cut_out(keep: float) -> None:
     store = tiny.store(60)
     options = mvr.Options(queries_per_document=3, block=48, query=16, keep_probability=keep)
-    view = mvr.view(store, tiny.SPECIALS, options, provenance=True)
-    batch = Batches(view=view, batch_size=300, seed=1)(0)
+    sampler = mvr.sampler(store, tiny.SPECIALS, options, provenance=True)
+    batch = Batches(sampler=sampler, batch_size=300, seed=1)(0)
     starts = {int(first): number for number, first in enumerate(store.sentences[:-1])}
     asked = kept = 0
     for example, pair in zip(range(300), mvr.explain(batch, store, tiny.SPECIALS), strict=True):

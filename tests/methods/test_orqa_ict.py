@@ -14,7 +14,7 @@ STORE = tiny.store(300)
 
 def batch_of(size: int = 3000, documents=STORE, specials=tiny.SPECIALS, seed: int = 0, **changes):
     options = orqa_ict.Options(**{"block": 40, "query": 16, **changes})
-    return Batches(view=orqa_ict.view(documents, specials, options, True), batch_size=size, seed=seed)(0)
+    return Batches(sampler=orqa_ict.sampler(documents, specials, options, True), batch_size=size, seed=seed)(0)
 
 
 def body_of(row, document: int, documents=STORE) -> list[int]:
@@ -138,7 +138,9 @@ def test_loss_and_accuracies_by_hand() -> None:
 def test_resume_gives_the_same_stream(form: str) -> None:
     """A batch is a function of its step alone: what was drawn before changes nothing."""
     options = orqa_ict.Options(block=40, query=16, form=form)
-    first, again = (Batches(view=orqa_ict.view(STORE, tiny.SPECIALS, options), batch_size=64, seed=3) for _ in "ab")
+    first, again = (
+        Batches(sampler=orqa_ict.sampler(STORE, tiny.SPECIALS, options), batch_size=64, seed=3) for _ in "ab"
+    )
     stream = [first(step) for step in range(6)]
     for step in (5, 2, 4):
         assert np.array_equal(again(step).rows.tokens, stream[step].rows.tokens)

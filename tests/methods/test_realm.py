@@ -261,8 +261,8 @@ def test_nothing_but_the_null_document() -> None:
 @pytest.mark.parametrize("mask", ["salient", "span", "token"])
 def test_what_is_masked(mask: str) -> None:
     options = tiny.options("realm", mask=mask, max_masks=3)
-    view = realm.view(STORE, tiny.SPECIALS, options, provenance=True)
-    batch = Batches(view=view, batch_size=400, seed=0)(0)
+    sampler = realm.sampler(STORE, tiny.SPECIALS, options, provenance=True)
+    batch = Batches(sampler=sampler, batch_size=400, seed=0)(0)
     shown = realm.explain(batch, STORE, tiny.SPECIALS)
     for pair in shown:
         (row,) = pair.rows
@@ -285,10 +285,10 @@ def test_what_is_masked(mask: str) -> None:
 
 def test_explain_shows_candidates_with_their_documents() -> None:
     objective, _ = tiny.run("realm", "new", size=6)
-    view = realm.view(STORE, tiny.SPECIALS, tiny.options("realm"), provenance=True)
-    batch = objective.prepare(Batches(view=view, batch_size=6, seed=0)(3), 3)
+    sampler = realm.sampler(STORE, tiny.SPECIALS, tiny.options("realm"), provenance=True)
+    batch = objective.prepare(Batches(sampler=sampler, batch_size=6, seed=0)(3), 3)
     plain = objective.prepare(
-        Batches(view=realm.view(STORE, tiny.SPECIALS, tiny.options("realm")), batch_size=6, seed=0)(3), 3
+        Batches(sampler=realm.sampler(STORE, tiny.SPECIALS, tiny.options("realm")), batch_size=6, seed=0)(3), 3
     )
     np.testing.assert_array_equal(batch.rows.tokens, plain.rows.tokens)
     for example, pair in enumerate(realm.explain(batch, STORE, tiny.SPECIALS)):
@@ -383,7 +383,7 @@ def test_what_does_not_fit_is_said() -> None:
     with pytest.raises(UsageError, match="lower block"):
         tiny.run("realm", "new", block=100)
     with pytest.raises(UsageError, match=r"\[CLS\]"):
-        realm.view(STORE, tiny.BARE, tiny.options("realm"))
+        realm.sampler(STORE, tiny.BARE, tiny.options("realm"))
 
 
 def facts(folder: Path) -> Store:
@@ -412,7 +412,7 @@ def test_retrieval_utility_is_learnt_where_one_document_tells_the_answer(tmp_pat
     encoder = build_encoder(base, store=store, options=EncoderOptions(pooling="mean", max_length=64), seed=0)
     options = tiny.options("realm", refresh=10, dropout=0.0, projection=16)
     objective = realm.objective(encoder, options, 0, store)
-    batches = Batches(view=realm.view(store, encoder.specials, options), batch_size=16, seed=0)
+    batches = Batches(sampler=realm.sampler(store, encoder.specials, options), batch_size=16, seed=0)
     utility: list[float] = []
     Trainer(
         objective=objective,

@@ -26,8 +26,8 @@ STARTS = np.arange(tiny.VOCABULARY) % 3 != 0  # of the tiny store's words
 
 
 def drawn(size: int = 200, seed: int = 0, **changes: Any) -> Batch:
-    view = retromae.view(tiny.store(200), tiny.SPECIALS, tiny.options("retromae", length=40, **changes))
-    return Batches(view=view, batch_size=size, seed=seed)(0)
+    sampler = retromae.sampler(tiny.store(200), tiny.SPECIALS, tiny.options("retromae", length=40, **changes))
+    return Batches(sampler=sampler, batch_size=size, seed=seed)(0)
 
 
 def bits(batch: Batch) -> np.ndarray:
@@ -199,8 +199,8 @@ def test_the_decoder_teaches_the_vector() -> None:
 
 def test_explain_shows_what_is_hidden() -> None:
     documents = tiny.store()
-    view = retromae.view(documents, tiny.SPECIALS, tiny.options("retromae"), provenance=True)
-    batch = Batches(view=view, batch_size=30, seed=0)(0)
+    sampler = retromae.sampler(documents, tiny.SPECIALS, tiny.options("retromae"), provenance=True)
+    batch = Batches(sampler=sampler, batch_size=30, seed=0)(0)
     shares = []
     for b, pair in enumerate(retromae.explain(batch, documents, tiny.SPECIALS)):
         part = slice(batch.rows.offsets[b], batch.rows.offsets[b + 1])

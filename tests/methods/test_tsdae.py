@@ -21,7 +21,7 @@ STORE = tiny.store(200)
 
 def batch_of(size: int = 400, documents: Any = STORE, **changes: Any) -> Any:
     options = tsdae.Options(**{"length": 24, **changes})
-    return Batches(view=tsdae.view(documents, tiny.SPECIALS, options, True), batch_size=size, seed=0)(0)
+    return Batches(sampler=tsdae.sampler(documents, tiny.SPECIALS, options, True), batch_size=size, seed=0)(0)
 
 
 def run(size: int = 6) -> tuple[Any, Any]:

@@ -75,7 +75,7 @@ class Taught:
         return replace(self, keys=self.keys[chosen], queries=self.queries[chosen], documents=self.documents[chosen])
 
 
-class View:
+class Sampler:
     """A query of each document and the document, with their places among the teacher's vectors.
 
     Args:

@@ -111,7 +111,7 @@ class OpenQuestionAnswering(Objective):
         towers: encoders of queries and of blocks; one object twice where they were trained as one.
         reader: a transformer with the tokenizer of the towers.
         store: the documents.
-        questions: the view of the questions.
+        questions: the sampler of the questions.
         answers: where their answers stand; None where nothing is to be learnt.
         options: see ``ReadingOptions``.
         seed: the run's seed.

@@ -8,7 +8,7 @@ A method's file holds, and nothing else knows (``Method`` types it):
 * ``CARD``: the paper, what the released code really does, where we differ;
 * ``Options``: a frozen keyword-only dataclass of what can be set;
 * ``PRESETS``: named values, each with its source; the names are written out, as they are read without importing;
-* ``view(store, specials, options, provenance)``: how documents become examples;
+* ``sampler(store, specials, options, provenance)``: how documents become examples;
 * ``objective(encoder, options, seed, store)``: how vectors become a loss; the store is for methods that look documents
   up while they train (REALM's candidates);
 * ``explain(batch, store, specials)``: what a batch made with ``provenance`` shows to people.
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pretrieve.core.types import Batch, SpecialTokens
     from pretrieve.models.encoder import Encoder
     from pretrieve.models.objective import Objective
-    from pretrieve.sampling.batches import View
+    from pretrieve.sampling.batches import Sampler
     from pretrieve.sampling.pairs import PairDescription
     from pretrieve.text.store import Store
 
@@ -53,7 +53,7 @@ REGISTRY = Registry(
     variable=FOLDERS,
     noun="method",
     page="docs/add-a-method.md",
-    parts=("CARD", "Options", "PRESETS", "view", "objective", "explain"),
+    parts=("CARD", "Options", "PRESETS", "sampler", "objective", "explain"),
 )
 
 
@@ -104,7 +104,7 @@ class Method(Protocol):
     Options: type[Any]
     PRESETS: Mapping[str, Preset]
 
-    def view(self, store: Store, specials: SpecialTokens, options: Any, provenance: bool = False) -> View:
+    def sampler(self, store: Store, specials: SpecialTokens, options: Any, provenance: bool = False) -> Sampler:
         """How documents become examples; with ``provenance`` a batch says where each token came from."""
         ...
 
@@ -313,8 +313,8 @@ def check(module: ModuleType) -> None:
         for key, value in {**preset.options, **preset.training, **preset.static, **preset.encoder}.items():
             if not isinstance(value, Value):
                 raise ExtensionError(f"{place(module, key)}: {key} of the preset {name!r} is no methods.Value.")
-    check_call(module.view, "store", "specials", "options")
-    check_call(module.view, "store", "specials", "options", provenance=True)
+    check_call(module.sampler, "store", "specials", "options")
+    check_call(module.sampler, "store", "specials", "options", provenance=True)
     check_call(module.objective, "encoder", "options", "seed", "store")
     check_call(module.explain, "batch", "store", "specials")
     for name in ("suited", "task"):

@@ -153,7 +153,7 @@ class Spans:
         return self._starts[chosen], self._lengths[chosen]
 
 
-class View:
+class Sampler:
     """Two masked spans of each document that has them, drawn anew at every visit.
 
     Args:
@@ -174,9 +174,9 @@ class View:
         return self._masked.rows(self._spans.documents[items], starts, lengths, address)
 
 
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:
+def sampler(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> Sampler:
     """Return how documents become pairs of masked spans."""
-    return View(store, specials, options, provenance)
+    return Sampler(store, specials, options, provenance)
 
 
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:

@@ -238,7 +238,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> Crops:
+def sampler(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> Crops:
     """Return how documents become pairs of crops."""
     keep = kept_groups(store.group_names, options.languages)
     kind = Concatenated if options.concat else Windows

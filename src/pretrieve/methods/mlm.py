@@ -80,7 +80,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> MaskedPassages:
+def sampler(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> MaskedPassages:
     """Return how documents become masked passages."""
     passages = Passages(store, specials, options.length, short=options.short, coefficient=options.coefficient)
     return MaskedPassages(store, specials, passages, options.rate, provenance)

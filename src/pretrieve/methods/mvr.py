@@ -123,7 +123,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-class View:
+class Sampler:
     """Several sentences of a block, and the block, from which some of them are cut out.
 
     Rows of an example are its queries and then the block, with its title. A block of n sentences gives at most n - 1
@@ -211,9 +211,9 @@ class View:
         return Positions(positions.values[kept], offsets_of(lengths))
 
 
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:
+def sampler(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> Sampler:
     """Return how documents become a block and several sentences that ask for it."""
-    return View(store, specials, options, provenance)
+    return Sampler(store, specials, options, provenance)
 
 
 def task(options: Options) -> str:

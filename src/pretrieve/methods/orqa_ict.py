@@ -161,7 +161,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-class View:
+class Sampler:
     """A sentence and its block, or its window.
 
     Args:
@@ -286,9 +286,9 @@ class View:
         return np.where(lonely & (high == blocks.last), start - room, start), stop
 
 
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:
+def sampler(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> Sampler:
     """Return how documents become pairs of a sentence and its block."""
-    return View(store, specials, options, provenance)
+    return Sampler(store, specials, options, provenance)
 
 
 def task(options: Options) -> str:

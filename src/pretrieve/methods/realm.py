@@ -146,7 +146,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def view(store: Store, specials: SpecialTokens, options: Options, provenance: bool = False) -> Cloze:
+def sampler(store: Store, specials: SpecialTokens, options: Options, provenance: bool = False) -> Cloze:
     """Return how documents become masked sentences."""
     return Cloze(
         store,

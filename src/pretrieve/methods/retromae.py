@@ -129,7 +129,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-class View:
+class Sampler:
     """Masked passages, and what each place of the decoder sees of them.
 
     The masks of attention have their address in the batch, so that both passes of a gradient cache and all ranks see
@@ -180,9 +180,9 @@ def attention_masks(count: int, rate: float, rng: np.random.Generator) -> IntArr
     return bits.view("<i8")[:, 0].astype(np.int64)
 
 
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:
+def sampler(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> Sampler:
     """Return how documents become masked passages and what the decoder sees of them."""
-    return View(store, specials, options, provenance)
+    return Sampler(store, specials, options, provenance)
 
 
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:

@@ -137,7 +137,7 @@ class _Draw(NamedTuple):
     passages: IntArray  # (B, 3) of query, positive and negative
 
 
-class View:
+class Sampler:
     """A window around a recurring span, another passage with the span, and one without.
 
     Attributes:
@@ -265,9 +265,9 @@ class View:
         return starts.reshape(-1, 6), lengths.reshape(-1, 6)
 
 
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:
+def sampler(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> Sampler:
     """Return how documents become a query, a positive and a hard negative."""
-    return View(store, specials, options, provenance)
+    return Sampler(store, specials, options, provenance)
 
 
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:

@@ -202,7 +202,7 @@ class _Plan:
     title_in_key: BoolArray
 
 
-class View:
+class Sampler:
     """A query from the structure of a document, and the document.
 
     Args:
@@ -327,9 +327,9 @@ def _with_keywords(positions: Positions, keywords: BoolArray, options: Options, 
     return Positions(values[keep], offsets - np.searchsorted(np.flatnonzero(~keep), offsets))
 
 
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:
+def sampler(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> Sampler:
     """Return how documents become pairs."""
-    return View(store, specials, options, provenance)
+    return Sampler(store, specials, options, provenance)
 
 
 def task(options: Options) -> str:

@@ -96,7 +96,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-class View:
+class Sampler:
     """A passage with most of its words deleted, and the passage.
 
     Attributes:
@@ -163,9 +163,9 @@ def delete_words(positions: Positions, begins: BoolArray, rate: float, rng: np.r
     return Positions(values[keep], offsets_of(np.bincount(rows[keep], minlength=len(offsets) - 1)))
 
 
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:
+def sampler(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> Sampler:
     """Return how documents become damaged and whole passages."""
-    return View(store, specials, options, provenance)
+    return Sampler(store, specials, options, provenance)
 
 
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:

@@ -28,7 +28,7 @@ _GEOMETRIC = 0.2  # of a span's length, for mask="span": SpanBERT's
 
 
 class Cloze:
-    """The view of REALM: a sentence an example, with one salient span masked, every piece of it.
+    """The sampler of REALM: a sentence an example, with one salient span masked, every piece of it.
 
     Sentences without a span that fits are left out: it has at most ``max_masks`` tokens, ends within ``length`` and is
     not the whole sentence. A batch has ``labels`` of each token; of each example the ``sentence`` and the ``weight``

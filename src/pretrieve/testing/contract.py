@@ -186,12 +186,12 @@ def explain_covers_every_row(case: Case) -> None:
     documents, method = store(), case.method
 
     def batch(*, provenance: bool) -> Any:
-        view = method.view(documents, case.specials, case.options(), provenance=provenance)
-        return Batches(view=view, batch_size=20, seed=0)(0)
+        sampler = method.sampler(documents, case.specials, case.options(), provenance=provenance)
+        return Batches(sampler=sampler, batch_size=20, seed=0)(0)
 
     shown, plain = batch(provenance=True), batch(provenance=False)
-    hold(np.array_equal(shown.rows.tokens, plain.rows.tokens), "with provenance a view draws other rows")
-    hold("position" not in plain.per_token, "a view without provenance gives positions")
+    hold(np.array_equal(shown.rows.tokens, plain.rows.tokens), "with provenance a sampler draws other rows")
+    hold("position" not in plain.per_token, "a sampler without provenance gives positions")
     described = method.explain(shown, documents, case.specials)
     hold(len(described) == 20, f"explain describes {len(described)} of 20 examples")
     for one in described:

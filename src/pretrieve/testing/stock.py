@@ -57,7 +57,7 @@ def stock_model_scores_as_ours(case: Case) -> None:
         encoder = build_encoder(_BASES[case.kind], store=store, options=options, seed=0)
         chosen = case.options()
         objective = case.method.objective(encoder, chosen, 0, store)
-        batches = Batches(view=case.method.view(store, encoder.specials, chosen), batch_size=8, seed=0)
+        batches = Batches(sampler=case.method.sampler(store, encoder.specials, chosen), batch_size=8, seed=0)
         Trainer(objective=objective, batches=batches, options=TrainingOptions(steps=3, batch_size=8)).run()
         queries = getattr(objective, "query_encoder", None)
         with files.create(folder / "model", "model", meta={}) as made:

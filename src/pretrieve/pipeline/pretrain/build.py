@@ -213,7 +213,7 @@ def make(request: TrainRequest, choices: Choices, store: Store, encoder: Encoder
         encoder=encoder,
         objective=check_objective(choices.module, choices.module.objective(encoder, options, request.seed, store)),
         batches=Batches(
-            view=choices.module.view(store, encoder.specials, options),
+            sampler=choices.module.sampler(store, encoder.specials, options),
             batch_size=choices.training.batch_size,
             seed=request.seed,
         ),

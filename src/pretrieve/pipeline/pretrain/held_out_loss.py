@@ -134,8 +134,8 @@ def batches_of(
     try:
         select = _capped(prepared.documents, prepared.held_out)
         store = _tokens(workspace, prepared, select, shared)
-        view = choices.module.view(store, made.encoder.specials, options)
-        batches = Batches(view=view, batch_size=min(_BATCH, made.training.batch_size), seed=made.recipe.seed)
+        sampler = choices.module.sampler(store, made.encoder.specials, options)
+        batches = Batches(sampler=sampler, batch_size=min(_BATCH, made.training.batch_size), seed=made.recipe.seed)
         tokens = len(batches(0).rows.tokens)
     except PretrieveError as error:  # documents that the method cannot use; those of the run itself were good enough
         listener.note(f"no held-out signal: {error}")

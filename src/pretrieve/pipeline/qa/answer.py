@@ -87,10 +87,10 @@ class Answerer:
         meta = files.read_manifest(folder, KIND)
         towers, reader, vocabulary = open_models(folder / RETRIEVER, str(folder / READER))
         documents, store = Documents.open(folder / DOCUMENTS), Store.open(folder / STORE)
-        view = QuestionRows([], vocabulary, towers[0].specials, min(LONGEST_QUESTION, towers[0].max_length))
+        sampler = QuestionRows([], vocabulary, towers[0].specials, min(LONGEST_QUESTION, towers[0].max_length))
         options = options_of(ReadingOptions, meta["options"])
         vectors = np.array(load_array(folder / VECTORS))
-        objective = OpenQuestionAnswering(towers, reader, store, view, None, options, meta["seed"], vectors)
+        objective = OpenQuestionAnswering(towers, reader, store, sampler, None, options, meta["seed"], vectors)
         start_from(objective.spans, kept_heads(reader), "spans")
         return Answerer(objective=objective.eval(), documents=documents, store=store)
 
@@ -128,11 +128,11 @@ class Answerer:
         if not all(question.text.strip() for question in questions):
             raise UsageError("a question is empty: ask something.")
         found: list[tuple[Answer, IntArray]] = []
-        view = self.objective.questions.of(list(questions))
-        self.objective.questions = view
+        sampler = self.objective.questions.of(list(questions))
+        self.objective.questions = sampler
         for first in range(0, len(questions), _BATCH):
             numbers = np.arange(first, min(first + _BATCH, len(questions)))
-            batch = view.rows(numbers)
+            batch = sampler.rows(numbers)
             starts, stops, _, scores = self.objective.read(batch)
             blocks = self.objective.retrieve(batch.rows, CUTS[-1])
             for row, number in enumerate(numbers):

@@ -135,9 +135,9 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         store = Store.build(run.workspace / STORE, documents, vocabulary, replace=True)
         listener.advance(len(documents), f"{len(store.tokens):,} tokens")
         listener.stage("index blocks", unit="blocks")
-        view = QuestionRows(questions, vocabulary, towers[0].specials, min(LONGEST_QUESTION, towers[0].max_length))
+        sampler = QuestionRows(questions, vocabulary, towers[0].specials, min(LONGEST_QUESTION, towers[0].max_length))
         answers = Answers(questions, vocabulary, store)
-        objective = OpenQuestionAnswering(towers, reader, store, view, answers, options, request.seed)
+        objective = OpenQuestionAnswering(towers, reader, store, sampler, answers, options, request.seed)
         listener.advance(len(objective.evidence))
         found = sum(len(answers.held(number, objective.evidence)) > 0 for number in range(len(questions)))
         if not found:
@@ -154,10 +154,10 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         fingerprints = {
             "corpus": documents.fingerprint,
             "tokenizer": vocabulary.fingerprint,
-            "questions": view.fingerprint,
+            "questions": sampler.fingerprint,
             "recipe": files.fingerprint([report["options"], report["training"], report["seed"]]),
         }
-        report["last step"] = fit(run, _training(request, objective, view, training, fingerprints))
+        report["last step"] = fit(run, _training(request, objective, sampler, training, fingerprints))
         _publish(run, objective, vocabulary, report)
     return report
 
@@ -239,34 +239,36 @@ def _documents(run: Run, request: ReadRequest) -> Documents:
 def _training(
     request: ReadRequest,
     objective: OpenQuestionAnswering,
-    view: QuestionRows,
+    sampler: QuestionRows,
     training: TrainingOptions,
     fingerprints: Mapping[str, str],
 ) -> Training:
     """The training, for ``fit``; a tenth of the questions is held out where the held-out loss is asked for."""
-    count = len(view.bare)
+    count = len(sampler.bare)
     held = min(_HELD_OUT_MOST, count // 10) if training.evaluate_every else 0
     order = shuffled(np.arange(count), count, request.seed, "questions")
-    learn = SomeQuestions(view, np.sort(order[held:])) if held else view
+    learn = SomeQuestions(sampler, np.sort(order[held:])) if held else sampler
     return Training(
         name="train reader",
         objective=objective,
-        batches=Batches(view=learn, batch_size=training.batch_size, seed=request.seed),
+        batches=Batches(sampler=learn, batch_size=training.batch_size, seed=request.seed),
         options=training,
         seed=request.seed,
         fingerprints=fingerprints,
         tracker=request.tracker,
         values=dataclasses.asdict(training),
         figures=("exact_span",),
-        held_out=_held_out_loss(objective, SomeQuestions(view, np.sort(order[:held])), held, request) if held else None,
+        held_out=_held_out_loss(objective, SomeQuestions(sampler, np.sort(order[:held])), held, request)
+        if held
+        else None,
     )
 
 
 def _held_out_loss(
-    objective: OpenQuestionAnswering, view: SomeQuestions, count: int, request: ReadRequest
+    objective: OpenQuestionAnswering, sampler: SomeQuestions, count: int, request: ReadRequest
 ) -> Callable[[], float]:
     """The loss on questions that are not trained on."""
-    batches = Batches(view=view, batch_size=1, seed=request.seed)
+    batches = Batches(sampler=sampler, batch_size=1, seed=request.seed)
     steps = range(min(_HELD_OUT_BATCHES, count))
     return lambda: held_out(objective, batches, steps)["loss"]
 
