@@ -31,11 +31,11 @@ from pretrieve.core.config import parse_assignments
 from pretrieve.evaluation.crosslingual import evaluate_pairs, load_languages
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.export import save_model
+from pretrieve.models.interpolation import interpolated
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain import data as prepare
 from pretrieve.pipeline.pretrain.request import Tokenization, TrainRequest
-from pretrieve.pipeline.pretrain.selection import interpolated
 from pretrieve.pipeline.run.progress import Silent
 from pretrieve.pipeline.run.sources import read_documents
 from pretrieve.text.corpus import Fields
@@ -70,7 +70,7 @@ def prepared(sources: list[Path], work: Path) -> Store:
         vocabulary = Store.open(work / "store").tokenizer
     else:
         vocabulary = prepare.train_tokenizer(documents, select, Tokenization())
-    return prepare.build_store(work, documents, select, vocabulary, Silent())
+    return prepare.build_store(work / "store", documents, select, vocabulary, Silent())
 
 
 def trained(request: TrainRequest, store: Store) -> tuple[Run, list[float]]:

@@ -114,7 +114,7 @@ def stages(output: Path, steps: dict[str, int]) -> dict[str, Bag]:
     """The student after each training, out of its checkpoints."""
     saved, found = Bag.load(output), {}
     for name, count in steps.items():
-        path = output / "checkpoints" / name / f"step-{count:06d}" / "weights.safetensors"
+        path = workspace_of(output) / CHECKPOINTS / name / f"step-{count:06d}" / "weights.safetensors"
         found[name] = replace(saved, vectors=safetensors.torch.load_file(path)["encoder.embedding.weight"].numpy())
     return found
 
@@ -131,7 +131,7 @@ def run(name: str, asked: argparse.Namespace, inner: Any, foreign: Any) -> dict[
         DistillRequest(**usual, output=tokens_only, stages=("tokens",), overwrite=tokens_only.exists()), encoder=shared
     )
     started = time.time()
-    request = DistillRequest(**usual, output=output, overwrite=output.exists())
+    request = DistillRequest(**usual, output=output, overwrite=output.exists(), keep_workspace=True)
     report = distill(request, encoder=shared)
     seconds = time.time() - started
     words = Index.of(collection.documents)

@@ -112,13 +112,15 @@ def trained(asked: argparse.Namespace, made: Any, minutes: float) -> tuple[Any, 
 def kept(made: Any, start: Any, prepared: Any, output: Path) -> None:
     """Leave a model folder, from which others start."""
     from pretrieve.pipeline.pretrain.publish import publish
+    from pretrieve.pipeline.pretrain.request import TrainRequest
     from pretrieve.pipeline.pretrain.selection import unselected
     from pretrieve.pipeline.run.progress import Silent
-    from pretrieve.pipeline.run.run import Run
+    from pretrieve.pipeline.run.run import begin
 
     made.objective.to("cpu")
-    run = Run(command="train", output=output, resume=False, listener=Silent())
-    publish(run, unselected(made, start), prepared)
+    request = TrainRequest(sources=(str(made.recipe.sources),), output=output, overwrite=True)
+    with begin("train", request, Silent()) as run:
+        publish(run, unselected(made, start), prepared)
 
 
 def probed(asked: argparse.Namespace, made: Any, start: Any, prepared: Any) -> dict[str, float]:

@@ -38,7 +38,7 @@ from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.selection import select, too_little, untrained
 from pretrieve.pipeline.pretrain.train import prepare_documents, train_variants
 from pretrieve.pipeline.run.progress import Silent
-from pretrieve.pipeline.run.run import Run
+from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.sources import documents_of
 from pretrieve.text.beir import Collection, load_collection
 
@@ -102,16 +102,22 @@ class Judge:
 
 def run(folder: Path, seed: int, work: Path, models: list[Path]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Train and judge one collection with one seed: figures, and nDCG@10 of every query by system."""
-    started = time.perf_counter()
     source = without_titles(folder, work) if folder.name in WITHOUT_TITLES else folder
     output = work / f"{folder.name}-{seed}"
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
     request = TrainRequest(
-        sources=(str(source),), output=output, seed=seed, tracker="none", on_bad="skip", settings={"save_every": 0}
-    )
+        sources=(str(source),), output=output, seed=seed, tracker="none", on_bad="skip", overwrite=True,
+        settings={"save_every": 0},
+    )  # fmt: skip
+    with begin("train", request, Silent(), without=("sources",)) as work_run:
+        return judged(work_run, request, folder, source, models)
+
+
+def judged(
+    work_run: Run, request: TrainRequest, folder: Path, source: Path, models: list[Path]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The same, in a run that holds its workspace."""
+    started, seed = time.perf_counter(), request.seed
     choices = planning.choose(request)
-    work_run = Run(command="train", output=output, resume=False, listener=Silent())
     prepared = prepare_documents(work_run, request, choices, documents_of(work_run, request))
     reason = too_little(request, prepared)
     start, trained = train_variants(work_run, request, planning.variants(request, choices), prepared)
@@ -143,7 +149,7 @@ def run(folder: Path, seed: int, work: Path, models: list[Path]) -> tuple[dict[s
             encode(encoders[saved_name(selection)], tokenizer, judge.queries)
             @ encode(encoders[saved_name(selection)], tokenizer, texts).T
         )
-        scores = scores_of(model, work, collection.name, judge.queries, texts)
+        scores = scores_of(model, request.output.parent, collection.name, judge.queries, texts)
         add_model(f"model:{model.name}", scores, third, lexical, lambda found: judge(found, index.ranks), values)
     assert selection.fusion is not None
     probe = None
@@ -165,7 +171,6 @@ def run(folder: Path, seed: int, work: Path, models: list[Path]) -> tuple[dict[s
         "means": {name: round(float(found.mean()), 5) for name, found in values.items() if "|" not in name},
         "probe": probe,
     }
-    shutil.rmtree(output)
     return facts, values
 
 

@@ -112,8 +112,8 @@ def prepared(data: str, work: Path, vocabulary_size: int = VOCABULARY, character
         documents = read_documents((data,), work / "documents", Silent(), fields=Fields(), on_bad="skip", replace=True)
         train, held_out = divided(documents, characters)
         vocabulary = prepare.train_tokenizer(documents, train, Tokenization(vocabulary_size=vocabulary_size))
-        prepare.build_store(work, documents, train, vocabulary, Silent())
-        prepare.build_store(work / "held-out", documents, held_out, vocabulary, Silent())
+        prepare.build_store(work / "store", documents, train, vocabulary, Silent())
+        prepare.build_store(work / "held-out" / "store", documents, held_out, vocabulary, Silent())
     documents = Documents.open(work / "documents")
     train, held_out = divided(documents, characters)
     everything = prepare.Prepared(documents=documents, train=train, held_out=held_out, store=Store.open(work / "store"))
@@ -164,7 +164,7 @@ def train_one(asked: argparse.Namespace, preset: str, seed: int) -> None:
     from pretrieve.pipeline.pretrain.request import TrainRequest
     from pretrieve.pipeline.pretrain.selection import unselected
     from pretrieve.pipeline.run.progress import Silent
-    from pretrieve.pipeline.run.run import Run
+    from pretrieve.pipeline.run.run import begin
     from pretrieve.training.calibration import steps_for_minutes
     from pretrieve.training.held_out import held_out
     from pretrieve.training.trainer import Trainer
@@ -202,7 +202,8 @@ def train_one(asked: argparse.Namespace, preset: str, seed: int) -> None:
     seconds = time.perf_counter() - began
     objective, batches = judge_of(made, preset, request, found.store, held)
     after = held_out(objective, batches, measured, at=steps - 1)
-    publish(Run(command="train", output=model, resume=False, listener=Silent()), unselected(made, beginning), found)
+    with begin("train", request, Silent()) as run:
+        publish(run, unselected(made, beginning), found)
     facts = {
         "preset": preset, "seed": seed, "base": f"the {start} run of the seed" if start else asked.base, "steps": steps,
         "judged by": JUDGED_BY.get(preset, preset), "data": Path(asked.data).name.split(".")[0],

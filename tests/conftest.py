@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-SLOW = Path(__file__).parent / "slow.txt"  # a test function a line; written by `make slow`
+SLOW = Path(__file__).parent / "slow.txt"  # a folder, file or test function a line; `make slow` writes functions
 SECONDS = 1.0  # of all cases of a function, what they set up included, from which it is slow
 _spent: Counter[str] = Counter()
 
@@ -27,9 +27,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    slow = set(SLOW.read_text().split())
+    slow = set(SLOW.read_text().split()) if SLOW.is_file() else set()
     for item in items:
-        if _function(item.nodeid) in slow:
+        file, _, function = _function(item.nodeid).partition("::")
+        if slow & {file.split("/")[0], file, f"{file}::{function}"}:
             item.add_marker(pytest.mark.slow)
 
 

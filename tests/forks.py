@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(
+    ["pretrieve.pipeline.pretrain.train", "pretrieve.cli.app"]
+)  # what takes seconds to import
 
 
 def start(target: Any, *arguments: Any) -> tuple[Any, Connection]:

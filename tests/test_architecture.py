@@ -107,6 +107,8 @@ def test_nothing_unpickles() -> None:
     for path in FILES:
         for number, line in enumerate(path.read_text().splitlines(), 1):
             code = line.split("#")[0]
+            if path.name == "torch_file.py":  # the one file that reads what torch.save wrote
+                code = re.sub(r"torch\.load\((?=[^()]*weights_only=True\))", "", code)
             if not code.strip().startswith(("*", '"')) and "No pickle" not in code:
                 assert not banned.search(re.sub(r"\.eval\(\)", "", code)), (
                     f"{path.relative_to(SOURCE)}:{number}: {line.strip()}"
@@ -194,3 +196,12 @@ def test_the_command_line_starts_light() -> None:
         "sklearn",
         "pyarrow",
     }
+
+
+def test_slow_tests_are_named_by_what_they_are_called() -> None:
+    """A test that got another name would be run by `make quick`."""
+    tests = Path(__file__).parent
+    for name in (tests / "slow.txt").read_text().split():
+        path, _, function = name.partition("::")
+        assert (tests / path).exists(), f"slow.txt: {name}"
+        assert not function or re.search(rf"^def {function}\(", (tests / path).read_text(), flags=re.MULTILINE), name

@@ -81,21 +81,21 @@ class Retriever:
             PretrieveError: whatever a user can mend.
         """
         require("train", "Retriever.train")
-        from pretrieve.pipeline.pretrain.request import TrainRequest, train_command
+        from pretrieve.pipeline.pretrain.request import TrainRequest
         from pretrieve.pipeline.pretrain.train import train
-        from pretrieve.pipeline.run.workspace import WORKSPACE
-        from pretrieve.text.documents import Documents
+        from pretrieve.pipeline.run.sources import kept_documents
 
         several = [sources] if isinstance(sources, str | Path) else list(sources)
         folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
+        shared = Path(tempfile.mkdtemp(prefix="pretrieve-documents-"))
         request = TrainRequest(
             sources=tuple(map(str, several)), output=folder, method=method, base=base, minutes=minutes, steps=steps,
             settings=dict(settings or {}), seed=seed, resume=resume, overwrite=overwrite, on_bad=on_bad,
+            shared=shared,
         )  # fmt: skip
-        with _display(progress) as listener:
-            train(request, listener, command=train_command(request))
-        documents = Documents.open(folder / WORKSPACE / "documents")
-        return Retriever(_open(str(folder)), str(folder), documents)
+        with kept_documents(shared) as documents, _display(progress) as listener:
+            train(request, listener)
+        return Retriever(_open(str(folder)), str(folder), documents())
 
     @staticmethod
     def distill(
@@ -291,8 +291,7 @@ class Retriever:
             output: the file; ``finetune`` takes it as labels.
             sources: documents; the retriever's own if not given.
             progress: draw progress bars.
-            asked: arguments of ``pipeline.generate.request.GenerateRequest``: ``generator``, ``cross_encoder``,
-                ``queries``...
+            asked: arguments of ``pipeline.generate.request.GenerateRequest``: ``generator``, ``queries``...
 
         Returns:
             The number of queries.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ import orjson
 import pytest
 
 from pretrieve.cli.app import main
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "finetuning"))
 
 TOPICS = ("river", "engine", "garden", "violin", "harbour", "glacier", "market", "library", "volcano", "orchard")
 
@@ -67,11 +70,63 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture(scope="session")
 def model(documents: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A static model trained on the documents for a few steps."""
-    from pretrieve.pipeline.pretrain.request import TrainRequest, train_command
+    from pretrieve.pipeline.pretrain.request import TrainRequest
     from pretrieve.pipeline.pretrain.train import train
 
     output = tmp_path_factory.mktemp("model") / "model"
     settings = {"batch_size": 32, "dimensions": 32, "vocabulary_size": 400}
     request = TrainRequest(sources=(str(documents),), output=output, steps=30, settings=settings)
-    train(request, command=train_command(request))
+    train(request)
     return output
+
+
+@pytest.fixture(scope="session")
+def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with everything that a command may be asked for, as small as it can be.
+
+    ``docs.jsonl``, ``beir/``, ``pairs.jsonl``, ``towns.jsonl`` with ``questions.jsonl``; the models ``static``,
+    ``start`` (of the labels), ``teacher``, ``cross``, ``t5`` and ``towers``; and an ``index`` and a ``reader``.
+    """
+    from copy import deepcopy
+
+    from quiz import quiz, store
+
+    import labelling
+    import searching
+    import teachers
+    import writers
+    from pretrieve.core.files import create
+    from pretrieve.models.build import EncoderOptions, build_encoder
+    from pretrieve.models.export import save_model
+
+    folder = tmp_path_factory.mktemp("things")
+    texts = writers.collection(folder / "docs.jsonl", 60)
+    searching.static_model(folder / "static", texts)
+    teachers.teacher(folder / "teacher", texts)
+    writers.encoder(folder / "cross", texts)
+    writers.generator(folder / "t5", texts)
+    labelling.beir(folder / "beir", 80, 20)
+    labelling.static_model(folder / "start")
+    pairs = [{"query": f"{document.title}?", "positive": document.text} for document in texts]
+    (folder / "pairs.jsonl").write_bytes(b"\n".join(map(orjson.dumps, pairs)))
+    towns, asked = quiz()
+    lines = [{"id": town.id, "title": town.title, "text": town.text} for town in towns]
+    (folder / "towns.jsonl").write_bytes(b"\n".join(map(orjson.dumps, lines)))
+    lines = [{"question": one.text, "answers": list(one.answers)} for one in asked[:12]]
+    (folder / "questions.jsonl").write_bytes(b"\n".join(map(orjson.dumps, lines)))
+    tokens = store(towns, folder)
+    base = "new:layers=1,hidden=32,heads=2,dropout=0"
+    encoder = build_encoder(base, store=tokens, options=EncoderOptions(max_length=64), seed=1)
+    with create(folder / "towers", "model") as model:
+        save_model(model, encoder, tokens.tokenizer, documents=deepcopy(encoder))
+    for words in (
+        ("index", folder / "docs.jsonl", "--model", folder / "static", "-o", folder / "index"),
+        ("read", folder / "towns.jsonl", *READ, "--questions", folder / "questions.jsonl", "--model",
+         folder / "towers", "-o", folder / "reader"),
+    ):  # fmt: skip
+        code = "from pretrieve.cli.app import main; main()"
+        subprocess.run([sys.executable, "-c", code, *map(str, words)], check=True, capture_output=True)
+    return folder
+
+
+READ = ("--steps", "1", "--tracker", "none", "--set", "batch_size=12", "--set", "block=48", "--set", "read=2")

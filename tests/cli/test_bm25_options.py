@@ -84,7 +84,9 @@ def test_an_index_of_an_earlier_version_gives_one_line(run, tmp_path, sources, m
 def test_usual_settings_are_rows_beside_the_default(run, tmp_path) -> None:
     folder = searching.beir(tmp_path / "beir")
     result, page = tmp_path / "result.json", tmp_path / "result.md"
-    outcome = run("evaluate", folder, "--lexical", "bm25s,lucene, pretrieve", "--json", result, "--markdown", page)
+    outcome = run(
+        "evaluate", folder, "--lexical", "bm25s,lucene, pretrieve", "--output-json", result, "--markdown", page
+    )
     assert outcome.code == 0, outcome.err
     facts = orjson.loads(result.read_bytes())
     assert [row["system"] for row in facts["rows"]] == ["BM25", "BM25 (bm25s)", "BM25 (Lucene)"]

@@ -7,7 +7,7 @@ import orjson
 
 def test_demo(run, tmp_path, documents) -> None:
     out, result = tmp_path / "demo", tmp_path / "result.json"
-    outcome = run("demo", "-o", out, "--minutes", "0.02", "--source", documents, "--json", result)
+    outcome = run("demo", "-o", out, "--minutes", "0.02", "--source", documents, "--output-json", result)
     assert outcome.code == 0, outcome.err
     for words in ("random start", "trained", "BM25", f"pretrieve search {out}", "split a string into words"):
         assert words in " ".join(outcome.out.split())

@@ -29,10 +29,10 @@ def test_mine_then_finetune(run, made, tmp_path) -> None:
     assert set(record) == {"id", "query", "positives", "negatives"}
     outcome = run(
         "finetune", made / "model", made / "beir", "-o", tmp_path / "out", "--negatives-file", tmp_path / "n.jsonl",
-        "--steps", "5", "--set", "batch_size=32", "--json", tmp_path / "report.json",
+        "--steps", "5", "--set", "batch_size=32", "--output-json", tmp_path / "report.json",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
-    for words in ("22 held-out queries", "Against its start", "negatives: given", "pretrieve evaluate"):
+    for words in ("22 held-out queries", "Against its start", "negatives: given", f"pretrieve evaluate {made}/beir"):
         assert words in " ".join(outcome.out.split()), words
     said = orjson.loads((tmp_path / "report.json").read_bytes())
     assert said["values"]["training"]["steps"] == 5

@@ -42,7 +42,7 @@ def test_generate_then_finetune_by_the_printed_command(run, made, tmp_path, monk
     outcome = run(
         "generate", made / "documents.jsonl", "-o", "labels.jsonl", "--generator", made / kind, "--model",
         made / "model", "--cross-encoder", made / "teacher", "--max-new-tokens", "5", "--keep-within", "15",
-        "--negatives", "4", "--json", "report.json",
+        "--negatives", "4", "--output-json", "report.json",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     report = orjson.loads(Path("report.json").read_bytes())
@@ -86,7 +86,9 @@ def test_without_scores_the_softmax_is_next(run, made, tmp_path, monkeypatch) ->
     outcome = run("generate", made / "documents.jsonl", "-o", "l.jsonl", "--generator", made / "t5", *usual)
     assert outcome.code == 0, outcome.err
     assert "no scores" in outcome.err
-    assert outcome.out.strip().endswith("pretrieve finetune MODEL l.jsonl -o tuned --negatives given")
+    train, finetune = outcome.out.split("Next:\n")[1].splitlines()
+    assert train.strip() == f"pretrieve train {made / 'documents.jsonl'} -o my-model"
+    assert finetune.strip() == "pretrieve finetune my-model l.jsonl -o tuned --negatives given"
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,9 @@ def place(tmp_path_factory) -> dict[str, Path]:
 def test_read_then_answer_then_judge(run, place, tmp_path) -> None:
     report = tmp_path / "report.json"
     common = (place["corpus"], "--questions", place["train"], "--model", place["model"], *QUICK)
-    outcome = run("read", *common, "-o", place["reader"], "--steps", 40, "--held-out", place["test"], "--json", report)
+    outcome = run(
+        "read", *common, "-o", place["reader"], "--steps", 40, "--held-out", place["test"], "--output-json", report
+    )
     assert outcome.code == 0, outcome.err
     assert "exact match" in outcome.out
     found = orjson.loads(report.read_bytes())

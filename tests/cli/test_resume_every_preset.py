@@ -1,4 +1,4 @@
-"""Every preset, on each encoder that it trains, stopped by Ctrl-C, resumed, killed and resumed: the real command line."""
+"""Every preset on each encoder that it trains: stopped, resumed, killed and resumed by the real command line."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ BASES = {"static": "static", "new": "new:layers=2,hidden=16,heads=2,intermediate
 
 def command(report: Connection, words: list[str], log: str) -> None:
     """In a process of its own: the command line."""
-    with open(log, "ab", buffering=0) as file:  # one-writer: what the process prints
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
+    printed = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(printed, 1)
+    os.dup2(printed, 2)
     from pretrieve.cli.app import main
 
     sys.argv = ["pretrieve", *words]
@@ -86,8 +86,11 @@ class Runner:
 
     def steps(self) -> int:
         """Steps of the newest checkpoint."""
-        found = [int(path.parent.name[5:]) for path in self.output.parent.rglob("step-*/MANIFEST.json")]
-        return max(found, default=0)
+        found = [0]
+        for folder, _, files in os.walk(self.output.parent):  # unlike rglob, it takes no offence at what is removed
+            if "MANIFEST.json" in files and Path(folder).name.startswith("step-"):
+                found.append(int(Path(folder).name[5:]))
+        return max(found)
 
     def weights(self) -> str:
         """Hash of the model's weights."""

@@ -141,7 +141,7 @@ def test_the_command_sees_the_layout(folder, models, tmp_path, capsys, monkeypat
     names = [tmp_path / "scores.json", tmp_path / "scores.md"]
     arguments = ["evaluate", folder, "--model", models["model"].location, "--mode", "dense"]
     monkeypatch.setattr(
-        "sys.argv", list(map(str, ["pretrieve", *arguments, "--json", names[0], "--markdown", names[1]]))
+        "sys.argv", list(map(str, ["pretrieve", *arguments, "--output-json", names[0], "--markdown", names[1]]))
     )
     with pytest.raises(SystemExit) as stop:
         main()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from pretrieve.evaluation.significance import bootstrap_interval, holm, paired_permutation
+from pretrieve.evaluation.significance import bootstrap_interval, holm, largest_gain, paired_permutation
 
 
 def enumerated(a, b):
@@ -55,3 +55,32 @@ def test_the_interval_covers_what_it_should():
     assert 0.86 <= covered / 80 <= 0.99
     low, high = bootstrap_interval(np.ones(5))
     assert low == high == 1.0
+
+
+def test_the_gain_of_one_system_is_tested_on_one_side():
+    gains = np.random.default_rng(0).normal(0.03, 0.2, 100)
+    both = paired_permutation(gains, np.zeros(100))
+    assert largest_gain({"a": [gains]})["a"] == pytest.approx(both / 2, abs=0.01)
+    assert largest_gain({"a": [-gains]})["a"] == pytest.approx(1 - both / 2, abs=0.01)
+    assert largest_gain({"a": [np.zeros(100)]})["a"] == 1.0
+
+
+def test_the_best_of_several_systems_without_a_gain_is_seldom_above():
+    """Five systems of pure noise: one in twenty times, not one in four, has one of them a gain that is not chance."""
+    rng = np.random.default_rng(1)
+    rejected = []
+    for _ in range(300):
+        gains = {str(n): [rng.normal(0, 0.2, 80), rng.normal(0, 0.3, 60)] for n in range(5)}
+        rejected.append(min(largest_gain(gains, resamples=499).values()) < 0.05)
+    assert 0.02 < np.mean(rejected) < 0.09
+
+
+def test_systems_that_are_alike_cost_little_and_kinds_add_up():
+    rng = np.random.default_rng(2)
+    one = rng.normal(0.03, 0.2, 150)
+    alone = largest_gain({"a": [one]})["a"]
+    assert largest_gain({"a": [one], "b": [1.5 * one]})["a"] == pytest.approx(alone, abs=0.005)
+    unlike = {"a": [one], **{str(n): [rng.normal(0, 0.2, 150)] for n in range(8)}}
+    assert largest_gain(unlike)["a"] > 2 * alone
+    assert largest_gain({"a": [one, one[::-1]]})["a"] < alone
+    assert largest_gain(unlike) == largest_gain(unlike)

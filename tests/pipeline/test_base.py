@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,12 @@ import labelling
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.compare import base_model as module
 from pretrieve.pipeline.compare.base_model import save_base
+from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.run.progress import Silent
+
+
+def save(start: Path, sources: tuple[str, ...], output: Path, **settings: object) -> None:
+    save_base(TrainRequest(sources=sources, output=output, base=str(start), settings=settings), Silent())
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
@@ -20,12 +26,12 @@ def test_a_base_keeps_its_prompts_and_its_pooling(tmp_path, pooling) -> None:
     config = start / "1_Pooling" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "pooling_mode": pooling}))
     sources = (str(labelling.beir(tmp_path / "beir", 60, 5)),)
-    save_base(str(start), sources, tmp_path / "kept", {}, 0, Silent())
+    save(start, sources, tmp_path / "kept")
     before, after = (open_encoder(str(tmp_path / name), ModelOptions(device="cpu")) for name in ("start", "kept"))
     words = [labelling.word(3), f"{labelling.word(4)} {labelling.word(5)}"]
     np.testing.assert_allclose(after.encode_queries(words), before.encode_queries(words), atol=1e-6)
     np.testing.assert_allclose(after.encode_documents(words), before.encode_documents(words), atol=1e-6)
-    save_base(str(start), sources, tmp_path / "other", {"pooling": "mean"}, 0, Silent())
+    save(start, sources, tmp_path / "other", pooling="mean")
     other = open_encoder(str(tmp_path / "other"), ModelOptions(device="cpu")).encode_documents(words)
     assert np.allclose(other, before.encode_documents(words), atol=1e-4) == (pooling == "mean")
 

@@ -20,7 +20,9 @@ from pretrieve.core.errors import UsageError
 from pretrieve.evaluation.significance import holm, paired_permutation
 from pretrieve.pipeline.compare.compare import compare, report
 from pretrieve.pipeline.compare.request import FORERUNNERS, CompareRequest
+from pretrieve.pipeline.run import sources
 from pretrieve.pipeline.run.progress import Silent
+from pretrieve.text.store import Store
 
 METHODS = ("none", "mlm", "contriever-inbatch", "cocondenser")
 SETTINGS = {"batch_size": "8", "vocabulary_size": "300", "max_length": "300", "condenser.learning_rate": "0.002"}
@@ -108,6 +110,25 @@ def test_the_table_by_hand(whole) -> None:
     assert text.count("| BM25 |") == 2
 
 
+def test_each_text_is_tokenized_once(made, tmp_path, monkeypatch) -> None:
+    """Documents to train on, held-out ones, and labels with their documents: one store each, whatever is compared."""
+    built: list[Path] = []
+    build = Store.build
+
+    def counting(path: Path, *arguments: Any, **named: Any) -> Store:
+        built.append(path)
+        return build(path, *arguments, **named)
+
+    monkeypatch.setattr(Store, "build", counting)
+    read = sources.read_documents
+    monkeypatch.setattr(sources, "read_documents", lambda *a, **k: built.append(Path("read")) or read(*a, **k))
+    compare(asked(made, tmp_path / "out", seeds=1))
+    assert built.count(Path("read")) == 1
+    stores = [path for path in built if path != Path("read")]
+    assert len(stores) == len(set(stores)) == 3
+    assert all(path.parent == tmp_path / "out/shared" for path in stores)
+
+
 def test_the_picture_is_svg(whole) -> None:
     import xml.etree.ElementTree as ElementTree
 
@@ -130,19 +151,17 @@ def test_all_start_from_one_base_and_see_as_many_tokens(made, whole) -> None:
         assert recipe["base"].endswith(f"runs/{start}-0")
     assert recipes["condenser"]["training"]["learning_rate"] == 0.002
     assert recipes["mlm"]["training"]["learning_rate"] != 0.002
-    from pretrieve.pipeline.compare.compare import _seen, _steps
+    from pretrieve.pipeline.compare.compare import _seen, _steps, _store_of
     from pretrieve.pipeline.pretrain import build as planning
     from pretrieve.pipeline.pretrain.request import TrainRequest
-    from pretrieve.pipeline.run.workspace import WORKSPACE
-    from pretrieve.text.store import Store
 
     for method, recipe in recipes.items():
         assert recipe["training"]["batch_size"] == 8
-        store = Store.open(whole / "runs/none-0" / WORKSPACE / "store")
         base = Path(recipe["base"])
         request = TrainRequest(sources=("x",), output=whole, method=method, base=str(base), steps=1,
-                          settings={"batch_size": 8, "save_every": 0, "max_length": 300})  # fmt: skip
-        plan = planning.make(request, planning.choose(request), store)
+                               shared=whole / "shared",
+                               settings={"batch_size": 8, "save_every": 0, "max_length": 300})  # fmt: skip
+        plan = planning.make(request, planning.choose(request), _store_of(request, whole / "runs/none-0"))
         steps = recipe["training"]["steps"]
         seen = sum(len(plan.batches(step).rows.tokens) for step in range(steps))
         share = 3000 if method in ("condenser", "cocondenser") else 6000
@@ -194,10 +213,8 @@ def test_processes_share_a_comparison(made, whole, tmp_path) -> None:
 
 def test_what_a_method_looks_up_is_counted(made, tmp_path) -> None:
     """REALM reads the blocks that it fetches for a sentence, twice: they are most of its tokens."""
-    from pretrieve.pipeline.compare.compare import _request, _seen, _steps
+    from pretrieve.pipeline.compare.compare import _request, _seen, _steps, _store_of
     from pretrieve.pipeline.pretrain import build as planning
-    from pretrieve.pipeline.run.workspace import WORKSPACE
-    from pretrieve.text.store import Store
 
     bodies = [document["text"].capitalize() for document in labelling.toy(80)[0]]
     text = [{"id": str(n), "text": " ".join(bodies[n : n + 30])} for n in range(40)]
@@ -211,7 +228,7 @@ def test_what_a_method_looks_up_is_counted(made, tmp_path) -> None:
     base = tmp_path / "out/runs/none-0"
     request = _request(wanted, "realm", 0, base, tmp_path / "none-yet")
     steps = _steps(wanted, _seen(request, base), 1)
-    plan = planning.make(request, planning.choose(request), Store.open(base / WORKSPACE / "store"))
+    plan = planning.make(request, planning.choose(request), _store_of(request, base))
     rows = [plan.batches(step) for step in range(4)]
     read = np.mean([len(plan.objective.prepare(batch, 0).rows.tokens) for batch in rows])
     assert read > 4 * np.mean([len(batch.rows.tokens) for batch in rows])

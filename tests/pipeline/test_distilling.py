@@ -25,6 +25,8 @@ from pretrieve.pipeline.distill.request import DistillRequest
 from pretrieve.pipeline.distill.teacher_vectors import draw_pieces, taught_vectors, texts_of
 from pretrieve.pipeline.pretrain.report import open_report
 from pretrieve.pipeline.run.progress import Silent
+from pretrieve.pipeline.run.sources import DOCUMENTS
+from pretrieve.pipeline.run.workspace import workspace_of
 from pretrieve.text import tokenizer as tokenizers
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
@@ -50,7 +52,7 @@ def asked(made: Path, output: Path, **more) -> DistillRequest:
 def whole(made, tmp_path_factory) -> Path:
     """The folder of a run that nobody stopped."""
     output = tmp_path_factory.mktemp("whole") / "model"
-    distill(asked(made, output, select=True))
+    distill(asked(made, output, select=True, keep_workspace=True))
     return output
 
 
@@ -115,7 +117,7 @@ def test_what_is_kept_beside_it(made, whole) -> None:
 
 
 def test_it_is_searched_as_any_other(made, whole) -> None:
-    documents = list(Documents.open(whole / "training" / "documents"))
+    documents = list(Documents.open(workspace_of(whole) / DOCUMENTS))
     index = Index.of(documents, Bag.load(whole))
     assert index.fusion.dense == Bag.load(whole).weight
     ((found, _),) = index.rank([documents[3].text], 5, "dense")
@@ -217,7 +219,8 @@ def test_minutes_become_tokens_once(made, tmp_path) -> None:
     wanted = asked(made, tmp_path / "model", minutes=1e-6, teacher_tokens=None, stages=("tokens", "distil"), steps=5)
     with pytest.raises(RuntimeError):
         distill(wanted, _Stop("encode documents", 300))
-    before = orjson.loads((tmp_path / "model" / "training" / "recipe.json").read_bytes())["options"]["teacher_tokens"]
+    recipe = orjson.loads((workspace_of(tmp_path / "model") / "recipe.json").read_bytes())
+    before = recipe["options"]["teacher_tokens"]
     assert before == 5_000, "so little time is raised to the least"
     report = distill(replace(wanted, resume=True))
     assert report.recipe["options"]["teacher_tokens"] == before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from dataclasses import replace
@@ -33,6 +32,7 @@ from pretrieve.pipeline.finetune.finetune import finetune
 from pretrieve.pipeline.finetune.read_labels import read_labels
 from pretrieve.pipeline.finetune.request import FinetuneRequest, values_of
 from pretrieve.pipeline.run.progress import Silent
+from pretrieve.pipeline.run.workspace import workspace_of
 
 SMALL = {"batch_size": 32}
 
@@ -242,7 +242,7 @@ def test_killed_and_gone_on_is_bit_equal(made, tmp_path) -> None:
     output = tmp_path / "killed"
     process, _ = start(tune_slowly, made, output)
     deadline = time.monotonic() + 60
-    while len(list(output.glob("checkpoints/step-*"))) < 2 and time.monotonic() < deadline:
+    while len(list(workspace_of(output).glob("checkpoints/step-*"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
@@ -275,7 +275,7 @@ def test_mined_gone_on_from_any_stage_is_bit_equal(made, tmp_path, stage) -> Non
     after = 4 if stage == "finetune" else 0
     with pytest.raises(KeyboardInterrupt):
         finetune(asked(made, tmp_path / "out", **values), _Stop(stage, after))
-    finetune(asked(made, tmp_path / "out", **values, resume=(tmp_path / "out").exists()))
+    finetune(asked(made, tmp_path / "out", **values, resume=True))
     assert weights(tmp_path / "out") == weights(tmp_path / "whole")
 
 
@@ -321,7 +321,7 @@ def test_overwriting_costs_no_model(made, tmp_path) -> None:
     before = weights(tmp_path / "out")
     wrong = (
         ({"model": str(tmp_path / "out")}, "would be overwritten"),
-        ({"negatives_file": tmp_path / "out" / "training" / "negatives-bm25.jsonl"}, "would be overwritten"),
+        ({"negatives_file": tmp_path / "out" / "report.json"}, "would be overwritten"),
         ({"labels": made / "typo"}, "no such file"),
     )
     for changes, words in wrong:
@@ -336,7 +336,7 @@ def test_a_first_model_of_another_command_is_not_taken(made, tmp_path) -> None:
     values = {"negatives": "mined", "steps": 6}
     with pytest.raises(KeyboardInterrupt):
         finetune(asked(made, tmp_path / "out", **values), _Stop("mine", 198))
-    assert (tmp_path / "out/training/first" / MANIFEST).is_file()
+    assert (workspace_of(tmp_path / "out") / "first" / MANIFEST).is_file()
     with pytest.raises(FingerprintError, match=r"learning_rate was not set and is 0\.5"):
         finetune(asked(made, tmp_path / "out", **values, settings={"learning_rate": 0.5}, resume=True))
     finetune(asked(made, tmp_path / "out", **values, resume=True))
@@ -346,7 +346,6 @@ def test_a_finished_folder_of_another_kind_or_command(made, tmp_path) -> None:
     with pytest.raises(FingerprintError, match=r"command was train and is finetune|does not say which command"):
         finetune(asked(made, made / "static", steps=1, resume=True))
     finetune(asked(made, tmp_path / "out", steps=1), judge=False)
-    shutil.rmtree(tmp_path / "out" / "training")
     with pytest.raises(FingerprintError, match="steps was 1 and is 2"):
         finetune(asked(made, tmp_path / "out", steps=2, resume=True))
     finetune(asked(made, tmp_path / "out", steps=1, resume=True), judge=False)

@@ -14,6 +14,7 @@ from pretrieve.pipeline.pretrain.held_out_loss import Gain
 from pretrieve.pipeline.pretrain.report import open_report
 from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
+from pretrieve.pipeline.run.workspace import workspace_of
 from pretrieve.training.signals import StoppedError
 
 BASE = "new:layers=1,hidden=32"
@@ -56,9 +57,9 @@ def test_it_is_measured_on_documents_that_were_held_out(tmp_path, source) -> Non
     """And in the same words: the store of the held-out ones has the run's tokenizer."""
     from pretrieve.text.store import Store
 
-    train(request(source, tmp_path / "out", "mlm", steps=1))
-    trained_on = Store.open(tmp_path / "out" / "training" / "store")
-    held_out = Store.open(tmp_path / "out" / "training" / "held-out")
+    train(request(source, tmp_path / "out", "mlm", steps=1, keep_workspace=True))
+    trained_on = Store.open(workspace_of(tmp_path / "out") / "store")
+    held_out = Store.open(workspace_of(tmp_path / "out") / "held-out")
     assert held_out.tokenizer.fingerprint == trained_on.tokenizer.fingerprint
     assert len(held_out) == 6
     assert not set(held_out.origins) & set(trained_on.origins)
@@ -68,7 +69,7 @@ def test_measuring_changes_nothing_and_resuming_gives_the_same(tmp_path, source,
     """The model is the same without it, and after a stop in the middle the report is the same too."""
     whole = train(request(source, tmp_path / "whole", "mlm", steps=6))
     with monkeypatch.context() as patch:
-        patch.setattr("pretrieve.pipeline.pretrain.train.signal_of", lambda *arguments: None)
+        patch.setattr("pretrieve.pipeline.pretrain.train.signal_of", lambda *arguments, **named: None)
         plain = train(request(source, tmp_path / "plain", "mlm", steps=6))
     assert plain.signal is None
     stop_after(4, monkeypatch)

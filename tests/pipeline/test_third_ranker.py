@@ -68,7 +68,7 @@ def test_hybrid_search_adds_the_third_ranker(made, tmp_path) -> None:
     """Scores are the sum of all rankers, standardised and weighted, in memory and on disk."""
     source, _, output = made
     encoder = open_encoder(str(output))
-    documents = Documents.open(output / STATIC / "training" / "documents")
+    documents = Documents.open(workspace_of(output) / f"{STATIC}.work" / "run" / DOCUMENTS)
     built = Index.build(tmp_path / "index", documents, encoder)
     for index in (Index.of(list(documents), encoder), built, Index.open(tmp_path / "index", encoder)):
         assert index.third is not None
@@ -88,7 +88,7 @@ def test_another_static_model_is_refused(made, tmp_path) -> None:
     _, _, output = made
     moved = tmp_path / "model"
     shutil.copytree(output, moved)
-    documents = Documents.open(output / STATIC / "training" / "documents")
+    documents = Documents.open(workspace_of(output) / f"{STATIC}.work" / "run" / DOCUMENTS)
     Index.build(tmp_path / "index", documents, open_encoder(str(moved)))
     weights = moved / STATIC / "model.safetensors"
     data = bytearray(weights.read_bytes())

@@ -18,6 +18,8 @@ from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.selection import START
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run import recipe
+from pretrieve.pipeline.run.progress import Silent
+from pretrieve.pipeline.run.workspace import CHECKPOINTS, workspace_of
 from searching import documents
 
 NAMES = list(VARIANTS["structure"])
@@ -136,12 +138,13 @@ def test_calibration_writes_the_number_of_steps(tmp_path, source) -> None:
             minutes=0.03,
             settings={**SMALL, "dimensions": 16},
             method="structure",
+            keep_workspace=True,
         )
     )
     steps = report.recipe["training"]["steps"]
     assert 1 <= steps < 100_000
     for name in NAMES:
-        assert recipe.load(tmp_path / "out" / "training" / name / "recipe.json").training["steps"] == steps
+        assert recipe.load(workspace_of(tmp_path / "out") / name / "recipe.json").training["steps"] == steps
     assert orjson.loads((tmp_path / "out" / "recipe.json").read_bytes())["training"]["steps"] == steps
 
 
@@ -170,7 +173,7 @@ def topics(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def judged(topics: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
     """A run of all variants, and its report."""
     output = tmp_path_factory.mktemp("judged") / "model"
-    return output, train(static(topics, output, more={"save_every": 4}))
+    return output, train(static(topics, output, more={"save_every": 4}, keep_workspace=True))
 
 
 def test_every_variant_is_trained_alike_and_one_is_saved(judged) -> None:
@@ -178,11 +181,11 @@ def test_every_variant_is_trained_alike_and_one_is_saved(judged) -> None:
     assert report.saved in NAMES
     assert report.recipe["variant"] == report.saved
     assert list(report.probe["gain"]) == [START, *NAMES]
-    recipes = {name: recipe.load(output / "training" / name / "recipe.json") for name in NAMES}
+    work = workspace_of(output)
+    recipes = {name: recipe.load(work / name / "recipe.json") for name in NAMES}
     for name, found in recipes.items():
-        steps = [path.name for path in (output / "checkpoints" / name).glob("step-*")]
-        assert len(steps) == 2 * (name == report.saved), "checkpoints of what was not saved are removed"
-        assert max(steps, default="10").endswith("10")
+        steps = sorted(path.name for path in (work / CHECKPOINTS / name).iterdir())
+        assert steps == ["step-000008", "step-000010"], "the two newest of each variant are kept"
         assert found.variant == name
         assert found.training == recipes[NAMES[0]].training
         said = {key: value.value for key, value in VARIANTS["structure"][name].items()}
@@ -212,9 +215,9 @@ def test_the_saved_weights_are_those_of_the_variant_trained_alone(judged, topics
 def test_only_what_is_asked_for_is_trained(topics, tmp_path, variants, select) -> None:
     """One variant by its name; without a selection the first one alone."""
     output = tmp_path / "out"
-    report = train(static(topics, output, steps=3, variants=variants, select=select))
+    report = train(static(topics, output, steps=3, variants=variants, select=select, keep_workspace=True))
     only = (variants or NAMES)[0]
-    assert [path.name for path in (output / "checkpoints").iterdir()] == [only]
+    assert [path.name for path in (workspace_of(output) / CHECKPOINTS).iterdir()] == [only]
     assert report.recipe["variant"] == only
     if select:
         assert list(report.probe["gain"]) == [START, only]
@@ -225,8 +228,8 @@ def test_only_what_is_asked_for_is_trained(topics, tmp_path, variants, select) -
 
 def test_what_the_user_sets_holds_for_every_variant(topics, tmp_path) -> None:
     output = tmp_path / "out"
-    train(static(topics, output, steps=2, more={"temperature": 0.123, "batch_size": 16}))
-    recipes = [recipe.load(output / "training" / name / "recipe.json") for name in NAMES]
+    train(static(topics, output, steps=2, more={"temperature": 0.123, "batch_size": 16}, keep_workspace=True))
+    recipes = [recipe.load(workspace_of(output) / name / "recipe.json") for name in NAMES]
     assert {found.options["temperature"] for found in recipes} == {0.123}
     assert {found.training["batch_size"] for found in recipes} == {16}
     assert len({found.fingerprint for found in recipes}) == len(NAMES), "the rest of each is its own"
@@ -255,16 +258,28 @@ def test_too_little_text_saves_the_start(tmp_path, count, text, said) -> None:
     source = tmp_path / "documents.jsonl"
     source.write_bytes(b"\n".join(orjson.dumps({"text": text.format(n)}) for n in range(count)))
     output = tmp_path / "out"
-    report = train(static(source, output))
+    report = train(static(source, output, keep_workspace=True))
     assert report.saved == START
     assert report.probe is None
     assert said in report.reason
     assert report.reason.endswith(": the untrained start is saved")
     assert weights(output) == weights(output / "start")
     assert report.fusion["dense"] > 0
-    assert not (output / "checkpoints").exists()
+    assert workspace_of(output).is_dir()
+    assert not (workspace_of(output) / CHECKPOINTS).exists(), "nothing is trained"
     named = train(static(source, tmp_path / "named", steps=2, method="structure"))
     assert named.probe is not None, "a method that is asked for by name is trained"
+
+
+class _StopAt(Silent):
+    """Raises as a crash would when a stage begins."""
+
+    def __init__(self, stage: str) -> None:
+        self.at = stage
+
+    def stage(self, name: str, total: int | None = None, unit: str = "") -> None:
+        if name == self.at:
+            raise RuntimeError("a crash")
 
 
 def test_a_run_goes_on_with_the_same_variants_and_settings_only(topics, tmp_path) -> None:
@@ -283,12 +298,16 @@ def test_a_run_goes_on_with_the_same_variants_and_settings_only(topics, tmp_path
             train(static(topics, output, steps=4, resume=True, **changes))
     before = weights(output)
     assert train(static(topics, output, steps=4, resume=True, variants=two)).reason
-    (output / "MANIFEST.json").unlink()  # as if it had been stopped before the end
+    stopped = tmp_path / "stopped"
+    with pytest.raises(RuntimeError):
+        train(static(topics, stopped, steps=4, variants=two), _StopAt("select"))
+    assert not stopped.exists()
     for changes, said in refused:
         with pytest.raises(FingerprintError, match=said):
-            train(static(topics, output, steps=4, resume=True, **changes))
-    train(static(topics, output, steps=4, resume=True, variants=two))
-    assert weights(output) == before
+            train(static(topics, stopped, steps=4, resume=True, **changes))
+    train(static(topics, stopped, steps=4, resume=True, variants=two))
+    assert weights(stopped) == before
+    assert not workspace_of(stopped).exists(), "a run that is done removes what it worked with"
 
 
 def test_a_static_encoder_takes_the_values_that_suit_it(tmp_path, source) -> None:

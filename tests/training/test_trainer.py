@@ -225,3 +225,29 @@ def test_signals_leave_a_checkpoint_and_their_exit_code(number: int, code: int, 
     assert "go on with --resume" in said
     assert Checkpoints(folder=tmp_path).latest() == [10, *steps][-1]
     assert StoppedError(number, 1, None).exit_code == code
+
+
+@pytest.mark.parametrize("save_every", [0, 1])
+@pytest.mark.parametrize("rate", [1e38, 1e30])
+def test_weights_that_an_update_ruined_are_not_handed_on(rate: float, save_every: int, tmp_path: Path) -> None:
+    """The last update of a run, and that before a checkpoint: the checkpoint before stays the newest."""
+    before = trainer_of("contriever-inbatch", "static", tmp_path, steps=2, save_every=1)
+    before.run()
+    trainer = trainer_of("contriever-inbatch", "static", tmp_path, steps=3, save_every=save_every)
+    assert trainer.resume() == 2
+    object.__setattr__(trainer.options, "learning_rate", rate)
+    with pytest.raises(NotFiniteError, match=r"step 3 \(seed 5\).*first encoder.*not saved.*lower learning_rate"):
+        trainer.run()
+    assert Checkpoints(folder=tmp_path).steps() == [1, 2]
+    alone = trainer_of("contriever-inbatch", "static", steps=1, warmup=0.0, learning_rate=rate)
+    with pytest.raises(NotFiniteError, match="step 1"):
+        alone.run()
+
+
+def test_a_weight_that_is_not_a_number_is_named(tmp_path: Path) -> None:
+    trainer = trainer_of("orqa-ict", "new", tmp_path, steps=3)
+    with torch.no_grad():
+        trainer.objective.encoder.linear.bias[3] = float("nan")
+    with pytest.raises(NotFiniteError, match=r"encoder\.linear\.bias"):
+        trainer.save()
+    assert not Checkpoints(folder=tmp_path).steps()

@@ -1,4 +1,4 @@
-"""``pretrieve answer``: answer a question from documents, or judge a reader on questions with answers."""
+"""``pretrieve answer``: answer a question from documents, or evaluate a reader on questions with answers."""
 
 from __future__ import annotations
 
@@ -7,53 +7,56 @@ from typing import Annotated, Any
 
 import typer
 
+from pretrieve.cli.options import Json, OutputJson
+from pretrieve.cli.output import say, styled, working, write_json
+
 NAME = "answer"
 EXAMPLE = 'pretrieve answer my-reader "When did the oil crisis begin?"'
 
 
 def command(
-    reader: Annotated[Path, typer.Argument(metavar="READER", help="What `pretrieve read` made.", show_default=False)],
-    question: Annotated[str | None, typer.Argument(help="What you want to know.", show_default=False)] = None,
+    reader: Annotated[Path, typer.Argument(metavar="READER", help="Output of `pretrieve read`.", show_default=False)],
+    question: Annotated[str | None, typer.Argument(help="Question to answer.", show_default=False)] = None,
     questions: Annotated[
         Path | None,
-        typer.Option("--questions", help="Judge on a file of questions with answers instead.", show_default=False),
+        typer.Option("--questions", help="Evaluate on a file of questions with answers.", show_default=False),
     ] = None,
     patterns: Annotated[
-        bool, typer.Option("--patterns", help="The answers of the file are regular expressions (CuratedTrec).")
+        bool, typer.Option("--patterns", help="Answers in the file are regular expressions (CuratedTrec).")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
+    output_json: OutputJson = None,
 ) -> None:
-    """Answer a question, and show the text that the answer was read in; or judge exact match and answer recall.
-
-    Raises:
-        UsageError: neither a question nor a file was given, or both.
-    """
-    from pretrieve.core.errors import UsageError
-    from pretrieve.core.files import to_json
+    """Answer a question, with the text that holds the answer; or evaluate exact match and answer recall."""
     from pretrieve.sampling.questions import read_questions
+
+    _check(question, questions)
+    asked = read_questions(questions) if questions is not None else None
+    with working(as_json, output_json):
+        from pretrieve.pipeline.qa.answer import Answerer
+
+        answerer = Answerer.open(reader)
+        if asked is not None:
+            scores = answerer.evaluate(asked, patterns=patterns)
+        else:
+            (answer,) = answerer.answer([question or ""])
+    if asked is not None:
+        if not write_json(scores, as_json, output_json):
+            print_scores(scores)
+        return
+    if not write_json(answer.to_json(), as_json, output_json):
+        typer.echo(f"{styled(answer.text, bold=True)}   {styled(answer.title or answer.id, dim=True)}")
+        say(answer.block, lines=True)
+
+
+def _check(question: str | None, questions: Path | None) -> None:
+    from pretrieve.core.errors import UsageError
 
     if (question is None) == (questions is None):
         raise UsageError("give a question, or a file by --questions.")
-    asked = read_questions(questions) if questions is not None else None
-    from pretrieve.pipeline.qa.answer import Answerer
-
-    answerer = Answerer.open(reader)
-    if asked is not None:
-        judged = answerer.evaluate(asked, patterns=patterns)
-        if as_json:
-            typer.echo(to_json(judged).decode(), nl=False)
-        else:
-            print_judgement(judged)
-        return
-    (answer,) = answerer.answer([question or ""])
-    if as_json:
-        typer.echo(to_json(answer.to_json()).decode(), nl=False)
-        return
-    typer.echo(f"{typer.style(answer.text, bold=True)}   {typer.style(f'{answer.title or answer.id}', dim=True)}")
-    typer.echo(answer.block)
 
 
-def print_judgement(judged: dict[str, Any]) -> None:
+def print_scores(scores: dict[str, Any]) -> None:
     """Print exact match and answer recall, in percent."""
-    recall = ", ".join(f"@{cut} {value:.1%}" for cut, value in judged["answer_recall"].items())
-    typer.echo(f"{judged['questions']:,} questions: exact match {judged['exact_match']:.1%}; answer recall {recall}")
+    recall = ", ".join(f"@{cut} {value:.1%}" for cut, value in scores["answer_recall"].items())
+    typer.echo(f"{scores['questions']:,} questions: exact match {scores['exact_match']:.1%}; answer recall {recall}")

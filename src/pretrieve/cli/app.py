@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from typing import Annotated, NoReturn
+import warnings
+from typing import Annotated
 
 import typer
 
@@ -25,8 +27,10 @@ from pretrieve.cli import (
     train,
     verify,
 )
-from pretrieve.core import extensions, extras
-from pretrieve.core.errors import PretrieveError
+from pretrieve.cli.config import Configured
+from pretrieve.cli.failure import print_error
+from pretrieve.core.errors import PretrieveWarning
+from pretrieve.pipeline.run.stopping import stoppable
 
 app = typer.Typer(
     name="pretrieve",
@@ -37,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (
+COMMANDS = (
     train,
     distill,
     generate,
@@ -53,8 +57,9 @@ for module in (
     methods,
     verify,
     demo,
-):
-    app.command(name=module.NAME, epilog=f"Example:  {module.EXAMPLE}")(module.command)
+)
+for module in COMMANDS:
+    app.command(name=module.NAME, cls=Configured, epilog=f"Example:  {module.EXAMPLE}")(module.command)
 
 
 def _print_version(asked: bool) -> None:
@@ -74,21 +79,31 @@ def _options(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # nothing here forks, which is what it fears
 
 
+_usual_format = warnings.formatwarning
+
+
+def _format(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning of ours as a note, without its place in the code."""
+    if issubclass(category, PretrieveWarning):
+        return f"note: {message}\n"
+    return _usual_format(message, category, filename, lineno, line)
+
+
 def main() -> None:
-    """Run the command line; a user's error is one line on standard error, never a traceback.
+    """Run the command line; every error is one line on standard error, never a traceback.
 
     Raises:
         SystemExit: always; the code is 0, 1 (failure), 2 (usage), or 128 + n when signal n stopped a run.
     """
+    warnings.formatwarning = _format
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a title in Greek is no error where only ASCII is printed
     try:
-        app()
-    except PretrieveError as error:
-        _exit(error)
-    except ModuleNotFoundError as error:
-        missing = extras.explain(error, " ".join(["pretrieve", *sys.argv[1:2]])) or extensions.blame(error)
-        if missing is None:
-            raise
-        _exit(missing)
+        with stoppable():
+            app()
     except KeyboardInterrupt:
         typer.echo("stopped.", err=True)
         sys.exit(130)
@@ -96,13 +111,4 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader (a pager, head) has left: that is no error
         sys.exit(0)
     except Exception as error:
-        if (blamed := extensions.blame(error)) is None:
-            raise
-        _exit(blamed)
-
-
-def _exit(error: PretrieveError) -> NoReturn:
-    """Print a user's error, and leave with its code."""
-    typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    typer.echo(str(error), err=True)
-    sys.exit(error.exit_code)
+        sys.exit(print_error(error))

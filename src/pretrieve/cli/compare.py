@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from pretrieve.cli.finetune import negatives_metavar
-from pretrieve.cli.options import SOURCES
+from pretrieve.cli.options import SOURCES, Config, Json, OutputFolder, OutputJson
+from pretrieve.cli.output import say, working, write_json
 
 NAME = "compare"
 EXAMPLE = "pretrieve compare docs/ --methods none,mlm,contriever-inbatch --benchmark beir-folder -o report"
@@ -17,44 +18,65 @@ EXAMPLE = "pretrieve compare docs/ --methods none,mlm,contriever-inbatch --bench
 def command(
     sources: SOURCES,
     benchmark: Annotated[
-        Path, typer.Option("--benchmark", help="BEIR folder to judge on, and to take labels from.", show_default=False)
+        Path,
+        typer.Option("--benchmark", help="BEIR folder to evaluate on, and to take labels from.", show_default=False),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the report.", show_default=False)],
+    output: OutputFolder,
     methods: Annotated[
-        str, typer.Option("--methods", help="Presets by comma; none is the base as it is.")
+        str,
+        typer.Option("--methods", metavar="NAME,...", help="Methods to compare; none is the base without training."),
     ] = "none,mlm,orqa-ict,contriever-inbatch,condenser,cocondenser,retromae,mvr,realm",
     base: Annotated[
-        str, typer.Option("--base", help="What all start from: new:layers=..., a folder, a hub name, static.")
+        str,
+        typer.Option(
+            "--base", help="Encoder that all methods start from: new:layers=..., a folder, a hub name, or static."
+        ),
     ] = "new:layers=2,hidden=128,dropout=0",
     tokens: Annotated[
-        int | None, typer.Option("--tokens", min=1, help="That every method sees; 1,000,000 if not said.")
+        int | None,
+        typer.Option("--tokens", min=1, help="Training tokens of every method. (default: 1000000)", show_default=False),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="That every method takes, instead of --tokens.")
+        int | None,
+        typer.Option(
+            "--steps", min=1, help="Training steps of every method, in place of --tokens.", show_default=False
+        ),
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="Split to judge on.")] = "test",
-    finetune: Annotated[str, typer.Option("--finetune", help="Split to take labels from; empty: none.")] = "train",
-    labels: Annotated[str, typer.Option("--labels", help="Numbers of labelled queries by comma.")] = "100,1000,all",
+    split: Annotated[str, typer.Option("--split", help="Split to evaluate on.")] = "test",
+    finetune: Annotated[
+        str, typer.Option("--finetune", help="Split to fine-tune on; empty: no fine-tuning.")
+    ] = "train",
+    labels: Annotated[
+        str, typer.Option("--labels", metavar="N,...", help="Numbers of labelled queries to fine-tune with.")
+    ] = "100,1000,all",
     negatives: Annotated[
-        str, typer.Option("--negatives", metavar=negatives_metavar("given"), help="Of fine-tuning.")
+        str, typer.Option("--negatives", metavar=negatives_metavar("given"), help="Hard negatives of fine-tuning.")
     ] = "bm25",
-    seeds: Annotated[int, typer.Option("--seeds", min=1)] = 1,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Number of seeds, from 0.")] = 1,
+    config: Config = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="[METHOD.]KEY=VALUE", help="Of pre-training: for all methods, or for one."),
+        typer.Option(
+            "--set",
+            metavar="[METHOD.]KEY=VALUE",
+            help="Set a value of pre-training, for all methods or for one. Repeatable.",
+            show_default=False,
+        ),
     ] = None,
     tuning: Annotated[
-        list[str] | None, typer.Option("--tune", metavar="KEY=VALUE", help="Of fine-tuning; see `pretrieve finetune`.")
+        list[str] | None,
+        typer.Option("--tune", metavar="KEY=VALUE", help="Set a value of fine-tuning. Repeatable.", show_default=False),
     ] = None,
-    metric: Annotated[str, typer.Option("--metric")] = "nDCG@10",
+    metric: Annotated[str, typer.Option("--metric", help="Metric, in the notation of ir-measures.")] = "nDCG@10",
+    as_json: Json = False,
+    output_json: OutputJson = None,
 ) -> None:
-    """Compare pre-training methods fairly; stopped, it goes on; asked for more, it adds only what is missing."""
+    """Compare pre-training methods under the same conditions; the same command resumes, and a larger one adds to it."""
     from pretrieve.core.config import parse_assignments
     from pretrieve.core.extras import install_command
     from pretrieve.pipeline.compare.request import CompareRequest
-    from pretrieve.pipeline.run.display import Display
 
-    asked = CompareRequest(
+    request = CompareRequest(
         sources=tuple(sources),
         methods=tuple(part.strip() for part in methods.split(",") if part.strip()),
         base=base,
@@ -71,16 +93,18 @@ def command(
         tuning=parse_assignments(tuning or []),
         metric=metric,
     )
-    asked.check()
-    from pretrieve.pipeline.compare.compare import compare, report
+    request.check()
+    with working(as_json, output_json) as display:
+        from pretrieve.pipeline.compare.compare import compare, report
 
-    with Display() as display:
-        table = report(asked, compare(asked, display))
-    typer.echo(table.markdown())
+        table = report(request, compare(request, display))
+    if write_json(table.to_json(), as_json, output_json):
+        return
+    say(table.markdown(), lines=True)
     if (output / "report.svg").is_file():
-        typer.echo(f"{output}: report.md, report.json and report.svg")
+        say(f"{output}: report.md, report.json and report.svg")
     else:
-        typer.echo(f"{output}: report.md and report.json; for a picture: {install_command('pictures')}, and again")
+        say(f"{output}: report.md and report.json; for a picture: {install_command('pictures')}, and again")
 
 
 def _tokens(tokens: int | None, steps: int | None) -> int | None:

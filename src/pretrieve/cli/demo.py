@@ -1,51 +1,63 @@
-"""``pretrieve demo``: the main job on text that is always there, the documentation of the installed Python packages."""
+"""``pretrieve demo``: the whole workflow on the documentation of the installed Python packages."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pretrieve.cli.options import Overwrite, Seed
+from pretrieve.cli.options import Json, OutputJson, Overwrite, Seed
+from pretrieve.cli.output import print_next, say, styled, working, write_json
+
+if TYPE_CHECKING:
+    from pretrieve.pipeline.demo import Done
 
 NAME = "demo"
 EXAMPLE = "pretrieve demo --minutes 1"
 
 
 def command(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for model, index and pairs.")] = Path("demo"),
-    minutes: Annotated[float, typer.Option("--minutes", min=0.01, help="Time to train for.")] = 0.75,
-    source: Annotated[str, typer.Option("--source", help="Other documents than the installed packages'.")] = "python:",
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Folder for model, index and pairs.")
+    ] = Path("demo"),
+    minutes: Annotated[float, typer.Option("--minutes", min=0.01, help="Training time.")] = 0.75,
+    source: Annotated[
+        str, typer.Option("--source", help="Documents to use in place of the packages' documentation.")
+    ] = "python:",
     seed: Seed = 0,
     overwrite: Overwrite = True,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON.")] = None,
+    as_json: Json = False,
+    output_json: OutputJson = None,
 ) -> None:
-    """Train on the documentation of your Python packages, judge on held-out pairs, index, and search."""
-    from rich.console import Console
-
-    from pretrieve.cli.search import print_hit
-    from pretrieve.evaluation.report import result_tables
+    """Train on the documentation of your Python packages, evaluate on held-out pairs, index, and search."""
     from pretrieve.pipeline.demo import DemoRequest, run
-    from pretrieve.pipeline.run.display import Display
 
-    typer.echo("Documents: the documentation of the Python packages installed here, read from source, never imported.")
-    typer.echo("Labels: none.\n")
-    with Display() as display:
-        done = run(DemoRequest(output=output, minutes=minutes, source=source, seed=seed, overwrite=overwrite), display)
-    console = Console()
-    console.print(
-        "\nHeld-out pairs: does the first sentence of a docstring find the rest of it? (No training on these.)"
-    )
-    for table in result_tables(done.result):
-        console.print(table)
+    if not as_json:
+        typer.echo("Documents: documentation of the Python packages installed here, read from source, never imported.")
+        typer.echo("Labels: none.\n")
+    request = DemoRequest(output=output, minutes=minutes, source=source, seed=seed, overwrite=overwrite)
+    with working(as_json, output_json) as display:
+        done = run(request, display)
+    if not write_json(_facts(done), as_json, output_json):
+        _print(done)
+        print_next(["pretrieve", "search", str(done.index), "your question"])
+
+
+def _facts(done: Done) -> dict[str, Any]:
+    searches = [{"query": query, "hits": [hit.to_json() for hit in hits]} for query, hits in done.searches]
+    return {**done.result.to_json(), "model": str(done.model), "index": str(done.index), "searches": searches}
+
+
+def _print(done: Done) -> None:
+    """Print the tables of the held-out pairs, the searches, and where everything is."""
+    from pretrieve.cli.search import print_hit
+    from pretrieve.cli.tables import print_result
+
+    typer.echo("\nHeld-out pairs: does the first sentence of a docstring find the rest of it? (No training on these.)")
+    print_result(done.result)
     for query, hits in done.searches:
-        console.print(f'\n[bold]"{query}"[/]', highlight=False)
+        typer.echo(f'\n"{styled(query, bold=True)}"')
         for hit in hits:
             print_hit(hit)
-    if json_file is not None:
-        from pretrieve.core.files import to_json, write_file
-
-        write_file(json_file, to_json(done.result.to_json()))
-    console.print(f"The model is in [bold]{done.model}[/], its index in [bold]{done.index}[/].", highlight=False)
-    console.print(f'Search it further:  [bold]pretrieve search {done.index} "your question"[/]', highlight=False)
+    say(f"The model is in {done.model}, its index in {done.index}.")

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from pretrieve.cli.next_commands import after_training
 from pretrieve.cli.options import (
     SOURCES,
+    Config,
     DocumentPrompt,
     GroupField,
     IdField,
+    Json,
     Like,
     MaxLength,
     OnBadOption,
+    OutputFolder,
+    OutputJson,
     Overwrite,
     Pooling,
     QueryPrompt,
+    Resume,
     Seed,
+    Settings,
     Similarity,
     TextField,
     TitleField,
+    Tracker,
     WithoutTitles,
 )
+from pretrieve.cli.output import print_next, working, write_json
 
 NAME = "distill"
 EXAMPLE = "pretrieve distill docs/ --teacher sentence-transformers/all-MiniLM-L6-v2 -o my-static"
@@ -34,15 +42,15 @@ def command(
     sources: SOURCES,
     teacher: Annotated[
         str,
-        typer.Option("--teacher", help="Folder or hub name of a transformer that encodes texts.", show_default=False),
+        typer.Option("--teacher", help="Transformer to distil: a folder or hub name.", show_default=False),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the model.", show_default=False)],
+    output: OutputFolder,
     teacher_tokens: Annotated[
         int | None,
         typer.Option(
             "--teacher-tokens",
             min=1000,
-            help="Tokens of the documents that the teacher reads; its vocabulary comes on top.  [default: 500000]",
+            help="Document tokens that the teacher encodes, beside its vocabulary. (default: 500000)",
             show_default=False,
             rich_help_panel=_TEACHER,
         ),
@@ -50,33 +58,35 @@ def command(
     minutes: Annotated[
         float | None,
         typer.Option(
-            "--minutes", help="Time that it reads for, instead.", show_default=False, rich_help_panel=_TEACHER
+            "--minutes",
+            help="Time for encoding, in place of --teacher-tokens.",
+            show_default=False,
+            rich_help_panel=_TEACHER,
         ),
     ] = None,
     window: Annotated[
-        int, typer.Option("--window", min=8, help="Tokens that it reads of a document.", rich_help_panel=_TEACHER)
+        int,
+        typer.Option("--window", min=8, help="Maximum number of tokens of a passage.", rich_help_panel=_TEACHER),
     ] = 128,
     queries: Annotated[
         int,
         typer.Option(
             "--queries",
             min=1,
-            help="Titles, first words, sentences and spans that it reads of a document.",
+            help="Titles, first words, sentences and spans to encode for each document.",
             rich_help_panel=_TEACHER,
         ),
     ] = 4,
     bfloat16: Annotated[
         bool,
-        typer.Option(
-            "--bfloat16", help="In half precision: faster where the processor can do it.", rich_help_panel=_TEACHER
-        ),
+        typer.Option("--bfloat16", help="Run the teacher in bfloat16.", rich_help_panel=_TEACHER),
     ] = False,
     dimensions: Annotated[
         int | None,
         typer.Option(
             "--dimensions",
             min=1,
-            help="Of its vectors.  [default: the teacher's, 256 at most]",
+            help="Dimensions of the vectors. (default: the teacher's, at most 256)",
             show_default=False,
             rich_help_panel=_STUDENT,
         ),
@@ -86,46 +96,43 @@ def command(
         typer.Option(
             "--words",
             min=0,
-            help="Frequent words of the documents that the tokenizer splits and that get a vector of their own.",
+            help="Number of frequent words to add to the vocabulary that the tokenizer splits.",
             rich_help_panel=_STUDENT,
         ),
     ] = 0,
     weighting: Annotated[
         Literal["idf", "sif", "none"],
-        typer.Option(
-            "--weighting", help="Of token vectors before training, by the documents.", rich_help_panel=_STUDENT
-        ),
+        typer.Option("--weighting", help="Weights of the token vectors before training.", rich_help_panel=_STUDENT),
     ] = "idf",
     stages: Annotated[
-        str, typer.Option("--stages", help="What is done, separated by commas.", rich_help_panel=_TRAINING)
+        str, typer.Option("--stages", metavar="NAME,...", help="Stages to run.", rich_help_panel=_TRAINING)
     ] = "tokens,distil,contrast",
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Of the distillation.", rich_help_panel=_TRAINING)] = 300,
+    steps: Annotated[
+        int, typer.Option("--steps", min=1, help="Steps of the distillation.", rich_help_panel=_TRAINING)
+    ] = 300,
     contrast_steps: Annotated[
-        int, typer.Option("--contrast-steps", min=1, help="Of the contrast.", rich_help_panel=_TRAINING)
+        int,
+        typer.Option("--contrast-steps", min=1, help="Steps of the contrastive stage.", rich_help_panel=_TRAINING),
     ] = 100,
     anchor: Annotated[
         float,
         typer.Option(
-            "--anchor", min=0, help="Weight of the distillation loss in the contrast.", rich_help_panel=_TRAINING
+            "--anchor",
+            min=0,
+            help="Weight of the distillation loss in the contrastive stage.",
+            rich_help_panel=_TRAINING,
         ),
     ] = 1.0,
-    judge: Annotated[
+    select: Annotated[
         bool,
         typer.Option(
-            "--judge/--no-judge",
-            help="Hold documents out and save the stage that helps BM25 most; else the last.",
+            "--select/--no-select",
+            help="Choose the saved stage by the label-free probe; otherwise save the last.",
             rich_help_panel=_TRAINING,
         ),
     ] = False,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Set a value of the distillation loss or of its training.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = None,
+    config: Config = None,
+    settings: Settings = None,
     pooling: Pooling = None,
     similarity: Similarity = None,
     query_prompt: QueryPrompt = None,
@@ -133,25 +140,25 @@ def command(
     max_length: MaxLength = None,
     like: Like = None,
     seed: Seed = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped, bit for bit.")] = False,
+    resume: Resume = False,
     overwrite: Overwrite = False,
+    tracker: Tracker = "auto",
     on_bad: OnBadOption = "fail",
     text_field: TextField = None,
     title_field: TitleField = None,
     id_field: IdField = None,
     group_field: GroupField = None,
     without_titles: WithoutTitles = False,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")] = None,
+    as_json: Json = False,
+    output_json: OutputJson = None,
 ) -> None:
-    """Make a static model of a transformer's on your documents, without labels: it encodes far faster."""
-    from pretrieve.cli.tables import print_training
+    """Distil a transformer into a static model on your documents, without labels: it encodes far faster."""
     from pretrieve.core.config import parse_assignments
     from pretrieve.models.text_encoder import ModelOptions
     from pretrieve.pipeline.distill.request import DistillRequest
-    from pretrieve.pipeline.run.display import Display
-    from pretrieve.pipeline.run.sources import fields_of
+    from pretrieve.pipeline.run.sources import fields_of, source_words
 
-    asked = DistillRequest(
+    request = DistillRequest(
         sources=tuple(sources),
         output=output,
         teacher=teacher,
@@ -175,23 +182,25 @@ def command(
         contrast_steps=contrast_steps,
         anchor=anchor,
         bfloat16=bfloat16,
-        select=judge,
+        select=select,
         settings=parse_assignments(settings or []),
         seed=seed,
         resume=resume,
         overwrite=overwrite,
+        tracker=tracker,
         on_bad=on_bad,
         fields=fields_of(
             text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles
         ),
     )
-    asked.check()  # before torch is imported: a wrong option answers at once
-    from pretrieve.pipeline.distill.distill import distill
+    request.check()  # before torch is imported: a wrong option answers at once
+    with working(as_json, output_json) as display:
+        from pretrieve.pipeline.distill.distill import distill
 
-    with Display() as display:
-        report = distill(asked, display)
+        report = distill(request, display)
+    if write_json(report.to_json(), as_json, output_json):
+        return
+    from pretrieve.cli.tables import print_training
+
     print_training(report, output)
-    if json_file is not None:
-        from pretrieve.core.files import to_json, write_file
-
-        write_file(json_file, to_json(report.to_json()))
+    print_next(*after_training(sources, str(output), source_words(request)))

@@ -1,4 +1,4 @@
-"""``pretrieve evaluate``: judge models and BM25 on a labelled collection, with confidence intervals and tests."""
+"""``pretrieve evaluate``: evaluate models and BM25 on a labelled collection, with confidence intervals and tests."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ import typer
 
 from pretrieve.cli.options import (
     DocumentPrompt,
+    Json,
     Like,
     MaxLength,
     ModeName,
+    OutputJson,
     Pooling,
     QueryPrompt,
     Similarity,
+    Split,
     WithoutTitles,
 )
+from pretrieve.cli.output import working, write_json
 
 NAME = "evaluate"
 EXAMPLE = "pretrieve evaluate scifact/ --model my-model --model facebook/contriever --mode dense --mode hybrid"
@@ -28,32 +32,34 @@ def command(
         typer.Argument(
             metavar="BEIR_FOLDER",
             help="corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv (also .gz). With corpus/LANGUAGE.jsonl and "
-            "queries/LANGUAGE.jsonl in their place, every pair of languages is judged.",
+            "queries/LANGUAGE.jsonl in their place, every pair of languages is evaluated.",
             show_default=False,
         ),
     ],
     models: Annotated[
         list[str] | None,
-        typer.Option("--model", help="A model's folder or hub name; may be given several times.", show_default=False),
+        typer.Option("--model", help="Model: a folder or hub name. Repeatable.", show_default=False),
     ] = None,
     modes: Annotated[
         list[ModeName] | None,
-        typer.Option("--mode", help="May be given several times.  [default: dense and hybrid]", show_default=False),
+        typer.Option("--mode", help="Ranking to evaluate. Repeatable. (default: dense and hybrid)", show_default=False),
     ] = None,
     lexical: Annotated[
         str,
         typer.Option(
             "--lexical",
             metavar="NAME,...",
-            help="Usual settings of BM25 to show beside the default: bm25s, lucene, anserini.",
+            help="Common settings of BM25 to add to the default: bm25s, lucene, anserini.",
             show_default=False,
         ),
     ] = "",
-    split: Annotated[str, typer.Option("--split", help="Which qrels.")] = "test",
+    split: Split = "test",
     metrics: Annotated[
         list[str] | None,
         typer.Option(
-            "--metric", help="As ir-measures writes them.  [default: nDCG@10, R@100, RR@10]", show_default=False
+            "--metric",
+            help="Metric, in the notation of ir-measures. Repeatable. (default: nDCG@10, R@100, RR@10)",
+            show_default=False,
         ),
     ] = None,
     pooling: Pooling = None,
@@ -63,19 +69,20 @@ def command(
     max_length: MaxLength = None,
     like: Like = None,
     drop_same_id: Annotated[
-        bool, typer.Option("--drop-same-id", help="Drop a hit whose id is the query's own (ArguAna, Quora).")
+        bool, typer.Option("--drop-same-id", help="Drop hits with the id of the query (ArguAna, Quora).")
     ] = False,
     without_titles: WithoutTitles = False,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON.")] = None,
     markdown_file: Annotated[
-        Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown.")
+        Path | None,
+        typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown.", show_default=False),
     ] = None,
+    as_json: Json = False,
+    output_json: OutputJson = None,
 ) -> None:
-    """Judge models on a labelled collection, in one language or across several; BM25 is always included."""
+    """Evaluate models on a labelled collection, in one language or across several; BM25 is always included."""
     from pretrieve.pipeline.evaluate import EvaluateRequest, judge
-    from pretrieve.pipeline.run.display import Display
 
-    asked = EvaluateRequest(
+    request = EvaluateRequest(
         folder=folder,
         models=tuple(models or ()),
         modes=tuple(mode.value for mode in modes or (ModeName.dense, ModeName.hybrid)),
@@ -91,14 +98,13 @@ def command(
         drop_same_id=drop_same_id,
         use_titles=not without_titles,
     )
-    with Display() as display:
-        result = judge(asked, display)
-    from pretrieve.cli.tables import print_result
-
-    text = print_result(result)
-    from pretrieve.core.files import to_json, write_file
-
-    if json_file is not None:
-        write_file(json_file, to_json(result.to_json()))
+    with working(as_json, output_json) as display:
+        result = judge(request, display)
     if markdown_file is not None:
-        write_file(markdown_file, text.encode())
+        from pretrieve.core.files import write_file
+
+        write_file(markdown_file, result.markdown().encode())
+    if not write_json(result.to_json(), as_json, output_json):
+        from pretrieve.cli.tables import print_result
+
+        print_result(result)

@@ -7,34 +7,32 @@ from typing import Annotated, Literal
 
 import typer
 
+from pretrieve.cli.next_commands import after_finetune
 from pretrieve.cli.options import (
+    LABELS,
+    Config,
     DocumentPrompt,
+    Json,
     Like,
     MaxLength,
+    MoreDocuments,
+    OutputFolder,
+    OutputJson,
     Overwrite,
     Pooling,
     QueryPrompt,
+    Resume,
     Seed,
+    Settings,
     Similarity,
+    Split,
+    Tracker,
 )
+from pretrieve.cli.output import print_next, working, write_json
 from pretrieve.pipeline.finetune.negatives import summaries
 
 NAME = "finetune"
 EXAMPLE = "pretrieve finetune my-model pairs.jsonl -o tuned --negatives mined"
-LABELS = Annotated[
-    Path,
-    typer.Argument(
-        metavar="LABELS",
-        help="A BEIR folder, or a file of queries with positives and maybe negatives: JSONL of pairs or triplets, or "
-        "DPR's JSON.",
-        show_default=False,
-    ),
-]
-Split = Annotated[str, typer.Option("--split", help="Split of a BEIR folder.")]
-MoreDocuments = Annotated[
-    list[str] | None,
-    typer.Option("--documents", metavar="SOURCE", help="More documents to find negatives in, for a file of labels."),
-]
 
 
 def negatives_metavar(*without: str) -> str:
@@ -47,9 +45,11 @@ def _described() -> str:
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub name of the start.", show_default=False)],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Model to fine-tune: a folder or hub name.", show_default=False)
+    ],
     labels: LABELS,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the model.", show_default=False)],
+    output: OutputFolder,
     split: Split = "train",
     documents: MoreDocuments = None,
     negatives: Annotated[
@@ -57,45 +57,47 @@ def command(
         typer.Option(
             "--negatives",
             metavar=negatives_metavar(),
-            help=f"Hard negatives: {_described()}.  [default: given where LABELS bring them, else bm25]",
+            help=f"Hard negatives: {_described()}. (default: given where LABELS have them, else bm25)",
             show_default=False,
         ),
     ] = None,
     negatives_file: Annotated[
-        Path | None, typer.Option("--negatives-file", help="What `pretrieve mine` wrote.", show_default=False)
+        Path | None, typer.Option("--negatives-file", help="Output of `pretrieve mine`.", show_default=False)
     ] = None,
     recipe: Annotated[
         Literal["static", "transformer", "dpr", "contriever", "cocondenser"] | None,
-        typer.Option("--recipe", help="Published values.  [default: what suits the model]", show_default=False),
+        typer.Option("--recipe", help="Published values. (default: by the kind of model)", show_default=False),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=2, help="Labelled queries to learn from.", show_default=False)
+        int | None, typer.Option("--limit", min=2, help="Maximum number of labelled queries.", show_default=False)
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, show_default=False)] = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Instead of epochs.", show_default=False)] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="Passes over the queries.", show_default=False)
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Training steps, in place of --epochs.", show_default=False)
+    ] = None,
     pooling: Pooling = None,
     similarity: Similarity = None,
     query_prompt: QueryPrompt = None,
     document_prompt: DocumentPrompt = None,
     max_length: MaxLength = None,
     like: Like = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Set a value of the loss, the draws or the training."),
-    ] = None,
+    config: Config = None,
+    settings: Settings = None,
     seed: Seed = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, bit for bit.")] = False,
+    resume: Resume = False,
     overwrite: Overwrite = False,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")] = None,
+    tracker: Tracker = "auto",
+    as_json: Json = False,
+    output_json: OutputJson = None,
 ) -> None:
-    """Fine-tune a model on labelled queries, with hard negatives, and judge it on some that are held out."""
-    from pretrieve.cli.tables import print_tuning
+    """Fine-tune a model on labelled queries with hard negatives, and evaluate it on held-out ones."""
     from pretrieve.core.config import parse_assignments
     from pretrieve.models.text_encoder import ModelOptions
     from pretrieve.pipeline.finetune.request import FinetuneRequest
-    from pretrieve.pipeline.run.display import Display
 
-    asked = FinetuneRequest(
+    request = FinetuneRequest(
         model=model,
         labels=labels,
         output=output,
@@ -119,14 +121,16 @@ def command(
         seed=seed,
         resume=resume,
         overwrite=overwrite,
+        tracker=tracker,
     )
-    asked.check()
-    from pretrieve.pipeline.finetune.finetune import finetune
+    request.check()
+    with working(as_json, output_json) as display:
+        from pretrieve.pipeline.finetune.finetune import finetune
 
-    with Display() as display:
-        report = finetune(asked, display)
-    print_tuning(report, asked)
-    if json_file is not None:
-        from pretrieve.core.files import to_json, write_file
+        report = finetune(request, display)
+    if write_json(report.to_json(), as_json, output_json):
+        return
+    from pretrieve.cli.tables import print_tuning
 
-        write_file(json_file, to_json(report.to_json()))
+    print_tuning(report, request)
+    print_next(*after_finetune(labels, split, documents or [], str(output)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,9 +11,12 @@ from pretrieve.cli.options import (
     DocumentPrompt,
     GroupField,
     IdField,
+    Json,
     Like,
     MaxLength,
     OnBadOption,
+    OutputFolder,
+    OutputJson,
     Overwrite,
     Pooling,
     QueryPrompt,
@@ -24,6 +26,7 @@ from pretrieve.cli.options import (
     Wikipedia,
     WithoutTitles,
 )
+from pretrieve.cli.output import print_next, say, working, write_json
 
 NAME = "index"
 EXAMPLE = "pretrieve index docs/ --model my-model -o my-index"
@@ -31,8 +34,8 @@ EXAMPLE = "pretrieve index docs/ --model my-model -o my-index"
 
 def command(
     sources: SOURCES,
-    model: Annotated[str, typer.Option("--model", help="A model's folder or hub name.", show_default=False)],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the index.", show_default=False)],
+    model: Annotated[str, typer.Option("--model", help="Model: a folder or hub name.", show_default=False)],
+    output: OutputFolder,
     overwrite: Overwrite = False,
     on_bad: OnBadOption = "fail",
     text_field: TextField = None,
@@ -52,7 +55,7 @@ def command(
         typer.Option(
             "--k1",
             min=0.0,
-            help="BM25: how slowly repeated words saturate.  [default: 0.6; 1.2 for short documents]",
+            help="BM25: saturation of repeated words. (default: 0.6; 1.2 for short documents)",
             show_default=False,
         ),
     ] = None,
@@ -62,7 +65,7 @@ def command(
             "--b",
             min=0.0,
             max=1.0,
-            help="BM25: how much long documents are penalised.  [default: 0.62; 0.9 for short documents]",
+            help="BM25: penalty on long documents. (default: 0.62; 0.9 for short documents)",
             show_default=False,
         ),
     ] = None,
@@ -71,8 +74,8 @@ def command(
         typer.Option(
             "--stop-words",
             metavar="auto|none|NAME|FILE",
-            help="Words that BM25 ignores in queries: the list of the documents' language, no list, a list by name "
-            "(english, lucene), or a file with one word per line.",
+            help="Words that BM25 ignores in queries: by the documents' language, none, a list (english, lucene), or a "
+            "file with one word per line.",
         ),
     ] = "auto",
     stemmer: Annotated[
@@ -80,17 +83,17 @@ def command(
         typer.Option(
             "--stemmer",
             metavar="auto|none|NAME",
-            help="Snowball stemmer of BM25: that of the documents' language, none, or one by name (english, porter).",
+            help="Snowball stemmer of BM25: by the documents' language, none, or a name (english, porter).",
         ),
     ] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
+    output_json: OutputJson = None,
 ) -> None:
-    """Index documents for hybrid search; the weight of the fusion is chosen without labels, and shown."""
+    """Index documents for hybrid search; the fusion weight is chosen without labels."""
     from pretrieve.core import files
     from pretrieve.index.index import IndexOptions
     from pretrieve.index.lexical import BM25
     from pretrieve.pipeline.index import build_index
-    from pretrieve.pipeline.run.display import Display
     from pretrieve.pipeline.run.sources import fields_of
 
     files.check_free(output, replace=overwrite)
@@ -104,7 +107,7 @@ def command(
         titles=not without_titles,
         wikipedia=wikipedia,
     )
-    with Display() as display:
+    with working(as_json, output_json) as display:
         built = build_index(
             sources,
             model,
@@ -123,15 +126,13 @@ def command(
             },
             lexical=IndexOptions(bm25=bm25, stop_words=stop_words, stemmer=stemmer),
         )
-    if as_json:
-        facts = {
-            "documents": len(built),
-            "index": str(output),
-            "model": model,
-            "bm25": built.lexical.describe(),
-            "fusion": built.fusion.facts(),
-        }
-        typer.echo(files.to_json(facts).decode(), nl=False)
-        return
-    typer.echo(built.describe())
-    typer.echo(f'\nSearch it:  pretrieve search {output} "your question"')
+    facts = {
+        "documents": len(built),
+        "index": str(output),
+        "model": model,
+        "bm25": built.lexical.describe(),
+        "fusion": built.fusion.facts(),
+    }
+    if not write_json(facts, as_json, output_json):
+        say(built.describe(), lines=True)
+        print_next(["pretrieve", "search", str(output), "your question"])

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pretrieve.cli.options import Json, OutputJson
+from pretrieve.cli.output import working, write_json
+from pretrieve.core.shown import shown
+
 if TYPE_CHECKING:
     from pretrieve.core.config import Value
 
@@ -23,19 +27,21 @@ _PARTS = {
 
 def command(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A method, to print its card.", show_default=False)
+        str | None, typer.Argument(metavar="NAME", help="Method whose card to print.", show_default=False)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
+    output_json: OutputJson = None,
 ) -> None:
     """List the methods, or print one's card: paper, what the code does, every value with its source, results."""
-    import orjson
-
     import pretrieve.methods as methods
 
-    if as_json:
-        names = [name] if name else sorted(methods.presets())
-        typer.echo(orjson.dumps({key: _facts(key) for key in names}, option=orjson.OPT_INDENT_2).decode())
-    elif name:
+    if as_json or output_json is not None:
+        with working(as_json, output_json):
+            names = [name] if name else sorted(methods.presets())
+            facts = {key: _facts(key) for key in names}
+        if write_json(facts, as_json, output_json):
+            return
+    if name:
         _print_card(name)
     else:
         _print_list()
@@ -102,11 +108,12 @@ def _print_group(console: Any, title: str, *, initialiser: bool) -> None:
 
 def _print_card(name: str) -> None:
     from rich.console import Console
-    from rich.markup import escape
 
     facts = _facts(name)
     card, console = facts["card"], Console()
-    console.print(f"[bold cyan]{name}[/]  {escape(card['title'])}\n[dim]{escape(card['paper'])}[/]\n", highlight=False)
+    console.print(
+        f"[bold cyan]{name}[/]  {_escaped(card['title'])}\n[dim]{_escaped(card['paper'])}[/]\n", highlight=False
+    )
     made_for = (
         "A start for fine-tuning; its vectors are not for search before that"
         if card["initialiser"]
@@ -121,7 +128,7 @@ def _print_card(name: str) -> None:
         ("This preset", facts["summary"]),
     ):
         if text:
-            console.print(f"[bold]{label}.[/] {escape(text)}", highlight=False)
+            console.print(f"[bold]{label}.[/] {_escaped(text)}", highlight=False)
     console.print("\n[bold]Values[/], with the source of each")
     for part, label in _PARTS.items():
         _print_values(console, label, facts[part])
@@ -132,7 +139,7 @@ def _print_card(name: str) -> None:
             console.print(f"[bold dim]variant {variant}[/]: the values above")
     if facts["defaults"]:
         left = ", ".join(f"{key}={value}" for key, value in facts["defaults"].items())
-        console.print(f"[dim]not set by the preset:[/] {escape(left)}", highlight=False)
+        console.print(f"[dim]not set by the preset:[/] {_escaped(left)}", highlight=False)
     _print_results(console, facts["results"])
     console.print(f"\nTrain with it:  [bold]pretrieve train SOURCE -o OUT --method {name}{_base(card)}[/]")
     console.print(f"See its rows:   [bold]pretrieve inspect SOURCE --method {name}[/]")
@@ -144,7 +151,6 @@ def _base(card: dict[str, Any]) -> str:
 
 def _print_values(console: Any, label: str, values: dict[str, Any]) -> None:
     """Values of one part: name and value, and below them where they stand."""
-    from rich.markup import escape
     from rich.table import Table
 
     if not values:
@@ -155,8 +161,9 @@ def _print_values(console: Any, label: str, values: dict[str, Any]) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in values.items():
-        shown = _shown(value["value"])
-        table.add_row(f"[cyan]{key}[/]", escape(shown), value["source"], f"[dim]{escape(value['note'])}[/]")
+        table.add_row(
+            f"[cyan]{key}[/]", _escaped(_shown(value["value"])), value["source"], f"[dim]{_escaped(value['note'])}[/]"
+        )
     console.print(f"[bold dim]{label}[/]")
     console.print(table, highlight=False)
 
@@ -170,7 +177,6 @@ def _shown(value: Any) -> str:
 
 def _print_results(console: Any, rows: list[dict[str, Any]]) -> None:
     """What was measured; the ranges are over seeds."""
-    from rich.markup import escape
     from rich.table import Table
 
     if not rows:
@@ -178,7 +184,7 @@ def _print_results(console: Any, rows: list[dict[str, Any]]) -> None:
         return
     for record in sorted({row["record"] for row in rows}):
         mine = [row for row in rows if row["record"] == record]
-        console.print(f"\n[bold]Results[/] of records/{escape(record)}; value: mean (least to greatest seed)")
+        console.print(f"\n[bold]Results[/] of records/{_escaped(record)}; value: mean (least to greatest seed)")
         table = Table(box=None, header_style="dim", padding=(0, 1))
         for column, side in (("data", "left"), ("metric", "left"), ("start", "right"), ("value", "right")):
             table.add_column(column, justify=side)  # type: ignore[arg-type]
@@ -186,13 +192,17 @@ def _print_results(console: Any, rows: list[dict[str, Any]]) -> None:
             spread = f" ({_figure(row['low'])} to {_figure(row['high'])})" if len(row["seeds"]) > 1 else ""
             where = f"{row['data']} {row['split']}"
             table.add_row(
-                escape(where), escape(row["metric"]), _figure(row["start"]), f"{_figure(row['value'])}{spread}"
+                _escaped(where), _escaped(row["metric"]), _figure(row["start"]), f"{_figure(row['value'])}{spread}"
             )
         console.print(table, highlight=False)
         for base in sorted({row["base"] for row in mine}):
-            console.print(f"[dim]base {escape(base)}[/]", highlight=False)
+            console.print(f"[dim]base {_escaped(base)}[/]", highlight=False)
         for command in sorted({row["command"] for row in mine}):
-            console.print(f"[dim]{escape(command)}[/]", highlight=False)
+            console.print(f"[dim]{_escaped(command)}[/]", highlight=False)
+
+
+def _escaped(text: object) -> str:
+    return shown(text, markup=True)
 
 
 def _figure(value: float | None) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 import typer
 
-from pretrieve.cli.finetune import LABELS, MoreDocuments, Split
-from pretrieve.cli.options import Seed
+from pretrieve.cli.next_commands import after_mine
+from pretrieve.cli.options import LABELS, Json, MoreDocuments, OutputFile, OutputJson, Seed, Split
+from pretrieve.cli.output import print_next, say, working, write_json
 
 NAME = "mine"
 EXAMPLE = "pretrieve mine beir-folder -o negatives.jsonl --model my-model --by both"
@@ -16,34 +17,38 @@ EXAMPLE = "pretrieve mine beir-folder -o negatives.jsonl --model my-model --by b
 
 def command(
     labels: LABELS,
-    output: Annotated[Path, typer.Option("-o", "--output", help="File for the negatives.", show_default=False)],
+    output: OutputFile,
     model: Annotated[
-        str | None, typer.Option("--model", help="Folder or hub name of the model.", show_default=False)
+        str | None, typer.Option("--model", help="Model to mine with: a folder or hub name.", show_default=False)
     ] = None,
     by: Annotated[
         Literal["bm25", "model", "both"] | None,
         typer.Option(
-            "--by", help="Words, the model, or half by each.  [default: bm25; both with --model]", show_default=False
+            "--by",
+            help="Ranker: BM25, the model, or half each. (default: bm25; both with --model)",
+            show_default=False,
         ),
     ] = None,
     split: Split = "train",
     documents: MoreDocuments = None,
-    number: Annotated[int, typer.Option("--number", min=1, help="Negatives a query.")] = 30,
-    depth: Annotated[int, typer.Option("--depth", min=1, help="They are drawn from the best so many documents.")] = 200,
-    skip: Annotated[int, typer.Option("--skip", min=0, help="Leave the best so many out: often relevant.")] = 0,
+    number: Annotated[int, typer.Option("--number", min=1, help="Negatives for each query.")] = 30,
+    depth: Annotated[int, typer.Option("--depth", min=1, help="Hits to draw the negatives from.")] = 200,
+    skip: Annotated[int, typer.Option("--skip", min=0, help="First hits to skip: they are often relevant.")] = 0,
     margin: Annotated[
-        float, typer.Option("--margin", min=0, help="Leave out what scores above this part of the positive; 0: none.")
+        float,
+        typer.Option("--margin", min=0, help="Skip hits that score above this part of the positive's score; 0: none."),
     ] = 0.0,
     seed: Seed = 0,
+    as_json: Json = False,
+    output_json: OutputJson = None,
 ) -> None:
-    """Find documents that words or a model take for relevant and that are not labelled so; goes on where it stopped."""
+    """Mine hard negatives: documents that BM25 or a model ranks high but that are not labelled relevant."""
     from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
-    from pretrieve.pipeline.run.display import Display
 
     options = MineOptions(
         by=by or ("both" if model else "bm25"), number=number, depth=depth, skip=skip, margin=margin, seed=seed
     )
-    with Display() as display:
+    with working(as_json, output_json) as display:
         encoder = None
         if model is not None:
             from pretrieve.models.text_encoder import ModelOptions, open_encoder
@@ -55,5 +60,7 @@ def command(
         count, queries = mine_source(
             labels, encoder, output, options, display, split=split, documents=tuple(documents or ())
         )
-    typer.echo(f"{output}: {count:,} negatives for {queries:,} queries; one line a query, to look at.")
-    typer.echo(f"\nNext:\n  pretrieve finetune MODEL {labels} -o tuned --negatives-file {output}")
+    facts = {"output": str(output), "negatives": count, "queries": queries, "options": asdict(options)}
+    if not write_json(facts, as_json, output_json):
+        say(f"{output}: {count:,} negatives for {queries:,} queries, one line a query.")
+        print_next(*after_mine(labels, split, documents or [], model, output))

@@ -1,8 +1,9 @@
-"""The options that several commands share, written once."""
+"""The options that several commands share, declared once."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -19,51 +20,113 @@ class ModeName(StrEnum):
     lexical = "lexical"
 
 
+# What a run reads and writes.
 SOURCES = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE...",
         help="Documents: a file or folder of JSONL, Parquet, CSV, TSV (also .gz, .zst), text, Markdown, HTML; a BEIR "
-        "folder; python: or python:numpy,torch (installed packages' documentation); hf:NAME (a hub data set).",
+        "folder; python: or python:numpy,torch (documentation of installed packages); hf:NAME (a data set of the hub).",
         show_default=False,
     ),
 ]
-OnBadOption = Annotated[
-    OnBad,
-    typer.Option(
-        "--on-bad",
-        help="A record that cannot be read: stop, skip and count it, or put it aside in a file with its reason.",
+LABELS = Annotated[
+    Path,
+    typer.Argument(
+        metavar="LABELS",
+        help="A BEIR folder, or a file of queries with positives and optional negatives: JSONL of pairs or triplets, "
+        "or DPR's JSON.",
+        show_default=False,
     ),
 ]
-TextField = Annotated[str | None, typer.Option("--text-field", help="Name of the field that holds the text.")]
-TitleField = Annotated[str | None, typer.Option("--title-field", help="Name of the field that holds the title.")]
-IdField = Annotated[str | None, typer.Option("--id-field", help="Name of the field that holds the id.")]
+OutputFolder = Annotated[
+    Path, typer.Option("-o", "--output", metavar="FOLDER", help="Folder for the result.", show_default=False)
+]
+OutputFile = Annotated[
+    Path, typer.Option("-o", "--output", metavar="FILE", help="File for the result.", show_default=False)
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume an interrupted run; the result is the same.")]
+Split = Annotated[str, typer.Option("--split", help="Split of a BEIR folder.")]
+MoreDocuments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--documents",
+        metavar="SOURCE",
+        help="Further documents to draw negatives from, for a file of labels. Repeatable.",
+        show_default=False,
+    ),
+]
+
+# How a run is set.
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="TOML or JSON file with options by name and settings by dotted name (training.learning_rate). Options on "
+        "the command line override it.",
+        show_default=False,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set a value by name or dotted name, such as training.learning_rate=0.001. Repeatable.",
+        show_default=False,
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of all randomness.")]
+Tracker = Annotated[
+    str,
+    typer.Option(
+        "--tracker", help="Experiment tracker: auto (TensorBoard if installed), none, tensorboard, wandb, mlflow, ..."
+    ),
+]
+
+# How documents are read.
+OnBadOption = Annotated[
+    OnBad,
+    typer.Option("--on-bad", help="Unreadable record: stop, skip it, or write it to a file with the reason."),
+]
+TextField = Annotated[str | None, typer.Option("--text-field", help="Name of the text field.", show_default=False)]
+TitleField = Annotated[str | None, typer.Option("--title-field", help="Name of the title field.", show_default=False)]
+IdField = Annotated[str | None, typer.Option("--id-field", help="Name of the id field.", show_default=False)]
 GroupField = Annotated[
-    str | None, typer.Option("--group-field", help="Name of the field that holds the language or another group.")
+    str | None,
+    typer.Option("--group-field", help="Name of the field with the language or another group.", show_default=False),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="All randomness comes from it: the same seed gives the same model.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at the output.")]
 Wikipedia = Annotated[
-    bool,
-    typer.Option("--wikipedia", help="Read HTML entities, leave out lists and pages of disambiguation, as ORQA does."),
+    bool, typer.Option("--wikipedia", help="Decode HTML entities; skip list and disambiguation pages, as ORQA does.")
 ]
-WithoutTitles = Annotated[bool, typer.Option("--without-titles", help="Leave the titles of the documents out.")]
+WithoutTitles = Annotated[bool, typer.Option("--without-titles", help="Ignore document titles.")]
+
+# What a model's files may leave open.
 Pooling = Annotated[
     Literal["mean", "cls", "lasttoken", "max"] | None,
-    typer.Option("--pooling", help="For a model that does not say it.", show_default=False),
+    typer.Option("--pooling", help="Pooling, where the model's files do not specify it.", show_default=False),
 ]
 Similarity = Annotated[
     Literal["dot", "cosine"] | None,
-    typer.Option("--similarity", help="For a model that does not say it.", show_default=False),
+    typer.Option("--similarity", help="Similarity, where the model's files do not specify it.", show_default=False),
 ]
-QueryPrompt = Annotated[str | None, typer.Option("--query-prompt", help="Put before each query.", show_default=False)]
+QueryPrompt = Annotated[str | None, typer.Option("--query-prompt", help="Prefix of queries.", show_default=False)]
 DocumentPrompt = Annotated[
-    str | None, typer.Option("--document-prompt", help="Put before each document.", show_default=False)
+    str | None, typer.Option("--document-prompt", help="Prefix of documents.", show_default=False)
 ]
 Like = Annotated[
     str | None,
     typer.Option("--like", help="Published checkpoint that the model is a copy of.", show_default=False),
 ]
 MaxLength = Annotated[
-    int | None, typer.Option("--max-length", min=1, help="Cut texts after so many tokens.", show_default=False)
+    int | None, typer.Option("--max-length", min=1, help="Maximum number of tokens of a text.", show_default=False)
+]
+
+# What a command prints.
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object to standard output.")]
+OutputJson = Annotated[
+    Path | None,
+    typer.Option("--output-json", metavar="FILE", help="Write the result as JSON to a file.", show_default=False),
 ]

@@ -1,23 +1,31 @@
-"""``pretrieve read``: learn to answer questions from documents."""
+"""``pretrieve read``: train a reader that answers questions from documents."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pretrieve.cli.options import (
     SOURCES,
+    Config,
     IdField,
+    Json,
     OnBadOption,
+    OutputFolder,
+    OutputJson,
     Overwrite,
+    Resume,
     Seed,
+    Settings,
     TextField,
     TitleField,
+    Tracker,
     Wikipedia,
     WithoutTitles,
 )
+from pretrieve.cli.output import print_next, say, working, write_json
 
 NAME = "read"
 EXAMPLE = "pretrieve read docs/ --questions train.jsonl --model my-model -o my-reader"
@@ -30,43 +38,43 @@ def command(
         typer.Option("--questions", help='JSONL lines {"question": ..., "answers": [...]}.', show_default=False),
     ],
     model: Annotated[
-        str, typer.Option("--model", help="The retriever to start from: a folder or hub name.", show_default=False)
+        str, typer.Option("--model", help="Retriever to start from: a folder or hub name.", show_default=False)
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the reader.", show_default=False)],
+    output: OutputFolder,
     reader: Annotated[
         str | None,
         typer.Option(
-            "--reader", help="A transformer to read with.  [default: the retriever's own]", show_default=False
+            "--reader", help="Transformer to start the reader from. (default: the retriever's)", show_default=False
         ),
     ] = None,
     held_out: Annotated[
         Path | None,
-        typer.Option("--held-out", help="Questions to judge with when training is done.", show_default=False),
+        typer.Option("--held-out", help="Questions to evaluate on after training.", show_default=False),
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option("--steps", min=1, help="Updates.  [default: 20 times through the questions]", show_default=False),
+        typer.Option(
+            "--steps", min=1, help="Training steps. (default: 20 passes over the questions)", show_default=False
+        ),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Set an option of the reading or the training."),
-    ] = None,
+    config: Config = None,
+    settings: Settings = None,
     seed: Seed = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, bit for bit.")] = False,
+    resume: Resume = False,
     overwrite: Overwrite = False,
+    tracker: Tracker = "auto",
     on_bad: OnBadOption = "fail",
     text_field: TextField = None,
     title_field: TitleField = None,
     id_field: IdField = None,
     without_titles: WithoutTitles = False,
     wikipedia: Wikipedia = False,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")] = None,
+    as_json: Json = False,
+    output_json: OutputJson = None,
 ) -> None:
     """Fine-tune a retriever and a reader together on questions with answers (ORQA, REALM)."""
-    from pretrieve.cli.answer import print_judgement
     from pretrieve.core.config import parse_assignments
     from pretrieve.pipeline.qa.train_reader import ReadRequest, train_reader
-    from pretrieve.pipeline.run.display import Display
     from pretrieve.pipeline.run.sources import fields_of
     from pretrieve.sampling.questions import read_questions
 
@@ -81,6 +89,7 @@ def command(
         seed=seed,
         resume=resume,
         overwrite=overwrite,
+        tracker=tracker,
         on_bad=on_bad,
         fields=fields_of(
             text=text_field,
@@ -91,20 +100,25 @@ def command(
             wikipedia=wikipedia,
         ),
     )
-    judged = read_questions(held_out) if held_out is not None else None
-    with Display() as display:
+    request.check()
+    asked = read_questions(held_out) if held_out is not None else None
+    with working(as_json, output_json) as display:
         report = train_reader(request, display)
-    typer.echo(
+        if asked is not None:
+            from pretrieve.pipeline.qa.answer import Answerer
+
+            report["held out"] = Answerer.open(output).evaluate(asked)
+    if not write_json(report, as_json, output_json):
+        _print_report(output, report)
+        print_next(["pretrieve", "answer", str(output), "your question"])
+
+
+def _print_report(output: Path, report: dict[str, Any]) -> None:
+    from pretrieve.cli.answer import print_scores
+
+    say(
         f"{output}: {report['training']['steps']:,} steps on {report['questions']['read']:,} questions, of which "
         f"{report['questions']['answered in the documents']:,} have an answer in {report['blocks']:,} blocks."
     )
-    if judged is not None:
-        from pretrieve.pipeline.qa.answer import Answerer
-
-        report["held out"] = Answerer.open(output).evaluate(judged)
-        print_judgement(report["held out"])
-    if json_file is not None:
-        from pretrieve.core.files import to_json, write_file
-
-        write_file(json_file, to_json(report))
-    typer.echo(f'\nNext:  pretrieve answer {output} "your question"')
+    if "held out" in report:
+        print_scores(report["held out"])

@@ -1,4 +1,4 @@
-"""What ``train`` and ``inspect`` print when they are done."""
+"""Tables and texts that commands print when they are done."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
+
+from pretrieve.core.shown import shown
 
 if TYPE_CHECKING:
     from pretrieve.evaluation.crosslingual_result import CrossLingualResult
@@ -42,36 +43,37 @@ _NAMES = {
 }
 
 
+def _escaped(text: object) -> str:
+    """Plain text in Rich's markup, without anything that a terminal obeys."""
+    return shown(text, markup=True)
+
+
 def print_training(report: Report, output: Path) -> None:
-    """Print the probe, what was saved and why, and what to do next."""
+    """Print the probe, what was saved and why."""
     console = Console()
     if report.probe is not None:
         console.print(_gain_table(report.probe) if "gain" in report.probe else _probe_table(report.probe))
-    console.print(f"{escape(report.reason[:1].upper() + report.reason[1:])}{_weight(report)}.", highlight=False)
+    console.print(f"{_escaped(report.reason[:1].upper() + report.reason[1:])}{_weight(report)}.", highlight=False)
     if report.signal is not None and report.probe is not None:
         console.print(_signal_line(report.signal), highlight=False)
     trained = report.saved != "start" or report.probe is not None
     done = f"{report.recipe['training']['steps']:,} steps" if trained else "not trained"
     console.print(
-        f"[bold]{escape(str(output))}[/]: {report.recipe['method']} on {report.documents['trained on']:,} documents, "
+        f"[bold]{_escaped(str(output))}[/]: {report.recipe['method']} on {report.documents['trained on']:,} documents, "
         f"{done}; a stock sentence-transformers model.",
         highlight=False,
     )
-    sources = " ".join(report.recipe["sources"])
-    console.print("\nNext:", highlight=False)
-    console.print(f"  pretrieve index {escape(sources)} --model {escape(str(output))} -o my-index", highlight=False)
-    console.print('  pretrieve search my-index "your question"', highlight=False)
 
 
 def _weight(report: Report) -> str:
     """The weight of the vectors beside BM25, where the run sets it."""
     if report.fusion is None:
         return ""
-    return f", weight {report.fusion['dense']:g} beside BM25 ({report.fusion['reason']})"
+    return f", weight {report.fusion['dense']:g} beside BM25 ({_escaped(report.fusion['reason'])})"
 
 
 def print_tuning(report: TuneReport, asked: FinetuneRequest) -> None:
-    """Print how the fine-tuned model does on held-out queries beside its start and BM25, and what to do next."""
+    """Print the scores of the fine-tuned model on held-out queries beside its start and BM25."""
     console = Console()
     if report.judged is not None:
         facts = report.judged
@@ -87,14 +89,11 @@ def print_tuning(report: TuneReport, asked: FinetuneRequest) -> None:
         gain = test["difference"] if test["a"].startswith("model") else -test["difference"]
         console.print(f"Against its start: {gain:+.3f}, p {test['p_holm']:.4f} (Holm).", highlight=False)
     else:
-        console.print("Too few queries to hold any out: not judged.")
+        console.print("Too few queries to hold any out: not evaluated.")
     console.print(
-        f"[bold]{escape(str(asked.output))}[/]: {escape(asked.model)} fine-tuned on "
+        f"[bold]{_escaped(str(asked.output))}[/]: {_escaped(asked.model)} fine-tuned on "
         f"{report.queries['learnt from']:,} queries, negatives: {report.values['negatives']}; a stock model.",
         highlight=False,
-    )
-    console.print(
-        f"\nNext:\n  pretrieve evaluate {escape(str(asked.output))} BEIR_FOLDER --split test", highlight=False
     )
 
 
@@ -104,21 +103,22 @@ def _signal_line(signal: dict[str, Any]) -> str:
         for name, after in signal["after"].items()
         if name in signal["before"]
     ]
-    return f"[bold]The method's own signal[/] on {signal['documents']} held-out documents: {escape(', '.join(values))}."
+    return (
+        f"[bold]The method's own signal[/] on {signal['documents']} held-out documents: {_escaped(', '.join(values))}."
+    )
 
 
-def print_result(result: Result | CrossLingualResult) -> str:
-    """Print the tables of an evaluation, and return them as Markdown."""
+def print_result(result: Result | CrossLingualResult) -> None:
+    """Print the tables of an evaluation."""
     from pretrieve.evaluation.crosslingual_result import CrossLingualResult, pair_tables
     from pretrieve.evaluation.report import result_tables
 
     for table in pair_tables(result) if isinstance(result, CrossLingualResult) else result_tables(result):
         Console().print(table)
-    return result.markdown()
 
 
 def _gain_table(probe: dict[str, Any]) -> Table:
-    """What each system adds to BM25, by kind of query, at the middle weights."""
+    """What each system adds to BM25, by kind of query, at the weights compared."""
     title = f"Label-free probe: nDCG@10 of BM25, and what vectors add to it, among {probe['pool']:,} documents"
     table = Table(title=title, title_justify="left", header_style="bold")
     table.add_column("system")
@@ -128,7 +128,7 @@ def _gain_table(probe: dict[str, Any]) -> Table:
     for system, gains in probe["gain"].items():
         cells = []
         for kind in probe["queries"]:
-            low, high = sorted(gains[kind][probe["weights"].index(weight)] for weight in (0.5, 1.0))
+            low, high = sorted(gains[kind][probe["weights"].index(weight)] for weight in probe.get("at", (0.5, 1.0)))
             cells.append(f"{low:+.3f} to {high:+.3f}")
         mark = " (saved)" if system == probe["saved"] else ""
         table.add_row(f"{system}{mark}", *cells)
@@ -150,12 +150,12 @@ def print_pairs(pairs: list[dict[str, Any]], summary: dict[str, Any]) -> None:
     """Print training examples in colour, and what is asked of them."""
     console = Console()
     console.print(
-        f"[bold cyan]{escape(summary['method'])}[/] on {summary['documents']:,} documents, {summary['tokens']:,} "
+        f"[bold cyan]{_escaped(summary['method'])}[/] on {summary['documents']:,} documents, {summary['tokens']:,} "
         f"tokens. {_batch_line(pairs, summary)}",
         highlight=False,
     )
     task = summary["task"][:1].upper() + summary["task"][1:].rstrip(".")
-    console.print(f"[bold]Task:[/] {escape(task)}.", highlight=False)
+    console.print(f"[bold]Task:[/] {_escaped(task)}.", highlight=False)
     seen = {state for pair in pairs for row in pair["rows"] for state, *_ in row["pieces"]}
     marks = [f"[{_STYLES[state]}]{state}[/] ({meaning})" for state, meaning in _MEANINGS.items() if state in seen]
     if marks:
@@ -163,10 +163,12 @@ def print_pairs(pairs: list[dict[str, Any]], summary: dict[str, Any]) -> None:
     console.print()
     for number, pair in enumerate(pairs, start=1):
         place = ", ".join(part for part in (f"document {pair['document']}", pair["group"], pair["note"]) if part)
-        console.print(f"[bold]example {number}[/] [dim]{escape(place)}[/]", highlight=False)
+        console.print(f"[bold]example {number}[/] [dim]{_escaped(place)}[/]", highlight=False)
         for row in pair["rows"]:
             elsewhere = f"document {row['document']}, " if row["document"] != pair["document"] else ""
-            console.print(f"  [cyan]{escape(row['role'])}[/] [dim]{escape(elsewhere)}{_place(row)}[/]", highlight=False)
+            console.print(
+                f"  [cyan]{_escaped(row['role'])}[/] [dim]{_escaped(elsewhere)}{_place(row)}[/]", highlight=False
+            )
             console.print(Padding(_text(row), (0, 0, 0, 4)), highlight=False)
         console.print()
 
@@ -194,6 +196,6 @@ def _marked(state: str, seen: str, stands: str) -> str:
     """A piece in its colours; what stands in the document and is not seen by the model is between ‹ and ›."""
     style = _STYLES[state]
     if state == "kept":
-        return escape(seen)
-    hidden = f"[{style.split()[0] if seen else style}]‹{escape(stands)}›[/]" if stands else ""
-    return f"[{style}]{escape(seen)}[/]{hidden}" if seen else hidden
+        return _escaped(seen)
+    hidden = f"[{style.split()[0] if seen else style}]‹{_escaped(stands)}›[/]" if stands else ""
+    return f"[{style}]{_escaped(seen)}[/]{hidden}" if seen else hidden

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pretrieve.cli.next_commands import after_training
 from pretrieve.cli.options import (
     SOURCES,
+    Config,
     GroupField,
     IdField,
+    Json,
     OnBadOption,
+    OutputFolder,
+    OutputJson,
     Overwrite,
+    Resume,
     Seed,
+    Settings,
     TextField,
     TitleField,
+    Tracker,
     Wikipedia,
     WithoutTitles,
 )
+from pretrieve.cli.output import print_next, working, write_json
+
+if TYPE_CHECKING:
+    from pretrieve.pipeline.pretrain.report import Report
+    from pretrieve.pipeline.pretrain.request import TrainRequest
 
 NAME = "train"
 EXAMPLE = "pretrieve train docs/ -o my-model --minutes 1.5"
@@ -26,48 +39,62 @@ EXAMPLE = "pretrieve train docs/ -o my-model --minutes 1.5"
 
 def command(
     sources: SOURCES,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the model.", show_default=False)],
+    output: OutputFolder,
     method: Annotated[
         str | None,
         typer.Option(
-            "--method", help="See `pretrieve methods`.  [default: what suits the encoder]", show_default=False
+            "--method",
+            help="Training method; see `pretrieve methods`. (default: the encoder's usual one)",
+            show_default=False,
         ),
     ] = None,
     base: Annotated[
         str,
         typer.Option(
-            "--base", help="static, a hub name, a folder, or new:layers=4,hidden=256 (a transformer from nothing)."
+            "--base",
+            help="Encoder to start from: static, a hub name, a folder, or new:layers=4,hidden=256 (randomly "
+            "initialised).",
         ),
     ] = "static",
     minutes: Annotated[
-        float | None, typer.Option("--minutes", min=0.01, help="Time to train for.  [default: 1.5]", show_default=False)
+        float | None, typer.Option("--minutes", min=0.01, help="Training time. (default: 1.5)", show_default=False)
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="Steps to train for, instead of minutes.", show_default=False)
+        int | None, typer.Option("--steps", min=1, help="Training steps, in place of --minutes.", show_default=False)
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Set an option of the method, the encoder or the training."),
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            "--recipe",
+            metavar="FILE",
+            help="Repeat the run of a model's recipe.json. Options on the command line override it.",
+            show_default=False,
+        ),
     ] = None,
+    config: Config = None,
+    settings: Settings = None,
     variants: Annotated[
         str | None,
         typer.Option(
             "--variants",
-            metavar="NAMES",
-            help="Variants of the default to train and choose from, such as mix,hard.  [default: all]",
+            metavar="NAME,...",
+            help="Variants of the default method to train and select from, such as mix,spans. (default: all)",
             show_default=False,
         ),
     ] = None,
-    seed: Seed = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, bit for bit.")] = False,
-    overwrite: Overwrite = False,
-    judge: Annotated[
-        bool, typer.Option("--judge/--no-judge", help="Choose what is saved by the label-free probe.")
+    select: Annotated[
+        bool, typer.Option("--select/--no-select", help="Choose the saved weights by the label-free probe.")
     ] = True,
-    tracker: Annotated[
-        str,
-        typer.Option("--tracker", help="Where curves go: auto (TensorBoard where installed), none, wandb, mlflow ..."),
-    ] = "auto",
+    held_out_documents: Annotated[
+        int,
+        typer.Option(
+            "--held-out-documents", min=0, help="Maximum number of documents that are held out for the probe."
+        ),
+    ] = 400,
+    seed: Seed = 0,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    tracker: Tracker = "auto",
     on_bad: OnBadOption = "fail",
     text_field: TextField = None,
     title_field: TitleField = None,
@@ -75,13 +102,12 @@ def command(
     group_field: GroupField = None,
     without_titles: WithoutTitles = False,
     wikipedia: Wikipedia = False,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")] = None,
+    as_json: Json = False,
+    output_json: OutputJson = None,
 ) -> None:
-    """Train a retriever on documents, without labels, and keep it as a stock sentence-transformers model."""
-    from pretrieve.cli.tables import print_training
+    """Train a retriever on documents, without labels; the result is a stock sentence-transformers model."""
     from pretrieve.core.config import parse_assignments
-    from pretrieve.pipeline.pretrain.request import TrainRequest, train_command
-    from pretrieve.pipeline.run.display import Display
+    from pretrieve.pipeline.pretrain.request import TrainRequest
     from pretrieve.pipeline.run.sources import fields_of
 
     request = TrainRequest(
@@ -98,7 +124,8 @@ def command(
         overwrite=overwrite,
         on_bad=on_bad,
         tracker=tracker,
-        select=judge,
+        held_out=held_out_documents,
+        select=select,
         fields=fields_of(
             text=text_field,
             title=title_field,
@@ -109,12 +136,37 @@ def command(
         ),
     )
     request.check()  # before torch is imported: a wrong option answers at once
-    from pretrieve.pipeline.pretrain.train import train
+    with working(as_json, output_json) as display:
+        from pretrieve.pipeline.pretrain.train import train
 
-    with Display() as display:
-        report = train(request, display, command=train_command(request))
+        report = train(request, display)
+        if recipe is not None and (other := _other_recipe(report, recipe)):
+            display.note(other)
+    if write_json(report.to_json(), as_json, output_json):
+        return
+    from pretrieve.cli.tables import print_training
+
     print_training(report, output)
-    if json_file is not None:
-        from pretrieve.core.files import to_json, write_file
+    print_next(*_next(request, report))
 
-        write_file(json_file, to_json(report.to_json()))
+
+def _other_recipe(report: Report, path: Path) -> str:
+    """Why a run did not repeat the recipe that it was given, or nothing."""
+    from pretrieve.pipeline.run import recipe as recipes
+
+    before = recipes.load(path)
+    if report.recipe["fingerprint"] == before.fingerprint:
+        return ""
+    what = "documents" if report.recipe["corpus"] != before.corpus else "values or variant"
+    return f"this run has other {what} than {path}: its model is another one."
+
+
+def _next(request: TrainRequest, report: Report) -> list[list[str]]:
+    """Index and search; a model that needs fine-tuning first has no command that is complete."""
+    from pretrieve.methods import find
+    from pretrieve.pipeline.run.sources import source_words
+
+    if find(report.recipe["method"])[0].CARD.initialiser:
+        typer.echo("\nThis model needs fine-tuning before it can search well: see `pretrieve finetune --help`.")
+        return []
+    return after_training(request.sources, str(request.output), source_words(request))

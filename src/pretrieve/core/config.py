@@ -7,9 +7,10 @@ trained other models than its README says: methods card of Contriever).
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pretrieve.core.errors import UsageError, suggest
@@ -58,21 +59,21 @@ def options_of(kind: type[T], values: Mapping[str, Any], where: str = "--set") -
     return kind(**{key: _convert(value, hints[key], f"{where} {key}") for key, value in values.items()})
 
 
-def check_names(kind: type[Any], values: Mapping[str, Any], where: str) -> None:
+def check_names(kind: type[Any], names: Iterable[str], where: str) -> None:
     """Refuse names that a dataclass of options does not have.
 
     Args:
         kind: the dataclass.
-        values: by name.
+        names: what was given.
         where: what to name in the message.
 
     Raises:
         UsageError: a name is unknown; the closest is suggested.
     """
-    names = [item.name for item in dataclasses.fields(kind)]
-    for key in values:
-        if key not in names:
-            raise UsageError(f"{where}: unknown option {key!r}.{suggest(key, names)}")
+    known = [item.name for item in dataclasses.fields(kind)]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{where}: unknown option {name!r}.{suggest(name, known)}")
 
 
 def _convert(value: object, hint: Any, where: str) -> Any:
@@ -85,13 +86,7 @@ def _convert(value: object, hint: Any, where: str) -> Any:
     if hint is bool:
         return _convert_bool(value, where)
     if hint in (int, float) and isinstance(value, str | int | float) and not isinstance(value, bool):
-        try:
-            number = float(value) if hint is float else int(str(value).replace("_", ""))
-        except ValueError:
-            raise UsageError(
-                f"{where}: {value!r} is not {'a number' if hint is float else 'a whole number'}."
-            ) from None
-        return number
+        return _convert_number(value, hint, where)
     origin = get_origin(hint)
     if origin in (tuple, list) and isinstance(value, str):
         inner = get_args(hint)[0]
@@ -101,6 +96,16 @@ def _convert(value: object, hint: Any, where: str) -> Any:
     if hint is str and not isinstance(value, str):
         raise UsageError(f"{where}: {value!r} is not text.")
     return value
+
+
+def _convert_number(value: str | float, hint: type, where: str) -> int | float:
+    try:
+        number = float(value) if hint is float else int(str(value).replace("_", ""))
+    except ValueError:
+        raise UsageError(f"{where}: {value!r} is not {'a number' if hint is float else 'a whole number'}.") from None
+    if isinstance(number, float) and not math.isfinite(number):
+        raise UsageError(f"{where}: {value!r} is not a finite number.")
+    return number
 
 
 def _convert_optional(value: object, hint: Any, where: str) -> Any:
@@ -118,3 +123,18 @@ def _convert_bool(value: object, where: str) -> bool:
     if str(value).lower() in ("false", "no", "off", "0"):
         return False
     raise UsageError(f"{where}: {value!r} is not yes or no.")
+
+
+def setting_text(value: object) -> str:
+    """A value as text that becomes the same value again: what ``--set`` takes.
+
+    Args:
+        value: a plain value, or a list of them.
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    if isinstance(value, list | tuple):
+        return ",".join(setting_text(item) for item in value)
+    return str(value)

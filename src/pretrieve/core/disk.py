@@ -1,4 +1,4 @@
-"""What the disk does and how it refuses: syncing, swapping, locking, and its errors in one clear line.
+"""What the disk does and how it refuses: syncing, exchanging, locking, and its errors in one clear line.
 
 ``fault_point`` is passed by every operation that touches the disk, so that a test can stop the process or fail the call
 at the k-th one; it does nothing otherwise.
@@ -22,6 +22,10 @@ from pretrieve.core.errors import LockedError, StorageError
 
 TEMPORARY = ".pretrieve-"  # how the names of temporary files and folders begin
 LOCK = ".lock"  # in each folder that one process at a time writes
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_HERE = -100  # AT_FDCWD
+_SWAP = 2  # RENAME_EXCHANGE on Linux, RENAME_SWAP on macOS
+_UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 def _no_fault(operation: str, path: Path) -> None:
@@ -32,8 +36,13 @@ fault_point: Callable[[str, Path], None] = _no_fault
 
 
 @contextlib.contextmanager
-def storage(path: Path) -> Iterator[None]:
-    """Turn what the disk says into one clear line.
+def storage(path: Path, needed: Callable[[], tuple[int, int]] = lambda: (0, 0)) -> Iterator[None]:
+    """Turn an error of the disk into one clear line.
+
+    Args:
+        path: what is written.
+        needed: asked where the disk is full: bytes that the artefact needs at least, as far as they are known, and
+            bytes of it that are on the disk already and are removed with it.
 
     Raises:
         StorageError: in place of any ``OSError``.
@@ -41,11 +50,11 @@ def storage(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(_existing(path)).free
-            raise StorageError(
-                f"{path}: the disk is full ({free:,} bytes free): make room and run the command again."
-            ) from None
+        if error.errno in _FULL:
+            wanted, written = needed()
+            free = shutil.disk_usage(_existing(path)).free + written
+            room = f"at least {wanted:,} bytes are needed and {free:,} are free" if wanted else f"{free:,} bytes free"
+            raise StorageError(f"{path}: the disk is full ({room}): make room and run the command again.") from None
         raise StorageError(f"{error.filename or path}: {error.strerror or error}.") from None
 
 
@@ -59,18 +68,26 @@ def lock(path: Path, *, wait: bool = False) -> Iterator[None]:
 
     Raises:
         LockedError: another process holds it; the text names its pid and host.
+        StorageError: the disk refused.
     """
     while True:
         with storage(path):
             path.mkdir(parents=True, exist_ok=True)
-            file = (path / LOCK).open("a+b")
+            try:
+                file = (path / LOCK).open("a+b", buffering=0)
+            except FileNotFoundError:  # who held it before removed the folder in between
+                continue
         with file:
             _take(file, path, wait=wait)
             if not _is_at(file, path / LOCK):  # who held it before has removed the folder: make it again
                 continue
-            file.truncate(0)
-            file.write(f"pid {os.getpid()} on {socket.gethostname()}".encode())
-            file.flush()
+            try:
+                file.truncate(0)
+                file.write(f"pid {os.getpid()} on {socket.gethostname()}".encode())
+            except OSError:
+                with storage(path):
+                    (path / LOCK).unlink()
+                    raise
             yield
             return
 
@@ -78,10 +95,12 @@ def lock(path: Path, *, wait: bool = False) -> Iterator[None]:
 def _take(file: BinaryIO, path: Path, *, wait: bool) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
+    except BlockingIOError:
         file.seek(0)
         holder = file.read(200).decode(errors="replace") or "another process"
         raise LockedError(f"{path} is being written by {holder}: wait for it, or stop it.") from None
+    except OSError as error:
+        raise StorageError(f"{path} cannot be locked: {error.strerror}.") from None
 
 
 def _is_at(file: BinaryIO, path: Path) -> bool:
@@ -92,15 +111,106 @@ def _is_at(file: BinaryIO, path: Path) -> bool:
         return False
 
 
+def make_folder(path: Path, *, exist_ok: bool = False) -> None:
+    """Make a folder and its parents.
+
+    Args:
+        path: the folder.
+        exist_ok: it may be there already.
+
+    Raises:
+        StorageError: it is there already, or the disk refused; the text names the place that cannot be written.
+    """
+    with storage(path):
+        fault_point("mkdir", path)
+        try:
+            path.mkdir(parents=True, exist_ok=exist_ok)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise
+            raise StorageError(
+                f"{_existing(path)} cannot be written: {error.strerror}. Choose another place."
+            ) from None
+
+
+def temporary(parent: Path, name: str) -> Path:
+    """A free name in a folder for something that is not finished; ``sweep`` knows it."""
+    return parent / f"{TEMPORARY}{name}.{os.getpid()}.{secrets.token_hex(4)}"
+
+
+def sweep(parent: Path, name: str = "") -> None:
+    """Remove what a killed process left in a folder under a temporary name; call it while holding a lock.
+
+    Args:
+        parent: the folder.
+        name: only what was to become this name, or one that begins with it and a dot; all without it.
+    """
+    for path in parent.glob(f"{TEMPORARY}*"):
+        what, _, owner = path.name.removeprefix(TEMPORARY).rpartition(".")[0].rpartition(".")
+        if (not name or f"{what}.".startswith(f"{name}.")) and not (owner.isdigit() and _others(int(owner))):
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, or as much of it as can be removed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _others(pid: int) -> bool:
+    """Whether another process of that number lives."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return pid != os.getpid()
+
+
 def exchange(first: Path, second: Path) -> None:
-    """Swap two folders in one step (Linux ``renameat2``); elsewhere in two, keeping the old until the new is there."""
+    """Swap two folders in one step: ``renameat2`` of Linux, ``renamex_np`` of macOS.
+
+    Where the file system knows neither (some network drives), ``second`` is moved aside, ``first`` takes its place, and
+    then the other way round; ``recover`` completes what a kill between the two left.
+
+    Raises:
+        OSError: the disk refused.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
-    if hasattr(libc, "renameat2") and libc.renameat2(-100, bytes(first), -100, bytes(second), 2) == 0:
+    paths = os.fsencode(first), os.fsencode(second)
+    if hasattr(libc, "renameat2"):
+        failed = libc.renameat2(_HERE, paths[0], _HERE, paths[1], _SWAP)
+    elif hasattr(libc, "renamex_np"):
+        failed = libc.renamex_np(*paths, _SWAP)
+    else:
+        ctypes.set_errno(errno.ENOSYS)
+        failed = -1
+    if not failed:
         return
-    aside = second.parent / f"{TEMPORARY}{second.name}.old.{os.getpid()}.{secrets.token_hex(4)}"
-    second.rename(aside)
+    if (number := ctypes.get_errno()) not in _UNSUPPORTED:
+        raise OSError(number, os.strerror(number), str(second))
+    old = _set_aside(second)
+    second.rename(old)
+    fault_point("rename", second)
     first.rename(second)
-    shutil.rmtree(aside, ignore_errors=True)
+    old.rename(first)
+
+
+def recover(path: Path) -> None:
+    """Put a folder back that ``exchange`` was moving when its process was killed; call it while holding a lock."""
+    if (old := _set_aside(path)).exists():
+        if path.exists():
+            remove(old)
+        else:
+            old.rename(path)
+
+
+def _set_aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.replaced")
 
 
 def sync_folder(path: Path) -> None:

@@ -1,8 +1,9 @@
 """One writer of files: an artefact is a folder that is there whole or not at all.
 
 ``create(target)`` gives a temporary folder beside the target; everything is written there, synced, described in a
-MANIFEST (written last), and renamed into place. Readers use ``read_manifest``, which accepts only what the MANIFEST
-describes. No pickle anywhere: safetensors, JSON, and raw arrays with a header that is checked before allocation.
+MANIFEST (written last), and put in its place in one step, by ``put``. Readers use ``read_manifest``, which accepts only
+what the MANIFEST describes. No pickle anywhere: safetensors, JSON, and raw arrays with a header that is checked before
+allocation.
 
 Every operation that touches the disk passes ``disk.fault_point``, so that a test can stop the process or fail the call
 at the k-th one.
@@ -13,8 +14,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,12 +27,14 @@ from pretrieve.core.arrays import array_header
 from pretrieve.core.arrays import load_array as load_array
 from pretrieve.core.disk import lock as lock
 from pretrieve.core.disk import storage as storage
-from pretrieve.core.errors import CorruptError, UsageError, VersionError
+from pretrieve.core.disk import sweep as sweep
+from pretrieve.core.errors import UsageError
+from pretrieve.core.manifest import FORMAT, describe
+from pretrieve.core.manifest import MANIFEST as MANIFEST
+from pretrieve.core.manifest import load_manifest as load_manifest
+from pretrieve.core.manifest import read_manifest as read_manifest
+from pretrieve.core.manifest import verify as verify
 from pretrieve.core.types import Array
-
-MANIFEST = "MANIFEST.json"
-FORMAT = 1
-_EDGE = 65536  # bytes hashed at each end of a file when it is opened; verify() hashes all of it
 
 
 @dataclass
@@ -51,16 +52,23 @@ class Folder:
             StorageError: the disk refused.
         """
         path = self.path / name
-        with storage(path):
+        file = HashingFile(path)
+        with storage(path, lambda: self._needed(file)):
             path.parent.mkdir(parents=True, exist_ok=True)
             disk.fault_point("open", path)
             with path.open("wb") as raw:
-                file = HashingFile(raw, path)
+                file.raw = raw
                 yield file
                 raw.flush()
                 disk.fault_point("fsync", path)
                 os.fsync(raw.fileno())
         self.entries[name] = describe(path, file.sha256.hexdigest())
+
+    def _needed(self, file: HashingFile) -> tuple[int, int]:
+        """Bytes of the artefact so far with what was to be written to a file, and those that are on the disk."""
+        sizes = {path: path.stat().st_size for path in self.path.rglob("*") if path.is_file()}
+        written = sum(sizes.values())
+        return written + max(0, file.size - sizes.get(file.path, 0)), written
 
     def write(self, name: str, data: bytes) -> None:
         """Write a whole small file.
@@ -98,16 +106,19 @@ class Folder:
 
 
 class HashingFile:
-    """A binary file that hashes what is written to it."""
+    """A binary file that counts and hashes what is written to it."""
 
-    def __init__(self, raw: IO[bytes], path: Path) -> None:
-        self._raw, self._path, self.sha256 = raw, path, hashlib.sha256()
+    raw: IO[bytes]
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.size, self.sha256 = path, 0, hashlib.sha256()
 
     def write(self, data: bytes | memoryview) -> None:
         """Write bytes."""
-        disk.fault_point("write", self._path)
+        self.size += memoryview(data).nbytes
+        disk.fault_point("write", self.path)
         self.sha256.update(data)
-        self._raw.write(data)
+        self.raw.write(data)
 
 
 @contextlib.contextmanager
@@ -120,55 +131,68 @@ def create(
         target: where the folder will be; its parent is made.
         kind: what it is ("store", "checkpoint", "index", "model"), kept in the MANIFEST.
         replace: an artefact that is there is swapped for the new one in one step; without it, it is an error.
-        meta: fingerprints and other facts kept in the MANIFEST.
+        meta: fingerprints and other facts kept in the MANIFEST; read when the block ends.
 
     Raises:
         UsageError: something is at ``target`` and ``replace`` is off, or it is no artefact of pretrieve.
         StorageError: the disk refused; nothing is left behind.
     """
-    target = target.absolute()
+    target = target.resolve()  # what a link points to is replaced, not the link
     check_free(target, replace=replace)
-    with storage(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f"{disk.TEMPORARY}{target.name}.{os.getpid()}.{secrets.token_hex(4)}"
-    with storage(temporary):
-        disk.fault_point("mkdir", temporary)
-        temporary.mkdir()
-    try:
-        folder = Folder(temporary)
+    with scratch(target.parent, target.name) as folder:
         yield folder
-        with storage(target):
-            finish(folder, kind, meta)
-            _swap_in(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        finish(folder, kind, meta)
+        put(folder.path, target)
 
 
 def finish(folder: Folder, kind: str, meta: Mapping[str, Any] | None = None) -> None:
     """Write the MANIFEST of a folder, last of all its files, and sync."""
-    manifest = {"format": FORMAT, "kind": kind, "meta": dict(meta or {}), "files": dict(sorted(folder.entries.items()))}
+    manifest = {
+        "format": FORMAT,
+        "kind": kind,
+        "meta": dict(meta or {}),
+        "files": dict(sorted(folder.entries.items())),
+    }
     with folder.open(MANIFEST) as file:
         file.write(to_json(manifest))
     disk.sync_folder(folder.path)
 
 
-def publish(folder: Folder, target: Path, kind: str, meta: Mapping[str, Any] | None = None) -> None:
-    """Move the files of a finished temporary folder into ``target``, which holds other things too; MANIFEST last.
+def put(made: Path, target: Path) -> None:
+    """Put a finished folder in its place in one step; what was there is afterwards where the folder was made.
 
-    Until the MANIFEST is there, readers refuse ``target``: a stop in between leaves no half artefact, and calling again
-    completes it. Used for a model that appears beside its own checkpoints.
+    An empty folder that this process works in is filled, MANIFEST last: whoever called it goes on there.
+
+    Args:
+        made: the folder, on the same file system.
+        target: nothing, an empty folder, or an artefact.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: the disk refused; ``target`` is what it was.
     """
-    finish(folder, kind, meta)
     with storage(target):
-        (target / MANIFEST).unlink(missing_ok=True)
-        for name in [*sorted(set(folder.entries) - {MANIFEST}), MANIFEST]:
-            disk.fault_point("rename", target / name)
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder.path / name).replace(target / name)
-        disk.sync_folder(target)
+        disk.fault_point("rename", target)
+        if not target.is_dir():
+            made.rename(target)
+        elif any(target.iterdir()):
+            disk.exchange(made, target)
+        elif target == Path.cwd():
+            _fill(made, target)
+        else:
+            made.rename(target)
+        disk.fault_point("fsync", target.parent)
+        disk.sync_folder(target.parent)
+
+
+def _fill(made: Path, target: Path) -> None:
+    names = sorted((path.name for path in made.iterdir()), key=lambda name: name == MANIFEST)
+    try:
+        for name in names:
+            (made / name).rename(target / name)
+    except BaseException:
+        for name in names:
+            disk.remove(target / name)
+        raise
 
 
 @contextlib.contextmanager
@@ -178,14 +202,12 @@ def scratch(parent: Path, name: str) -> Iterator[Folder]:
     Raises:
         StorageError: the disk refused.
     """
-    path = parent.absolute() / f"{disk.TEMPORARY}{name}.{os.getpid()}.{secrets.token_hex(4)}"
-    with storage(path):
-        disk.fault_point("mkdir", path)
-        path.mkdir(parents=True)
+    path = disk.temporary(parent.absolute(), name)
+    disk.make_folder(path)
     try:
         yield Folder(path)
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        disk.remove(path)
 
 
 @contextlib.contextmanager
@@ -208,14 +230,19 @@ def check_free(target: Path, *, replace: bool) -> None:
     """Say early that a target cannot be written, before hours of work.
 
     Raises:
-        UsageError: it exists and may not be replaced, or is something of the user's that is no artefact.
+        UsageError: it exists and may not be replaced, is something of the user's that is no artefact, or a folder that
+            the system does not let go of: a mount point, or the current folder where that is not empty.
     """
+    if os.path.ismount(target):
+        raise UsageError(f"{target} is a mount point, which cannot be replaced: choose a folder in it.")
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if not (target / MANIFEST).is_file():
         raise UsageError(f"{target} exists and was not made by pretrieve: choose another place, or remove it yourself.")
     if not replace:
         raise UsageError(f"{target} exists already: choose another place, or allow it to be replaced with --overwrite.")
+    if target.resolve() in (Path.cwd(), *Path.cwd().parents):
+        raise UsageError(f"{target} cannot be replaced from within: run the command in another folder.")
 
 
 def check_apart(target: Path, sources: Iterable[str | Path]) -> None:
@@ -229,45 +256,6 @@ def check_apart(target: Path, sources: Iterable[str | Path]) -> None:
         path = Path(source)
         if path.exists() and place in (path.resolve(), *path.resolve().parents):
             raise UsageError(f"{source} would be overwritten, and is read as well: choose another place.")
-
-
-def read_manifest(path: Path, kind: str) -> dict[str, Any]:
-    """Read the MANIFEST of an artefact, and check names, lengths and the ends of every file against it.
-
-    Args:
-        path: the artefact's folder.
-        kind: what it has to be.
-
-    Returns:
-        The ``meta`` mapping that was given when it was written.
-
-    Raises:
-        UsageError: there is no such artefact here.
-        VersionError: it was written by a newer format.
-        CorruptError: a file is missing, cut, or not the one that was written.
-    """
-    manifest = load_manifest(path, kind)
-    for name, entry in manifest["files"].items():
-        _check_file(path, name, entry, whole=False)
-    meta = manifest["meta"]
-    assert isinstance(meta, dict)
-    return meta
-
-
-def verify(path: Path) -> dict[str, int]:
-    """Check every byte of an artefact against its MANIFEST.
-
-    Returns:
-        ``{"files": n, "bytes": m}`` of what was checked.
-
-    Raises:
-        UsageError: there is no artefact here.
-        CorruptError: the first file that differs, with what was expected and what was found.
-    """
-    manifest = load_manifest(path, None)
-    for name, entry in manifest["files"].items():
-        _check_file(path, name, entry, whole=True)
-    return {"files": len(manifest["files"]), "bytes": sum(entry["bytes"] for entry in manifest["files"].values())}
 
 
 def to_json(value: object) -> bytes:
@@ -298,91 +286,6 @@ def digest(path: Path, *, without: Path | None = None) -> str:
             with file.open("rb") as opened:
                 found.update(hashlib.file_digest(opened, "sha256").digest())
     return found.hexdigest()[:16]
-
-
-def sweep(parent: Path) -> None:
-    """Remove temporary folders that a killed process left below ``parent``; call it while holding its lock."""
-    for path in parent.glob(f"{disk.TEMPORARY}*"):
-        pid = path.name.split(".")[-2] if path.name.count(".") >= 2 else ""
-        if not (pid.isdigit() and Path(f"/proc/{pid}").exists() and int(pid) != os.getpid()):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def describe(path: Path, sha256: str) -> dict[str, Any]:
-    """The MANIFEST entry of a file: its length, its sha256, and the sha256 of its two ends."""
-    return {"bytes": path.stat().st_size, "sha256": sha256, "ends": _ends(path)}
-
-
-def _ends(path: Path) -> str:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        data = file.read(_EDGE)
-        if size > _EDGE:
-            file.seek(max(_EDGE, size - _EDGE))
-            data += file.read()
-    return hashlib.sha256(data).hexdigest()
-
-
-def load_manifest(path: Path, kind: str | None) -> dict[str, Any]:
-    """Read a MANIFEST without looking at the files that it describes.
-
-    Raises:
-        UsageError: there is no artefact here, or one of another kind (None takes any).
-        VersionError: it was written by a newer format.
-        CorruptError: the MANIFEST itself is damaged.
-    """
-    wanted = _one(kind or "artefact")
-    if not path.is_dir():
-        raise UsageError(f"{path}: no such folder; {wanted} of pretrieve was expected.")
-    try:
-        manifest = orjson.loads((path / MANIFEST).read_bytes())
-        version, found = manifest["format"], manifest["kind"]
-        assert isinstance(manifest["files"], dict)
-        assert isinstance(manifest["meta"], dict)
-    except FileNotFoundError:
-        raise UsageError(f"{path} is not {wanted} of pretrieve, or was not finished (it has no {MANIFEST}).") from None
-    except (ValueError, KeyError, TypeError, AssertionError):
-        raise CorruptError(f"{path / MANIFEST} is damaged: restore the folder from a copy, or make it again.") from None
-    if version > FORMAT:
-        raise VersionError(f"{path} has format {version}; this version reads up to {FORMAT}: upgrade pretrieve.")
-    if kind is not None and found != kind:
-        raise UsageError(f"{path} is {_one(found)} of pretrieve; {wanted} was expected.")
-    return dict(manifest)
-
-
-def _one(kind: str) -> str:
-    """Return a kind with its article: a model, an index."""
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
-
-
-def _check_file(folder: Path, name: str, entry: Mapping[str, Any], *, whole: bool) -> None:
-    path = folder / name
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise CorruptError(f"{folder / MANIFEST}: the name {name!r} points outside the folder.")
-    if not path.is_file():
-        raise CorruptError(f"{path} is missing: restore the folder from a copy, or make it again.")
-    if path.stat().st_size != entry["bytes"]:
-        raise CorruptError(f"{path}: expected {entry['bytes']} bytes, found {path.stat().st_size}: make it again.")
-    key = "sha256" if whole else "ends"
-    if whole:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    else:
-        found = _ends(path)
-    if found != entry[key]:
-        raise CorruptError(
-            f"{path}: expected sha256 {entry[key][:16]}, found {found[:16]}: it was changed; make it again."
-        )
-
-
-def _swap_in(temporary: Path, target: Path) -> None:
-    disk.fault_point("rename", target)
-    if target.exists() and any(target.iterdir()):
-        disk.exchange(temporary, target)  # the old artefact is now in the temporary place, which is removed
-    else:
-        temporary.replace(target)
-    disk.fault_point("fsync", target.parent)
-    disk.sync_folder(target.parent)
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -37,6 +37,7 @@ class Choice:
         ranking: score of every system.
         scores: what the probe saw.
         start: name of the untrained system.
+        at: weights at which systems are compared.
     """
 
     system: str
@@ -44,6 +45,7 @@ class Choice:
     ranking: dict[str, float]
     scores: FusedScores
     start: str
+    at: tuple[float, ...] = _AT
 
     @property
     def weight_reason(self) -> str:
@@ -62,7 +64,7 @@ class Choice:
 
     def _gains(self, kind: str) -> FloatArray:
         """Gain of each query over BM25 at the weight of those compared that is nearest to the saved one."""
-        near = min(_AT, key=lambda weight: abs(weight - self.weight))
+        near = min(self.at, key=lambda weight: abs(weight - self.weight))
         return np.asarray(self.scores.fused[self.system][kind][WEIGHTS.index(near)] - self.scores.bm25[kind])
 
     def to_json(self) -> dict[str, Any]:
@@ -73,6 +75,7 @@ class Choice:
             "queries": {kind: len(self.scores.bm25[kind]) for kind in kinds},
             "BM25": {kind: float(self.scores.bm25[kind].mean()) for kind in kinds},
             "weights": list(WEIGHTS),
+            "at": list(self.at),
             "gain": {
                 system: {kind: [round(float(gain), 6) for gain in self.scores.gain(system, kind)] for kind in kinds}
                 for system in self.scores.fused

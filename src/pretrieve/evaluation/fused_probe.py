@@ -8,7 +8,8 @@ Kinds of queries, since each is blind to something:
   name the title: the title and the first words of a sentence have to find the sentence's document.
 * *topical*: a title or the first words of a document have to find the ten documents that a committee finds with the
   whole document as the query, itself left out. Long queries are reliable, short ones are what people type. The
-  committee is BM25 and every trained system; it favours large weights, as most of its members are vectors.
+  committee is BM25 and every system that is called trained; it favours large weights, as most of its members are
+  vectors, and its members over others.
 * *lexical*: the same with BM25 alone as the committee. It favours nobody's vectors.
 
 Every score is that of a fused search: standardised BM25 plus a weight times the standardised vectors.
@@ -50,6 +51,7 @@ class FusedProbeOptions:
         distractors: documents beside the held-out ones, at most.
         seed: which documents, titles and sentences.
         languages: of the documents.
+        known: kinds of known items that are asked.
     """
 
     queries: int = 300
@@ -57,6 +59,7 @@ class FusedProbeOptions:
     distractors: int = 4000
     seed: int = 0
     languages: tuple[str, ...] = ("en",)
+    known: tuple[str, ...] = ("title", "lead", "sentence")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,14 +104,19 @@ class FusedProbe:
         pool = [*own, *(documents[index] for index in np.sort(chosen).tolist())]
         self._texts = [full_text(document) for document in pool]
         self._lexical = Lexical.build(Analyzer(Analysis(languages=options.languages)), self._texts)
-        self._known: dict[str, PseudoQueries] = {
-            found.kind: found for found in pseudo_queries(own, options.queries, options.seed, sentence_spans)
-        }
+        known = pseudo_queries(own, options.queries, options.seed, sentence_spans)
+        self._known: dict[str, PseudoQueries] = {found.kind: found for found in known if found.kind in options.known}
         if SENTENCE in self._known and repeated_titles(documents) > _REPEATED:
             self._known[TITLED] = _titled(self._known[SENTENCE], own)
         order = generator(options.seed, "probe/topical").permutation(len(own))[: options.topical]
         self._asking = np.sort(order)
         self._short = [own[index].title or " ".join(own[index].text.split()[:_OPENING]) for index in self._asking]
+
+    @property
+    def texts(self) -> int:
+        """Number of texts, short and long, that each system encodes."""
+        known = sum(2 * len(queries) for queries in self._known.values())
+        return len(self._texts) + known + len(self._short)
 
     def __call__(self, start: Mapping[str, Encode], trained: Mapping[str, Encode]) -> FusedScores:
         """Ask BM25, and BM25 fused with each system.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pretrieve.core.shown import shown
 from pretrieve.evaluation.choice import Choice
 from pretrieve.evaluation.fused_probe import WEIGHTS
 from pretrieve.evaluation.probe import ProbeResult
@@ -20,17 +21,19 @@ if TYPE_CHECKING:
 def result_tables(result: Result) -> list[Table]:
     """Tables of systems, and of the tests of the first metric (JSON has all); the best value of a metric is bold."""
     head, lines = result_cells(result)
-    shared = shared_folder([row.system for row in result.rows])
+    folder = shared_folder([row.system for row in result.rows])
     title = f"{result.collection} ({result.split}), {len(result.queries):,} queries, 95 % intervals"
-    title += f"; models in {shared}" if shared else ""
-    tables = [table(title, head, [[line[0].removeprefix(shared), *line[1:]] for line in lines])]
-    tables[0].caption, tables[0].caption_justify = "\n".join(setting_lines(result)), "left"
+    title += f"; models in {folder}" if folder else ""
+    cells = [[shown(name.removeprefix(folder), markup=True), *rest] for name, *rest in lines]
+    tables = [table(title, head, cells, styled=True)]
+    settings = [shown(line, markup=True) for line in setting_lines(result)]
+    tables[0].caption, tables[0].caption_justify = "\n".join(settings), "left"
     if result.tests:
         first = result.tests[0].metric
         head, lines = test_cells(result)
         title = f"Paired permutation tests of {first}, corrected by Holm"
-        shown = [[a.removeprefix(shared), b.removeprefix(shared), *rest] for a, b, *rest in lines if rest[0] == first]
-        tables.append(table(title, head, shown))
+        cells = [[a.removeprefix(folder), b.removeprefix(folder), *rest] for a, b, *rest in lines if rest[0] == first]
+        tables.append(table(title, head, cells))
     return tables
 
 
@@ -57,8 +60,8 @@ def probe_markdown(result: ProbeResult) -> str:
 
 
 def choice_markdown(choice: Choice) -> str:
-    """The table of a fused probe as Markdown: BM25, and what each system adds to it at weights .5 and 1."""
-    scores, rows = choice.scores, [WEIGHTS.index(weight) for weight in (0.5, 1.0)]
+    """The table of a fused probe as Markdown: BM25, and what each system adds to it at the weights compared."""
+    scores, rows = choice.scores, [WEIGHTS.index(weight) for weight in choice.at]
     head = ["system", *(f"{kind} ({len(values)})" for kind, values in scores.bm25.items())]
     lines = [["BM25", *(f"{values.mean():.3f}" for values in scores.bm25.values())]]
     for system in scores.fused:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pretrieve.core.bounds import COUNT, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.rng import generator
 from pretrieve.core.types import Batch, IntArray, Rows
@@ -41,6 +42,8 @@ class Refresh:
     depth: int = 200
 
     def __post_init__(self) -> None:
+        check_bounds(self, 1, COUNT, "every", "depth")
+        check_bounds(self, 0, COUNT, "lag")
         if (self.every is not None and not max(1, self.lag) <= self.every) or self.depth < 1 or self.lag < 0:
             raise UsageError("every and depth are at least 1, and lag is between 0 and every.")
 

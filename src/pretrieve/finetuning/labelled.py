@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pretrieve.core.errors import DataError, UsageError
+from pretrieve.core.bounds import TOKENS, check_bounds
+from pretrieve.core.errors import DataError
 from pretrieve.core.files import fingerprint
 from pretrieve.core.types import Batch, Document, IntArray, Rows, SpecialTokens
 from pretrieve.index.pseudo import full_text
@@ -38,10 +39,9 @@ class Draw:
     passage_length: int = 256
 
     def __post_init__(self) -> None:
-        if self.negatives < 0 or not 0.0 <= self.hard <= 1.0:
-            raise UsageError("negatives is at least 0, and hard lies between 0 and 1.")
-        if min(self.query_length, self.passage_length) < 3:
-            raise UsageError("query_length and passage_length are at least 3 tokens.")
+        check_bounds(self, 0, 10_000, "negatives")
+        check_bounds(self, 0, 1, "hard")
+        check_bounds(self, 3, TOKENS, "query_length", "passage_length")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Labelled:
     """
 
     def __init__(self, labels: Labels, store: Store, specials: SpecialTokens, draw: Draw) -> None:
-        self.labels, self._specials, self._draw = labels, specials, draw
+        self.labels, self._store, self._specials, self._draw = labels, store, specials, draw
         self._tokens = np.asarray(store.tokens)
         self._starts, self._ends = np.asarray(store.starts), np.asarray(store.ends)
         self._place = np.full(len(labels.records), -1, np.int64)  # of each record in the store; -1 without tokens
@@ -119,6 +119,15 @@ class Labelled:
         if not len(self._queries):
             raise DataError("no labelled query and its document have tokens of this model: is this its language?")
         self.mixture = Mixture(sizes=np.array([len(self._queries)], np.int64), shares=np.ones(1))
+
+    def of(self, labels: Labels, *, negatives: int) -> Labelled:
+        """The same of other queries over the same records.
+
+        Args:
+            labels: a selection of the labels that the records are of.
+            negatives: of an example.
+        """
+        return Labelled(labels, self._store, self._specials, replace(self._draw, negatives=negatives))
 
     @property
     def hard(self) -> float:

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, IntArray, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
-from pretrieve.methods.condenser import HEAD, TRAINING, Condenser, check_head, checked
+from pretrieve.methods.condenser import HEAD, TRAINING, Condenser, check_head, checked, head_weights
 from pretrieve.models.encoder import Encoder
-from pretrieve.models.heads import kept_heads
+from pretrieve.models.heads import note_new
 from pretrieve.models.losses import similarities
 from pretrieve.models.objective import Encoded, Loss, Objective
 from pretrieve.models.transformer import TransformerEncoder
@@ -75,6 +76,8 @@ class Options:
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
+        check_bounds(self, 8, TOKENS, "length")
+        check_bounds(self, 0, 1, "coefficient")
         if not 1 <= self.shortest <= self.length - 2 or self.length < 8:
             raise UsageError(
                 f"length={self.length}, shortest={self.shortest}: set length to at least 8, and shortest between 1 "
@@ -189,7 +192,7 @@ def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) 
         UsageError: as Condenser's; or the base brings no head and ``force_new_head`` is not set.
     """
     found = checked(encoder, options.length, "cocondenser")
-    missing = not any(name.startswith("head.") for name in kept_heads(found))
+    missing = not head_weights(found)
     if missing and not options.force_new_head:
         raise UsageError(
             "cocondenser starts from a Condenser run, and this base has no head, without which it does harm: train "
@@ -200,6 +203,7 @@ def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) 
         made.notes = (
             "WARNING: the base brings no Condenser head, and force_new_head starts a random one: its first gradients "
             "are likely to spoil the model. Train --method condenser first.",
+            *note_new(found, language_head=made.language.new),
         )
     made.notes += _left_out(store, found.specials, options)
     return made

@@ -13,18 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, SpecialTokens
 from pretrieve.methods import TRAINER_OPTIMISER, Card, Preset, Value
 from pretrieve.models.encoder import Encoder
-from pretrieve.models.heads import kept_heads, start_from, transformer
+from pretrieve.models.heads import kept_heads, note_new, start_from, transformer
 from pretrieve.models.language import LanguageHead, per_example, weighted
 from pretrieve.models.layers import Layers
 from pretrieve.models.objective import Encoded, Objective
+from pretrieve.models.torch_file import read_torch
 from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.sampling.items import TokenStore
 from pretrieve.sampling.masked_passages import MaskedPassages, Passages
 from pretrieve.sampling.pairs import PairDescription, describe
+
+RELEASED_HEAD = "model.pt"  # beside the weights of a checkpoint of the released code
 
 CARD = Card(
     title="Condenser: a head that reads the late [CLS] and early tokens",
@@ -37,9 +41,10 @@ CARD = Card(
     "at random twice, once for the masks and once for the ids, so that they can miss each other. Whole words are "
     "found by BERT's ## even with RoBERTa's tokenizer. The README leaves length and batch open. Written for an old "
     "Trainer: it does not run on today's transformers.",
-    differs="Text is cut once. Words are found by the tokenizer's own marks. A new head starts from the seed. The "
-    "early layer is half of the model's own number. Works for the families of BERT, RoBERTa and ModernBERT; on the "
-    "last the late [CLS] is after the final norm, and the head ends in a norm of its own.",
+    differs="The head of a released checkpoint (model.pt) is taken up. Text is cut once. Words are found by the "
+    "tokenizer's own marks. A new head starts from the seed. The early layer is half of the model's own number. Works "
+    "for the families of BERT, RoBERTa and ModernBERT; on the last the late [CLS] is after the final norm, and the "
+    "head ends in a norm of its own.",
     good_for="A start for fine-tuning, and for coCondenser. Not for search as it is.",
     encoders=("transformer",),
     initialiser=True,
@@ -69,8 +74,8 @@ class Options:
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.length < 8:
-            raise UsageError(f"length={self.length}: set it to at least 8 tokens.")
+        check_bounds(self, 8, TOKENS, "length")
+        check_bounds(self, 0, 1, "coefficient")
         if not 0.0 < self.rate < 1.0 or not 0.0 <= self.short <= 1.0:
             raise UsageError("rate lies between 0 and 1, both excluded, and short between 0 and 1.")
         check_head(self.head_layers, self.skip_from)
@@ -80,10 +85,10 @@ def check_head(head_layers: int, skip_from: int | None) -> None:
     """Refuse a head that cannot be.
 
     Raises:
-        UsageError: no layers, or a layer below the embeddings.
+        UsageError: no layers or too many, or a layer below the embeddings.
     """
-    if head_layers < 1 or (skip_from is not None and skip_from < 0):
-        raise UsageError(f"head_layers={head_layers} is at least 1, and skip_from={skip_from} at least 0.")
+    if not 1 <= head_layers <= 100 or not 0 <= (skip_from or 0) <= 1000:
+        raise UsageError(f"head_layers={head_layers} lies between 1 and 100, skip_from={skip_from} from 0 to 1,000.")
 
 
 HEAD: Mapping[str, Value] = {
@@ -153,6 +158,23 @@ def checked(encoder: Encoder, length: int, method: str) -> TransformerEncoder:
     return found
 
 
+def head_weights(encoder: TransformerEncoder) -> dict[str, Tensor]:
+    """The head beside a base, as ``head.*``: an earlier run's, or else a released checkpoint's; may be empty.
+
+    The released code keeps its head in ``model.pt``, as ``c_head.0.attention.self.query.weight`` and so on; other
+    names of that file are of no use here.
+
+    Raises:
+        CorruptError: a file is damaged, or holds more than weights.
+    """
+    kept = {name: values for name, values in kept_heads(encoder).items() if name.startswith("head.")}
+    path = encoder.source / RELEASED_HEAD if encoder.source is not None else None
+    if kept or path is None or not path.is_file():
+        return kept
+    found = {name: values for name, values in read_torch(path).items() if name.startswith("c_head.")}
+    return {f"head.layers.{name.removeprefix('c_head.')}": values for name, values in found.items()}
+
+
 class Condenser(Objective):
     """Cross-entropy of the hidden words, guessed by the head and, with ``late_mlm``, from the last layer.
 
@@ -163,6 +185,7 @@ class Condenser(Objective):
         head: layers over early tokens and the late [CLS]; those of an earlier run where the base is one.
         language: the head over its last hidden states and those of ``head``.
         early: the layer whose tokens the head sees.
+        new_head: ``head`` starts at random.
 
     Args:
         encoder: a transformer, pooled by [CLS].
@@ -177,8 +200,9 @@ class Condenser(Objective):
         self.encoder, self.late_mlm = encoder, options.late_mlm
         self.head = Layers(encoder, options.head_layers, seed)
         self.early = _early(encoder, options.skip_from)
-        start_from(self.head, kept_heads(encoder), "head")
+        self.new_head = not start_from(self.head, head_weights(encoder), "head")
         self.language = LanguageHead(encoder, seed)
+        self.notes = note_new(encoder, Condenser_head=self.new_head, language_head=self.language.new)
 
     def encode(self, batch: Batch, step: int) -> Encoded:
         """Compute the loss of each example; there is nothing to compare."""

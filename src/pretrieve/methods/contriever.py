@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pretrieve.core.bounds import QUEUE, TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, IntArray, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
@@ -43,11 +44,11 @@ CARD = Card(
     "A checkpoint that was fine-tuned or trained in-batch reloads with random weights, silently; unknown options are "
     "ignored (the README's --moco_queue does nothing); BERT vocabularies get [CLS] and [SEP] only where the name has "
     "bert- in it; the order of the sampler is ignored, and every rank is seeded alike.",
-    differs="Windows stay inside documents and same-document keys are masked unless the preset says otherwise; keys "
-    "are encoded without dropout unless it says otherwise; deleting never empties a crop; shuffle is a permutation; a "
-    "document's title is part of the concatenated stream, which is one for each language, as in the released code. A "
-    "corpus that says zh serves both zh-cn and zh-tw, and nb or nn are no; coefficient 0 repeats a small language as "
-    "often as it takes.",
+    differs="Weight decay is on matrices only; the released AdamW decays biases and norms as well. Windows stay "
+    "inside documents and same-document keys are masked unless the preset says otherwise; keys are encoded without "
+    "dropout unless it says otherwise; deleting never empties a crop; shuffle is a permutation; a document's title is "
+    "part of the concatenated stream, which is one for each language, as in the released code. A corpus that says zh "
+    "serves both zh-cn and zh-tw, and nb or nn are no; coefficient 0 repeats a small language as often as it takes.",
     good_for="Running text; hundreds of documents and more. Not for very short texts, whose crops are not queries. A "
     "static encoder learns translations of its own domain's words; across scripts and domains only recall rises.",
 )
@@ -107,16 +108,18 @@ class Options:
     languages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_bounds(self, 2, TOKENS, "window")
+        check_bounds(self, 0, TOKENS, "min_tokens", "max_tokens")
+        check_bounds(self, 1, QUEUE, "queue")
+        check_bounds(self, 0, 1, "coefficient", "delete", "replace", "mask", "shuffle")
+        if self.temperature <= 0:
+            raise UsageError(f"temperature={self.temperature}: it is above 0.")
         if not 0.0 < self.ratio_min <= self.ratio_max <= 1.0:
             raise UsageError(f"ratio_min={self.ratio_min}, ratio_max={self.ratio_max}: set 0 < min <= max <= 1.")
         if self.max_tokens and not 1 <= self.min_tokens <= self.max_tokens:
             raise UsageError(f"min_tokens={self.min_tokens}: set it between 1 and max_tokens={self.max_tokens}.")
-        if self.window < 2 or self.queue < 1 or self.temperature <= 0:
-            raise UsageError("window is at least 2, queue at least 1 and temperature above 0.")
         if not 0.0 <= self.momentum <= 1.0 or not 0.0 <= self.label_smoothing < 1.0:
             raise UsageError("momentum and label_smoothing lie between 0 and 1.")
-        if not 0.0 <= self.coefficient <= 1.0:
-            raise UsageError(f"coefficient={self.coefficient}: 0 weighs all groups alike, 1 by their size.")
 
     @property
     def edits(self) -> Edits:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, SpecialTokens
 from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
 from pretrieve.models.encoder import Encoder
-from pretrieve.models.heads import transformer
+from pretrieve.models.heads import note_new, transformer
 from pretrieve.models.language import LanguageHead, per_example, weighted
 from pretrieve.models.objective import Encoded, Objective
 from pretrieve.models.transformer import TransformerEncoder
@@ -53,8 +54,8 @@ class Options:
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.length < 8:
-            raise UsageError(f"length={self.length}: set it to at least 8 tokens.")
+        check_bounds(self, 8, TOKENS, "length")
+        check_bounds(self, 0, 1, "coefficient")
         if not 0.0 < self.rate < 1.0 or not 0.0 <= self.short <= 1.0:
             raise UsageError("rate lies between 0 and 1, both excluded, and short between 0 and 1.")
 
@@ -122,6 +123,7 @@ class MaskedLanguageModel(Objective):
         super().__init__()
         self.encoder = transformer(encoder, "mlm")
         self.language = LanguageHead(self.encoder, seed)
+        self.notes = note_new(encoder, language_head=self.language.new)
 
     def encode(self, batch: Batch, step: int) -> Encoded:
         """Compute the loss of each example; there is nothing to compare."""

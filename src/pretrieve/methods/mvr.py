@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pretrieve.core.bounds import COUNT, TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
@@ -78,14 +79,13 @@ class Options:
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
-        if min(self.views, self.queries_per_document, self.epoch_steps) < 1:
-            raise UsageError("views, queries_per_document and epoch_steps are at least 1.")
-        if self.block < 8 or self.query < 3:
-            raise UsageError(
-                f"block={self.block}, query={self.query}: set block to at least 8 and query to at least 3."
-            )
-        if not 0.0 <= self.keep_probability <= 1.0 or self.local < 0 or self.decay < 0 or self.coldest <= 0:
-            raise UsageError("keep lies between 0 and 1, local and decay are at least 0, and coldest is above 0.")
+        check_bounds(self, 1, 1000, "views", "queries_per_document")
+        check_bounds(self, 1, COUNT, "epoch_steps")
+        check_bounds(self, 8, TOKENS, "block")
+        check_bounds(self, 3, TOKENS, "query")
+        check_bounds(self, 0, 1, "keep_probability", "coefficient")
+        if self.local < 0 or self.decay < 0 or self.coldest <= 0:
+            raise UsageError("local and decay are at least 0, and coldest is above 0.")
         if self.temperature < self.coldest:
             raise UsageError(f"temperature={self.temperature}: it falls, so set it to at least coldest={self.coldest}.")
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pretrieve.core.bounds import TOKENS, WIDTH, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
 from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
@@ -36,13 +37,16 @@ CARD = Card(
     released="One encoder for both sides, though the paper writes two; BERT's tanh pooler, a projection to 128 with "
     "LayerNorm and dropout, no temperature, negatives from a global batch of 4,096; only sentences look for blocks. A "
     "block of one sentence whose sentence is to be removed is thrown away. Contriever's code has no such task.",
-    differs="Title and body are one segment, as the exported model sees them; a block without a title has one [SEP], "
-    "not two; the longest title leaves room for a token of the body. A pair that cannot be used is drawn again from "
-    "the same group instead of making the batch shorter. The static encoder has no projection and compares by cosine "
-    "with a temperature. Pages of lists and of disambiguation are dropped, and HTML entities read, where documents "
-    "are read with --wikipedia. The window form follows the second public version (Megatron-LM): no blocks, a context "
-    "that grows around the sentence, no title. contriever-ict takes its negatives from the batch: Contriever's paper "
-    "tried this task with a momentum queue only, which was made for sides that look alike.",
+    differs="The norm after the projection has torch's epsilon of 1e-5 (released: Keras' 1e-3), and the projection "
+    "starts as BERT's layers do, normal with deviation 0.02 (released: Glorot uniform). The warm-up is a share of the "
+    "steps: set warmup for shorter runs (released: 100 steps at least). A static encoder is trained with AdamW. Title "
+    "and body are one segment, as the exported model sees them; a block without a title has one [SEP], not two; the "
+    "longest title leaves room for a token of the body. A pair that cannot be used is drawn again from the same group "
+    "instead of making the batch shorter. The static encoder has no projection and compares by cosine with a "
+    "temperature. Pages of lists and of disambiguation are dropped, and HTML entities read, where documents are read "
+    "with --wikipedia. The window form follows the second public version (Megatron-LM): no blocks, a context that "
+    "grows around the sentence, no title. contriever-ict takes its negatives from the batch: Contriever's paper tried "
+    "this task with a momentum queue only, which was made for sides that look alike.",
     good_for="Questions to passages, running text with sentences. Needs large batches.",
 )
 
@@ -83,14 +87,13 @@ class Options:
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.keep_probability <= 1.0 or not 0.0 <= self.short <= 1.0 or not 0.0 <= self.dropout < 1.0:
-            raise UsageError("keep_probability, short and dropout lie between 0 and 1.")
+        check_bounds(self, 8, TOKENS, "block")
+        check_bounds(self, 3, TOKENS, "query")
+        check_bounds(self, 0, WIDTH, "projection")
+        check_bounds(self, 0, 1, "keep_probability", "short", "coefficient")
+        check_bounds(self, 0, 1, "dropout", below=True)
         if not 0.0 < self.ratio_min <= self.ratio_max < 1.0:
             raise UsageError(f"ratio_min={self.ratio_min}, ratio_max={self.ratio_max}: 0 < ratio_min <= ratio_max < 1.")
-        if self.block < 8 or self.query < 3:
-            raise UsageError(
-                f"block={self.block}, query={self.query}: set block to at least 8 and query to at least 3."
-            )
         if self.temperature is not None and self.temperature <= 0:
             raise UsageError(f"temperature={self.temperature}: it is above 0.")
 
@@ -115,10 +118,12 @@ PRESETS: dict[str, Preset] = {
             "batch_size": Value(4096, "paper", "by the README: --batch_size=4096"),
             "steps": Value(100_000, "code", "README: --num_train_steps=100000"),
             "learning_rate": Value(1e-4, "code", "orqa/experiments/ict_experiment.py: --learning_rate"),
-            "warmup": Value(0.1, "code", "min(10000, max(100, steps / 10)) steps"),
+            "warmup": Value(0.1, "code", "ict_model.py: min(10000, max(100, steps / 10)) steps, of 100,000"),
             **BERT_OPTIMISER,
+            "optimizer": Value("bert", "code", "ict_model.py: optimization.py of google-research/bert"),
         },
         static={
+            "optimizer": Value("adamw", "ours", "the rate was found with it"),
             "batch_size": Value(1024, "ours", "a step of a static encoder takes tens of milliseconds"),
             "learning_rate": Value(0.01, "ours", "word vectors move freely"),
             "weight_decay": Value(0.0, "ours", "rare words would shrink though they are not seen"),

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pretrieve.core.bounds import COUNT, TOKENS, WIDTH, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, IntArray, SpecialTokens
 from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
@@ -45,10 +46,14 @@ CARD = Card(
     "under the query tower's name. The reader sees no titles. The index follows the checkpoint that did best by "
     "retrieval utility, and is read anew when the generators have gone through their shards, not every so many steps. "
     "The data of pre-training were never released.",
-    differs="Names are found by rules, or spaCy, not by a BERT trained on CoNLL-2003. Besides the origin, every block "
-    "that contains the sentence is excluded, and more are fetched in their place; equal blocks are indexed once. The "
-    "index is refreshed at fixed steps, also in the background, so that a run can be repeated and resumed. The reader "
-    "starts as a copy of the retriever's transformer, where the paper starts it from BERT; reader=NAME sets another.",
+    differs="Title and body of a block are one segment for the retriever; the released default is two. Every sentence "
+    "with a salient span is visited as often as another; the released generator draws a document and then one of its "
+    "spans. The warm-up is a share of the steps, 0.05 for 200,000: set warmup for shorter runs (released: 100 steps "
+    "at least). Names are found by rules, or spaCy, not by a BERT trained on CoNLL-2003. Besides the origin, every "
+    "block that contains the sentence is excluded, and more are fetched in their place; equal blocks are indexed "
+    "once. The index is refreshed at fixed steps, also in the background, so that a run can be repeated and resumed. "
+    "The reader starts as a copy of the retriever's transformer, where the paper starts it from BERT; reader=NAME "
+    "sets another.",
     good_for="Questions of fact. Start it from an orqa-ict run (--base FOLDER): from a cold start all blocks are "
     "equally useless and there is little to learn. Watch retrieval_utility: above 0 the blocks help.",
     encoders=("transformer",),
@@ -97,14 +102,18 @@ class Options:
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.candidates < 2 or self.max_masks < 1 or self.refresh < 1:
-            raise UsageError("candidates is at least 2 (the empty block is one), max_masks and refresh at least 1.")
-        if self.query < 4 or self.block < 8 or self.joint < self.query + 2:
-            raise UsageError("query is at least 4, block at least 8, and joint at least query + 2.")
+        check_bounds(self, 8, TOKENS, "block")
+        check_bounds(self, 4, TOKENS, "query")
+        check_bounds(self, self.query + 2, TOKENS, "joint")
+        check_bounds(self, 2, 1000, "candidates")  # the empty block is one
+        check_bounds(self, 1, 1000, "max_masks")
+        check_bounds(self, 1, COUNT, "refresh")
+        check_bounds(self, 0, COUNT, "lag")
+        check_bounds(self, 1, WIDTH, "projection")
+        check_bounds(self, 0, 1, "coefficient")
+        check_bounds(self, 0, 1, "dropout", below=True)
         if self.update == "background" and not 1 <= self.lag <= self.refresh:
             raise UsageError(f"lag={self.lag}: in the background it lies between 1 and refresh={self.refresh}.")
-        if not 0.0 <= self.dropout < 1.0 or (self.projection is not None and self.projection < 1):
-            raise UsageError("dropout is at least 0 and below 1, and projection at least 1.")
 
 
 PRESETS: dict[str, Preset] = {
@@ -128,8 +137,9 @@ PRESETS: dict[str, Preset] = {
             "batch_size": Value(512, "paper", "of pre-training"),
             "steps": Value(200_000, "paper", "of pre-training"),
             "learning_rate": Value(3e-5, "paper", "and train_realm.py: --learning_rate"),
-            "warmup": Value(0.1, "code", "model.py: min(10000, max(100, steps / 10)) steps"),
+            "warmup": Value(0.05, "code", "model.py: min(10000, max(100, steps / 10)) steps, of 200,000"),
             **BERT_OPTIMISER,
+            "optimizer": Value("bert", "code", "model.py: optimization.py of google-research/bert, no bias correction"),
         },
         encoder={"pooling": Value("bert", "code", "pooled_output: tanh over the first token, as ORQA")},
     ),
@@ -224,7 +234,7 @@ class Realm(Objective):
         self.evidence = Evidence(store, encoder.specials, options.block)
         lag = options.lag if options.update == "background" else 0
         self.index = StaleIndex(encoder, self.evidence, every=options.refresh, lag=lag)
-        self.notes = _notes(cold, not bool(self.language.bias.any()), options, store)
+        self.notes = _notes(cold, self.language.new, options, store)
 
     @torch.no_grad()
     def prepare(self, batch: Batch, step: int) -> Batch:

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Array, Batch, BoolArray, IntArray, Rows, SpecialTokens
 from pretrieve.methods import TRAINER_OPTIMISER, Card, Preset, Value
 from pretrieve.models.decoder import MASKS, EnhancedDecoder, QueryStream
 from pretrieve.models.encoder import Encoder
-from pretrieve.models.heads import transformer
+from pretrieve.models.heads import note_new, transformer
 from pretrieve.models.language import LanguageHead, per_example, weighted
 from pretrieve.models.losses import at_least_float32
 from pretrieve.models.objective import Encoded, Objective
@@ -42,10 +43,12 @@ CARD = Card(
     "not see itself. A word is what BERT's ## says, so other tokenizers get single tokens. The collator's own masking "
     "rates are 0.15; the program's, and the README's, 0.30 and 0.50. In the bag of DupMAE a word weighs the same "
     "however often it comes. The decoder is not kept.",
-    differs="64 masks a row, in which each word is hidden with the rate's probability rather than to an exact count; "
-    "words by the tokenizer's own marks. The decoder starts new and is kept beside the model, and a run that goes on "
-    "takes it up. ModernBERT, which has no table of positions, gets sinusoids in the decoder. DupMAE's vector at "
-    "search stays the pooled one, not [CLS] joined with a sparse part.",
+    differs="Rows end with the last sentence that fits; released rows are filled, with a sentence that is then cut. "
+    "30 % of a row's own tokens are hidden; the released budget counts [CLS] and [SEP] too, so that it is 33 % of a "
+    "row of 30 tokens. 64 masks a row, in which each word is hidden with the rate's probability rather than to an "
+    "exact count; words by the tokenizer's own marks. The decoder starts new and is kept beside the model, and a run "
+    "that goes on takes it up. ModernBERT, which has no table of positions, gets sinusoids in the decoder. DupMAE's "
+    "vector at search stays the pooled one, not [CLS] joined with a sparse part.",
     good_for="A start for fine-tuning: fine-tuned on MS MARCO, its paper reports 45.2 nDCG@10 over BEIR, and for "
     "Condenser 40.7, for BERT 37.1. Not for search as it is.",
     encoders=("transformer",),
@@ -78,8 +81,8 @@ class Options:
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.length < 8:
-            raise UsageError(f"length={self.length}: set it to at least 8 tokens.")
+        check_bounds(self, 8, TOKENS, "length")
+        check_bounds(self, 0, 1, "coefficient")
         if not 0.0 < self.rate < 1.0 or not 0.0 <= self.short <= 1.0:
             raise UsageError("rate lies between 0 and 1, both excluded, and short between 0 and 1.")
         if not 0.0 <= self.decoder_rate <= 1.0 or self.bag < 0.0:
@@ -230,6 +233,7 @@ class RetroMAE(Objective):
         self.encoder, self.options = transformer(encoder, "retromae"), options
         self.language = LanguageHead(self.encoder, seed)
         self.enhanced_decoder = EnhancedDecoder(self.encoder, seed, options.query_stream)
+        self.notes = note_new(encoder, decoder=self.enhanced_decoder.new, language_head=self.language.new)
 
     def encode(self, batch: Batch, step: int) -> Encoded:
         """Compute the loss of each example; there is nothing to compare."""

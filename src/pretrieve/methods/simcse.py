@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, IntArray, Rows, SpecialTokens
 from pretrieve.methods import TRAINER_OPTIMISER, Card, Preset, Value
@@ -34,7 +35,8 @@ CARD = Card(
     "tried every 125 steps.",
     differs="Rows are sentences of your documents packed up to the length, never cut in their middle unless one alone "
     "is too long; gradients reach the vectors of all ranks; the model is compared by cosine afterwards, as it was "
-    "trained; no labelled pairs choose a checkpoint.",
+    "trained; no labelled pairs choose a checkpoint. The layer of a released checkpoint (mlp.dense) is left out, with "
+    "a note, and a new one trains.",
     good_for="Likeness of sentences. For search it is weak (in Contriever's paper 24.6 nDCG@10 on BEIR, BM25 41.7): "
     "both sides are the same words, so nothing teaches it what a question looks like.",
     encoders=("transformer",),
@@ -62,8 +64,8 @@ class Options:
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.length < 4:
-            raise UsageError(f"length={self.length}: set it to at least 4 tokens.")
+        check_bounds(self, 4, TOKENS, "length")
+        check_bounds(self, 0, 1, "coefficient")
         if self.temperature <= 0 or not 0.0 <= self.short <= 1.0:
             raise UsageError("temperature is above 0, and short lies between 0 and 1.")
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pretrieve.core.bounds import COUNT, TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
@@ -77,6 +78,9 @@ class Options:
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
+        check_bounds(self, 1, TOKENS, "passage", "length", "words_max", "query_max")
+        check_bounds(self, 0, COUNT, "stop_words")
+        check_bounds(self, 0, 1, "coefficient")
         if not 1 <= self.words_min <= self.words_max < self.passage:
             raise UsageError(
                 f"words_min={self.words_min}, words_max={self.words_max}, passage={self.passage}: "

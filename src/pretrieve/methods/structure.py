@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, nn
 
+from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
@@ -110,6 +111,10 @@ class Options:
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
+        check_bounds(self, 4, TOKENS, "window")
+        check_bounds(self, 1, TOKENS, "query", "span_max", "opening_max", "keywords_max")
+        check_bounds(self, 0, 1, "titled_share", "remove", "title_in_key", "drop_shared", "delete", "coefficient")
+        check_bounds(self, 0, 1, "near_duplicate")
         if min(self.weights) < 0 or sum(self.weights) <= 0:
             raise UsageError(f"weights are not below 0, and one of {', '.join(KINDS)} is above 0.")
         for name in ("span", "opening", "keywords"):

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, Rows, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
 from pretrieve.models.encoder import Encoder
-from pretrieve.models.heads import transformer
+from pretrieve.models.heads import note_new, transformer
 from pretrieve.models.language import LanguageHead, weighted
 from pretrieve.models.objective import Encoded, Objective
 from pretrieve.models.reconstruction import TiedDecoder
@@ -35,8 +36,8 @@ CARD = Card(
     "vector has to say what the text is about.",
     released="sentence-transformers: the decoder's layers and word vectors are tied to the encoder's, cross-attention "
     "is new. Words are NLTK's, for English, and are joined again by its rules; a text is never left without a word. "
-    "Newer example scripts keep 60 % of the words where they mean to delete 60 %, cut sentences at 75 tokens and warm "
-    "the rate up.",
+    "The values are those of the README at revision 77ae248. Newer example scripts keep 60 % of the words where they "
+    "mean to delete 60 %, cut sentences at 75 tokens and warm the rate up.",
     differs="Words are those of the vocabulary, in any language. Rows are passages of consecutive sentences, which is "
     "what is searched, not single sentences. Attention over one vector is its value and output projection, which is "
     "the same; only the dropout of its single weight is left out.",
@@ -64,8 +65,8 @@ class Options:
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.length < 8:
-            raise UsageError(f"length={self.length}: set it to at least 8 tokens.")
+        check_bounds(self, 8, TOKENS, "length")
+        check_bounds(self, 0, 1, "coefficient")
         if not 0.0 <= self.delete < 1.0 or not 0.0 <= self.short <= 1.0:
             raise UsageError("delete lies between 0 and 1, 1 excluded, and short between 0 and 1.")
 
@@ -79,7 +80,7 @@ PRESETS: dict[str, Preset] = {
             "short": Value(0.1, "ours", "the model sees short texts too, as queries are"),
         },
         training={
-            "batch_size": Value(8, "code", "sentence-transformers, README of its TSDAE example"),
+            "batch_size": Value(8, "code", "sentence-transformers, README of its TSDAE example at 77ae248"),
             "steps": Value(100_000, "paper", "GPL, which trains it on a domain's documents"),
             "learning_rate": Value(3e-5, "code", "the same README"),
             "schedule": Value("constant", "code", "the same README: constantlr"),
@@ -202,6 +203,7 @@ class DenoisingAutoEncoder(Objective):
         self.encoder = transformer(encoder, "tsdae")
         self.reconstruction = TiedDecoder(self.encoder, seed)
         self.language = LanguageHead(self.encoder, seed)
+        self.notes = note_new(encoder, cross_attention=self.reconstruction.new, language_head=self.language.new)
 
     def encode(self, batch: Batch, step: int) -> Encoded:
         """Compute the loss of each example; there is nothing to compare."""

@@ -10,10 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pretrieve.core.bounds import TOKENS, WIDTH, check_bounds
 from pretrieve.core.config import options_of, parse_assignments
 from pretrieve.core.errors import UsageError
+from pretrieve.core.files import MANIFEST
 from pretrieve.core.rng import generator
 from pretrieve.core.types import FloatArray, SpecialTokens
+from pretrieve.models.bag import Bag
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import seeded
 from pretrieve.models.multi_vector import Views
@@ -38,8 +41,10 @@ class NewTransformer:
     words: Literal["random", "static"] = "random"  # start of the word vectors; "static": a minute of static training
 
     def __post_init__(self) -> None:
-        if min(self.layers, self.hidden, self.heads_or_default()) < 1 or not 0 <= self.dropout < 1:
-            raise UsageError("--base new: layers, hidden and heads are at least 1, dropout is in [0, 1).")
+        check_bounds(self, 1, 1000, "layers", prefix="--base new: ")
+        check_bounds(self, 1, WIDTH, "hidden", "heads", prefix="--base new: ")
+        check_bounds(self, 1, 16 * WIDTH, "intermediate", prefix="--base new: ")
+        check_bounds(self, 0, 1, "dropout", below=True, prefix="--base new: ")
         if self.hidden % self.heads_or_default():
             raise UsageError(f"--base new: hidden={self.hidden} is not a multiple of heads={self.heads_or_default()}.")
 
@@ -58,10 +63,9 @@ class EncoderOptions:
     stop_word_scale: float = 1.0  # of a static encoder: factor on the vectors of stop words after training
 
     def __post_init__(self) -> None:
-        if not 0 <= self.stop_word_scale <= 1:
-            raise UsageError(f"stop_word_scale={self.stop_word_scale}: it is between 0 and 1.")
-        if self.dimensions < 1 or (self.max_length is not None and self.max_length < 4):
-            raise UsageError("dimensions is at least 1, and max_length at least 4.")
+        check_bounds(self, 1, WIDTH, "dimensions")
+        check_bounds(self, 4, TOKENS, "max_length")
+        check_bounds(self, 0, 1, "stop_word_scale")
 
 
 def is_static(base: str) -> bool:
@@ -89,6 +93,22 @@ def named_base(base: str) -> str | None:
         UsageError: there is no such folder or model.
     """
     return None if is_static(base) or base.partition(":")[0] == _NEW else str(resolve(base))
+
+
+def retrieval_folder(base: str) -> Path | None:
+    """The folder of a base that retrieves already; None for other bases.
+
+    A published transformer of sentence-transformers with weights in safetensors counts; a static model and one of our
+    own do not.
+
+    Raises:
+        UsageError: there is no such folder or model.
+    """
+    if is_static(base) or new_transformer(base) is not None:
+        return None
+    folder = resolve(base)
+    stock = (folder / "modules.json").is_file() and not (folder / MANIFEST).is_file()
+    return folder if stock and any(folder.rglob("*.safetensors")) and not Bag.readable(folder) else None
 
 
 def build_encoder(

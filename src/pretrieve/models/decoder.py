@@ -70,7 +70,7 @@ class EnhancedDecoder(nn.Module):
         self.activation = ACT2FN[_first(config, "hidden_act", "hidden_activation")]
         self.dropout = nn.Dropout(float(_first(config, "hidden_dropout_prob", "mlp_dropout")))
         self.attention_dropout = float(_first(config, "attention_probs_dropout_prob", "attention_dropout"))
-        start_from(self, kept_heads(encoder), "enhanced_decoder")
+        self.new = not start_from(self, kept_heads(encoder), "enhanced_decoder")
 
     def forward(
         self, encoder: TransformerEncoder, vectors: Tensor, rows: Rows, masks: IntArray, choices: IntArray

@@ -94,6 +94,23 @@ def kept_heads(encoder: Encoder) -> dict[str, Tensor]:
     return found
 
 
+def note_new(encoder: Encoder, **parts: bool) -> tuple[str, ...]:
+    """A note on what starts at random beside a base that has weights; none where the base itself is new.
+
+    Args:
+        encoder: the base.
+        parts: whether each is new, by name, underscores for spaces.
+    """
+    new = [f"the {name.replace('_', ' ')}" for name, is_new in parts.items() if is_new]
+    source = getattr(encoder, "source", None)
+    if source is None or not new:
+        return ()
+    remedy = ""
+    if parts.get("language_head"):
+        remedy = " Without its language head a base learns slowly: train --method mlm first, and give its folder."
+    return (f"{source} does not bring {' and '.join(new)}: randomly initialised.{remedy}",)
+
+
 def start_from(module: nn.Module, weights: Mapping[str, Tensor], name: str) -> bool:
     """Put the weights called ``name.*`` into a module, strictly; says whether there were any.
 

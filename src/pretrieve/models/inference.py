@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -81,3 +81,24 @@ def query_vectors(encoder: Encoder, rows: Rows) -> Tensor:
     vectors: Tensor = encoder.queries(rows)[:, 0]
     encoder.train(training)
     return vectors
+
+
+class SharedTokens:
+    """Tokenizes each list of texts once for several encoders; for static ones it takes longer than to encode it.
+
+    Args:
+        tokenizer: of all of them.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._kept: dict[int, tuple[Sequence[str], Rows]] = {}  # with the list, so that its identity stays its own
+
+    def encoding(self, encoder: Encoder) -> Callable[[Sequence[str]], FloatArray]:
+        """The function from texts to vectors (R, D) that an encoder is."""
+        return lambda texts: encode_rows(encoder, self._rows(texts))
+
+    def _rows(self, texts: Sequence[str]) -> Rows:
+        if id(texts) not in self._kept:
+            self._kept[id(texts)] = (texts, self._tokenizer.encode(texts))
+        return self._kept[id(texts)][1]

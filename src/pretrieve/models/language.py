@@ -39,6 +39,7 @@ class LanguageHead(nn.Module):
         dense: to the width of the word vectors.
         norm: LayerNorm.
         bias: of each word, (vocabulary,).
+        new: neither an earlier run nor the checkpoint brought it.
 
     Args:
         encoder: whose states it reads and whose word vectors it uses.
@@ -62,8 +63,7 @@ class LanguageHead(nn.Module):
         from transformers.activations import ACT2FN  # only here: importing it takes seconds
 
         self.activation = ACT2FN[name] if isinstance(name, str) else name
-        if not start_from(self, kept_heads(encoder), "language"):
-            self._start_from_checkpoint(encoder)
+        self.new = not start_from(self, kept_heads(encoder), "language") and not self._starts_from_checkpoint(encoder)
 
     def forward(self, states: Tensor, words: Tensor) -> Tensor:
         """Score every word for states (M, D): (M, vocabulary), given the word vectors (vocabulary, width)."""
@@ -94,7 +94,7 @@ class LanguageHead(nn.Module):
         none = scores.new_zeros(len(states))
         return none.index_put((index,), losses), none.index_put((index,), hits)
 
-    def _start_from_checkpoint(self, encoder: TransformerEncoder) -> None:
+    def _starts_from_checkpoint(self, encoder: TransformerEncoder) -> bool:
         model = masked_language_model(encoder.source) if encoder.source is not None else None
         modules = dict(model.named_modules()) if model is not None else {}
         for dense, norm, decoder in _PARTS:
@@ -103,7 +103,8 @@ class LanguageHead(nn.Module):
                 self.norm.load_state_dict(modules[norm].state_dict())
                 with torch.no_grad():
                     self.bias.copy_(modules[decoder].get_parameter("bias"))
-                return
+                return True
+        return False
 
 
 def per_example(values: Tensor, batch: Batch) -> Tensor:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from pretrieve.core.errors import UsageError
+from pretrieve.core.errors import PretrieveWarning, UsageError
 from pretrieve.models.heads import seeded
+from pretrieve.models.model_folder import CONTRIEVER, model_folder, not_a_model
 
 # Heads of pre-training tasks and of classifiers: left over when only the encoder is wanted.
 _HEADS = tuple(
@@ -27,6 +29,7 @@ _HEADS = tuple(
         *("discriminator_predictions", "generator_predictions", "generator_lm_head"),
     )
 )
+_SIMCSE = ("mlp.",)  # SimCSE's layer of training: dropped like those heads, and said
 DPR = "dpr"  # model_type of towers, in which a BERT lies under another name
 _TOWER = r"^(question_encoder|ctx_encoder)\.bert_model\."
 _WANTED = ["*.json", "*.txt", "*.model", "*.safetensors"]
@@ -37,11 +40,11 @@ def resolve(base: str) -> Path:
     """Find the folder of a model: a folder, or a name of the hub (from the local cache, or downloaded).
 
     Raises:
-        UsageError: there is no such folder or model; the text says what to do.
+        UsageError: there is no such folder or model, or the folder holds none; the text says what to do.
     """
     path = Path(base).expanduser()
-    if path.is_dir():
-        return path
+    if path.is_dir() or (path.is_file() and path.name == CONTRIEVER):
+        return model_folder(path)
     if path.exists() or base.startswith(("/", ".", "~")) or base.count("/") > 1:
         raise UsageError(f"{base} is not a folder with a model: give a folder, a name of the hub, or static.")
     return _from_hub(base)
@@ -80,6 +83,12 @@ def load_pretrained(folder: Path, *, seed: int = 0, pooler: bool = False) -> nn.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UsageError(f"{folder}: the model cannot be loaded ({reason}).") from None
     _refuse_misfits(folder, report, pooler=pooler)
+    if dropped := sorted(key for key in report["unexpected_keys"] if key.startswith(_SIMCSE)):
+        warnings.warn(
+            f"{folder}: the layer that SimCSE trains with ({dropped[0]}) is left out, as its authors do.",
+            PretrieveWarning,
+            stacklevel=2,
+        )
     loaded: nn.Module = model
     return loaded.eval()
 
@@ -142,9 +151,7 @@ def without_bar() -> Iterator[None]:
 
 def _config(folder: Path) -> dict[str, Any]:
     if not (folder / "config.json").is_file():
-        raise UsageError(
-            f"{folder} is not a model: it has no config.json. Give a folder of transformers' save_pretrained."
-        )
+        raise UsageError(not_a_model(folder))
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         assert isinstance(config, dict)
@@ -172,7 +179,7 @@ def _refuse_misfits(folder: Path, report: dict[str, Any], *, pooler: bool) -> No
 
 
 def _is_known_unused(key: str) -> bool:
-    return key.startswith(_HEADS) or key.endswith("position_ids")
+    return key.startswith((*_HEADS, *_SIMCSE)) or key.endswith("position_ids")
 
 
 def _from_hub(name: str) -> Path:

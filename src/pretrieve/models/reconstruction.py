@@ -82,7 +82,7 @@ class TiedDecoder(nn.Module):
         self._modern = model.config.model_type == "modernbert"
         with seeded(seed, "decoder"):
             self.cross = nn.ModuleList(OneVector(model.config, after=not self._modern) for _ in self._layers)
-        start_from(self, kept_heads(encoder), "reconstruction")
+        self.new = not start_from(self, kept_heads(encoder), "reconstruction")
 
     @property
     def _layers(self) -> Any:

@@ -21,6 +21,7 @@ from pretrieve.core.files import fingerprint
 from pretrieve.core.types import FloatArray, Similarity, TextEncoder
 from pretrieve.models.bag import Bag, model_fingerprint
 from pretrieve.models.checkpoints import Checkpoint, Pooling, known_as
+from pretrieve.models.model_folder import model_folder
 from pretrieve.text.encoding import first_words
 
 if TYPE_CHECKING:
@@ -260,9 +261,7 @@ def _described(options: ModelOptions) -> dict[str, str | int]:
 def _resolve(name: str) -> Path:
     """The folder of a model: given, or fetched from the hub."""
     if Path(name).exists():
-        if not Path(name).is_dir():
-            raise UsageError(f"{name} is not a folder; a model is one.")
-        return Path(name)
+        return model_folder(Path(name))
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 

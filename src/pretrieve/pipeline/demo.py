@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,10 +18,10 @@ from pretrieve.models.bag import Bag
 from pretrieve.pipeline.evaluate import EvaluateRequest, judge
 from pretrieve.pipeline.pretrain.data import split
 from pretrieve.pipeline.pretrain.publish import START
-from pretrieve.pipeline.pretrain.request import TrainRequest, train_command
+from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.progress import Listener
-from pretrieve.pipeline.run.workspace import WORKSPACE
+from pretrieve.pipeline.run.sources import DOCUMENTS
 from pretrieve.text.documents import Documents
 
 QUERIES = ("split a string into words", "wait for several threads to finish", "write a table to a file")
@@ -57,13 +58,23 @@ def run(asked: DemoRequest, listener: Listener) -> Done:
     Raises:
         PretrieveError: as ``train``, ``judge`` and ``build_index``.
     """
+    shared = asked.output / "shared"
+    shutil.rmtree(shared, ignore_errors=True)  # what a stopped demonstration left
+    try:
+        return _run(asked, shared, listener)
+    finally:
+        shutil.rmtree(shared, ignore_errors=True)
+
+
+def _run(asked: DemoRequest, shared: Path, listener: Listener) -> Done:
+    """The same, with a folder for documents and tokens that is removed afterwards: the index has its own."""
     model, index, pairs = (asked.output / name for name in ("model", "index", "pairs"))
     request = TrainRequest(
         sources=(asked.source,), output=model, minutes=asked.minutes, seed=asked.seed, overwrite=asked.overwrite,
-        on_bad="skip", held_out=HELD_OUT,
+        on_bad="skip", held_out=HELD_OUT, shared=shared,
     )  # fmt: skip
-    train(request, listener, command=train_command(request))
-    documents = Documents.open(model / WORKSPACE / "documents")
+    train(request, listener)
+    documents = Documents.open(shared / DOCUMENTS)
     write_pairs(documents, set(split(len(documents), asked.seed, HELD_OUT)[1].tolist()), pairs)
     result = judge(EvaluateRequest(folder=pairs, models=(str(model / START), str(model))), listener)
     assert isinstance(result, Result)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,8 @@ from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.sources import OnBad
+from pretrieve.pipeline.run.stopping import stoppable
+from pretrieve.pipeline.run.workspace import Workspace, beside, check_workspace
 from pretrieve.text.corpus import Fields
 
 if TYPE_CHECKING:
@@ -50,22 +51,25 @@ def build_index(
     from pretrieve.pipeline.run.sources import read_documents
     from pretrieve.pipeline.run.usage_warnings import before_search
 
-    files.check_free(output, replace=replace)
+    check_workspace(output, sources, overwrite=replace)
     Analyzer(Analysis(stop_words=lexical.stop_words, stemmer=lexical.stemmer))  # refused before documents are read
     options = ModelOptions(**(described or {}))
     for line in before_search(model, options):
         listener.note(line)
     encoder = open_encoder(str(Path(model).absolute()) if Path(model).exists() else model, options)
-    beside = output.absolute().parent
-    with files.scratch(beside, f"{output.name}.documents") as folder:
-        quarantine = beside / f"{output.name}.quarantine.jsonl"
+    work = Workspace(output, overwrite=replace)
+    with stoppable(work.advice), work:
         documents = read_documents(
-            sources, folder.path / "documents", listener, fields=fields, on_bad=on_bad, quarantine=quarantine
+            sources,
+            work.path / "documents",
+            listener,
+            fields=fields,
+            on_bad=on_bad,
+            quarantine=beside(output, ".quarantine.jsonl"),
         )
         listener.stage("index", len(documents), "documents")
-        index = Index.build(output, documents, encoder, lexical, replace=replace)
+        index = Index.build(work.output, documents, encoder, lexical, replace=replace)
         listener.advance(len(documents))
-        shutil.rmtree(folder.path / "documents")
     return index
 
 

@@ -99,7 +99,7 @@ def _prepared(
     every = np.arange(len(documents))
     folder = named_base(request.base)
     vocabulary = tokenizer.load(folder) if folder else prepare.train_tokenizer(documents, every, choices.tokenization)
-    return documents, prepare.build_store(place, documents, every, vocabulary, listener)
+    return documents, prepare.build_store(place / "store", documents, every, vocabulary, listener)
 
 
 def _specials(base: str, store: Store) -> SpecialTokens:

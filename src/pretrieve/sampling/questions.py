@@ -144,3 +144,22 @@ class QuestionRows:
         lengths = self.bare.lengths[items]
         positions = lay_out(self.bare.offsets[:-1][items][:, None], lengths[:, None])
         return read(self.bare.tokens, positions, self._specials)
+
+
+class SomeQuestions:
+    """The view of some of the questions, by their numbers; an example's ``documents`` is the number among all.
+
+    Args:
+        view: of all questions.
+        numbers: (Q',) of those to draw.
+    """
+
+    mixture: Mixture
+
+    def __init__(self, view: QuestionRows, numbers: IntArray) -> None:
+        self._view, self._numbers = view, numbers
+        self.mixture = mixture(None, len(numbers), 1.0)
+
+    def draw(self, items: IntArray, address: Address) -> Batch:
+        """Make one row of each question (B,)."""
+        return self._view.rows(self._numbers[items])

@@ -56,7 +56,7 @@ class Checkpoints:
         return self.folder / f"step-{step:06d}"
 
     def save(
-        self, step: int, objective: nn.Module, optimiser: torch.optim.Optimizer, state: Mapping[str, int] | None = None
+        self, step: int, objective: nn.Module, optimiser: torch.optim.Optimizer, state: Mapping[str, Any] | None = None
     ) -> Path:
         """Write a checkpoint after ``step`` steps, and remove the oldest beyond ``keep``.
 
@@ -64,7 +64,7 @@ class Checkpoints:
             step: steps done.
             objective: everything that learns or is remembered.
             optimiser: its state is kept by parameter name.
-            state: small counters of the trainer.
+            state: counters of the trainer, and what else it resumes from, as JSON.
 
         Raises:
             StorageError: the disk refused; older checkpoints are untouched.
@@ -81,11 +81,41 @@ class Checkpoints:
             self._remove(self.path(old))
         return self.path(step)
 
-    def load(self, step: int, objective: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, int]:
+    def save_weights(self, step: int, objective: nn.Module) -> None:
+        """Write the weights alone, and remove older ones.
+
+        Args:
+            step: steps done.
+            objective: everything that learns or is remembered.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        weights = {name: values.detach().contiguous().cpu() for name, values in named_tensors(objective).items()}
+        meta = {"fingerprints": dict(self.fingerprints)}
+        with files.create(self.path(step), KIND, replace=True, meta=meta) as folder:
+            folder.write("weights.safetensors", safetensors.torch.save(weights))
+        for old in self.steps():
+            if old != step:
+                self._remove(self.path(old))
+
+    def load_weights(self, step: int, objective: nn.Module) -> None:
+        """Put back what ``save_weights`` wrote.
+
+        Raises:
+            FingerprintError: it belongs to another corpus, tokenizer or recipe.
+            CorruptError: a file is damaged or does not fit.
+        """
+        path = self.path(step)
+        self._check_fingerprints(path, files.read_manifest(path, KIND)["fingerprints"])
+        files.verify(path)
+        _fill(named_tensors(objective), _read(path / "weights.safetensors"), path / "weights.safetensors")
+
+    def load(self, step: int, objective: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
         """Put a checkpoint back, strictly: every tensor is there, none is left over, shapes agree.
 
         Returns:
-            The trainer's counters, ``step`` among them.
+            What the trainer resumes from, ``step`` among it.
 
         Raises:
             FingerprintError: it belongs to another corpus, tokenizer or recipe.
@@ -97,8 +127,8 @@ class Checkpoints:
         targets = named_tensors(objective)
         _fill(targets, _read(path / "weights.safetensors"), path / "weights.safetensors")
         _restore_moments(objective, optimiser, _read(path / "optimiser.safetensors"), path / "optimiser.safetensors")
-        state = orjson.loads((path / "state.json").read_bytes())
-        return {name: int(value) for name, value in state.items()}
+        state: dict[str, Any] = orjson.loads((path / "state.json").read_bytes())
+        return state
 
     def sweep(self) -> None:
         """Remove what a killed process left: temporary folders, and checkpoints that were being removed."""

@@ -6,10 +6,14 @@ import importlib.util
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pretrieve.core.errors import MissingExtraError, UsageError, suggest
-from pretrieve.training.trainer import Progress
+
+if TYPE_CHECKING:
+    from pretrieve.training.trainer import Progress
+
+AUTO, NONE = "auto", "none"
 
 
 class Tracker:
@@ -36,15 +40,10 @@ class Tracker:
         values: Mapping[str, Any] | None = None,
         every: int = 10,
     ) -> None:
-        from accelerate import PartialState, tracking  # only here: importing it takes a second
+        from accelerate import PartialState  # only here: importing it takes a second
 
-        known = {str(kind): tracker for kind, tracker in tracking.LOGGER_TYPE_TO_CLASS.items()}
-        if name not in known:
-            raise UsageError(f"unknown tracker {name!r}.{suggest(name, known)}")
-        if name not in {str(kind.value) for kind in tracking.get_available_trackers()}:
-            raise MissingExtraError(f"tracker {name!r} is not installed: pip install {name}.")
+        kind = _kind(name)
         PartialState()
-        kind = known[name]
         self._tracker = kind(run, logging_dir=str(folder)) if kind.requires_logging_directory else kind(run)
         if hasattr(self._tracker, "start"):
             self._tracker.start()
@@ -63,11 +62,41 @@ class Tracker:
             "tokens_per_second": progress.tokens_per_second,
             **progress.statistics,
         }
-        self._tracker.log({name: value for name, value in figures.items() if math.isfinite(value)}, step=progress.step)
+        self.log(figures, progress.step)
+
+    def log(self, figures: Mapping[str, float], step: int) -> None:
+        """Send figures of a step; those that are not finite are left out."""
+        self._tracker.log({name: value for name, value in figures.items() if math.isfinite(value)}, step=step)
 
     def close(self) -> None:
         """Write what is left."""
         self._tracker.finish()
+
+
+def check_tracker(name: str) -> None:
+    """Refuse a tracker before anything is read; ``auto`` and ``none`` are always there.
+
+    Args:
+        name: what ``--tracker`` says.
+
+    Raises:
+        UsageError: Accelerate knows no such tracker.
+        MissingExtraError: it is known, but not installed.
+    """
+    if name not in (AUTO, NONE):
+        _kind(name)
+
+
+def _kind(name: str) -> Any:
+    """Accelerate's class of a tracker."""
+    from accelerate import tracking
+
+    known = {str(kind): tracker for kind, tracker in tracking.LOGGER_TYPE_TO_CLASS.items()}
+    if name not in known:
+        raise UsageError(f"unknown tracker {name!r}.{suggest(name, [AUTO, NONE, *known])}")
+    if name not in {str(kind.value) for kind in tracking.get_available_trackers()}:
+        raise MissingExtraError(f"tracker {name!r} is not installed: pip install {name}.")
+    return known[name]
 
 
 def default_tracker() -> str | None:

@@ -19,7 +19,9 @@ from pretrieve.core.errors import NotFiniteError
 from pretrieve.core.memory import give_back_freed_memory, keep_freed_memory
 from pretrieve.core.types import Batch
 from pretrieve.models.objective import Objective
-from pretrieve.training.checkpoint import Checkpoints
+from pretrieve.training.checkpoint import Checkpoints, named_tensors
+from pretrieve.training.early_stopping import HeldOutLoss
+from pretrieve.training.optimizers import optimiser as optimiser
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.ranks import Ranks
 from pretrieve.training.signals import StoppedError, Stopper
@@ -67,6 +69,7 @@ class Trainer:
         checkpoints: where state is kept; None keeps nothing.
         ranks: the processes that train together.
         on_step: hears of every step.
+        held_out: measures the loss on held-out examples, and may end the run.
     """
 
     objective: Objective
@@ -76,6 +79,7 @@ class Trainer:
     checkpoints: Checkpoints | None = None
     ranks: Ranks = field(default_factory=Ranks.current)
     on_step: Callable[[Progress], None] | None = None
+    held_out: HeldOutLoss | None = None
     optimiser: torch.optim.Optimizer = field(init=False)
     step: int = field(init=False, default=0)
     _skipped: int = field(init=False, default=0)
@@ -102,20 +106,27 @@ class Trainer:
             assert self.checkpoints is not None
             state = self.checkpoints.load(latest, self.objective, self.optimiser)
             self.step, self._skipped, self._saved = state["step"], state["skipped"], state["step"]
+            if self.held_out is not None:
+                self.held_out.losses = list(state.get("held_out", []))
         return self.step
 
     def run(self) -> None:
-        """Train to the last step.
+        """Train to the last step, or until the held-out loss no longer falls.
 
         Raises:
-            NotFiniteError: the loss or the gradient is not finite; the step was not taken.
+            NotFiniteError: the loss or the gradient is not finite, and the step was not taken; or an update made
+                weights that are not finite, which are neither saved nor handed on.
             StoppedError: a signal asked to stop; a checkpoint was left.
             UsageError: the batch does not divide by the ranks, or an option does not fit the batch.
             StorageError: a checkpoint could not be written.
         """
         with Stopper() as stopper:
-            for batch in prefetched(self.batches, self.step, self.options.steps):
+            for batch in prefetched(self.batches, self.step, self._last_step):
                 self.take(batch)
+                if self.held_out is not None:
+                    self.held_out.after(self.step, self.objective)
+                    if self.held_out.is_over:
+                        break
                 every = self.options.save_every
                 if every and self.step % every == 0:
                     self.save()
@@ -124,7 +135,14 @@ class Trainer:
                     self.save()
                     raise StoppedError(signal, self.step, self.checkpoints.folder if self.checkpoints else None)
         self.save()
+        if self.held_out is not None:
+            self.held_out.restore(self.objective)
         give_back_freed_memory()
+
+    @property
+    def _last_step(self) -> int:
+        """The number of steps to take; none are left where the held-out loss has ended the run already."""
+        return self.step if self.held_out is not None and self.held_out.is_over else self.options.steps
 
     def take(self, batch: Batch) -> None:
         """Take the next step on a global batch.
@@ -151,12 +169,37 @@ class Trainer:
             self.on_step(self._progress(batch, result, rate, float(norm), time.perf_counter() - started, not finite))
 
     def save(self) -> None:
-        """Leave a checkpoint of the steps done, where there is a place for it and it is not there already."""
-        if self.checkpoints is not None and self._saved != self.step:
+        """Check the weights, and leave a checkpoint where there is a place for it; once after each step.
+
+        Raises:
+            NotFiniteError: a weight is not finite; the checkpoint before stays the newest.
+            StorageError: the disk refused.
+        """
+        if self._saved == self.step:
+            return
+        self._check_weights()
+        if self.checkpoints is not None:
             if self.ranks.rank == 0:
-                self.checkpoints.save(self.step, self.objective, self.optimiser, {"skipped": self._skipped})
+                held_out = {} if self.held_out is None else {"held_out": self.held_out.losses}
+                self.checkpoints.save(self.step, self.objective, self.optimiser, {"skipped": self._skipped, **held_out})
             self.ranks.barrier()
-            self._saved = self.step
+        self._saved = self.step
+
+    def _check_weights(self) -> None:
+        """Look for weights or buffers without a finite length: not a number, infinite, or too large to be squared.
+
+        Raises:
+            NotFiniteError: names the first of them.
+        """
+        tensors = {name: values for name, values in named_tensors(self.objective).items() if values.is_floating_point()}
+        if torch.isfinite(torch.nn.utils.get_total_norm([*tensors.values()])):
+            return
+        wrong = [name for name, values in tensors.items() if not torch.isfinite(torch.linalg.vector_norm(values))]
+        raise NotFiniteError(
+            f"step {self.step} (seed {self.seed}): after the update {len(wrong)} of {len(tensors)} weights are not "
+            f"finite, or too large to compute with (first {', '.join(wrong[:1])}); they are not saved. Train anew with "
+            f"a lower learning_rate (it is {self.options.learning_rate:g})."
+        )
 
     def _gradient(self, batch: Batch) -> StepResult:
         options = self.options
@@ -206,22 +249,6 @@ class Trainer:
             real_share=tokens / max(1, len(lengths) * int(lengths.max())),
             skipped=skipped,
         )
-
-
-def optimiser(objective: Objective, options: TrainingOptions) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov & Hutter, ICLR 2019), fused; weight decay on matrices only."""
-    parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": options.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=options.learning_rate,
-        betas=(options.beta1, options.beta2),
-        eps=options.epsilon,
-        fused=True,
-    )
 
 
 def prefetched(batches: Callable[[int], Batch], start: int, stop: int, ahead: int = _AHEAD) -> Iterator[Batch]:

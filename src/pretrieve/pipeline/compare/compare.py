@@ -7,7 +7,6 @@ labels and seeds; several processes that are given the same command share the wo
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -30,16 +29,22 @@ from pretrieve.pipeline.finetune.finetune import finetune
 from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
 from pretrieve.pipeline.finetune.request import FinetuneRequest
 from pretrieve.pipeline.pretrain import build as planning
+from pretrieve.pipeline.pretrain.data import shared_store, split
 from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.progress import Listener, Silent
-from pretrieve.pipeline.run.workspace import CHECKPOINTS, WORKSPACE, hold
+from pretrieve.pipeline.run.sources import DOCUMENTS
+from pretrieve.pipeline.run.stopping import stoppable
+from pretrieve.pipeline.run.workspace import hold_parts
+from pretrieve.text import tokenizer
 from pretrieve.text.beir import read_qrels
+from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
 from pretrieve.training.signals import StoppedError
 
 Scores = list[dict[str, Any]]
 _FEWEST = 20  # steps of training, below which a method is said to have too few
+_ADVICE = "what is done is kept; give the same command again to continue"
 _PAUSE = 0.2  # seconds, before a part is tried again that another process had
 
 
@@ -56,10 +61,17 @@ def compare(asked: CompareRequest, listener: Listener | None = None) -> Scores:
     Raises:
         PretrieveError: whatever a user can mend.
     """
-    listener = listener or Silent()
+    try:
+        with stoppable(_ADVICE):
+            return _compare(asked, listener or Silent())
+    except StoppedError as error:
+        raise error.advising(_ADVICE) from None
+
+
+def _compare(asked: CompareRequest, listener: Listener) -> Scores:
     asked.check()
     asked = _with_what_there_is(asked, listener)
-    with hold(asked.output, wait=True):
+    with hold_parts(asked.output, wait=True):
         asked.begin()
         judge = _Judge(asked, listener)
         judge.words()
@@ -159,7 +171,7 @@ def _pretrained(asked: CompareRequest, method: str, seed: int, listener: Listene
     if method == NONE:
         with files.lock(asked.place("locks", "base", seed), wait=True):
             if not (target / files.MANIFEST).is_file():
-                save_base(asked.base, asked.sources, target, asked.own(NONE), seed, listener)
+                save_base(_base_request(asked, seed, target), listener)
         return target
     _pretrained(asked, NONE, seed, listener)
     forerunner = FORERUNNERS.get(method)
@@ -173,13 +185,19 @@ def _pretrained(asked: CompareRequest, method: str, seed: int, listener: Listene
     began = time.perf_counter()
     try:
         train(request, listener)
-    except StoppedError as error:
-        raise error.advising("give the same command again") from None
     finally:  # what a run took before it was stopped counts
         seconds = round(before + time.perf_counter() - began, 1)
         cost = {"seconds": seconds, "steps": request.steps, "tokens": round(seen * (request.steps or 0))}
         files.write_file(spent, files.to_json(cost))
     return target
+
+
+def _base_request(asked: CompareRequest, seed: int, target: Path) -> TrainRequest:
+    """The base as a run of its own."""
+    return TrainRequest(
+        sources=asked.sources, output=target, base=asked.base, settings=asked.own(NONE), seed=seed,
+        shared=asked.shared, resume=True,
+    )  # fmt: skip
 
 
 def _request(asked: CompareRequest, method: str, seed: int, origin: Path, target: Path) -> TrainRequest:
@@ -191,10 +209,11 @@ def _request(asked: CompareRequest, method: str, seed: int, origin: Path, target
         base=str(origin),
         settings={"save_every": 0, **asked.own(method)},
         seed=seed,
-        resume=target.exists(),
+        resume=True,
         tracker="none",
         select=False,
         steps=1,
+        shared=asked.shared,
     )
 
 
@@ -243,10 +262,17 @@ def _steps(asked: CompareRequest, seen: float, parts: int) -> int:
     return max(1, round(asked.tokens // parts / seen))
 
 
+def _store_of(request: TrainRequest, base: Path) -> Store:
+    """The tokens that a run will train on."""
+    assert request.shared is not None
+    documents = Documents.open(request.shared / DOCUMENTS)
+    select, _ = split(len(documents), request.seed, request.held_out)
+    return shared_store(request.shared, documents, select, tokenizer.load(base), Silent())
+
+
 def _seen(request: TrainRequest, base: Path) -> float:
     """Tokens of a step, by the first batches; what a method looks up for them (REALM's blocks) is read too."""
-    store = Store.open(base / WORKSPACE / "store")
-    made = planning.make(request, planning.choose(request), store)
+    made = planning.make(request, planning.choose(request), _store_of(request, base))
     return float(np.mean([len(made.objective.prepare(made.batches(step), step).rows.tokens) for step in range(4)]))
 
 
@@ -267,13 +293,12 @@ def _tuned(asked: CompareRequest, model: Path, method: str, seed: int, labels: i
                 limit=labels or None,
                 settings=asked.tuning,
                 seed=seed,
-                resume=target.exists(),
+                resume=True,
+                shared=asked.shared,
             ),
             listener,
             judge=False,
         )
-        for part in (WORKSPACE, CHECKPOINTS):  # a score is what is kept: a comparison makes a hundred models
-            shutil.rmtree(target / part, ignore_errors=True)
     return target
 
 

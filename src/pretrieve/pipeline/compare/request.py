@@ -10,11 +10,11 @@ from typing import Any
 
 import orjson
 
-from pretrieve.core import aside, files
-from pretrieve.core.disk import TEMPORARY
+from pretrieve.core import files
 from pretrieve.core.errors import UsageError, suggest
 from pretrieve.pipeline.finetune.request import FinetuneRequest, values_of
 from pretrieve.pipeline.pretrain.request import Tokenization
+from pretrieve.pipeline.run.workspace import parts_in
 
 NONE = "none"  # the base as it is
 BM25 = "BM25"
@@ -88,8 +88,7 @@ class CompareRequest:
         parse_metrics([self.metric])
         self._check_tuning()
         self._check_splits()
-        found = [name for name in aside.names(self.output) if not name.startswith(TEMPORARY)]
-        if found and not (self.output / SAID).is_file():
+        if parts_in(self.output) and not (self.output / SAID).is_file():
             raise UsageError(f"{self.output} exists and holds no comparison: choose another --output.")
 
     def _check_numbers(self) -> None:
@@ -145,6 +144,11 @@ class CompareRequest:
     def budget(self) -> str:
         """What every method gets, in words."""
         return f"{self.tokens:,} tokens" if self.steps is None else f"{self.steps:,} steps"
+
+    @property
+    def shared(self) -> Path:
+        """Folder of the documents and tokens that all runs read."""
+        return self.output / "shared"
 
     @property
     def order(self) -> list[str]:

@@ -44,11 +44,11 @@ from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.recipe import Recipe
 from pretrieve.pipeline.run.run import Run, begin
-from pretrieve.pipeline.run.sources import documents_of
-from pretrieve.pipeline.run.workspace import WORKSPACE
+from pretrieve.pipeline.run.sources import documents_of, kept_documents
 from pretrieve.sampling.batches import Batches
 from pretrieve.text.documents import Documents
 from pretrieve.text.tokenizer import Tokenizer
+from pretrieve.training.held_out import held_out
 from pretrieve.training.options import TrainingOptions
 
 _METHOD = "structure"
@@ -105,9 +105,11 @@ def distill_into(
     """
     folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
     several = [sources] if isinstance(sources, str | Path) else list(sources)
-    given = {"sources": tuple(map(str, several)), "teacher": str(teacher), "output": folder}
-    distill(options_of(DistillRequest, {**asked, **given}, where="distill"), listener)
-    return str(folder), Documents.open(folder / WORKSPACE / "documents")
+    shared = Path(tempfile.mkdtemp(prefix="pretrieve-documents-"))
+    given = {"sources": tuple(map(str, several)), "teacher": str(teacher), "output": folder, "shared": shared}
+    with kept_documents(shared) as documents:
+        distill(options_of(DistillRequest, {**asked, **given}, where="distill"), listener)
+    return str(folder), documents()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +155,7 @@ class _Stages:
     def _prepare(self, documents: Documents) -> Prepared:
         asked = self.asked
         select, held_out = split(len(documents), asked.seed) if asked.select else (np.arange(len(documents)), _NONE)
-        store = build_store(self.workspace, documents, select, self._vocabulary(documents), self.listener)
+        store = build_store(self.workspace / "store", documents, select, self._vocabulary(documents), self.listener)
         if store.dropped:
             self.listener.note(f"{store.dropped:,} documents have no token in their text and are left out of training.")
         return Prepared(documents=documents, train=select, held_out=held_out, store=store)
@@ -192,7 +194,7 @@ class _Stages:
             tokenizer=prepared.store.tokenizer.fingerprint,
             store=prepared.store.fingerprint,
             sources=asked.sources,
-            command=asked.command(),
+            command=asked.command(tokens),
             versions=versions(),
         )
         if before is not None:
@@ -239,7 +241,17 @@ class _Stages:
         size = min(self.training.batch_size, len(learnt.taught.keys))
         batches = Batches(view=View(learnt.taught), batch_size=size, seed=self.asked.seed)
         objective = Distillation(student, learnt.taught.vectors, self.options)
-        self._train("distil", objective, batches, replace(self.training, batch_size=size), made)
+        training = replace(self.training, batch_size=size)
+        self._train("distil", objective, batches, training, made, self._held_out_loss(objective, learnt.kept, size))
+
+    def _held_out_loss(self, objective: Distillation, kept: Taught, size: int) -> Callable[[], float] | None:
+        """The loss on documents that are not learnt from; None where there are fewer than two."""
+        size = min(size, len(kept.keys))
+        if size < 2:
+            return None
+        batches = Batches(view=View(kept), batch_size=size, seed=self.asked.seed)
+        steps = range(max(1, len(kept.keys) // size))
+        return lambda: held_out(objective, batches, steps)["loss"]
 
     def _contrast(self, student: StaticEncoder, learnt: _Learnt | None, prepared: Prepared, made: Recipe) -> None:
         asked, (module, preset) = self.asked, find(_METHOD)
@@ -258,7 +270,13 @@ class _Stages:
         self._train("contrast", objective, batches, training, made)
 
     def _train(
-        self, name: str, objective: Objective, batches: Callable[[int], Batch], training: TrainingOptions, made: Recipe
+        self,
+        name: str,
+        objective: Objective,
+        batches: Callable[[int], Batch],
+        training: TrainingOptions,
+        made: Recipe,
+        held_out_loss: Callable[[], float] | None = None,
     ) -> None:
         fit(
             self.run,
@@ -272,6 +290,7 @@ class _Stages:
                 part=name,
                 tracker=self.asked.tracker,
                 values=asdict(training),
+                held_out=held_out_loss,
             ),
         )
 

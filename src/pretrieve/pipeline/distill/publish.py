@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from pretrieve.core import files
 from pretrieve.evaluation.choice import Choice
 from pretrieve.evaluation.report import choice_markdown
 from pretrieve.finetuning.distillation import Taught
@@ -117,12 +116,11 @@ def keep_distilled(
         fusion=fusion.facts(),
         signal=stages.signal(saved),
     )
-    with files.scratch(asked.output, MODEL) as folder:
+    with run.publishing(MODEL, {"recipe": made.fingerprint, "weight": WEIGHT}) as folder:
         save_model(folder, stages.encoders[saved], tokenizer)
         folder.json("recipe.json", report.recipe)
         folder.json(REPORT, report.to_json())
         folder.write("README.md", _card(report, choice, teacher).encode())
-        run.publish(folder, MODEL, {"recipe": made.fingerprint, "weight": WEIGHT})
     return report
 
 

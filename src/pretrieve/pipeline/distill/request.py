@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pretrieve.core.config import options_of
+from pretrieve.core.config import options_of, setting_text
 from pretrieve.core.errors import UsageError, suggest
+from pretrieve.core.shown import command_line
 from pretrieve.models.text_encoder import ModelOptions
 from pretrieve.pipeline.run.settings import sort_settings
 from pretrieve.pipeline.run.sources import OnBad, field_words
-from pretrieve.pipeline.run.workspace import check_output
+from pretrieve.pipeline.run.workspace import check_workspace
 from pretrieve.text.corpus import Fields
+from pretrieve.training.trackers import check_tracker
 
 if TYPE_CHECKING:
     from pretrieve.finetuning.distillation import Options
@@ -68,6 +69,8 @@ class DistillRequest:
         on_bad: what to do with records that cannot be read.
         fields: which fields of the sources hold what.
         tracker: where curves go; ``auto`` is TensorBoard where it is installed.
+        shared: folder of documents that several runs read; None for the run's own.
+        keep_workspace: leave documents, tokens and checkpoints beside the output when the run is done.
     """
 
     sources: tuple[str, ...]
@@ -94,6 +97,8 @@ class DistillRequest:
     on_bad: OnBad = "fail"
     fields: Fields = field(default_factory=Fields)
     tracker: str = "none"
+    shared: Path | None = None
+    keep_workspace: bool = False
 
     def check(self) -> None:
         """Say at once what cannot work.
@@ -101,15 +106,22 @@ class DistillRequest:
         Raises:
             UsageError: a value is too small or unknown, the teacher cannot teach, or the output is taken.
         """
+        check_tracker(self.tracker)
         self._check_values()
         if self.settings:
             sorted_settings(self.settings)  # imports torch
         _check_teacher(self.teacher)
-        if not self.resume:
-            check_output(self.output, [*self.sources, self.teacher], overwrite=self.overwrite)
+        sources = [*self.sources, self.teacher]
+        check_workspace(self.output, sources, resume=self.resume, overwrite=self.overwrite)
 
-    def command(self) -> str:
-        """The exact command of the run, for its model card."""
+    def command(self, teacher_tokens: int | None = None) -> str:
+        """The exact command of the run, for its model card.
+
+        Args:
+            teacher_tokens: what its minutes came to; as it was asked for without it.
+        """
+        if self.minutes is not None and teacher_tokens is not None:
+            return dataclasses.replace(self, minutes=None, teacher_tokens=teacher_tokens).command()
         words = ["pretrieve", "distill", *self.sources, "--teacher", self.teacher, "-o", str(self.output)]
         for name, value in dataclasses.asdict(self.described).items():
             if value is not None and name in _SAID:
@@ -121,8 +133,8 @@ class DistillRequest:
         words += ["--bfloat16"] if self.bfloat16 else []
         words += ["--select"] if self.select else []
         for key, value in self.settings.items():
-            words += ["--set", f"{key}={value}"]
-        return shlex.join([*words, "--seed", str(self.seed), *field_words(self.fields)])
+            words += ["--set", f"{key}={setting_text(value)}"]
+        return command_line([*words, "--seed", str(self.seed), *field_words(self.fields)])
 
     def _check_values(self) -> None:
         """Refuse numbers and names that do not fit.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,11 @@ from pretrieve.pipeline.run.usage_warnings import before_use
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.labels import Labels
 from pretrieve.text.store import Store
+from pretrieve.training.held_out import held_out
 
 MODEL, REPORT = "model", "report.json"
 HELD_OUT_SHARE, HELD_OUT_MOST, FEWEST = 0.1, 500, 200  # of the queries; below the last none are held out
+_HELD_OUT_BATCHES = 8  # that the held-out loss is measured on, at most
 _CUT = 0.1  # part of the documents that search may read further than training without a word
 
 
@@ -110,7 +112,7 @@ def _finetune(asked: FinetuneRequest, listener: Listener, *, hold_out: bool, jud
 
         task = Task(run=run, request=asked, values=values, labels=labels, first_model=first_model)
         labels = _with_negatives(strategy, task)
-        objective = _trained(run, asked, values, labels, start)
+        objective = _trained(run, asked, values, labels, held, start)
         return _publish(run, asked, values, objective, start, labels, held, judge=judge)
 
 
@@ -126,7 +128,8 @@ def _publish(
     judge: bool,
 ) -> TuneReport:
     """Put the model, judged on what was held out, in its place at once, with its recipe, report and card."""
-    with files.scratch(asked.output, MODEL) as folder:
+    meta: dict[str, Any] = {"recipe": files.fingerprint(values.to_json()), "weight": None}
+    with run.publishing(MODEL, meta) as folder:
         _save(folder, objective, start)
         report = TuneReport(
             values=values.to_json(),
@@ -138,9 +141,7 @@ def _publish(
         folder.json(REPORT, report.to_json())
         folder.json("recipe.json", {"model": asked.model, "command": asked.command(), **values.to_json()})
         folder.write("README.md", tuned_card(asked, report.to_json()).encode())
-        weight = report.judged["weights"]["model"] if report.judged else None
-        recipe = files.fingerprint(values.to_json())
-        run.publish(folder, MODEL, {"recipe": recipe, "weight": weight})
+        meta["weight"] = report.judged["weights"]["model"] if report.judged else None
     return report
 
 
@@ -193,16 +194,16 @@ def _with_negatives(strategy: strategies.Strategy, task: Task) -> Labels:
 def _first_model(run: Run, asked: FinetuneRequest, file: Path, *, hold_out: bool) -> TextEncoder:
     """A model of the same labels and values whose negatives are those of a file; nobody judges it."""
     output = run.workspace / "first"
-    first = replace(
-        asked, output=output, negatives="given", negatives_file=file, overwrite=False, resume=output.exists()
-    )
+    first = replace(asked, output=output, negatives="given", negatives_file=file, overwrite=False, resume=True)
     _finetune(first, run.listener, hold_out=hold_out, judge=False)
     return open_encoder(str(output))
 
 
-def _trained(run: Run, asked: FinetuneRequest, values: Values, labels: Labels, start: Start) -> Contrastive:
+def _trained(
+    run: Run, asked: FinetuneRequest, values: Values, labels: Labels, held: Labels, start: Start
+) -> Contrastive:
     """Train from the start, or resume."""
-    view = view_of(labels, start, values.draw, run.workspace / "store", run.listener)
+    view = view_of(labels, start, values.draw, run.workspace / "store", run.listener, shared=asked.shared)
     make = getattr(strategies.find(values.negatives), "objective", contrastive)
     objective: Contrastive = make(start, values, view, asked.seed)
     training = Training(
@@ -215,12 +216,30 @@ def _trained(run: Run, asked: FinetuneRequest, values: Values, labels: Labels, s
         tracker=asked.tracker,
         values=asdict(values.training),
         figures=("accuracy",),
+        held_out=_held_out_loss(objective, view, held, values, asked.seed),
     )
     fit(run, training)
     return objective
 
 
-def view_of(labels: Labels, start: Start, draw: Draw, target: Path, listener: Listener) -> Labelled:
+def _held_out_loss(
+    objective: Contrastive, view: Labelled, held: Labels, values: Values, seed: int
+) -> Callable[[], float] | None:
+    """The loss of the same encoders on queries that are held out, against each other's documents; None without any."""
+    if not len(held):
+        return None
+    held_view = view.of(held, negatives=0)
+    options = replace(values.loss, loss="softmax")
+    measured = Contrastive(objective.encoder, options, held_view.positive, objective.query_encoder)
+    size = min(values.training.batch_size, len(held))
+    batches = Batches(view=held_view, batch_size=size, seed=seed)
+    steps = range(min(_HELD_OUT_BATCHES, len(held) // size))
+    return lambda: held_out(measured, batches, steps)["loss"]
+
+
+def view_of(
+    labels: Labels, start: Start, draw: Draw, target: Path, listener: Listener, *, shared: Path | None = None
+) -> Labelled:
     """Rows of labels as the model reads them when it searches.
 
     Args:
@@ -229,18 +248,34 @@ def view_of(labels: Labels, start: Start, draw: Draw, target: Path, listener: Li
         draw: what an example is made of; lengths are cut to the model's.
         target: the store to make.
         listener: hears of progress.
+        shared: folder of stores that several runs read, instead of ``target``.
     """
     draw = replace(
         draw,
         query_length=min(draw.query_length, start.longest_query),
         passage_length=min(draw.passage_length, start.documents.max_length),
     )
-    listener.stage("encode", len(labels.records), "texts")
     texts = Texts(labels, start.prompts, start.separator, (draw.query_length, draw.passage_length))
-    store = Store.build(target, texts, start.tokenizer, sentences=False, replace=True)
-    listener.advance(len(labels.records), f"{len(store.tokens):,} tokens")
+    if shared is None:
+        store = _store_of(texts, start, target, listener)
+    else:
+        name = files.fingerprint([texts.fingerprint, start.tokenizer.fingerprint])
+        with files.lock(shared / "locks" / name, wait=True):
+            store = _store_of(texts, start, shared / f"labels-{name}", listener)
     _note_on_lengths(store, labels, draw.passage_length, start.documents.max_length, listener)
     return Labelled(labels, store, start.documents.specials, draw)
+
+
+def _store_of(texts: Texts, start: Start, target: Path, listener: Listener) -> Store:
+    """The tokens of documents and queries; a store that is there already for the same ones is kept."""
+    if (target / files.MANIFEST).is_file():
+        store = Store.open(target)
+        if store.corpus == texts.fingerprint and store.tokenizer.fingerprint == start.tokenizer.fingerprint:
+            return store
+    listener.stage("encode", len(texts), "texts")
+    store = Store.build(target, texts, start.tokenizer, sentences=False, replace=True)
+    listener.advance(len(texts), f"{len(store.tokens):,} tokens")
+    return store
 
 
 def _note_on_lengths(store: Store, labels: Labels, length: int, longest: int, listener: Listener) -> None:

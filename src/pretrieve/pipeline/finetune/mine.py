@@ -28,6 +28,7 @@ from pretrieve.index.pseudo import full_text
 from pretrieve.index.ranking import top_k
 from pretrieve.pipeline.finetune.read_labels import documents_by_id, read_labels
 from pretrieve.pipeline.run.progress import Listener
+from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.sampling.labels import Labels
 from pretrieve.text.documents import Documents
 
@@ -88,8 +89,9 @@ def mine(
     """
     if options.by != "bm25" and model is None:
         raise UsageError("mining by a model needs one: give its folder or name.")
-    parts = output.with_name(f"{output.name}.parts")
+    parts = _parts(output)
     with files.lock(parts):
+        files.sweep(output.absolute().parent, output.name)
         _begin(parts, labels, model, options)
         if index is None:
             index = _index(parts, labels, model if options.by != "bm25" else None, listener)
@@ -173,11 +175,22 @@ def mine_source(
         PretrieveError: as ``check_file``, ``read_labels`` and ``mine``.
     """
     check_file(output, [source, *documents])
-    with tempfile.TemporaryDirectory() as temporary:
+    with stoppable(lambda: _advice(output)), tempfile.TemporaryDirectory() as temporary:
         listener.stage("read labels", unit="queries")
         labels = read_labels(source, Path(temporary) / "records", split=split, documents=documents)
         listener.advance(len(labels), f"{labels.size:,} documents")
         return mine(labels, model, output, options, listener), len(labels)
+
+
+def _advice(output: Path) -> str:
+    """What is kept of a run that was stopped."""
+    if (parts := _parts(output)).is_dir():
+        return f"what is mined so far is kept in {parts}; give the same command again to continue"
+    return "nothing was written; give the same command again"
+
+
+def _parts(output: Path) -> Path:
+    return output.with_name(f"{output.name}.parts")
 
 
 def _begin(parts: Path, labels: Labels, model: TextEncoder | None, options: MineOptions) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pretrieve.core.config import Value, options_of
+from pretrieve.core.config import Value, options_of, setting_text
 from pretrieve.core.errors import UsageError
+from pretrieve.core.shown import command_line
 from pretrieve.finetuning import recipes
 from pretrieve.finetuning.ance import Refresh
 from pretrieve.finetuning.contrastive import Options
@@ -18,8 +18,9 @@ from pretrieve.finetuning.labelled import Draw
 from pretrieve.models.text_encoder import ModelOptions
 from pretrieve.pipeline.finetune import negatives as strategies
 from pretrieve.pipeline.run.settings import sort_settings
-from pretrieve.pipeline.run.workspace import check_output
+from pretrieve.pipeline.run.workspace import check_workspace
 from pretrieve.training.options import TrainingOptions
+from pretrieve.training.trackers import check_tracker
 
 _PARTS: Mapping[str, Any] = {"loss": Options, "draw": Draw, "refresh": Refresh, "training": TrainingOptions}
 
@@ -47,6 +48,8 @@ class FinetuneRequest:
         resume: go on from the last checkpoint.
         overwrite: replace what is at ``output``.
         tracker: where curves go; ``auto`` is TensorBoard where it is installed.
+        shared: folder of tokens that several runs read; None for the run's own.
+        keep_workspace: leave documents, tokens and checkpoints beside the output when the run is done.
     """
 
     model: str
@@ -66,6 +69,8 @@ class FinetuneRequest:
     resume: bool = False
     overwrite: bool = False
     tracker: str = "none"
+    shared: Path | None = None
+    keep_workspace: bool = False
 
     def check(self) -> None:
         """Say at once what cannot work.
@@ -75,6 +80,7 @@ class FinetuneRequest:
                 is taken.
             ExtensionError: a user's file of a strategy is wrong.
         """
+        check_tracker(self.tracker)
         if self.negatives_file is not None and self.negatives not in (None, "given"):
             raise UsageError(f"give --negatives-file or --negatives {self.negatives}, not both.")
         if self.negatives is not None:
@@ -88,10 +94,10 @@ class FinetuneRequest:
         for name in ("epochs", "steps"):
             if (number := getattr(self, name)) is not None and number < 1:
                 raise UsageError(f"--{name} {number}: one is the fewest.")
-        sort_settings(self.settings, _PARTS)
-        if not self.resume:
-            sources: list[str | Path] = [self.model, self.labels, *self.documents, self.negatives_file or self.labels]
-            check_output(self.output, sources, overwrite=self.overwrite)
+        for part, values in sort_settings(self.settings, _PARTS).items():
+            options_of(_PARTS[part], values)  # their bounds, before any label is read
+        sources: list[str | Path] = [self.model, self.labels, *self.documents, self.negatives_file or self.labels]
+        check_workspace(self.output, sources, resume=self.resume, overwrite=self.overwrite)
 
     def command(self) -> str:
         """The exact command of this run, for its model card."""
@@ -107,8 +113,8 @@ class FinetuneRequest:
             if (said := getattr(self.described, name)) is not None:
                 words += [f"--{name.replace('_', '-')}", str(said)]
         for key, setting in self.settings.items():
-            words += ["--set", f"{key}={setting}"]
-        return shlex.join([*words, "--seed", str(self.seed)])
+            words += ["--set", f"{key}={setting_text(setting)}"]
+        return command_line([*words, "--seed", str(self.seed)])
 
 
 @dataclass(frozen=True, kw_only=True)

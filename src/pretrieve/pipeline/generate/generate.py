@@ -36,7 +36,7 @@ from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.sources import read_documents
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.usage_warnings import before_search
-from pretrieve.pipeline.run.workspace import hold
+from pretrieve.pipeline.run.workspace import hold_parts
 from pretrieve.sampling.labels import Labels
 from pretrieve.text.documents import Documents
 
@@ -91,7 +91,7 @@ def generate(
     if asked.resume and asked.output.is_file() and not asked.parts.is_dir():
         return _finished(asked, listener)
     advice = f"what is done is in {asked.parts}; go on with --resume"
-    with stoppable(advice), hold(asked.parts, overwrite=asked.overwrite):
+    with stoppable(advice), hold_parts(asked.parts, clear=asked.overwrite and not asked.resume):
         report = _Run(asked, listener, model).road(documents)
     shutil.rmtree(asked.parts)
     return report

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +35,7 @@ class GenerateRequest:
         output: the file of labels.
         generator: folder or hub name of a seq2seq or causal model, or the model's name at the endpoint.
         endpoint: address of an OpenAI-compatible API, instead of a model on this machine.
-        model: folder or hub name of a retriever that searches beside BM25, and is named in the next command.
+        model: folder or hub name of a retriever that searches beside BM25.
         cross_encoder: folder or hub name of the teacher; without it there are no scores.
         queries: wanted for each document.
         prompt: template with {document}, {title} and {number}, or @FILE; what suits the generator if not given.
@@ -196,12 +195,16 @@ class GenerateRequest:
         """What decides the result, to refuse to go on with another run."""
         return {**{name: getattr(self, name) for name in _DECIDES}, **more}
 
-    def next_command(self) -> str:
-        """The command that learns from the file."""
-        words = ["pretrieve", "finetune", self.model or "MODEL", str(self.output), "-o", "tuned"]
-        if self.negatives:
-            words += ["--negatives", "given"]
-        return shlex.join(words + (["--set", "loss=margin-mse"] if self.cross_encoder else []))
+    def finetune_words(self, model: str, output: str) -> list[str]:
+        """The command that fine-tunes a model on the file.
+
+        Args:
+            model: folder or hub name of the model.
+            output: folder for the fine-tuned one.
+        """
+        words = ["pretrieve", "finetune", model, str(self.output), "-o", output]
+        words += ["--negatives", "given"] if self.negatives else []
+        return words + (["--set", "loss=margin-mse"] if self.cross_encoder else [])
 
     def _check_place(self) -> None:
         """Refuse a place that is taken, that the run reads, or that holds a run which nobody asked to go on with."""

@@ -13,7 +13,7 @@ import pretrieve.methods as methods
 from pretrieve.core.config import check_names, options_of
 from pretrieve.core.errors import ExtensionError, UsageError, suggest
 from pretrieve.core.extensions import place
-from pretrieve.models.build import EncoderOptions, build_encoder, is_static, load_base, named_base
+from pretrieve.models.build import EncoderOptions, build_encoder, is_static, load_base, named_base, new_transformer
 from pretrieve.models.checks import check_objective
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.objective import Objective
@@ -56,6 +56,9 @@ class Choices:
     tokenization: Tokenization
     variant: str = ""
     fixed_length: bool = False
+
+    def __post_init__(self) -> None:
+        options_of(self.module.Options, self.options)  # their bounds, before any document is read
 
     def facts(self) -> dict[str, Any]:
         """What decides a run, as far as it is known before the documents are, as plain values."""
@@ -232,6 +235,7 @@ def check_base(request: TrainRequest) -> None:
 
 
 def _check_base(name: str, module: methods.Method, base: str) -> None:
+    new_transformer(base)  # its bounds
     kind = "static" if is_static(base) else "transformer"
     if kind not in module.CARD.encoders:
         other = "--base new:layers=4,hidden=256, or the folder or hub name of a transformer"

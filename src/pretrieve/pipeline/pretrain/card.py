@@ -45,9 +45,10 @@ def model_card(report: Report, probe: ProbeResult | Choice | None, encoder: Enco
         f"Selection: {report.reason}.\n",
     ]
     if isinstance(probe, Choice):
+        at = " and ".join(f"{weight:g}".removeprefix("0") for weight in probe.at)
         parts.append(
             f"## Label-free probe\n\nnDCG@10 among {probe.scores.pool:,} documents, on queries made of documents that "
-            "were held out from training: BM25, and what each system's vectors add to it at weights .5 and 1. It ranks "
+            f"were held out from training: BM25, and what each system's vectors add to it at weights {at}. It ranks "
             f"systems; it is no promise for real queries.\n\n{choice_markdown(probe)}"
         )
     elif probe is not None:

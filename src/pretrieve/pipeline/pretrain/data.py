@@ -72,23 +72,49 @@ def train_tokenizer(documents: Documents, select: IntArray, how: Tokenization) -
 
 
 def build_store(
-    workspace: Path, documents: Documents, select: IntArray, vocabulary: Tokenizer, listener: Listener
+    folder: Path, documents: Documents, select: IntArray, vocabulary: Tokenizer, listener: Listener
 ) -> Store:
     """Encode the documents to train on; a store that is there already for the same ones is kept.
+
+    Args:
+        folder: for the store.
+        documents: all documents.
+        select: indices of those to encode, ascending.
+        vocabulary: the tokenizer.
+        listener: hears of progress.
 
     Raises:
         DataError: no document has any token.
     """
-    target = workspace / "store"
-    if (target / files.MANIFEST).is_file():
-        store = Store.open(target)
+    if (folder / files.MANIFEST).is_file():
+        store = Store.open(folder)
         same = store.corpus == documents.fingerprint and store.tokenizer.fingerprint == vocabulary.fingerprint
         if same and len(store) + store.dropped == len(select):
             return store
     listener.stage("encode", len(select), "documents")
-    store = Store.build(target, documents, vocabulary, select=select, replace=True)
+    store = Store.build(folder, documents, vocabulary, select=select, replace=True)
     listener.advance(len(select), f"{len(store.tokens):,} tokens")
     return store
+
+
+def shared_store(
+    shared: Path, documents: Documents, select: IntArray, vocabulary: Tokenizer, listener: Listener
+) -> Store:
+    """The same in a folder that several runs read: what one of them has encoded, the others only open.
+
+    Args:
+        shared: the folder.
+        documents: as of ``build_store``.
+        select: as of ``build_store``.
+        vocabulary: as of ``build_store``.
+        listener: as of ``build_store``.
+
+    Raises:
+        DataError: no document has any token.
+    """
+    name = files.fingerprint([documents.fingerprint, vocabulary.fingerprint, select.tolist()])
+    with files.lock(shared / "locks" / name, wait=True):
+        return build_store(shared / f"store-{name}", documents, select, vocabulary, listener)
 
 
 def _texts(documents: Documents, select: IntArray) -> Iterator[str]:

@@ -17,8 +17,8 @@ from pretrieve.models.objective import Objective
 from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain.build import Choices, Plan
-from pretrieve.pipeline.pretrain.data import Prepared
-from pretrieve.pipeline.run.progress import Listener
+from pretrieve.pipeline.pretrain.data import Prepared, shared_store
+from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.sampling.batches import Batches
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
@@ -50,6 +50,10 @@ class Signal:
         found = held_out(objective, self.batches, self.steps, at=self.at)
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
+    def loss(self, objective: Objective) -> float:
+        """The loss alone."""
+        return held_out(objective, self.batches, self.steps, at=self.at)["loss"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
@@ -76,7 +80,15 @@ class Gain:
         }
 
 
-def signal_of(workspace: Path, choices: Choices, made: Plan, prepared: Prepared, listener: Listener) -> Signal | None:
+def signal_of(
+    workspace: Path,
+    choices: Choices,
+    made: Plan,
+    prepared: Prepared,
+    listener: Listener,
+    *,
+    shared: Path | None = None,
+) -> Signal | None:
     """Tokenize held-out documents as the run's own, and draw examples of them as the method does.
 
     Args:
@@ -85,20 +97,43 @@ def signal_of(workspace: Path, choices: Choices, made: Plan, prepared: Prepared,
         made: the run.
         prepared: the documents.
         listener: hears why there is no signal, where there could be one.
+        shared: folder of tokens that several runs read, instead of ``workspace``.
 
     Returns:
         None where nothing was held out, for static encoders, whose vectors are judged by searching, and for methods
         that compare with what earlier steps left: before the first step that is noise, which is easily beaten. Starts
         for fine-tuning are always measured.
     """
-    if not len(prepared.held_out) or not _measurable(made.objective, initialiser=choices.module.CARD.initialiser):
+    if not _measurable(made.objective, initialiser=choices.module.CARD.initialiser):
+        return None
+    return batches_of(workspace, choices, made, prepared, listener, shared=shared)
+
+
+def batches_of(
+    workspace: Path,
+    choices: Choices,
+    made: Plan,
+    prepared: Prepared,
+    listener: Listener,
+    *,
+    shared: Path | None = None,
+) -> Signal | None:
+    """The same for any method and encoder, for the loss while it trains; None where nothing was held out.
+
+    Args:
+        workspace: as of ``signal_of``, as are the others.
+        choices: the method and its values.
+        made: the run.
+        prepared: the documents.
+        listener: hears why nothing can be measured, where something could be.
+        shared: folder of tokens that several runs read.
+    """
+    if not len(prepared.held_out):
         return None
     options = options_of(choices.module.Options, {**choices.options, **planning.suited(choices, prepared.store)})
     try:
         select = _capped(prepared.documents, prepared.held_out)
-        store = Store.build(
-            workspace / "held-out", prepared.documents, prepared.store.tokenizer, select=select, replace=True
-        )
+        store = _tokens(workspace, prepared, select, shared)
         view = choices.module.view(store, made.encoder.specials, options)
         batches = Batches(view=view, batch_size=min(_BATCH, made.training.batch_size), seed=made.recipe.seed)
         tokens = len(batches(0).rows.tokens)
@@ -107,6 +142,14 @@ def signal_of(workspace: Path, choices: Choices, made: Plan, prepared: Prepared,
         return None
     count = min(max(1, _TOKENS // max(tokens, 1)), _MOST_BATCHES)
     return Signal(batches=batches, steps=tuple(range(count)), at=made.training.steps - 1, documents=len(store))
+
+
+def _tokens(workspace: Path, prepared: Prepared, select: IntArray, shared: Path | None) -> Store:
+    """The tokens of held-out documents."""
+    documents, vocabulary = prepared.documents, prepared.store.tokenizer
+    if shared is not None:
+        return shared_store(shared, documents, select, vocabulary, Silent())
+    return Store.build(workspace / "held-out", documents, vocabulary, select=select, replace=True)
 
 
 def gain(signal: Signal, before: Mapping[str, float], objective: Objective) -> Gain:

@@ -43,17 +43,16 @@ def publish(run: Run, selection: Selection, prepared: Prepared) -> Report:
         signal=None if found is None else found.facts(),
     )
     tokenizer = prepared.store.tokenizer
-    with files.create(run.output / START, MODEL, replace=True) as folder:
-        save_model(folder, selection.start, tokenizer)
-    with files.scratch(run.output, MODEL) as folder:
+    meta: dict[str, Any] = {"recipe": made.recipe.fingerprint, "weight": None}
+    if selection.fusion is not None:
+        meta |= {"weight": selection.fusion.dense, "passages": selection.fusion.passages}
+    with run.publishing(MODEL, meta) as folder:
         _save(folder, made.objective, selection, tokenizer)
         folder.json("recipe.json", report.recipe)
         folder.json(REPORT, report.to_json())
         folder.write("README.md", model_card(report, selection.probe, selection.encoder).encode())
-        meta: dict[str, Any] = {"recipe": made.recipe.fingerprint, "weight": None}
-        if selection.fusion is not None:
-            meta |= {"weight": selection.fusion.dense, "passages": selection.fusion.passages}
-        run.publish(folder, MODEL, meta)
+        with files.create(folder.path / START, MODEL) as start:
+            save_model(start, selection.start, tokenizer)
     return report
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pretrieve.core.bounds import check_bounds
+from pretrieve.core.config import setting_text
 from pretrieve.core.errors import UsageError
-from pretrieve.pipeline.run.sources import OnBad, field_words
-from pretrieve.pipeline.run.workspace import check_output
+from pretrieve.core.shown import command_line
+from pretrieve.pipeline.run.sources import OnBad, source_words
+from pretrieve.pipeline.run.workspace import check_workspace
 from pretrieve.text.corpus import Fields
 from pretrieve.text.tokenizer import Algorithm
+from pretrieve.training.trackers import check_tracker
 
 DEFAULT_MINUTES = 1.5
+HELD_OUT = 400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,9 @@ class Tokenization:
     vocabulary_size: int = 32_000
     algorithm: Algorithm = "auto"
     lowercase: bool = True
+
+    def __post_init__(self) -> None:
+        check_bounds(self, 1, 1_000_000, "vocabulary_size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +55,12 @@ class TrainRequest:
     overwrite: bool = False
     on_bad: OnBad = "fail"
     tracker: str = "auto"
-    held_out: int = 400  # documents that are kept from training, at most
+    held_out: int = HELD_OUT  # documents that are kept from training, at most
     variants: tuple[str, ...] = ()  # of the preset, those to train; all without it
     select: bool = True  # choose the saved weights by the label-free probe
     fields: Fields = dataclasses.field(default_factory=Fields)
+    shared: Path | None = None  # documents and tokens that several runs read
+    keep_workspace: bool = False  # leave documents, tokens and checkpoints beside the output when the run is done
 
     def check(self) -> None:
         """Say at once what cannot work.
@@ -59,28 +68,37 @@ class TrainRequest:
         Raises:
             UsageError: two budgets, an unknown method, or an output that is taken.
         """
+        check_tracker(self.tracker)
         if self.minutes is not None and self.steps is not None:
             raise UsageError("give --minutes or --steps, not both.")
         if self.method is not None:
             _check_method(self.method)
-        if not self.resume:
-            check_output(self.output, [*self.sources, self.base], overwrite=self.overwrite)
+        check_workspace(self.output, [*self.sources, self.base], resume=self.resume, overwrite=self.overwrite)
 
 
-def train_command(request: TrainRequest) -> str:
-    """The exact command of a run, for its model card."""
+def train_command(request: TrainRequest, steps: int | None = None) -> str:
+    """The exact command of a run, for its model card.
+
+    Args:
+        request: the run.
+        steps: number of steps that its minutes came to; as it was asked for without it.
+    """
     words = ["pretrieve", "train", *request.sources, "-o", str(request.output)]
     words += ["--variants", ",".join(request.variants)] if request.variants else []
-    for name in ("method", "minutes", "steps"):
-        if (value := getattr(request, name)) is not None:
-            words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+    words += ["--method", request.method] if request.method is not None else []
+    if steps is not None:
+        words += ["--steps", str(steps)]
+    elif request.steps is not None:
+        words += ["--steps", str(request.steps)]
+    elif request.minutes is not None:
+        words += ["--minutes", f"{request.minutes:g}"]
     words += [] if request.select else ["--no-select"]
     words += ["--base", request.base] if request.base != "static" else []
+    words += ["--held-out-documents", str(request.held_out)] if request.held_out != HELD_OUT else []
     for key, value in request.settings.items():
-        words += ["--set", f"{key}={value}"]
+        words += ["--set", f"{key}={setting_text(value)}"]
     words += ["--seed", str(request.seed)]
-    words += ["--on-bad", request.on_bad] if request.on_bad != "fail" else []
-    return shlex.join(words + field_words(request.fields))
+    return command_line([*words, *source_words(request)])
 
 
 def _check_method(name: str) -> None:

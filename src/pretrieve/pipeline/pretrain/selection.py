@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import torch
 
-from pretrieve.core.types import Rows
 from pretrieve.evaluation.choice import PASSAGES, Choice, choose
 from pretrieve.evaluation.fused_probe import FusedProbe, FusedProbeOptions
 from pretrieve.evaluation.probe import Encode, Probe, ProbeOptions, ProbeResult, Sides
 from pretrieve.index.fuse import Fusion
 from pretrieve.models.build import is_static
 from pretrieve.models.encoder import Encoder
-from pretrieve.models.inference import encode, encode_rows
+from pretrieve.models.inference import SharedTokens, encode
 from pretrieve.models.static import StaticEncoder
 from pretrieve.pipeline.pretrain.build import Plan
 from pretrieve.pipeline.pretrain.data import Prepared
+from pretrieve.pipeline.pretrain.guard import candidates, guardable, guarded
 from pretrieve.pipeline.pretrain.held_out_loss import Gain
 from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.stop_words import languages
@@ -67,7 +65,7 @@ class Selection:
         start: the encoder before training.
         encoder: what is saved.
         reason: in a sentence, for people.
-        saved: name of the variant, ``"trained"``, or ``"start"``.
+        saved: name of the variant or of the interpolation (``pipeline/guard.py``), ``"trained"``, or ``"start"``.
         probe: what was seen of BM25, the start and the trained systems, as JSON; None where nothing was held out.
         fusion: weight of its vectors beside BM25; None where the index has to choose it.
     """
@@ -120,15 +118,6 @@ def unselected(plan: Plan, start: Encoder, reason: str = "not compared with its 
     return Selection(run, start, run.encoder, reason=reason, saved=run.name)
 
 
-def interpolated(start: Encoder, trained: Encoder, part: float) -> Encoder:
-    """Weights between two encoders: ``(1 - part) * start + part * trained``."""
-    between = deepcopy(trained)
-    with torch.no_grad():
-        for mine, first in zip(between.parameters(), start.parameters(), strict=True):
-            mine.lerp_(first, 1.0 - part)
-    return between
-
-
 def select(
     request: TrainRequest, start: Encoder, trained: Sequence[Trained], prepared: Prepared, listener: Listener
 ) -> Selection:
@@ -152,6 +141,8 @@ def select(
         return first("too few documents to hold any out: not compared with its start")
     if isinstance(run.encoder, StaticEncoder):
         return _select_static(start, trained, prepared, listener, request.seed)
+    if guardable(request.base, run.plan.objective):
+        return _select_guarded(start, run, prepared, listener, request.seed)
     return select_transformer(start, run, prepared, listener, request.seed)
 
 
@@ -174,6 +165,21 @@ def _select_static(
     )
 
 
+def _select_guarded(start: Encoder, run: Trained, prepared: Prepared, listener: Listener, seed: int) -> Selection:
+    found = candidates(start, run.encoder)
+    choice = guarded(prepared, (START, start), found, seed, listener)
+    made = {one.name: one.encoder for one in found}
+    return Selection(
+        run=run,
+        start=start,
+        encoder=start if choice.system == START else made[choice.system](),
+        reason=choice.sentence,
+        saved=choice.system,
+        probe=choice,
+        fusion=Fusion(dense=choice.weight, reason=choice.weight_reason),
+    )
+
+
 def fused_choice(prepared: Prepared, start: tuple[str, Encoder], trained: Mapping[str, Encoder], seed: int) -> Choice:
     """Choose by the fused probe which of several encoders adds most to BM25 on held-out documents.
 
@@ -185,27 +191,10 @@ def fused_choice(prepared: Prepared, start: tuple[str, Encoder], trained: Mappin
     """
     options = FusedProbeOptions(seed=seed, languages=languages(prepared.documents))
     probe = FusedProbe(prepared.documents, prepared.held_out, options)
-    tokens = _SharedTokens(prepared.store.tokenizer)
+    tokens = SharedTokens(prepared.store.tokenizer)
     name, encoder = start
     found = probe({name: tokens.encoding(encoder)}, {key: tokens.encoding(other) for key, other in trained.items()})
     return choose(found, name, list(trained), START_WEIGHT)
-
-
-class _SharedTokens:
-    """Tokenizes each list of texts once for all systems, which takes longer than to encode it with a static encoder."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._kept: dict[int, tuple[Sequence[str], Rows]] = {}  # with the list, so that its identity stays its own
-
-    def encoding(self, encoder: Encoder) -> Encode:
-        """A system as the probe asks it."""
-        return lambda texts: encode_rows(encoder, self._rows(texts))
-
-    def _rows(self, texts: Sequence[str]) -> Rows:
-        if id(texts) not in self._kept:
-            self._kept[id(texts)] = (texts, self._tokenizer.encode(texts))
-        return self._kept[id(texts)][1]
 
 
 def _passages(prepared: Prepared) -> float:

@@ -3,7 +3,7 @@
 A downloaded retriever fused with BM25 is ahead of what minutes of training on one machine's processors give, and a few
 thousand steps on a small collection make it worse as often as better. A static model of the user's documents knows
 their words and topics, which neither of the other two does: it costs seconds, and is added to their fusion. A method
-that is asked for by name trains the model itself, as it does any other base.
+that is asked for by name trains the model itself, under a guard (``pipeline/guard.py``).
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from typing import Any
 
 from pretrieve.core import files
 from pretrieve.core.disk import storage
-from pretrieve.models.bag import Bag
-from pretrieve.models.build import is_static, new_transformer
-from pretrieve.models.pretrained import resolve
+from pretrieve.models.build import retrieval_folder
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.pipeline.pretrain.report import MODEL, REPORT, Report
-from pretrieve.pipeline.pretrain.request import TrainRequest
+from pretrieve.pipeline.pretrain.request import TrainRequest, train_command
+from pretrieve.pipeline.run.recipe import Recipe
 from pretrieve.pipeline.run.run import Run
 from pretrieve.pipeline.run.workspace import STATIC
 
@@ -43,21 +42,15 @@ _KEPT_OUT = (
 def retrieval_model(request: TrainRequest) -> Path | None:
     """The folder of the retrieval model that a request starts from without naming a method; None for other requests.
 
-    A model of sentence-transformers with weights in safetensors counts; one of our own is trained further.
-
     Raises:
         UsageError: there is no such folder or model.
     """
-    if request.method is not None or is_static(request.base) or new_transformer(request.base) is not None:
-        return None
-    folder = resolve(request.base)
-    stock = (folder / "modules.json").is_file() and not (folder / files.MANIFEST).is_file()
-    return folder if stock and any(folder.rglob("*.safetensors")) and not Bag.readable(folder) else None
+    return None if request.method is not None else retrieval_folder(request.base)
 
 
-def beside(request: TrainRequest) -> TrainRequest:
-    """The request for the static model that is trained beside a retrieval model."""
-    return replace(request, base="static", output=request.output / STATIC, overwrite=False)
+def beside(request: TrainRequest, workspace: Path) -> TrainRequest:
+    """The request for the static model that is trained beside a retrieval model, in the workspace of the whole run."""
+    return replace(request, base="static", output=workspace / STATIC, overwrite=False)
 
 
 def check(folder: Path) -> None:
@@ -76,7 +69,7 @@ def publish(run: Run, request: TrainRequest, folder: Path, static: Report) -> Re
         run: the run.
         request: what was asked.
         folder: of the retrieval model.
-        static: report of the static model, which is at ``STATIC`` in the output.
+        static: report of the static model, which is at ``STATIC`` in the workspace.
 
     Raises:
         StorageError: the disk refused.
@@ -86,13 +79,16 @@ def publish(run: Run, request: TrainRequest, folder: Path, static: Report) -> Re
         "and BM25. Name a --method to train it."
     )
     reason = f"{request.base} with a third ranker (weight {WEIGHT:g}). The static model alone: {static.reason}"
-    report = replace(static, recipe={**static.recipe, "base": request.base}, reason=reason, fusion=None)
+    command = train_command(request, static.recipe["training"]["steps"])
+    values = {name: value for name, value in static.recipe.items() if name != "fingerprint"}
+    recipe = Recipe(**{**values, "base": request.base, "command": command, "sources": request.sources})
+    report = replace(static, recipe=recipe.to_json(), reason=reason, fusion=None)
     meta: dict[str, Any] = {"recipe": report.recipe["fingerprint"], "third": {"path": STATIC, "weight": WEIGHT}}
-    with files.scratch(request.output, MODEL) as target:
+    with run.publishing(MODEL, meta) as target:
         with storage(target.path):
             shutil.copytree(folder, target.path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_KEPT_OUT))
         target.adopt()
         target.json("recipe.json", report.recipe)
         target.json(REPORT, report.to_json())
-        run.publish(target, MODEL, meta)
+        files.put(run.workspace / STATIC, target.path / STATIC)
     return report

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from pretrieve.core import files
@@ -17,10 +17,10 @@ from pretrieve.pipeline.pretrain import data, third_ranker
 from pretrieve.pipeline.pretrain import warm_start as warm
 from pretrieve.pipeline.pretrain.build import Choices, Plan
 from pretrieve.pipeline.pretrain.data import Prepared
-from pretrieve.pipeline.pretrain.held_out_loss import gain, signal_of
+from pretrieve.pipeline.pretrain.held_out_loss import batches_of, gain, signal_of
 from pretrieve.pipeline.pretrain.publish import publish
 from pretrieve.pipeline.pretrain.report import Report, open_report
-from pretrieve.pipeline.pretrain.request import DEFAULT_MINUTES, TrainRequest
+from pretrieve.pipeline.pretrain.request import DEFAULT_MINUTES, TrainRequest, train_command
 from pretrieve.pipeline.pretrain.selection import Trained, select, too_little, untrained
 from pretrieve.pipeline.pretrain.stop_words import scale_stop_words
 from pretrieve.pipeline.run import recipe, sources
@@ -36,13 +36,12 @@ from pretrieve.training.calibration import steps_for_minutes
 _RECIPE = "recipe.json"
 
 
-def train(request: TrainRequest, listener: Listener | None = None, *, command: str = "") -> Report:
+def train(request: TrainRequest, listener: Listener | None = None) -> Report:
     """Train a retriever on documents, and save what the label-free selection finds best: a variant, or the start.
 
     Args:
         request: what is asked.
         listener: hears of progress.
-        command: for the model card.
 
     Returns:
         What was done and found; the model is at ``request.output``.
@@ -53,7 +52,7 @@ def train(request: TrainRequest, listener: Listener | None = None, *, command: s
     listener = listener or Silent()
     request.check()
     if (folder := third_ranker.retrieval_model(request)) is not None:
-        return _train_beside(request, folder, listener, command)
+        return _train_beside(request, folder, listener)
     choices = planning.choose(request)
     variants = planning.variants(request, choices)
     planning.check_base(request)
@@ -63,41 +62,34 @@ def train(request: TrainRequest, listener: Listener | None = None, *, command: s
         if run.finished:
             run.say_finished()
             return open_report(request.output)
-        return _train(run, request, variants, documents, command)
+        return _train(run, request, variants, documents)
 
 
-def _train(run: Run, request: TrainRequest, variants: Sequence[Choices], documents: Documents, command: str) -> Report:
+def _train(run: Run, request: TrainRequest, variants: Sequence[Choices], documents: Documents) -> Report:
     """Train and select on documents that are read, and publish."""
     prepared = prepare_documents(run, request, variants[0], documents)
     if reason := too_little(request, prepared):
-        selection = untrained(_made(request, variants[0], prepared, run.listener), reason)
+        selection = untrained(_with_command(_made(request, variants[0], prepared, run.listener), request), reason)
     else:
-        start, trained = train_variants(run, request, variants, prepared, command=command)
+        start, trained = train_variants(run, request, variants, prepared)
         selection = select(request, start, trained, prepared, run.listener)
-    report = publish(run, selection, prepared)
-    _remove_others(run.checkpoints, variants, selection.saved)
-    return report
+    return publish(run, selection, prepared)
 
 
-def _remove_others(checkpoints: Path, variants: Sequence[Choices], saved: str) -> None:
-    """Remove the checkpoints of variants that were not saved: nothing is made of them any more."""
-    for variant in variants:
-        if variant.variant and variant.variant != saved:
-            shutil.rmtree(checkpoints / variant.variant, ignore_errors=True)
-
-
-def _train_beside(request: TrainRequest, folder: Path, listener: Listener, command: str) -> Report:
+def _train_beside(request: TrainRequest, folder: Path, listener: Listener) -> Report:
     """Keep a retrieval model, and train a static model as a third ranker beside it."""
     third_ranker.check(folder)
     with begin("train", request, listener, inputs=("base",), without=("sources",)) as run:
-        static = train(third_ranker.beside(request), listener, command=command)
         if run.finished:
+            sources.documents_of(run, request)
+            run.say_finished()
             return open_report(request.output)
+        static = train(third_ranker.beside(request, run.workspace), listener)
         return third_ranker.publish(run, request, folder, static)
 
 
 def train_variants(
-    run: Run, request: TrainRequest, variants: Sequence[Choices], prepared: Prepared, *, command: str = ""
+    run: Run, request: TrainRequest, variants: Sequence[Choices], prepared: Prepared
 ) -> tuple[Encoder, list[Trained]]:
     """Train every variant, one after another, for the same number of steps.
 
@@ -106,7 +98,6 @@ def train_variants(
         request: what is asked.
         variants: from ``build.variants``; at least one.
         prepared: the documents.
-        command: for the model card.
 
     Returns:
         The encoder before training, and the runs.
@@ -124,8 +115,7 @@ def train_variants(
         if steps is None:
             _say_coverage(made, variant, len(prepared.store), run.listener)
         steps = made.training.steps
-        made = replace(made, recipe=replace(made.recipe, command=command))
-        trained.append(_run_measured(run, request, variant, made, prepared))
+        trained.append(_run_measured(run, request, variant, _with_command(made, request), prepared))
     assert start is not None
     return start, trained
 
@@ -142,6 +132,11 @@ def _made(
     return made
 
 
+def _with_command(made: Plan, request: TrainRequest) -> Plan:
+    """Note the command that repeats the run, now that the number of steps is known."""
+    return replace(made, recipe=replace(made.recipe, command=train_command(request, made.training.steps)))
+
+
 def _towers_note(made: Plan) -> list[str]:
     if not made.encoder.queries_apart or getattr(made.objective, "query_encoder", None) is not None:
         return []
@@ -156,7 +151,10 @@ def prepare_documents(run: Run, request: TrainRequest, choices: Choices, documen
     """
     select, held_out = data.split(len(documents), request.seed, request.held_out)
     vocabulary = _vocabulary(run, request, choices, documents, select)
-    store = data.build_store(run.workspace, documents, select, vocabulary, run.listener)
+    if request.shared is not None:
+        store = data.shared_store(request.shared, documents, select, vocabulary, run.listener)
+    else:
+        store = data.build_store(run.workspace / "store", documents, select, vocabulary, run.listener)
     if store.dropped:
         run.listener.note(f"{store.dropped:,} documents have no token in their text and are left out of training.")
     return Prepared(documents=documents, train=select, held_out=held_out, store=store)
@@ -245,9 +243,14 @@ def _warn_of_noise(made: Plan, listener: Listener) -> None:
 
 def _run_measured(run: Run, request: TrainRequest, choices: Choices, made: Plan, prepared: Prepared) -> Trained:
     """Train a variant, and measure the method's own loss on held-out documents before and after."""
-    signal = signal_of(run.workspace / choices.variant, choices, made, prepared, run.listener)
+    folder = run.workspace / choices.variant
+    signal = signal_of(folder, choices, made, prepared, run.listener, shared=request.shared)
     before = signal(made.objective) if signal is not None else {}
-    fit(run, _training(request, choices, made))
+    held_out = None
+    if made.training.evaluate_every:
+        measured = signal or batches_of(folder, choices, made, prepared, run.listener, shared=request.shared)
+        held_out = None if measured is None else partial(measured.loss, made.objective)
+    fit(run, replace(_training(request, choices, made), held_out=held_out))
     factor = choices.encoder.stop_word_scale
     scale_stop_words(made.objective.encoder, prepared.store.tokenizer, prepared.documents, factor)
     found = gain(signal, before, made.objective) if signal is not None else None

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import safetensors.torch
 
 from pretrieve.core import files
 from pretrieve.core.config import Value, options_of
 from pretrieve.core.errors import UsageError
+from pretrieve.core.rng import shuffled
 from pretrieve.finetuning.open_qa import Answers, OpenQuestionAnswering, ReadingOptions
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.export import save_model
@@ -29,19 +30,22 @@ from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.settings import sort_settings
 from pretrieve.pipeline.run.sources import OnBad, read_documents
-from pretrieve.pipeline.run.workspace import check_output
+from pretrieve.pipeline.run.workspace import beside, check_workspace
 from pretrieve.sampling.batches import Batches
-from pretrieve.sampling.questions import QuestionRows, read_questions
+from pretrieve.sampling.questions import QuestionRows, SomeQuestions, read_questions
 from pretrieve.text import tokenizer as tokenizers
 from pretrieve.text.corpus import Fields
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
 from pretrieve.text.tokenizer import Tokenizer
+from pretrieve.training.held_out import held_out
 from pretrieve.training.options import TrainingOptions
+from pretrieve.training.trackers import check_tracker
 
 KIND, RETRIEVER, READER, VECTORS = "reader", "retriever", "reader", "vectors"
 DOCUMENTS, STORE, REPORT = "documents", "store", "report.json"
 EPOCHS = 20
+_HELD_OUT_MOST, _HELD_OUT_BATCHES = 200, 32  # questions held out, and measured, where the held-out loss is asked for
 LONGEST_QUESTION = 64  # tokens; ORQA cuts none
 
 TRAINING: Mapping[str, Value] = {
@@ -75,6 +79,7 @@ class ReadRequest:
         on_bad: what to do with documents that cannot be read.
         fields: names of the documents' fields.
         tracker: where curves go; ``auto`` is TensorBoard where it is installed.
+        keep_workspace: leave tokens and checkpoints beside the output when the run is done.
     """
 
     sources: tuple[str, ...]
@@ -90,6 +95,18 @@ class ReadRequest:
     on_bad: OnBad = "fail"
     fields: Fields = field(default_factory=Fields)
     tracker: str = "none"
+    keep_workspace: bool = False
+
+    def check(self) -> None:
+        """Say at once what cannot work.
+
+        Raises:
+            UsageError: the tracker is unknown, or the output is taken or holds what the run is to read.
+        """
+        check_tracker(self.tracker)
+        models = (self.model, self.reader or self.model)
+        sources: list[str | Path] = [*self.sources, self.questions, *models]
+        check_workspace(self.output, sources, resume=self.resume, overwrite=self.overwrite)
 
 
 def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict[str, Any]:
@@ -103,18 +120,19 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         PretrieveError: whatever else a user can mend: files, the disk, an interrupted run.
     """
     listener = listener or Silent()
+    request.check()
     questions = read_questions(request.questions)
     options, training = _options(request, len(questions))
-    _check_output(request)
     towers, reader, vocabulary = open_models(resolve(request.model), request.reader, request.seed)
-    with begin("read", request, listener, inputs=("questions", "model", "reader"), without=("sources",)) as run:
+    inputs = ("questions", "model", "reader")
+    with begin("read", request, listener, inputs=inputs, without=("sources",)) as run:
         run.same("values", {"options": dataclasses.asdict(options), "training": dataclasses.asdict(training)})
         documents = _documents(run, request)
         if run.finished:
             run.say_finished()
             return open_report(request.output)
         listener.stage("encode", len(documents), "documents")
-        store = Store.build(request.output / STORE, documents, vocabulary, replace=True)
+        store = Store.build(run.workspace / STORE, documents, vocabulary, replace=True)
         listener.advance(len(documents), f"{len(store.tokens):,} tokens")
         listener.stage("index blocks", unit="blocks")
         view = QuestionRows(questions, vocabulary, towers[0].specials, min(LONGEST_QUESTION, towers[0].max_length))
@@ -142,15 +160,6 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         report["last step"] = fit(run, _training(request, objective, view, training, fingerprints))
         _publish(run, objective, vocabulary, report)
     return report
-
-
-def _check_output(request: ReadRequest) -> None:
-    """Refuse an output that is taken, or that holds what the run is to read."""
-    if not request.resume:
-        models = (request.model, request.reader or request.model)
-        sources: list[str | Path] = [*request.sources, request.questions, *models]
-        also = (DOCUMENTS, STORE, RETRIEVER, READER)
-        check_output(request.output, sources, overwrite=request.overwrite, also=also)
 
 
 def open_models(
@@ -213,20 +222,17 @@ def _options(request: ReadRequest, questions: int) -> tuple[ReadingOptions, Trai
 
 
 def _documents(run: Run, request: ReadRequest) -> Documents:
-    """Documents in the output, where answers are read from; a finished run's are only compared."""
-    target = run.workspace / "documents-again" if run.finished else request.output / DOCUMENTS
+    """Documents, which move to the output, where answers are read from; a finished run's are only compared."""
     documents = read_documents(
         request.sources,
-        target,
+        run.workspace / DOCUMENTS,
         run.listener,
         fields=request.fields,
         on_bad=request.on_bad,
-        quarantine=request.output.with_name(f"{request.output.name}.quarantine.jsonl"),
+        quarantine=beside(request.output, ".quarantine.jsonl"),
         replace=True,
     )
     run.same_data("documents", documents.fingerprint)
-    if run.finished:
-        shutil.rmtree(target, ignore_errors=True)
     return documents
 
 
@@ -237,32 +243,47 @@ def _training(
     training: TrainingOptions,
     fingerprints: Mapping[str, str],
 ) -> Training:
-    """The training, for ``fit``."""
+    """The training, for ``fit``; a tenth of the questions is held out where the held-out loss is asked for."""
+    count = len(view.bare)
+    held = min(_HELD_OUT_MOST, count // 10) if training.evaluate_every else 0
+    order = shuffled(np.arange(count), count, request.seed, "questions")
+    learn = SomeQuestions(view, np.sort(order[held:])) if held else view
     return Training(
         name="train reader",
         objective=objective,
-        batches=Batches(view=view, batch_size=training.batch_size, seed=request.seed),
+        batches=Batches(view=learn, batch_size=training.batch_size, seed=request.seed),
         options=training,
         seed=request.seed,
         fingerprints=fingerprints,
         tracker=request.tracker,
         values=dataclasses.asdict(training),
         figures=("exact_span",),
+        held_out=_held_out_loss(objective, SomeQuestions(view, np.sort(order[:held])), held, request) if held else None,
     )
 
 
+def _held_out_loss(
+    objective: OpenQuestionAnswering, view: SomeQuestions, count: int, request: ReadRequest
+) -> Callable[[], float]:
+    """The loss on questions that are not trained on."""
+    batches = Batches(view=view, batch_size=1, seed=request.seed)
+    steps = range(min(_HELD_OUT_BATCHES, count))
+    return lambda: held_out(objective, batches, steps)["loss"]
+
+
 def _publish(run: Run, objective: OpenQuestionAnswering, vocabulary: Tokenizer, report: Mapping[str, Any]) -> None:
-    """Write retriever and reader; the whole is there when its MANIFEST is."""
-    with files.create(run.output / RETRIEVER, "model", replace=True) as folder:
-        save_model(folder, objective.query_encoder, vocabulary, documents=objective.encoder)
-    with files.create(run.output / READER, "model", replace=True) as folder:
-        save_model(folder, objective.reader, vocabulary)
-        heads = {f"spans.{name}": values.detach().cpu() for name, values in objective.spans.state_dict().items()}
-        folder.write(HEADS, safetensors.torch.save(heads))
-    with files.scratch(run.output, KIND) as folder:
-        folder.array(VECTORS, objective.vectors.cpu().numpy())
-        folder.json(REPORT, report)
-        run.publish(folder, KIND, {"options": report["options"], "seed": report["seed"]})
+    """Write retriever and reader, with the documents and tokens that answers are read from."""
+    with run.publishing(KIND, {"options": report["options"], "seed": report["seed"]}) as whole:
+        with files.create(whole.path / RETRIEVER, "model") as folder:
+            save_model(folder, objective.query_encoder, vocabulary, documents=objective.encoder)
+        with files.create(whole.path / READER, "model") as folder:
+            save_model(folder, objective.reader, vocabulary)
+            heads = {f"spans.{name}": values.detach().cpu() for name, values in objective.spans.state_dict().items()}
+            folder.write(HEADS, safetensors.torch.save(heads))
+        whole.array(VECTORS, objective.vectors.cpu().numpy())
+        whole.json(REPORT, report)
+        for name in (DOCUMENTS, STORE):
+            files.put(run.workspace / name, whole.path / name)
 
 
 def open_report(output: Path) -> dict[str, Any]:

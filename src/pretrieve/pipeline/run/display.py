@@ -16,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from pretrieve.core.shown import shown
+
 _LOG_EVERY = 60.0  # seconds
 
 
@@ -56,20 +58,20 @@ class Display:
         self._finish()
         self._name, self._started, self._done, self._detail = name, time.monotonic(), 0, ""
         self._total, self._logged = total, self._started
-        label = f"{name} [dim]({unit})[/]" if unit else name
+        label = f"{shown(name, markup=True)} [dim]({shown(unit, markup=True)})[/]" if unit else shown(name, markup=True)
         self._task = self._progress.add_task(label, total=total, detail="")
 
     def advance(self, count: int, detail: str = "") -> None:
         """Move the current line on."""
         self._done += count
-        self._detail = detail or self._detail
+        self._detail = shown(detail, markup=True) or self._detail
         if self._task is not None:
             self._progress.update(self._task, advance=count, detail=self._detail)
             self._log()
 
     def note(self, text: str) -> None:
         """Print a remark above the bars."""
-        self.console.print(f"[yellow]note:[/] {text}", highlight=False)
+        self.console.print(f"[yellow]note:[/] {shown(text, markup=True)}", highlight=False, soft_wrap=True)
 
     def _log(self) -> None:
         """Where there is no terminal, a line a minute: a log shows that a long run is alive."""
@@ -78,10 +80,8 @@ class Display:
             return
         self._logged = now
         whole = f" of {self._total:,}" if self._total else ""
-        seconds = now - self._started
-        self.console.print(
-            f"{self._name}: {self._done:,}{whole}, {seconds:.0f} s {self._detail}".rstrip(), highlight=False
-        )
+        name, seconds = shown(self._name, markup=True), now - self._started
+        self.console.print(f"{name}: {self._done:,}{whole}, {seconds:.0f} s {self._detail}".rstrip(), highlight=False)
 
     def _finish(self) -> None:
         if self._task is None:
@@ -91,4 +91,5 @@ class Display:
         if self._plain:
             seconds = time.monotonic() - self._started
             figures = f"{self._done:,} done, " if self._done else ""
-            self.console.print(f"{self._name}: {figures}{seconds:.1f} s {self._detail}".rstrip(), highlight=False)
+            name = shown(self._name, markup=True)
+            self.console.print(f"{name}: {figures}{seconds:.1f} s {self._detail}".rstrip(), highlight=False)

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch
 from pretrieve.models.objective import Objective
 from pretrieve.pipeline.run.run import Run
 from pretrieve.training.checkpoint import Checkpoints
+from pretrieve.training.early_stopping import HeldOutLoss
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.trackers import Tracker, default_tracker
 from pretrieve.training.trainer import Progress, Trainer
@@ -35,6 +37,7 @@ class Training:
         tracker: where curves go; ``auto`` is TensorBoard where it is installed.
         values: the recipe, for the tracker.
         figures: statistics that are shown beside the loss.
+        held_out: the loss on examples that are not trained on; None where none are held out.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Training:
     tracker: str = "none"
     values: Mapping[str, Any] = field(default_factory=dict)
     figures: tuple[str, ...] = ()
+    held_out: Callable[[], float] | None = None
 
 
 def fit(run: Run, training: Training) -> dict[str, float]:
@@ -60,6 +64,7 @@ def fit(run: Run, training: Training) -> dict[str, float]:
         Statistics of the last tenth of the steps that were taken now, averaged; empty where none was left to take.
 
     Raises:
+        UsageError: ``evaluate_every`` is set, and nothing is held out to evaluate on.
         StoppedError: a signal asked to stop; a checkpoint was left.
         NotFiniteError: loss, gradient or weights are not finite.
         FingerprintError: the checkpoint belongs to another run.
@@ -85,11 +90,41 @@ def fit(run: Run, training: Training) -> dict[str, float]:
                 fingerprints=training.fingerprints,
             ),
             on_step=watch,
+            held_out=_held_out(run, training, track),
         )
         if run.resume:
             run.listener.advance(trainer.resume())
         trainer.run()
     return shown.last()
+
+
+def _held_out(run: Run, training: Training, track: Callable[..., None]) -> HeldOutLoss | None:
+    """What measures the held-out loss, where the options ask for it.
+
+    Raises:
+        UsageError: nothing is held out.
+    """
+    options = training.options
+    if not options.evaluate_every:
+        return None
+    if training.held_out is None:
+        raise UsageError(
+            f"evaluate_every={options.evaluate_every}: no examples are held out here (too few, or none were asked for)."
+        )
+
+    def tell(step: int, loss: float) -> None:
+        run.listener.advance(0, f"held-out loss {loss:.3f} after {step:,} steps")
+        if isinstance(track, Tracker):
+            track.log({"held_out_loss": loss}, step)
+
+    best = Checkpoints(folder=run.checkpoints / training.part / "best", fingerprints=training.fingerprints)
+    return HeldOutLoss(
+        measure=training.held_out,
+        every=options.evaluate_every,
+        patience=options.patience,
+        best=best if options.patience else None,
+        on_measured=tell,
+    )
 
 
 @contextmanager

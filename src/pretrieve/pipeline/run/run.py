@@ -21,11 +21,10 @@ from pretrieve.core.errors import FingerprintError
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.recipe import check_same, plain
 from pretrieve.pipeline.run.stopping import stoppable
-from pretrieve.pipeline.run.workspace import CHECKPOINTS, WORKSPACE, hold
+from pretrieve.pipeline.run.workspace import CHECKPOINTS, Workspace
 
 RECORD = "run.json"  # what decides the run, in the workspace and beside the finished model
-_RESUME = "what is finished is kept; resume with --resume"
-_NOT_DECIDING = ("output", "resume", "overwrite", "tracker", "keep_workspace")
+_NOT_DECIDING = ("output", "resume", "overwrite", "tracker", "keep_workspace", "shared")
 
 
 class Request(Protocol):
@@ -56,6 +55,7 @@ class Run:
         output: folder for the result.
         resume: a stopped run is resumed.
         listener: hears of progress.
+        work: where it works, beside the output.
         facts: what decides the run, as noted so far.
     """
 
@@ -63,6 +63,7 @@ class Run:
     output: Path
     resume: bool
     listener: Listener
+    work: Workspace
     facts: dict[str, Any] = field(default_factory=dict)
     _before: dict[str, Any] = field(default_factory=dict)
 
@@ -79,17 +80,17 @@ class Run:
     @property
     def workspace(self) -> Path:
         """Where documents, tokens and other parts of a run lie while it works."""
-        return self.output / WORKSPACE
+        return self.work.path
 
     @property
     def checkpoints(self) -> Path:
         """Where checkpoints lie."""
-        return self.output / CHECKPOINTS
+        return self.work.path / CHECKPOINTS
 
     @property
     def finished(self) -> bool:
         """Whether the result is there already."""
-        return self.resume and (self.output / files.MANIFEST).is_file()
+        return self.work.finished
 
     def same(self, name: str, value: Any) -> None:
         """Note something that decides the run, or refuse to resume the run with something else.
@@ -127,19 +128,20 @@ class Run:
             )
         self.same(name, fingerprint)
 
-    def publish(self, folder: files.Folder, kind: str, meta: Mapping[str, Any]) -> None:
-        """Put a result in its place at once, with what decided the run beside it.
+    @contextlib.contextmanager
+    def publishing(self, kind: str, meta: Mapping[str, Any]) -> Iterator[files.Folder]:
+        """Write the result: it takes its place whole when the block ends, with what decided the run in it.
 
         Args:
-            folder: scratch folder with everything else.
             kind: of the result.
-            meta: what its MANIFEST says.
+            meta: what its MANIFEST says; read when the block ends.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: the disk refused; what was at the output is there still.
         """
-        folder.json(RECORD, self.facts)
-        files.publish(folder, self.output, kind, dict(meta))
+        with self.work.publish(kind, meta) as folder:
+            yield folder
+            folder.json(RECORD, self.facts)
 
     def say_finished(self) -> None:
         """Tell that nothing is left to do."""
@@ -148,7 +150,12 @@ class Run:
 
 @contextlib.contextmanager
 def begin(
-    command: str, request: Request, listener: Listener, *, inputs: tuple[str, ...] = (), without: tuple[str, ...] = ()
+    command: str,
+    request: Request,
+    listener: Listener,
+    *,
+    inputs: tuple[str, ...] = (),
+    without: tuple[str, ...] = (),
 ) -> Iterator[Run]:
     """Hold the output of a run, and check that a run to be resumed is the one that is asked for.
 
@@ -166,8 +173,14 @@ def begin(
         InterruptedRunError: a signal arrived outside training.
         StorageError: the disk refused.
     """
-    with stoppable(_RESUME), hold(request.output, overwrite=request.overwrite and not request.resume):
-        run = Run(command=command, output=request.output, resume=request.resume, listener=listener)
+    work = Workspace(
+        request.output,
+        resume=request.resume,
+        overwrite=request.overwrite,
+        keep=getattr(request, "keep_workspace", False),
+    )
+    with stoppable(work.advice), work:
+        run = Run(command=command, output=request.output, resume=request.resume, listener=listener, work=work)
         run.same("command", command)
         run.same("request", request_facts(request, inputs, without))
         yield run

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -18,17 +20,12 @@ OnBad = Literal["fail", "skip", "quarantine"]
 DOCUMENTS = "documents"  # in the workspace
 
 
-class ReadsSources(Protocol):
-    """A request with documents."""
+class NamesSources(Protocol):
+    """A request that says how documents are read."""
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Files, folders, ``python:...`` or ``hf:...``."""
-        ...
-
-    @property
-    def output(self) -> Path:
-        """Folder for the result."""
         ...
 
     @property
@@ -42,10 +39,25 @@ class ReadsSources(Protocol):
         ...
 
 
-def documents_of(run: Run, request: ReadsSources) -> Documents:
-    """Read the documents of a run into its workspace.
+class ReadsSources(NamesSources, Protocol):
+    """A request of a run that reads documents."""
 
-    A run that is resumed reads them again, to see that they are the same.
+    @property
+    def output(self) -> Path:
+        """Folder for the result."""
+        ...
+
+    @property
+    def shared(self) -> Path | None:
+        """Folder of documents and tokens that several runs read, or None."""
+        ...
+
+
+def documents_of(run: Run, request: ReadsSources) -> Documents:
+    """Read the documents of a run into its workspace, or into the folder that it shares with other runs.
+
+    A run that is resumed reads them again, to see that they are the same; those of a shared folder are read once, and
+    whoever shares it answers for the sources.
 
     Args:
         run: the run.
@@ -56,22 +68,58 @@ def documents_of(run: Run, request: ReadsSources) -> Documents:
         UsageError: a source is missing, or of an unknown kind.
         FingerprintError: a run is resumed with other documents.
     """
+    if request.shared is not None:
+        return _shared_documents(run, request, request.shared)
     target, again = run.workspace / DOCUMENTS, run.workspace / "documents-again"
     before = run.resume and (target / files.MANIFEST).is_file()
-    documents = read_documents(
+    documents = _read(run, request, again if before or run.finished else target)
+    try:
+        run.same_data("documents", documents.fingerprint)
+    finally:
+        shutil.rmtree(again, ignore_errors=True)
+    return Documents.open(target) if before else documents
+
+
+@contextlib.contextmanager
+def kept_documents(shared: Path) -> Iterator[Callable[[], Documents]]:
+    """Keep the documents of the runs in a block, for as long as Python runs; their tokens go when the block ends.
+
+    Args:
+        shared: a new folder of the caller's, which the requests of the runs name.
+
+    Yields:
+        What opens the documents, to be called after the runs.
+    """
+    atexit.register(shutil.rmtree, shared, ignore_errors=True)
+    try:
+        yield lambda: Documents.open(shared / DOCUMENTS)
+    finally:
+        for path in shared.iterdir() if shared.is_dir() else ():
+            if path.name != DOCUMENTS:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _shared_documents(run: Run, request: ReadsSources, shared: Path) -> Documents:
+    """Documents that several runs read; the first of them writes them, while the others wait."""
+    target = shared / DOCUMENTS
+    with files.lock(shared / "locks" / DOCUMENTS, wait=True):
+        there = (target / files.MANIFEST).is_file()
+        documents = Documents.open(target) if there else _read(run, request, target)
+    run.same_data("documents", documents.fingerprint)
+    return documents
+
+
+def _read(run: Run, request: ReadsSources, target: Path) -> Documents:
+    """Read the sources of a request into a folder."""
+    return read_documents(
         request.sources,
-        again if before or run.finished else target,
+        target,
         run.listener,
         fields=request.fields,
         on_bad=request.on_bad,
         quarantine=request.output.with_name(f"{request.output.name}.quarantine.jsonl"),
         replace=True,
     )
-    try:
-        run.same_data("documents", documents.fingerprint)
-    finally:
-        shutil.rmtree(again, ignore_errors=True)
-    return Documents.open(target) if before else documents
 
 
 def fields_of(
@@ -85,6 +133,12 @@ def fields_of(
 ) -> Fields:
     """Names of fields as the user gave them; None leaves the usual conventions."""
     return Fields(text=text, title=title, id=identity, group=group, use_titles=titles, wikipedia=wikipedia)
+
+
+def source_words(request: NamesSources) -> list[str]:
+    """Options of a command that reads the sources of a request as the request does."""
+    words = ["--on-bad", request.on_bad] if request.on_bad != "fail" else []
+    return words + field_words(request.fields)
 
 
 def field_words(fields: Fields) -> list[str]:

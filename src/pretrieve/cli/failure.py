@@ -1,0 +1,120 @@
+"""Errors as one line: ours as they are, unreadable files by their name, all others with a file of details."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+
+from pretrieve.core import extensions, extras
+from pretrieve.core.errors import PretrieveError
+from pretrieve.core.shown import command_line, shown
+
+_PACKAGES = ("pretrieve", "torch", "transformers", "sentence-transformers", "tokenizers", "numpy", "typer", "rich")
+
+
+def print_error(error: Exception) -> int:
+    """Print an error in one line on standard error.
+
+    Args:
+        error: what ended the command.
+
+    Returns:
+        The exit code.
+    """
+    error = _better(error)
+    text = _expected(error) or _unexpected(error)
+    typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    typer.echo(shown(text), err=True)
+    return error.exit_code if isinstance(error, PretrieveError) else 1
+
+
+def _better(error: Exception) -> Exception:
+    """The error of ours that stands for another: a missing extra, a mistake in a user's own method or reader."""
+    if isinstance(error, PretrieveError):
+        return error
+    missing = None
+    if isinstance(error, ModuleNotFoundError):
+        missing = extras.explain(error, " ".join(["pretrieve", *sys.argv[1:2]]))
+    return missing or extensions.blame(error) or error
+
+
+def _expected(error: Exception) -> str:
+    """What is wrong and what to do about it; empty where we do not know."""
+    if isinstance(error, PretrieveError):
+        return str(error)
+    for one in _chain(error):
+        if isinstance(one, MemoryError):
+            return "out of memory: take a smaller batch, fewer documents, or a machine with more memory."
+        if _errno(one) in (errno.EMFILE, errno.ENFILE):
+            return "too many open files: raise the limit, for example with `ulimit -n 4096`."
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}. Check that it is there and that you may open it."
+    return ""
+
+
+def _errno(error: BaseException) -> int | None:
+    """The number of a system error; libraries in Rust only put it into their text."""
+    if isinstance(error, OSError):
+        return error.errno
+    return errno.EMFILE if f"(os error {errno.EMFILE})" in str(error) else None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it came from."""
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+def _unexpected(error: Exception) -> str:
+    """An error that we did not foresee, with the file that holds its details."""
+    what = shown(error)
+    shortened = f"{what[:300]}..." if len(what) > 300 else what
+    path = _write_details(error)
+    where = "details could not be written" if path is None else f"details: {path}; please report it"
+    return f"unexpected {type(error).__name__}: {shortened} ({where})"
+
+
+def _write_details(error: Exception) -> Path | None:
+    """Write versions, command line and traceback to the current folder, or else to that of temporary files."""
+    from pretrieve.core import files
+
+    name = f"pretrieve-error-{time.strftime('%Y%m%d-%H%M%S')}.txt"
+    for folder in (Path(), Path(tempfile.gettempdir())):
+        path = folder / name
+        if path.exists():
+            path = folder / name.replace(".txt", f"-{os.getpid()}.txt")
+        try:
+            files.write_file(path, _details(error).encode("utf-8", "backslashreplace"))
+        except (OSError, PretrieveError):
+            continue
+        return path
+    return None
+
+
+def _details(error: Exception) -> str:
+    lines = [f"Python {platform.python_version()} on {platform.platform()}", *_versions()]
+    lines += ["", command_line(["pretrieve", *sys.argv[1:]]), ""]
+    return "\n".join(lines) + "\n" + "".join(traceback.format_exception(error))
+
+
+def _versions() -> Iterator[str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    for name in _PACKAGES:
+        try:
+            yield f"{name} {version(name)}"
+        except PackageNotFoundError:
+            yield f"{name} is not installed"

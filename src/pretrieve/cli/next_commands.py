@@ -1,0 +1,91 @@
+"""The commands that a finished command suggests; each runs as it is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pretrieve.cli.output import free_name
+
+if TYPE_CHECKING:
+    from pretrieve.pipeline.generate.request import GenerateRequest
+
+Words = list[str]
+_PREFERRED = ("test", "dev", "validation", "valid", "val")  # splits to evaluate on
+
+
+def after_finetune(labels: Path, split: str, documents: Sequence[str], model: str) -> list[Words]:
+    """Evaluate on a split that was not trained on; where there is none, index and search.
+
+    Args:
+        labels: BEIR folder or file of labels.
+        split: what was trained on.
+        documents: further sources of documents.
+        model: folder of the fine-tuned model.
+    """
+    others = [name for name in splits_of(labels) if name != split]
+    if others:
+        chosen = next((name for name in _PREFERRED if name in others), others[0])
+        return [["pretrieve", "evaluate", str(labels), "--model", model, "--split", chosen]]
+    sources = [str(labels)] if labels.is_dir() else list(documents)
+    return after_training(sources, model) if sources else []
+
+
+def after_training(sources: Sequence[str], model: str, options: Sequence[str] = ()) -> list[Words]:
+    """Index documents with a model, and search.
+
+    Args:
+        sources: the documents.
+        model: folder of the model.
+        options: how the sources are read.
+    """
+    index = free_name("my-index")
+    return [
+        ["pretrieve", "index", *sources, "--model", model, "-o", index, *options],
+        ["pretrieve", "search", index, "your question"],
+    ]
+
+
+def after_mine(labels: Path, split: str, documents: Sequence[str], model: str | None, negatives: Path) -> list[Words]:
+    """Fine-tune with the negatives: the model that mined them, or one that is trained first.
+
+    Args:
+        labels: BEIR folder or file of labels.
+        split: of a BEIR folder.
+        documents: further sources of documents.
+        model: what mined; None for BM25 alone.
+        negatives: the file.
+    """
+    sources = [str(labels)] if labels.is_dir() else list(documents)
+    if model is None and not sources:
+        return []
+    first, base = _trained_first(sources, model)
+    words = ["pretrieve", "finetune", base, str(labels), "-o", free_name("tuned")]
+    words += ["--negatives-file", str(negatives)]
+    words += ["--split", split] if labels.is_dir() and split != "train" else []
+    return [*first, words + [word for source in documents for word in ("--documents", source)]]
+
+
+def after_generate(request: GenerateRequest) -> list[Words]:
+    """Fine-tune on the labels: the retriever that searched beside BM25, or one that is trained first.
+
+    Args:
+        request: what was generated.
+    """
+    from pretrieve.pipeline.run.sources import source_words
+
+    first, base = _trained_first(list(request.sources), request.model, source_words(request))
+    return [*first, request.finetune_words(base, free_name("tuned"))]
+
+
+def splits_of(folder: Path) -> list[str]:
+    """Names of the splits of a BEIR folder; none for anything else."""
+    return sorted({path.name.partition(".tsv")[0] for path in (folder / "qrels").glob("*.tsv*")})
+
+
+def _trained_first(sources: Sequence[str], model: str | None, options: Sequence[str] = ()) -> tuple[list[Words], str]:
+    if model is not None:
+        return [], model
+    name = free_name("my-model")
+    return [["pretrieve", "train", *sources, "-o", name, *options]], name

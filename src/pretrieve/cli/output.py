@@ -1,0 +1,100 @@
+"""What every command prints: JSON on standard output for machines, or text for people; progress on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from pretrieve.core.shown import command_line, shown
+
+if TYPE_CHECKING:
+    from pretrieve.pipeline.run.display import Display
+
+
+@contextlib.contextmanager
+def working(as_json: bool, output_json: Path | None) -> Iterator[Display]:
+    """Show progress on standard error while a command works; with ``--json`` all that is printed meanwhile goes there.
+
+    Args:
+        as_json: ``--json``.
+        output_json: ``--output-json``, refused at once where it cannot be written.
+
+    Raises:
+        UsageError: there can be no such file.
+    """
+    from pretrieve.pipeline.run.display import Display
+
+    _check_file(output_json)
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext(), Display() as display:
+        yield display
+
+
+def write_json(result: Mapping[str, Any], as_json: bool, output_json: Path | None) -> bool:
+    """Give a result as JSON where it is asked for.
+
+    Args:
+        result: plain values.
+        as_json: print it.
+        output_json: file to write it to.
+
+    Returns:
+        Whether it was printed, so that nothing else may be.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    from pretrieve.core import files
+
+    data = files.to_json(result)
+    if output_json is not None:
+        files.write_file(output_json, data)
+    if as_json:
+        typer.echo(data.decode(), nl=not data.endswith(b"\n"))
+    return as_json
+
+
+def say(text: str = "", *, lines: bool = False) -> None:
+    """Print text that may hold anything: what a terminal would obey is escaped.
+
+    Args:
+        text: to print.
+        lines: keep its line breaks.
+    """
+    typer.echo(shown(text, lines=lines))
+
+
+def styled(text: object, **style: Any) -> str:
+    """A piece of text for ``typer.echo``, escaped and in a style."""
+    return typer.style(shown(text), **style)
+
+
+def print_next(*commands: Sequence[str]) -> None:
+    """Print the commands that come next, each on a line of its own that can be copied."""
+    if commands:
+        typer.echo("\nNext:")
+    for words in commands:
+        typer.echo(f"  {command_line(words)}")
+
+
+def free_name(name: str) -> str:
+    """The name, or with a number behind it where something of this name is there already."""
+    number = 1
+    found = name
+    while Path(found).exists():
+        number += 1
+        found = f"{name}-{number}"
+    return found
+
+
+def _check_file(path: Path | None) -> None:
+    from pretrieve.core.errors import UsageError
+
+    if path is not None and path.is_dir():
+        raise UsageError(f"--output-json {path}: it is a folder; give the name of a file.")
+    if path is not None and path.parent.exists() and not path.parent.is_dir():
+        raise UsageError(f"--output-json {path}: {path.parent} is not a folder.")

@@ -1,0 +1,125 @@
+"""The guard: is any of several candidates above a start that retrieves already, by more than chance, beside BM25?
+
+What vectors add to BM25 is asked of the fused probe, with queries that lean to either side: a known item is close to
+what training asks for and favours candidates; the committee of BM25 and the start favours the start; the words of
+whole documents favour nobody. The start is kept unless the surest gain over it, query by query, is more than the
+surest one of as many candidates would be by chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pretrieve.core.types import FloatArray
+from pretrieve.evaluation.choice import Choice
+from pretrieve.evaluation.fused_probe import LEXICAL, SENTENCE, TITLED, TOPICAL, WEIGHTS, FusedScores
+from pretrieve.evaluation.significance import largest_gain
+from pretrieve.index.fuse import FOREIGN_WEIGHT
+
+LEVEL = 0.05  # one side
+_AT = (1.0, 2.0)  # weights at which systems are compared: about that of a retrieval model's vectors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Above:
+    """A candidate's gain over the start: its mean over kinds of queries, standard error, and one-sided p-value."""
+
+    gain: float
+    error: float
+    p: float
+
+    @property
+    def errors(self) -> float:
+        """The gain in standard errors."""
+        return self.gain / self.error if self.error > 0 else 0.0
+
+    def __str__(self) -> str:
+        return f"{self.gain:+.3f} ± {self.error:.3f}, p {self.p:.4f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guarded(Choice):
+    """The start or the candidate that was chosen.
+
+    Attributes:
+        above: each candidate's gain over the start.
+        described: each candidate in words.
+    """
+
+    at: tuple[float, ...] = _AT
+    above: Mapping[str, Above]
+    described: Mapping[str, str]
+
+    @property
+    def weight_reason(self) -> str:
+        """Why the vectors have this weight."""
+        return "the default of a retrieval model; an index looks at its own documents first"
+
+    @property
+    def sentence(self) -> str:
+        """What is saved and how far above the start it is, in a sentence with numbers."""
+        best = surest(self.above)
+        queries = sum(len(self.scores.bm25[kind]) for kind in _used(self.scores))
+        seen = f"{self.above[best]} over the start beside BM25 on {queries} queries of held-out documents (nDCG@10)"
+        if self.system == self.start:
+            return f"training did not help by more than chance: {self.described[best]} gain {seen}; saved: the start"
+        return f"{self.described[best]} gain {seen}; saved: {best}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values; with the gain of each candidate over the start."""
+        over = {
+            name: {"interpolation": self.described[name], "gain": one.gain, "error": one.error, "p": one.p}
+            for name, one in self.above.items()
+        }
+        return {**super().to_json(), "above start": over}
+
+
+def surest(above: Mapping[str, Above]) -> str:
+    """Name of the candidate whose gain is largest in standard errors; the first one of equals."""
+    return max(above, key=lambda name: above[name].errors)
+
+
+def guard(scores: FusedScores, start: str, described: Mapping[str, str]) -> Guarded:
+    """Choose the candidate whose gain is surest, if it is above the start by more than chance.
+
+    Args:
+        scores: of the start and all candidates, by a probe whose committee is BM25 and the start.
+        start: its name.
+        described: the candidates by name, in words.
+    """
+    kinds = _used(scores)
+    parts = {name: [_at(scores.fused[name][kind]) for kind in kinds] for name in (start, *described)}
+    gains = {name: [own - first for own, first in zip(parts[name], parts[start], strict=True)] for name in described}
+    chances = largest_gain(gains)
+    above = {name: _above(found, chances[name]) for name, found in gains.items()}
+    best = surest(above)
+    bm25 = float(np.mean([scores.bm25[kind].mean() for kind in kinds]))
+    return Guarded(
+        system=best if above[best].gain > 0 and above[best].p < LEVEL else start,
+        weight=FOREIGN_WEIGHT,
+        ranking={name: float(np.mean([part.mean() for part in found])) - bm25 for name, found in parts.items()},
+        scores=scores,
+        start=start,
+        above=above,
+        described=described,
+    )
+
+
+def _used(scores: FusedScores) -> list[str]:
+    """Kinds of queries that count: known items, with their title where titles repeat, and both kinds of topics."""
+    known = TITLED if TITLED in scores.bm25 else SENTENCE
+    return [kind for kind in (known, TOPICAL, LEXICAL) if kind in scores.bm25]
+
+
+def _at(values: FloatArray) -> FloatArray:
+    """Each query's nDCG@10 (Q,), the mean over the weights that systems are compared at."""
+    return np.asarray(values[[WEIGHTS.index(weight) for weight in _AT]].mean(axis=0))
+
+
+def _above(gains: Sequence[FloatArray], p: float) -> Above:
+    error = float(np.sqrt(sum(gain.var() / len(gain) for gain in gains)) / len(gains))
+    return Above(gain=float(np.mean([gain.mean() for gain in gains])), error=error, p=p)
