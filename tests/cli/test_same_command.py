@@ -95,3 +95,12 @@ def test_a_base_and_a_tracker_are_looked_at_before_documents(run, room, monkeypa
         assert "bad.jsonl:1" not in found.err
         assert not (room / "out").exists()
         assert not (room / "out.work").exists()
+
+
+def test_the_workspace_is_kept_where_it_is_asked_for(run, room, monkeypatch) -> None:
+    monkeypatch.chdir(room)
+    words = ("train", *COMMANDS["train"], "--steps", "1", "--tracker", "none", "-o")
+    assert run(*words, "kept", "--keep-workspace").code == 0
+    assert (room / "kept.work/run/documents").is_dir()
+    assert run(*words, "plain").code == 0
+    assert not (room / "plain.work").exists()
