@@ -59,7 +59,7 @@ def test_a_model_trained_from_a_base_keeps_its_prompts(tmp_path) -> None:
             settings=settings,
             tracker="none",
             select=False,
-        )  # fmt: skip
+        )
     )
     for folder in (tmp_path / "out", tmp_path / "out" / "start"):
         assert usage_of_base(str(folder)).prompts == {"query": "ask: ", "document": "tell: "}
