@@ -16,7 +16,7 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, Rows
 from pretrieve.methods import mvr
 from pretrieve.models.build import EncoderOptions, build_encoder
-from pretrieve.models.multi_vector import Views
+from pretrieve.models.multi_vector import MultiVectorEncoder
 from pretrieve.sampling.batches import Batches
 
 
@@ -254,6 +254,6 @@ def test_viewers_do_not_depend_on_the_order_of_the_run() -> None:
         torch.rand(waste)
         encoder = build_encoder("new:layers=1,hidden=16,heads=2", store=store, options=EncoderOptions(max_length=64))
         made_over = mvr.objective(encoder, mvr.Options(views=2, block=40, query=16), 7, store).encoder
-        assert isinstance(made_over, Views)
+        assert isinstance(made_over, MultiVectorEncoder)
         found.append(made_over.encoder.words[120:])
     assert torch.equal(*found)

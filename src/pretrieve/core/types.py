@@ -167,5 +167,5 @@ class TextEncoder(Protocol):
         ...
 
     def encode_documents(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors (R, D) float32 of documents, or (R, V, D) where a document has several views."""
+        """Vectors (R, D) float32 of documents, or (R, V, D) where a document has several vectors."""
         ...

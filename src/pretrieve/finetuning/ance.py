@@ -72,7 +72,7 @@ class Ance(Contrastive):
         query_encoder: as for ``Contrastive``.
 
     Raises:
-        UsageError: the loss needs a teacher's scores, or documents have several views.
+        UsageError: the loss needs a teacher's scores, or documents have several vectors.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Ance(Contrastive):
             raise UsageError(
                 f"loss={options.loss}: a teacher's scores of new negatives are not known; mine them first."
             )
-        if encoder.views > 1:
+        if encoder.vectors_per_document > 1:
             raise UsageError("ance looks for one vector a document, and this model has several: use mined negatives.")
         assert refresh.every is not None
         super().__init__(encoder, options, sampler.positive, query_encoder)

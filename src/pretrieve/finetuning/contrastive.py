@@ -4,9 +4,9 @@ Karpukhin et al., *Dense passage retrieval for open-domain question answering*, 
 With a teacher's scores: Hofstätter et al., *Improving efficient neural ranking models with cross-architecture knowledge
 distillation*, arXiv 2010.02666 (margin MSE), or the divergence from the teacher's distribution over the candidates.
 
-A model of MVR is trained further by the same loss, a document's score being that of its best view, with MVR's own loss
-over the views of the positive beside it. Its objective for documents without labels knows one right document a query;
-here a query may have several, and copies. The temperature does not fall: the views have parted already.
+A model of MVR is trained further by the same loss, a document's score being that of its best vector, with MVR's own loss
+over the vectors of the positive beside it. Its objective for documents without labels knows one right document a query;
+here a query may have several, and copies. The temperature does not fall: the vectors differ already.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Options:
         towers: one encoder for both sides, or one for queries and one for documents.
         temperature: divides the similarities; none: 1, and 0.05 where the encoder is compared by cosine.
         teacher_temperature: divides the teacher's scores (loss "kl").
-        local: weight of the loss over the views of a query's positive, where documents have several (MVR, section 3.2):
+        local: weight of the loss over the vectors of a query's positive, where documents have several (MVR, section 3.2):
             it makes a query choose one, or they would become the same.
     """
 
@@ -73,7 +73,7 @@ class Contrastive(Objective):
         query_encoder: the start of the queries' side, where the model has separate towers already.
 
     Raises:
-        UsageError: separate towers are asked for, and documents have several views.
+        UsageError: separate towers are asked for, and documents have several vectors.
     """
 
     def __init__(
@@ -81,8 +81,8 @@ class Contrastive(Objective):
     ) -> None:
         super().__init__()
         if query_encoder is None and options.towers == "separate":
-            if encoder.views > 1:
-                raise UsageError("towers=separate: a model with several views a document has one encoder for both.")
+            if encoder.vectors_per_document > 1:
+                raise UsageError("towers=separate: a model with several vectors per document has one encoder for both.")
             query_encoder = deepcopy(encoder)
         self.encoder, self.query_encoder, self.options = encoder, query_encoder, options
         self.is_positive = is_positive
@@ -121,7 +121,7 @@ class Contrastive(Objective):
         return Loss(value=losses.mean(), statistics={"accuracy": (scores.argmax(1) == labels).float().mean()})
 
     def _local(self, queries: Tensor, positives: Tensor) -> Tensor:
-        """Cross-entropy (B,) of the best view among those of the positive (B, 1, V, D), by its weight; 0 for one."""
+        """Cross-entropy (B,) of the best vector among those of the positive (B, 1, V, D), by its weight; 0 for one."""
         if positives.shape[2] == 1:
             return queries.new_zeros(len(queries))
         scores = self._own_scores(queries, positives)[:, 0]

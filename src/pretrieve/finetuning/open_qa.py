@@ -149,7 +149,7 @@ class OpenQuestionAnswering(Objective):
 
     @staticmethod
     def _check(queries: Encoder, blocks: Encoder, reader: TransformerEncoder, options: ReadingOptions) -> None:
-        if max(queries.views, blocks.views) != 1:
+        if max(queries.vectors_per_document, blocks.vectors_per_document) != 1:
             raise UsageError("the retriever has several vectors a text: reading is known for one.")
         if options.block > blocks.max_length:
             raise UsageError(

@@ -21,7 +21,7 @@ from pretrieve.methods import Card, Preset, Value
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import transformer
 from pretrieve.models.losses import at_least_float32
-from pretrieve.models.multi_vector import Views, add_viewers
+from pretrieve.models.multi_vector import MultiVectorEncoder, add_viewers
 from pretrieve.models.objective import Encoded, Loss, Objective
 from pretrieve.sampling.batches import Address
 from pretrieve.sampling.items import Blocks, TokenStore
@@ -240,9 +240,9 @@ def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) 
         raise UsageError(
             f"blocks of {options.block} tokens do not fit an encoder of {encoder.max_length}: lower block."
         )
-    if not isinstance(encoder, Views):
+    if not isinstance(encoder, MultiVectorEncoder):
         encoder = add_viewers(transformer(encoder, "mvr"), options.views, seed)
-    if encoder.views != options.views:
+    if encoder.vectors_per_document != options.views:
         raise UsageError(f"views={options.views}: this model was trained with {encoder.views}; set that.")
     return MultiView(encoder, options)
 
@@ -258,9 +258,9 @@ class MultiView(Objective):
         options: see ``Options``.
     """
 
-    encoder: Views
+    encoder: MultiVectorEncoder
 
-    def __init__(self, encoder: Views, options: Options) -> None:
+    def __init__(self, encoder: MultiVectorEncoder, options: Options) -> None:
         super().__init__()
         self.encoder, self.options = encoder, options
         if encoder.position_table is None:

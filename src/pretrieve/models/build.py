@@ -19,7 +19,7 @@ from pretrieve.core.types import FloatArray, SpecialTokens
 from pretrieve.models.bag import Bag
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import seeded
-from pretrieve.models.multi_vector import Views
+from pretrieve.models.multi_vector import MultiVectorEncoder
 from pretrieve.models.pretrained import resolve
 from pretrieve.models.restore import load_encoder, load_towers, position_limit
 from pretrieve.models.static import StaticEncoder, TokenizedDocuments
@@ -216,7 +216,7 @@ def _from_nothing(
 def _fit(base: str, encoder: Encoder, max_length: int | None) -> None:
     if max_length is None:
         return
-    inner = encoder.encoder if isinstance(encoder, Views) else encoder
+    inner = encoder.encoder if isinstance(encoder, MultiVectorEncoder) else encoder
     if isinstance(inner, TransformerEncoder) and max_length > position_limit(inner._model.config):
         limit = position_limit(inner._model.config)
         raise UsageError(f"{base} reads rows of at most {limit} tokens; {max_length} were asked for.")

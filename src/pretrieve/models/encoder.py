@@ -19,7 +19,7 @@ class Encoder(nn.Module):
 
     Attributes:
         dimensions: D of the vectors.
-        views: V of a document's vectors (1 for everything but MVR); a query has one.
+        vectors_per_document: V, the number of vectors of a document, 1 by default (MVR has more); a query has one.
         max_length: longest row, in tokens, special tokens included.
         specials: ids of the special tokens.
         similarity: how vectors are compared after training.
@@ -28,7 +28,7 @@ class Encoder(nn.Module):
     """
 
     dimensions: int
-    views: int = 1
+    vectors_per_document: int = 1
     max_length: int
     specials: SpecialTokens
     similarity: Similarity
@@ -47,7 +47,7 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     def queries(self, rows: Rows, segments: IntArray | None = None) -> Tensor:
-        """Encode R queries as (R, 1, D); the same as documents, but for encoders with several views."""
+        """Encode R queries as (R, 1, D); the same as documents, but for encoders with several vectors per document."""
         encoded: Tensor = self(rows, segments)
         return encoded
 

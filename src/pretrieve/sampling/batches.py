@@ -188,5 +188,7 @@ class Batches:
         items, epochs = self.sampler.mixture.at(positions, self.seed)
         batch = self.sampler.draw(items, Address(seed=self.seed, step=step, epochs=epochs))
         if not isinstance(batch, Batch) or len(batch) != len(items):
-            raise ExtensionError(f"{place(type(self.sampler).draw)}: draw must return a Batch of {len(items)} examples.")
+            raise ExtensionError(
+                f"{place(type(self.sampler).draw)}: draw must return a Batch of {len(items)} examples."
+            )
         return batch

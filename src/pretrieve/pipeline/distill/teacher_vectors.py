@@ -131,7 +131,7 @@ def taught_vectors(folder: Path, encode: Encode, texts: Sequence[str], listener:
         listener: hears of every block.
 
     Raises:
-        DataError: a vector is not finite, or has several views.
+        DataError: a vector is not finite, or has several vectors.
         StorageError: the disk refused.
     """
     blocks = Blocks(folder, len(texts), BLOCK)

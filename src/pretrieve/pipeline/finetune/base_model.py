@@ -8,9 +8,9 @@ from pathlib import Path
 from pretrieve.core.errors import UsageError
 from pretrieve.core.files import fingerprint
 from pretrieve.models.encoder import Encoder
-from pretrieve.models.export import VIEWS
+from pretrieve.models.export import MULTI_VECTOR_FILE
 from pretrieve.models.heads import Projected
-from pretrieve.models.multi_vector import Views
+from pretrieve.models.multi_vector import MultiVectorEncoder
 from pretrieve.models.restore import load_encoder, load_towers, position_limit
 from pretrieve.models.text_encoder import ModelOptions, identity, usage_of
 from pretrieve.models.transformer import TransformerEncoder
@@ -42,9 +42,9 @@ class Start:
 
     @property
     def width(self) -> int | None:
-        """Of the transformer's hidden states, beneath a projection or several views; None for a static encoder."""
+        """Of the transformer's hidden states, beneath a projection or viewers; None for a static encoder."""
         encoder = self.documents
-        while isinstance(encoder, Projected | Views):
+        while isinstance(encoder, Projected | MultiVectorEncoder):
             encoder = encoder.encoder
         return encoder.dimensions if isinstance(encoder, TransformerEncoder) else None
 
@@ -62,7 +62,7 @@ def open_start(model: str, options: ModelOptions | None = None, *, seed: int = 0
         CorruptError: its weights are damaged.
     """
     said = options = options or ModelOptions()
-    if (Path(model) / VIEWS).is_file():  # stock libraries have other words for how it pools and compares
+    if (Path(model) / MULTI_VECTOR_FILE).is_file():  # stock libraries have other words for how it pools and compares
         options = replace(options, pooling="cls", similarity="dot")
     folder, folder_of_documents, usage = usage_of(model, options)
     if (folder / "modules.json").is_file() and said.pooling is None:

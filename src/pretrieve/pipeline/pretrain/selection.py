@@ -245,8 +245,8 @@ def _encode(encoder: Encoder, tokenizer: Tokenizer) -> Encode:
 
 
 def _sides(encoder: Encoder, tokenizer: Tokenizer) -> Encode | Sides:
-    """An encoder as the probe asks it: by cosine, but for one with several views, which is asked as it searches."""
-    if encoder.views == 1:
+    """An encoder as the probe asks it: by cosine, but for one with several vectors per document, which is asked as it searches."""
+    if encoder.vectors_per_document == 1:
         return _encode(encoder, tokenizer)
     return Sides(
         queries=lambda texts: encode(encoder, tokenizer, texts, queries=True),
