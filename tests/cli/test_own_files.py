@@ -44,9 +44,19 @@ MISTAKES = [
         "compare",
         "a scalar, not a tensor of shape",
     ),
-    ('mine["query"][:, 0, 0]', 'mine["query"]', "softmax", "this method failed in compare (RuntimeError"),
+    (
+        'local_vectors["query"][:, 0, 0]',
+        'local_vectors["query"]',
+        "softmax",
+        "this method failed in compare (RuntimeError",
+    ),
     ("def encode(self, batch, step):", "def encode(self, batch):", "encode", "encode is called as encode(batch, step)"),
-    ("def compare(self, mine, everyone, batch, first, step):", "def compare(self, mine):", "compare", "is called as"),
+    (
+        "def compare(self, local_vectors, global_vectors, batch, first, step):",
+        "def compare(self, local_vectors):",
+        "compare",
+        "is called as",
+    ),
     (
         "def sampler(store, specials, options, provenance=False):",
         "def sampler(store):",

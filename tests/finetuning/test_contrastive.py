@@ -144,8 +144,8 @@ def test_copies_of_a_positive_in_the_batch_are_no_negatives(made) -> None:
     objective.double()
     encoded = objective.encode(batch, 0)
     vectors = {name: values.detach().requires_grad_() for name, values in encoded.vectors.items()}
-    mine = {name: values[:1] for name, values in vectors.items()}
-    loss = objective.compare(mine, vectors, batch, 0, 0)
+    local_vectors = {name: values[:1] for name, values in vectors.items()}
+    loss = objective.compare(local_vectors, vectors, batch, 0, 0)
     loss.value.backward()
     assert float(loss.value.detach()) == pytest.approx(0.0, abs=1e-12)
     assert vectors["key"].grad[1].abs().max() == 0
@@ -184,12 +184,12 @@ def test_shares_average_to_the_whole(made, loss) -> None:
     objective, batches = run(made, "static", loss=loss)
     objective.double()
     batch = batches(0)
-    everyone = {name: values.detach() for name, values in objective.encode(batch, 0).vectors.items()}
-    whole = float(objective.compare(everyone, everyone, batch, 0, 0).value)
+    global_vectors = {name: values.detach() for name, values in objective.encode(batch, 0).vectors.items()}
+    whole = float(objective.compare(global_vectors, global_vectors, batch, 0, 0).value)
     parts = []
     for first in (0, 4):
-        mine = {name: values[first : first + 4] for name, values in everyone.items()}
-        parts.append(float(objective.compare(mine, everyone, batch, first, 0).value))
+        local_vectors = {name: values[first : first + 4] for name, values in global_vectors.items()}
+        parts.append(float(objective.compare(local_vectors, global_vectors, batch, first, 0).value))
     assert np.mean(parts) == pytest.approx(whole, rel=1e-12)
     assert parts[0] != pytest.approx(parts[1])
 

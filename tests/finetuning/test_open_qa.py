@@ -127,7 +127,7 @@ def test_both_losses_by_plain_loops(towns) -> None:
         reading = logsumexp(every) - logsumexp(right) if right else 0.0
         assert float(encoded.statistics["retrieval"][example]) == pytest.approx(retrieval, rel=1e-5, abs=1e-5)
         assert float(encoded.statistics["reading"][example]) == pytest.approx(reading, rel=1e-5, abs=1e-5)
-        assert float(encoded.local[example].detach()) == pytest.approx(retrieval + reading, rel=1e-5, abs=1e-5)
+        assert float(encoded.example_loss[example].detach()) == pytest.approx(retrieval + reading, rel=1e-5, abs=1e-5)
         seen["retrieval"] += retrieval > 0
         seen["reading"] += reading > 0
     assert min(seen.values()) > 0
@@ -139,8 +139,8 @@ def test_encode_is_row_separable_and_the_cache_changes_nothing(towns) -> None:
     batch = objective.prepare(batches(1), 1)
     before = digest(objective)
     objective.eval()
-    whole = objective.encode(batch, 1).local
-    parts = torch.cat([objective.encode(batch.slice(a, b), 1).local for a, b in ((0, 3), (3, 4), (4, 8))])
+    whole = objective.encode(batch, 1).example_loss
+    parts = torch.cat([objective.encode(batch.slice(a, b), 1).example_loss for a, b in ((0, 3), (3, 4), (4, 8))])
     assert torch.allclose(whole, parts, rtol=1e-10, atol=1e-12)
     assert digest(objective) == before
     objective.train()
@@ -157,7 +157,7 @@ def test_gradient_by_finite_differences(towns) -> None:
     objective, batches = make(towns, layers=2)
     objective.double().eval()
     batch = objective.prepare(batches(0), 0)
-    objective.encode(batch, 0).local.mean().backward()
+    objective.encode(batch, 0).example_loss.mean().backward()
     rng = torch.Generator().manual_seed(0)
     learns = {name: p for name, p in objective.named_parameters() if p.requires_grad and p.grad is not None}
     assert {name.split(".")[0] for name in learns} == {"query_encoder", "reader", "spans"}
@@ -167,7 +167,7 @@ def test_gradient_by_finite_differences(towns) -> None:
         for step in (1e-6, -2e-6):
             with torch.no_grad():
                 parameter += step * direction
-                values.append(float(objective.encode(batch, 0).local.mean()))
+                values.append(float(objective.encode(batch, 0).example_loss.mean()))
         with torch.no_grad():
             parameter += 1e-6 * direction
         slope = (values[0] - values[1]) / 2e-6

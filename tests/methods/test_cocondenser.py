@@ -104,7 +104,7 @@ def test_the_whole_loss_against_numpy() -> None:
         assert float(found.loss) == pytest.approx(np.mean(head) + np.mean(late) + contrast, abs=1e-9)
         assert float(found.statistics["contrast"]) == pytest.approx(contrast, abs=1e-9)
         assert float(found.statistics["head_mlm"]) == pytest.approx(np.mean(head), abs=1e-9)
-        np.testing.assert_allclose(found.everyone["cls"].reshape(12, 16).numpy(), np.array(cls), atol=1e-9)
+        np.testing.assert_allclose(found.global_vectors["cls"].reshape(12, 16).numpy(), np.array(cls), atol=1e-9)
 
 
 def test_the_vector_is_the_encoder_s_own() -> None:
@@ -122,7 +122,7 @@ def test_masked_words_count_once_through_the_cache() -> None:
     gradients = []
     for take, chunk in ((full_step, 0), (cached_step, 1), (cached_step, 4)):
         objective, batch = made()
-        objective.compare = lambda mine, *_: condenser.Condenser.compare(objective, mine, *_)  # noqa: B023
+        objective.compare = lambda local_vectors, *_: condenser.Condenser.compare(objective, local_vectors, *_)  # noqa: B023
         objective.zero_grad()
         take(objective, batch, 0, StepContext(chunk=chunk))
         gradients.append(torch.cat([p.grad.flatten() for p in objective.parameters() if p.grad is not None]))

@@ -64,8 +64,8 @@ def test_loss_is_the_numpy_reference(queries: int, keys: int, views: int, mask: 
     vectors = drawn(6, queries, keys, views)
     found = made(views=views, queries_per_document=queries, local=0.3, epoch_steps=10, mask_same_document=mask)
     for first, count, step in ((0, 6, 0), (2, 3, 50), (5, 1, 500)):
-        mine = {name: values[first : first + count] for name, values in vectors.items()}
-        loss = found.compare(mine, vectors, facts(documents), first, step)
+        local_vectors = {name: values[first : first + count] for name, values in vectors.items()}
+        loss = found.compare(local_vectors, vectors, facts(documents), first, step)
         expected = reference(vectors, documents, found.tau(step), 0.3, first, count, mask)
         assert float(loss.value) == pytest.approx(expected, rel=1e-10)
 

@@ -74,7 +74,7 @@ def test_one_mask_token_equals_sequence() -> None:
         log_marginal(scores, reader, one, "token"), log_marginal(scores, reader, one, "sequence")
     )
     losses = [made(marginal=marginal, max_masks=1) for marginal in ("token", "sequence")]
-    values = [objective.encode(batch, 3).local for objective, _, batch in losses]
+    values = [objective.encode(batch, 3).example_loss for objective, _, batch in losses]
     torch.testing.assert_close(values[0], values[1], rtol=1e-12, atol=1e-12)
 
 
@@ -109,12 +109,12 @@ def test_reference_of_the_whole_marginal_likelihood(marginal: str) -> None:
         utilities.append((likelihood - given[0].sum()) / given.shape[1])
         nulls.append(prior[0])
     weight = batch.per_example["weight"]
-    np.testing.assert_allclose(found.local.detach().numpy(), np.array(losses) * weight, rtol=1e-8)
+    np.testing.assert_allclose(found.example_loss.detach().numpy(), np.array(losses) * weight, rtol=1e-8)
     np.testing.assert_allclose(found.statistics["retrieval_utility"].numpy(), utilities, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(found.statistics["p_null"].numpy(), nulls, rtol=1e-8)
     if marginal == "token":
         masks = (batch.column(0).per_token["labels"] != UNLABELLED).sum()
-        assert float(found.local.detach().mean()) == pytest.approx(np.sum(losses) / masks), (
+        assert float(found.example_loss.detach().mean()) == pytest.approx(np.sum(losses) / masks), (
             "the mean over all masked tokens"
         )
 
@@ -125,7 +125,7 @@ def test_gradient_by_finite_differences(towers: str) -> None:
     with torch.no_grad():
         for parameter in objective.reader.parameters():
             parameter *= 1 + 9 * (parameter.ndim == 2)  # weights of a model that has learnt something
-    objective.encode(batch, 3).local.mean().backward()
+    objective.encode(batch, 3).example_loss.mean().backward()
     rng = np.random.default_rng(0)
     for name in ("encoder.linear.weight", "encoder.encoder.model.embeddings.word_embeddings.weight",
                  "reader.model.encoder.layer.0.attention.self.query.weight", "language.bias",
@@ -136,7 +136,7 @@ def test_gradient_by_finite_differences(towers: str) -> None:
         with torch.no_grad():
             for sign in (1, -1):
                 parameter += sign * 1e-6 * direction
-                values.append(float(objective.encode(batch, 3).local.mean()))
+                values.append(float(objective.encode(batch, 3).example_loss.mean()))
                 parameter -= sign * 1e-6 * direction
         assert (values[0] - values[1]) / 2e-6 == pytest.approx(
             float((parameter.grad * direction).sum()), rel=1e-4, abs=1e-8
@@ -240,11 +240,11 @@ def test_fewer_documents_than_candidates() -> None:
     blocks = batch.per_example["blocks"]
     assert (np.sort((blocks >= 0).sum(axis=1)) == len(objective.evidence) - 1).all()
     found = objective.encode(batch, 0)
-    assert torch.isfinite(found.local).all()
+    assert torch.isfinite(found.example_loss).all()
     fewer, _ = tiny.run("realm", "new", size=4, documents=documents, candidates=len(objective.evidence))
     same = fewer.double().eval().encode(fewer.prepare(batches(0), 0), 0)
-    torch.testing.assert_close(found.local, same.local, rtol=1e-12, atol=0)
-    found.local.sum().backward()
+    torch.testing.assert_close(found.example_loss, same.example_loss, rtol=1e-12, atol=0)
+    found.example_loss.sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in objective.parameters() if p.grad is not None)
 
 

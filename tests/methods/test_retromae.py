@@ -129,8 +129,8 @@ def test_losses_agree_with_a_slow_twin(preset: str) -> None:
         bags.append(sum(cross_entropy(highest, word) / len(words) for word in set(words)))
     expected = np.mean(masked) + np.mean(rebuilt) + (0.1 * np.mean(bags) if preset == "dupmae" else 0.0)
     found = objective.encode(batch, 0)
-    assert found.local is not None
-    assert float(found.local.detach().mean()) == pytest.approx(float(expected), rel=1e-10)
+    assert found.example_loss is not None
+    assert float(found.example_loss.detach().mean()) == pytest.approx(float(expected), rel=1e-10)
     assert float(found.statistics["mlm"].mean()) == pytest.approx(float(np.mean(masked)), rel=1e-10)
     assert float(found.statistics["decoder"].mean()) == pytest.approx(float(np.mean(rebuilt)), rel=1e-10)
     if preset == "dupmae":

@@ -70,8 +70,8 @@ def poison(trainer: Trainer, where: str, at: int) -> None:
     """Make the loss or only the gradient of one step not finite."""
     compare = trainer.objective.compare
 
-    def wrong(mine, everyone, batch, first, step):
-        loss = compare(mine, everyone, batch, first, step)
+    def wrong(local_vectors, global_vectors, batch, first, step):
+        loss = compare(local_vectors, global_vectors, batch, first, step)
         if step == at and where == "loss":
             loss.value = loss.value * float("nan")
         if step == at and where == "gradient":

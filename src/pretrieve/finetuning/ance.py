@@ -113,7 +113,7 @@ class Ance(Contrastive):
         return replace(batch, rows=rows, per_example={**batch.per_example, "keys": keys})
 
     @torch.no_grad()
-    def after_step(self, everyone: dict[str, Tensor], batch: Batch, step: int) -> None:
+    def after_step(self, global_vectors: dict[str, Tensor], batch: Batch, step: int) -> None:
         """Take a snapshot of the document encoder, or put its vectors to use, if this is the step for it."""
         self.index.after_step(_comparable(self.encoder), step)
 

@@ -246,7 +246,7 @@ class OpenQuestionAnswering(Objective):
         best = best_of(scores.detach(), owners, len(batch))
         return Encoded(
             vectors={},
-            local=retrieval + reading,
+            example_loss=retrieval + reading,
             statistics={
                 "retrieval": retrieval.detach(),
                 "reading": reading.detach(),

@@ -238,11 +238,11 @@ class CoCondenser(Condenser):
         return encoded
 
     def compare(
-        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+        self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
         """Cross-entropy of my spans' partners among all spans but the span itself."""
-        spans = mine["cls"].flatten(0, 2)
-        scores = similarities(spans, everyone["cls"].flatten(0, 2), "dot", 1.0)
+        spans = local_vectors["cls"].flatten(0, 2)
+        scores = similarities(spans, global_vectors["cls"].flatten(0, 2), "dot", 1.0)
         own = torch.arange(2 * first, 2 * first + len(spans), device=scores.device)
         partner = (own ^ 1).unsqueeze(1)
         if self.mask_same_document:

@@ -219,7 +219,7 @@ class Condenser(Objective):
             own, hits = self._scored(late, batch)
             local = local + own
             statistics |= {"late_mlm": own.detach(), "late_accuracy": hits}
-        return Encoded(vectors={}, local=local, statistics=statistics), late[first]
+        return Encoded(vectors={}, example_loss=local, statistics=statistics), late[first]
 
     def _scored(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss and hits of each example (B,), weighted so that their means are those over all hidden words."""

@@ -130,4 +130,4 @@ class MaskedLanguageModel(Objective):
         (states,) = self.encoder.states(batch.rows)
         losses = self.language.losses(states, batch.per_token["labels"], self.encoder.words)
         local = weighted(per_example(losses, batch), batch)
-        return Encoded(vectors={}, local=local, statistics={"mlm": local.detach()})
+        return Encoded(vectors={}, example_loss=local, statistics={"mlm": local.detach()})

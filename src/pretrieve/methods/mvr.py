@@ -283,11 +283,11 @@ class MultiView(Objective):
         return Encoded(vectors={"query": torch.stack(queries, 1), "key": torch.stack(documents, 1)})
 
     def compare(
-        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+        self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
         """Both losses, averaged over my queries; statistics are those of the global batch."""
         tau = self.tau(step)
-        queries, keys = at_least_float32(mine["query"][:, :, 0]), at_least_float32(everyone["key"])
+        queries, keys = at_least_float32(local_vectors["query"][:, :, 0]), at_least_float32(global_vectors["key"])
         width = keys.shape[1]
         scores = view_scores(queries.flatten(0, 1), keys.flatten(0, 1)) / tau  # (queries, documents, V)
         labels = torch.arange(first, first + len(queries), device=keys.device).repeat_interleave(queries.shape[1])
@@ -299,7 +299,7 @@ class MultiView(Objective):
         local = (own.logsumexp(dim=1) - own.max(dim=1).values).mean()
         accuracy = (best.argmax(dim=1) == labels * width).float().mean()
         with torch.no_grad():
-            statistics = collapse(at_least_float32(everyone["query"][:, :, 0]), keys[:, 0])
+            statistics = collapse(at_least_float32(global_vectors["query"][:, :, 0]), keys[:, 0])
         return Loss(
             value=apart + self.options.local * local,
             statistics={"accuracy": accuracy, "local": local.detach(), **statistics},
@@ -308,9 +308,9 @@ class MultiView(Objective):
     def _same(self, batch: Batch, labels: Tensor, width: int) -> Tensor:
         """Right documents of other examples that are of the query's own document, (queries, documents)."""
         documents = torch.as_tensor(np.asarray(batch.documents, np.int64))
-        mine = labels.cpu()
-        same = documents[mine, None] == documents
-        same[torch.arange(len(mine)), mine] = False
+        own = labels.cpu()
+        same = documents[own, None] == documents
+        same[torch.arange(len(own)), own] = False
         found = torch.zeros(*same.shape, width, dtype=torch.bool)
         found[:, :, 0] = same
         return found.flatten(1)

@@ -343,16 +343,16 @@ class InverseCloze(Objective):
         return Encoded(vectors={"query": queries.unsqueeze(1), "key": keys.unsqueeze(1)})
 
     def compare(
-        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+        self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
         """Cross-entropy of each sentence's own block; accuracy overall, where it was masked (cut out), where not."""
-        queries = mine["query"][:, 0, 0]
+        queries = local_vectors["query"][:, 0, 0]
         exclude = None
         if self.options.mask_same_document:
             exclude = same_document(batch, first, len(queries), queries.device)
         losses, hits = in_batch_softmax(
             queries,
-            everyone["key"][:, 0, 0],
+            global_vectors["key"][:, 0, 0],
             similarity=self.encoder.similarity,
             temperature=self.temperature,
             first=first,

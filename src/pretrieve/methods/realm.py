@@ -276,10 +276,10 @@ class Realm(Objective):
             }
             for name in ("hit", "overlap", "staleness"):
                 statistics[name] = torch.as_tensor(batch.per_example[name], dtype=found.dtype, device=found.device)
-        return Encoded(vectors={}, local=weighted(-found, batch), statistics=statistics)
+        return Encoded(vectors={}, example_loss=weighted(-found, batch), statistics=statistics)
 
     @torch.no_grad()
-    def after_step(self, everyone: dict[str, Tensor], batch: Batch, step: int) -> None:
+    def after_step(self, global_vectors: dict[str, Tensor], batch: Batch, step: int) -> None:
         """Refresh the index when it is time."""
         self.index.after_step(self.encoder, step)
 

@@ -250,7 +250,9 @@ class RetroMAE(Objective):
         if self.options.bag:
             losses["bag"] = self.bag_of_words(states, Rows(np.asarray(facts["targets"], np.int64), rows.offsets))
             local = local + self.options.bag * losses["bag"]
-        return Encoded(vectors={}, local=local, statistics={name: loss.detach() for name, loss in losses.items()})
+        return Encoded(
+            vectors={}, example_loss=local, statistics={name: loss.detach() for name, loss in losses.items()}
+        )
 
     def _guessed(self, states: Tensor, batch: Batch, labels: str, weight: str) -> Tensor:
         """Weighed loss (B,) of the words guessed from states (S, D)."""

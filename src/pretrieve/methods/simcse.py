@@ -178,16 +178,16 @@ class SimCSE(Objective):
         return Encoded(vectors={"first": first, "second": second})
 
     def compare(
-        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+        self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
         """Cross-entropy of each text's own second vector against all second vectors."""
-        queries = mine["first"][:, 0, 0]
+        queries = local_vectors["first"][:, 0, 0]
         exclude = None
         if self.options.mask_same_document:
             exclude = same_document(batch, first, len(queries), queries.device)
         losses, hits = in_batch_softmax(
             queries,
-            everyone["second"][:, 0, 0],
+            global_vectors["second"][:, 0, 0],
             similarity="cosine",
             temperature=self.options.temperature,
             first=first,

@@ -316,14 +316,14 @@ class RecurringSpans(Objective):
         )
 
     def compare(
-        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+        self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
         """Cross-entropy of each query's own passage; accuracy, also of deleted spans, and their part."""
-        queries = mine["query"][:, 0, 0]
+        queries = local_vectors["query"][:, 0, 0]
         exclude = self._excluded(batch, first, len(queries), queries.device)
         losses, hits = in_batch_softmax(
             queries,
-            torch.cat([everyone["positive"][:, 0, 0], everyone["negative"][:, 0, 0]]),
+            torch.cat([global_vectors["positive"][:, 0, 0], global_vectors["negative"][:, 0, 0]]),
             similarity=self.encoder.similarity,
             temperature=self.temperature,
             first=first,

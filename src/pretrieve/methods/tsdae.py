@@ -213,7 +213,7 @@ class DenoisingAutoEncoder(Objective):
         losses = self.language.losses(states, labels, self.encoder.words)
         owners = torch.from_numpy(np.repeat(np.arange(len(batch)), read_so_far.lengths)).to(losses.device)
         local = weighted(losses.new_zeros(len(batch)).index_add(0, owners, losses), batch)
-        return Encoded(vectors={}, local=local, statistics={"reconstruction": local.detach()})
+        return Encoded(vectors={}, example_loss=local, statistics={"reconstruction": local.detach()})
 
 
 def shifted(rows: Rows) -> tuple[Rows, IntArray]:

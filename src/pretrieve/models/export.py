@@ -4,9 +4,9 @@
 similarity, prompts and pooling are explicit (published checkpoints that left them out are compared by the wrong
 similarity to this day).
 
-A model with several vectors per document is a stock ``MultiVectorEncoder``. Stock models number every token, viewers too, so documents
-get a copy of the model whose table of positions has the row of position 0 V times. A query has one vector, so that the
-sum of its best matches is the best vector. Models whose positions are rotations have no such table: their folder is
+A model with several vectors per document is saved as a ``MultiVectorEncoder`` of sentence-transformers. Stock models give
+every token its own position, viewers included, so documents use a copy of the model whose position table repeats the
+row of position 0 V times. A query has one vector, so MaxSim is the score of the best vector. Models whose positions are rotations have no such table: their folder is
 pretrieve's own and has no ``modules.json``, so that stock loaders refuse it instead of giving other scores.
 """
 
@@ -108,7 +108,7 @@ def save_model(
 
 
 def _write_multi_vector(folder: Folder, encoder: MultiVectorEncoder, tokenizer: Tokenizer) -> list[tuple[str, str]]:
-    """Write a model with several vectors per document; returns its stock modules and their paths, none where it has no stock form.
+    """Write a model with several vectors per document; return its modules and their paths.
 
     The tokenizer without viewers lies on top, for training on. The mask keeps the viewers of documents by their ids;
     of queries, where it knows no such list, it drops every other word by name.

@@ -26,8 +26,8 @@ from pretrieve.text.tokenizer import Tokenizer
 class MultiVectorEncoder(Encoder):
     """A transformer whose documents have V vectors, and whose queries have one.
 
-    The viewers stand in place of [CLS], all at position 0, and the words keep positions 1, 2, ...; each vector is the last
-    hidden state of its viewer, nothing projected. A document's score is the highest of its vectors' dot products.
+    The viewers replace [CLS], all at position 0; words keep positions 1, 2, ... Each vector is the last hidden state of
+    its viewer, without a projection. A document's score is the highest of its vectors' dot products.
 
     Position 0 for all goes in through ``position_ids``. Where attention is local (some layers of ModernBERT) the window
     is counted in places, as in the stock model, so that viewers take up places of it.

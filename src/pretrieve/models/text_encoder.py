@@ -143,7 +143,7 @@ class MultiVectorTextEncoder:
         return self._encode(texts, self.query_prompt, queries=True)
 
     def encode_documents(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors (R, V, D) float32, each text after the prompt for documents; (R, D) for a model with one vector per document."""
+        """Encode texts with the document prompt: (R, V, D) float32; (R, D) for a model with one vector per document."""
         return self._encode(texts, self.document_prompt, queries=False)
 
     def _encode(self, texts: Sequence[str], prompt: str, *, queries: bool) -> FloatArray:

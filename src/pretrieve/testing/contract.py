@@ -109,8 +109,8 @@ def compare_shares_average_to_the_whole(case: Case) -> None:
     whole = float(objective.compare(vectors, vectors, batch, 0, 0).value)
     shares = []
     for first in (0, 4):
-        mine = {name: values[first : first + 4] for name, values in vectors.items()}
-        shares.append(float(objective.compare(mine, vectors, batch, first, 0).value))
+        local_vectors = {name: values[first : first + 4] for name, values in vectors.items()}
+        shares.append(float(objective.compare(local_vectors, vectors, batch, first, 0).value))
     hold(
         np.isclose(np.mean(shares), whole, rtol=1e-10, atol=0),
         f"compare of two halves of a batch averages to {np.mean(shares)}, and of the whole is {whole}",

@@ -160,7 +160,7 @@ class Trainer:
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
             self.optimiser.step()
-            self.objective.after_step(result.everyone, result.batch, self.step)
+            self.objective.after_step(result.global_vectors, result.batch, self.step)
             self._skipped = 0
         else:
             self._not_finite(batch, float(result.loss), float(norm))

@@ -245,7 +245,7 @@ def _encode(encoder: Encoder, tokenizer: Tokenizer) -> Encode:
 
 
 def _sides(encoder: Encoder, tokenizer: Tokenizer) -> Encode | Sides:
-    """An encoder as the probe asks it: by cosine, but for one with several vectors per document, which is asked as it searches."""
+    """The encoder as the probe uses it: cosine, except that several vectors per document are scored as in search."""
     if encoder.vectors_per_document == 1:
         return _encode(encoder, tokenizer)
     return Sides(
