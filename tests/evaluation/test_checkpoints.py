@@ -580,13 +580,13 @@ def test_python_warns_and_can_be_told_not_to(hub, tmp_path) -> None:
     Retriever.load("Luyu/co-condenser-marco-retriever").search("rivers", ["stones"])
 
 
-@pytest.mark.parametrize(("method", "initialiser"), [("mlm", True), ("contriever-inbatch", False)])
-def test_a_start_of_our_own_is_known(tmp_path, method, initialiser) -> None:
+@pytest.mark.parametrize(("method", "pretraining_only"), [("mlm", True), ("contriever-inbatch", False)])
+def test_a_start_of_our_own_is_known(tmp_path, method, pretraining_only) -> None:
     """By the recipe that its run left; when it is fine-tuned the recipe is another."""
     folder = labelling.transformer_model(tmp_path / "model")
     (folder / "recipe.json").write_bytes(orjson.dumps({"method": method}))
     lines = untuned(str(folder), ModelOptions())
-    assert len(lines) == initialiser
+    assert len(lines) == pretraining_only
     assert all("fine-tune it first" in line and str(folder) in line for line in lines)
     (folder / "recipe.json").write_bytes(orjson.dumps({"model": "somewhere", "loss": {}}))
     assert not untuned(str(folder), ModelOptions())

@@ -249,7 +249,7 @@ def test_the_list_says_what_the_modules_say(folder) -> None:
     for name, module in methods.presets().items():
         said = listed[name]
         assert said.summary == module.PRESETS[name].summary
-        assert (said.encoders, said.initialiser) == (module.CARD.encoders, module.CARD.initialiser)
+        assert (said.encoders, said.pretraining_only) == (module.CARD.encoders, module.CARD.pretraining_only)
 
 
 def test_the_list_imports_what_is_not_written_out(folder) -> None:

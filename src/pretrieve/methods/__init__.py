@@ -59,20 +59,28 @@ REGISTRY = Registry(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What to know of a method before using it.
+    """Description of a method, shown by ``pretrieve methods``.
 
-    ``encoders`` are the kinds that it can train. An ``initialiser`` makes a start for fine-tuning: its vectors are not
-    meant to be searched before that, so its model is handed out whatever the label-free probe says.
+    Attributes:
+        title: name of the method and a short description.
+        paper: authors, title, venue, arXiv number.
+        idea: the method in a few sentences.
+        released: how the released code differs from the paper.
+        differs: how this implementation differs from the released code, with reasons.
+        good_for: when to use it.
+        encoders: kinds of encoders that it trains.
+        pretraining_only: whether the model needs fine-tuning before search. Such a model is saved whatever the
+            label-free probe reports.
     """
 
     title: str
-    paper: str  # authors, title, venue, arXiv number
+    paper: str
     idea: str
-    released: str = ""  # what the released code really does
-    differs: str = ""  # where we differ, and why
+    released: str = ""
+    differs: str = ""
     good_for: str = ""
     encoders: tuple[Kind, ...] = ("static", "transformer")
-    initialiser: bool = False
+    pretraining_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +202,7 @@ class Listed:
 
     summary: str
     encoders: tuple[Kind, ...]
-    initialiser: bool
+    pretraining_only: bool
 
 
 def listing() -> dict[str, Listed]:
@@ -220,12 +228,12 @@ def _listing(name: str, path: Path) -> Listed:
         return Listed(
             summary=ast.literal_eval(preset["summary"]),
             encoders=ast.literal_eval(card["encoders"]) if "encoders" in card else get_args(Kind),
-            initialiser=ast.literal_eval(card["initialiser"]) if "initialiser" in card else False,
+            pretraining_only=ast.literal_eval(card["pretraining_only"]) if "pretraining_only" in card else False,
         )
     except (ValueError, KeyError):
         method = _method(path)
         summary = method.PRESETS[name].summary
-        return Listed(summary=summary, encoders=method.CARD.encoders, initialiser=method.CARD.initialiser)
+        return Listed(summary=summary, encoders=method.CARD.encoders, pretraining_only=method.CARD.pretraining_only)
 
 
 def _arguments(path: Path, made: ast.expr | None, *by: str) -> dict[str | None, ast.expr]:

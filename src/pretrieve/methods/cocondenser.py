@@ -43,9 +43,9 @@ CARD = Card(
     differs="Masked words count the same in full, through the cache and on ranks. Spans are whole sentences, packed up "
     "to the length; what is too long is cut into equal parts. A document that is in a batch twice, which the published "
     "epochs never have, gives no negatives to itself. A missing head is an error.",
-    good_for="A start for fine-tuning, on the documents that will be searched. Not for search as it is.",
+    good_for="Starting point for fine-tuning, trained on the documents that will be searched. Fine-tune before search.",
     encoders=("transformer",),
-    initialiser=True,
+    pretraining_only=True,
 )
 
 

@@ -45,9 +45,9 @@ CARD = Card(
     "tokenizer's own marks. A new head starts from the seed. The early layer is half of the model's own number. Works "
     "for the families of BERT, RoBERTa and ModernBERT; on the last the late [CLS] is after the final norm, and the "
     "head ends in a norm of its own.",
-    good_for="A start for fine-tuning, and for coCondenser. Not for search as it is.",
+    good_for="Starting point for fine-tuning and for coCondenser. Fine-tune before search.",
     encoders=("transformer",),
-    initialiser=True,
+    pretraining_only=True,
 )
 
 

@@ -33,7 +33,7 @@ CARD = Card(
     differs="Whole words, drawn anew at every visit; no next-sentence prediction.",
     good_for="A domain whose words the base does not know, before fine-tuning. Not for search as it is.",
     encoders=("transformer",),
-    initialiser=True,
+    pretraining_only=True,
 )
 
 

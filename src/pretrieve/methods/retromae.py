@@ -49,10 +49,10 @@ CARD = Card(
     "exact count; words by the tokenizer's own marks. The decoder starts new and is kept beside the model, and a run "
     "that goes on takes it up. ModernBERT, which has no table of positions, gets sinusoids in the decoder. DupMAE's "
     "vector at search stays the pooled one, not [CLS] joined with a sparse part.",
-    good_for="A start for fine-tuning: fine-tuned on MS MARCO, its paper reports 45.2 nDCG@10 over BEIR, and for "
+    good_for="Starting point for fine-tuning: fine-tuned on MS MARCO, its paper reports 45.2 nDCG@10 over BEIR, and for "
     "Condenser 40.7, for BERT 37.1. Not for search as it is.",
     encoders=("transformer",),
-    initialiser=True,
+    pretraining_only=True,
 )
 
 _BLOCK = 1 << 25  # scores held at a time for the bag of words: 128 MiB

@@ -44,7 +44,7 @@ CARD = Card(
     good_for="A domain's own documents, before fine-tuning or synthetic queries: in GPL's paper 49.2 nDCG@10 over six "
     "domains after MS MARCO, 45.2 without it. Poor for search as it is.",
     encoders=("transformer",),
-    initialiser=True,
+    pretraining_only=True,
 )
 
 

@@ -33,7 +33,7 @@ class Checkpoint:
         query_model: name of the tower of queries, where this is the one of documents.
         document_model: name of the tower of documents, where this is the one of queries.
         remote_code: the repository's own model code is needed, where transformers has none.
-        tuned: it can search as it is; if not, it is a start for fine-tuning.
+        tuned: whether the model is fine-tuned for search; otherwise it needs fine-tuning first.
     """
 
     pooling: Pooling

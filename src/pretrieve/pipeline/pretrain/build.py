@@ -81,7 +81,7 @@ class Plan:
     objective: Objective
     batches: Batches
     training: TrainingOptions
-    initialiser: bool = False  # the method makes a start for fine-tuning
+    pretraining_only: bool = False  # the model needs fine-tuning before search
 
 
 def choose(request: TrainRequest) -> Choices:
@@ -218,7 +218,7 @@ def make(request: TrainRequest, choices: Choices, store: Store, encoder: Encoder
             seed=request.seed,
         ),
         training=choices.training,
-        initialiser=choices.module.CARD.initialiser,
+        pretraining_only=choices.module.CARD.pretraining_only,
     )
 
 

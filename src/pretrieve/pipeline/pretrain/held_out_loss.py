@@ -104,7 +104,7 @@ def signal_of(
         that compare with what earlier steps left: before the first step that is noise, which is easily beaten. Starts
         for fine-tuning are always measured.
     """
-    if not _measurable(made.objective, initialiser=choices.module.CARD.initialiser):
+    if not _measurable(made.objective, pretraining_only=choices.module.CARD.pretraining_only):
         return None
     return batches_of(workspace, choices, made, prepared, listener, shared=shared)
 
@@ -164,11 +164,11 @@ def gain(signal: Signal, before: Mapping[str, float], objective: Objective) -> G
     return Gain(before=before, after=signal(objective), documents=signal.documents, examples=examples)
 
 
-def _measurable(objective: Objective, *, initialiser: bool) -> bool:
+def _measurable(objective: Objective, *, pretraining_only: bool) -> bool:
     """Whether values before and after training can be compared."""
     remembered = {name for name, _ in objective.named_buffers() if name in objective.state_dict()}
     remembers = any(not name.startswith(("encoder.", "query_encoder.")) for name in remembered)
-    return initialiser or (isinstance(objective.encoder, TransformerEncoder) and not remembers)
+    return pretraining_only or (isinstance(objective.encoder, TransformerEncoder) and not remembers)
 
 
 def _capped(documents: Documents, select: IntArray) -> IntArray:
