@@ -377,9 +377,9 @@ def check_rows(hub: Hub, name: str, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert [rows.row(2 * n + 1).tolist() for n in range(3)] == [reads.ids(t, use.longest) for t in texts]
     assert start.documents.similarity == use.similarity
-    assert (start.queries_apart is not None) == bool(use.towers)
+    assert (start.query_encoder is not None) == bool(use.towers)
     with torch.no_grad():
-        asked = (start.queries_apart or start.documents).queries(rows.take(np.arange(0, 6, 2)))[:, 0].numpy()
+        asked = (start.query_encoder or start.documents).queries(rows.take(np.arange(0, 6, 2)))[:, 0].numpy()
         made = start.documents(rows.take(np.arange(1, 6, 2)))[:, 0].numpy()
     expected = [asks.vector(use.query + q, use.longest_query, use.pooling) for q in queries]
     np.testing.assert_allclose(asked, np.stack(expected), atol=2e-5)
@@ -520,7 +520,7 @@ def test_a_fine_tuned_model_keeps_the_mark_between_title_and_text(hub, tmp_path)
     finetune(request, judge=False)
     tuned, start = open_encoder(str(tmp_path / "out"), ModelOptions(device="cpu")), open_start(str(tmp_path / "out"))
     assert tuned.separator == start.separator == SEP
-    assert start.queries_apart is not None
+    assert start.query_encoder is not None
     assert not before_search(str(tmp_path / "out"), ModelOptions())
     config = orjson.loads((tmp_path / "out/config_sentence_transformers.json").read_bytes())
     assert config["separator"] == SEP

@@ -29,7 +29,7 @@ from pretrieve.training.options import TrainingOptions
 from pretrieve.training.step import StepContext, cached_step, full_step
 from pretrieve.training.trainer import Trainer
 
-KINDS = ("static", "transformer", "towers", "views")
+KINDS = ("static", "transformer", "untied", "multi-vector")
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +53,14 @@ def encoder_of(made, kind: str, dropout: float = 0.0, layers: int = 1) -> Any:
         return StaticEncoder(torch.randn(known.specials.vocabulary, 12, generator=random), known.bare())
     folder = made[0] / f"{kind}-{len(list(made[0].iterdir()))}"
     encoder, _ = labelling.transformer(folder, dropout=dropout, layers=layers, pooling="cls")
-    return add_viewers(encoder, 3, 0) if kind == "views" else encoder
+    return add_viewers(encoder, 3, 0) if kind == "multi-vector" else encoder
 
 
 def run(made, kind: str, *, size: int = 8, draw: dict | None = None, dropout: float = 0.0, layers: int = 1, **options):
     sampler = sampler_of(made, kind, **(draw or {}))
-    towers = {"towers": "separate"} if kind == "towers" else {}
-    objective = Contrastive(encoder_of(made, kind, dropout, layers), Options(**towers, **options), sampler.positive)
-    if kind == "towers":
+    encoders = {"encoders": "untied"} if kind == "untied" else {}
+    objective = Contrastive(encoder_of(made, kind, dropout, layers), Options(**encoders, **options), sampler.positive)
+    if kind == "untied":
         with torch.no_grad():
             for parameter in objective.query_encoder.parameters():
                 parameter.mul_(1.1)
@@ -317,11 +317,11 @@ def test_resume_from_any_step_is_bit_equal(made, tmp_path, kind, lag) -> None:
 
 
 def test_what_does_not_fit_is_refused(made) -> None:
-    sampler = sampler_of(made, "views")
-    with pytest.raises(UsageError, match="towers=separate"):
-        Contrastive(encoder_of(made, "views"), Options(towers="separate"), sampler.positive)
+    sampler = sampler_of(made, "multi-vector")
+    with pytest.raises(UsageError, match="encoders=untied"):
+        Contrastive(encoder_of(made, "multi-vector"), Options(encoders="untied"), sampler.positive)
     with pytest.raises(UsageError, match="several"):
-        Ance(encoder_of(made, "views"), Options(), sampler, Refresh(), 0)
+        Ance(encoder_of(made, "multi-vector"), Options(), sampler, Refresh(), 0)
     with pytest.raises(UsageError, match="loss=kl"):
         Ance(encoder_of(made, "static"), Options(loss="kl"), sampler, Refresh(), 0)
     for values in ({"temperature": 0.0}, {"teacher_temperature": -1.0}, {"local": -0.1}):

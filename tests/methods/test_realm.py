@@ -119,9 +119,9 @@ def test_reference_of_the_whole_marginal_likelihood(marginal: str) -> None:
         )
 
 
-@pytest.mark.parametrize("towers", ["shared", "separate"])
-def test_gradient_by_finite_differences(towers: str) -> None:
-    objective, _, batch = made(4, layers=2, towers=towers)
+@pytest.mark.parametrize("encoders", ["tied", "untied"])
+def test_gradient_by_finite_differences(encoders: str) -> None:
+    objective, _, batch = made(4, layers=2, encoders=encoders)
     with torch.no_grad():
         for parameter in objective.reader.parameters():
             parameter *= 1 + 9 * (parameter.ndim == 2)  # weights of a model that has learnt something
@@ -129,7 +129,7 @@ def test_gradient_by_finite_differences(towers: str) -> None:
     rng = np.random.default_rng(0)
     for name in ("encoder.linear.weight", "encoder.encoder.model.embeddings.word_embeddings.weight",
                  "reader.model.encoder.layer.0.attention.self.query.weight", "language.bias",
-                 *(["query_encoder.linear.weight"] if towers == "separate" else [])):  # fmt: skip
+                 *(["query_encoder.linear.weight"] if encoders == "untied" else [])):  # fmt: skip
         parameter = objective.get_parameter(name)
         direction = torch.from_numpy(rng.normal(size=tuple(parameter.shape)))
         values = []
@@ -146,8 +146,8 @@ def test_gradient_by_finite_differences(towers: str) -> None:
 
 
 def test_each_tower_encodes_its_side() -> None:
-    """The released code exports the document tower under the query tower's name."""
-    objective, _, batch = made(towers="separate")
+    """The released code exports the document encoder under the query encoder's name."""
+    objective, _, batch = made(encoders="untied")
     with torch.no_grad():
         objective.query_encoder.linear.weight.mul_(-5.0)  # apart from each other
         queries = objective.query_encoder(batch.column(0).rows)[:, 0]
@@ -158,7 +158,7 @@ def test_each_tower_encodes_its_side() -> None:
     objective.index.overlap = lambda vectors, number: asked.append(vectors)
     masked = tiny.run("realm", "new", size=8, dropout=0.0)[1](3)
     objective.prepare(masked, 3)
-    torch.testing.assert_close(asked[0], queries, msg="blocks are looked for with the vectors of the query tower")
+    torch.testing.assert_close(asked[0], queries, msg="blocks are looked for with the vectors of the query encoder")
 
 
 def test_null_document_is_present_exactly_once_and_learns() -> None:

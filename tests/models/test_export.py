@@ -22,12 +22,12 @@ from pretrieve.core.types import Rows
 from pretrieve.models import inference
 from pretrieve.models.bag import Bag, map_tensor
 from pretrieve.models.build import EncoderOptions, build_encoder, named_base, new_transformer, start_words_from
-from pretrieve.models.encoder import Encoder, second_tower
+from pretrieve.models.encoder import Encoder, untied_query_encoder
 from pretrieve.models.export import save_model
 from pretrieve.models.heads import Projected
 from pretrieve.models.multi_vector import MultiVectorEncoder, add_viewers
 from pretrieve.models.pretrained import load_pretrained
-from pretrieve.models.restore import load_encoder, load_towers
+from pretrieve.models.restore import load_encoder, load_encoders
 from pretrieve.models.static import StaticEncoder
 from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.text import tokenizer as tokenizers
@@ -99,9 +99,9 @@ def test_two_towers_are_a_stock_router(tmp_path: Path) -> None:
     stock = SentenceTransformer(str(path), device="cpu")
     np.testing.assert_allclose(stock.encode_query(TEXTS), vectors_of(query), rtol=0, atol=1e-6)
     np.testing.assert_allclose(stock.encode_document(TEXTS), vectors_of(document), rtol=0, atol=1e-6)
-    towers = load_towers(path)
-    np.testing.assert_array_equal(vectors_of(towers[0]), vectors_of(query))
-    np.testing.assert_array_equal(vectors_of(towers[1]), vectors_of(document))
+    encoders = load_encoders(path)
+    np.testing.assert_array_equal(vectors_of(encoders[0]), vectors_of(query))
+    np.testing.assert_array_equal(vectors_of(encoders[1]), vectors_of(document))
     with pytest.raises(UsageError, match="load_towers"):
         load_encoder(path)
 
@@ -362,7 +362,7 @@ def test_views_come_back_strictly(kind: str, tmp_path: Path) -> None:
     for queries in (False, True):
         before, after = (inference.encode(each, TOKENIZER, LONG, queries=queries) for each in (encoder, again))
         np.testing.assert_array_equal(after, before)
-    assert load_towers(path)[0] is not None
+    assert load_encoders(path)[0] is not None
     assert tokenizers.load(path).fingerprint == TOKENIZER.fingerprint, "training on reads it without viewers"
     further = build_encoder(str(path), store=STORE, options=EncoderOptions(max_length=20))
     assert isinstance(further, MultiVectorEncoder)
@@ -393,13 +393,13 @@ def test_views_whose_sides_were_trained_apart_are_refused(tmp_path: Path) -> Non
 
 
 def test_training_goes_on_from_separate_towers(tmp_path: Path) -> None:
-    """A base with two towers gives both to a method that keeps them apart, and the tokenizer is found beside one."""
+    """A base with untied encoders gives both to a method with untied encoders; the tokenizer is found beside one."""
     query, document = (build_encoder(SMALL, store=STORE, seed=seed) for seed in (1, 2))
     path = save(tmp_path / "model", query, documents=document)
     base = build_encoder(str(path), store=STORE)
     np.testing.assert_array_equal(vectors_of(base), vectors_of(document))
-    np.testing.assert_array_equal(vectors_of(second_tower(base)), vectors_of(query))
-    assert not any("queries_apart" in name for name, _ in base.named_parameters())
+    np.testing.assert_array_equal(vectors_of(untied_query_encoder(base)), vectors_of(query))
+    assert not any("query_encoder" in name for name, _ in base.named_parameters())
     assert tokenizers.load(path).specials == TOKENIZER.specials
     again = build_encoder(SMALL, store=STORE, seed=1)
-    assert second_tower(again) is not again
+    assert untied_query_encoder(again) is not again

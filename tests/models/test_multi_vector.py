@@ -1,4 +1,4 @@
-"""Several vectors per document: what viewers attend to, at which positions, against the stock model run with explicit positions."""
+"""Several vectors per document, compared with the stock model run with explicit positions."""
 
 from typing import Any
 

@@ -24,8 +24,8 @@ CASES = [
     ("contriever", "new", {"queue": 48}),
     ("contriever", "static", {"queue": 48}),
     ("contriever-inbatch", "new", {}),
-    ("orqa-ict", "new", {"towers": "shared", "projection": 8}),
-    ("orqa-ict", "new", {"towers": "separate", "projection": 8}),
+    ("orqa-ict", "new", {"encoders": "tied", "projection": 8}),
+    ("orqa-ict", "new", {"encoders": "untied", "projection": 8}),
     ("structure", "new", {"symmetric": True}),
     ("structure", "static", {}),
 ]

@@ -38,7 +38,7 @@ class Options:
 
     Attributes:
         loss: softmax over all documents of the batch, or one of two losses on a teacher's scores.
-        towers: one encoder for both sides, or one for queries and one for documents.
+        encoders: one encoder for queries and documents (tied) or one for each (untied); tied by default.
         temperature: divides the similarities; none: 1, and 0.05 where the encoder is compared by cosine.
         teacher_temperature: divides the teacher's scores (loss "kl").
         local: weight of the loss over the vectors of a query's positive, 0.01 by default, where documents have several
@@ -46,7 +46,7 @@ class Options:
     """
 
     loss: Literal["softmax", "margin-mse", "kl"] = "softmax"
-    towers: Literal["shared", "separate"] = "shared"
+    encoders: Literal["tied", "untied"] = "tied"
     temperature: float | None = None
     teacher_temperature: float = 1.0
     local: float = 0.01
@@ -62,27 +62,27 @@ class Contrastive(Objective):
     """The loss over labelled rows [query, positive, negatives] (``finetuning/labelled.py``).
 
     Attributes:
-        encoder: of documents, and of queries where towers are shared.
-        query_encoder: of queries, where towers are separate.
+        encoder: encoder of documents, and of queries if tied.
+        query_encoder: encoder of queries, if untied; None otherwise.
         temperature: what similarities are divided by.
 
     Args:
         encoder: the start of both sides.
         options: see ``Options``.
         is_positive: tells whether a document is relevant to a query; such documents are no negatives.
-        query_encoder: the start of the queries' side, where the model has separate towers already.
+        query_encoder: the initial query encoder, if the model is untied already; None otherwise.
 
     Raises:
-        UsageError: separate towers are asked for, and documents have several vectors.
+        UsageError: untied encoders are requested for a model with several vectors per document.
     """
 
     def __init__(
         self, encoder: Encoder, options: Options, is_positive: IsPositive, query_encoder: Encoder | None = None
     ) -> None:
         super().__init__()
-        if query_encoder is None and options.towers == "separate":
+        if query_encoder is None and options.encoders == "untied":
             if encoder.vectors_per_document > 1:
-                raise UsageError("towers=separate: a model with several vectors per document has one encoder for both.")
+                raise UsageError("encoders=untied: a model with several vectors per document has one encoder for both.")
             query_encoder = deepcopy(encoder)
         self.encoder, self.query_encoder, self.options = encoder, query_encoder, options
         self.is_positive = is_positive

@@ -108,8 +108,8 @@ class OpenQuestionAnswering(Objective):
         vectors: of the blocks, (R, D), as ``encoder`` gives them; made once, and anew on resume, so in no checkpoint.
 
     Args:
-        towers: encoders of queries and of blocks; one object twice where they were trained as one.
-        reader: a transformer with the tokenizer of the towers.
+        encoders: encoders of queries and of blocks; the same object twice if tied.
+        reader: a transformer with the tokenizer of the encoders.
         store: the documents.
         questions: the sampler of the questions.
         answers: where their answers stand; None where nothing is to be learnt.
@@ -123,7 +123,7 @@ class OpenQuestionAnswering(Objective):
 
     def __init__(
         self,
-        towers: tuple[Encoder, Encoder],
+        encoders: tuple[Encoder, Encoder],
         reader: TransformerEncoder,
         store: TokenStore,
         questions: QuestionRows,
@@ -133,7 +133,7 @@ class OpenQuestionAnswering(Objective):
         vectors: FloatArray | None = None,
     ) -> None:
         super().__init__()
-        queries, blocks = towers
+        queries, blocks = encoders
         self._check(queries, blocks, reader, options)
         self.encoder = blocks.requires_grad_(False)
         self.query_encoder = deepcopy(queries).requires_grad_(True)

@@ -73,7 +73,7 @@ RECIPES: dict[str, FinetuneRecipe] = {
         summary="DPR: two encoders, one BM25 negative, dot product",
         epochs=40,
         loss={
-            "towers": Value("separate", "code", "two encoders, not tied"),
+            "encoders": Value("untied", "code", "two encoders, not tied"),
             "temperature": Value(1.0, "code", "none"),
         },
         draw={

@@ -18,7 +18,7 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, IntArray, SpecialTokens
 from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
 from pretrieve.models.candidates import StaleIndex, choose
-from pretrieve.models.encoder import Encoder, second_tower
+from pretrieve.models.encoder import Encoder, untied_query_encoder
 from pretrieve.models.heads import Projected, kept_heads, start_from, transformer
 from pretrieve.models.inference import query_vectors
 from pretrieve.models.language import LanguageHead, weighted
@@ -42,8 +42,8 @@ CARD = Card(
     "fills the mask in from each, and the sum over blocks, weighted by the retriever, is what is maximised: a block "
     "that helps more than average gains weight. An empty block is always among them, for what needs no looking up.",
     released="Marginalises every masked token for itself (marginal=token), where the paper writes the product over "
-    "tokens (marginal=sequence). One tower for both sides by default; with two towers the document tower is exported "
-    "under the query tower's name. The reader sees no titles. The index follows the checkpoint that did best by "
+    "tokens (marginal=sequence). Encoders are tied by default; if untied, the document encoder is exported "
+    "under the query encoder's name. The reader sees no titles. The index follows the checkpoint that did best by "
     "retrieval utility, and is read anew when the generators have gone through their shards, not every so many steps. "
     "The data of pre-training were never released.",
     differs="Title and body of a block are one segment for the retriever; the released default is two. Every sentence "
@@ -77,7 +77,7 @@ class Options:
         refresh: steps from one snapshot of the weights, which the index is made with, to the next.
         update: training waits for a new index, or goes on while it is made in the background.
         lag: steps from a snapshot to the use of its index, in the background; 1 to ``refresh``.
-        towers: one encoder for both sides, or one for sentences and one for blocks.
+        encoders: one encoder for sentences and blocks (tied) or one for each (untied); tied by default.
         projection: dimensions of the vectors; none: 128. A base that ends in a projection keeps its own.
         dropout: after a new projection, in training.
         reader: folder or hub name of the reader; none: a copy of the retriever's transformer.
@@ -95,7 +95,7 @@ class Options:
     refresh: int = 500
     update: Literal["sync", "background"] = "sync"
     lag: int = 100
-    towers: Literal["shared", "separate"] = "shared"
+    encoders: Literal["tied", "untied"] = "tied"
     projection: int | None = None
     dropout: float = 0.1
     reader: str | None = None
@@ -130,7 +130,7 @@ PRESETS: dict[str, Preset] = {
             "marginal": Value("token", "code", "model.py; the paper's is sequence"),
             "refresh": Value(500, "paper", "about every 500 steps"),
             "update": Value("sync", "ours", "the paper's index builder has machines of its own"),
-            "towers": Value("shared", "code", "train_realm.py: --share_embedders"),
+            "encoders": Value("tied", "code", "train_realm.py: --share_embedders"),
             "projection": Value(None, "paper", "128, as ORQA's"),
         },
         training={
@@ -211,8 +211,8 @@ class Realm(Objective):
     """The marginal likelihood of masked tokens over retrieved blocks.
 
     Attributes:
-        encoder: of blocks, and of sentences where towers are shared; projection included.
-        query_encoder: of sentences, where towers are separate.
+        encoder: encoder of blocks, and of sentences if tied; projection included.
+        query_encoder: encoder of sentences, if untied; None otherwise.
         reader: the transformer that fills masks in.
         language: the head over its last hidden states.
         index: vectors of all blocks, some steps old.
@@ -230,7 +230,7 @@ class Realm(Objective):
         if cold:
             encoder = Projected(encoder, options.projection or 128, seed=seed, dropout=options.dropout)
         self.encoder = encoder
-        self.query_encoder = second_tower(encoder) if options.towers == "separate" else None
+        self.query_encoder = untied_query_encoder(encoder) if options.encoders == "untied" else None
         self.evidence = Evidence(store, encoder.specials, options.block)
         lag = options.lag if options.update == "background" else 0
         self.index = StaleIndex(encoder, self.evidence, every=options.refresh, lag=lag)

@@ -4,9 +4,10 @@
 similarity, prompts and pooling are explicit (published checkpoints that left them out are compared by the wrong
 similarity to this day).
 
-A model with several vectors per document is saved as a ``MultiVectorEncoder`` of sentence-transformers. Stock models give
+A model with several vectors per document is saved as a sentence-transformers ``MultiVectorEncoder``. Stock models give
 every token its own position, viewers included, so documents use a copy of the model whose position table repeats the
-row of position 0 V times. A query has one vector, so MaxSim is the score of the best vector. Models whose positions are rotations have no such table: their folder is
+row of position 0 V times. A query has one vector, so MaxSim is the score of the best vector. Models with rotary
+positions have no such table: their folder is
 pretrieve's own and has no ``modules.json``, so that stock loaders refuse it instead of giving other scores.
 """
 
@@ -71,7 +72,7 @@ def save_model(
         tokenizer: the tokenizer of both.
         prompts: what is put before a text, for "query" and "document".
         separator: what stands between title and text of a document; stock loaders pass it over.
-        documents: the encoder of documents, where the towers are separate (a stock Router).
+        documents: the encoder of documents, if untied (saved as a Router); None otherwise.
         query_length: tokens of the longest query, where one transformer reads less of queries than of documents.
 
     Raises:

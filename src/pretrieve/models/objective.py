@@ -48,7 +48,7 @@ class Loss:
 
 
 class Objective(nn.Module):
-    """A method's loss. It owns encoder, heads, queue and momentum encoder: they are clipped, saved and resumed together.
+    """A method's loss. It owns encoder, heads, queue and momentum encoder, which are clipped and saved together.
 
     Conventions that ``training/step.py`` relies on and the contract tests check:
 

@@ -33,7 +33,7 @@ def load_encoder(folder: Path, *, pooling: Pooling | None = None, seed: int = 0)
         seed: for weights that the checkpoint lacks and nothing uses.
 
     Raises:
-        UsageError: it is no such folder, has modules that cannot be trained here, or separate towers.
+        UsageError: it is no such folder, has modules that cannot be trained here, or untied encoders.
         CorruptError: weights are damaged.
     """
     if (folder / MULTI_VECTOR_FILE).is_file():
@@ -47,7 +47,7 @@ def load_encoder(folder: Path, *, pooling: Pooling | None = None, seed: int = 0)
     return _load_chain(folder, chain, pooling, seed)
 
 
-def load_towers(folder: Path) -> tuple[Encoder, Encoder]:
+def load_encoders(folder: Path) -> tuple[Encoder, Encoder]:
     """Load the encoders of queries and of documents; one object twice where they are not separate.
 
     Raises:

@@ -62,11 +62,11 @@ class ModelOptions:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TorchTextEncoder:
-    """A sentence-transformers model, or two towers of them.
+    """One sentence-transformers model, or two for untied encoders.
 
     Attributes:
         query_model: encodes queries.
-        document_model: encodes documents; the same one where there is one tower.
+        document_model: encodes documents; the same object if tied.
         usage: prompts, similarity, and whatever else decides the vectors.
         fingerprint: identity of weights, tokenizer and of what was said about them.
         location: name or folder.
@@ -102,7 +102,7 @@ class TorchTextEncoder:
 
     def _encode(self, model: SentenceTransformer, texts: Sequence[str], prompt: str, task: str) -> FloatArray:
         longest = _longest(model)  # what a model cuts off need not be tokenized
-        # where one folder holds both towers, the task chooses between them
+        # in a folder with untied encoders, the task selects one
         vectors = model.encode(
             [first_words(text, longest) for text in texts] if longest else list(texts),
             prompt=prompt,
@@ -202,7 +202,7 @@ def usage_of(name: str, options: ModelOptions = ModelOptions()) -> tuple[Path, P
     """Find a model, and how it is used, by what the user, the registry and its own files say.
 
     Returns:
-        The folder of the model of queries, that of documents (the same where there is one tower), and the usage.
+        The folder of the model of queries, that of documents (the same if tied), and the usage.
 
     Raises:
         UsageError: as ``open_encoder``.

@@ -13,7 +13,7 @@ from pretrieve.core.types import Document, FloatArray
 from pretrieve.models.build import EncoderOptions, build_encoder
 from pretrieve.models.export import save_model
 from pretrieve.models.inference import encode
-from pretrieve.models.restore import load_towers
+from pretrieve.models.restore import load_encoders
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.sampling.batches import Batches
 from pretrieve.testing.contract import hold
@@ -87,7 +87,7 @@ def check_stock(folder: Path) -> None:
 
 def _reloaded(folder: Path) -> FloatArray:
     """Scores by the encoders that pretrieve reads back."""
-    query, document = load_towers(folder)
+    query, document = load_encoders(folder)
     top = folder if (folder / "tokenizer.json").is_file() else next(folder.glob("*/tokenizer.json")).parent
     vocabulary = tokenizer.load(top)  # separate encoders keep it beside each
     return _scores(encode(query, vocabulary, _QUERIES, queries=True), encode(document, vocabulary, _DOCUMENTS))

@@ -99,8 +99,8 @@ def _finetune(asked: FinetuneRequest, listener: Listener, *, hold_out: bool, jud
         held, labels = labels.select(held_out), labels.select(learn)
         negatives = asked.negatives or _usual(asked, labels)
         strategy = strategies.find(negatives)
-        apart = start.queries_apart is not None
-        values = values_of(asked, negatives, width=start.width, queries=len(labels), apart=apart)
+        untied = start.query_encoder is not None
+        values = values_of(asked, negatives, width=start.width, queries=len(labels), untied=untied)
         run.same("values", values.to_json())
         if run.finished:
             run.say_finished()

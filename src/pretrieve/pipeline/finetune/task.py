@@ -64,4 +64,4 @@ def contrastive(start: Start, values: Values, sampler: Labelled, seed: int) -> C
         sampler: the rows of documents, and what is relevant.
         seed: the run's.
     """
-    return Contrastive(start.documents, values.loss, sampler.positive, start.queries_apart)
+    return Contrastive(start.documents, values.loss, sampler.positive, start.query_encoder)

@@ -85,12 +85,12 @@ class Answerer:
             CorruptError: it is damaged.
         """
         meta = files.read_manifest(folder, KIND)
-        towers, reader, vocabulary = open_models(folder / RETRIEVER, str(folder / READER))
+        encoders, reader, vocabulary = open_models(folder / RETRIEVER, str(folder / READER))
         documents, store = Documents.open(folder / DOCUMENTS), Store.open(folder / STORE)
-        sampler = QuestionRows([], vocabulary, towers[0].specials, min(LONGEST_QUESTION, towers[0].max_length))
+        sampler = QuestionRows([], vocabulary, encoders[0].specials, min(LONGEST_QUESTION, encoders[0].max_length))
         options = options_of(ReadingOptions, meta["options"])
         vectors = np.array(load_array(folder / VECTORS))
-        objective = OpenQuestionAnswering(towers, reader, store, sampler, None, options, meta["seed"], vectors)
+        objective = OpenQuestionAnswering(encoders, reader, store, sampler, None, options, meta["seed"], vectors)
         start_from(objective.spans, kept_heads(reader), "spans")
         return Answerer(objective=objective.eval(), documents=documents, store=store)
 

@@ -23,7 +23,7 @@ from pretrieve.models.encoder import Encoder
 from pretrieve.models.export import save_model
 from pretrieve.models.heads import HEADS, Projected
 from pretrieve.models.pretrained import resolve
-from pretrieve.models.restore import load_encoder, load_towers
+from pretrieve.models.restore import load_encoder, load_encoders
 from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.progress import Listener, Silent
@@ -123,7 +123,7 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
     request.check()
     questions = read_questions(request.questions)
     options, training = _options(request, len(questions))
-    towers, reader, vocabulary = open_models(resolve(request.model), request.reader, request.seed)
+    encoders, reader, vocabulary = open_models(resolve(request.model), request.reader, request.seed)
     inputs = ("questions", "model", "reader")
     with begin("read", request, listener, inputs=inputs, without=("sources",)) as run:
         run.same("values", {"options": dataclasses.asdict(options), "training": dataclasses.asdict(training)})
@@ -135,9 +135,11 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         store = Store.build(run.workspace / STORE, documents, vocabulary, replace=True)
         listener.advance(len(documents), f"{len(store.tokens):,} tokens")
         listener.stage("index blocks", unit="blocks")
-        sampler = QuestionRows(questions, vocabulary, towers[0].specials, min(LONGEST_QUESTION, towers[0].max_length))
+        sampler = QuestionRows(
+            questions, vocabulary, encoders[0].specials, min(LONGEST_QUESTION, encoders[0].max_length)
+        )
         answers = Answers(questions, vocabulary, store)
-        objective = OpenQuestionAnswering(towers, reader, store, sampler, answers, options, request.seed)
+        objective = OpenQuestionAnswering(encoders, reader, store, sampler, answers, options, request.seed)
         listener.advance(len(objective.evidence))
         found = sum(len(answers.held(number, objective.evidence)) > 0 for number in range(len(questions)))
         if not found:
@@ -176,15 +178,15 @@ def open_models(
         UsageError: there is no transformer to read with, or its tokenizer is another one.
         CorruptError: weights are damaged.
     """
-    towers = load_towers(folder)
-    inner = _transformer_of(towers[1])
+    encoders = load_encoders(folder)
+    inner = _transformer_of(encoders[1])
     vocabulary = tokenizers.load(inner.source if inner is not None and inner.source is not None else folder)
     if reader is None:
         if inner is None:
             raise UsageError(
                 f"{folder} is no transformer, so it cannot read: start from one, e.g. trained by orqa-ict."
             )
-        return towers, _whole(deepcopy(inner)), vocabulary
+        return encoders, _whole(deepcopy(inner)), vocabulary
     found = _transformer_of(load_encoder(resolve(reader), seed=seed))
     if found is None:
         raise UsageError(f"{reader} is no transformer, so it cannot read: give another --reader.")
@@ -193,7 +195,7 @@ def open_models(
         raise UsageError(
             f"{reader} and {folder} have other vocabularies: give a reader with the retriever's tokenizer."
         )
-    return towers, _whole(found), vocabulary
+    return encoders, _whole(found), vocabulary
 
 
 def _transformer_of(encoder: Encoder) -> TransformerEncoder | None:
