@@ -118,12 +118,12 @@ def test_training_brings_the_student_nearer() -> None:
     known = taught()
     objective = Distillation(student(dimensions=12), known.vectors, Options())
     before = deepcopy(objective.encoder.embedding.weight)
-    optimiser = torch.optim.Adam(objective.parameters(), lr=0.05)
+    optimizer = torch.optim.Adam(objective.parameters(), lr=0.05)
     batches, losses = Batches(sampler=Sampler(known), batch_size=30, seed=0), []
     for step in range(60):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         losses.append(float(full_step(objective, batches(step), step).loss))
-        optimiser.step()
+        optimizer.step()
     assert losses[-1] < losses[0] / 3
     assert not torch.equal(before, objective.encoder.embedding.weight)
 

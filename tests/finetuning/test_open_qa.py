@@ -11,7 +11,7 @@ from quiz import quiz, store
 
 from pretrieve.core.errors import UsageError
 from pretrieve.finetuning.open_qa import Answers, OpenQuestionAnswering, ReadingOptions
-from pretrieve.finetuning.qa_blocks import Evidence, Occurrences
+from pretrieve.finetuning.qa_blocks import Occurrences, QABlocks
 from pretrieve.models.build import EncoderOptions, build_encoder
 from pretrieve.models.heads import Projected
 from pretrieve.sampling.batches import Batches
@@ -63,27 +63,29 @@ def test_occurrences_are_those_of_a_plain_search(towns) -> None:
 
 
 def test_blocks_are_whole_with_titles_and_joint_rows_are_question_and_body(towns) -> None:
-    evidence, specials = Evidence(towns, towns.specials, 24), towns.specials
-    assert len(evidence) > len(towns), "some documents make several blocks"
-    covered = np.concatenate([np.arange(a, b) for a, b in zip(evidence.starts, evidence.stops, strict=True)])
+    search_blocks, specials = QABlocks(towns, towns.specials, 24), towns.specials
+    assert len(search_blocks) > len(towns), "some documents make several blocks"
+    covered = np.concatenate([np.arange(a, b) for a, b in zip(search_blocks.starts, search_blocks.stops, strict=True)])
     bodies = np.concatenate([np.arange(a, b) for a, b in zip(towns.bodies, towns.ends, strict=True)])
     assert covered.tolist() == bodies.tolist(), "nothing is removed, nothing twice"
     chosen = np.array([3, 0, 7])
-    rows = evidence.rows(chosen)
+    rows = search_blocks.rows(chosen)
     for index, block in enumerate(chosen):
-        document = evidence.documents[block]
+        document = search_blocks.documents[block]
         title = towns.tokens[towns.starts[document] : towns.bodies[document]].tolist()
-        body = towns.tokens[evidence.starts[block] : evidence.stops[block]].tolist()
+        body = towns.tokens[search_blocks.starts[block] : search_blocks.stops[block]].tolist()
         assert rows.row(index).tolist() == [specials.cls, *title, specials.sep, *body, specials.sep]
     sampler = QuestionRows(QUESTIONS, towns.tokenizer, specials, 32)
     asked = sampler.without_specials(np.array([5, 2]))
-    joint, places = evidence.beside(asked, np.array([[1, 2], [0, 4]]), 20)
+    joint, places = search_blocks.beside(asked, np.array([[1, 2], [0, 4]]), 20)
     for row, (question, block) in enumerate([(0, 1), (0, 2), (1, 0), (1, 4)]):
         words = asked.row(question).tolist()[:8]
-        body = towns.tokens[evidence.starts[block] : evidence.stops[block]].tolist()[: 17 - len(words)]
+        body = towns.tokens[search_blocks.starts[block] : search_blocks.stops[block]].tolist()[: 17 - len(words)]
         assert joint.row(row).tolist() == [specials.cls, *words, specials.sep, *body, specials.sep]
         where = places[joint.offsets[row] : joint.offsets[row + 1]]
-        assert where[where >= 0].tolist() == list(range(evidence.starts[block], evidence.starts[block] + len(body)))
+        assert where[where >= 0].tolist() == list(
+            range(search_blocks.starts[block], search_blocks.starts[block] + len(body))
+        )
     assert joint.lengths.max() <= 20
 
 
@@ -106,7 +108,9 @@ def test_both_losses_by_plain_loops(towns) -> None:
         assert prepared.per_example["blocks"][example].tolist() == best.tolist()
         (answer,) = QUESTIONS[number].answers
         ids = towns.tokenizer.encode([answer]).row(0).tolist()
-        text = {b: towns.tokens[objective.evidence.starts[b] : objective.evidence.stops[b]].tolist() for b in best}
+        text = {
+            b: towns.tokens[objective.search_blocks.starts[b] : objective.search_blocks.stops[b]].tolist() for b in best
+        }
         holds = [any(text[b][i : i + len(ids)] == ids for i in range(len(text[b]))) for b in best]
         retrieval = logsumexp(scores[example][best])
         retrieval -= logsumexp(scores[example][best][holds]) if any(holds) else retrieval
@@ -237,7 +241,7 @@ def correct_share(objective, towns) -> tuple[float, float]:
         towns.tokens[a:b].tolist() == towns.tokenizer.encode(question.answers).row(0).tolist()
         for a, b, question in zip(first, stop, QUESTIONS, strict=True)
     ]
-    held = [np.isin(row[:2], objective.answers.held(n, objective.evidence)).any() for n, row in enumerate(blocks)]
+    held = [np.isin(row[:2], objective.answers.held(n, objective.search_blocks)).any() for n, row in enumerate(blocks)]
     return float(np.mean(right)), float(np.mean(held))
 
 
@@ -257,9 +261,9 @@ def test_it_learns_to_retrieve_and_to_read(towns) -> None:
 def test_an_answer_across_two_blocks_is_in_neither(towns) -> None:
     from pretrieve.sampling.questions import Question
 
-    evidence = Evidence(towns, towns.specials, 24)
-    texts = [towns.tokens[a:b].tolist() for a, b in zip(evidence.starts, evidence.stops, strict=True)]
-    crossing = [b for b in range(len(texts) - 1) if evidence.documents[b] == evidence.documents[b + 1]]
+    search_blocks = QABlocks(towns, towns.specials, 24)
+    texts = [towns.tokens[a:b].tolist() for a, b in zip(search_blocks.starts, search_blocks.stops, strict=True)]
+    crossing = [b for b in range(len(texts) - 1) if search_blocks.documents[b] == search_blocks.documents[b + 1]]
     asked = [towns.decode([texts[b][-1], texts[b + 1][0]]) for b in crossing]
     answers = Answers([Question(text="?", answers=(text,)) for text in asked], towns.tokenizer, towns)
     found = 0
@@ -269,5 +273,5 @@ def test_an_answer_across_two_blocks_is_in_neither(towns) -> None:
         occurs = len(answers.of(number)[0])
         found += occurs > len(expected)
         if occurs:
-            assert answers.held(number, evidence).tolist() == expected
+            assert answers.held(number, search_blocks).tolist() == expected
     assert found, "some occurrences do cross the edge of a block"

@@ -32,7 +32,7 @@ from pretrieve.text import tokenizer
 from pretrieve.training.checkpoint import KIND, Checkpoints
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.step import StepContext, cached_step, full_step
-from pretrieve.training.trainer import optimiser
+from pretrieve.training.trainer import build_optimizer
 
 
 def made(layers: int = 2, size: int = 6, **changes: Any) -> tuple[Any, Batch]:
@@ -289,7 +289,7 @@ def test_head_weights_are_saved_for_stage_two_and_reloaded(family: str, source: 
     folder = workspace_of(first) / CHECKPOINTS
     manifest = files.read_manifest(folder / "step-000003", KIND)
     checkpoints = Checkpoints(folder=folder, fingerprints=manifest["fingerprints"])
-    checkpoints.load(3, fresh, optimiser(fresh, TrainingOptions(steps=3, batch_size=8)))
+    checkpoints.load(3, fresh, build_optimizer(fresh, TrainingOptions(steps=3, batch_size=8)))
     encoder = load_encoder(first, pooling="cls")
     again = cocondenser.objective(encoder, cocondenser.Options(length=24), 5, store)
     assert again.notes == ()

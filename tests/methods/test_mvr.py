@@ -199,17 +199,17 @@ def test_two_views_beat_one_where_documents_have_two_intents() -> None:
         """Share of (query, right document, wrong document) in the right order after training."""
         torch.manual_seed(0)
         documents = torch.randn(len(pairs), 1, views, 2).requires_grad_()
-        optimiser = torch.optim.Adam([documents], lr=0.2)
+        optimizer = torch.optim.Adam([documents], lr=0.2)
         found, rng = made(views=views, queries_per_document=2, epoch_steps=24), np.random.default_rng(0)
         for step in range(120):
             drawn_pairs = np.sort(rng.permutation(8).reshape(-1, 2), axis=1).tolist()
             chosen = torch.tensor([place[tuple(pair)] for pair in drawn_pairs])
             vectors = {"query": things[pairs[chosen]].unsqueeze(2), "key": documents[chosen]}
             loss = found.compare(vectors, vectors, facts(chosen.tolist()), 0, step)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.value.backward()
             with torch.no_grad():
-                optimiser.step()
+                optimizer.step()
                 documents.mul_((3 / documents.norm(dim=3, keepdim=True)).clamp(max=1))  # as long as the queries
         scores = mvr.view_scores(things, documents[:, 0]).amax(dim=2).detach()
         right = (pairs[None] == torch.arange(8)[:, None, None]).any(dim=2)

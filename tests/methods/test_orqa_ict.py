@@ -116,7 +116,7 @@ def test_untied_encoders_and_projection() -> None:
     assert untied.encode(batches(0), 0).vectors["key"].shape == (8, 1, 1, 8)
     static, _ = tiny.run("orqa-ict")
     assert static.encoder.dimensions == 16
-    assert (static.temperature, shared.temperature) == (0.05, 1.0)
+    assert (static.temperature, tied.temperature) == (0.05, 1.0)
 
 
 def test_loss_and_accuracies_by_hand() -> None:

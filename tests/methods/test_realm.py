@@ -179,14 +179,14 @@ def test_null_document_is_present_exactly_once_and_learns() -> None:
 
 def test_rows_are_laid_out_as_published() -> None:
     objective, sentences, batch = made(24)
-    evidence = objective.evidence
+    search_blocks = objective.search_blocks
     for example in range(len(batch)):
         query = sentences.rows.row(example).tolist()
         for place, block in enumerate(batch.per_example["blocks"][example].tolist()):
             row = batch.rows.row(example * 9 + 2 + place)
-            assert row.tolist() == evidence.rows(np.array([block])).tokens.tolist()
+            assert row.tolist() == search_blocks.rows(np.array([block])).tokens.tolist()
             joint = slice(*batch.rows.offsets[example * 9 + 6 + place :][:2])
-            body = [ord(token) for token in evidence.body(block)]
+            body = [ord(token) for token in search_blocks.body(block)]
             assert batch.rows.tokens[joint].tolist() == [*query, *body, tiny.SPECIALS.sep]
             segments, labels = batch.per_token["segments"][joint], batch.per_token["labels"][joint]
             assert segments.tolist() == [0] * len(query) + [1] * (len(body) + 1)
@@ -219,14 +219,14 @@ def test_origin_and_near_duplicates_are_never_among_candidates() -> None:
         groups=np.zeros(40, np.uint16),
     )
     objective, batches = tiny.run("realm", "new", size=64, candidates=6, documents=documents)
-    evidence, seen = objective.evidence, 0
+    search_blocks, seen = objective.search_blocks, 0
     for step in range(2):
         batch = objective.prepare(batches(step), step)
         for example, blocks in enumerate(batch.per_example["blocks"].tolist()):
             start = documents.sentences[batch.per_example["sentence"][example]]
             text = as_text(documents.tokens[start : start + batch.rows.lengths[example * 13] - 2])
-            holds = {number for number in range(len(evidence)) if text in evidence.body(number)}
-            assert evidence.of_sentences(batch.per_example["sentence"][example : example + 1])[0] in holds
+            holds = {number for number in range(len(search_blocks)) if text in search_blocks.body(number)}
+            assert search_blocks.of_sentences(batch.per_example["sentence"][example : example + 1])[0] in holds
             assert not holds & set(blocks)
             assert len(set(blocks)) == 5
             seen += len(holds) > 1
@@ -238,10 +238,10 @@ def test_fewer_documents_than_candidates() -> None:
     objective, batches = tiny.run("realm", "new", size=4, documents=documents, candidates=8)
     batch = objective.double().eval().prepare(batches(0), 0)
     blocks = batch.per_example["blocks"]
-    assert (np.sort((blocks >= 0).sum(axis=1)) == len(objective.evidence) - 1).all()
+    assert (np.sort((blocks >= 0).sum(axis=1)) == len(objective.search_blocks) - 1).all()
     found = objective.encode(batch, 0)
     assert torch.isfinite(found.example_loss).all()
-    fewer, _ = tiny.run("realm", "new", size=4, documents=documents, candidates=len(objective.evidence))
+    fewer, _ = tiny.run("realm", "new", size=4, documents=documents, candidates=len(objective.search_blocks))
     same = fewer.double().eval().encode(fewer.prepare(batches(0), 0), 0)
     torch.testing.assert_close(found.example_loss, same.example_loss, rtol=1e-12, atol=0)
     found.example_loss.sum().backward()
@@ -295,10 +295,10 @@ def test_explain_shows_candidates_with_their_documents() -> None:
         assert [row.role for row in pair.rows] == ["sentence", *["candidate"] * 3]
         assert "masked" in pair.note
         for row, block in zip(pair.rows[1:], batch.per_example["blocks"][example], strict=True):
-            assert row.document == objective.evidence.documents[block]
+            assert row.document == objective.search_blocks.documents[block]
             assert STORE.starts[row.document] <= row.kept[0] < row.kept[-1] < STORE.ends[row.document]
             body = [STORE.tokens[place] for place in row.kept if place >= STORE.bodies[row.document]]
-            assert as_text(np.array(body)) == objective.evidence.body(block)
+            assert as_text(np.array(body)) == objective.search_blocks.body(block)
 
 
 def train(steps: int, folder: Path | None = None, resume: int = 0, **changes):
@@ -312,7 +312,7 @@ def train(steps: int, folder: Path | None = None, resume: int = 0, **changes):
     checkpoints = Checkpoints(folder=folder, keep=99) if folder is not None else None
     if resume:
         assert checkpoints is not None
-        trainer.step = checkpoints.load(resume, objective, trainer.optimiser)["step"]
+        trainer.step = checkpoints.load(resume, objective, trainer.optimizer)["step"]
     else:
         trainer.checkpoints = checkpoints
     trainer.run()
@@ -346,7 +346,7 @@ def test_an_objective_can_be_copied_while_its_index_is_made() -> None:
     copied = copy.deepcopy(objective)
     assert digest(copied) == digest(objective)
     assert torch.equal(copied.index.vectors(), objective.index.vectors())
-    assert copied.evidence is objective.evidence
+    assert copied.search_blocks is objective.search_blocks
 
 
 def test_reader_and_head_come_back(tmp_path: Path) -> None:

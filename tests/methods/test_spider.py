@@ -212,15 +212,15 @@ def test_gradient_is_that_of_finite_differences() -> None:
 def test_a_static_encoder_learns_it() -> None:
     objective, batches = tiny.run("spider", "static", size=16, documents=STORE, **SMALL)
     assert isinstance(objective.encoder, StaticEncoder)
-    optimiser = torch.optim.Adam(objective.parameters(), lr=0.05)
+    optimizer = torch.optim.Adam(objective.parameters(), lr=0.05)
     accuracies = []
     for step in range(60):
         batch = batches(step)
         vectors = objective.encode(batch, step).vectors
         found = objective.compare(vectors, vectors, batch, 0, step)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         found.value.backward()
-        optimiser.step()
+        optimizer.step()
         accuracies.append(float(found.statistics["accuracy"]))
     assert np.mean(accuracies[-10:]) > np.mean(accuracies[:10]) + 0.2
 

@@ -146,11 +146,11 @@ def test_the_vector_carries_the_text() -> None:
     """Trained on a few texts, the decoder needs the vector: with that of another text it does worse."""
     objective, batches = tiny.run("tsdae", "new", size=12, dropout=0.0)
     batch = batches(0)
-    optimiser = torch.optim.Adam(objective.parameters(), lr=0.01)
+    optimizer = torch.optim.Adam(objective.parameters(), lr=0.01)
     for _ in range(80):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         objective.encode(batch, 0).example_loss.mean().backward()
-        optimiser.step()
+        optimizer.step()
     index = np.arange(24).reshape(12, 2)
     index[:, 0] = np.roll(index[:, 0], 2)
     mixed = type(batch)(

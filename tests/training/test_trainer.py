@@ -41,7 +41,7 @@ def test_resume_from_every_step_is_bit_exact(preset: str, kind: str, tmp_path: P
     resumed = trainer_of(preset, kind, save_every=0)
     for step in range(1, STEPS + 1):
         resumed.checkpoints = Checkpoints(folder=tmp_path, fingerprints={"recipe": "r"}, keep=STEPS)
-        state = resumed.checkpoints.load(step, resumed.objective, resumed.optimiser)
+        state = resumed.checkpoints.load(step, resumed.objective, resumed.optimizer)
         resumed.step, resumed.checkpoints = state["step"], None
         resumed.run()
         assert digest(resumed.objective) == expected, f"resumed from step {step}"

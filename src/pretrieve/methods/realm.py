@@ -31,7 +31,7 @@ from pretrieve.sampling.masking import UNLABELLED
 from pretrieve.sampling.pairs import PairDescription, RowDescription, describe
 from pretrieve.sampling.realm_cloze import Cloze, unmasked, with_blocks
 from pretrieve.sampling.salient_spans import salient_spans
-from pretrieve.sampling.search_blocks import Evidence
+from pretrieve.sampling.search_blocks import SearchBlocks
 from pretrieve.text.store import Store
 
 CARD = Card(
@@ -231,9 +231,9 @@ class Realm(Objective):
             encoder = Projected(encoder, options.projection or 128, seed=seed, dropout=options.dropout)
         self.encoder = encoder
         self.query_encoder = untied_query_encoder(encoder) if options.encoders == "untied" else None
-        self.evidence = Evidence(store, encoder.specials, options.block)
+        self.search_blocks = SearchBlocks(store, encoder.specials, options.block)
         lag = options.lag if options.update == "background" else 0
-        self.index = StaleIndex(encoder, self.evidence, every=options.refresh, lag=lag)
+        self.index = StaleIndex(encoder, self.search_blocks, every=options.refresh, lag=lag)
         self.notes = _notes(cold, self.language.new, options, store)
 
     @torch.no_grad()
@@ -241,17 +241,17 @@ class Realm(Objective):
         """Add K blocks and K rows of the reader to each masked sentence, the empty block first: N = 1 + 2 K."""
         queries, others = query_vectors(self.query_encoder or self.encoder, batch.rows), self.options.candidates - 1
         sentences, answers = unmasked(batch)
-        origins = self.evidence.of_sentences(np.asarray(batch.per_example["sentence"], np.int64))
-        overlap = self.index.overlap(queries, min(others, len(self.evidence)))
-        found = choose(self.index, self.evidence, queries, origins, sentences, answers, others)
+        origins = self.search_blocks.of_sentences(np.asarray(batch.per_example["sentence"], np.int64))
+        overlap = self.index.overlap(queries, min(others, len(self.search_blocks)))
+        found = choose(self.index, self.search_blocks, queries, origins, sentences, answers, others)
         facts = {
             "blocks": found.blocks,
-            "block_documents": np.where(found.blocks < 0, -1, self.evidence.documents[found.blocks]),
+            "block_documents": np.where(found.blocks < 0, -1, self.search_blocks.documents[found.blocks]),
             "hit": found.hits,
             "overlap": np.full(len(batch), np.nan) if overlap is None else overlap,
             "staleness": np.full(len(batch), float(step - int(self.index.built))),
         }
-        return with_blocks(batch, found.blocks, self.evidence, self._joint, facts)
+        return with_blocks(batch, found.blocks, self.search_blocks, self._joint, facts)
 
     def encode(self, batch: Batch, step: int) -> Encoded:
         """Compute the loss of each example from what ``prepare`` gave; there is nothing to compare."""

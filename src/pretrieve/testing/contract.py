@@ -20,7 +20,7 @@ from pretrieve.testing.tiny import Case, store
 from pretrieve.training.checkpoint import Checkpoints, digest
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.step import StepContext, cached_step, full_step
-from pretrieve.training.trainer import Progress, Trainer, optimiser
+from pretrieve.training.trainer import Progress, Trainer, build_optimizer
 
 _OPTIONS = TrainingOptions(steps=4, batch_size=8, learning_rate=0.01, save_every=2, max_checkpoints=9)
 
@@ -152,7 +152,7 @@ def resume_is_bit_equal(case: Case) -> None:
         whole = _trainer(case, Checkpoints(folder=Path(folder), keep=9))
         whole.run()
         again = _trainer(case)
-        again.step = Checkpoints(folder=Path(folder)).load(2, again.objective, again.optimiser)["step"]
+        again.step = Checkpoints(folder=Path(folder)).load(2, again.objective, again.optimizer)["step"]
         again.run()
         hold(
             digest(again.objective) == digest(whole.objective),
@@ -167,14 +167,14 @@ def reload_is_strict_and_exact(case: Case) -> None:
         trainer = _trainer(case, checkpoints)
         trainer.run()
         fresh, batches = case.run(seed=3)
-        checkpoints.load(4, fresh, optimiser(fresh, _OPTIONS))
+        checkpoints.load(4, fresh, build_optimizer(fresh, _OPTIONS))
         rows = batches(9).column(0).rows
         with torch.no_grad():
             same = torch.equal(trainer.objective.eval().encoder(rows), fresh.eval().encoder(rows))
         hold(same, "a loaded checkpoint gives other vectors")
         fresh.register_parameter("surplus", torch.nn.Parameter(torch.zeros(1)))
         try:
-            checkpoints.load(4, fresh, optimiser(fresh, _OPTIONS))
+            checkpoints.load(4, fresh, build_optimizer(fresh, _OPTIONS))
         except CorruptError as error:
             hold("missing ['surplus']" in str(error), f"a strict load says {error}")
             return

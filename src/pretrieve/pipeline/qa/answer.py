@@ -143,7 +143,7 @@ class Answerer:
         return found
 
     def _described(self, question: str, start: int, stop: int, score: float) -> Answer:
-        block = int(np.searchsorted(self.objective.evidence.starts, start, side="right")) - 1
+        block = int(np.searchsorted(self.objective.search_blocks.starts, start, side="right")) - 1
         document = self._document(block)
         return Answer(
             question=question,
@@ -155,15 +155,15 @@ class Answerer:
         )
 
     def _block(self, block: int) -> str:
-        evidence = self.objective.evidence
-        return self._text(block, int(evidence.starts[block]), int(evidence.stops[block]))
+        search_blocks = self.objective.search_blocks
+        return self._text(block, int(search_blocks.starts[block]), int(search_blocks.stops[block]))
 
     def _document(self, block: int) -> Document:
-        return self.documents[int(self.store.origins[self.objective.evidence.documents[block]])]
+        return self.documents[int(self.store.origins[self.objective.search_blocks.documents[block]])]
 
     def _text(self, block: int, start: int, stop: int) -> str:
         """The characters of tokens ``start`` to ``stop``, which lie in a block."""
-        body = int(self.store.bodies[self.objective.evidence.documents[block]])
+        body = int(self.store.bodies[self.objective.search_blocks.documents[block]])
         return original(self._document(block).text, self.store.tokenizer, start - body, stop - body)
 
 

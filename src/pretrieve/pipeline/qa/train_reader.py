@@ -52,12 +52,12 @@ TRAINING: Mapping[str, Value] = {
     "batch_size": Value(1, "code", "orqa/experiments/orqa_experiment.py"),
     "learning_rate": Value(1e-5, "code", "orqa/experiments/orqa_experiment.py; small models want 1e-4 to 1e-3"),
     "warmup": Value(0.1, "code", "min(10000, max(100, steps / 10)) steps"),
-    "schedule": Value("linear", "code", "BERT's optimiser"),
-    "beta1": Value(0.9, "code", "BERT's optimiser"),
-    "beta2": Value(0.999, "code", "BERT's optimiser"),
-    "epsilon": Value(1e-6, "code", "BERT's optimiser"),
-    "weight_decay": Value(0.01, "code", "BERT's optimiser"),
-    "clip": Value(1.0, "code", "BERT's optimiser"),
+    "schedule": Value("linear", "code", "BERT's optimizer"),
+    "beta1": Value(0.9, "code", "BERT's optimizer"),
+    "beta2": Value(0.999, "code", "BERT's optimizer"),
+    "epsilon": Value(1e-6, "code", "BERT's optimizer"),
+    "weight_decay": Value(0.01, "code", "BERT's optimizer"),
+    "clip": Value(1.0, "code", "BERT's optimizer"),
 }
 
 
@@ -140,8 +140,8 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         )
         answers = Answers(questions, vocabulary, store)
         objective = OpenQuestionAnswering(encoders, reader, store, sampler, answers, options, request.seed)
-        listener.advance(len(objective.evidence))
-        found = sum(len(answers.held(number, objective.evidence)) > 0 for number in range(len(questions)))
+        listener.advance(len(objective.search_blocks))
+        found = sum(len(answers.held(number, objective.search_blocks)) > 0 for number in range(len(questions)))
         if not found:
             raise UsageError(f"no answer of {request.questions} occurs in the documents: there is nothing to learn.")
         report = {
@@ -151,7 +151,7 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
             "seed": request.seed,
             "questions": {"read": len(questions), "answered in the documents": found},
             "documents": len(documents),
-            "blocks": len(objective.evidence),
+            "blocks": len(objective.search_blocks),
         }
         fingerprints = {
             "corpus": documents.fingerprint,
