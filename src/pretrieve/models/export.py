@@ -187,8 +187,8 @@ def stock_modules(encoder: Encoder, tokenizer: Tokenizer) -> list[Module]:
         inner = [module for module in stock_modules(encoder.encoder, tokenizer) if module.kind != "Normalize"]
         norm = {"config.json": {"dimension": encoder.dimensions}, "model.safetensors": _weights(encoder.norm, "norm.")}
         modules = [*inner, dense(encoder.linear, IDENTITY), Module(kind="LayerNorm", files=norm)]
-    elif hasattr(encoder, "stock_modules"):
-        modules = list(encoder.stock_modules(tokenizer))
+    elif callable(own := getattr(encoder, "stock_modules", None)):
+        modules = list(own(tokenizer))
     else:
         raise ExtensionError(
             f"{place(type(encoder))}: {type(encoder).__name__} has no stock_modules: it cannot be saved."
