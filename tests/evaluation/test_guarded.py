@@ -36,7 +36,7 @@ def test_a_candidate_has_to_be_above_the_start_by_more_than_chance() -> None:
         found = guard(scores({"half": gain, "trained": gain - 0.01}), "start", DESCRIBED)
         assert found.system == "start"
         assert found.sentence.endswith("saved: the start")
-        assert f"half of the way gain {gain:+.3f} ± 0.004, p " in found.sentence
+        assert f"half of the way, {gain:+.3f} ± 0.004 (p " in found.sentence
 
 
 def test_the_surest_gain_is_chosen_not_the_largest() -> None:
@@ -68,7 +68,7 @@ def test_report_and_table_tell_the_gain_of_every_candidate() -> None:
     assert said["score"]["half"] - said["score"]["start"] == pytest.approx(0.03)
     p = said["above start"]["half"]["p"]
     assert found.sentence == (
-        f"half of the way gain +0.030 ± 0.004, p {p:.4f} over the start beside BM25 on 600 queries of held-out "
+        f"half of the way, +0.030 ± 0.004 (p {p:.4f}) over the start beside BM25 on 600 queries of held-out "
         "documents (nDCG@10); saved: half"
     )
     seen = found.scores.fused["half"][SENTENCE]

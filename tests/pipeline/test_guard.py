@@ -14,6 +14,7 @@ import torch
 
 import labelling
 from pretrieve.core import files
+from pretrieve.evaluation.fused_probe import LEXICAL, TOPICAL
 from pretrieve.models.build import EncoderOptions, build_encoder, retrieval_folder
 from pretrieve.models.export import save_model
 from pretrieve.models.interpolation import interpolated, upper_half
@@ -116,7 +117,7 @@ def test_a_better_model_is_saved_and_report_and_card_tell_it(run, tmp_path) -> N
     assert found.saved in ("quarter", "half", "trained", "lower"), "what was learnt is in the word vectors"
     expected = {one.name: one for one in candidates(run["start"], run["better"])}[found.saved]
     assert all(map(torch.equal, found.encoder.parameters(), expected.encoder().parameters()))
-    assert found.reason.startswith(f"{expected.interpolation} gain +")
+    assert found.reason.startswith(f"{expected.interpolation}, +")
     assert found.reason.endswith(f"saved: {found.saved}")
     with begin("train", replace(run["request"], output=tmp_path / "out"), Silent()) as held:
         publish(held, found, run["prepared"])
@@ -183,6 +184,15 @@ def test_the_number_of_texts_is_bounded_and_told(run, monkeypatch) -> None:
     assert heard[1] == f"The start and 5 interpolations are compared on {texts} short and long texts."
     assert sum(heard[2:]) == 6 * texts
     assert seen.scores.pool == 60
+
+
+def test_the_committee_is_bm25_and_the_start(run) -> None:
+    """Topics are what the start finds with whole documents: no candidate says what is relevant."""
+    start, found = run["better"], candidates(run["better"], ruined(run["better"]))
+    first, other = (guard.guarded(run["prepared"], (START, start), some, 0, Silent()) for some in (found, found[:1]))
+    for kind in (TOPICAL, LEXICAL):
+        np.testing.assert_array_equal(first.scores.fused[START][kind], other.scores.fused[START][kind])
+    assert not np.array_equal(first.scores.bm25[TOPICAL], first.scores.bm25[LEXICAL])
 
 
 def test_only_a_run_of_one_encoder_from_a_published_retriever_is_guarded(run, tmp_path) -> None:

@@ -38,7 +38,7 @@ class Above:
         return self.gain / self.error if self.error > 0 else 0.0
 
     def __str__(self) -> str:
-        return f"{self.gain:+.3f} ± {self.error:.3f}, p {self.p:.4f}"
+        return f"{self.gain:+.3f} ± {self.error:.3f} (p {self.p:.4f})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +66,8 @@ class Guarded(Choice):
         queries = sum(len(self.scores.bm25[kind]) for kind in _used(self.scores))
         seen = f"{self.above[best]} over the start beside BM25 on {queries} queries of held-out documents (nDCG@10)"
         if self.system == self.start:
-            return f"training did not help by more than chance: {self.described[best]} gain {seen}; saved: the start"
-        return f"{self.described[best]} gain {seen}; saved: {best}"
+            return f"training did not help by more than chance: {self.described[best]}, {seen}; saved: the start"
+        return f"{self.described[best]}, {seen}; saved: {best}"
 
     def to_json(self) -> dict[str, Any]:
         """As plain values; with the gain of each candidate over the start."""

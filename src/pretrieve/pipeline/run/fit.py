@@ -90,7 +90,7 @@ def fit(run: Run, training: Training) -> dict[str, float]:
                 fingerprints=training.fingerprints,
             ),
             on_step=watch,
-            held_out=_held_out(run, training, track),
+            held_out=_held_out(run, training, shown, track),
         )
         if run.resume:
             run.listener.advance(trainer.resume())
@@ -98,7 +98,7 @@ def fit(run: Run, training: Training) -> dict[str, float]:
     return shown.last()
 
 
-def _held_out(run: Run, training: Training, track: Callable[..., None]) -> HeldOutLoss | None:
+def _held_out(run: Run, training: Training, shown: _Shown, track: Callable[..., None]) -> HeldOutLoss | None:
     """What measures the held-out loss, where the options ask for it.
 
     Raises:
@@ -113,7 +113,7 @@ def _held_out(run: Run, training: Training, track: Callable[..., None]) -> HeldO
         )
 
     def tell(step: int, loss: float) -> None:
-        run.listener.advance(0, f"held-out loss {loss:.3f} after {step:,} steps")
+        shown.held_out = f"held-out loss {loss:.3f} at step {step:,}"
         if isinstance(track, Tracker):
             track.log({"held_out_loss": loss}, step)
 
@@ -149,6 +149,7 @@ class _Shown:
         self._training, self._run = training, run
         self._smooth: dict[str, float] = {}
         self._last: list[Mapping[str, float]] = []
+        self.held_out = ""  # what was measured last, in words
 
     def __call__(self, progress: Progress) -> None:
         figures = {name: float(progress.statistics.get(name, float("nan"))) for name in self._training.figures}
@@ -156,7 +157,12 @@ class _Shown:
             value = getattr(progress, name)
             before = self._smooth.get(name, value)
             self._smooth[name] = _SMOOTH * before + (1 - _SMOOTH) * value
-        words = [f"loss {self._smooth['loss']:.3f}", *(f"{name} {value:.2f}" for name, value in figures.items())]
+        measured = [self.held_out] if self.held_out else []
+        words = [
+            f"loss {self._smooth['loss']:.3f}",
+            *measured,
+            *(f"{name} {value:.2f}" for name, value in figures.items()),
+        ]
         words.append(f"{self._smooth['tokens_per_second'] / 1000:,.0f}k tokens/s")
         self._run.listener.advance(1, f"{', '.join(words)}, {self._smooth['real_share']:.0%} real tokens")
         self._last.append(progress.statistics)
