@@ -238,7 +238,6 @@ def test_resume_with_other_documents_is_refused(tmp_path, documents) -> None:
     settings = {"batch_size": 16, "dimensions": 16, "vocabulary_size": 300, "save_every": 2}
     request = TrainRequest(sources=(str(source),), output=output, steps=4, settings=settings)
     train(request)
-    (output / "MANIFEST.json").unlink()  # as if it had been stopped before the end
     source.write_bytes(documents.read_bytes().replace(b"river", b"brook"))
     with pytest.raises(FingerprintError, match="the documents are not those of before"):
         train(TrainRequest(sources=(str(source),), output=output, steps=4, settings=settings, resume=True))
