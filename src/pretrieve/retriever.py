@@ -384,7 +384,7 @@ class Retriever:
             UsageError: the folder, split or a metric is not there.
             DataError: a line of the folder cannot be read.
         """
-        from pretrieve.pipeline.evaluate import EvaluateRequest, judge
+        from pretrieve.pipeline.evaluate import EvaluateRequest, run_evaluation
         from pretrieve.pipeline.run.usage_warnings import warn
 
         warn(self._untuned)
@@ -392,7 +392,7 @@ class Retriever:
             folder=Path(folder), split=split, metrics=tuple(metrics), modes=tuple(modes), drop_same_id=drop_same_id
         )
         with _display(progress) as listener:
-            return judge(asked, listener, {self.location: self.model})
+            return run_evaluation(asked, listener, {self.location: self.model})
 
 
 def _open(name: str, **described: Any) -> TextEncoder:

@@ -250,7 +250,7 @@ def scores(output: Path) -> dict[str, list]:
     return found
 
 
-@pytest.mark.parametrize(("name", "count"), [("train", 1), ("finetune", 2), ("judge", 3)])
+@pytest.mark.parametrize(("name", "count"), [("train", 1), ("finetune", 2), ("evaluate", 3)])
 def test_stopped_and_gone_on_gives_the_same_report(made, whole, tmp_path, name, count) -> None:
     wanted = asked(made, tmp_path / "out", **NARROW)
     with pytest.raises(KeyboardInterrupt):

@@ -53,7 +53,7 @@ def asked(made: Path, output: Path, start: str = "static", **changes: Any) -> Fi
 
 
 def rows(report) -> dict[tuple[str, str], float]:
-    return {(row["system"], row["mode"]): row["metrics"]["nDCG@10"] for row in report.judged["rows"]}
+    return {(row["system"], row["mode"]): row["metrics"]["nDCG@10"] for row in report.evaluation["rows"]}
 
 
 @pytest.mark.parametrize("negatives", ["none", "bm25", "mined", "ance"])
@@ -64,7 +64,7 @@ def test_a_static_model_learns_with_every_kind_of_negatives(made, tmp_path, nega
     found = rows(report)
     assert found["model", "dense"] > found["start", "dense"] + 0.25, found
     assert orjson.loads((output / "report.json").read_bytes()) == orjson.loads(orjson.dumps(report.to_json()))
-    assert Bag.load(output).weight == report.judged["weights"]["model"] >= 1.0, "words find nothing here"
+    assert Bag.load(output).weight == report.evaluation["weights"]["model"] >= 1.0, "words find nothing here"
     assert "pretrieve finetune" in (output / "README.md").read_text()
     assert report.values["negatives"] == negatives
 
@@ -73,7 +73,7 @@ def test_the_index_is_made_anew_whatever_the_number_of_steps(made, tmp_path, mon
     built: list[Any] = []
     monkeypatch.setattr(Ance, "after_step", spying(Ance.after_step, built))
     for steps in (3, 12):
-        finetune(asked(made, tmp_path / str(steps), negatives="ance", steps=steps), judge=False)
+        finetune(asked(made, tmp_path / str(steps), negatives="ance", steps=steps), evaluate=False)
     assert built == [1, 2, 3, *(2 * (done // 2) for done in range(1, 13))]
     assert Refresh().over(100_000).every == 500
 
@@ -84,7 +84,7 @@ def test_the_index_is_made_anew_whatever_the_number_of_steps(made, tmp_path, mon
             self.notes.append(text)
 
     wanted = asked(made, tmp_path / "out", negatives="ance", steps=4, settings={"every": 4})
-    finetune(wanted, Hearing(), judge=False)
+    finetune(wanted, Hearing(), evaluate=False)
     assert any("all negatives are those that the start finds" in note for note in Hearing.notes)
 
 
@@ -111,8 +111,8 @@ def test_a_transformer_with_every_kind_of_negatives(made, tmp_path, negatives) -
     from sentence_transformers import SentenceTransformer
 
     output = tmp_path / "out"
-    report = finetune(asked(made, output, "transformer", negatives=negatives, steps=3), judge=False)
-    assert report.judged is None
+    report = finetune(asked(made, output, "transformer", negatives=negatives, steps=3), evaluate=False)
+    assert report.evaluation is None
     assert report.queries["learnt from"] == 220
     stock_model, ours = SentenceTransformer(str(output), device="cpu"), open_encoder(str(output))
     texts = [labelling.word(3), f"{labelling.word(5)} {labelling.word(45)}"]
@@ -135,23 +135,23 @@ def test_held_out_queries_are_seen_by_nobody(made, tmp_path, monkeypatch) -> Non
         seen.append(set(labels.ids))
         return true(run, wanted, values, labels, start)
 
-    judged: list[set[str]] = []
+    evaluated: list[set[str]] = []
 
-    def judging(wanted, model, labels, listener):
-        judged.append(set(labels.ids))
-        return judge(wanted, model, labels, listener)
+    def evaluating(wanted, model, labels, listener):
+        evaluated.append(set(labels.ids))
+        return evaluate(wanted, model, labels, listener)
 
-    judge = road.judge_tuned
+    evaluate = road.evaluate_finetuned
     monkeypatch.setattr(road, "_trained", watching)
-    monkeypatch.setattr(road, "judge_tuned", judging)
+    monkeypatch.setattr(road, "evaluate_finetuned", evaluating)
     finetune(asked(made, tmp_path / "out", negatives="mined", steps=2))
     assert len(seen) == 2
-    assert len(judged) == 1
+    assert len(evaluated) == 1
     assert seen[0] == seen[1]
-    assert not seen[0] & judged[0]
-    assert len(seen[0] | judged[0]) == 220
+    assert not seen[0] & evaluated[0]
+    assert len(seen[0] | evaluated[0]) == 220
     test = (made / "beir/qrels/test.tsv").read_text()
-    assert not any(f"{name}\t" in test for name in seen[0] | judged[0])
+    assert not any(f"{name}\t" in test for name in seen[0] | evaluated[0])
 
 
 def test_fewer_labels_are_the_first_of_more(made, tmp_path) -> None:
@@ -268,7 +268,7 @@ def test_killed_and_gone_on_is_bit_equal(made, tmp_path) -> None:
     assert "finished already" in told[0]
 
 
-@pytest.mark.parametrize("stage", ["mine", "finetune", "judge"])
+@pytest.mark.parametrize("stage", ["mine", "finetune", "evaluate"])
 def test_mined_gone_on_from_any_stage_is_bit_equal(made, tmp_path, stage) -> None:
     values = {"negatives": "mined", "steps": 6, "settings": {"save_every": 2}}
     finetune(asked(made, tmp_path / "whole", **values))
@@ -317,7 +317,7 @@ def test_an_output_that_is_taken(made, tmp_path) -> None:
 
 def test_overwriting_costs_no_model(made, tmp_path) -> None:
     """What the run reads is not overwritten, and a mistyped name leaves what is there."""
-    finetune(asked(made, tmp_path / "out", steps=1), judge=False)
+    finetune(asked(made, tmp_path / "out", steps=1), evaluate=False)
     before = weights(tmp_path / "out")
     wrong = (
         ({"model": str(tmp_path / "out")}, "would be overwritten"),
@@ -345,17 +345,17 @@ def test_a_first_model_of_another_command_is_not_taken(made, tmp_path) -> None:
 def test_a_finished_folder_of_another_kind_or_command(made, tmp_path) -> None:
     with pytest.raises(FingerprintError, match=r"command was train and is finetune|does not say which command"):
         finetune(asked(made, made / "static", steps=1, resume=True))
-    finetune(asked(made, tmp_path / "out", steps=1), judge=False)
+    finetune(asked(made, tmp_path / "out", steps=1), evaluate=False)
     with pytest.raises(FingerprintError, match="steps was 1 and is 2"):
         finetune(asked(made, tmp_path / "out", steps=2, resume=True))
-    finetune(asked(made, tmp_path / "out", steps=1, resume=True), judge=False)
+    finetune(asked(made, tmp_path / "out", steps=1, resume=True), evaluate=False)
 
 
 def test_train_does_not_take_a_fine_tuned_folder_for_its_own(made, tmp_path) -> None:
     from pretrieve.pipeline.pretrain.request import TrainRequest
     from pretrieve.pipeline.pretrain.train import train
 
-    finetune(asked(made, tmp_path / "out", steps=1), judge=False)
+    finetune(asked(made, tmp_path / "out", steps=1), evaluate=False)
     with pytest.raises(FingerprintError, match="command was finetune and is train"):
         train(TrainRequest(sources=(str(made / "beir"),), output=tmp_path / "out", resume=True))
 
@@ -377,7 +377,7 @@ def test_separate_towers(made, tmp_path, kind) -> None:
             finetune(replace(wanted, settings={"towers": "shared"}))
     else:
         wanted = asked(made, tmp_path / "out", "transformer", recipe="dpr", steps=2)
-    assert finetune(wanted, judge=False).values["loss"]["towers"] == "separate"
+    assert finetune(wanted, evaluate=False).values["loss"]["towers"] == "separate"
     query, document = load_towers(tmp_path / "out")
     pairs = list(zip(query.parameters(), document.parameters(), strict=True))
     assert query is not document
@@ -388,7 +388,7 @@ def test_separate_towers(made, tmp_path, kind) -> None:
     np.testing.assert_allclose(model.encode_document(texts), ours.encode_documents(texts), atol=1e-6)
     assert np.abs(model.encode_query(texts) - model.encode_document(texts)).max() > 1e-4
     if kind == "separate":
-        finetune(replace(wanted, model=str(tmp_path / "out"), output=tmp_path / "again"), judge=False)
+        finetune(replace(wanted, model=str(tmp_path / "out"), output=tmp_path / "again"), evaluate=False)
 
 
 def test_several_views(made, tmp_path) -> None:
@@ -428,7 +428,7 @@ def test_prompts_are_used_and_kept(made, tmp_path, kind, monkeypatch) -> None:
 
     monkeypatch.setattr(Contrastive, "encode", watching)
     wanted = replace(asked(made, tmp_path / "out", steps=1, negatives="bm25"), model=str(tmp_path / "start"))
-    finetune(wanted, judge=False)
+    finetune(wanted, evaluate=False)
     config = orjson.loads((tmp_path / "out/config_sentence_transformers.json").read_bytes())
     assert config["prompts"] == prompts
     known, first = labelling.vocabulary(), 0 if kind == "static" else 1
@@ -466,7 +466,7 @@ def test_a_shorter_query_is_kept(made, tmp_path) -> None:
     stock.checkpoint("bert", tmp_path / "copy", layers=1)
     told = ModelOptions(like="Luyu/co-condenser-marco-retriever")
     wanted = replace(asked(made, tmp_path / "out", steps=1), model=str(tmp_path / "copy"), described=told)
-    finetune(wanted, judge=False)
+    finetune(wanted, evaluate=False)
     model = SentenceTransformer(str(tmp_path / "out"), device="cpu")
     length = model[0].query_length
     assert length < model.max_seq_length
@@ -477,7 +477,7 @@ def test_a_shorter_query_is_kept(made, tmp_path) -> None:
     same(open_encoder(str(tmp_path / "out")).encode_queries([whole])[0], model.encode_query(whole), atol=1e-6)
     assert np.abs(model.encode_document(whole) - model.encode_document(opening)).max() > 1e-4
     again = replace(wanted, model=str(tmp_path / "out"), output=tmp_path / "again", described=ModelOptions())
-    finetune(again, judge=False)
+    finetune(again, evaluate=False)
     assert SentenceTransformer(str(tmp_path / "again"), device="cpu")[0].query_length == length
 
 
@@ -490,7 +490,7 @@ def test_a_static_model_of_others(made, tmp_path) -> None:
     SentenceTransformer(
         modules=[StaticEmbedding(known.backend, embedding_dim=8)], device="cpu", similarity_fn_name="cosine"
     ).save_pretrained(str(tmp_path / "theirs"))
-    report = finetune(replace(asked(made, tmp_path / "out", steps=1), model=str(tmp_path / "theirs")), judge=False)
+    report = finetune(replace(asked(made, tmp_path / "out", steps=1), model=str(tmp_path / "theirs")), evaluate=False)
     assert report.values["recipe"] == "static"
 
 
@@ -510,7 +510,9 @@ def test_reading_further_in_search_than_in_training_is_said(made, tmp_path, star
     listener = Silent()
     listener.note = notes.append  # type: ignore[method-assign]
     settings = {"passage_length": length, "query_length": 8}
-    finetune(asked(made, tmp_path / "out", start, steps=1, negatives="none", settings=settings), listener, judge=False)
+    finetune(
+        asked(made, tmp_path / "out", start, steps=1, negatives="none", settings=settings), listener, evaluate=False
+    )
     found = [note for note in notes if f"passage_length={length}" in note]
     assert bool(found) == said
     assert all("100% of the documents" in note and f"--max-length {length}" in note for note in found)
@@ -534,6 +536,6 @@ def test_the_width_is_that_of_the_hidden_states(made) -> None:
 
 
 def test_steps_follow_from_epochs(made, tmp_path) -> None:
-    report = finetune(asked(made, tmp_path / "out", epochs=2, limit=64), judge=False)
+    report = finetune(asked(made, tmp_path / "out", epochs=2, limit=64), evaluate=False)
     assert report.values["training"]["steps"] == 4
     assert read_labels(made / "beir", tmp_path / "records").size == 260

@@ -392,5 +392,5 @@ def test_a_teachers_margins_are_learnt(tmp_path) -> None:
             settings={"loss": "margin-mse", "batch_size": 32},
         )
     )  # fmt: skip
-    rows = {row["system"]: row["metrics"]["nDCG@10"] for row in report.judged["rows"] if row["mode"] == "dense"}
+    rows = {row["system"]: row["metrics"]["nDCG@10"] for row in report.evaluation["rows"] if row["mode"] == "dense"}
     assert rows["model"] > rows["start"] + 0.1, rows

@@ -14,7 +14,7 @@ from pretrieve.core.shown import shown
 if TYPE_CHECKING:
     from pretrieve.evaluation.crosslingual_result import CrossLingualResult
     from pretrieve.evaluation.result import Result
-    from pretrieve.pipeline.finetune.finetune import TuneReport
+    from pretrieve.pipeline.finetune.finetune import FinetuneReport
     from pretrieve.pipeline.finetune.request import FinetuneRequest
     from pretrieve.pipeline.pretrain.report import Report
 
@@ -72,11 +72,11 @@ def _weight(report: Report) -> str:
     return f", weight {report.fusion['dense']:g} beside BM25 ({_escaped(report.fusion['reason'])})"
 
 
-def print_tuning(report: TuneReport, asked: FinetuneRequest) -> None:
+def print_tuning(report: FinetuneReport, asked: FinetuneRequest) -> None:
     """Print the scores of the fine-tuned model on held-out queries beside its start and BM25."""
     console = Console()
-    if report.judged is not None:
-        facts = report.judged
+    if report.evaluation is not None:
+        facts = report.evaluation
         title = f"nDCG@10 on {facts['queries']:,} held-out queries among {facts['documents']:,} documents"
         table = Table(title=title, title_justify="left", box=None, header_style="bold")
         for column in ("system", "search", "nDCG@10", "95 %"):

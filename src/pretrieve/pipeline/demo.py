@@ -15,7 +15,7 @@ from pretrieve.evaluation.result import Result
 from pretrieve.index.hits import Hit
 from pretrieve.index.index import Index
 from pretrieve.models.bag import Bag
-from pretrieve.pipeline.evaluate import EvaluateRequest, judge
+from pretrieve.pipeline.evaluate import EvaluateRequest, run_evaluation
 from pretrieve.pipeline.pretrain.data import split
 from pretrieve.pipeline.pretrain.publish import START
 from pretrieve.pipeline.pretrain.request import TrainRequest
@@ -56,7 +56,7 @@ def run(asked: DemoRequest, listener: Listener) -> Done:
     """Train, judge on held-out pairs of summary and body, index, and search.
 
     Raises:
-        PretrieveError: as ``train``, ``judge`` and ``build_index``.
+        PretrieveError: as ``train``, ``run_evaluation`` and ``build_index``.
     """
     shared = asked.output / "shared"
     shutil.rmtree(shared, ignore_errors=True)  # what a stopped demonstration left
@@ -76,7 +76,7 @@ def _run(asked: DemoRequest, shared: Path, listener: Listener) -> Done:
     train(request, listener)
     documents = Documents.open(shared / DOCUMENTS)
     write_pairs(documents, set(split(len(documents), asked.seed, HELD_OUT)[1].tolist()), pairs)
-    result = judge(EvaluateRequest(folder=pairs, models=(str(model / START), str(model))), listener)
+    result = run_evaluation(EvaluateRequest(folder=pairs, models=(str(model / START), str(model))), listener)
     assert isinstance(result, Result)
     listener.stage("index", len(documents), "documents")
     built = Index.build(index, documents, Bag.load(model.absolute()), replace=asked.overwrite)

@@ -40,7 +40,7 @@ class EvaluateRequest:
     use_titles: bool = True
 
 
-def judge(
+def run_evaluation(
     asked: EvaluateRequest, listener: Listener | None = None, opened: Mapping[str, TextEncoder] | None = None
 ) -> Result | CrossLingualResult:
     """Evaluate models on a labelled collection, or on every pair of languages of a cross-lingual one.
@@ -70,12 +70,12 @@ def judge(
     for line in (line for model in asked.models for line in before_search(model, described)):
         listener.note(line)
     if is_cross_lingual(asked.folder):
-        return _judge_pairs(asked, described, opened or {}, listener)
+        return _evaluate_pairs(asked, described, opened or {}, listener)
     listener.stage("read", unit="documents and queries")
     collection = load_collection(asked.folder, asked.split, titles=asked.use_titles)
     listener.advance(len(collection.documents) + len(collection.queries))
     encoders = _open(asked.models, described) | dict(opened or {})
-    listener.stage("judge", unit="systems")
+    listener.stage("evaluate", unit="systems")
     result = evaluate(
         collection,
         encoders,
@@ -92,7 +92,7 @@ def _open(models: Iterable[str], described: ModelOptions) -> dict[str, TextEncod
     return {name: open_encoder(name, described) for name in models}
 
 
-def _judge_pairs(
+def _evaluate_pairs(
     asked: EvaluateRequest, described: ModelOptions, opened: Mapping[str, TextEncoder], listener: Listener
 ) -> CrossLingualResult:
     if asked.drop_same_id:
@@ -103,7 +103,7 @@ def _judge_pairs(
     collection = load_languages(asked.folder, asked.split, titles=asked.use_titles)
     listener.advance(len(collection.codes))
     encoders = _open(asked.models, described) | dict(opened)
-    listener.stage("judge", len(collection.codes) + 1, "corpora")
+    listener.stage("evaluate", len(collection.codes) + 1, "corpora")
     return evaluate_pairs(
         collection, encoders, modes=asked.modes, metrics=asked.metrics, told=lambda code: listener.advance(1, code)
     )

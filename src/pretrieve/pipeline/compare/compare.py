@@ -24,7 +24,7 @@ from pretrieve.index.index import Mode
 from pretrieve.pipeline.compare.base_model import save_base
 from pretrieve.pipeline.compare.plot import draw
 from pretrieve.pipeline.compare.request import BM25, FORERUNNERS, NONE, CompareRequest, options_of
-from pretrieve.pipeline.compare.scores import Bench
+from pretrieve.pipeline.compare.scores import CollectionEvaluator
 from pretrieve.pipeline.finetune.finetune import finetune
 from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
 from pretrieve.pipeline.finetune.request import FinetuneRequest
@@ -73,15 +73,15 @@ def _compare(asked: CompareRequest, listener: Listener) -> Scores:
     asked = _with_what_there_is(asked, listener)
     with hold_parts(asked.output, wait=True):
         asked.begin()
-        judge = _Judge(asked, listener)
-        judge.words()
+        evaluator = _Evaluator(asked, listener)
+        evaluator.words()
         _pretrained(asked, NONE, 0, listener)
         _rehearse(asked, listener)
         if asked.finetune and asked.labels and asked.negatives == "bm25":
             _negatives(asked, listener)
     parts = [(method, seed) for seed in range(asked.seeds) for method in asked.methods]
-    _share(asked, parts, lambda method, seed: _part(asked, judge, method, seed, listener), listener)
-    return [*judge.words(), *(score for part in parts for score in _part(asked, judge, *part, listener))]
+    _share(asked, parts, lambda method, seed: _part(asked, evaluator, method, seed, listener), listener)
+    return [*evaluator.words(), *(score for part in parts for score in _part(asked, evaluator, *part, listener))]
 
 
 def _with_what_there_is(asked: CompareRequest, listener: Listener) -> CompareRequest:
@@ -115,12 +115,12 @@ def _share(
         parts = left
 
 
-def _part(asked: CompareRequest, judge: _Judge, method: str, seed: int, listener: Listener) -> Scores:
+def _part(asked: CompareRequest, evaluator: _Evaluator, method: str, seed: int, listener: Listener) -> Scores:
     """The scores of a method with one seed at all stages; what is done already is only read."""
     model = _pretrained(asked, method, seed, listener)
-    found = judge.scores(model, method, seed, None)
+    found = evaluator.scores(model, method, seed, None)
     for labels in asked.labels if asked.finetune else ():
-        found += judge.scores(_tuned(asked, model, method, seed, labels, listener), method, seed, labels)
+        found += evaluator.scores(_tuned(asked, model, method, seed, labels, listener), method, seed, labels)
     return found
 
 
@@ -297,7 +297,7 @@ def _tuned(asked: CompareRequest, model: Path, method: str, seed: int, labels: i
                 shared=asked.shared,
             ),
             listener,
-            judge=False,
+            evaluate=False,
         )
     return target
 
@@ -310,18 +310,18 @@ def _negatives(asked: CompareRequest, listener: Listener) -> Path:
     return path
 
 
-class _Judge:
+class _Evaluator:
     """Judges models; scores are kept on disk."""
 
     def __init__(self, asked: CompareRequest, listener: Listener) -> None:
         self._asked, self._listener = asked, listener
-        self._bench = Bench(asked.benchmark, asked.split, asked.metric)
+        self._collection = CollectionEvaluator(asked.benchmark, asked.split, asked.metric)
 
     def words(self) -> Scores:
         """The score of BM25."""
         path = self._asked.place("scores", f"{BM25}.json")
         if not path.is_file():
-            self._keep(path, BM25, 0, None, self._bench.words)
+            self._keep(path, BM25, 0, None, self._collection.words)
         return list(orjson.loads(path.read_bytes()))
 
     def scores(self, model: Path, method: str, seed: int, labels: int | None) -> Scores:
@@ -329,8 +329,8 @@ class _Judge:
         stage = _stage(labels)
         path = self._asked.place("scores", method, seed, f"{stage}.json")
         if not path.is_file():
-            self._listener.stage(f"judge {method} ({stage})", unit="systems")
-            values = self._keep(path, method, seed, labels, lambda: self._bench.model(model))
+            self._listener.stage(f"evaluate {method} ({stage})", unit="systems")
+            values = self._keep(path, method, seed, labels, lambda: self._collection.model(model))
             self._listener.advance(len(values), f"{values['dense'].mean():.3f}")
         return list(orjson.loads(path.read_bytes()))
 

@@ -21,7 +21,7 @@ from pretrieve.models.export import save_model
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.pipeline.finetune import negatives as strategies
 from pretrieve.pipeline.finetune.base_model import Start, open_start
-from pretrieve.pipeline.finetune.card import judge_tuned, tuned_card
+from pretrieve.pipeline.finetune.card import evaluate_finetuned, finetuned_card
 from pretrieve.pipeline.finetune.read_labels import read_labels
 from pretrieve.pipeline.finetune.request import FinetuneRequest, Values, values_of
 from pretrieve.pipeline.finetune.task import Task, contrastive
@@ -41,7 +41,7 @@ _CUT = 0.1  # part of the documents that search may read further than training w
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneReport:
+class FinetuneReport:
     """What a run did and found, as kept in ``report.json``.
 
     Attributes:
@@ -49,14 +49,14 @@ class TuneReport:
         queries: number learnt from, and held out to judge.
         documents: number in the collection.
         negatives: number of hard negatives that were known before training.
-        judged: nDCG@10 on the held-out queries of BM25, the start and the model, with tests; None without any.
+        evaluation: nDCG@10 on the held-out queries of BM25, the start and the model, with tests; None without any.
     """
 
     values: Mapping[str, Any]
     queries: Mapping[str, int]
     documents: int
     negatives: int
-    judged: Mapping[str, Any] | None
+    evaluation: Mapping[str, Any] | None
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -65,17 +65,17 @@ class TuneReport:
             "queries": dict(self.queries),
             "documents": self.documents,
             "negatives": self.negatives,
-            "judged": self.judged,
+            "evaluation": self.evaluation,
         }
 
 
-def finetune(asked: FinetuneRequest, listener: Listener | None = None, *, judge: bool = True) -> TuneReport:
+def finetune(asked: FinetuneRequest, listener: Listener | None = None, *, evaluate: bool = True) -> FinetuneReport:
     """Fine-tune a model on labels, judge it on queries that were held out, and keep it as a stock model.
 
     Args:
         asked: what is asked.
         listener: hears of progress.
-        judge: hold queries out, and compare start and model on them.
+        evaluate: hold queries out, and compare start and model on them.
 
     Raises:
         PretrieveError: whatever a user can mend: labels, model, options, disk, an interrupted or diverged run.
@@ -83,10 +83,10 @@ def finetune(asked: FinetuneRequest, listener: Listener | None = None, *, judge:
     listener = listener or Silent()
     for line in before_use(asked.model, asked.described):
         listener.note(line)
-    return _finetune(asked, listener, hold_out=judge, judge=judge)
+    return _finetune(asked, listener, hold_out=evaluate, evaluate=evaluate)
 
 
-def _finetune(asked: FinetuneRequest, listener: Listener, *, hold_out: bool, judge: bool) -> TuneReport:
+def _finetune(asked: FinetuneRequest, listener: Listener, *, hold_out: bool, evaluate: bool) -> FinetuneReport:
     """The same; a model that only mines negatives is not judged, and does not see what is held out all the same."""
     asked.check()
     with begin("finetune", asked, listener, inputs=("model", "negatives_file"), without=("labels", "documents")) as run:
@@ -113,7 +113,7 @@ def _finetune(asked: FinetuneRequest, listener: Listener, *, hold_out: bool, jud
         task = Task(run=run, request=asked, values=values, labels=labels, first_model=first_model)
         labels = _with_negatives(strategy, task)
         objective = _trained(run, asked, values, labels, held, start)
-        return _publish(run, asked, values, objective, start, labels, held, judge=judge)
+        return _publish(run, asked, values, objective, start, labels, held, evaluate=evaluate)
 
 
 def _publish(
@@ -125,27 +125,27 @@ def _publish(
     labels: Labels,
     held: Labels,
     *,
-    judge: bool,
-) -> TuneReport:
+    evaluate: bool,
+) -> FinetuneReport:
     """Put the model, judged on what was held out, in its place at once, with its recipe, report and card."""
     meta: dict[str, Any] = {"recipe": files.fingerprint(values.to_json()), "weight": None}
     with run.publishing(MODEL, meta) as folder:
         _save(folder, objective, start)
-        report = TuneReport(
+        report = FinetuneReport(
             values=values.to_json(),
             queries={"learnt from": len(labels), "held out": len(held)},
             documents=labels.size,
             negatives=len(labels.negatives.tokens),
-            judged=judge_tuned(asked, folder.path, held, run.listener) if judge and len(held) else None,
+            evaluation=evaluate_finetuned(asked, folder.path, held, run.listener) if evaluate and len(held) else None,
         )
         folder.json(REPORT, report.to_json())
         folder.json("recipe.json", {"model": asked.model, "command": asked.command(), **values.to_json()})
-        folder.write("README.md", tuned_card(asked, report.to_json()).encode())
-        meta["weight"] = report.judged["weights"]["model"] if report.judged else None
+        folder.write("README.md", finetuned_card(asked, report.to_json()).encode())
+        meta["weight"] = report.evaluation["weights"]["model"] if report.evaluation else None
     return report
 
 
-def open_report(output: Path) -> TuneReport:
+def open_report(output: Path) -> FinetuneReport:
     """Read the report of a finished run.
 
     Raises:
@@ -154,9 +154,9 @@ def open_report(output: Path) -> TuneReport:
     """
     files.read_manifest(output, MODEL)
     facts = orjson.loads((output / REPORT).read_bytes()) if (output / REPORT).is_file() else {}
-    if facts.keys() != {item.name for item in fields(TuneReport)}:
+    if facts.keys() != {item.name for item in fields(FinetuneReport)}:
         raise UsageError(f"{output} is no model of `pretrieve finetune`: choose another place.")
-    return TuneReport(**facts)
+    return FinetuneReport(**facts)
 
 
 def _divide(count: int, asked: FinetuneRequest, *, hold_out: bool) -> tuple[IntArray, IntArray]:
@@ -195,7 +195,7 @@ def _first_model(run: Run, asked: FinetuneRequest, file: Path, *, hold_out: bool
     """A model of the same labels and values whose negatives are those of a file; nobody judges it."""
     output = run.workspace / "first"
     first = replace(asked, output=output, negatives="given", negatives_file=file, overwrite=False, resume=True)
-    _finetune(first, run.listener, hold_out=hold_out, judge=False)
+    _finetune(first, run.listener, hold_out=hold_out, evaluate=False)
     return open_encoder(str(output))
 
 

@@ -29,7 +29,7 @@ from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.finetune.mine import MineOptions, load_negatives, mine
 from pretrieve.pipeline.generate.request import GenerateRequest, plain_values
 from pretrieve.pipeline.generate.round_trip import Kept, labels_of, round_trip
-from pretrieve.pipeline.generate.scored import Judge, examples_of, write_scored
+from pretrieve.pipeline.generate.scored import CrossEncoderScorer, examples_of, write_scored
 from pretrieve.pipeline.generate.write_beir import write_beir
 from pretrieve.pipeline.run.blocks import Blocks
 from pretrieve.pipeline.run.progress import Listener, Silent
@@ -149,7 +149,7 @@ class _Run:
         self.asked, self.listener, self.parts = asked, listener, asked.parts
         self.generator: Generator = asked.open_generator()
         self.prompt: Prompt = asked.asked_as(self.generator.kind)
-        self.judge = Judge.open(asked.cross_encoder, listener)
+        self.scorer = CrossEncoderScorer.open(asked.cross_encoder, listener)
         self.model = model
         if model is None and asked.model is not None:
             for line in before_search(asked.model, ModelOptions()):
@@ -168,7 +168,7 @@ class _Run:
         if self.asked.negatives:
             labels = self._with_negatives(labels, index)
         report = self._report(labels, kept, documents=len(documents), asked_for=len(chosen))
-        scored = write_scored(labels, self.parts / "scored.jsonl.parts", self.judge, self.listener)
+        scored = write_scored(labels, self.parts / "scored.jsonl.parts", self.scorer, self.listener)
         if self.asked.beir is not None:
             write_beir(self.asked.beir, labels, replace=self.asked.overwrite or self.asked.resume)
         files.write_file(self.asked.report, files.to_json(report.to_json()))
@@ -200,7 +200,7 @@ class _Run:
             generator=self.generator.fingerprint,
             prompt=self.prompt.template,
             model=self.model.fingerprint if self.model is not None else "",
-            cross_encoder=self.judge.fingerprint,
+            cross_encoder=self.scorer.fingerprint,
         )
         said = self.parts / "run.json"
         if said.is_file():

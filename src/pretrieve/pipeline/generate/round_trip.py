@@ -87,11 +87,11 @@ def _sifted(
 ) -> Iterator[tuple[int, str]]:
     """The queries that their words alone do not condemn, counting the others."""
     for number, document, queries in generated:
-        verdicts = sift(queries or (), document, copied_words=copied_words)
+        filtered = sift(queries or (), document, copied_words=copied_words)
         kept.refused += queries is None
         kept.counts["generated"] += len(queries or ())
-        kept.counts.update(verdicts.dropped)
-        yield from ((number, query) for query in verdicts.kept)
+        kept.counts.update(filtered.dropped)
+        yield from ((number, query) for query in filtered.kept)
         listener.advance(1)
 
 
