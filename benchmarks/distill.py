@@ -33,6 +33,7 @@ from pretrieve.models.bag import Bag
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.distill.distill import distill
 from pretrieve.pipeline.distill.request import DistillRequest
+from pretrieve.pipeline.run.workspace import CHECKPOINTS, workspace_of
 from pretrieve.text.beir import Collection, load_collection
 
 SPLITS = {"policyqa": "dev", "covidqa_psg": "dev", "squad_dev": "train_a", "dbpedia_mini": "dev", "scifact": "train"}

@@ -116,14 +116,26 @@ def test_a_folder_of_somebody_with_our_names_is_not_removed(run, tmp_path, docum
     assert (mine / "training" / "notes.txt").read_text() == "years of work"
 
 
+CRASHES = """
+import os
+from pretrieve.pipeline.pretrain import train
+train.select = lambda *arguments: os._exit(9)
+from pretrieve.cli.app import main
+main()
+"""
+
+
 def test_an_unfinished_run_is_gone_on_with_or_replaced(run, tmp_path, documents) -> None:
     out = tmp_path / "out"
-    assert run("train", documents, "-o", out, *SMALL).code == 0
-    for name in [path.name for path in out.iterdir() if path.name not in (".lock", "training", "checkpoints", "start")]:
-        path = out / name
-        path.unlink() if path.is_file() else shutil.rmtree(path)
-    assert "--resume" in one_line(run("train", documents, "-o", out, *SMALL).err)
+    command = [sys.executable, "-c", CRASHES, "train", str(documents), "-o", str(out), *SMALL]
+    for _ in range(2):
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 9
+        assert [path.name for path in tmp_path.iterdir()] == ["out.work"]
+        line = one_line(run("train", documents, "-o", out, *SMALL).err)
+        assert "out.work: add --resume to continue, or --overwrite to start anew" in line
+        command.append("--overwrite")
     assert run("train", documents, "-o", out, *SMALL, "--resume").code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (out / "MANIFEST.json").is_file()
     assert run("train", documents, "-o", out, *SMALL).code == 2
     assert run("train", documents, "-o", out, *SMALL, "--overwrite").code == 0

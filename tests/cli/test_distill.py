@@ -16,6 +16,7 @@ import pytest
 import searching
 import teachers
 import writers
+from pretrieve.pipeline.run.workspace import workspace_of
 
 FEW = ("--steps", "40", "--contrast-steps", "10", "--teacher-tokens", "20000", "--set", "batch_size=32",
        "--set", "save_every=5")  # fmt: skip
@@ -52,11 +53,12 @@ def test_a_killed_run_gives_the_same_bytes(made, tmp_path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     subprocess.run(command(made, "-o", str(tmp_path / "whole")), check=True, capture_output=True, env=environment)
     killed = tmp_path / "killed"
-    for pattern in ("training/vocabulary.jsonl.parts/*.jsonl", "checkpoints/distil/step-*/MANIFEST.json",
+    work = workspace_of(killed)
+    for pattern in ("vocabulary.jsonl.parts/*.jsonl", "checkpoints/distil/step-*/MANIFEST.json",
                     "checkpoints/contrast/step-*/MANIFEST.json"):  # fmt: skip
-        resume = ("--resume",) if killed.exists() else ()
+        resume = ("--resume",) if work.exists() else ()
         run = subprocess.Popen(command(made, "-o", str(killed), *resume), stderr=subprocess.DEVNULL, env=environment)
-        while run.poll() is None and not list(killed.glob(pattern)):
+        while run.poll() is None and not list(work.glob(pattern)):
             time.sleep(0.002)
         run.send_signal(signal.SIGKILL)
         assert run.wait() == -signal.SIGKILL, f"the run was over before it was killed at {pattern}"

@@ -42,9 +42,9 @@ MISTAKES = [
         "return Loss(value=losses.mean(),",
         "return Loss(value=losses,",
         "compare",
-        "a scalar, not a tensor of shape (8,)",
+        "a scalar, not a tensor of shape",
     ),
-    ('mine["query"][:, 0, 0]', 'mine["query"]', "compare", "this method failed in compare (ValueError"),
+    ('mine["query"][:, 0, 0]', 'mine["query"]', "softmax", "this method failed in compare (RuntimeError"),
     ("def encode(self, batch, step):", "def encode(self, batch):", "encode", "encode is called as encode(batch, step)"),
     ("def compare(self, mine, everyone, batch, first, step):", "def compare(self, mine):", "compare", "is called as"),
     ("def view(store, specials, options, provenance=False):", "def view(store):", "view", "view is called as view("),
@@ -90,8 +90,6 @@ def test_an_example_of_a_reader(run, own, tmp_path) -> None:
     outcome = run("train", folder, "-o", out, "--on-bad", "skip", *SMALL)
     assert outcome.code == 0, outcome.err
     assert orjson.loads((out / "report.json").read_bytes())["documents"]["read"] == 60
-    outcome = run("inspect", folder, "-n", "1", "--on-bad", "skip")
-    assert "Letter" in outcome.out or "letter" in outcome.out, outcome.err
 
 
 READER = example("add-a-reader.md")
@@ -108,12 +106,12 @@ READER = example("add-a-reader.md")
         (
             'yield Record(f"{path}:1", fields, fixed=True)',
             "yield fields",
-            "read has to give Record or Fault, not {'id'",
+            "has to give Record or Fault, not {'id'",
         ),
         (
             "message_from_bytes(data, policy=policy.default)",
             "data.nothing",
-            "this reader failed in read (AttributeError",
+            "reader failed in read (AttributeError",
         ),
         ("from email import", "from emails import", "eml.py:3 cannot be imported as a reader"),
         ("def read(path, limit):", "def read(path, limit)", "eml.py:10 cannot be imported as a reader"),

@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from pretrieve.methods.structure import VARIANTS
+from pretrieve.pipeline.run.workspace import CHECKPOINTS, workspace_of
 
 NAMES = list(VARIANTS["structure"])
 TWO = f"{NAMES[0]},{NAMES[1]}"
@@ -75,7 +76,7 @@ def test_without_a_judge_the_first_is_trained_and_no_table_is_printed(run, tmp_p
     said = squeezed(outcome.out)
     assert "Not compared with its start." in said
     assert "Label-free probe" not in said
-    assert [path.name for path in (out / "checkpoints").iterdir()] == [NAMES[0]]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert "--no-select" in (out / "README.md").read_text()
 
 
@@ -130,12 +131,12 @@ def test_a_killed_run_goes_on_to_the_same_model(run, tmp_path, documents) -> Non
     assert run(*command, "-o", straight).code == 0
     for number, name in enumerate(NAMES[:2]):
         broken = tmp_path / name
-        here = broken / "checkpoints" / name
+        here = workspace_of(broken) / CHECKPOINTS / name
         arguments = [sys.executable, "-c", KILLED, str(here), *command, "-o", str(broken)]
         assert subprocess.run(arguments, capture_output=True, check=False).returncode == -signal.SIGKILL
         assert [path.name for path in sorted(here.glob("step-*"))] == ["step-000020", "step-000040"]
-        assert not (broken / "MANIFEST.json").exists()
-        assert (broken / "checkpoints" / NAMES[1]).exists() == bool(number)
+        assert not broken.exists()
+        assert (here.parent / NAMES[1]).exists() == bool(number)
         if number:
             refuse(run, [*command, "-o", str(broken)])
         outcome = run(*command, "-o", broken, "--resume")

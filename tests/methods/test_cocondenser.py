@@ -25,6 +25,7 @@ from pretrieve.models.restore import load_encoder
 from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.progress import Silent
+from pretrieve.pipeline.run.workspace import CHECKPOINTS, workspace_of
 from pretrieve.sampling.batches import Address, Batches
 from pretrieve.sampling.masking import UNLABELLED
 from pretrieve.text import tokenizer
@@ -264,7 +265,7 @@ def run(source: Path, output: Path, method: str, base: str, steps: int, **settin
     train(
         TrainRequest(
             sources=(str(source),), output=output, base=base, method=method, steps=steps, settings=settings,
-            tracker="none",
+            tracker="none", keep_workspace=True,
         ),
         heard,
     )  # fmt: skip
@@ -283,8 +284,9 @@ def test_head_weights_are_saved_for_stage_two_and_reloaded(family: str, source: 
 
     fresh = condenser.objective(load_encoder(base, pooling="cls"), condenser.Options(length=24), 9, store)
     assert any(not torch.equal(values, left[name]) for name, values in fresh.named_parameters() if name in left)
-    manifest = files.read_manifest(first / "checkpoints" / "step-000003", KIND)
-    checkpoints = Checkpoints(folder=first / "checkpoints", fingerprints=manifest["fingerprints"])
+    folder = workspace_of(first) / CHECKPOINTS
+    manifest = files.read_manifest(folder / "step-000003", KIND)
+    checkpoints = Checkpoints(folder=folder, fingerprints=manifest["fingerprints"])
     checkpoints.load(3, fresh, optimiser(fresh, TrainingOptions(steps=3, batch_size=8)))
     encoder = load_encoder(first, pooling="cls")
     again = cocondenser.objective(encoder, cocondenser.Options(length=24), 5, store)
@@ -313,7 +315,7 @@ def first_batch(source: Path, folder: Path) -> Batch:
     """The batch of the second run's first step, from its own store."""
     from pretrieve.text.store import Store
 
-    store = Store.open(folder.parent / "second" / "training" / "store")
+    store = Store.open(workspace_of(folder.parent / "second") / "store")
     view = cocondenser.view(store, tokenizer.load(folder).specials, cocondenser.Options(length=24))
     return Batches(view=view, batch_size=8, seed=0)(0)
 

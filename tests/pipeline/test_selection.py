@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.selection import START, TRAINED, above_start, select, standard_errors, too_little
 from pretrieve.pipeline.pretrain.train import prepare_documents, train_variants
 from pretrieve.pipeline.run.progress import Silent
-from pretrieve.pipeline.run.run import Run
+from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.sources import documents_of
 
 
@@ -57,17 +59,18 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def prepared_for(request: TrainRequest) -> tuple[Run, Prepared]:
-    run = Run(command="train", output=request.output, resume=False, listener=Silent())
-    return run, prepare_documents(run, request, choose(request), documents_of(run, request))
+@contextlib.contextmanager
+def prepared_for(request: TrainRequest) -> Iterator[tuple[Run, Prepared]]:
+    with begin("train", request, Silent()) as run:
+        yield run, prepare_documents(run, request, choose(request), documents_of(run, request))
 
 
 def test_only_a_static_default_asks_whether_there_is_enough_text(source, tmp_path) -> None:
     def reason(documents: Path, **asked) -> str:
         settings = {"vocabulary_size": 200, "dimensions": 8, "batch_size": 16}
         request = TrainRequest(sources=(str(documents),), output=tmp_path / "out", settings=settings, **asked)
-        prepared = prepared_for(request)[1]
-        return too_little(request, prepared)
+        with prepared_for(request) as (_, prepared):
+            return too_little(request, prepared)
 
     lines = source.read_bytes().splitlines()
     few, short = tmp_path / "few.jsonl", tmp_path / "short.jsonl"
@@ -84,17 +87,17 @@ def test_without_a_judge_the_first_run_is_saved_and_the_index_chooses_the_weight
     settings = {"vocabulary_size": 200, "dimensions": 8, "batch_size": 16}
     request = TrainRequest(sources=(str(source),), output=tmp_path / "out", settings=settings, steps=2)
     choices = choose(request)
-    run, prepared = prepared_for(request)
-    start, trained = train_variants(run, request, variants(request, choices)[:2], prepared)
-    unjudged = TrainRequest(sources=request.sources, output=request.output, select=False)
-    found = select(unjudged, start, trained, prepared, Silent())
-    assert (found.run, found.encoder, found.saved) == (trained[0], trained[0].encoder, trained[0].name)
-    assert (found.probe, found.fusion) == (None, None)
-    assert found.reason == "not compared with its start"
-    judged = select(request, start, trained, prepared, Silent())
-    assert judged.saved in {START, *(run.name for run in trained)}
-    assert judged.fusion is not None
-    assert judged.fusion.dense == judged.probe.weight
-    expected = {START: start, **{run.name: run.encoder for run in trained}}[judged.saved]
-    assert judged.encoder is expected
-    assert judged.start is start
+    with prepared_for(request) as (run, prepared):
+        start, trained = train_variants(run, request, variants(request, choices)[:2], prepared)
+        unjudged = TrainRequest(sources=request.sources, output=request.output, select=False)
+        found = select(unjudged, start, trained, prepared, Silent())
+        assert (found.run, found.encoder, found.saved) == (trained[0], trained[0].encoder, trained[0].name)
+        assert (found.probe, found.fusion) == (None, None)
+        assert found.reason == "not compared with its start"
+        judged = select(request, start, trained, prepared, Silent())
+        assert judged.saved in {START, *(run.name for run in trained)}
+        assert judged.fusion is not None
+        assert judged.fusion.dense == judged.probe.weight
+        expected = {START: start, **{run.name: run.encoder for run in trained}}[judged.saved]
+        assert judged.encoder is expected
+        assert judged.start is start

@@ -19,7 +19,8 @@ from pretrieve.models.text_encoder import open_encoder
 from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.third_ranker import WEIGHT, retrieval_model
 from pretrieve.pipeline.pretrain.train import train
-from pretrieve.pipeline.run.workspace import STATIC
+from pretrieve.pipeline.run.sources import DOCUMENTS
+from pretrieve.pipeline.run.workspace import STATIC, workspace_of
 from pretrieve.text.documents import Documents
 
 SMALL = {"batch_size": 16, "vocabulary_size": 400, "dimensions": 16, "window": 32, "query": 16}
@@ -33,7 +34,11 @@ def made(tmp_path_factory) -> tuple[Path, Path, Path]:
     source = labelling.beir(root / "beir", 150, 20) / "corpus.jsonl"
     base = published(labelling.transformer_model(root / "base"))
     output = root / "out"
-    train(TrainRequest(sources=(str(source),), output=output, base=str(base), steps=3, settings=SMALL))
+    train(
+        TrainRequest(
+            sources=(str(source),), output=output, base=str(base), steps=3, settings=SMALL, keep_workspace=True
+        )
+    )
     return source, base, output
 
 
@@ -68,7 +73,7 @@ def test_hybrid_search_adds_the_third_ranker(made, tmp_path) -> None:
     """Scores are the sum of all rankers, standardised and weighted, in memory and on disk."""
     source, _, output = made
     encoder = open_encoder(str(output))
-    documents = Documents.open(workspace_of(output) / f"{STATIC}.work" / "run" / DOCUMENTS)
+    documents = Documents.open(workspace_of(workspace_of(output) / STATIC) / DOCUMENTS)
     built = Index.build(tmp_path / "index", documents, encoder)
     for index in (Index.of(list(documents), encoder), built, Index.open(tmp_path / "index", encoder)):
         assert index.third is not None
@@ -88,7 +93,7 @@ def test_another_static_model_is_refused(made, tmp_path) -> None:
     _, _, output = made
     moved = tmp_path / "model"
     shutil.copytree(output, moved)
-    documents = Documents.open(workspace_of(output) / f"{STATIC}.work" / "run" / DOCUMENTS)
+    documents = Documents.open(workspace_of(workspace_of(output) / STATIC) / DOCUMENTS)
     Index.build(tmp_path / "index", documents, open_encoder(str(moved)))
     weights = moved / STATIC / "model.safetensors"
     data = bytearray(weights.read_bytes())

@@ -173,6 +173,8 @@ def failing_line(path: str, error: BaseException) -> str:
         path: the file.
         error: what was raised.
     """
+    if isinstance(error, SyntaxError) and error.filename == path:
+        return f"{path}:{error.lineno}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
     return f"{path}:{lines[-1]}" if lines else path
 

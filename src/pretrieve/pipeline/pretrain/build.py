@@ -147,7 +147,7 @@ def _check_names(module: methods.Method, kind: type[Any], values: Mapping[str, m
     """Refuse values of a preset that nothing has; the message names the line of the method's file."""
     for key in values:
         try:
-            check_names(kind, [key], f"{place(module, key)}: {where}")
+            check_names(kind, {key: values[key]}, f"{place(module, key)}: {where}")
         except UsageError as error:
             raise ExtensionError(str(error)) from None
 
