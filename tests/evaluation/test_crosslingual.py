@@ -62,7 +62,7 @@ def models(folder, tmp_path_factory):
 @pytest.fixture(scope="module")
 def result(folder, models):
     heard = []
-    found = evaluate_pairs(load_languages(folder), models, options=ENGLISH, told=heard.append)
+    found = evaluate_pairs(load_languages(folder), models, options=ENGLISH, on_progress=heard.append)
     assert heard == [*CODES, "all languages"]
     return found
 

@@ -45,7 +45,7 @@ def test_values_equal_search_at_the_weight_that_others_choose(collection, tmp_pa
         assert found[query] == values[choose_weight(values[:, others]), query]
 
 
-def test_the_better_voice_gets_more_weight() -> None:
+def test_the_better_ranker_gets_more_weight() -> None:
     rng = np.random.default_rng(0)
     rising = np.linspace(0.1, 0.9, len(WEIGHTS))[:, None] + rng.normal(0, 0.01, (len(WEIGHTS), 50))
     assert choose_weight(rising) == len(WEIGHTS) - 1

@@ -72,7 +72,7 @@ def _weight(report: Report) -> str:
     return f", weight {report.fusion['dense']:g} beside BM25 ({_escaped(report.fusion['reason'])})"
 
 
-def print_tuning(report: FinetuneReport, asked: FinetuneRequest) -> None:
+def print_tuning(report: FinetuneReport, request: FinetuneRequest) -> None:
     """Print the scores of the fine-tuned model on held-out queries beside its start and BM25."""
     console = Console()
     if report.evaluation is not None:
@@ -91,7 +91,7 @@ def print_tuning(report: FinetuneReport, asked: FinetuneRequest) -> None:
     else:
         console.print("Too few queries to hold any out: not evaluated.")
     console.print(
-        f"[bold]{_escaped(str(asked.output))}[/]: {_escaped(asked.model)} fine-tuned on "
+        f"[bold]{_escaped(str(request.output))}[/]: {_escaped(request.model)} fine-tuned on "
         f"{report.queries['learnt from']:,} queries, negatives: {report.values['negatives']}; a stock model.",
         highlight=False,
     )

@@ -110,7 +110,7 @@ def evaluate_pairs(
     modes: Sequence[Mode] = ("dense", "hybrid"),
     metrics: Sequence[str] = DEFAULT_METRICS,
     options: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
-    told: Callable[[str], None] = lambda text: None,
+    on_progress: Callable[[str], None] = lambda text: None,
 ) -> CrossLingualResult:
     """Rank every language's documents for every language's queries by words, and by every model in every mode.
 
@@ -120,7 +120,7 @@ def evaluate_pairs(
         modes: of the models; the lexical row is always there.
         metrics: names that ir-measures knows; pairs are tested by the first.
         options: of the index; the weight of fusion is chosen for each corpus, from the documents alone.
-        told: hears which corpus was judged.
+        on_progress: called with the name of each corpus after it is evaluated.
 
     Raises:
         UsageError: unknown metric or mode.
@@ -142,14 +142,14 @@ def evaluate_pairs(
             notes[name]["fusion"][code or "all"] = indices[name].fusion.dense
         for name, mode in systems:
             evaluated = []
-            for query, asked in zip(collection.codes, collections, strict=True):
-                rankings = list(rank(indices[name], asked, max(depth, _TOP), mode, drop_same_id=False))
+            for query, pair in zip(collection.codes, collections, strict=True):
+                rankings = list(rank(indices[name], pair, max(depth, _TOP), mode, drop_same_id=False))
                 cut = [(number, hits[:depth]) for number, hits in rankings]
-                evaluated.append(evaluate_rankings(iter(cut), asked, measures))
+                evaluated.append(evaluate_rankings(iter(cut), pair, measures))
                 if code is None:
                     shares[name, mode].append(_share(rankings, query))
             found[name, mode].append(evaluated)
-        told(code or "all languages")
+        on_progress(code or "all languages")
     rows = [_row(name, mode, found[name, mode], shares[name, mode]) for name, mode in systems]
     return CrossLingualResult(
         collection=collection.name,

@@ -67,7 +67,7 @@ def cross_fitted(values: FloatArray) -> FloatArray:
 
 
 def _ranked(index: Index, collection: Collection, depth: int) -> Iterator[tuple[list[str], list[list[list[str]]]]]:
-    """Blocks of queries, and for each weight their hits; the scores of both voices are made once."""
+    """Blocks of queries, and for each weight their hits; the scores of both rankers are computed once."""
     assert index.dense is not None
     ids = [document.id for document in collection.documents]
     queries = list(collection.queries.items())

@@ -25,14 +25,14 @@ METRIC, _DEPTH = "nDCG@10", 10
 _POOL, _POOL_TRANSFORMER = 20_000, 1_000  # documents beside the relevant ones: a transformer reads slowly
 
 
-def evaluate_finetuned(asked: FinetuneRequest, model: Path, labels: Labels, listener: Listener) -> dict[str, Any]:
+def evaluate_finetuned(request: FinetuneRequest, model: Path, labels: Labels, listener: Listener) -> dict[str, Any]:
     """Compare BM25, the start and the fine-tuned model on held-out queries, among some documents.
 
     The weight of hybrid search is chosen on held-out queries too, for each of them by others (``weighing``): a model
     knows the queries that it learnt from too well to say how far it can be trusted.
 
     Args:
-        asked: the request; its start is judged.
+        request: the request; its start is judged.
         model: folder of the fine-tuned model.
         labels: the held-out queries'.
         listener: hears of progress.
@@ -42,7 +42,7 @@ def evaluate_finetuned(asked: FinetuneRequest, model: Path, labels: Labels, list
         all held-out queries choose under "weights".
     """
     models: dict[str, TextEncoder] = {
-        "start": open_encoder(asked.model, asked.described), "model": open_encoder(str(model))
+        "start": open_encoder(request.model, request.described), "model": open_encoder(str(model))
     }  # fmt: skip
     static = all(isinstance(encoder, Bag) for encoder in models.values())
     collection = _collection(labels, _POOL if static else _POOL_TRANSFORMER)
@@ -88,19 +88,19 @@ def _collection(labels: Labels, pool: int) -> Collection:
     )
 
 
-def finetuned_card(asked: FinetuneRequest, report: Mapping[str, Any]) -> str:
+def finetuned_card(request: FinetuneRequest, report: Mapping[str, Any]) -> str:
     """Write the model card in Markdown."""
     values, queries = report["values"], report["queries"]
     parts = [
         "---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\n"
         "tags: [sentence-transformers, pretrieve, retrieval]\n---\n",
-        f"# A retriever fine-tuned from `{asked.model}`\n",
+        f"# A retriever fine-tuned from `{request.model}`\n",
         f"{queries['learnt from']:,} labelled queries over {report['documents']:,} documents; negatives: "
         f"{values['negatives']}; recipe: {values['recipe']}.\n",
     ]
     if report["evaluation"]:
         parts.append(_table(report["evaluation"]))
-    parts.append(f"## Made by\n\n```console\n{asked.command()}\n```\n")
+    parts.append(f"## Made by\n\n```console\n{request.command()}\n```\n")
     lines = ["## Values\n", "| for | value |", "|---|---|"]
     for part in ("loss", "draw", "refresh", "training"):
         lines += [f"| {part}.{key} | `{value}` |" for key, value in sorted(values[part].items())]

@@ -255,20 +255,20 @@ class _Miner:
         """The records of a block of queries."""
         part = self.labels.select(block)
         texts = part.texts()
-        voices: list[tuple[By, FloatArray]] = []
+        rankers: list[tuple[By, FloatArray]] = []
         if self.options.by in ("bm25", "both"):
-            voices.append(("bm25", self.index.lexical.scores(texts)))
+            rankers.append(("bm25", self.index.lexical.scores(texts)))
         if self.options.by in ("model", "both"):
             assert self.index.dense is not None
-            voices.append(("model", self.index.dense.scores(texts)))
+            rankers.append(("model", self.index.dense.scores(texts)))
         for row, number in enumerate(block.tolist()):
             chosen: dict[int, tuple[float, str]] = {}
-            for place, (name, scores) in enumerate(voices):
-                wanted = (self.options.number - len(chosen)) // (len(voices) - place)
+            for place, (name, scores) in enumerate(rankers):
+                share = (self.options.number - len(chosen)) // (len(rankers) - place)
                 found = self._candidates(name, scores[row], part.positives.row(row), list(chosen))
                 order = generator(self.options.seed, f"mine/{name}", number).permutation(len(found)).tolist()
                 answers = part.answers[row] if part.answers is not None else ()
-                drawn = islice((at for at in order if not self._answered(found[at], answers)), wanted)
+                drawn = islice((at for at in order if not self._answered(found[at], answers)), share)
                 chosen |= {found[at]: (float(scores[row][found[at]]), name) for at in sorted(drawn)}
             yield orjson.dumps(_record(part, texts, row, chosen)) + b"\n"
 

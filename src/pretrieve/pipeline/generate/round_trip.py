@@ -109,9 +109,9 @@ def labels_of(kept: Kept, documents: Documents, target: Path) -> Labels:
     for _, numbers in queries:
         seen[numbers[0]] = place = seen.get(numbers[0], -1) + 1
         ids.append(f"{documents[numbers[0]].id}/{place}")
-    asked = (Document(id=f"query {name}", text=text) for name, (text, _) in zip(ids, queries, strict=True))
+    as_documents = (Document(id=f"query {name}", text=text) for name, (text, _) in zip(ids, queries, strict=True))
     return Labels(
-        records=Documents.write(target, itertools.chain(documents, asked), replace=True),
+        records=Documents.write(target, itertools.chain(documents, as_documents), replace=True),
         size=count,
         places=count + np.arange(len(queries)),
         ids=ids,
