@@ -268,7 +268,7 @@ class Retriever:
             split: of a BEIR folder.
             documents: sources of more documents, for a file of labels.
             progress: draw progress bars.
-            options: ``number``, ``depth``, ``skip``, ``margin`` and ``seed`` of ``pipeline.mine.MineOptions``.
+            options: ``number``, ``depth``, ``skip``, ``relative_margin`` and ``seed`` of ``pipeline.mine.MineOptions``.
 
         Returns:
             The number of negatives.

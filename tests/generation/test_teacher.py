@@ -47,7 +47,7 @@ def test_scores_are_the_stock_models_logits(made) -> None:
             expected.append(float(model(**inputs).logits[0, 0]))
     found = Teacher(str(made / "one"), batch_size=2).scores(PAIRS)
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert min(expected) < 0 or max(request) > 1, "a sigmoid would show"
+    assert min(expected) < 0 or max(expected) > 1, "a sigmoid would show"
     assert Teacher(str(made / "one")).scores([]).shape == (0,)
 
 

@@ -109,7 +109,7 @@ def test_what_is_kept_beside_it(made, whole) -> None:
     report, card = open_report(whole), (whole / "README.md").read_text()
     assert report.recipe["method"] == "distill"
     assert report.recipe["options"]["teacher"] == open_encoder(str(made / "teacher")).fingerprint
-    assert report.documents == {"read": 150, "trained on": 135, "held out": 15}
+    assert report.documents == {"read": 150, "trained_on": 135, "held_out": 15}
     assert set(report.probe["score"]) == {"tokens", "distil", "contrast"}
     for words in ("apache-2.0", report.recipe["options"]["teacher"], "pretrieve distill", "--steps 60", report.saved):
         assert words in card
@@ -198,7 +198,7 @@ def test_words_get_vectors_of_their_own(made, tmp_path) -> None:
     assert found.specials.vocabulary == own.specials.vocabulary + 30
     assert len(Bag.load(tmp_path / "model").vectors) == found.specials.vocabulary
     assert report.saved == "distil"
-    assert report.documents["held out"] == 0
+    assert report.documents["held_out"] == 0
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def rows(report) -> dict[tuple[str, str], float]:
 def test_a_static_model_learns_with_every_kind_of_negatives(made, tmp_path, negatives) -> None:
     output = tmp_path / "out"
     report = finetune(request_of(made, output, negatives=negatives, epochs=60))
-    assert report.queries == {"learnt from": 198, "held out": 22}
+    assert report.queries == {"trained_on": 198, "held_out": 22}
     found = rows(report)
     assert found["model", "dense"] > found["start", "dense"] + 0.25, found
     assert orjson.loads((output / "report.json").read_bytes()) == orjson.loads(orjson.dumps(report.to_json()))
@@ -113,7 +113,7 @@ def test_a_transformer_with_every_kind_of_negatives(made, tmp_path, negatives) -
     output = tmp_path / "out"
     report = finetune(request_of(made, output, "transformer", negatives=negatives, steps=3), evaluate=False)
     assert report.evaluation is None
-    assert report.queries["learnt from"] == 220
+    assert report.queries["trained_on"] == 220
     stock_model, ours = SentenceTransformer(str(output), device="cpu"), open_encoder(str(output))
     texts = [labelling.word(3), f"{labelling.word(5)} {labelling.word(45)}"]
     np.testing.assert_allclose(stock_model.encode_query(texts), ours.encode_queries(texts), atol=1e-6)
@@ -131,9 +131,9 @@ def test_held_out_queries_are_seen_by_nobody(made, tmp_path, monkeypatch) -> Non
     seen: list[set[str]] = []
     true = road._trained
 
-    def watching(run, request, values, labels, start):
+    def watching(run, request, values, labels, held, start):
         seen.append(set(labels.ids))
-        return true(run, request, values, labels, start)
+        return true(run, request, values, labels, held, start)
 
     evaluated: list[set[str]] = []
 

@@ -275,7 +275,7 @@ def test_fewer_documents_are_drawn_by_the_seed(made, tmp_path) -> None:
     for seed in (0, 0, 1):
         request = request_of(made, tmp_path / f"{len(found)}.jsonl", max_documents=10, seed=seed, negatives=0)
         report = generate(request)
-        assert report.documents["asked"] == 10
+        assert report.documents["prompted"] == 10
         assert report.counts["generated"] == 30
         found.append(request.output.read_bytes())
     assert found[0] == found[1] != found[2]
@@ -304,7 +304,7 @@ def test_copies_of_a_document_are_no_negatives(made, tmp_path) -> None:
 def test_nothing_kept_is_an_error_that_says_why(made, tmp_path) -> None:
     with writers.serving(replies=[writers.completion("zzz\nzzz\nqqq")] * 99) as server:
         request = request_of(made, tmp_path / "labels.jsonl", generator="m", endpoint=server.url)
-        with pytest.raises(DataError, match=r"no query was kept of 120 .*40 duplicate, 80 not found again.*--prompt"):
+        with pytest.raises(DataError, match=r"no query was kept of 120 .*40 duplicate, 80 not retrieved.*--prompt"):
             generate(request)
 
 

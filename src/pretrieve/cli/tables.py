@@ -59,7 +59,7 @@ def print_training(report: Report, output: Path) -> None:
     trained = report.saved != "start" or report.probe is not None
     done = f"{report.recipe['training']['steps']:,} steps" if trained else "not trained"
     console.print(
-        f"[bold]{_escaped(str(output))}[/]: {report.recipe['method']} on {report.documents['trained on']:,} documents, "
+        f"[bold]{_escaped(str(output))}[/]: {report.recipe['method']} on {report.documents['trained_on']:,} documents, "
         f"{done}; a stock sentence-transformers model.",
         highlight=False,
     )
@@ -92,7 +92,7 @@ def print_tuning(report: FinetuneReport, request: FinetuneRequest) -> None:
         console.print("Too few queries to hold any out: not evaluated.")
     console.print(
         f"[bold]{_escaped(str(request.output))}[/]: {_escaped(request.model)} fine-tuned on "
-        f"{report.queries['learnt from']:,} queries, negatives: {report.values['negatives']}; a stock model.",
+        f"{report.queries['trained_on']:,} queries, negatives: {report.values['negatives']}; a stock model.",
         highlight=False,
     )
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pretrieve.core.types import Document
 
 WORDS, CHARACTERS = 64, 512  # of the longest query; some languages put no space between words
-EMPTY, LONG, DUPLICATE, TITLE, COPIED = "empty", "too long", "duplicate", "equal to the title", "copied"
-NOT_FOUND = "not found again"  # by the round trip
+EMPTY, LONG, DUPLICATE, TITLE, COPIED = "empty", "too_long", "duplicate", "equal_to_title", "copied"
+NOT_FOUND = "not_retrieved"  # by the round trip
 REASONS = (EMPTY, LONG, DUPLICATE, TITLE, COPIED, NOT_FOUND)
 _WORD = re.compile(r"\w+")
 

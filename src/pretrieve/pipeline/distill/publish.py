@@ -107,8 +107,8 @@ def keep_distilled(
         recipe=made.to_json(),
         documents={
             "read": len(prepared.documents),
-            "trained on": len(prepared.store),
-            "held out": len(prepared.held_out),
+            "trained_on": len(prepared.store),
+            "held_out": len(prepared.held_out),
         },
         saved=saved,
         reason=reason,

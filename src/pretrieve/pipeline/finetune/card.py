@@ -95,7 +95,7 @@ def finetuned_card(request: FinetuneRequest, report: Mapping[str, Any]) -> str:
         "---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\n"
         "tags: [sentence-transformers, pretrieve, retrieval]\n---\n",
         f"# A retriever fine-tuned from `{request.model}`\n",
-        f"{queries['learnt from']:,} labelled queries over {report['documents']:,} documents; negatives: "
+        f"{queries['trained_on']:,} labelled queries over {report['documents']:,} documents; negatives: "
         f"{values['negatives']}; recipe: {values['recipe']}.\n",
     ]
     if report["evaluation"]:

@@ -137,7 +137,7 @@ def _publish(
         _save(folder, objective, start)
         report = FinetuneReport(
             values=values.to_json(),
-            queries={"learnt from": len(labels), "held out": len(held)},
+            queries={"trained_on": len(labels), "held_out": len(held)},
             documents=labels.size,
             negatives=len(labels.negatives.tokens),
             evaluation=evaluate_finetuned(request, folder.path, held, run.listener) if evaluate and len(held) else None,

@@ -46,8 +46,8 @@ class MineOptions:
         number: negatives a query.
         depth: they are drawn from the best so many documents; ``number`` takes the very best.
         skip: the best so many are left out: often relevant, only not labelled.
-        margin: documents that score above this part of the positive's score are left out as likely relevant; 0 for
-            none. For scores above zero (BM25, cosine).
+        relative_margin: least distance of a negative's score below the best positive's, as a fraction of that score:
+            0.05 leaves out documents that score above 95 % of it, as likely relevant. None: no limit.
         seed: which of the best are drawn.
     """
 
@@ -55,14 +55,14 @@ class MineOptions:
     number: int = 30
     depth: int = 200
     skip: int = 0
-    margin: float = 0.0
+    relative_margin: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.depth - self.skip or self.skip < 0:
             raise UsageError(f"number={self.number}: it is at least 1 and at most depth - skip.")
-        if self.margin < 0:
-            raise UsageError(f"margin={self.margin}: it is 0 or above; 0.95 is usual.")
+        if self.relative_margin is not None and not 0 <= self.relative_margin <= 1:
+            raise UsageError(f"relative_margin={self.relative_margin}: it must be between 0 and 1; 0.05 is usual.")
 
 
 def mine(
@@ -283,7 +283,10 @@ class _Miner:
         allowed = canonical == np.arange(len(canonical))  # one of each text
         if name == "bm25":
             allowed &= scores > 0  # no word shared: not hard
-        limit = options.margin * float(scores[positives].max()) if options.margin else np.inf
+        limit = np.inf
+        if options.relative_margin is not None:
+            positive = float(scores[positives].max())
+            limit = positive - options.relative_margin * abs(positive)
         best = top_k(scores, self.index.ranks, options.depth + len(seen), allowed).tolist()
         found = [document for document in best if document not in seen]
         return [document for document in found[options.skip : options.depth] if scores[document] <= limit]

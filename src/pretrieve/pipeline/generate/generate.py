@@ -167,7 +167,7 @@ class _Run:
         labels = labels_of(kept, documents, self.parts / "records")
         if self.request.negatives:
             labels = self._with_negatives(labels, index)
-        report = self._report(labels, kept, documents=len(documents), asked_for=len(chosen))
+        report = self._report(labels, kept, documents=len(documents), prompted=len(chosen))
         scored = write_scored(labels, self.parts / "scored.jsonl.parts", self.scorer, self.listener)
         if self.request.beir is not None:
             write_beir(self.request.beir, labels, replace=self.request.overwrite or self.request.resume)
@@ -252,7 +252,11 @@ class _Run:
             found, index, self.listener, keep_within=request.keep_within, copied_words=request.copied_words
         )
         if not kept.queries:
-            counts = ", ".join(f"{number:,} {reason}" for reason, number in kept.to_json()["dropped"].items() if number)
+            counts = ", ".join(
+                f"{number:,} {reason.replace('_', ' ')}"
+                for reason, number in kept.to_json()["dropped"].items()
+                if number
+            )
             raise DataError(
                 f"no query was kept of {kept.counts['generated']:,} ({counts or 'the generator wrote none'}): look at "
                 f"{written.folder}, and start anew with --overwrite and another --generator, --prompt or --keep-within."
@@ -271,16 +275,16 @@ class _Run:
             mine(labels, self.model, target, options, self.listener, index=index)
         return labels.with_negatives(load_negatives(labels, target))
 
-    def _report(self, labels: Labels, kept: Kept, *, documents: int, asked_for: int) -> GenerateReport:
+    def _report(self, labels: Labels, kept: Kept, *, documents: int, prompted: int) -> GenerateReport:
         answered = {document for _, numbers in kept.queries.values() for document in numbers}
         return GenerateReport(
             values=plain_values(self.request),
             prompt=self.prompt.template,
             documents={
                 "collection": documents,
-                "asked": asked_for,
+                "prompted": prompted,
                 "refused": kept.refused,
-                "with queries": len(answered),
+                "with_queries": len(answered),
             },
             counts=kept.to_json(),
             queries=len(labels),
