@@ -147,7 +147,7 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
             "options": dataclasses.asdict(options),
             "training": dataclasses.asdict(training),
             "seed": request.seed,
-            "questions": {"read": len(questions), "answered in the documents": found},
+            "questions": {"read": len(questions), "answered_in_documents": found},
             "documents": len(documents),
             "blocks": len(objective.evidence),
         }
@@ -157,7 +157,7 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
             "questions": view.fingerprint,
             "recipe": files.fingerprint([report["options"], report["training"], report["seed"]]),
         }
-        report["last step"] = fit(run, _training(request, objective, view, training, fingerprints))
+        report["last_step"] = fit(run, _training(request, objective, view, training, fingerprints))
         _publish(run, objective, vocabulary, report)
     return report
 
