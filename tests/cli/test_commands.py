@@ -37,7 +37,7 @@ def test_train_report(run, tmp_path, documents) -> None:
     assert set(said) == {"recipe", "documents", "saved", "reason", "probe", "fusion", "signal"}
     assert said["saved"] == said["probe"]["saved"]
     assert said["saved"] in said["probe"]["gain"]
-    assert said["documents"] == {"read": 200, "trained on": 180, "held out": 20}
+    assert said["documents"] == {"read": 200, "trained_on": 180, "held_out": 20}
     card = (out / "README.md").read_text()
     assert "--steps 5" in card
     assert "| BM25 |" in card

@@ -517,7 +517,7 @@ def test_a_fine_tuned_model_keeps_the_mark_between_title_and_text(hub, tmp_path)
     hub.publish(name)
     labels = labelling.beir(tmp_path / "beir", 12, 4)
     request = FinetuneRequest(model=name, labels=labels, output=tmp_path / "out", steps=1, negatives="none")
-    finetune(request, judge=False)
+    finetune(request, run_evaluation=False)
     tuned, start = open_encoder(str(tmp_path / "out"), ModelOptions(device="cpu")), open_start(str(tmp_path / "out"))
     assert tuned.separator == start.separator == SEP
     assert start.query_encoder is not None
@@ -538,7 +538,7 @@ class Notes(Silent):
 
 def test_every_road_says_it(hub, tmp_path) -> None:
     """Judging, indexing and fine-tuning, by their listeners; a start for fine-tuning is no wrong use of one."""
-    from pretrieve.pipeline.evaluate import EvaluateRequest, judge
+    from pretrieve.pipeline.evaluate import EvaluateRequest, run_evaluation
     from pretrieve.pipeline.index import build_index
     from pretrieve.text.corpus import Fields
 
@@ -548,11 +548,11 @@ def test_every_road_says_it(hub, tmp_path) -> None:
     documents = [str(folder / "corpus.jsonl")]
     for described, count in (({}, 0), (wrong, 2)):
         judged, indexed, tuned = Notes(), Notes(), Notes()
-        judge(EvaluateRequest(folder=folder, models=(name,), **described), judged)
+        run_evaluation(EvaluateRequest(folder=folder, models=(name,), **described), judged)
         build_index(documents, name, tmp_path / f"index{count}", indexed, fields=Fields(), described=described)
         request = FinetuneRequest(model=name, labels=folder, output=tmp_path / f"out{count}", steps=1, negatives="none",
                          described=ModelOptions(**described))  # fmt: skip
-        finetune(request, tuned, judge=False)
+        finetune(request, tuned, run_evaluation=False)
         for heard in (judged, indexed):
             said = [line for line in heard.lines if name in line]
             assert len(said) == count + 1

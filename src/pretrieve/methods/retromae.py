@@ -49,8 +49,8 @@ CARD = Card(
     "exact count; words by the tokenizer's own marks. The decoder starts new and is kept beside the model, and a run "
     "that goes on takes it up. ModernBERT, which has no table of positions, gets sinusoids in the decoder. DupMAE's "
     "vector at search stays the pooled one, not [CLS] joined with a sparse part.",
-    good_for="Starting point for fine-tuning. Fine-tuned on MS MARCO, its paper reports 45.2 nDCG@10 on BEIR (Condenser "
-    "40.7, BERT 37.1). Fine-tune before search.",
+    good_for="Starting point for fine-tuning. Fine-tuned on MS MARCO, its paper reports 45.2 nDCG@10 on BEIR "
+    "(Condenser 40.7, BERT 37.1). Fine-tune before search.",
     encoders=("transformer",),
     pretraining_only=True,
 )

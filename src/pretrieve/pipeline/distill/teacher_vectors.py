@@ -91,7 +91,7 @@ def draw_pieces(store: Store, tokens: int, *, window: int, queries: int, seed: i
     if not count:
         raise DataError("no document is long enough to distil with: give more text.")
     keys: list[IntArray] = []
-    asked: list[IntArray] = []
+    query_rows: list[IntArray] = []
     documents: list[int] = []
     spent = 0
     for first in range(0, count * _ROUNDS, _DOCUMENTS):
@@ -101,11 +101,11 @@ def draw_pieces(store: Store, tokens: int, *, window: int, queries: int, seed: i
             key, own = drawn[0][0].row(2 * number + 1), [part.row(2 * number) for part, _ in drawn]
             spent += len(key) + sum(map(len, own)) + _AROUND * (1 + len(own))
             if spent > tokens and documents:
-                return Pieces(keys=Rows.of(keys), queries=Rows.of(asked), documents=np.array(documents))
+                return Pieces(keys=Rows.of(keys), queries=Rows.of(query_rows), documents=np.array(documents))
             keys.append(key)
-            asked += own
+            query_rows += own
             documents.append(int(drawn[0][1][number]))
-    return Pieces(keys=Rows.of(keys), queries=Rows.of(asked), documents=np.array(documents))
+    return Pieces(keys=Rows.of(keys), queries=Rows.of(query_rows), documents=np.array(documents))
 
 
 def _drawn(sampler: Sampler, places: IntArray, count: int, seed: int, stream: int) -> tuple[Rows, IntArray]:

@@ -136,12 +136,12 @@ class Values:
 
 
 def values_of(
-    asked: FinetuneRequest, negatives: str, *, width: int | None, queries: int, untied: bool = False
+    request: FinetuneRequest, negatives: str, *, width: int | None, queries: int, untied: bool = False
 ) -> Values:
     """Put recipe and settings together.
 
     Args:
-        asked: the request.
+        request: the request.
         negatives: name of the strategy that it comes to.
         width: of the transformer's hidden states; None for a static encoder.
         queries: number of labelled queries to learn from.
@@ -150,8 +150,8 @@ def values_of(
     Raises:
         UsageError: a setting is unknown, or does not fit.
     """
-    name = asked.recipe or ("static" if width is None else "transformer")
-    recipe, mine = recipes.find(name), sort_settings(asked.settings, _PARTS)
+    name = request.recipe or ("static" if width is None else "transformer")
+    recipe, mine = recipes.find(name), sort_settings(request.settings, _PARTS)
     strategy = strategies.find(negatives)
     if mine["refresh"] and not hasattr(strategy, "objective"):
         raise UsageError(f"--set {next(iter(mine['refresh']))}: it is for --negatives ance; these are {negatives}.")
@@ -163,8 +163,8 @@ def values_of(
         usual["learning_rate"] = float(f"{recipe.training['learning_rate'].value * (recipe.width / width) ** 2:.2g}")
     training = options_of(TrainingOptions, {**usual, **mine["training"]})
     batch_size = min(training.batch_size, max(2, queries))
-    epochs = asked.epochs or recipe.epochs
-    steps = asked.steps or (training.steps if "steps" in mine["training"] else round(epochs * queries / batch_size))
+    epochs = request.epochs or recipe.epochs
+    steps = request.steps or (training.steps if "steps" in mine["training"] else round(epochs * queries / batch_size))
     training = dataclasses.replace(training, batch_size=batch_size, steps=max(1, steps))
     number = getattr(strategy, "NUMBER", None)
     draw = _plain(recipe.draw) | ({} if number is None else {"negatives": number}) | mine["draw"]

@@ -149,7 +149,7 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
             "options": dataclasses.asdict(options),
             "training": dataclasses.asdict(training),
             "seed": request.seed,
-            "questions": {"read": len(questions), "answered in the documents": found},
+            "questions": {"read": len(questions), "answered_in_documents": found},
             "documents": len(documents),
             "blocks": len(objective.search_blocks),
         }
@@ -159,7 +159,7 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
             "questions": sampler.fingerprint,
             "recipe": files.fingerprint([report["options"], report["training"], report["seed"]]),
         }
-        report["last step"] = fit(run, _training(request, objective, sampler, training, fingerprints))
+        report["last_step"] = fit(run, _training(request, objective, sampler, training, fingerprints))
         _publish(run, objective, vocabulary, report)
     return report
 

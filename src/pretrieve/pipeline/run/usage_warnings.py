@@ -56,6 +56,9 @@ def _is_pretraining_only(folder: Path) -> bool:
         folder
     ):  # pre-training only models are transformers; a static model needs no torch
         return False
-    method = orjson.loads(recipe.read_bytes()).get("method")
+    try:
+        method = orjson.loads(recipe.read_bytes())["method"]
+    except (ValueError, TypeError, KeyError):  # somebody else's file of that name
+        return False
     known = methods.listing()
     return method in known and known[method].pretraining_only
