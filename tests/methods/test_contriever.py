@@ -313,7 +313,7 @@ def test_in_batch_masks_the_same_document() -> None:
 def test_what_does_not_fit_is_said() -> None:
     objective, batches = tiny.run("contriever", queue=36)
     vectors = objective.encode(batches(0), 0).vectors
-    with pytest.raises(UsageError, match="queue=36 is no multiple of batch_size=8: set queue=32"):
+    with pytest.raises(UsageError, match="queue=36 is not a multiple of batch_size=8: set queue=32"):
         objective.compare(vectors, vectors, batches(0), 0, 0)
     with pytest.raises(UsageError, match="lower window"):
         tiny.run("contriever", window=4000, concat=False)
