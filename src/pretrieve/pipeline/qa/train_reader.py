@@ -1,4 +1,4 @@
-"""The road of ``pretrieve read``: documents, questions with answers and a retriever in; retriever and reader out."""
+"""The workflow of ``pretrieve read``: documents, questions and a retriever in; retriever and reader out."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ TRAINING: Mapping[str, Value] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ReadRequest:
-    """What is asked of ``train_reader``.
+    """Arguments of ``train_reader``.
 
     Attributes:
         sources: the documents to answer from.
@@ -73,13 +73,13 @@ class ReadRequest:
         reader: a transformer to start the reader from; none: the retriever's own.
         steps: updates; none: 20 times through the questions.
         settings: of ``ReadingOptions`` and ``TrainingOptions``.
-        seed: of the run.
-        resume: go on from the last checkpoint.
+        seed: seed of the run.
+        resume: resume from the last checkpoint.
         overwrite: replace what is at the output.
         on_bad: what to do with documents that cannot be read.
         fields: names of the documents' fields.
-        tracker: where curves go; ``auto`` is TensorBoard where it is installed.
-        keep_workspace: leave tokens and checkpoints beside the output when the run is done.
+        tracker: experiment tracker; ``auto`` is TensorBoard if it is installed.
+        keep_workspace: keep tokens and checkpoints of the finished run.
     """
 
     sources: tuple[str, ...]
@@ -98,7 +98,7 @@ class ReadRequest:
     keep_workspace: bool = False
 
     def check(self) -> None:
-        """Say at once what cannot work.
+        """Validate the arguments.
 
         Raises:
             UsageError: the tracker is unknown, or the output is taken or holds what the run is to read.
@@ -117,7 +117,7 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
 
     Raises:
         UsageError: options or models do not fit, the output is taken, or no answer occurs in the documents.
-        PretrieveError: whatever else a user can mend: files, the disk, an interrupted run.
+        PretrieveError: any other error that a user can fix: files, the disk, an interrupted run.
     """
     listener = listener or Silent()
     request.check()
