@@ -61,7 +61,7 @@ def documents_of(run: Run, request: ReadsSources) -> Documents:
 
     Args:
         run: the run.
-        request: what it asks to be read.
+        request: names the sources and how they are read.
 
     Raises:
         DataError: a record is bad and ``on_bad`` is fail, or there is no document.
