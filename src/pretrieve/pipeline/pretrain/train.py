@@ -127,7 +127,7 @@ def _made(
     encoder = planning.encoder_of(request, choices, prepared.store)
     warm.start_words(request, encoder, prepared.store, listener)
     made = planning.make(request, choices, prepared.store, encoder)
-    for note in (*made.objective.notes, *_towers_note(made)) if not quiet else ():
+    for note in (*made.objective.notes, *_untied_note(made)) if not quiet else ():
         listener.note(note)
     return made
 
@@ -137,7 +137,7 @@ def _with_command(made: Plan, request: TrainRequest) -> Plan:
     return replace(made, recipe=replace(made.recipe, command=train_command(request, made.training.steps)))
 
 
-def _towers_note(made: Plan) -> list[str]:
+def _untied_note(made: Plan) -> list[str]:
     if made.encoder.query_encoder is None or getattr(made.objective, "query_encoder", None) is not None:
         return []
     return ["the base has untied encoders; only the document encoder is trained. Set encoders=untied to train both."]
