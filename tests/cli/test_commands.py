@@ -181,7 +181,7 @@ def test_a_card_prints_what_was_measured(run, monkeypatch) -> None:
         assert f"{start} {value} {spread}".strip() in " ".join(card.split())
         assert f"records/{row['record']}" in card
     assert max(len(line.rstrip()) for line in card.splitlines()) <= 80
-    assert "a start for fine-tuning" in run("methods", "mlm").out.lower()
+    assert "pre-training only" in run("methods", "mlm").out.lower()
 
 
 def test_resume_after_a_signal_gives_the_same_model(tmp_path, documents) -> None:

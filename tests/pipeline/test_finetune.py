@@ -24,7 +24,7 @@ from pretrieve.core.files import MANIFEST
 from pretrieve.finetuning.ance import Ance, Refresh
 from pretrieve.finetuning.contrastive import Contrastive
 from pretrieve.models.bag import Bag
-from pretrieve.models.restore import load_towers
+from pretrieve.models.restore import load_encoders
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.finetune import finetune as road
 from pretrieve.pipeline.finetune.base_model import open_start
@@ -120,7 +120,7 @@ def test_a_transformer_with_every_kind_of_negatives(made, tmp_path, negatives) -
     from pretrieve.models.inference import encode
     from pretrieve.text import tokenizer
 
-    again = encode(load_towers(output)[0], tokenizer.load(output), texts)
+    again = encode(load_encoders(output)[0], tokenizer.load(output), texts)
     np.testing.assert_allclose(stock_model.encode(texts), again, atol=1e-5)
     before = open_encoder(str(made / "transformer")).encode_queries(texts)
     assert np.abs(before - ours.encode_queries(texts)).max() > 1e-4
@@ -293,7 +293,7 @@ def test_mined_gone_on_from_any_stage_is_bit_equal(made, tmp_path, stage) -> Non
         ({"model": "/nowhere/model"}, "/nowhere/model"),
         ({"split": "dev"}, "no split"),
         ({"negatives": "ance", "settings": {"loss": "kl"}}, "loss=kl"),
-        ({"recipe": "dpr", "settings": {"towers": "both"}}, "not one of"),
+        ({"recipe": "dpr", "settings": {"encoders": "both"}}, "not one of"),
         ({"negatives": "given"}, "has no negatives"),
         ({"negatives": "bm25", "settings": {"every": "3"}}, "every: it is for --negatives ance"),
         ({"steps": -5}, "the minimum is 1"),
@@ -373,12 +373,12 @@ def test_separate_towers(made, tmp_path, kind) -> None:
     if kind == "separate":
         labelling.transformer_model(tmp_path / "two", documents=True)
         request = replace(request_of(made, tmp_path / "out", steps=2), model=str(tmp_path / "two"))
-        with pytest.raises(UsageError, match="towers=shared"):
-            finetune(replace(request, settings={"towers": "shared"}))
+        with pytest.raises(UsageError, match="encoders=tied"):
+            finetune(replace(request, settings={"encoders": "tied"}))
     else:
         request = request_of(made, tmp_path / "out", "transformer", recipe="dpr", steps=2)
-    assert finetune(request, evaluate=False).values["loss"]["towers"] == "separate"
-    query, document = load_towers(tmp_path / "out")
+    assert finetune(request, evaluate=False).values["loss"]["encoders"] == "untied"
+    query, document = load_encoders(tmp_path / "out")
     pairs = list(zip(query.parameters(), document.parameters(), strict=True))
     assert query is not document
     assert any(not torch.equal(a, b) for a, b in pairs)
@@ -410,7 +410,7 @@ def test_several_views(made, tmp_path) -> None:
     assert np.abs(views - before.encode_documents([labelling.word(3)])).max() > 1e-5
     with pytest.raises(UsageError, match="several"):
         finetune(replace(request, output=tmp_path / "no", negatives="ance"))
-    with pytest.raises(UsageError, match="towers=separate"):
+    with pytest.raises(UsageError, match="encoders=untied"):
         finetune(replace(request, output=tmp_path / "no", recipe="dpr"))
 
 
@@ -535,7 +535,7 @@ def test_the_rate_of_a_transformer_follows_its_width(made, tmp_path, width, chan
 
 
 def test_the_width_is_that_of_the_hidden_states(made) -> None:
-    assert open_start(str(made / "transformer")).width == load_towers(made / "transformer")[0].dimensions
+    assert open_start(str(made / "transformer")).width == load_encoders(made / "transformer")[0].dimensions
     assert open_start(str(made / "static")).width is None
 
 

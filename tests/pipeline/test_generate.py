@@ -142,7 +142,7 @@ def test_the_loss_is_the_mean_squared_difference_of_margins(made, tmp_path) -> N
     from pretrieve.finetuning.labelled import Draw
     from pretrieve.models.text_encoder import ModelOptions
     from pretrieve.pipeline.finetune.base_model import open_start
-    from pretrieve.pipeline.finetune.finetune import view_of
+    from pretrieve.pipeline.finetune.finetune import sampler_of
     from pretrieve.sampling.batches import Batches
     from pretrieve.training.step import full_step
 
@@ -150,9 +150,9 @@ def test_the_loss_is_the_mean_squared_difference_of_margins(made, tmp_path) -> N
     generate(request)
     labels = read_labels(request.output, tmp_path / "records")
     start = open_start(str(made / "model"), ModelOptions(), seed=0)
-    view = view_of(labels, start, Draw(negatives=4), tmp_path / "store", Silent())
-    objective = Contrastive(start.documents, Options(loss="margin-mse"), view.positive).double().eval()
-    batch = Batches(view=view, batch_size=16, seed=0)(0)
+    sampler = sampler_of(labels, start, Draw(negatives=4), tmp_path / "store", Silent())
+    objective = Contrastive(start.documents, Options(loss="margin-mse"), sampler.positive).double().eval()
+    batch = Batches(sampler=sampler, batch_size=16, seed=0)(0)
     by_query = {record["query"]: record for record in lines(request.output)}
     texts, losses = labels.texts(), []
     model = Bag.load(made / "model")

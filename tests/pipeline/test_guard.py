@@ -209,7 +209,7 @@ def test_only_a_run_of_one_encoder_from_a_published_retriever_is_guarded(run, tm
     apart.query_encoder = run["start"]
     assert not guardable(base, apart)
     apart = deepcopy(objective)
-    apart.encoder.queries_apart = (run["start"],)
+    apart.encoder.untie(run["start"])
     assert not guardable(base, apart)
 
 

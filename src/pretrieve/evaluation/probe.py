@@ -32,7 +32,7 @@ class Sides:
 
     Attributes:
         queries: from Q texts to vectors (Q, D).
-        documents: from R texts to vectors (R, D), or (R, V, D) of their views, of which the best one counts.
+        documents: from R texts to vectors (R, D), or (R, V, D) of their vectors, of which the best one counts.
     """
 
     queries: Encode

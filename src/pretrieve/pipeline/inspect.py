@@ -110,8 +110,8 @@ def _specials(base: str, store: Store) -> SpecialTokens:
 
 def _batch(request: TrainRequest, choices: planning.Choices, store: Store, options: Any, number: int) -> Batch:
     """The first examples of the first batch, with their candidates if the method retrieves some."""
-    view = choices.module.view(store, _specials(request.base, store), options, provenance=True)
-    batch = Batches(view=view, batch_size=choices.training.batch_size, seed=request.seed)(0)
+    sampler = choices.module.sampler(store, _specials(request.base, store), options, provenance=True)
+    batch = Batches(sampler=sampler, batch_size=choices.training.batch_size, seed=request.seed)(0)
     batch = batch.slice(0, min(number, len(batch)))
     if not getattr(choices.module, "CANDIDATES", False):
         return batch

@@ -20,7 +20,7 @@ import numpy as np
 from pretrieve.core import files
 from pretrieve.core.config import options_of
 from pretrieve.core.types import Batch, FloatArray, IntArray, TextEncoder
-from pretrieve.finetuning.distillation import Anchored, Distillation, Taught, View
+from pretrieve.finetuning.distillation import Anchored, Distillation, Sampler, Taught
 from pretrieve.methods import find
 from pretrieve.models.objective import Objective
 from pretrieve.models.static import StaticEncoder, inverse_document_frequencies, random_vectors
@@ -244,7 +244,7 @@ class _Stages:
 
     def _distil(self, student: StaticEncoder, learnt: _Learnt, made: Recipe) -> None:
         size = min(self.training.batch_size, len(learnt.taught.keys))
-        batches = Batches(view=View(learnt.taught), batch_size=size, seed=self.request.seed)
+        batches = Batches(sampler=Sampler(learnt.taught), batch_size=size, seed=self.request.seed)
         objective = Distillation(student, learnt.taught.vectors, self.options)
         training = replace(self.training, batch_size=size)
         self._train(
@@ -256,7 +256,7 @@ class _Stages:
         size = min(size, len(validation.keys))
         if size < 2:
             return None
-        batches = Batches(view=View(validation), batch_size=size, seed=self.request.seed)
+        batches = Batches(sampler=Sampler(validation), batch_size=size, seed=self.request.seed)
         steps = range(max(1, len(validation.keys) // size))
         return lambda: held_out(objective, batches, steps)["loss"]
 
@@ -267,13 +267,13 @@ class _Stages:
         objective: Objective = module.objective(student, options, request.seed, prepared.store)
         if learnt is not None and request.anchor > 0:
             size = min(self.training.batch_size, len(learnt.taught.keys))
-            held = Batches(view=View(learnt.taught), batch_size=size, seed=request.seed + 1)
+            held = Batches(sampler=Sampler(learnt.taught), batch_size=size, seed=request.seed + 1)
             distillation = Distillation(student, learnt.taught.vectors, self.options)
             objective = Anchored(objective, distillation, held, request.anchor)
         values |= {"steps": request.contrast_steps, "learning_rate": _RATE, "save_every": self.training.save_every}
         training = options_of(TrainingOptions, values)
-        view = module.view(prepared.store, student.specials, options)
-        batches = Batches(view=view, batch_size=training.batch_size, seed=request.seed)
+        sampler = module.sampler(prepared.store, student.specials, options)
+        batches = Batches(sampler=sampler, batch_size=training.batch_size, seed=request.seed)
         self._train("contrast", objective, batches, training, made)
 
     def _train(

@@ -103,8 +103,8 @@ def _finetune(request: FinetuneRequest, listener: Listener, *, hold_out: bool, e
         held, labels = labels.select(held_out), labels.select(learn)
         negatives = request.negatives or _usual(request, labels)
         strategy = strategies.find(negatives)
-        apart = start.queries_apart is not None
-        values = values_of(request, negatives, width=start.width, queries=len(labels), apart=apart)
+        untied = start.query_encoder is not None
+        values = values_of(request, negatives, width=start.width, queries=len(labels), untied=untied)
         run.same("values", values.to_json())
         if run.finished:
             run.say_finished()
@@ -207,41 +207,41 @@ def _trained(
     run: Run, request: FinetuneRequest, values: Values, labels: Labels, held: Labels, start: Start
 ) -> Contrastive:
     """Train from the start, or resume."""
-    view = view_of(labels, start, values.draw, run.workspace / "store", run.listener, shared=request.shared)
+    sampler = sampler_of(labels, start, values.draw, run.workspace / "store", run.listener, shared=request.shared)
     make = getattr(strategies.find(values.negatives), "objective", contrastive)
-    objective: Contrastive = make(start, values, view, request.seed)
+    objective: Contrastive = make(start, values, sampler, request.seed)
     training = Training(
         name="finetune",
         objective=objective,
-        batches=Batches(view=view, batch_size=values.training.batch_size, seed=request.seed),
+        batches=Batches(sampler=sampler, batch_size=values.training.batch_size, seed=request.seed),
         options=values.training,
         seed=request.seed,
         fingerprints={"labels": labels.fingerprint, "start": start.fingerprint},
         tracker=request.tracker,
         values=asdict(values.training),
         figures=("accuracy",),
-        held_out=_held_out_loss(objective, view, held, values, request.seed),
+        held_out=_held_out_loss(objective, sampler, held, values, request.seed),
     )
     fit(run, training)
     return objective
 
 
 def _held_out_loss(
-    objective: Contrastive, view: Labelled, held: Labels, values: Values, seed: int
+    objective: Contrastive, sampler: Labelled, held: Labels, values: Values, seed: int
 ) -> Callable[[], float] | None:
     """The loss of the encoders on held-out queries, against each other's documents; None without any."""
     if not len(held):
         return None
-    held_view = view.of(held, negatives=0)
+    held_sampler = sampler.of(held, negatives=0)
     options = replace(values.loss, loss="softmax")
-    measured = Contrastive(objective.encoder, options, held_view.positive, objective.query_encoder)
+    measured = Contrastive(objective.encoder, options, held_sampler.positive, objective.query_encoder)
     size = min(values.training.batch_size, len(held))
-    batches = Batches(view=held_view, batch_size=size, seed=seed)
+    batches = Batches(sampler=held_sampler, batch_size=size, seed=seed)
     steps = range(min(_HELD_OUT_BATCHES, len(held) // size))
     return lambda: held_out(measured, batches, steps)["loss"]
 
 
-def view_of(
+def sampler_of(
     labels: Labels, start: Start, draw: Draw, target: Path, listener: Listener, *, shared: Path | None = None
 ) -> Labelled:
     """Rows of labels as the model reads them when it searches.

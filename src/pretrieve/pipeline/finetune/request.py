@@ -136,7 +136,7 @@ class Values:
 
 
 def values_of(
-    request: FinetuneRequest, negatives: str, *, width: int | None, queries: int, apart: bool = False
+    request: FinetuneRequest, negatives: str, *, width: int | None, queries: int, untied: bool = False
 ) -> Values:
     """Combine recipe and settings.
 
@@ -145,7 +145,7 @@ def values_of(
         negatives: name of the effective strategy.
         width: width of the transformer's hidden states; None for a static encoder.
         queries: number of labelled queries to train on.
-        apart: whether the start has untied encoders of queries and documents.
+        untied: whether the base model has one encoder for queries and one for documents.
 
     Raises:
         UsageError: a setting is unknown, or does not fit.
@@ -156,8 +156,8 @@ def values_of(
     if mine["refresh"] and not hasattr(strategy, "objective"):
         raise UsageError(f"--set {next(iter(mine['refresh']))}: it is for --negatives ance; these are {negatives}.")
     loss = options_of(Options, {**_plain(recipe.loss), **mine["loss"]})
-    if apart and mine["loss"].get("towers") == "shared":
-        raise UsageError("--set towers=shared: the start has one encoder for queries and one for documents.")
+    if untied and mine["loss"].get("encoders") == "tied":
+        raise UsageError("--set encoders=tied: the start has one encoder for queries and one for documents.")
     usual = _plain(recipe.training)
     if recipe.width and width:
         usual["learning_rate"] = float(f"{recipe.training['learning_rate'].value * (recipe.width / width) ** 2:.2g}")
@@ -172,7 +172,7 @@ def values_of(
         recipe=name,
         negatives=negatives,
         epochs=epochs,
-        loss=dataclasses.replace(loss, towers="separate") if apart else loss,
+        loss=dataclasses.replace(loss, encoders="untied") if untied else loss,
         draw=options_of(Draw, draw),
         refresh=options_of(Refresh, mine["refresh"]).over(training.steps),
         training=training,

@@ -55,13 +55,13 @@ class Task:
         return self.file(name)
 
 
-def contrastive(start: Start, values: Values, view: Labelled, seed: int) -> Contrastive:
+def contrastive(start: Start, values: Values, sampler: Labelled, seed: int) -> Contrastive:
     """The loss of strategies without their own; it uses no randomness.
 
     Args:
         start: the encoders.
         values: values of the loss.
-        view: the rows of queries and documents, and which are relevant.
+        sampler: the rows of queries and documents, and which are relevant.
         seed: seed of the run.
     """
-    return Contrastive(start.documents, values.loss, view.positive, start.queries_apart)
+    return Contrastive(start.documents, values.loss, sampler.positive, start.query_encoder)

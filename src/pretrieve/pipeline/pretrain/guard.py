@@ -57,8 +57,8 @@ class Candidate:
 def guardable(base: str, objective: Objective) -> bool:
     """Whether a run is guarded: the base is a retriever, and the run trains one encoder with one vector per text."""
     encoder = objective.encoder
-    towers = bool(encoder.queries_apart) or getattr(objective, "query_encoder", None) is not None
-    return not towers and encoder.views == 1 and retrieval_folder(base) is not None
+    untied = encoder.query_encoder is not None or getattr(objective, "query_encoder", None) is not None
+    return not untied and encoder.vectors_per_document == 1 and retrieval_folder(base) is not None
 
 
 def candidates(start: Encoder, trained: Encoder) -> list[Candidate]:
