@@ -24,7 +24,7 @@ class Start:
 
     Attributes:
         documents: encoder of documents, and of queries unless there are untied encoders.
-        query_encoder: encoder of queries with untied encoders; None otherwise.
+        query_encoder: encoder of queries if untied; None otherwise.
         tokenizer: tokenizer of both encoders.
         prompts: prompts of queries and documents.
         separator: text between title and text of a document.

@@ -145,7 +145,7 @@ def values_of(
         negatives: name of the effective strategy.
         width: width of the transformer's hidden states; None for a static encoder.
         queries: number of labelled queries to train on.
-        untied: whether the start has untied encoders of queries and documents.
+        untied: whether the base model has one encoder for queries and one for documents.
 
     Raises:
         UsageError: a setting is unknown, or does not fit.

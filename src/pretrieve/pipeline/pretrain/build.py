@@ -81,7 +81,7 @@ class Plan:
     objective: Objective
     batches: Batches
     training: TrainingOptions
-    pretraining_only: bool = False  # the method is pretraining-only
+    pretraining_only: bool = False  # the model needs fine-tuning before search
 
 
 def choose(request: TrainRequest) -> Choices:

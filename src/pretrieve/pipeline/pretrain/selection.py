@@ -245,7 +245,7 @@ def _encode(encoder: Encoder, tokenizer: Tokenizer) -> Encode:
 
 
 def _sides(encoder: Encoder, tokenizer: Tokenizer) -> Encode | Sides:
-    """An encoder as the probe uses it: by cosine; a multi-vector encoder as it searches."""
+    """The encoder as the probe uses it: cosine, except that several vectors per document are scored as in search."""
     if encoder.vectors_per_document == 1:
         return _encode(encoder, tokenizer)
     return Sides(
