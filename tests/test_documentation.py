@@ -8,9 +8,9 @@ made small. ``make``, ``pip install`` and scripts are compared with the Makefile
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 import labelling
 import pages
 import searching
+import stock
 import teachers
 import writers
 from pretrieve.cli.app import app
@@ -183,7 +184,7 @@ def test_commands_and_options_in_the_text_exist(page: Path) -> None:
             if command:
                 assert command[1] in COMMANDS, span
             known = options_of(command[1]) if command else every
-            if not span.startswith(("python", "pip", "pytest", "ruff", "make")):
+            if not span.startswith(("python", "pip", "pytest", "ruff", "mypy", "make")):
                 assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", span)) <= known, f"{span}: {line}"
 
 
@@ -208,11 +209,14 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the pages name and do not make: documents, labels, letters, and models of others."""
     folder = tmp_path_factory.mktemp("things")
     (folder / "docs").mkdir()
-    texts = writers.collection(folder / "docs" / "docs.jsonl", 60)
+    texts = searching.documents(60, sentences=10)
+    lines = [{"id": text.id, "title": text.title, "text": text.text} for text in texts]
+    (folder / "docs" / "docs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     pairs = [{"query": f"{document.title}?", "positive": document.text} for document in texts]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     labelling.beir(folder / "beir-folder", 80, 20)
     teachers.teacher(folder / "sentence-transformers" / "all-MiniLM-L6-v2", texts)
+    stock.checkpoint("bert", folder / "facebook" / "contriever", layers=1)
     writers.generator(folder / "doc2query-folder", texts)
     writers.encoder(folder / "cross-encoder-folder", texts)
     (folder / "mail").mkdir()
@@ -264,9 +268,10 @@ def run(line: str, page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_commands_run(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the order of the page; README makes what the other pages begin with."""
     if page.name != "README.md":
-        labelling_model = searching.static_model
-        labelling_model(folder / "my-model", searching.documents(60, sentences=2))
-        os.link((folder / "pairs.jsonl").resolve(), folder / "labels.jsonl")
+        run("pretrieve train docs/ -o my-model", page, monkeypatch)
+        shutil.copy("pairs.jsonl", "labels.jsonl")
+    for text in (text for language, text in blocks(page) if language == "toml"):
+        Path(re.findall(r"# (\w+\.toml)\n", text)[0]).write_text(text)  # its first line names it
     with writers.serving() as server:
         for block in shell_blocks(page):
             monkeypatch.chdir(folder)  # a block is read as one shell

@@ -185,3 +185,63 @@ def test_the_help_names_what_is_in_the_folder(run, own, monkeypatch) -> None:
     shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert "ance|bm25|given|mined|none|random" in shown
     assert "random (random documents)" in " ".join(shown.split())
+
+
+ENCODER = example("add-an-encoder.md")
+
+
+def test_an_example_of_an_encoder(run, own, documents, tmp_path) -> None:
+    """It is trained, scores in sentence-transformers as here, is searched, and is trained on."""
+    from pretrieve.testing.stock import check_stock
+
+    own("PRETRIEVE_ENCODERS", "narrow.py", ENCODER)
+    out = tmp_path / "out"
+    few = ("--steps", "20", "--set", "batch_size=32", "--set", "dimensions=24", "--set", "vocabulary_size=400")
+    outcome = run("train", documents, "-o", out, "--base", "narrow:inner=12", *few)
+    assert outcome.code == 0, outcome.err
+    assert [entry["type"].rsplit(".", 1)[-1] for entry in orjson.loads((out / "modules.json").read_bytes())] == [
+        "StaticEmbedding",
+        "Dense",
+        "Normalize",
+    ]
+    from safetensors.numpy import load_file
+
+    assert load_file(out / "model.safetensors")["embedding.weight"].shape[1] == 12
+    check_stock(out, texts=[f"river number {number}" for number in range(4)])
+    outcome = run("index", documents, "-o", tmp_path / "index", "--model", out)
+    assert outcome.code == 0, outcome.err
+    outcome = run("search", tmp_path / "index", "the river in spring", "-k", "1")
+    assert outcome.code == 0, outcome.err
+    outcome = run(
+        "train", documents, "-o", tmp_path / "again", "--base", out, "--method", "contriever-inbatch", *few[:4]
+    )
+    assert outcome.code == 0, outcome.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('BASE = "narrow"', 'BASE = "static"', "the word 'static' is taken by"),
+        ('FAMILY = "static"', 'FAMILY = "bag"', 'FAMILY is "static" or "transformer"'),
+        ("def build(settings, store, options, seed):", "def build(store):", "build is called as build(settings, store"),
+        (
+            "    return Narrow(words, options.dimensions, seed)",
+            "    return words.weight",
+            "failed in build (AttributeErr",
+        ),
+        (
+            "    return Narrow(words, options.dimensions, seed)",
+            "    return None",
+            "build has to give an Encoder, not a None",
+        ),
+        ("def restore(paths):", "def restored(paths):", "is not a complete kind of encoder: it lacks restore"),
+        ("def stock_modules(self", "def stock(self", "Narrow has no stock_modules: it cannot be saved"),
+        ("return self.linear(self.words(rows))", "return self.linear(rows)", "failed in forward (TypeError"),
+    ],
+)
+def test_a_mistake_in_an_encoder_is_one_line_with_its_file(run, own, documents, tmp_path, old, new, words) -> None:
+    assert old in ENCODER
+    path = own("PRETRIEVE_ENCODERS", "narrow.py", ENCODER.replace(old, new))
+    line = one_line(run("train", documents, "-o", tmp_path / "out", "--base", "narrow:inner=12", *SMALL))
+    assert words in line
+    assert str(path) in line

@@ -11,7 +11,7 @@ import tiny
 from pretrieve.methods import find, names
 from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
-from pretrieve.testing.stock import check_stock, texts
+from pretrieve.testing.stock import check_stock, documents
 
 BOTH = [(preset, kind) for preset in names() for kind in tiny.kinds(preset)]
 BASES = {"static": "static", "new": "new:layers=2,hidden=32,heads=2,intermediate=64"}
@@ -20,7 +20,7 @@ BASES = {"static": "static", "new": "new:layers=2,hidden=32,heads=2,intermediate
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("source") / "documents.jsonl"
-    rows = [{"id": one.id, "title": one.title, "text": one.text} for one in texts()]
+    rows = [{"id": one.id, "title": one.title, "text": one.text} for one in documents()]
     path.write_bytes(b"\n".join(map(orjson.dumps, rows)))
     return path
 

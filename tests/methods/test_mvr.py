@@ -234,7 +234,7 @@ def test_wrong_options_and_encoders_are_refused() -> None:
     store = tiny.store()
     for wrong, message in (
         ({"views": 0}, "at least 1"),
-        ({"keep_probability": 1.5}, "between 0 and 1"),
+        ({"keep_probability": 1.5}, "at most 1"),
         ({"temperature": 0.1}, "coldest"),
         ({"block": 4}, "block=4"),
     ):

@@ -10,9 +10,10 @@ import pytest
 
 import labelling
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
-from pretrieve.pipeline.compare import base_model as module
 from pretrieve.pipeline.compare.base_model import save_base
+from pretrieve.pipeline.pretrain.base_usage import BaseUsage, usage_of_base
 from pretrieve.pipeline.pretrain.request import TrainRequest
+from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.progress import Silent
 
 
@@ -37,6 +38,28 @@ def test_a_base_keeps_its_prompts_and_its_pooling(tmp_path, pooling) -> None:
 
 
 def test_a_published_base_is_used_as_its_authors_use_it() -> None:
-    assert module._usage("BAAI/bge-base-en-v1.5")[0] == "cls"
-    assert module._usage("intfloat/e5-base-v2")[:2] == ("mean", {"query": "query: ", "document": "passage: "})
-    assert module._usage("new:layers=2") == (None, {}, " ")
+    assert usage_of_base("BAAI/bge-base-en-v1.5").pooling == "cls"
+    e5 = usage_of_base("intfloat/e5-base-v2")
+    assert (e5.pooling, e5.prompts) == ("mean", {"query": "query: ", "document": "passage: "})
+    assert usage_of_base("new:layers=2") == BaseUsage()
+
+
+def test_a_model_trained_from_a_base_keeps_its_prompts(tmp_path) -> None:
+    """Without them the start that is saved where training did not help would search worse than it did before."""
+    start = labelling.transformer_model(tmp_path / "start", prompts={"query": "ask: ", "document": "tell: "})
+    sources = (str(labelling.beir(tmp_path / "beir", 60, 5)),)
+    settings = {"batch_size": 8, "save_every": 0, "window": 60}
+    train(
+        TrainRequest(
+            sources=sources,
+            output=tmp_path / "out",
+            base=str(start),
+            method="contriever-inbatch",
+            steps=1,
+            settings=settings,
+            tracker="none",
+            select=False,
+        )
+    )
+    for folder in (tmp_path / "out", tmp_path / "out" / "start"):
+        assert usage_of_base(str(folder)).prompts == {"query": "ask: ", "document": "tell: "}

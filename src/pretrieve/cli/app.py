@@ -30,6 +30,7 @@ from pretrieve.cli import (
 from pretrieve.cli.config import Configured
 from pretrieve.cli.failure import print_error
 from pretrieve.core.errors import PretrieveWarning
+from pretrieve.core.shown import shown
 from pretrieve.pipeline.run.stopping import stoppable
 
 app = typer.Typer(
@@ -87,7 +88,7 @@ def _format(
 ) -> str:
     """A warning of ours as a note, without its place in the code."""
     if issubclass(category, PretrieveWarning):
-        return f"note: {message}\n"
+        return f"note: {shown(message)}\n"
     return _usual_format(message, category, filename, lineno, line)
 
 

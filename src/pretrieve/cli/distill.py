@@ -14,6 +14,7 @@ from pretrieve.cli.options import (
     GroupField,
     IdField,
     Json,
+    KeepWorkspace,
     Like,
     MaxLength,
     OnBadOption,
@@ -143,6 +144,7 @@ def command(
     resume: Resume = False,
     overwrite: Overwrite = False,
     tracker: Tracker = "auto",
+    keep_workspace: KeepWorkspace = False,
     on_bad: OnBadOption = "fail",
     text_field: TextField = None,
     title_field: TitleField = None,
@@ -188,6 +190,7 @@ def command(
         resume=resume,
         overwrite=overwrite,
         tracker=tracker,
+        keep_workspace=keep_workspace,
         on_bad=on_bad,
         fields=fields_of(
             text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles

@@ -13,6 +13,7 @@ from pretrieve.cli.options import (
     Config,
     DocumentPrompt,
     Json,
+    KeepWorkspace,
     Like,
     MaxLength,
     MoreDocuments,
@@ -89,6 +90,7 @@ def command(
     resume: Resume = False,
     overwrite: Overwrite = False,
     tracker: Tracker = "auto",
+    keep_workspace: KeepWorkspace = False,
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
@@ -122,6 +124,7 @@ def command(
         resume=resume,
         overwrite=overwrite,
         tracker=tracker,
+        keep_workspace=keep_workspace,
     )
     request.check()
     with working(as_json, output_json) as display:

@@ -79,6 +79,13 @@ Settings = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of all randomness.")]
+KeepWorkspace = Annotated[
+    bool,
+    typer.Option(
+        "--keep-workspace",
+        help="Keep documents, tokens and checkpoints of a finished run in OUTPUT.work. They hold the text.",
+    ),
+]
 Tracker = Annotated[
     str,
     typer.Option(

@@ -12,6 +12,7 @@ from pretrieve.cli.options import (
     Config,
     IdField,
     Json,
+    KeepWorkspace,
     OnBadOption,
     OutputFolder,
     OutputJson,
@@ -63,6 +64,7 @@ def command(
     resume: Resume = False,
     overwrite: Overwrite = False,
     tracker: Tracker = "auto",
+    keep_workspace: KeepWorkspace = False,
     on_bad: OnBadOption = "fail",
     text_field: TextField = None,
     title_field: TitleField = None,
@@ -90,6 +92,7 @@ def command(
         resume=resume,
         overwrite=overwrite,
         tracker=tracker,
+        keep_workspace=keep_workspace,
         on_bad=on_bad,
         fields=fields_of(
             text=text_field,

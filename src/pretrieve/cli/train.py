@@ -14,6 +14,7 @@ from pretrieve.cli.options import (
     GroupField,
     IdField,
     Json,
+    KeepWorkspace,
     OnBadOption,
     OutputFolder,
     OutputJson,
@@ -95,6 +96,7 @@ def command(
     resume: Resume = False,
     overwrite: Overwrite = False,
     tracker: Tracker = "auto",
+    keep_workspace: KeepWorkspace = False,
     on_bad: OnBadOption = "fail",
     text_field: TextField = None,
     title_field: TitleField = None,
@@ -124,6 +126,7 @@ def command(
         overwrite=overwrite,
         on_bad=on_bad,
         tracker=tracker,
+        keep_workspace=keep_workspace,
         held_out=held_out_documents,
         select=select,
         fields=fields_of(

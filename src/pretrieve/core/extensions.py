@@ -78,13 +78,17 @@ class Registry:
         """
         return _module(self, path)
 
-    def check_parts(self, module: ModuleType) -> None:
+    def check_parts(self, module: ModuleType, parts: tuple[str, ...] = ()) -> None:
         """Refuse a module that lacks a part.
+
+        Args:
+            module: of a file.
+            parts: names that it must define; those of every file where empty.
 
         Raises:
             ExtensionError: it does; the text names all that are missing.
         """
-        missing = [part for part in self.parts if not hasattr(module, part)]
+        missing = [part for part in (parts or self.parts) if not hasattr(module, part)]
         if missing:
             raise ExtensionError(
                 f"{module.__file__} is not a complete {self.noun}: it lacks {', '.join(missing)} ({self.page})."

@@ -12,17 +12,19 @@ from torch import Tensor
 
 from pretrieve.core.bounds import TOKENS, WIDTH, check_bounds
 from pretrieve.core.config import options_of, parse_assignments
-from pretrieve.core.errors import UsageError
+from pretrieve.core.errors import ExtensionError, UsageError
+from pretrieve.core.extensions import place
 from pretrieve.core.files import MANIFEST
 from pretrieve.core.rng import generator
 from pretrieve.core.types import FloatArray, SpecialTokens
+from pretrieve.models import kinds
 from pretrieve.models.bag import Bag
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import seeded
 from pretrieve.models.multi_vector import Views
 from pretrieve.models.pretrained import resolve
 from pretrieve.models.restore import load_encoder, load_towers, position_limit
-from pretrieve.models.static import StaticEncoder, TokenizedDocuments
+from pretrieve.models.static import TokenizedDocuments
 from pretrieve.models.transformer import TransformerEncoder
 
 STATIC = "static"
@@ -69,8 +71,9 @@ class EncoderOptions:
 
 
 def is_static(base: str) -> bool:
-    """Say whether ``--base`` asks for a static encoder from nothing."""
-    return base == STATIC
+    """Say whether ``--base`` asks for a static encoder from nothing, or another bag of words."""
+    kind = kinds.find(base)
+    return kind is not None and kind.FAMILY == STATIC
 
 
 def new_transformer(base: str) -> NewTransformer | None:
@@ -92,7 +95,7 @@ def named_base(base: str) -> str | None:
     Raises:
         UsageError: there is no such folder or model.
     """
-    return None if is_static(base) or base.partition(":")[0] == _NEW else str(resolve(base))
+    return None if kinds.find(base) is not None else str(resolve(base))
 
 
 def retrieval_folder(base: str) -> Path | None:
@@ -104,7 +107,7 @@ def retrieval_folder(base: str) -> Path | None:
     Raises:
         UsageError: there is no such folder or model.
     """
-    if is_static(base) or new_transformer(base) is not None:
+    if kinds.find(base) is not None:
         return None
     folder = resolve(base)
     stock = (folder / "modules.json").is_file() and not (folder / MANIFEST).is_file()
@@ -124,13 +127,15 @@ def build_encoder(
 
     Raises:
         UsageError: there is no such base, its weights do not fit, or it cannot take such rows or this tokenizer.
+        ExtensionError: a user's kind of encoder is wrong.
     """
     options = options or EncoderOptions()
-    if is_static(base):
-        return StaticEncoder.from_store(store, options.dimensions, seed, max_length=options.max_length or 512)
-    new = new_transformer(base)
-    if new is not None:
-        return _from_nothing(new, store.specials, options, seed)
+    kind = kinds.find(base)
+    if kind is not None:
+        found = kind.build(base.partition(":")[2], store, options, seed)
+        if not isinstance(found, Encoder):
+            raise ExtensionError(f"{place(kind.build)}: build has to give an Encoder, not a {type(found).__name__}.")
+        return found
     encoder = load_base(resolve(base), options, seed)
     if encoder.specials.vocabulary != store.specials.vocabulary:
         raise UsageError(
@@ -187,9 +192,20 @@ def load_base(folder: Path, options: EncoderOptions, seed: int) -> Encoder:
     return documents
 
 
-def _from_nothing(
+def build_transformer(
     new: NewTransformer, specials: SpecialTokens, options: EncoderOptions, seed: int
 ) -> TransformerEncoder:
+    """Build a transformer from scratch.
+
+    Args:
+        new: its size.
+        specials: of the tokenizer.
+        options: pooling and longest row.
+        seed: the run's seed.
+
+    Raises:
+        UsageError: the tokenizer has no [CLS] and [SEP].
+    """
     if specials.cls is None or specials.sep is None:
         raise UsageError(
             "the tokenizer has no [CLS] and [SEP], which a new transformer needs: train one on the corpus."

@@ -20,6 +20,8 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor, nn
 
+from pretrieve.core.errors import ExtensionError
+from pretrieve.core.extensions import place
 from pretrieve.core.files import Folder
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import Projected
@@ -46,8 +48,13 @@ TANH, IDENTITY = "torch.nn.modules.activation.Tanh", "torch.nn.modules.linear.Id
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Module:
-    """One stock module: its kind, its files by name (bytes or JSON values)."""
+class Module:
+    """One stock module.
+
+    Attributes:
+        kind: its class in sentence-transformers, one of those that are known here.
+        files: bytes or JSON values by name.
+    """
 
     kind: str
     files: dict[str, Any]
@@ -83,7 +90,7 @@ def save_model(
         if not top:
             return
     elif documents is None:
-        modules = _modules(encoder, tokenizer)
+        modules = stock_modules(encoder, tokenizer)
         if query_length is not None:
             modules[0].files["sentence_bert_config.json"]["query_length"] = query_length
         paths = ["" if index == 0 else f"{index}_{module.kind}" for index, module in enumerate(modules)]
@@ -92,7 +99,9 @@ def save_model(
     else:
         assert documents.similarity == encoder.similarity
         top = [("Router", "")]
-        _write_router(folder, {"query": _modules(encoder, tokenizer), "document": _modules(documents, tokenizer)})
+        _write_router(
+            folder, {"query": stock_modules(encoder, tokenizer), "document": stock_modules(documents, tokenizer)}
+        )
     entries = [{"idx": i, "name": str(i), "path": path, "type": _TYPES[kind]} for i, (kind, path) in enumerate(top)]
     folder.json("modules.json", entries)
     folder.json(
@@ -125,7 +134,7 @@ def _write_views(folder: Folder, encoder: Views, tokenizer: Tokenizer) -> list[t
     limit = document.files["config.json"]["max_position_embeddings"] + more
     files = {**document.files, "model.safetensors": _stored(weights)}
     files["config.json"] = {**document.files["config.json"], "max_position_embeddings": limit}
-    _write_router(folder, {"query": [query], "document": [_Module(kind="Transformer", files=files)]})
+    _write_router(folder, {"query": [query], "document": [Module(kind="Transformer", files=files)]})
     others = set(range(names[0].specials.vocabulary)) - set(encoder.query_viewer.tolist())
     words = [word for token in sorted(others) if (word := names[0].backend.id_to_token(token)) is not None]
     mask = {"skiplist_words": words, "skiplist_tasks": ["query"], "keep_only_token_ids": encoder.viewers.tolist()}
@@ -133,7 +142,7 @@ def _write_views(folder: Folder, encoder: Views, tokenizer: Tokenizer) -> list[t
     return [("Router", ""), ("MultiVectorMask", "1_MultiVectorMask")]
 
 
-def _write_router(folder: Folder, routes: Mapping[str, list[_Module]]) -> None:
+def _write_router(folder: Folder, routes: Mapping[str, list[Module]]) -> None:
     names = {
         route: [f"{route}_{index}_{module.kind}" for index, module in enumerate(modules)]
         for route, modules in routes.items()
@@ -149,7 +158,7 @@ def _write_router(folder: Folder, routes: Mapping[str, list[_Module]]) -> None:
         _write_modules(folder, modules, names[route])
 
 
-def _write_modules(folder: Folder, modules: list[_Module], paths: list[str]) -> None:
+def _write_modules(folder: Folder, modules: list[Module], paths: list[str]) -> None:
     for module, path in zip(modules, paths, strict=True):
         for name, content in module.files.items():
             place = f"{path}/{name}" if path else name
@@ -159,36 +168,49 @@ def _write_modules(folder: Folder, modules: list[_Module], paths: list[str]) -> 
                 folder.json(place, content)
 
 
-def _modules(encoder: Encoder, tokenizer: Tokenizer) -> list[_Module]:
+def stock_modules(encoder: Encoder, tokenizer: Tokenizer) -> list[Module]:
+    """The stock modules that an encoder is saved as, ``Normalize`` last where it is compared by cosine.
+
+    Args:
+        encoder: of a kind that is known here, or one that has ``stock_modules(tokenizer)`` itself.
+        tokenizer: its.
+
+    Raises:
+        ExtensionError: it is neither.
+    """
     if isinstance(encoder, StaticEncoder):
         files = {"model.safetensors": _weights(encoder), "tokenizer.json": tokenizer.to_bytes()}
-        modules = [_Module(kind="StaticEmbedding", files=files)]
+        modules = [Module(kind="StaticEmbedding", files=files)]
     elif isinstance(encoder, TransformerEncoder):
         modules = _transformer_modules(encoder, tokenizer)
     elif isinstance(encoder, Projected):
-        inner = [module for module in _modules(encoder.encoder, tokenizer) if module.kind != "Normalize"]
+        inner = [module for module in stock_modules(encoder.encoder, tokenizer) if module.kind != "Normalize"]
         norm = {"config.json": {"dimension": encoder.dimensions}, "model.safetensors": _weights(encoder.norm, "norm.")}
-        modules = [*inner, _dense(encoder.linear, IDENTITY), _Module(kind="LayerNorm", files=norm)]
+        modules = [*inner, dense(encoder.linear, IDENTITY), Module(kind="LayerNorm", files=norm)]
+    elif callable(own := getattr(encoder, "stock_modules", None)):
+        modules = list(own(tokenizer))
     else:
-        raise AssertionError(f"{type(encoder).__name__} has no stock form")
+        raise ExtensionError(
+            f"{place(type(encoder))}: {type(encoder).__name__} has no stock_modules: it cannot be saved."
+        )
     if encoder.similarity == "cosine":
-        modules.append(_Module(kind="Normalize", files={"config.json": {}}))
+        modules.append(Module(kind="Normalize", files={"config.json": {}}))
     return modules
 
 
-def _transformer_modules(encoder: TransformerEncoder, tokenizer: Tokenizer) -> list[_Module]:
+def _transformer_modules(encoder: TransformerEncoder, tokenizer: Tokenizer) -> list[Module]:
     mode = "mean" if encoder.pooling == "mean" else "cls"
     pooling = {"embedding_dimension": encoder.dimensions, "pooling_mode": mode, "include_prompt": True}
     modules = [
         _transformer(encoder, tokenizer, encoder.max_length),
-        _Module(kind="Pooling", files={"config.json": pooling}),
+        Module(kind="Pooling", files={"config.json": pooling}),
     ]
     if encoder.pooling == "bert":  # the tanh pooler over the first token, as a stock dense layer
-        modules.append(_dense(encoder._model.pooler.dense, TANH))
+        modules.append(dense(encoder._model.pooler.dense, TANH))
     return modules
 
 
-def _transformer(encoder: TransformerEncoder, tokenizer: Tokenizer, max_length: int) -> _Module:
+def _transformer(encoder: TransformerEncoder, tokenizer: Tokenizer, max_length: int) -> Module:
     model: Any = encoder.model
     segments = getattr(model.config, "type_vocab_size", 0) > 1
     config = {**model.config.to_diff_dict(), "architectures": [type(model).__name__], "dtype": "float32"}
@@ -199,16 +221,22 @@ def _transformer(encoder: TransformerEncoder, tokenizer: Tokenizer, max_length: 
         "tokenizer.json": tokenizer.to_bytes(),
         "tokenizer_config.json": _tokenizer_config(encoder, tokenizer, segments, max_length),
     }
-    return _Module(kind="Transformer", files=files)
+    return Module(kind="Transformer", files=files)
 
 
-def _dense(linear: nn.Linear, activation: str) -> _Module:
+def dense(linear: nn.Linear, activation: str = IDENTITY) -> Module:
+    """The stock module of a linear layer with a bias.
+
+    Args:
+        linear: the layer.
+        activation: class of what follows it.
+    """
     config = {"in_features": linear.in_features, "out_features": linear.out_features, "bias": True}
     files = {
         "config.json": {**config, "activation_function": activation},
         "model.safetensors": _weights(linear, "linear."),
     }
-    return _Module(kind="Dense", files=files)
+    return Module(kind="Dense", files=files)
 
 
 def _tokenizer_config(encoder: Encoder, tokenizer: Tokenizer, segments: bool, max_length: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pretrieve.core.errors import UsageError
+from pretrieve.core.model_files import check_model_files
 
 CONTRIEVER = "checkpoint.pth"  # the original Contriever code's own file
 _MARKS = ("config.json", "modules.json", "views.json")
@@ -15,11 +16,13 @@ def model_folder(path: Path) -> Path:
 
     Raises:
         UsageError: it is a file, or a folder without configuration and modules; the text says what to do.
+        CorruptError: its configuration is damaged.
     """
     if not path.is_dir() and path.name != CONTRIEVER:
         raise UsageError(f"{path} is not a folder; a model is one.")
     folder = path if path.is_dir() else path.parent
     if path.is_dir() and any((folder / name).is_file() for name in _MARKS):
+        check_model_files(path)
         return path
     raise UsageError(not_a_model(folder))
 

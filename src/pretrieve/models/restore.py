@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrieve.core.errors import CorruptError, UsageError
+from pretrieve.models import kinds
 from pretrieve.models.encoder import Encoder, Pooling
 from pretrieve.models.export import DOCUMENT_MODEL, IDENTITY, QUERY_MODEL, TANH, VIEWS
 from pretrieve.models.heads import Projected
@@ -72,9 +73,11 @@ def _load_chain(folder: Path, chain: list[tuple[str, Path]], pooling: Pooling | 
         rest = rest[:-1]
     encoder: Encoder
     if kind == "StaticEmbedding" and not rest:
-        encoder = _load_static(first)
+        encoder = load_static(first)
     elif kind == "Transformer":
         encoder = _load_transformer(folder, first, rest, pooling, seed)
+    elif (restore := kinds.restoring([kind, *(name for name, _ in rest)])) is not None:
+        encoder = restore([first, *(path for _, path in rest)])
     else:
         raise UsageError(
             f"{folder}: a model of {', '.join(name for name, _ in chain)} can be searched, but not trained."
@@ -105,7 +108,16 @@ def _load_views(folder: Path, seed: int) -> Views:
     return found
 
 
-def _load_static(folder: Path) -> StaticEncoder:
+def load_static(folder: Path) -> StaticEncoder:
+    """Load the token vectors of a folder.
+
+    Args:
+        folder: of a ``StaticEmbedding``.
+
+    Raises:
+        UsageError: its tokenizer does not belong to it.
+        CorruptError: it is damaged.
+    """
     tokenizer = tokenizers.load(folder)
     weights = _read_weights(folder / "model.safetensors", {"embedding.weight": 2})["embedding.weight"]
     _check_vocabulary(folder, tokenizer, len(weights))
@@ -140,12 +152,12 @@ def _load_transformer(
     )
     encoder.source = first
     if tanh and wanted == "bert":
-        _read_into(encoder._model.pooler.dense, dense[0], "linear.")
+        read_into(encoder._model.pooler.dense, dense[0], "linear.")
     if not projected:
         return encoder
     head = Projected(encoder, int(configs[-1]["out_features"]), seed=seed)
-    _read_into(head.linear, dense[-1], "linear.")
-    _read_into(head.norm, rest[-1][1], "norm.")
+    read_into(head.linear, dense[-1], "linear.")
+    read_into(head.norm, rest[-1][1], "norm.")
     return head
 
 
@@ -186,7 +198,17 @@ def position_limit(config: Any) -> int:
     return limit - (int(config.pad_token_id) + 1 if after_padding else 0)
 
 
-def _read_into(module: nn.Module, folder: Path, prefix: str) -> None:
+def read_into(module: nn.Module, folder: Path, prefix: str) -> None:
+    """Read the weights of a folder into a module, strictly.
+
+    Args:
+        module: changed in place.
+        folder: with ``model.safetensors``.
+        prefix: what stands before the names of its weights in the file: ``linear.`` of a ``Dense``.
+
+    Raises:
+        CorruptError: the file is damaged, or its weights are others.
+    """
     expected = {prefix + name: tensor for name, tensor in module.state_dict().items()}
     found = _read_weights(folder / "model.safetensors", {name: tensor.ndim for name, tensor in expected.items()})
     for name, tensor in expected.items():

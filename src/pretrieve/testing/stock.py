@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ _QUERIES = ["word1 word2", "word3 word5 word7.", "Word8, word9", "word10"]
 _DOCUMENTS = ["word1 word3 word5 word7 word9", "word2 word4. Word6 word8.", "word12 " * 30, "word40"]
 
 
-def texts(count: int = 40) -> list[Document]:
+def documents(count: int = 40) -> list[Document]:
     """Random documents of nine sentences, each document with words of its own.
 
     Args:
@@ -49,7 +50,7 @@ def stock_model_scores_as_ours(case: Case) -> None:
     """The model after three steps is saved, and ``check_stock`` holds for it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        kept = Documents.write(folder / "documents", texts())
+        kept = Documents.write(folder / "documents", documents())
         vocabulary = tokenizer.train([document.text for document in kept], vocabulary_size=200)
         store = Store.build(folder / "store", kept, vocabulary)
         pooling = case.method.PRESETS[case.preset].encoder.get("pooling")
@@ -68,29 +69,30 @@ def stock_model_scores_as_ours(case: Case) -> None:
         check_stock(folder / "model")
 
 
-def check_stock(folder: Path) -> None:
+def check_stock(folder: Path, texts: Sequence[str] = _DOCUMENTS) -> None:
     """Compare the scores of a model here and in sentence-transformers.
 
     Args:
         folder: of the model.
+        texts: documents that it knows words of.
 
     Raises:
         BrokenPromiseError: they differ, or do not differ between documents.
     """
-    ours, theirs = _reloaded(folder), _stock(folder)
+    ours, theirs = _reloaded(folder, texts), _stock(folder, texts)
     hold(np.ptp(ours) > 5e-5, "the trained model gives all documents the same score")
     hold(np.allclose(ours, theirs, rtol=1e-5, atol=1e-5), "sentence-transformers scores otherwise than the encoder")
     opened = open_encoder(str(folder))
-    mine = np.asarray(opened.encode_queries(_QUERIES)), np.asarray(opened.encode_documents(_DOCUMENTS))
+    mine = np.asarray(opened.encode_queries(_QUERIES)), np.asarray(opened.encode_documents(texts))
     hold(np.allclose(_scores(*mine), theirs, rtol=1e-5, atol=1e-5), "sentence-transformers scores otherwise")
 
 
-def _reloaded(folder: Path) -> FloatArray:
+def _reloaded(folder: Path, texts: Sequence[str]) -> FloatArray:
     """Scores by the encoders that pretrieve reads back."""
     query, document = load_towers(folder)
     top = folder if (folder / "tokenizer.json").is_file() else next(folder.glob("*/tokenizer.json")).parent
     vocabulary = tokenizer.load(top)  # separate encoders keep it beside each
-    return _scores(encode(query, vocabulary, _QUERIES, queries=True), encode(document, vocabulary, _DOCUMENTS))
+    return _scores(encode(query, vocabulary, _QUERIES, queries=True), encode(document, vocabulary, texts))
 
 
 def _scores(queries: FloatArray, documents: FloatArray) -> FloatArray:
@@ -101,10 +103,10 @@ def _scores(queries: FloatArray, documents: FloatArray) -> FloatArray:
     return found
 
 
-def _stock(folder: Path) -> FloatArray:
+def _stock(folder: Path, texts: Sequence[str]) -> FloatArray:
     """Scores by sentence-transformers alone."""
     from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 
     stock_class: Any = MultiVectorEncoder if (folder / "views.json").is_file() else SentenceTransformer
     model = stock_class(str(folder), device="cpu")
-    return np.asarray(model.similarity(model.encode_query(_QUERIES), model.encode_document(_DOCUMENTS)))
+    return np.asarray(model.similarity(model.encode_query(_QUERIES), model.encode_document(list(texts))))

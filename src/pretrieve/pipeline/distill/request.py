@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pretrieve.core.config import options_of, setting_text
 from pretrieve.core.errors import UsageError, suggest
+from pretrieve.core.model_files import check_model_files
 from pretrieve.core.shown import command_line
 from pretrieve.models.text_encoder import ModelOptions
 from pretrieve.pipeline.run.settings import sort_settings
@@ -187,6 +188,7 @@ def _check_teacher(name: str) -> None:
 
     Raises:
         UsageError: it is no folder, or a static, sparse or multi-vector model.
+        CorruptError: its configuration is damaged.
     """
     import orjson
 
@@ -199,6 +201,7 @@ def _check_teacher(name: str) -> None:
         raise UsageError(f"{name} is not a folder; a model is one.")
     if Bag.readable(folder):
         raise UsageError(f"{name} is a static model already: a teacher is a transformer.")
+    check_model_files(folder)
     path = folder / "config_sentence_transformers.json"
     modules = folder / "modules.json"
     kind = orjson.loads(path.read_bytes()).get("model_type") if path.is_file() else None

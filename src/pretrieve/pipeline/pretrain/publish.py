@@ -11,6 +11,7 @@ from pretrieve.core import files
 from pretrieve.models.export import save_model
 from pretrieve.models.heads import HEADS
 from pretrieve.models.objective import Objective
+from pretrieve.pipeline.pretrain.base_usage import usage_of_base
 from pretrieve.pipeline.pretrain.card import model_card
 from pretrieve.pipeline.pretrain.data import Prepared
 from pretrieve.pipeline.pretrain.report import MODEL, REPORT, Report
@@ -52,19 +53,25 @@ def publish(run: Run, selection: Selection, prepared: Prepared) -> Report:
         folder.json(REPORT, report.to_json())
         folder.write("README.md", model_card(report, selection.probe, selection.encoder).encode())
         with files.create(folder.path / START, MODEL) as start:
-            save_model(start, selection.start, tokenizer)
+            save_model(start, selection.start, tokenizer, **_usage(selection))
     return report
 
 
 def _save(folder: files.Folder, objective: Objective, selection: Selection, tokenizer: Tokenizer) -> None:
     queries = getattr(objective, "query_encoder", None)
     if queries is not None and selection.saved != UNTRAINED:
-        save_model(folder, queries, tokenizer, documents=selection.encoder)
+        save_model(folder, queries, tokenizer, documents=selection.encoder, **_usage(selection))
     else:
-        save_model(folder, selection.encoder, tokenizer)
+        save_model(folder, selection.encoder, tokenizer, **_usage(selection))
     heads = _other_weights(objective)
     if heads:
         folder.write(HEADS, safetensors.torch.save(heads))
+
+
+def _usage(selection: Selection) -> dict[str, Any]:
+    """Prompts and separator of the base, with which the model that is made from it is searched too."""
+    usage = usage_of_base(selection.run.plan.recipe.base)
+    return {"prompts": usage.prompts, "separator": usage.separator}
 
 
 def _other_weights(objective: nn.Module) -> dict[str, Any]:

@@ -54,6 +54,9 @@ def _is_initialiser(folder: Path) -> bool:
     recipe = folder / "recipe.json"
     if not recipe.is_file() or Bag.readable(folder):  # initialisers are transformers; a static model needs no torch
         return False
-    method = orjson.loads(recipe.read_bytes()).get("method")
+    try:
+        method = orjson.loads(recipe.read_bytes())["method"]
+    except (ValueError, TypeError, KeyError):  # somebody else's file of that name
+        return False
     known = methods.listing()
     return method in known and known[method].initialiser
