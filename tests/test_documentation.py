@@ -31,6 +31,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Pages of what was decided and tried name options that are gone.
 HISTORY = ("decisions.md", "log.md")
+PACKAGE = ROOT / "src" / "pretrieve"
 COMMANDS = typer.main.get_command(app).commands
 
 NOT_RUN: dict[str, str] = {  # commands that are parsed only, and why
@@ -39,7 +40,7 @@ SMALL = {  # what is added to a command, so that it takes a second
     "train": ("--steps", "3", "--tracker", "none", "--set", "batch_size=8"),
     "finetune": ("--steps", "3", "--tracker", "none", "--set", "batch_size=8"),
     "distill": ("--steps", "2", "--contrast-steps", "2", "--teacher-tokens", "2000", "--tracker", "none"),
-    "generate": ("--max-new-tokens", "5", "--keep-within", "30", "--negatives", "2", "--concurrency", "2"),
+    "generate": ("--document-words", "20", "--max-new-tokens", "5", "--keep-within", "30", "--negatives", "2", "--concurrency", "2"),
     "compare": ("--steps", "2", "--tune", "steps=1", "--labels", "20"),
     "read": ("--steps", "1", "--tracker", "none", "--set", "batch_size=8"),
     "demo": ("--minutes", "0.01", "--source", "docs/"),
@@ -197,7 +198,7 @@ def test_links_lead_somewhere() -> None:
 def test_files_that_the_tour_names_exist() -> None:
     """Paths of Python files in CONTRIBUTING, from the root or from the package."""
     for name in re.findall(r"`([\w/]+/[\w/]*\.?\w*)`", (ROOT / "CONTRIBUTING.md").read_text()):
-        assert any((folder / name).exists() for folder in (ROOT, ROOT / "src/pretrieve")), name
+        assert any((folder / name).exists() for folder in (ROOT, PACKAGE, PACKAGE / "pipeline")), name
 
 
 def test_commands_that_are_not_run_are_shown() -> None:
@@ -209,7 +210,7 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the pages name and do not make: documents, labels, letters, and models of others."""
     folder = tmp_path_factory.mktemp("things")
     (folder / "docs").mkdir()
-    texts = searching.documents(60, sentences=10)
+    texts = searching.documents(60, sentences=30)
     lines = [{"id": text.id, "title": text.title, "text": text.text} for text in texts]
     (folder / "docs" / "docs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     pairs = [{"query": f"{document.title}?", "positive": document.text} for document in texts]
