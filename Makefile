@@ -1,5 +1,6 @@
 # make demo: the main job on real text.   make test: lint, types and all tests.   make quick: lint and the quick tests.
 PYTHON ?= python3
+JOBS ?= 2  # processes that run tests
 VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
@@ -28,10 +29,10 @@ types: $(VENV)/developed
 	@$(BIN)/mypy
 
 check: $(VENV)/developed
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 quick: lint  ## for daily work, in three minutes: all but the tests of tests/slow.txt
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
 
 slow: $(VENV)/developed  ## run all tests, and write down which are slow
 	@$(BIN)/python -m pytest --write-slow

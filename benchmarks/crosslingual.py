@@ -53,7 +53,7 @@ SYSTEMS = (
     ("model", "hybrid"),
     ("half", "hybrid"),
 )
-PARTS = ("same language", "other languages", "all languages pooled")
+PARTS = ("same_language", "other_languages", "all_languages_pooled")
 METRICS = ("nDCG@10", "R@100")
 Run = dict[str, Any]
 
@@ -96,9 +96,17 @@ def keep_model(path: Path, encoder: Encoder, store: Store) -> None:
         save_model(folder, encoder, store.tokenizer)
 
 
-def judged(folder: Path, output: Path) -> Run:
+def evaluated(folder: Path, output: Path) -> Run:
     models = {name: open_encoder(str(output / name)) for name in ("start", "model", "half")}
     return evaluate_pairs(load_languages(folder), models, metrics=METRICS).to_json()
+
+
+def read_run(path: Path) -> Run:
+    """A run's figures; the keys of early records had spaces."""
+    text = path.read_text(encoding="utf-8").replace("own language among the first ten", "own_language_in_first_ten")
+    for part in PARTS:
+        text = text.replace(f'"{part.replace("_", " ")}"', f'"{part}"')
+    return dict(orjson.loads(text))
 
 
 def row_of(run: Run, system: str, mode: str) -> Run:
@@ -113,7 +121,7 @@ def spread(values: list[float], digits: int = 4) -> str:
 
 def means(runs: list[Run]) -> list[str]:
     """Means over pairs of every system, with the spread over seeds."""
-    names = [f"{metric}, {part}" for part in PARTS for metric in METRICS]
+    names = [f"{metric}, {part.replace('_', ' ')}" for part in PARTS for metric in METRICS]
     lines = [
         "| system | mode | " + " | ".join(names) + " | own language in first ten |",
         "|" + "---|" * (len(names) + 3),
@@ -123,7 +131,7 @@ def means(runs: list[Run]) -> list[str]:
         cells = [
             spread([row["parts"][part]["metrics"][metric] for row in rows]) for part in PARTS for metric in METRICS
         ]
-        own = spread([statistics.mean(row["own language among the first ten"]) for row in rows], 2)
+        own = spread([statistics.mean(row["own_language_in_first_ten"]) for row in rows], 2)
         lines.append(f"| {system} | {mode} | " + " | ".join(cells) + f" | {own} |")
     return lines
 
@@ -173,7 +181,7 @@ def counts(run: Run, system: str, metric: str) -> str:
 
 def summary(output: Path) -> str:
     """All tables over the seeds that are there."""
-    runs = [orjson.loads(path.read_bytes()) for path in sorted(output.glob("seed-*.json"))]
+    runs = [read_run(path) for path in sorted(output.glob("seed-*.json"))]
     runs.sort(key=lambda run: run["seed"])
 
     def average(system: str, metric: str, q: int, d: int) -> float:
@@ -199,11 +207,11 @@ def summary(output: Path) -> str:
 
 def rows(output: Path) -> list[dict[str, Any]]:
     """Rows of the record: pairs of two languages, dense, the model after its last step."""
-    runs = [orjson.loads(path.read_bytes()) for path in sorted(output.glob("seed-*.json"))]
+    runs = [read_run(path) for path in sorted(output.glob("seed-*.json"))]
     recipe = runs[0]["recipe"]
 
     def values(system: str, metric: str) -> dict[int, float]:
-        part = "other languages"
+        part = "other_languages"
         return {run["seed"]: row_of(run, system, "dense")["parts"][part]["metrics"][metric] for run in runs}
 
     return [
@@ -218,7 +226,7 @@ def rows(output: Path) -> list[dict[str, Any]]:
             before=values("start", metric),
             after=values("model", metric),
             queries=runs[0]["queries"],
-            bm25=row_of(runs[0], "BM25", "lexical")["parts"]["other languages"]["metrics"][metric],
+            bm25=row_of(runs[0], "BM25", "lexical")["parts"]["other_languages"]["metrics"][metric],
         )
         for metric in METRICS
     ]
@@ -254,7 +262,7 @@ def main() -> None:
             started = time.process_time()
             recipe, losses = trained(request, store)
             seconds = round(time.process_time() - started)
-            found = {"seed": seed, "seconds": seconds, **judged(asked.test, request.output)}
+            found = {"seed": seed, "seconds": seconds, **evaluated(asked.test, request.output)}
             found |= {"recipe": recipe, "losses": losses[::25]}
             result.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
         (asked.output / "table.md").write_text(summary(asked.output))

@@ -24,7 +24,7 @@ import orjson
 import safetensors.torch
 import torch
 
-from pretrieve.evaluation.benchmark import judge, parse_metrics, rank
+from pretrieve.evaluation.benchmark import evaluate_rankings, parse_metrics, rank
 from pretrieve.evaluation.significance import paired_permutation
 from pretrieve.index.fuse import Fusion
 from pretrieve.index.index import Index, IndexOptions
@@ -106,7 +106,7 @@ def judged(collection: Collection, encoder: Any, words: Index) -> dict[str, np.n
     systems |= {f"fused {w:g}": (replace(index, fusion=Fusion(dense=w)), "hybrid") for w in WEIGHTS}
     measures = parse_metrics((METRIC,))
     return {
-        name: judge(rank(one, collection, 10, mode, drop_same_id=False), collection, measures)[METRIC]
+        name: evaluate_rankings(rank(one, collection, 10, mode, drop_same_id=False), collection, measures)[METRIC]
         for name, (one, mode) in systems.items()
     }
 
@@ -140,7 +140,7 @@ def run(name: str, asked: argparse.Namespace, inner: Any, foreign: Any) -> dict[
     systems |= stages(output, {"distil": request.steps, "contrast": request.contrast_steps})
     systems |= {"model2vec": Foreign(foreign)} if foreign is not None else {}
     measures = parse_metrics((METRIC,))
-    bm25 = judge(rank(words, collection, 10, "lexical", drop_same_id=False), collection, measures)[METRIC]
+    bm25 = evaluate_rankings(rank(words, collection, 10, "lexical", drop_same_id=False), collection, measures)[METRIC]
     values = {system: judged(collection, encoder, words) for system, encoder in systems.items()}
     return {
         "collection": name,

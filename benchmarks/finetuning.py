@@ -25,7 +25,7 @@ import orjson
 from pretrieve.core.types import FloatArray
 
 if TYPE_CHECKING:
-    from pretrieve.pipeline.compare.scores import Bench
+    from pretrieve.pipeline.compare.scores import CollectionEvaluator
 
 METRIC = "nDCG@10"
 KINDS = ("none", "bm25", "mined", "ance")
@@ -96,7 +96,9 @@ def values_of(found: Mapping[Any, FloatArray]) -> dict[str, list[float]]:
     return {mode: values.tolist() for mode, values in found.items()}
 
 
-def one(asked: argparse.Namespace, bench: Bench, folder: Path, run: tuple[str, int, str, int]) -> dict[str, Any]:
+def one(
+    asked: argparse.Namespace, evaluator: CollectionEvaluator, folder: Path, run: tuple[str, int, str, int]
+) -> dict[str, Any]:
     """Fine-tune and judge one model."""
     from pretrieve.pipeline.finetune.finetune import finetune
     from pretrieve.pipeline.finetune.request import FinetuneRequest
@@ -117,19 +119,19 @@ def one(asked: argparse.Namespace, bench: Bench, folder: Path, run: tuple[str, i
             epochs=int(epochs) if epochs else None,
             steps=int(steps) if steps else None, settings=settings, seed=seed, overwrite=True,
         ),
-        judge=False,
+        evaluate=False,
     )  # fmt: skip
     seconds = time.perf_counter() - began
-    values = values_of(bench.model(target))
+    values = values_of(evaluator.model(target))
     shutil.rmtree(target)
     return {"values": values, "seconds": round(seconds, 1), "queries": dict(report.queries), "settings": settings}
 
 
 def run_all(asked: argparse.Namespace, folder: Path) -> None:
     """Run what is not done of a folder."""
-    from pretrieve.pipeline.compare.scores import Bench
+    from pretrieve.pipeline.compare.scores import CollectionEvaluator
 
-    bench = Bench(folder, asked.split, METRIC)
+    evaluator = CollectionEvaluator(folder, asked.split, METRIC)
 
     def kept(parts: tuple[Any, ...], make: Any) -> None:
         path = asked.work / "runs" / f"{'-'.join(map(str, (folder.name, *parts)))}.json"
@@ -147,20 +149,20 @@ def run_all(asked: argparse.Namespace, folder: Path) -> None:
         values = next(iter(found["values"].values()))
         print(f"{path.stem}: {sum(values) / len(values):.4f} ({found['seconds']:.0f} s)", flush=True)
 
-    kept(("BM25",), lambda: {"values": values_of(bench.words()), "seconds": 0.0})
+    kept(("BM25",), lambda: {"values": values_of(evaluator.words()), "seconds": 0.0})
     for seed in asked.seeds:
         for name in asked.starts:
             kept(
                 (name, "start", seed),
                 lambda: {
-                    "values": values_of(bench.model(pretrained(asked, folder, name, seed))),  # noqa: B023
+                    "values": values_of(evaluator.model(pretrained(asked, folder, name, seed))),  # noqa: B023
                     "seconds": 0.0,
                 },
             )
             for labels in asked.labels:
                 for kind in asked.negatives:
                     run = (name, labels, kind, seed)
-                    kept(run, lambda: one(asked, bench, folder, run))  # noqa: B023
+                    kept(run, lambda: one(asked, evaluator, folder, run))  # noqa: B023
 
 
 def scores_of(runs: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:

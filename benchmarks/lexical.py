@@ -20,7 +20,7 @@ import numpy as np
 import orjson
 
 from pretrieve.core.rng import generator
-from pretrieve.evaluation.benchmark import judge, parse_metrics, rank
+from pretrieve.evaluation.benchmark import evaluate_rankings, parse_metrics, rank
 from pretrieve.index.analysis import Analysis, Analyzer, languages_of
 from pretrieve.index.index import Index
 from pretrieve.index.lexical import BM25, Lexical, Titles, choose
@@ -130,7 +130,9 @@ def measure(collection: Collection) -> dict[str, float]:
                 if point in OWN_ONLY and not title.startswith("auto"):
                     continue
                 index = Index.of(collection.documents, lexical=replace(lexical, analyzer=analyzer))
-                values = judge(rank(index, collection, 10, "lexical", drop_same_id=False), collection, measures)
+                values = evaluate_rankings(
+                    rank(index, collection, 10, "lexical", drop_same_id=False), collection, measures
+                )
                 found[f"{name}{title} {point}".strip()] = round(float(values["nDCG@10"].mean()), 4)
     rows, _ = Analyzer(Analysis(languages=languages), detect).bulk(texts)
     chosen = choose(rows.lengths, titles)

@@ -151,8 +151,8 @@ def judge_of(
         objective, options = made.objective, options_of(choices.module.Options, dict(made.recipe.options))
     else:
         objective = choices.module.objective(made.objective.encoder, options, request.seed, store)
-    view = choices.module.view(held, made.encoder.specials, options)
-    return objective, Batches(view=view, batch_size=BATCH, seed=1000)
+    sampler = choices.module.sampler(held, made.encoder.specials, options)
+    return objective, Batches(sampler=sampler, batch_size=BATCH, seed=1000)
 
 
 def train_one(asked: argparse.Namespace, preset: str, seed: int) -> None:

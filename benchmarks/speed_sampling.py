@@ -1,4 +1,4 @@
-"""Contriever pairs a second on one core: the vectorised view beside a loop that makes one pair at a time.
+"""Contriever pairs a second on one core: the vectorised sampler beside a loop that makes one pair at a time.
 
 Usage: python benchmarks/speed_sampling.py [--documents 20000] [--batch 1024] [--seconds 3]
 Two crops of 5 to 50 % of 256-token windows, 10 % of tokens deleted, with [CLS] and [SEP].
@@ -67,7 +67,9 @@ def main() -> None:
     arguments = parser.parse_args()
     keep_freed_memory()  # as the trainer does
     store = documents(arguments.documents)
-    batches = Batches(view=contriever.view(store, SPECIALS, contriever.Options()), batch_size=arguments.batch, seed=0)
+    batches = Batches(
+        sampler=contriever.sampler(store, SPECIALS, contriever.Options()), batch_size=arguments.batch, seed=0
+    )
     batches(0)
     rate, tokens = measure(lambda step: len(batches(step).rows.tokens), arguments.seconds)
     slow, slow_tokens = measure(lambda _: one_by_one(store), arguments.seconds)

@@ -14,7 +14,7 @@ def loss_of(objective: Objective, batch: Batch) -> float:
     with torch.no_grad():
         encoded = objective.encode(batch, 0)
         value = objective.compare(encoded.vectors, encoded.vectors, batch, 0, 0).value
-        return float(value if encoded.local is None else value + encoded.local.mean())
+        return float(value if encoded.example_loss is None else value + encoded.example_loss.mean())
 
 
 def check(objective: Objective, batch: Batch) -> int:

@@ -99,7 +99,7 @@ class Retriever:
 
     @staticmethod
     def distill(
-        sources: Paths, teacher: str, output: str | Path | None = None, *, progress: bool = True, **asked: Any
+        sources: Paths, teacher: str, output: str | Path | None = None, *, progress: bool = True, **options: Any
     ) -> Retriever:
         """Make a static model of a transformer's on documents without labels; the retriever is over these.
 
@@ -108,7 +108,7 @@ class Retriever:
             teacher: folder or hub name of the transformer.
             output: folder for the model; a temporary one if not given.
             progress: draw progress bars.
-            asked: other arguments of ``pipeline.distill.request.DistillRequest``: ``minutes``, ``words``, ``seed``...
+            options: other arguments of ``pipeline.distill.request.DistillRequest``: ``minutes``, ``words``, ``seed``...
 
         Raises:
             PretrieveError: whatever a user can mend.
@@ -117,7 +117,7 @@ class Retriever:
         from pretrieve.pipeline.distill.distill import distill_into
 
         with _display(progress) as listener:
-            folder, documents = distill_into(output, sources, teacher, asked, listener)
+            folder, documents = distill_into(output, sources, teacher, options, listener)
         return Retriever(_open(folder), folder, documents)
 
     @staticmethod
@@ -209,7 +209,7 @@ class Retriever:
         resume: bool = False,
         overwrite: bool = False,
         progress: bool = True,
-        **asked: Any,
+        **options: Any,
     ) -> Retriever:
         """Fine-tune the model on labelled queries, and judge it on some that are held out.
 
@@ -222,7 +222,7 @@ class Retriever:
             resume: go on from the last checkpoint.
             overwrite: replace what is at ``output``.
             progress: draw progress bars.
-            asked: other arguments of ``pipeline.finetune.request.FinetuneRequest``: ``split``, ``recipe``,
+            options: other arguments of ``pipeline.finetune.request.FinetuneRequest``: ``split``, ``recipe``,
                 ``epochs``, ``steps``, ``settings``, ``seed``...
 
         Returns:
@@ -240,12 +240,12 @@ class Retriever:
         given = {"model": self.location, "labels": Path(labels), "output": folder}
         given |= {"negatives_file": None if negatives_file is None else Path(negatives_file)}
         given |= {"described": self._described(), "limit": limit, "resume": resume, "overwrite": overwrite}
-        if twice := asked.keys() & given.keys():
+        if twice := options.keys() & given.keys():
             raise UsageError(f"finetune: {', '.join(sorted(twice))} is what this retriever is; leave it out.")
-        wanted = options_of(FinetuneRequest, {**asked, **given}, where="finetune")
-        wanted = replace(wanted, negatives=negatives)  # "none" is a name here
+        request = options_of(FinetuneRequest, {**options, **given}, where="finetune")
+        request = replace(request, negatives=negatives)  # "none" is a name here
         with _display(progress) as listener:
-            finetune(wanted, listener)
+            finetune(request, listener)
         return Retriever(_open(str(folder)), str(folder), self.documents)
 
     def mine(
@@ -268,7 +268,7 @@ class Retriever:
             split: of a BEIR folder.
             documents: sources of more documents, for a file of labels.
             progress: draw progress bars.
-            options: ``number``, ``depth``, ``skip``, ``margin`` and ``seed`` of ``pipeline.mine.MineOptions``.
+            options: ``number``, ``depth``, ``skip``, ``relative_margin`` and ``seed`` of ``pipeline.mine.MineOptions``.
 
         Returns:
             The number of negatives.
@@ -284,14 +284,14 @@ class Retriever:
                 Path(labels), self.model, Path(output), chosen, listener, split=split, documents=documents
             )[0]
 
-    def generate(self, output: str | Path, sources: Paths = (), *, progress: bool = True, **asked: Any) -> int:
+    def generate(self, output: str | Path, sources: Paths = (), *, progress: bool = True, **options: Any) -> int:
         """Write queries for documents by a generator, with hard negatives and a cross-encoder's scores.
 
         Args:
             output: the file; ``finetune`` takes it as labels.
             sources: documents; the retriever's own if not given.
             progress: draw progress bars.
-            asked: arguments of ``pipeline.generate.request.GenerateRequest``: ``generator``, ``queries``...
+            options: arguments of ``pipeline.generate.request.GenerateRequest``: ``generator``, ``queries``...
 
         Returns:
             The number of queries.
@@ -302,7 +302,7 @@ class Retriever:
         from pretrieve.pipeline.generate.generate import generate_for
 
         with _display(progress) as listener:
-            return generate_for(self.model, self.location, self.documents, output, sources, asked, listener).queries
+            return generate_for(self.model, self.location, self.documents, output, sources, options, listener).queries
 
     @staticmethod
     def compare(
@@ -312,7 +312,7 @@ class Retriever:
         *,
         methods: Sequence[str] = ("none", "mlm", "orqa-ict", "contriever-inbatch", "condenser", "cocondenser"),
         progress: bool = True,
-        **asked: Any,
+        **options: Any,
     ) -> FairTable:
         """Train, fine-tune and judge methods from one base, on the same documents, tokens and seeds.
 
@@ -322,7 +322,7 @@ class Retriever:
             output: folder for the report; one that was stopped goes on, and more methods or labels add to it.
             methods: presets; ``none`` is the base as it is.
             progress: draw progress bars.
-            asked: other arguments of ``pipeline.compare.request.CompareRequest``: ``base``, ``tokens``, ``labels``,
+            options: other arguments of ``pipeline.compare.request.CompareRequest``: ``base``, ``tokens``, ``labels``,
                 ``seeds``...
 
         Returns:
@@ -342,9 +342,9 @@ class Retriever:
             "benchmark": Path(benchmark),
             "output": Path(output),
         }
-        wanted = options_of(CompareRequest, {**given, **asked}, where="compare")
+        request = options_of(CompareRequest, {**given, **options}, where="compare")
         with _display(progress) as listener:
-            return report(wanted, compare(wanted, listener))
+            return report(request, compare(request, listener))
 
     @cached_property
     def _untuned(self) -> list[str]:
@@ -384,15 +384,15 @@ class Retriever:
             UsageError: the folder, split or a metric is not there.
             DataError: a line of the folder cannot be read.
         """
-        from pretrieve.pipeline.evaluate import EvaluateRequest, judge
+        from pretrieve.pipeline.evaluate import EvaluateRequest, run_evaluation
         from pretrieve.pipeline.run.usage_warnings import warn
 
         warn(self._untuned)
-        asked = EvaluateRequest(
+        request = EvaluateRequest(
             folder=Path(folder), split=split, metrics=tuple(metrics), modes=tuple(modes), drop_same_id=drop_same_id
         )
         with _display(progress) as listener:
-            return judge(asked, listener, {self.location: self.model})
+            return run_evaluation(request, listener, {self.location: self.model})
 
 
 def _open(name: str, **described: Any) -> TextEncoder:

@@ -37,7 +37,7 @@ def test_train_report(run, tmp_path, documents) -> None:
     assert set(said) == {"recipe", "documents", "saved", "reason", "probe", "fusion", "signal"}
     assert said["saved"] == said["probe"]["saved"]
     assert said["saved"] in said["probe"]["gain"]
-    assert said["documents"] == {"read": 200, "trained on": 180, "held out": 20}
+    assert said["documents"] == {"read": 200, "trained_on": 180, "held_out": 20}
     card = (out / "README.md").read_text()
     assert "--steps 5" in card
     assert "| BM25 |" in card
@@ -181,7 +181,7 @@ def test_a_card_prints_what_was_measured(run, monkeypatch) -> None:
         assert f"{start} {value} {spread}".strip() in " ".join(card.split())
         assert f"records/{row['record']}" in card
     assert max(len(line.rstrip()) for line in card.splitlines()) <= 80
-    assert "a start for fine-tuning" in run("methods", "mlm").out.lower()
+    assert "pre-training only" in run("methods", "mlm").out.lower()
 
 
 def test_resume_after_a_signal_gives_the_same_model(tmp_path, documents) -> None:

@@ -36,7 +36,7 @@ def test_mine_then_finetune(run, made, tmp_path) -> None:
         assert words in " ".join(outcome.out.split()), words
     said = orjson.loads((tmp_path / "report.json").read_bytes())
     assert said["values"]["training"]["steps"] == 5
-    assert set(said["judged"]["weights"]) == {"start", "model"}
+    assert set(said["evaluation"]["weights"]) == {"start", "model"}
 
 
 @pytest.mark.parametrize("command", ["finetune", "mine"])

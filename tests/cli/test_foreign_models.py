@@ -49,7 +49,7 @@ def test_what_starts_at_random_and_what_is_dropped_is_a_note(tmp_path: Path) -> 
     texts = [orjson.dumps({"id": str(n), "text": text}) for n, text in enumerate(stock.texts())]
     (tmp_path / "documents.jsonl").write_bytes(b"\n".join(texts))
     words = ["train", str(tmp_path / "documents.jsonl"), "-o", str(tmp_path / "out"), "--base", str(base)]
-    words += ["--method", "condenser", "--steps", "2", "--set", "batch_size=4", "--set", "length=24", "--no-judge"]
+    words += ["--method", "condenser", "--steps", "2", "--set", "batch_size=4", "--set", "length=24", "--no-select"]
     done = subprocess.run(
         [sys.executable, "-m", "pretrieve", *words, "--tracker", "none"],
         capture_output=True, text=True, env={**os.environ, "COLUMNS": "400"}, check=False,

@@ -60,7 +60,7 @@ def test_generate_then_finetune_by_the_printed_command(run, made, tmp_path, monk
     tuned = orjson.loads(Path("tuned/report.json").read_bytes())
     assert tuned["values"]["loss"]["loss"] == "margin-mse"
     assert tuned["values"]["negatives"] == "given"
-    assert tuned["queries"]["learnt from"] == report["queries"]
+    assert tuned["queries"]["trained_on"] == report["queries"]
     before, after = ((made / "model" / "model.safetensors").read_bytes(), Path("tuned/model.safetensors").read_bytes())
     assert before != after
 

@@ -164,7 +164,7 @@ def test_a_signal_is_answered_at_once_in_one_line(made, tmp_path, name, number, 
         "finetune": ["finetune", made / "model", made / "beir", "-o", tmp_path / "out"],
         "index": ["index", made / "beir", "--model", made / "model", "-o", tmp_path / "out"],
         "mine": ["mine", made / "beir", "--model", made / "model", "-o", tmp_path / "out"],
-        "evaluate": ["evaluate", made / "beir", "--model", made / "model", "--json", tmp_path / "out"],
+        "evaluate": ["evaluate", made / "beir", "--model", made / "model", "--output-json", tmp_path / "out"],
         "compare": ["compare", made / "beir", "--benchmark", made / "beir", "-o", tmp_path / "out", "--labels", "100",
                     "--methods", "none,mlm"],
     }[name]  # fmt: skip

@@ -130,7 +130,9 @@ def test_a_static_model_is_all_that_search_needs(pretrieve, tmp_path, documents,
         found = pretrieve(tmp_path, "search", "index", "volcano number 8", "--mode", mode, "--json")
         assert found.code == 0, found.err
         assert len(orjson.loads(found.out)["hits"]) == 10
-    judged = pretrieve(tmp_path, "evaluate", beir, "--model", model, "--lexical", "bm25s", "--json", "result.json")
+    judged = pretrieve(
+        tmp_path, "evaluate", beir, "--model", model, "--lexical", "bm25s", "--output-json", "result.json"
+    )
     assert judged.code == 0, judged.err
     assert len(orjson.loads((tmp_path / "result.json").read_bytes())["rows"]) == 4
     assert pretrieve(tmp_path, "mine", beir, "-o", "negatives.jsonl", "--model", model).code == 0

@@ -60,7 +60,7 @@ def test_finetune_refuses_at_once(run, model: Path, tmp_path: Path, setting: str
     assert bound in line
 
 
-@pytest.mark.parametrize("extra", [(), ("--no-judge",), ("--set", "save_every=1")])
+@pytest.mark.parametrize("extra", [(), ("--no-select",), ("--set", "save_every=1")])
 def test_a_model_that_its_last_update_ruined_is_not_published(run, documents: Path, tmp_path: Path, extra) -> None:
     settings = ("batch_size=32", "dimensions=32", "vocabulary_size=400", "learning_rate=1e38")
     words = [word for setting in settings for word in ("--set", setting)]

@@ -44,10 +44,25 @@ MISTAKES = [
         "compare",
         "a scalar, not a tensor of shape",
     ),
-    ('mine["query"][:, 0, 0]', 'mine["query"]', "softmax", "this method failed in compare (RuntimeError"),
+    (
+        'local_vectors["query"][:, 0, 0]',
+        'local_vectors["query"]',
+        "softmax",
+        "this method failed in compare (RuntimeError",
+    ),
     ("def encode(self, batch, step):", "def encode(self, batch):", "encode", "encode is called as encode(batch, step)"),
-    ("def compare(self, mine, everyone, batch, first, step):", "def compare(self, mine):", "compare", "is called as"),
-    ("def view(store, specials, options, provenance=False):", "def view(store):", "view", "view is called as view("),
+    (
+        "def compare(self, local_vectors, global_vectors, batch, first, step):",
+        "def compare(self, local_vectors):",
+        "compare",
+        "is called as",
+    ),
+    (
+        "def sampler(store, specials, options, provenance=False):",
+        "def sampler(store):",
+        "sampler",
+        "sampler is called as sampler(",
+    ),
     ("def draw(self, items, address):", "def draw(self, items):", "draw", "draw is called as draw(items, address)"),
     ('"temperature": Value(0.05', '"temprature": Value(0.05', "temprature", "Did you mean 'temperature'?"),
     ("static={", 'static={"learning_rat": Value(1.0, "ours", "x"), **{', "", "Did you mean 'learning_rate'?"),
@@ -55,7 +70,7 @@ MISTAKES = [
     ("import numpy as np", "import numpi as np", "numpi", "No module named 'numpi'"),
     ("return NextWindow(encoder, options)", "return None", "objective", "gives no Objective but a NoneType"),
     ("self.encoder, self.options = encoder, options", "self.options = options", "NextWindow", "has no encoder"),
-    ("self.mixture = mixture(None, len(self.owners), 1.0)", "", "Neighbours", "a view has a mixture"),
+    ("self.mixture = mixture(None, len(self.owners), 1.0)", "", "Neighbours", "a sampler has a mixture"),
 ]
 
 

@@ -65,7 +65,7 @@ def test_resume_from_any_step(preset: str, kind: str, tmp_path: Path) -> None:
     whole.run()
     for step in range(1, STEPS):
         again = trainer(preset, kind, options, None)
-        again.step = Checkpoints(folder=tmp_path).load(step, again.objective, again.optimiser)["step"]
+        again.step = Checkpoints(folder=tmp_path).load(step, again.objective, again.optimizer)["step"]
         again.run()
         assert digest(again.objective) == digest(whole.objective), f"resumed after step {step}"
 

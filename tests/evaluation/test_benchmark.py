@@ -8,7 +8,7 @@ import pytest
 import pytrec_eval
 
 from pretrieve.core.errors import UsageError
-from pretrieve.evaluation.benchmark import evaluate, judge, parse_metrics, rank
+from pretrieve.evaluation.benchmark import evaluate, evaluate_rankings, parse_metrics, rank
 from pretrieve.evaluation.report import result_tables
 from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.index import Index, IndexOptions
@@ -45,7 +45,7 @@ def test_metrics_by_hand_with_grades_and_missing_queries():
     qrels = {f"q{n}": {ids[i]: int(rng.integers(0, 4)) for i in rng.choice(30, 8, replace=False)} for n in range(40)}
     rankings = [(query, list(rng.permutation(ids)[: rng.integers(0, 25)])) for query in qrels][:-3]
     collection = Collection(name="x", split="y", documents=[], queries=dict.fromkeys(qrels, ""), qrels=qrels)
-    found = judge(iter(rankings), collection, parse_metrics(["nDCG@10", "R@5", "RR@10", "AP", "P@3"]))
+    found = evaluate_rankings(iter(rankings), collection, parse_metrics(["nDCG@10", "R@5", "RR@10", "AP", "P@3"]))
     hits = dict(rankings)
     for place, (query, grades) in enumerate(qrels.items()):
         ranking = hits.get(query, [])
@@ -177,9 +177,9 @@ def test_metrics_that_would_fail_late_or_count_nothing(names, message):
         parse_metrics(names)
 
 
-def test_the_bench_ranks_as_deep_as_its_metric_looks(tmp_path):
+def test_the_evaluator_ranks_as_deep_as_its_metric_looks(tmp_path):
     """Beyond a hundred documents too, as the plain evaluation does."""
-    from pretrieve.pipeline.compare.scores import Bench
+    from pretrieve.pipeline.compare.scores import CollectionEvaluator
     from pretrieve.text.beir import load_collection
 
     (tmp_path / "qrels").mkdir()
@@ -187,8 +187,8 @@ def test_the_bench_ranks_as_deep_as_its_metric_looks(tmp_path):
     (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": "same words"}) + "\n")
     (tmp_path / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq\t200\t1\n")
-    assert Bench(tmp_path, "test", "R@1000").words()["lexical"].tolist() == [1.0]
-    assert Bench(tmp_path, "test", "R@100").words()["lexical"].tolist() == [0.0]
+    assert CollectionEvaluator(tmp_path, "test", "R@1000").words()["lexical"].tolist() == [1.0]
+    assert CollectionEvaluator(tmp_path, "test", "R@100").words()["lexical"].tolist() == [0.0]
     plain = evaluate(load_collection(tmp_path, "test"), {}, metrics=["R@1000"])
     assert plain.rows[0].mean("R@1000") == 1.0
 

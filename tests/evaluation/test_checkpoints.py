@@ -26,7 +26,7 @@ from pretrieve.index.index import Index, IndexOptions
 from pretrieve.models.checkpoints import CHECKPOINTS, find_checkpoint
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.finetune.base_model import open_start
-from pretrieve.pipeline.finetune.finetune import finetune, view_of
+from pretrieve.pipeline.finetune.finetune import finetune, sampler_of
 from pretrieve.pipeline.finetune.read_labels import read_labels
 from pretrieve.pipeline.finetune.request import FinetuneRequest
 from pretrieve.pipeline.run.progress import Silent
@@ -370,16 +370,16 @@ def check_rows(hub: Hub, name: str, tmp_path: Path) -> None:
     start = open_start(name)
     labels = read_labels(source, tmp_path / "records")
     everything = Draw(query_length=9_999, passage_length=9_999)
-    rows = view_of(labels, start, everything, tmp_path / "store", Silent()).rows(np.arange(3), np.arange(3)[:, None])
+    rows = sampler_of(labels, start, everything, tmp_path / "store", Silent()).rows(np.arange(3), np.arange(3)[:, None])
     texts = [use.document + joined(d, use.between) for d in documents]
     assert [rows.row(2 * n).tolist() for n in range(3)] == [
         asks.ids(use.query + q, use.longest_query) for q in queries
     ]  # fmt: skip
     assert [rows.row(2 * n + 1).tolist() for n in range(3)] == [reads.ids(t, use.longest) for t in texts]
     assert start.documents.similarity == use.similarity
-    assert (start.queries_apart is not None) == bool(use.towers)
+    assert (start.query_encoder is not None) == bool(use.towers)
     with torch.no_grad():
-        asked = (start.queries_apart or start.documents).queries(rows.take(np.arange(0, 6, 2)))[:, 0].numpy()
+        asked = (start.query_encoder or start.documents).queries(rows.take(np.arange(0, 6, 2)))[:, 0].numpy()
         made = start.documents(rows.take(np.arange(1, 6, 2)))[:, 0].numpy()
     expected = [asks.vector(use.query + q, use.longest_query, use.pooling) for q in queries]
     np.testing.assert_allclose(asked, np.stack(expected), atol=2e-5)
@@ -517,10 +517,10 @@ def test_a_fine_tuned_model_keeps_the_mark_between_title_and_text(hub, tmp_path)
     hub.publish(name)
     labels = labelling.beir(tmp_path / "beir", 12, 4)
     request = FinetuneRequest(model=name, labels=labels, output=tmp_path / "out", steps=1, negatives="none")
-    finetune(request, judge=False)
+    finetune(request, run_evaluation=False)
     tuned, start = open_encoder(str(tmp_path / "out"), ModelOptions(device="cpu")), open_start(str(tmp_path / "out"))
     assert tuned.separator == start.separator == SEP
-    assert start.queries_apart is not None
+    assert start.query_encoder is not None
     assert not before_search(str(tmp_path / "out"), ModelOptions())
     config = orjson.loads((tmp_path / "out/config_sentence_transformers.json").read_bytes())
     assert config["separator"] == SEP
@@ -538,7 +538,7 @@ class Notes(Silent):
 
 def test_every_road_says_it(hub, tmp_path) -> None:
     """Judging, indexing and fine-tuning, by their listeners; a start for fine-tuning is no wrong use of one."""
-    from pretrieve.pipeline.evaluate import EvaluateRequest, judge
+    from pretrieve.pipeline.evaluate import EvaluateRequest, run_evaluation
     from pretrieve.pipeline.index import build_index
     from pretrieve.text.corpus import Fields
 
@@ -548,11 +548,11 @@ def test_every_road_says_it(hub, tmp_path) -> None:
     documents = [str(folder / "corpus.jsonl")]
     for described, count in (({}, 0), (wrong, 2)):
         judged, indexed, tuned = Notes(), Notes(), Notes()
-        judge(EvaluateRequest(folder=folder, models=(name,), **described), judged)
+        run_evaluation(EvaluateRequest(folder=folder, models=(name,), **described), judged)
         build_index(documents, name, tmp_path / f"index{count}", indexed, fields=Fields(), described=described)
         request = FinetuneRequest(model=name, labels=folder, output=tmp_path / f"out{count}", steps=1, negatives="none",
                          described=ModelOptions(**described))  # fmt: skip
-        finetune(request, tuned, judge=False)
+        finetune(request, tuned, run_evaluation=False)
         for heard in (judged, indexed):
             said = [line for line in heard.lines if name in line]
             assert len(said) == count + 1
@@ -580,13 +580,13 @@ def test_python_warns_and_can_be_told_not_to(hub, tmp_path) -> None:
     Retriever.load("Luyu/co-condenser-marco-retriever").search("rivers", ["stones"])
 
 
-@pytest.mark.parametrize(("method", "initialiser"), [("mlm", True), ("contriever-inbatch", False)])
-def test_a_start_of_our_own_is_known(tmp_path, method, initialiser) -> None:
+@pytest.mark.parametrize(("method", "pretraining_only"), [("mlm", True), ("contriever-inbatch", False)])
+def test_a_start_of_our_own_is_known(tmp_path, method, pretraining_only) -> None:
     """By the recipe that its run left; when it is fine-tuned the recipe is another."""
     folder = labelling.transformer_model(tmp_path / "model")
     (folder / "recipe.json").write_bytes(orjson.dumps({"method": method}))
     lines = untuned(str(folder), ModelOptions())
-    assert len(lines) == initialiser
+    assert len(lines) == pretraining_only
     assert all("fine-tune it first" in line and str(folder) in line for line in lines)
     (folder / "recipe.json").write_bytes(orjson.dumps({"model": "somewhere", "loss": {}}))
     assert not untuned(str(folder), ModelOptions())

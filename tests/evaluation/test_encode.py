@@ -217,5 +217,5 @@ def test_a_model_with_views_is_searched_like_any_other(tmp_path):
     np.testing.assert_allclose(prompted.encode_documents(["mi"]), opened.encode_documents(["lo mi"]), atol=1e-6)
     assert prompted.fingerprint != opened.fingerprint
     assert prompted.described == {"query_prompt": "ka ", "document_prompt": "lo ", "max_length": 16}
-    with pytest.raises(UsageError, match="several views"):
+    with pytest.raises(UsageError, match="several vectors"):
         open_encoder(str(output), ModelOptions(pooling="mean"))

@@ -60,13 +60,13 @@ def test_report_and_table_tell_the_gain_of_every_candidate() -> None:
     found = guard(scores({"half": 0.03, "trained": 0.01}), "start", DESCRIBED)
     said = found.to_json()
     assert json.loads(json.dumps(said)) == said
-    assert list(said["above start"]) == ["half", "trained"]
-    assert said["above start"]["half"]["interpolation"] == "half of the way"
-    assert said["above start"]["half"]["gain"] == pytest.approx(0.03)
-    assert said["above start"]["half"]["error"] == pytest.approx(0.1 / np.sqrt(3 * SIZE))
+    assert list(said["above_start"]) == ["half", "trained"]
+    assert said["above_start"]["half"]["interpolation"] == "half of the way"
+    assert said["above_start"]["half"]["gain"] == pytest.approx(0.03)
+    assert said["above_start"]["half"]["error"] == pytest.approx(0.1 / np.sqrt(3 * SIZE))
     assert (said["saved"], said["weight"], said["at"]) == ("half", 2.0, [1.0, 2.0])
     assert said["score"]["half"] - said["score"]["start"] == pytest.approx(0.03)
-    p = said["above start"]["half"]["p"]
+    p = said["above_start"]["half"]["p"]
     assert found.sentence == (
         f"half of the way, +0.030 ± 0.004 (p {p:.4f}) over the start beside BM25 on 600 queries of held-out "
         "documents (nDCG@10); saved: half"

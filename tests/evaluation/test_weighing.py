@@ -7,7 +7,7 @@ import pytest
 
 import labelling
 from pretrieve.core.types import Document
-from pretrieve.evaluation.benchmark import judge, parse_metrics, rank
+from pretrieve.evaluation.benchmark import evaluate_rankings, parse_metrics, rank
 from pretrieve.evaluation.weighing import choose_weight, cross_fitted, weigh
 from pretrieve.index.fuse import WEIGHTS
 from pretrieve.index.index import Index, IndexOptions
@@ -34,7 +34,9 @@ def test_values_equal_search_at_the_weight_that_others_choose(collection, tmp_pa
     table = []
     for weight in WEIGHTS:
         index = Index.of(collection.documents, encoder, IndexOptions(dense=weight))
-        table.append(judge(rank(index, collection, 10, "hybrid", drop_same_id=False), collection, measures)[METRIC])
+        table.append(
+            evaluate_rankings(rank(index, collection, 10, "hybrid", drop_same_id=False), collection, measures)[METRIC]
+        )
     values = np.array(table)
     found, weight = weigh(index, collection, METRIC, measures, 10)
     assert weight == WEIGHTS[choose_weight(values)]
@@ -43,7 +45,7 @@ def test_values_equal_search_at_the_weight_that_others_choose(collection, tmp_pa
         assert found[query] == values[choose_weight(values[:, others]), query]
 
 
-def test_the_better_voice_gets_more_weight() -> None:
+def test_the_better_ranker_gets_more_weight() -> None:
     rng = np.random.default_rng(0)
     rising = np.linspace(0.1, 0.9, len(WEIGHTS))[:, None] + rng.normal(0, 0.01, (len(WEIGHTS), 50))
     assert choose_weight(rising) == len(WEIGHTS) - 1

@@ -29,7 +29,7 @@ from pretrieve.training.options import TrainingOptions
 from pretrieve.training.step import StepContext, cached_step, full_step
 from pretrieve.training.trainer import Trainer
 
-KINDS = ("static", "transformer", "towers", "views")
+KINDS = ("static", "transformer", "untied", "multi-vector")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def made(tmp_path_factory) -> tuple[Path, Any, Store]:
     return folder, labels, Store.build(folder / "store", Texts(labels), labelling.vocabulary(), sentences=False)
 
 
-def view_of(made, kind: str, **draw) -> Labelled:
+def sampler_of(made, kind: str, **draw) -> Labelled:
     _, labels, store = made
     known = labelling.vocabulary()
     values = {"negatives": 2, "hard": 0.7, "query_length": 16, "passage_length": 16} | draw
@@ -53,18 +53,18 @@ def encoder_of(made, kind: str, dropout: float = 0.0, layers: int = 1) -> Any:
         return StaticEncoder(torch.randn(known.specials.vocabulary, 12, generator=random), known.bare())
     folder = made[0] / f"{kind}-{len(list(made[0].iterdir()))}"
     encoder, _ = labelling.transformer(folder, dropout=dropout, layers=layers, pooling="cls")
-    return add_viewers(encoder, 3, 0) if kind == "views" else encoder
+    return add_viewers(encoder, 3, 0) if kind == "multi-vector" else encoder
 
 
 def run(made, kind: str, *, size: int = 8, draw: dict | None = None, dropout: float = 0.0, layers: int = 1, **options):
-    view = view_of(made, kind, **(draw or {}))
-    towers = {"towers": "separate"} if kind == "towers" else {}
-    objective = Contrastive(encoder_of(made, kind, dropout, layers), Options(**towers, **options), view.positive)
-    if kind == "towers":
+    sampler = sampler_of(made, kind, **(draw or {}))
+    encoders = {"encoders": "untied"} if kind == "untied" else {}
+    objective = Contrastive(encoder_of(made, kind, dropout, layers), Options(**encoders, **options), sampler.positive)
+    if kind == "untied":
         with torch.no_grad():
             for parameter in objective.query_encoder.parameters():
                 parameter.mul_(1.1)
-    return objective, Batches(view=view, batch_size=size, seed=1)
+    return objective, Batches(sampler=sampler, batch_size=size, seed=1)
 
 
 def softmax(values: np.ndarray) -> np.ndarray:
@@ -137,15 +137,15 @@ def test_copies_of_a_positive_in_the_batch_are_no_negatives(made) -> None:
     labels = made[1]
     shared = next((q, p) for q in range(len(labels)) for p in labels.positives.row(q)[1:])
     owner = next(q for q in range(len(labels)) if labels.positives.row(q)[0] == shared[1])
-    view = batches.view
+    sampler = batches.sampler
     queries, keys = np.array([shared[0], owner]), np.array([[labels.positives.row(shared[0])[0]], [shared[1]]])
     facts = {"keys": keys, "teacher": np.full((2, 1), np.nan, np.float32)}
-    batch = Batch(rows=view.rows(queries, keys), shape=(2, 2), documents=queries, per_example=facts)
+    batch = Batch(rows=sampler.rows(queries, keys), shape=(2, 2), documents=queries, per_example=facts)
     objective.double()
     encoded = objective.encode(batch, 0)
     vectors = {name: values.detach().requires_grad_() for name, values in encoded.vectors.items()}
-    mine = {name: values[:1] for name, values in vectors.items()}
-    loss = objective.compare(mine, vectors, batch, 0, 0)
+    local_vectors = {name: values[:1] for name, values in vectors.items()}
+    loss = objective.compare(local_vectors, vectors, batch, 0, 0)
     loss.value.backward()
     assert float(loss.value.detach()) == pytest.approx(0.0, abs=1e-12)
     assert vectors["key"].grad[1].abs().max() == 0
@@ -184,12 +184,12 @@ def test_shares_average_to_the_whole(made, loss) -> None:
     objective, batches = run(made, "static", loss=loss)
     objective.double()
     batch = batches(0)
-    everyone = {name: values.detach() for name, values in objective.encode(batch, 0).vectors.items()}
-    whole = float(objective.compare(everyone, everyone, batch, 0, 0).value)
+    global_vectors = {name: values.detach() for name, values in objective.encode(batch, 0).vectors.items()}
+    whole = float(objective.compare(global_vectors, global_vectors, batch, 0, 0).value)
     parts = []
     for first in (0, 4):
-        mine = {name: values[first : first + 4] for name, values in everyone.items()}
-        parts.append(float(objective.compare(mine, everyone, batch, first, 0).value))
+        local_vectors = {name: values[first : first + 4] for name, values in global_vectors.items()}
+        parts.append(float(objective.compare(local_vectors, global_vectors, batch, first, 0).value))
     assert np.mean(parts) == pytest.approx(whole, rel=1e-12)
     assert parts[0] != pytest.approx(parts[1])
 
@@ -201,35 +201,35 @@ def test_numbers_survive_single_precision() -> None:
 
 
 def ance(made, kind: str = "static", *, every: int = 3, lag: int = 0, depth: int = 5, dropout: float = 0.1):
-    view = view_of(made, kind, hard=1.0)
+    sampler = sampler_of(made, kind, hard=1.0)
     encoder = encoder_of(made, kind, dropout)
-    return Ance(encoder, Options(), view, Refresh(every=every, lag=lag, depth=depth), seed=2), view
+    return Ance(encoder, Options(), sampler, Refresh(every=every, lag=lag, depth=depth), seed=2), sampler
 
 
-def nearest(objective: Ance, view: Labelled, encoder, query: int) -> list[int]:
+def nearest(objective: Ance, sampler: Labelled, encoder, query: int) -> list[int]:
     """Documents by similarity under an encoder, best first, without positives; one by one."""
     with torch.no_grad():
-        vector = encoder.eval()(view.rows(np.array([query]), np.zeros((1, 0), np.int64)))[0, 0]
+        vector = encoder.eval()(sampler.rows(np.array([query]), np.zeros((1, 0), np.int64)))[0, 0]
         scored = []
-        for number in range(view.labels.size):
-            other = objective.index.stale.encoder(view.passages(np.array([number])))[0, 0]
+        for number in range(sampler.labels.size):
+            other = objective.index.stale.encoder(sampler.passages(np.array([number])))[0, 0]
             scored.append((-float(torch.nn.functional.cosine_similarity(vector, other, dim=0)), number))
-    relevant = set(view.labels.canonical[view.labels.positives.row(query)].tolist())
-    return [n for _, n in sorted(scored) if int(view.labels.canonical[n]) not in relevant]
+    relevant = set(sampler.labels.canonical[sampler.labels.positives.row(query)].tolist())
+    return [n for _, n in sorted(scored) if int(sampler.labels.canonical[n]) not in relevant]
 
 
 def test_ance_draws_from_the_nearest_that_are_not_relevant(made) -> None:
-    objective, view = ance(made)
-    batches = Batches(view=view, batch_size=8, seed=1)
+    objective, sampler = ance(made)
+    batches = Batches(sampler=sampler, batch_size=8, seed=1)
     seen = set()
     for step in range(12):
         batch = batches(step)
         found = objective.prepare(batch, step)
         assert (found.per_example["keys"][:, 0] == batch.per_example["keys"][:, 0]).all()
-        rows = view.rows(batch.documents, found.per_example["keys"])
+        rows = sampler.rows(batch.documents, found.per_example["keys"])
         assert (found.rows.tokens == rows.tokens).all()
         for b, query in enumerate(batch.documents.tolist()):
-            best = nearest(objective, view, objective.encoder, query)[:5]
+            best = nearest(objective, sampler, objective.encoder, query)[:5]
             drawn = found.per_example["keys"][b, 1:].tolist()
             assert set(drawn) <= set(best)
             assert len(set(drawn)) == 2
@@ -241,12 +241,12 @@ def test_ance_draws_from_the_nearest_that_are_not_relevant(made) -> None:
 
 def test_ance_leaves_some_negatives_random(made) -> None:
     """``hard`` is the share of those that the index gives, as it is for mined ones."""
-    objective, view = ance(made)
+    objective, sampler = ance(made)
     objective.eval()
     shares = {}
     for hard in (0.0, 0.25, 1.0):
-        view._draw = replace(view._draw, hard=hard)
-        batch = Batches(view=view, batch_size=20, seed=1)(0)
+        sampler._draw = replace(sampler._draw, hard=hard)
+        batch = Batches(sampler=sampler, batch_size=20, seed=1)(0)
         found = [objective.prepare(batch, step).per_example["keys"][:, 1:] for step in range(20)]
         same = [keys == batch.per_example["keys"][:, 1:] for keys in found]
         shares[hard] = float(np.mean(same))
@@ -256,21 +256,21 @@ def test_ance_leaves_some_negatives_random(made) -> None:
 
 
 def test_ance_masks_by_the_negatives_that_it_put_in(made) -> None:
-    """The loss knows which documents the rows are, though the global batch tells of those that the view drew."""
-    objective, view = ance(made)
+    """The loss knows which documents the rows are, though the global batch tells of those that the sampler drew."""
+    objective, sampler = ance(made)
     objective.double().eval()
-    batch = Batches(view=view, batch_size=20, seed=1)(0)
+    batch = Batches(sampler=sampler, batch_size=20, seed=1)(0)
     prepared = objective.prepare(batch, 0)
-    plain = Contrastive(objective.encoder, Options(), view.positive)
+    plain = Contrastive(objective.encoder, Options(), sampler.positive)
     assert float(full_step(objective, batch, 0).loss) == pytest.approx(reference(plain, prepared, made[1]), rel=1e-6)
-    keys, canonical = prepared.per_example["keys"][:, 1:], view.labels.canonical
-    owners = [set(canonical[view.labels.positives.row(int(q))].tolist()) for q in batch.documents]
+    keys, canonical = prepared.per_example["keys"][:, 1:], sampler.labels.canonical
+    owners = [set(canonical[sampler.labels.positives.row(int(q))].tolist()) for q in batch.documents]
     assert any(int(canonical[k]) in owner for row in keys for k in row for owner in owners), "there is what to mask"
 
 
 def test_ance_looks_anew_at_each_refresh(made) -> None:
-    objective, view = ance(made, every=3)
-    batches = Batches(view=view, batch_size=8, seed=1)
+    objective, sampler = ance(made, every=3)
+    batches = Batches(sampler=sampler, batch_size=8, seed=1)
     options = TrainingOptions(steps=7, batch_size=8, learning_rate=0.2)
     trainer = Trainer(objective=objective, batches=batches, options=options, seed=1)
     built, weights = [], []
@@ -284,7 +284,7 @@ def test_ance_looks_anew_at_each_refresh(made) -> None:
     batch = batches(7)
     found = objective.prepare(batch, 7)
     for b, query in enumerate(batch.documents.tolist()):
-        best = nearest(objective, view, objective.encoder, query)[:5]
+        best = nearest(objective, sampler, objective.encoder, query)[:5]
         assert set(found.per_example["keys"][b, 1:].tolist()) <= set(best)
 
 
@@ -294,8 +294,8 @@ def test_resume_from_any_step_is_bit_equal(made, tmp_path, kind, lag) -> None:
         if kind == "plain":
             objective, batches = run(made, "transformer", dropout=0.1)
         else:
-            objective, view = ance(made, kind, every=4, lag=lag)
-            batches = Batches(view=view, batch_size=8, seed=1)
+            objective, sampler = ance(made, kind, every=4, lag=lag)
+            batches = Batches(sampler=sampler, batch_size=8, seed=1)
         options = TrainingOptions(steps=9, batch_size=8, learning_rate=0.01, save_every=1, max_checkpoints=99)
         return Trainer(objective=objective, batches=batches, options=options, seed=1)
 
@@ -317,13 +317,13 @@ def test_resume_from_any_step_is_bit_equal(made, tmp_path, kind, lag) -> None:
 
 
 def test_what_does_not_fit_is_refused(made) -> None:
-    view = view_of(made, "views")
-    with pytest.raises(UsageError, match="towers=separate"):
-        Contrastive(encoder_of(made, "views"), Options(towers="separate"), view.positive)
+    sampler = sampler_of(made, "multi-vector")
+    with pytest.raises(UsageError, match="encoders=untied"):
+        Contrastive(encoder_of(made, "multi-vector"), Options(encoders="untied"), sampler.positive)
     with pytest.raises(UsageError, match="several"):
-        Ance(encoder_of(made, "views"), Options(), view, Refresh(), 0)
+        Ance(encoder_of(made, "multi-vector"), Options(), sampler, Refresh(), 0)
     with pytest.raises(UsageError, match="loss=kl"):
-        Ance(encoder_of(made, "static"), Options(loss="kl"), view, Refresh(), 0)
+        Ance(encoder_of(made, "static"), Options(loss="kl"), sampler, Refresh(), 0)
     for values in ({"temperature": 0.0}, {"teacher_temperature": -1.0}, {"local": -0.1}):
         with pytest.raises(UsageError):
             Options(**values)
@@ -336,4 +336,4 @@ def test_temperature_follows_the_similarity(made) -> None:
     for similarity, expected in (("cosine", 0.05), ("dot", 1.0)):
         encoder = encoder_of(made, "static")
         encoder.similarity = similarity
-        assert Contrastive(encoder, Options(), view_of(made, "static").positive).temperature == expected
+        assert Contrastive(encoder, Options(), sampler_of(made, "static").positive).temperature == expected

@@ -11,7 +11,7 @@ import torch
 import tiny
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Rows
-from pretrieve.finetuning.distillation import Anchored, Distillation, Options, Taught, View, relational_loss
+from pretrieve.finetuning.distillation import Anchored, Distillation, Options, Sampler, Taught, relational_loss
 from pretrieve.models.static import StaticEncoder
 from pretrieve.sampling.batches import Batches
 from pretrieve.training.step import StepContext, cached_step, full_step
@@ -71,7 +71,7 @@ def test_a_student_that_sees_as_its_teacher_has_no_loss() -> None:
 def test_a_step_compares_queries_and_documents_with_all_documents() -> None:
     known = taught()
     objective = Distillation(student(), known.vectors, Options())
-    batch = Batches(view=View(known), batch_size=8, seed=1)(0)
+    batch = Batches(sampler=Sampler(known), batch_size=8, seed=1)(0)
     asked, keys = batch.per_example["query"], batch.per_example["key"]
     assert all(query in known.queries[key] for query, key in zip(asked, keys, strict=True))
     table = objective.encoder.embedding.weight.detach().double().numpy()
@@ -84,7 +84,7 @@ def test_a_step_compares_queries_and_documents_with_all_documents() -> None:
 
 def test_the_gradient_is_the_same_in_chunks() -> None:
     known = taught()
-    batch = Batches(view=View(known), batch_size=8, seed=1)(0)
+    batch = Batches(sampler=Sampler(known), batch_size=8, seed=1)(0)
     found = []
     for take, context in ((full_step, StepContext()), (cached_step, StepContext(chunk=3))):
         objective = Distillation(student(), known.vectors, Options())
@@ -96,7 +96,7 @@ def test_the_gradient_is_the_same_in_chunks() -> None:
 def test_the_anchor_is_added_with_its_weight() -> None:
     known = taught()
     plain, batches = tiny.run("structure", "static")
-    held = Batches(view=View(known), batch_size=8, seed=1)
+    held = Batches(sampler=Sampler(known), batch_size=8, seed=1)
     anchor = Distillation(plain.encoder, known.vectors, Options())
     alone, own = full_step(plain, batches(2), 2).loss, full_step(anchor, held(2), 2).loss
     both = full_step(Anchored(plain, anchor, held, 0.7), batches(2), 2)
@@ -118,12 +118,12 @@ def test_training_brings_the_student_nearer() -> None:
     known = taught()
     objective = Distillation(student(dimensions=12), known.vectors, Options())
     before = deepcopy(objective.encoder.embedding.weight)
-    optimiser = torch.optim.Adam(objective.parameters(), lr=0.05)
-    batches, losses = Batches(view=View(known), batch_size=30, seed=0), []
+    optimizer = torch.optim.Adam(objective.parameters(), lr=0.05)
+    batches, losses = Batches(sampler=Sampler(known), batch_size=30, seed=0), []
     for step in range(60):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         losses.append(float(full_step(objective, batches(step), step).loss))
-        optimiser.step()
+        optimizer.step()
     assert losses[-1] < losses[0] / 3
     assert not torch.equal(before, objective.encoder.embedding.weight)
 

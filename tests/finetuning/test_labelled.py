@@ -39,7 +39,9 @@ def records(count: int = 60, seed: int = 0) -> list[dict]:
     return found
 
 
-def view(folder: Path, *, prompts=("", ""), separator=" ", bare: bool = False, extra: tuple = (), **draw) -> Labelled:
+def sampler(
+    folder: Path, *, prompts=("", ""), separator=" ", bare: bool = False, extra: tuple = (), **draw
+) -> Labelled:
     source = labelling.lines(folder / "labels.jsonl", [*records(), *extra])
     labels = read_labels(source, folder / "records")
     known = labelling.vocabulary()
@@ -53,7 +55,7 @@ def view(folder: Path, *, prompts=("", ""), separator=" ", bare: bool = False, e
 @pytest.mark.parametrize("length", [64, 4])
 def test_rows_equal_a_slow_twin(tmp_path, prompts, separator, bare, length) -> None:
     lengths = {"query_length": length, "passage_length": length + 1}
-    found = view(tmp_path, prompts=prompts, separator=separator, bare=bare, negatives=3, **lengths)
+    found = sampler(tmp_path, prompts=prompts, separator=separator, bare=bare, negatives=3, **lengths)
     known, labels = labelling.vocabulary(), found.labels
     cls, sep = ([], []) if bare else ([known.specials.cls], [known.specials.sep])
 
@@ -65,7 +67,7 @@ def test_rows_equal_a_slow_twin(tmp_path, prompts, separator, bare, length) -> N
         limit = length if query else length + 1
         return [*cls, *ids[: limit - len(cls) - len(sep)], *sep]
 
-    batches = Batches(view=found, batch_size=16, seed=1)
+    batches = Batches(sampler=found, batch_size=16, seed=1)
     cut = False
     for step in range(4):
         batch = batches(step)
@@ -100,10 +102,10 @@ def test_negatives_are_no_positives_nor_copies(tmp_path) -> None:
     """Even where the labels themselves say so."""
     first = records()[0]
     wrong = {"query": "lu lu", "pos": first["pos"], "neg": [*first["pos"], *first["neg"], *records()[5]["pos"]]}
-    labels_of = view(tmp_path, negatives=4, hard=0.7, extra=(wrong,))
+    labels_of = sampler(tmp_path, negatives=4, hard=0.7, extra=(wrong,))
     labels = labels_of.labels
     truth = {(q, int(labels.canonical[d])) for q in range(len(labels)) for d in labels.positives.row(q)}
-    batches = Batches(view=labels_of, batch_size=32, seed=0)
+    batches = Batches(sampler=labels_of, batch_size=32, seed=0)
     pairs = 0
     for step in range(60):
         batch = batches(step)
@@ -124,17 +126,17 @@ def test_copies_of_positives_are_positives(tmp_path) -> None:
     store = Store.build(tmp_path / "store", Texts(labels), labelling.vocabulary(), sentences=False)
     found = Labelled(labels, store, labelling.vocabulary().specials, Draw(negatives=6))
     assert found.positive(np.array([0, 1]), np.array([12, 12])).tolist() == [True, False]
-    batches = Batches(view=found, batch_size=10, seed=0)
+    batches = Batches(sampler=found, batch_size=10, seed=0)
     for step in range(50):
         keys = batches(step).per_example["keys"][batches(step).documents == 0, 1:]
         assert not np.isin(keys, [0, 12]).any()
 
 
 def test_share_of_hard_negatives(tmp_path) -> None:
-    found = view(tmp_path, negatives=2, hard=0.3)
+    found = sampler(tmp_path, negatives=2, hard=0.3)
     labels = found.labels
     many = np.flatnonzero(found._negatives.lengths >= 2)
-    batches = Batches(view=found, batch_size=60, seed=3)
+    batches = Batches(sampler=found, batch_size=60, seed=3)
     hits = count = 0
     for step in range(80):
         batch = batches(step)
@@ -146,10 +148,10 @@ def test_share_of_hard_negatives(tmp_path) -> None:
 
 
 def test_no_hard_negative_twice_and_all_of_them_in_time(tmp_path) -> None:
-    found = view(tmp_path, negatives=3)
+    found = sampler(tmp_path, negatives=3)
     negatives = [set(found._negatives.row(q).tolist()) for q in range(60)]
     seen: list[set[int]] = [set() for _ in range(60)]
-    batches = Batches(view=found, batch_size=60, seed=0)
+    batches = Batches(sampler=found, batch_size=60, seed=0)
     for step in range(40):
         batch = batches(step)
         for query, keys, scores in zip(
@@ -163,10 +165,10 @@ def test_no_hard_negative_twice_and_all_of_them_in_time(tmp_path) -> None:
 
 
 def test_a_teachers_scores_are_those_of_the_rows(tmp_path) -> None:
-    found = view(tmp_path, negatives=2, hard=0.8)
+    found = sampler(tmp_path, negatives=2, hard=0.8)
     documents, _ = labelling.toy(60)
     number = {d["text"] + d["title"]: n for n, d in enumerate(documents)}
-    batch = Batches(view=found, batch_size=60, seed=0)(0)
+    batch = Batches(sampler=found, batch_size=60, seed=0)(0)
     known = 0
     for query, keys, scores in zip(
         batch.documents.tolist(), batch.per_example["keys"], batch.per_example["teacher"], strict=True
@@ -181,13 +183,13 @@ def test_a_teachers_scores_are_those_of_the_rows(tmp_path) -> None:
 
 
 def test_a_pure_function_of_the_step(tmp_path) -> None:
-    one, two = (Batches(view=view(tmp_path, negatives=3, hard=0.5), batch_size=8, seed=4) for _ in range(2))
+    one, two = (Batches(sampler=sampler(tmp_path, negatives=3, hard=0.5), batch_size=8, seed=4) for _ in range(2))
     later = [one(step) for step in range(6)][5]
     again = two(5)
     assert (later.rows.tokens == again.rows.tokens).all()
     assert (later.documents == again.documents).all()
     assert (later.per_example["keys"] == again.per_example["keys"]).all()
-    other = Batches(view=view(tmp_path, negatives=3, hard=0.5), batch_size=8, seed=5)(5)
+    other = Batches(sampler=sampler(tmp_path, negatives=3, hard=0.5), batch_size=8, seed=5)(5)
     assert (later.per_example["keys"] != other.per_example["keys"]).any()
 
 
@@ -198,7 +200,7 @@ def test_labels_without_negatives(tmp_path, negatives) -> None:
     labels = read_labels(source, tmp_path / "records")
     store = Store.build(tmp_path / "store", Texts(labels), labelling.vocabulary(), sentences=False)
     found = Labelled(labels, store, labelling.vocabulary().specials, Draw(negatives=negatives))
-    batch = Batches(view=found, batch_size=8, seed=0)(0)
+    batch = Batches(sampler=found, batch_size=8, seed=0)(0)
     assert batch.shape == (8, 2 + negatives)
     assert np.isnan(batch.per_example["teacher"]).all()
 
@@ -212,7 +214,7 @@ def test_texts_without_tokens_are_left_out(tmp_path) -> None:
     labels = read_labels(folder, tmp_path / "records")
     store = Store.build(tmp_path / "store", Texts(labels), labelling.vocabulary(), sentences=False)
     found = Labelled(labels, store, labelling.vocabulary().specials, Draw(negatives=5))
-    batches = Batches(view=found, batch_size=4, seed=0)
+    batches = Batches(sampler=found, batch_size=4, seed=0)
     drawn = [batches(step) for step in range(20)]
     assert {n for b in drawn for n in b.documents.tolist()} == {0, 3, 4, 5}
     assert 1 not in {n for b in drawn for n in b.per_example["keys"].reshape(-1).tolist()}

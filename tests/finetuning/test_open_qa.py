@@ -11,7 +11,7 @@ from quiz import quiz, store
 
 from pretrieve.core.errors import UsageError
 from pretrieve.finetuning.open_qa import Answers, OpenQuestionAnswering, ReadingOptions
-from pretrieve.finetuning.qa_blocks import Evidence, Occurrences
+from pretrieve.finetuning.qa_blocks import Occurrences, QABlocks
 from pretrieve.models.build import EncoderOptions, build_encoder
 from pretrieve.models.heads import Projected
 from pretrieve.sampling.batches import Batches
@@ -37,11 +37,11 @@ def make(towns, *, layers=1, wide=16, projection=8, dropout=0.1, seed=0, questio
     retriever = build_encoder(base, store=towns, options=pooling, seed=seed + 1)
     if projection:
         retriever = Projected(retriever, projection, seed=seed, dropout=dropout)
-    view = QuestionRows(questions, towns.tokenizer, retriever.specials, 32)
+    sampler = QuestionRows(questions, towns.tokenizer, retriever.specials, 32)
     answers = Answers(questions, towns.tokenizer, towns)
     options = ReadingOptions(**{**SMALL, **changes})
-    objective = OpenQuestionAnswering((retriever, retriever), reader, towns, view, answers, options, seed)
-    return objective, Batches(view=view, batch_size=8, seed=seed)
+    objective = OpenQuestionAnswering((retriever, retriever), reader, towns, sampler, answers, options, seed)
+    return objective, Batches(sampler=sampler, batch_size=8, seed=seed)
 
 
 def test_occurrences_are_those_of_a_plain_search(towns) -> None:
@@ -63,27 +63,29 @@ def test_occurrences_are_those_of_a_plain_search(towns) -> None:
 
 
 def test_blocks_are_whole_with_titles_and_joint_rows_are_question_and_body(towns) -> None:
-    evidence, specials = Evidence(towns, towns.specials, 24), towns.specials
-    assert len(evidence) > len(towns), "some documents make several blocks"
-    covered = np.concatenate([np.arange(a, b) for a, b in zip(evidence.starts, evidence.stops, strict=True)])
+    search_blocks, specials = QABlocks(towns, towns.specials, 24), towns.specials
+    assert len(search_blocks) > len(towns), "some documents make several blocks"
+    covered = np.concatenate([np.arange(a, b) for a, b in zip(search_blocks.starts, search_blocks.stops, strict=True)])
     bodies = np.concatenate([np.arange(a, b) for a, b in zip(towns.bodies, towns.ends, strict=True)])
     assert covered.tolist() == bodies.tolist(), "nothing is removed, nothing twice"
     chosen = np.array([3, 0, 7])
-    rows = evidence.rows(chosen)
+    rows = search_blocks.rows(chosen)
     for index, block in enumerate(chosen):
-        document = evidence.documents[block]
+        document = search_blocks.documents[block]
         title = towns.tokens[towns.starts[document] : towns.bodies[document]].tolist()
-        body = towns.tokens[evidence.starts[block] : evidence.stops[block]].tolist()
+        body = towns.tokens[search_blocks.starts[block] : search_blocks.stops[block]].tolist()
         assert rows.row(index).tolist() == [specials.cls, *title, specials.sep, *body, specials.sep]
-    view = QuestionRows(QUESTIONS, towns.tokenizer, specials, 32)
-    asked = view.without_specials(np.array([5, 2]))
-    joint, places = evidence.beside(asked, np.array([[1, 2], [0, 4]]), 20)
+    sampler = QuestionRows(QUESTIONS, towns.tokenizer, specials, 32)
+    asked = sampler.without_specials(np.array([5, 2]))
+    joint, places = search_blocks.beside(asked, np.array([[1, 2], [0, 4]]), 20)
     for row, (question, block) in enumerate([(0, 1), (0, 2), (1, 0), (1, 4)]):
         words = asked.row(question).tolist()[:8]
-        body = towns.tokens[evidence.starts[block] : evidence.stops[block]].tolist()[: 17 - len(words)]
+        body = towns.tokens[search_blocks.starts[block] : search_blocks.stops[block]].tolist()[: 17 - len(words)]
         assert joint.row(row).tolist() == [specials.cls, *words, specials.sep, *body, specials.sep]
         where = places[joint.offsets[row] : joint.offsets[row + 1]]
-        assert where[where >= 0].tolist() == list(range(evidence.starts[block], evidence.starts[block] + len(body)))
+        assert where[where >= 0].tolist() == list(
+            range(search_blocks.starts[block], search_blocks.starts[block] + len(body))
+        )
     assert joint.lengths.max() <= 20
 
 
@@ -106,7 +108,9 @@ def test_both_losses_by_plain_loops(towns) -> None:
         assert prepared.per_example["blocks"][example].tolist() == best.tolist()
         (answer,) = QUESTIONS[number].answers
         ids = towns.tokenizer.encode([answer]).row(0).tolist()
-        text = {b: towns.tokens[objective.evidence.starts[b] : objective.evidence.stops[b]].tolist() for b in best}
+        text = {
+            b: towns.tokens[objective.search_blocks.starts[b] : objective.search_blocks.stops[b]].tolist() for b in best
+        }
         holds = [any(text[b][i : i + len(ids)] == ids for i in range(len(text[b]))) for b in best]
         retrieval = logsumexp(scores[example][best])
         retrieval -= logsumexp(scores[example][best][holds]) if any(holds) else retrieval
@@ -127,7 +131,7 @@ def test_both_losses_by_plain_loops(towns) -> None:
         reading = logsumexp(every) - logsumexp(right) if right else 0.0
         assert float(encoded.statistics["retrieval"][example]) == pytest.approx(retrieval, rel=1e-5, abs=1e-5)
         assert float(encoded.statistics["reading"][example]) == pytest.approx(reading, rel=1e-5, abs=1e-5)
-        assert float(encoded.local[example].detach()) == pytest.approx(retrieval + reading, rel=1e-5, abs=1e-5)
+        assert float(encoded.example_loss[example].detach()) == pytest.approx(retrieval + reading, rel=1e-5, abs=1e-5)
         seen["retrieval"] += retrieval > 0
         seen["reading"] += reading > 0
     assert min(seen.values()) > 0
@@ -139,8 +143,8 @@ def test_encode_is_row_separable_and_the_cache_changes_nothing(towns) -> None:
     batch = objective.prepare(batches(1), 1)
     before = digest(objective)
     objective.eval()
-    whole = objective.encode(batch, 1).local
-    parts = torch.cat([objective.encode(batch.slice(a, b), 1).local for a, b in ((0, 3), (3, 4), (4, 8))])
+    whole = objective.encode(batch, 1).example_loss
+    parts = torch.cat([objective.encode(batch.slice(a, b), 1).example_loss for a, b in ((0, 3), (3, 4), (4, 8))])
     assert torch.allclose(whole, parts, rtol=1e-10, atol=1e-12)
     assert digest(objective) == before
     objective.train()
@@ -157,7 +161,7 @@ def test_gradient_by_finite_differences(towns) -> None:
     objective, batches = make(towns, layers=2)
     objective.double().eval()
     batch = objective.prepare(batches(0), 0)
-    objective.encode(batch, 0).local.mean().backward()
+    objective.encode(batch, 0).example_loss.mean().backward()
     rng = torch.Generator().manual_seed(0)
     learns = {name: p for name, p in objective.named_parameters() if p.requires_grad and p.grad is not None}
     assert {name.split(".")[0] for name in learns} == {"query_encoder", "reader", "spans"}
@@ -167,7 +171,7 @@ def test_gradient_by_finite_differences(towns) -> None:
         for step in (1e-6, -2e-6):
             with torch.no_grad():
                 parameter += step * direction
-                values.append(float(objective.encode(batch, 0).local.mean()))
+                values.append(float(objective.encode(batch, 0).example_loss.mean()))
         with torch.no_grad():
             parameter += 1e-6 * direction
         slope = (values[0] - values[1]) / 2e-6
@@ -237,7 +241,7 @@ def correct_share(objective, towns) -> tuple[float, float]:
         towns.tokens[a:b].tolist() == towns.tokenizer.encode(question.answers).row(0).tolist()
         for a, b, question in zip(first, stop, QUESTIONS, strict=True)
     ]
-    held = [np.isin(row[:2], objective.answers.held(n, objective.evidence)).any() for n, row in enumerate(blocks)]
+    held = [np.isin(row[:2], objective.answers.held(n, objective.search_blocks)).any() for n, row in enumerate(blocks)]
     return float(np.mean(right)), float(np.mean(held))
 
 
@@ -245,7 +249,7 @@ def test_it_learns_to_retrieve_and_to_read(towns) -> None:
     torch.set_num_threads(1)
     changes = {"width": 3, "read": 2, "block": 60, "beam": 100, "hidden": 64}
     objective, batches = make(towns, wide=64, projection=0, dropout=0.0, **changes)
-    batches = Batches(view=batches.view, batch_size=24, seed=0)
+    batches = Batches(sampler=batches.sampler, batch_size=24, seed=0)
     before = correct_share(objective, towns)
     options = TrainingOptions(steps=80, batch_size=24, learning_rate=0.005, warmup=0.1, clip=1.0)
     Trainer(objective=objective, batches=batches, options=options).run()
@@ -257,9 +261,9 @@ def test_it_learns_to_retrieve_and_to_read(towns) -> None:
 def test_an_answer_across_two_blocks_is_in_neither(towns) -> None:
     from pretrieve.sampling.questions import Question
 
-    evidence = Evidence(towns, towns.specials, 24)
-    texts = [towns.tokens[a:b].tolist() for a, b in zip(evidence.starts, evidence.stops, strict=True)]
-    crossing = [b for b in range(len(texts) - 1) if evidence.documents[b] == evidence.documents[b + 1]]
+    search_blocks = QABlocks(towns, towns.specials, 24)
+    texts = [towns.tokens[a:b].tolist() for a, b in zip(search_blocks.starts, search_blocks.stops, strict=True)]
+    crossing = [b for b in range(len(texts) - 1) if search_blocks.documents[b] == search_blocks.documents[b + 1]]
     asked = [towns.decode([texts[b][-1], texts[b + 1][0]]) for b in crossing]
     answers = Answers([Question(text="?", answers=(text,)) for text in asked], towns.tokenizer, towns)
     found = 0
@@ -269,5 +273,5 @@ def test_an_answer_across_two_blocks_is_in_neither(towns) -> None:
         occurs = len(answers.of(number)[0])
         found += occurs > len(expected)
         if occurs:
-            assert answers.held(number, evidence).tolist() == expected
+            assert answers.held(number, search_blocks).tolist() == expected
     assert found, "some occurrences do cross the edge of a block"

@@ -40,14 +40,14 @@ def test_what_was_saved_as_a_cross_encoder_scores_the_same(made, tmp_path) -> No
 def test_scores_are_the_stock_models_logits(made) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(made / "one").eval()
     tokenizer = AutoTokenizer.from_pretrained(made / "one")
-    wanted = []
+    expected = []
     for query, document in PAIRS:
         inputs = tokenizer(query, document, return_tensors="pt", truncation=True, max_length=96)
         with torch.no_grad():
-            wanted.append(float(model(**inputs).logits[0, 0]))
+            expected.append(float(model(**inputs).logits[0, 0]))
     found = Teacher(str(made / "one"), batch_size=2).scores(PAIRS)
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
-    assert min(wanted) < 0 or max(wanted) > 1, "a sigmoid would show"
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert min(expected) < 0 or max(expected) > 1, "a sigmoid would show"
     assert Teacher(str(made / "one")).scores([]).shape == (0,)
 
 

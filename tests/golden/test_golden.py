@@ -96,7 +96,7 @@ def learning_rate(trainer: Trainer) -> None:
 
 
 def no_weight_decay(trainer: Trainer) -> None:
-    for group in trainer.optimiser.param_groups:
+    for group in trainer.optimizer.param_groups:
         group["weight_decay"] = 0.0
 
 

@@ -27,7 +27,7 @@ SIZE, QUERIES = 200, 150
 
 @dataclass
 class Noisy:
-    """A voice that sees the right document through noise: the less noise, the better."""
+    """A ranker that sees the right document through noise: the less noise, the better."""
 
     noise: float
     seed: int
@@ -66,10 +66,10 @@ def test_the_chosen_weight_never_hurts_the_better_side(words, dense):
     left, right = Noisy(words, 1), Noisy(dense, 2)
     chosen = choose(left, right, SETS, own=False)
     fresh_left, fresh_right = Noisy(words, 3), Noisy(dense, 4)  # other draws: not those that it was chosen on
-    alone = max(gain_of_first(voice.scores(SETS[0].queries), np.arange(QUERIES)).mean() for voice in (left, right))
+    alone = max(gain_of_first(ranker.scores(SETS[0].queries), np.arange(QUERIES)).mean() for ranker in (left, right))
     assert fused_gain(left, right, chosen.dense) >= alone - 0.02
     alone = max(
-        gain_of_first(voice.scores(SETS[0].queries), np.arange(QUERIES)).mean() for voice in (fresh_left, fresh_right)
+        gain_of_first(ranker.scores(SETS[0].queries), np.arange(QUERIES)).mean() for ranker in (fresh_left, fresh_right)
     )
     assert fused_gain(fresh_left, fresh_right, chosen.dense) >= alone - 0.04
     assert chosen.queries == QUERIES

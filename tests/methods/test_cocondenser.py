@@ -32,7 +32,7 @@ from pretrieve.text import tokenizer
 from pretrieve.training.checkpoint import KIND, Checkpoints
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.step import StepContext, cached_step, full_step
-from pretrieve.training.trainer import optimiser
+from pretrieve.training.trainer import build_optimizer
 
 
 def made(layers: int = 2, size: int = 6, **changes: Any) -> tuple[Any, Batch]:
@@ -45,7 +45,9 @@ def made(layers: int = 2, size: int = 6, **changes: Any) -> tuple[Any, Batch]:
     with torch.no_grad():
         for parameter in objective.parameters():
             parameter += 0.1 * torch.randn(parameter.shape, dtype=torch.float64)
-    return objective, Batches(view=cocondenser.view(documents, tiny.SPECIALS, options), batch_size=size, seed=0)(0)
+    return objective, Batches(sampler=cocondenser.sampler(documents, tiny.SPECIALS, options), batch_size=size, seed=0)(
+        0
+    )
 
 
 def contrast_in_numpy(spans: np.ndarray, documents: np.ndarray | None = None) -> np.ndarray:
@@ -102,7 +104,7 @@ def test_the_whole_loss_against_numpy() -> None:
         assert float(found.loss) == pytest.approx(np.mean(head) + np.mean(late) + contrast, abs=1e-9)
         assert float(found.statistics["contrast"]) == pytest.approx(contrast, abs=1e-9)
         assert float(found.statistics["head_mlm"]) == pytest.approx(np.mean(head), abs=1e-9)
-        np.testing.assert_allclose(found.everyone["cls"].reshape(12, 16).numpy(), np.array(cls), atol=1e-9)
+        np.testing.assert_allclose(found.global_vectors["cls"].reshape(12, 16).numpy(), np.array(cls), atol=1e-9)
 
 
 def test_the_vector_is_the_encoder_s_own() -> None:
@@ -120,7 +122,7 @@ def test_masked_words_count_once_through_the_cache() -> None:
     gradients = []
     for take, chunk in ((full_step, 0), (cached_step, 1), (cached_step, 4)):
         objective, batch = made()
-        objective.compare = lambda mine, *_: condenser.Condenser.compare(objective, mine, *_)  # noqa: B023
+        objective.compare = lambda local_vectors, *_: condenser.Condenser.compare(objective, local_vectors, *_)  # noqa: B023
         objective.zero_grad()
         take(objective, batch, 0, StepContext(chunk=chunk))
         gradients.append(torch.cat([p.grad.flatten() for p in objective.parameters() if p.grad is not None]))
@@ -196,8 +198,8 @@ def test_spans_equal_a_plain_twin(words: tuple[int, int]) -> None:
 
 def test_both_spans_are_masked_in_whole_words_where_they_were_cut() -> None:
     documents = tiny.store(60, words=(5, 50))
-    view = cocondenser.view(documents, tiny.SPECIALS, tiny.options("cocondenser"), provenance=True)
-    batch = Batches(view=view, batch_size=30, seed=0)(0)
+    sampler = cocondenser.sampler(documents, tiny.SPECIALS, tiny.options("cocondenser"), provenance=True)
+    batch = Batches(sampler=sampler, batch_size=30, seed=0)(0)
     assert batch.shape == (30, 2)
     place, labels = batch.per_token["position"], batch.per_token["labels"]
     hidden = labels != UNLABELLED
@@ -287,7 +289,7 @@ def test_head_weights_are_saved_for_stage_two_and_reloaded(family: str, source: 
     folder = workspace_of(first) / CHECKPOINTS
     manifest = files.read_manifest(folder / "step-000003", KIND)
     checkpoints = Checkpoints(folder=folder, fingerprints=manifest["fingerprints"])
-    checkpoints.load(3, fresh, optimiser(fresh, TrainingOptions(steps=3, batch_size=8)))
+    checkpoints.load(3, fresh, build_optimizer(fresh, TrainingOptions(steps=3, batch_size=8)))
     encoder = load_encoder(first, pooling="cls")
     again = cocondenser.objective(encoder, cocondenser.Options(length=24), 5, store)
     assert again.notes == ()
@@ -316,8 +318,8 @@ def first_batch(source: Path, folder: Path) -> Batch:
     from pretrieve.text.store import Store
 
     store = Store.open(workspace_of(folder.parent / "second") / "store")
-    view = cocondenser.view(store, tokenizer.load(folder).specials, cocondenser.Options(length=24))
-    return Batches(view=view, batch_size=8, seed=0)(0)
+    sampler = cocondenser.sampler(store, tokenizer.load(folder).specials, cocondenser.Options(length=24))
+    return Batches(sampler=sampler, batch_size=8, seed=0)(0)
 
 
 def test_a_forced_new_head_is_told_of_by_the_run(source: Path, tmp_path: Path) -> None:

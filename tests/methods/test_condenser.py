@@ -36,7 +36,7 @@ def made(layers: int = 4, **changes: Any) -> tuple[Any, Batch]:
     with torch.no_grad():
         for parameter in objective.parameters():
             parameter += 0.15 * torch.randn(parameter.shape, dtype=torch.float64)
-    return objective, Batches(view=condenser.view(documents, tiny.SPECIALS, options), batch_size=6, seed=0)(0)
+    return objective, Batches(sampler=condenser.sampler(documents, tiny.SPECIALS, options), batch_size=6, seed=0)(0)
 
 
 def of_family(family: str, folder: Any, **changes: Any) -> tuple[Any, Any]:

@@ -18,8 +18,10 @@ LONG = tiny.store(60, sentences=(30, 60))
 
 
 def batch_of(documents=LONG, size: int = 2000, specials=tiny.SPECIALS, step: int = 0, **changes):
-    view = contriever.view(documents, specials, contriever.Options(**{"window": 64, "delete": 0.0, **changes}), True)
-    return Batches(view=view, batch_size=size, seed=0)(step)
+    sampler = contriever.sampler(
+        documents, specials, contriever.Options(**{"window": 64, "delete": 0.0, **changes}), True
+    )
+    return Batches(sampler=sampler, batch_size=size, seed=0)(step)
 
 
 def test_crop_lengths_are_uniform_between_the_ratios() -> None:
@@ -154,8 +156,8 @@ def test_moco_batch_is_not_in_its_own_negatives(step: int) -> None:
     vectors = {name: values.detach() for name, values in objective.encode(batch, step).vectors.items()}
 
     def loss(keys) -> float:
-        mine = {name: values[:1] for name, values in (vectors | {"key": keys}).items()}
-        return float(objective.compare(mine, vectors | {"key": keys}, batch, 0, step).value)
+        local_vectors = {name: values[:1] for name, values in (vectors | {"key": keys}).items()}
+        return float(objective.compare(local_vectors, vectors | {"key": keys}, batch, 0, step).value)
 
     others = torch.cat([vectors["key"][:1], -vectors["key"][1:].roll(1, 0)])
     before = loss(vectors["key"])
@@ -203,8 +205,8 @@ def test_accuracy_by_language() -> None:
     for number, name in enumerate(("de", "fr", "ja", "none")):
         mine = hits[groups[batch.documents] == number]
         assert np.isnan(found[f"accuracy/{name}"]) if len(mine) == 0 else found[f"accuracy/{name}"] == mine.mean()
-    mine = {name: values[:2] for name, values in vectors.items()}
-    half = objective.compare(mine, vectors, batch, 0, 0).statistics
+    local_vectors = {name: values[:2] for name, values in vectors.items()}
+    half = objective.compare(local_vectors, vectors, batch, 0, 0).statistics
     assert sum(bool(torch.isnan(value)) for value in half.values()) >= 2, "NaN where a group has no example"
     alone, batches = tiny.run("contriever-inbatch")
     vectors = alone.encode(batches(0), 0).vectors

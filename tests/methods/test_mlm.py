@@ -30,7 +30,7 @@ def test_the_loss_is_the_mean_over_hidden_words_against_numpy() -> None:
     documents = tiny.store()
     encoder = two_layers(documents)
     objective = mlm.objective(encoder, tiny.options("mlm"), 0, documents).double()
-    batch = Batches(view=mlm.view(documents, tiny.SPECIALS, tiny.options("mlm")), batch_size=8, seed=0)(0)
+    batch = Batches(sampler=mlm.sampler(documents, tiny.SPECIALS, tiny.options("mlm")), batch_size=8, seed=0)(0)
     w, wanted = numpy_bert.weights(objective), []
     for row in range(8):
         labels = batch.per_token["labels"][batch.rows.offsets[row] : batch.rows.offsets[row + 1]]
@@ -46,7 +46,7 @@ def test_the_loss_is_the_mean_over_hidden_words_against_numpy() -> None:
 def test_the_gradient_by_finite_differences() -> None:
     documents = tiny.store()
     objective = mlm.objective(two_layers(documents), tiny.options("mlm"), 0, documents).double()
-    batch = Batches(view=mlm.view(documents, tiny.SPECIALS, tiny.options("mlm")), batch_size=4, seed=0)(0)
+    batch = Batches(sampler=mlm.sampler(documents, tiny.SPECIALS, tiny.options("mlm")), batch_size=4, seed=0)(0)
     assert differences.check(objective, batch) > 18
 
 

@@ -16,7 +16,7 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, Rows
 from pretrieve.methods import mvr
 from pretrieve.models.build import EncoderOptions, build_encoder
-from pretrieve.models.multi_vector import Views
+from pretrieve.models.multi_vector import MultiVectorEncoder
 from pretrieve.sampling.batches import Batches
 
 
@@ -64,8 +64,8 @@ def test_loss_is_the_numpy_reference(queries: int, keys: int, views: int, mask: 
     vectors = drawn(6, queries, keys, views)
     found = made(views=views, queries_per_document=queries, local=0.3, epoch_steps=10, mask_same_document=mask)
     for first, count, step in ((0, 6, 0), (2, 3, 50), (5, 1, 500)):
-        mine = {name: values[first : first + count] for name, values in vectors.items()}
-        loss = found.compare(mine, vectors, facts(documents), first, step)
+        local_vectors = {name: values[first : first + count] for name, values in vectors.items()}
+        loss = found.compare(local_vectors, vectors, facts(documents), first, step)
         expected = reference(vectors, documents, found.tau(step), 0.3, first, count, mask)
         assert float(loss.value) == pytest.approx(expected, rel=1e-10)
 
@@ -151,8 +151,8 @@ def test_labelled_pairs_with_and_without_mined_negatives(negatives: int) -> None
 def test_block_without_the_sentences_that_are_cut_out(keep: float) -> None:
     store = tiny.store(60)
     options = mvr.Options(queries_per_document=3, block=48, query=16, keep_probability=keep)
-    view = mvr.view(store, tiny.SPECIALS, options, provenance=True)
-    batch = Batches(view=view, batch_size=300, seed=1)(0)
+    sampler = mvr.sampler(store, tiny.SPECIALS, options, provenance=True)
+    batch = Batches(sampler=sampler, batch_size=300, seed=1)(0)
     starts = {int(first): number for number, first in enumerate(store.sentences[:-1])}
     asked = kept = 0
     for example, pair in zip(range(300), mvr.explain(batch, store, tiny.SPECIALS), strict=True):
@@ -199,17 +199,17 @@ def test_two_views_beat_one_where_documents_have_two_intents() -> None:
         """Share of (query, right document, wrong document) in the right order after training."""
         torch.manual_seed(0)
         documents = torch.randn(len(pairs), 1, views, 2).requires_grad_()
-        optimiser = torch.optim.Adam([documents], lr=0.2)
+        optimizer = torch.optim.Adam([documents], lr=0.2)
         found, rng = made(views=views, queries_per_document=2, epoch_steps=24), np.random.default_rng(0)
         for step in range(120):
             drawn_pairs = np.sort(rng.permutation(8).reshape(-1, 2), axis=1).tolist()
             chosen = torch.tensor([place[tuple(pair)] for pair in drawn_pairs])
             vectors = {"query": things[pairs[chosen]].unsqueeze(2), "key": documents[chosen]}
             loss = found.compare(vectors, vectors, facts(chosen.tolist()), 0, step)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.value.backward()
             with torch.no_grad():
-                optimiser.step()
+                optimizer.step()
                 documents.mul_((3 / documents.norm(dim=3, keepdim=True)).clamp(max=1))  # as long as the queries
         scores = mvr.view_scores(things, documents[:, 0]).amax(dim=2).detach()
         right = (pairs[None] == torch.arange(8)[:, None, None]).any(dim=2)
@@ -254,6 +254,6 @@ def test_viewers_do_not_depend_on_the_order_of_the_run() -> None:
         torch.rand(waste)
         encoder = build_encoder("new:layers=1,hidden=16,heads=2", store=store, options=EncoderOptions(max_length=64))
         made_over = mvr.objective(encoder, mvr.Options(views=2, block=40, query=16), 7, store).encoder
-        assert isinstance(made_over, Views)
+        assert isinstance(made_over, MultiVectorEncoder)
         found.append(made_over.encoder.words[120:])
     assert torch.equal(*found)

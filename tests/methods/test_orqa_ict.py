@@ -1,4 +1,4 @@
-"""The Inverse Cloze Task: block = query + remainder, keep rate, limits, window form, towers."""
+"""The Inverse Cloze Task: block = query + remainder, keep rate, limits, window form, untied encoders."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ STORE = tiny.store(300)
 
 def batch_of(size: int = 3000, documents=STORE, specials=tiny.SPECIALS, seed: int = 0, **changes):
     options = orqa_ict.Options(**{"block": 40, "query": 16, **changes})
-    return Batches(view=orqa_ict.view(documents, specials, options, True), batch_size=size, seed=seed)(0)
+    return Batches(sampler=orqa_ict.sampler(documents, specials, options, True), batch_size=size, seed=seed)(0)
 
 
 def body_of(row, document: int, documents=STORE) -> list[int]:
@@ -107,16 +107,16 @@ def test_short_queries() -> None:
     assert 0.2 < (lengths < 8).mean() < 0.4
 
 
-def test_towers_and_projection() -> None:
-    shared, _ = tiny.run("orqa-ict", "new", projection=8)
-    separate, batches = tiny.run("orqa-ict", "new", projection=8, towers="separate")
-    count = [sum(p.numel() for p in objective.parameters()) for objective in (shared, separate)]
+def test_untied_encoders_and_projection() -> None:
+    tied, _ = tiny.run("orqa-ict", "new", projection=8)
+    untied, batches = tiny.run("orqa-ict", "new", projection=8, encoders="untied")
+    count = [sum(p.numel() for p in objective.parameters()) for objective in (tied, untied)]
     assert count[1] == 2 * count[0]
-    assert shared.encoder.dimensions == 8
-    assert separate.encode(batches(0), 0).vectors["key"].shape == (8, 1, 1, 8)
+    assert tied.encoder.dimensions == 8
+    assert untied.encode(batches(0), 0).vectors["key"].shape == (8, 1, 1, 8)
     static, _ = tiny.run("orqa-ict")
     assert static.encoder.dimensions == 16
-    assert (static.temperature, shared.temperature) == (0.05, 1.0)
+    assert (static.temperature, tied.temperature) == (0.05, 1.0)
 
 
 def test_loss_and_accuracies_by_hand() -> None:
@@ -138,7 +138,9 @@ def test_loss_and_accuracies_by_hand() -> None:
 def test_resume_gives_the_same_stream(form: str) -> None:
     """A batch is a function of its step alone: what was drawn before changes nothing."""
     options = orqa_ict.Options(block=40, query=16, form=form)
-    first, again = (Batches(view=orqa_ict.view(STORE, tiny.SPECIALS, options), batch_size=64, seed=3) for _ in "ab")
+    first, again = (
+        Batches(sampler=orqa_ict.sampler(STORE, tiny.SPECIALS, options), batch_size=64, seed=3) for _ in "ab"
+    )
     stream = [first(step) for step in range(6)]
     for step in (5, 2, 4):
         assert np.array_equal(again(step).rows.tokens, stream[step].rows.tokens)
@@ -169,14 +171,14 @@ def test_complement_is_a_random_span_and_what_is_left_of_its_window() -> None:
 
 def test_forward_pass_agrees_with_numpy() -> None:
     """1.3: tanh pooler on [CLS], Linear, LayerNorm, S = Q B^T without temperature, mean cross-entropy of the rows."""
-    objective, batches = tiny.run("orqa-ict", "new", size=12, projection=8, towers="separate", keep_probability=0.3)
-    for tower in (objective.query_encoder, objective.encoder):
-        torch.nn.init.normal_(tower.linear.bias)
-        torch.nn.init.normal_(tower.norm.weight)
+    objective, batches = tiny.run("orqa-ict", "new", size=12, projection=8, encoders="untied", keep_probability=0.3)
+    for encoder in (objective.query_encoder, objective.encoder):
+        torch.nn.init.normal_(encoder.linear.bias)
+        torch.nn.init.normal_(encoder.norm.weight)
     objective.eval()
     batch = batches(0)
 
-    def tower(encoder, rows):
+    def encoded(encoder, rows):
         states = encoder.encoder.states(rows)[0][torch.as_tensor(rows.offsets[:-1])].detach().numpy().astype(float)
         parts = {name: value.detach().numpy().astype(float) for name, value in encoder.named_parameters()}
         pooled = np.tanh(states @ parts["encoder.model.pooler.dense.weight"].T
@@ -186,8 +188,8 @@ def test_forward_pass_agrees_with_numpy() -> None:
         return x * parts["norm.weight"] + parts["norm.bias"]
 
     with torch.no_grad():
-        query = tower(objective.query_encoder, batch.column(0).rows)
-        block = tower(objective.encoder, batch.column(1).rows)
+        query = encoded(objective.query_encoder, batch.column(0).rows)
+        block = encoded(objective.encoder, batch.column(1).rows)
         vectors = objective.encode(batch, 0).vectors
         loss = objective.compare(vectors, vectors, batch, 0, 0)
     assert np.abs(vectors["query"][:, 0, 0].numpy() - query).max() < 1e-5
@@ -199,9 +201,9 @@ def test_forward_pass_agrees_with_numpy() -> None:
     assert float(loss.statistics["accuracy"]) == pytest.approx(hits.mean())
 
 
-@pytest.mark.parametrize("towers", ["shared", "separate"])
-def test_gradient_by_finite_differences(towers: str) -> None:
-    objective, batches = tiny.run("orqa-ict", "new", size=6, layers=2, projection=8, towers=towers)
+@pytest.mark.parametrize("encoders", ["tied", "untied"])
+def test_gradient_by_finite_differences(encoders: str) -> None:
+    objective, batches = tiny.run("orqa-ict", "new", size=6, layers=2, projection=8, encoders=encoders)
     objective.double().eval()
     batch = batches(0)
 

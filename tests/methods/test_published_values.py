@@ -16,7 +16,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "mcontriever": {"queue": 32_768, "momentum": 0.999, "ratio_min": 0.1, "delete": 0.0, "coefficient": 0.0,
                     "batch_size": 4096, "temperature": 0.05},
     "orqa-ict": {"block": 288, "query": 64, "keep_probability": 0.1, "batch_size": 4096,
-                 "steps": 100_000, "learning_rate": 1e-4, "towers": "shared", "dropout": 0.1, "pooling": "bert"},
+                 "steps": 100_000, "learning_rate": 1e-4, "encoders": "tied", "dropout": 0.1, "pooling": "bert"},
     "condenser": {"rate": 0.15, "head_layers": 2, "late_mlm": True, "learning_rate": 1e-4, "weight_decay": 0.01,
                   "warmup": 0.1, "pooling": "cls"},
     "cocondenser": {"batch_size": 2048, "learning_rate": 1e-4, "warmup": 0.1, "weight_decay": 0.01, "pooling": "cls"},
@@ -31,7 +31,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "mvr": {"views": 8, "local": 0.01, "decay": 0.1, "coldest": 0.3},
 }  # fmt: skip
 TUNED: dict[str, dict[str, Any]] = {
-    "dpr": {"batch_size": 128, "learning_rate": 2e-5, "negatives": 1, "towers": "separate", "clip": 2.0},
+    "dpr": {"batch_size": 128, "learning_rate": 2e-5, "negatives": 1, "encoders": "untied", "clip": 2.0},
     "contriever": {"batch_size": 1024, "learning_rate": 1e-5, "temperature": 0.05, "hard": 0.1, "negatives": 1},
     "cocondenser": {"learning_rate": 5e-6, "negatives": 7, "batch_size": 8, "passage_length": 128},
 }

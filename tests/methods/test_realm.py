@@ -74,7 +74,7 @@ def test_one_mask_token_equals_sequence() -> None:
         log_marginal(scores, reader, one, "token"), log_marginal(scores, reader, one, "sequence")
     )
     losses = [made(marginal=marginal, max_masks=1) for marginal in ("token", "sequence")]
-    values = [objective.encode(batch, 3).local for objective, _, batch in losses]
+    values = [objective.encode(batch, 3).example_loss for objective, _, batch in losses]
     torch.testing.assert_close(values[0], values[1], rtol=1e-12, atol=1e-12)
 
 
@@ -109,34 +109,34 @@ def test_reference_of_the_whole_marginal_likelihood(marginal: str) -> None:
         utilities.append((likelihood - given[0].sum()) / given.shape[1])
         nulls.append(prior[0])
     weight = batch.per_example["weight"]
-    np.testing.assert_allclose(found.local.detach().numpy(), np.array(losses) * weight, rtol=1e-8)
+    np.testing.assert_allclose(found.example_loss.detach().numpy(), np.array(losses) * weight, rtol=1e-8)
     np.testing.assert_allclose(found.statistics["retrieval_utility"].numpy(), utilities, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(found.statistics["p_null"].numpy(), nulls, rtol=1e-8)
     if marginal == "token":
         masks = (batch.column(0).per_token["labels"] != UNLABELLED).sum()
-        assert float(found.local.detach().mean()) == pytest.approx(np.sum(losses) / masks), (
+        assert float(found.example_loss.detach().mean()) == pytest.approx(np.sum(losses) / masks), (
             "the mean over all masked tokens"
         )
 
 
-@pytest.mark.parametrize("towers", ["shared", "separate"])
-def test_gradient_by_finite_differences(towers: str) -> None:
-    objective, _, batch = made(4, layers=2, towers=towers)
+@pytest.mark.parametrize("encoders", ["tied", "untied"])
+def test_gradient_by_finite_differences(encoders: str) -> None:
+    objective, _, batch = made(4, layers=2, encoders=encoders)
     with torch.no_grad():
         for parameter in objective.reader.parameters():
             parameter *= 1 + 9 * (parameter.ndim == 2)  # weights of a model that has learnt something
-    objective.encode(batch, 3).local.mean().backward()
+    objective.encode(batch, 3).example_loss.mean().backward()
     rng = np.random.default_rng(0)
     for name in ("encoder.linear.weight", "encoder.encoder.model.embeddings.word_embeddings.weight",
                  "reader.model.encoder.layer.0.attention.self.query.weight", "language.bias",
-                 *(["query_encoder.linear.weight"] if towers == "separate" else [])):  # fmt: skip
+                 *(["query_encoder.linear.weight"] if encoders == "untied" else [])):  # fmt: skip
         parameter = objective.get_parameter(name)
         direction = torch.from_numpy(rng.normal(size=tuple(parameter.shape)))
         values = []
         with torch.no_grad():
             for sign in (1, -1):
                 parameter += sign * 1e-6 * direction
-                values.append(float(objective.encode(batch, 3).local.mean()))
+                values.append(float(objective.encode(batch, 3).example_loss.mean()))
                 parameter -= sign * 1e-6 * direction
         assert (values[0] - values[1]) / 2e-6 == pytest.approx(
             float((parameter.grad * direction).sum()), rel=1e-4, abs=1e-8
@@ -146,8 +146,8 @@ def test_gradient_by_finite_differences(towers: str) -> None:
 
 
 def test_each_tower_encodes_its_side() -> None:
-    """The released code exports the document tower under the query tower's name."""
-    objective, _, batch = made(towers="separate")
+    """The released code exports the document encoder under the query encoder's name."""
+    objective, _, batch = made(encoders="untied")
     with torch.no_grad():
         objective.query_encoder.linear.weight.mul_(-5.0)  # apart from each other
         queries = objective.query_encoder(batch.column(0).rows)[:, 0]
@@ -158,7 +158,7 @@ def test_each_tower_encodes_its_side() -> None:
     objective.index.overlap = lambda vectors, number: asked.append(vectors)
     masked = tiny.run("realm", "new", size=8, dropout=0.0)[1](3)
     objective.prepare(masked, 3)
-    torch.testing.assert_close(asked[0], queries, msg="blocks are looked for with the vectors of the query tower")
+    torch.testing.assert_close(asked[0], queries, msg="blocks are looked for with the vectors of the query encoder")
 
 
 def test_null_document_is_present_exactly_once_and_learns() -> None:
@@ -179,14 +179,14 @@ def test_null_document_is_present_exactly_once_and_learns() -> None:
 
 def test_rows_are_laid_out_as_published() -> None:
     objective, sentences, batch = made(24)
-    evidence = objective.evidence
+    search_blocks = objective.search_blocks
     for example in range(len(batch)):
         query = sentences.rows.row(example).tolist()
         for place, block in enumerate(batch.per_example["blocks"][example].tolist()):
             row = batch.rows.row(example * 9 + 2 + place)
-            assert row.tolist() == evidence.rows(np.array([block])).tokens.tolist()
+            assert row.tolist() == search_blocks.rows(np.array([block])).tokens.tolist()
             joint = slice(*batch.rows.offsets[example * 9 + 6 + place :][:2])
-            body = [ord(token) for token in evidence.body(block)]
+            body = [ord(token) for token in search_blocks.body(block)]
             assert batch.rows.tokens[joint].tolist() == [*query, *body, tiny.SPECIALS.sep]
             segments, labels = batch.per_token["segments"][joint], batch.per_token["labels"][joint]
             assert segments.tolist() == [0] * len(query) + [1] * (len(body) + 1)
@@ -219,14 +219,14 @@ def test_origin_and_near_duplicates_are_never_among_candidates() -> None:
         groups=np.zeros(40, np.uint16),
     )
     objective, batches = tiny.run("realm", "new", size=64, candidates=6, documents=documents)
-    evidence, seen = objective.evidence, 0
+    search_blocks, seen = objective.search_blocks, 0
     for step in range(2):
         batch = objective.prepare(batches(step), step)
         for example, blocks in enumerate(batch.per_example["blocks"].tolist()):
             start = documents.sentences[batch.per_example["sentence"][example]]
             text = as_text(documents.tokens[start : start + batch.rows.lengths[example * 13] - 2])
-            holds = {number for number in range(len(evidence)) if text in evidence.body(number)}
-            assert evidence.of_sentences(batch.per_example["sentence"][example : example + 1])[0] in holds
+            holds = {number for number in range(len(search_blocks)) if text in search_blocks.body(number)}
+            assert search_blocks.of_sentences(batch.per_example["sentence"][example : example + 1])[0] in holds
             assert not holds & set(blocks)
             assert len(set(blocks)) == 5
             seen += len(holds) > 1
@@ -238,13 +238,13 @@ def test_fewer_documents_than_candidates() -> None:
     objective, batches = tiny.run("realm", "new", size=4, documents=documents, candidates=8)
     batch = objective.double().eval().prepare(batches(0), 0)
     blocks = batch.per_example["blocks"]
-    assert (np.sort((blocks >= 0).sum(axis=1)) == len(objective.evidence) - 1).all()
+    assert (np.sort((blocks >= 0).sum(axis=1)) == len(objective.search_blocks) - 1).all()
     found = objective.encode(batch, 0)
-    assert torch.isfinite(found.local).all()
-    fewer, _ = tiny.run("realm", "new", size=4, documents=documents, candidates=len(objective.evidence))
+    assert torch.isfinite(found.example_loss).all()
+    fewer, _ = tiny.run("realm", "new", size=4, documents=documents, candidates=len(objective.search_blocks))
     same = fewer.double().eval().encode(fewer.prepare(batches(0), 0), 0)
-    torch.testing.assert_close(found.local, same.local, rtol=1e-12, atol=0)
-    found.local.sum().backward()
+    torch.testing.assert_close(found.example_loss, same.example_loss, rtol=1e-12, atol=0)
+    found.example_loss.sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in objective.parameters() if p.grad is not None)
 
 
@@ -261,8 +261,8 @@ def test_nothing_but_the_null_document() -> None:
 @pytest.mark.parametrize("mask", ["salient", "span", "token"])
 def test_what_is_masked(mask: str) -> None:
     options = tiny.options("realm", mask=mask, max_masks=3)
-    view = realm.view(STORE, tiny.SPECIALS, options, provenance=True)
-    batch = Batches(view=view, batch_size=400, seed=0)(0)
+    sampler = realm.sampler(STORE, tiny.SPECIALS, options, provenance=True)
+    batch = Batches(sampler=sampler, batch_size=400, seed=0)(0)
     shown = realm.explain(batch, STORE, tiny.SPECIALS)
     for pair in shown:
         (row,) = pair.rows
@@ -285,20 +285,20 @@ def test_what_is_masked(mask: str) -> None:
 
 def test_explain_shows_candidates_with_their_documents() -> None:
     objective, _ = tiny.run("realm", "new", size=6)
-    view = realm.view(STORE, tiny.SPECIALS, tiny.options("realm"), provenance=True)
-    batch = objective.prepare(Batches(view=view, batch_size=6, seed=0)(3), 3)
+    sampler = realm.sampler(STORE, tiny.SPECIALS, tiny.options("realm"), provenance=True)
+    batch = objective.prepare(Batches(sampler=sampler, batch_size=6, seed=0)(3), 3)
     plain = objective.prepare(
-        Batches(view=realm.view(STORE, tiny.SPECIALS, tiny.options("realm")), batch_size=6, seed=0)(3), 3
+        Batches(sampler=realm.sampler(STORE, tiny.SPECIALS, tiny.options("realm")), batch_size=6, seed=0)(3), 3
     )
     np.testing.assert_array_equal(batch.rows.tokens, plain.rows.tokens)
     for example, pair in enumerate(realm.explain(batch, STORE, tiny.SPECIALS)):
         assert [row.role for row in pair.rows] == ["sentence", *["candidate"] * 3]
         assert "masked" in pair.note
         for row, block in zip(pair.rows[1:], batch.per_example["blocks"][example], strict=True):
-            assert row.document == objective.evidence.documents[block]
+            assert row.document == objective.search_blocks.documents[block]
             assert STORE.starts[row.document] <= row.kept[0] < row.kept[-1] < STORE.ends[row.document]
             body = [STORE.tokens[place] for place in row.kept if place >= STORE.bodies[row.document]]
-            assert as_text(np.array(body)) == objective.evidence.body(block)
+            assert as_text(np.array(body)) == objective.search_blocks.body(block)
 
 
 def train(steps: int, folder: Path | None = None, resume: int = 0, **changes):
@@ -312,7 +312,7 @@ def train(steps: int, folder: Path | None = None, resume: int = 0, **changes):
     checkpoints = Checkpoints(folder=folder, keep=99) if folder is not None else None
     if resume:
         assert checkpoints is not None
-        trainer.step = checkpoints.load(resume, objective, trainer.optimiser)["step"]
+        trainer.step = checkpoints.load(resume, objective, trainer.optimizer)["step"]
     else:
         trainer.checkpoints = checkpoints
     trainer.run()
@@ -346,7 +346,7 @@ def test_an_objective_can_be_copied_while_its_index_is_made() -> None:
     copied = copy.deepcopy(objective)
     assert digest(copied) == digest(objective)
     assert torch.equal(copied.index.vectors(), objective.index.vectors())
-    assert copied.evidence is objective.evidence
+    assert copied.search_blocks is objective.search_blocks
 
 
 def test_reader_and_head_come_back(tmp_path: Path) -> None:
@@ -383,7 +383,7 @@ def test_what_does_not_fit_is_said() -> None:
     with pytest.raises(UsageError, match="lower block"):
         tiny.run("realm", "new", block=100)
     with pytest.raises(UsageError, match=r"\[CLS\]"):
-        realm.view(STORE, tiny.BARE, tiny.options("realm"))
+        realm.sampler(STORE, tiny.BARE, tiny.options("realm"))
 
 
 def facts(folder: Path) -> Store:
@@ -412,7 +412,7 @@ def test_retrieval_utility_is_learnt_where_one_document_tells_the_answer(tmp_pat
     encoder = build_encoder(base, store=store, options=EncoderOptions(pooling="mean", max_length=64), seed=0)
     options = tiny.options("realm", refresh=10, dropout=0.0, projection=16)
     objective = realm.objective(encoder, options, 0, store)
-    batches = Batches(view=realm.view(store, encoder.specials, options), batch_size=16, seed=0)
+    batches = Batches(sampler=realm.sampler(store, encoder.specials, options), batch_size=16, seed=0)
     utility: list[float] = []
     Trainer(
         objective=objective,

@@ -56,16 +56,18 @@ def test_the_example_draws_consecutive_windows(folder) -> None:
     """Window and next window, against a slow walk over each document."""
     module, _ = methods.find("neighbours")
     documents = tiny.store(12)
-    view = module.view(documents, tiny.BARE, module.Options(window=8))
+    sampler = module.sampler(documents, tiny.BARE, module.Options(window=8))
     expected = set()
     for start, stop in zip(documents.starts, documents.ends, strict=True):
         size = min(8, (stop - start) // 2)
         for first in range(start, stop - 2 * size + 1, size):
             expected.add((first, size))
-    batch = view.draw(np.arange(view.mixture.items), None)
-    found = set(zip(view.starts.tolist(), view.lengths[view.owners].tolist(), strict=True))
+    batch = sampler.draw(np.arange(sampler.mixture.items), None)
+    found = set(zip(sampler.starts.tolist(), sampler.lengths[sampler.owners].tolist(), strict=True))
     assert found == expected
-    for row, first, size in zip(range(0, 2 * len(batch), 2), view.starts, view.lengths[view.owners], strict=True):
+    for row, first, size in zip(
+        range(0, 2 * len(batch), 2), sampler.starts, sampler.lengths[sampler.owners], strict=True
+    ):
         both = np.concatenate([batch.rows.row(row), batch.rows.row(row + 1)])
         assert np.array_equal(both, documents.tokens[first : first + 2 * size])
 
@@ -111,7 +113,7 @@ def checked(folder: Path, name: str) -> str:
         (
             "self.mixture = mixture(None, len(self.owners), 1.0)",
             "self.mixture = mixture(None, len(self.owners), 1.0)\n        self.starts = self.starts + provenance",
-            "with provenance a view draws other rows",
+            "with provenance a sampler draws other rows",
         ),
         (
             "super().__init__()\n        self.encoder, self.options = encoder, options",
@@ -220,7 +222,7 @@ def test_missing_parts_and_folders_are_named(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv(methods.FOLDERS, str(tmp_path))
     assert "half" in methods.names()
     with pytest.raises(
-        ExtensionError, match=r"half\.py is not a complete method: it lacks Options, view, objective, explain"
+        ExtensionError, match=r"half\.py is not a complete method: it lacks Options, sampler, objective, explain"
     ):
         methods.find("half")
     monkeypatch.setenv(methods.FOLDERS, str(tmp_path / "nowhere"))
@@ -247,7 +249,7 @@ def test_the_list_says_what_the_modules_say(folder) -> None:
     for name, module in methods.presets().items():
         said = listed[name]
         assert said.summary == module.PRESETS[name].summary
-        assert (said.encoders, said.initialiser) == (module.CARD.encoders, module.CARD.initialiser)
+        assert (said.encoders, said.pretraining_only) == (module.CARD.encoders, module.CARD.pretraining_only)
 
 
 def test_the_list_imports_what_is_not_written_out(folder) -> None:

@@ -26,8 +26,8 @@ STARTS = np.arange(tiny.VOCABULARY) % 3 != 0  # of the tiny store's words
 
 
 def drawn(size: int = 200, seed: int = 0, **changes: Any) -> Batch:
-    view = retromae.view(tiny.store(200), tiny.SPECIALS, tiny.options("retromae", length=40, **changes))
-    return Batches(view=view, batch_size=size, seed=seed)(0)
+    sampler = retromae.sampler(tiny.store(200), tiny.SPECIALS, tiny.options("retromae", length=40, **changes))
+    return Batches(sampler=sampler, batch_size=size, seed=seed)(0)
 
 
 def bits(batch: Batch) -> np.ndarray:
@@ -129,8 +129,8 @@ def test_losses_agree_with_a_slow_twin(preset: str) -> None:
         bags.append(sum(cross_entropy(highest, word) / len(words) for word in set(words)))
     expected = np.mean(masked) + np.mean(rebuilt) + (0.1 * np.mean(bags) if preset == "dupmae" else 0.0)
     found = objective.encode(batch, 0)
-    assert found.local is not None
-    assert float(found.local.detach().mean()) == pytest.approx(float(expected), rel=1e-10)
+    assert found.example_loss is not None
+    assert float(found.example_loss.detach().mean()) == pytest.approx(float(expected), rel=1e-10)
     assert float(found.statistics["mlm"].mean()) == pytest.approx(float(np.mean(masked)), rel=1e-10)
     assert float(found.statistics["decoder"].mean()) == pytest.approx(float(np.mean(rebuilt)), rel=1e-10)
     if preset == "dupmae":
@@ -199,8 +199,8 @@ def test_the_decoder_teaches_the_vector() -> None:
 
 def test_explain_shows_what_is_hidden() -> None:
     documents = tiny.store()
-    view = retromae.view(documents, tiny.SPECIALS, tiny.options("retromae"), provenance=True)
-    batch = Batches(view=view, batch_size=30, seed=0)(0)
+    sampler = retromae.sampler(documents, tiny.SPECIALS, tiny.options("retromae"), provenance=True)
+    batch = Batches(sampler=sampler, batch_size=30, seed=0)(0)
     shares = []
     for b, pair in enumerate(retromae.explain(batch, documents, tiny.SPECIALS)):
         part = slice(batch.rows.offsets[b], batch.rows.offsets[b + 1])

@@ -101,8 +101,8 @@ def test_gradient_by_finite_differences_with_dropout_on() -> None:
 
 def test_rows_are_passages_as_they_stand() -> None:
     documents = tiny.store()
-    view = simcse.view(documents, tiny.SPECIALS, tiny.options("simcse", length=20), provenance=True)
-    batch = Batches(view=view, batch_size=30, seed=0)(0)
+    sampler = simcse.sampler(documents, tiny.SPECIALS, tiny.options("simcse", length=20), provenance=True)
+    batch = Batches(sampler=sampler, batch_size=30, seed=0)(0)
     assert batch.rows.lengths.max() <= 20
     for b, pair in enumerate(simcse.explain(batch, documents, tiny.SPECIALS)):
         (row,) = pair.rows

@@ -22,7 +22,7 @@ FOUND = find(STORE, RULE)
 
 def drawn(size: int = 800, specials=tiny.SPECIALS, documents: Any = STORE, seed: int = 0, **changes: Any) -> Any:
     options = spider.Options(**{**SMALL, **changes})
-    batch = Batches(view=spider.view(documents, specials, options, True), batch_size=size, seed=seed)(0)
+    batch = Batches(sampler=spider.sampler(documents, specials, options, True), batch_size=size, seed=seed)(0)
     return batch, spider.explain(batch, documents, specials)
 
 
@@ -104,17 +104,17 @@ def test_windows_lie_evenly_around_the_span() -> None:
 
 def test_half_of_the_spans_are_deleted() -> None:
     for rate in (0.5, 0.2):
-        view = spider.view(STORE, tiny.SPECIALS, spider.Options(**{**SMALL, "delete": rate}))
-        deleted = Batches(view=view, batch_size=3000, seed=0)(0).per_example["deleted"]
+        sampler = spider.sampler(STORE, tiny.SPECIALS, spider.Options(**{**SMALL, "delete": rate}))
+        deleted = Batches(sampler=sampler, batch_size=3000, seed=0)(0).per_example["deleted"]
         assert abs(deleted.mean() - rate) < 4 * np.sqrt(rate * (1 - rate) / len(deleted))
 
 
 def test_spans_and_passages_are_drawn_evenly() -> None:
     """One document many times: every span, ordered pair of passages with it, and passage without it is as likely."""
     document = int(np.argmax(np.diff(FOUND.document_spans) * (np.diff(FOUND.document_spans) < 12)))
-    view = spider.view(STORE, tiny.SPECIALS, spider.Options(**SMALL))
+    sampler = spider.sampler(STORE, tiny.SPECIALS, spider.Options(**SMALL))
     count = 30_000
-    draw = view._drawn(np.full(count, document), np.random.default_rng(0))
+    draw = sampler._drawn(np.full(count, document), np.random.default_rng(0))
     expected: dict[tuple[int, int, int], float] = {}
     first, last = FOUND.document_spans[document : document + 2]
     all_passages = range(*FOUND.document_passages[document : document + 2].tolist())
@@ -154,9 +154,9 @@ def test_passages_have_titles_and_the_span_survives_the_cut() -> None:
 
 
 def test_items_are_documents_with_a_span() -> None:
-    view = spider.view(STORE, tiny.SPECIALS, spider.Options(**SMALL))
-    assert view.mixture.items == np.count_nonzero(np.diff(FOUND.document_spans))
-    batch, _ = drawn(view.mixture.items)
+    sampler = spider.sampler(STORE, tiny.SPECIALS, spider.Options(**SMALL))
+    assert sampler.mixture.items == np.count_nonzero(np.diff(FOUND.document_spans))
+    batch, _ = drawn(sampler.mixture.items)
     assert sorted(batch.documents.tolist()) == np.flatnonzero(np.diff(FOUND.document_spans)).tolist()
 
 
@@ -212,15 +212,15 @@ def test_gradient_is_that_of_finite_differences() -> None:
 def test_a_static_encoder_learns_it() -> None:
     objective, batches = tiny.run("spider", "static", size=16, documents=STORE, **SMALL)
     assert isinstance(objective.encoder, StaticEncoder)
-    optimiser = torch.optim.Adam(objective.parameters(), lr=0.05)
+    optimizer = torch.optim.Adam(objective.parameters(), lr=0.05)
     accuracies = []
     for step in range(60):
         batch = batches(step)
         vectors = objective.encode(batch, step).vectors
         found = objective.compare(vectors, vectors, batch, 0, step)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         found.value.backward()
-        optimiser.step()
+        optimizer.step()
         accuracies.append(float(found.statistics["accuracy"]))
     assert np.mean(accuracies[-10:]) > np.mean(accuracies[:10]) + 0.2
 

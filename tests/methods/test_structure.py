@@ -18,7 +18,7 @@ def pairs_of(kind: str | None = None, size: int = 1000, documents=STORE, special
     if kind not in (None, "span", "title", "title_span"):
         weights["span"] = 0.0
     options = structure.Options(**{**weights, "window": 30, "query": 12, **changes})
-    batch = Batches(view=structure.view(documents, specials, options, True), batch_size=size, seed=0)(0)
+    batch = Batches(sampler=structure.sampler(documents, specials, options, True), batch_size=size, seed=0)(0)
     return batch, structure.explain(batch, documents, specials)
 
 

@@ -21,7 +21,7 @@ STORE = tiny.store(200)
 
 def batch_of(size: int = 400, documents: Any = STORE, **changes: Any) -> Any:
     options = tsdae.Options(**{"length": 24, **changes})
-    return Batches(view=tsdae.view(documents, tiny.SPECIALS, options, True), batch_size=size, seed=0)(0)
+    return Batches(sampler=tsdae.sampler(documents, tiny.SPECIALS, options, True), batch_size=size, seed=0)(0)
 
 
 def run(size: int = 6) -> tuple[Any, Any]:
@@ -97,7 +97,7 @@ def test_no_deletion_leaves_the_text() -> None:
 def test_the_loss_is_what_numpy_makes_of_the_paper() -> None:
     objective, batch = run()
     w = {name: value.detach().numpy() for name, value in objective.named_parameters()}
-    local = objective.encode(batch, 0).local.detach().numpy()
+    local = objective.encode(batch, 0).example_loss.detach().numpy()
     sums, tokens = [], 0
     for b in range(len(batch)):
         vector = _bert(w, batch.rows.row(2 * b), None)[0]
@@ -114,7 +114,7 @@ def test_gradient_is_that_of_finite_differences() -> None:
     objective, batch = run(3)
 
     def loss() -> torch.Tensor:
-        return objective.encode(batch, 0).local.mean()
+        return objective.encode(batch, 0).example_loss.mean()
 
     loss().backward()
     parameters = {name: p for name, p in objective.named_parameters() if p.requires_grad and p.grad is not None}
@@ -146,18 +146,18 @@ def test_the_vector_carries_the_text() -> None:
     """Trained on a few texts, the decoder needs the vector: with that of another text it does worse."""
     objective, batches = tiny.run("tsdae", "new", size=12, dropout=0.0)
     batch = batches(0)
-    optimiser = torch.optim.Adam(objective.parameters(), lr=0.01)
+    optimizer = torch.optim.Adam(objective.parameters(), lr=0.01)
     for _ in range(80):
-        optimiser.zero_grad()
-        objective.encode(batch, 0).local.mean().backward()
-        optimiser.step()
+        optimizer.zero_grad()
+        objective.encode(batch, 0).example_loss.mean().backward()
+        optimizer.step()
     index = np.arange(24).reshape(12, 2)
     index[:, 0] = np.roll(index[:, 0], 2)
     mixed = type(batch)(
         rows=Rows.of([batch.rows.row(r) for r in index.reshape(-1)]), shape=batch.shape, documents=batch.documents,
         per_example=batch.per_example,
     )  # fmt: skip
-    own, other = (float(objective.encode(rows, 0).local.detach().mean()) for rows in (batch, mixed))
+    own, other = (float(objective.encode(rows, 0).example_loss.detach().mean()) for rows in (batch, mixed))
     assert own < 0.7 * other
 
 

@@ -12,10 +12,10 @@ import torch
 import tiny
 from pretrieve.core.types import Rows
 from pretrieve.models.candidates import StaleIndex, _top, choose, encode_blocks
-from pretrieve.sampling.search_blocks import Evidence, as_text
+from pretrieve.sampling.search_blocks import SearchBlocks, as_text
 
 STORE = tiny.store(14)
-EVIDENCE = Evidence(STORE, tiny.SPECIALS, 40)
+BLOCKS = SearchBlocks(STORE, tiny.SPECIALS, 40)
 
 
 def encoder(seed: int = 0):
@@ -34,14 +34,14 @@ def reference(model, queries: torch.Tensor, number: int) -> np.ndarray:
     """Slow twin: every block alone, all scores, sorted."""
     model = copy.deepcopy(model).eval()
     with torch.no_grad():
-        rows = [EVIDENCE.rows(np.array([block])) for block in range(len(EVIDENCE))]
+        rows = [BLOCKS.rows(np.array([block])) for block in range(len(BLOCKS))]
         vectors = torch.stack([model(row)[0, 0] for row in rows])
     return np.argsort(-(queries @ vectors.T).numpy(), axis=1, kind="stable")[:, :number]
 
 
 def test_finds_what_a_search_block_by_block_finds() -> None:
     model = encoder()
-    index = StaleIndex(model, EVIDENCE, every=5)
+    index = StaleIndex(model, BLOCKS, every=5)
     queries = torch.randn(7, 16, generator=torch.Generator().manual_seed(1))
     np.testing.assert_array_equal(index.search(queries, 6), reference(model, queries, 6))
 
@@ -56,16 +56,16 @@ def test_ties_go_to_the_lower_number() -> None:
 def test_equal_blocks_are_indexed_once_and_rows_are_laid_out_as_published() -> None:
     store = tiny.store(12, sentences=(1, 1))
     twice = np.concatenate([store.tokens, store.tokens])
-    evidence = Evidence(dataclasses.replace(store, **doubled(store, twice)), tiny.SPECIALS, 40)
-    assert len(evidence) == len(Evidence(store, tiny.SPECIALS, 40)) == 12
-    np.testing.assert_array_equal(evidence.of_sentences(np.arange(24)), [*range(12), *range(12)])
+    search_blocks = SearchBlocks(dataclasses.replace(store, **doubled(store, twice)), tiny.SPECIALS, 40)
+    assert len(search_blocks) == len(SearchBlocks(store, tiny.SPECIALS, 40)) == 12
+    np.testing.assert_array_equal(search_blocks.of_sentences(np.arange(24)), [*range(12), *range(12)])
     for block in range(12):
         title = store.tokens[store.starts[block] : store.bodies[block]].tolist()
         body = store.tokens[store.bodies[block] : store.ends[block]].tolist()
-        row = evidence.rows(np.array([block])).tokens.tolist()
+        row = search_blocks.rows(np.array([block])).tokens.tolist()
         assert row == [2, *title, *([3] if title else []), *body, 3]
-        assert len(row) == evidence.lengths[block]
-        assert as_text(np.array(body)) == evidence.body(block)
+        assert len(row) == search_blocks.lengths[block]
+        assert as_text(np.array(body)) == search_blocks.body(block)
 
 
 def doubled(store, tokens):
@@ -82,31 +82,31 @@ def doubled(store, tokens):
 
 
 def test_origin_and_near_duplicates_are_no_candidates_and_others_take_their_place() -> None:
-    index = StaleIndex(encoder(), EVIDENCE, every=5)
+    index = StaleIndex(encoder(), BLOCKS, every=5)
     queries = torch.randn(4, 16, generator=torch.Generator().manual_seed(2))
-    ranked = index.search(queries, len(EVIDENCE))
+    ranked = index.search(queries, len(BLOCKS))
     origins = ranked[:, 0]
-    bodies = [EVIDENCE.rows(ranked[row, 1:2]) for row in range(4)]
+    bodies = [BLOCKS.rows(ranked[row, 1:2]) for row in range(4)]
     inner = [body.tokens[-4:-1] for body in bodies]  # a "sentence" that the second best block has too
-    found = choose(index, EVIDENCE, queries, origins, Rows.of(inner), [[part] for part in inner], 5)
+    found = choose(index, BLOCKS, queries, origins, Rows.of(inner), [[part] for part in inner], 5)
     for row in range(4):
         sentence = as_text(inner[row])
-        allowed = [b for b in ranked[row].tolist() if b != origins[row] and sentence not in EVIDENCE.body(b)]
+        allowed = [b for b in ranked[row].tolist() if b != origins[row] and sentence not in BLOCKS.body(b)]
         assert ranked[row, 1] not in allowed
         assert found.blocks[row].tolist() == allowed[:5]
         assert found.hits[row] == 0.0, "what holds the answer was left out"
 
 
 def test_fewer_blocks_than_wanted_and_none_at_all() -> None:
-    index = StaleIndex(encoder(), EVIDENCE, every=5)
-    queries, number = torch.randn(2, 16), len(EVIDENCE) + 3
+    index = StaleIndex(encoder(), BLOCKS, every=5)
+    queries, number = torch.randn(2, 16), len(BLOCKS) + 3
     plain = Rows.of([[5, 6, 7, 8, 9, 10, 11, 12]] * 2)
-    found = choose(index, EVIDENCE, queries, np.array([0, 1]), plain, [[np.array([99])]] * 2, number)
+    found = choose(index, BLOCKS, queries, np.array([0, 1]), plain, [[np.array([99])]] * 2, number)
     for row in range(2):
-        assert sorted(found.blocks[row, : len(EVIDENCE) - 1].tolist()) == sorted({*range(len(EVIDENCE))} - {row})
-        assert (found.blocks[row, len(EVIDENCE) - 1 :] == -1).all()
+        assert sorted(found.blocks[row, : len(BLOCKS) - 1].tolist()) == sorted({*range(len(BLOCKS))} - {row})
+        assert (found.blocks[row, len(BLOCKS) - 1 :] == -1).all()
     everywhere = Rows.of([[], []])  # the empty sentence is in every block
-    nothing = choose(index, EVIDENCE, queries, np.array([0, 1]), everywhere, [[], []], 3)
+    nothing = choose(index, BLOCKS, queries, np.array([0, 1]), everywhere, [[], []], 3)
     assert (nothing.blocks == -1).all()
     assert not nothing.hits.any()
 
@@ -114,7 +114,7 @@ def test_fewer_blocks_than_wanted_and_none_at_all() -> None:
 @pytest.mark.parametrize("lag", [0, 2, 4])
 def test_refreshed_at_fixed_steps_from_a_snapshot(lag: int) -> None:
     model = encoder()
-    index = StaleIndex(model, EVIDENCE, every=4, lag=lag)
+    index = StaleIndex(model, BLOCKS, every=4, lag=lag)
     history = {0: copy.deepcopy(model)}
     queries = torch.randn(5, 16, generator=torch.Generator().manual_seed(3))
     for step in range(11):
@@ -128,7 +128,7 @@ def test_refreshed_at_fixed_steps_from_a_snapshot(lag: int) -> None:
 
 def test_overlap_compares_both_indexes_once_a_refresh() -> None:
     model = encoder()
-    index = StaleIndex(model, EVIDENCE, every=2)
+    index = StaleIndex(model, BLOCKS, every=2)
     queries = torch.randn(5, 16, generator=torch.Generator().manual_seed(4))
     old = reference(model, queries, 4)
     assert index.overlap(queries, 4) is None
@@ -158,7 +158,7 @@ class Slow(torch.nn.Module):
 def test_the_swap_is_atomic_and_training_goes_on_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pretrieve.models.candidates._TOKENS", 40)  # many small batches
     model = Slow()
-    index = StaleIndex(model, EVIDENCE, every=1, lag=1)
+    index = StaleIndex(model, BLOCKS, every=1, lag=1)
     before = index.vectors().clone()
     move(model, 0)
     snapshot = copy.deepcopy(model)
@@ -168,14 +168,14 @@ def test_the_swap_is_atomic_and_training_goes_on_meanwhile(monkeypatch: pytest.M
     assert torch.equal(index.vectors(), before), "not a part of the new vectors is seen early"
     index.after_step(model, 1)
     assert int(index.built) == 1
-    assert torch.equal(index.vectors(), encode_blocks(snapshot.eval(), EVIDENCE))
+    assert torch.equal(index.vectors(), encode_blocks(snapshot.eval(), BLOCKS))
     assert torch.equal(index.stale.inner.words, snapshot.inner.words)
 
 
 def test_the_thread_draws_nothing_and_ends_with_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pretrieve.models.candidates._TOKENS", 40)
     model = Slow().train()
-    index = StaleIndex(model, EVIDENCE, every=2, lag=2).train()
+    index = StaleIndex(model, BLOCKS, every=2, lag=2).train()
     assert not any(module.training for module in index.modules()), "dropout is off, whatever the objective does"
     state = torch.random.get_rng_state()
     index.after_step(model, 1)
@@ -184,11 +184,11 @@ def test_the_thread_draws_nothing_and_ends_with_the_index(monkeypatch: pytest.Mo
     del index
     assert not any(thread.name == "refresh" for thread in threading.enumerate())
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert torch.equal(copied.vectors(), encode_blocks(copied.stale, EVIDENCE))
+    assert torch.equal(copied.vectors(), encode_blocks(copied.stale, BLOCKS))
 
 
 def test_what_goes_wrong_in_the_background_is_raised_where_it_is_awaited() -> None:
-    index = StaleIndex(encoder(), EVIDENCE, every=1, lag=1)
+    index = StaleIndex(encoder(), BLOCKS, every=1, lag=1)
     index.coming.max_length = 1
     index.pending.fill_(1)
     index._start()

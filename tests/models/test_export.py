@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+from sentence_transformers import MultiVectorEncoder as StockMultiVectorEncoder
+from sentence_transformers import SentenceTransformer
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, BertConfig, BertForMaskedLM
 
@@ -21,12 +22,12 @@ from pretrieve.core.types import Rows
 from pretrieve.models import inference
 from pretrieve.models.bag import Bag, map_tensor
 from pretrieve.models.build import EncoderOptions, build_encoder, named_base, new_transformer, start_words_from
-from pretrieve.models.encoder import Encoder, second_tower
+from pretrieve.models.encoder import Encoder, untied_query_encoder
 from pretrieve.models.export import save_model
 from pretrieve.models.heads import Projected
-from pretrieve.models.multi_vector import Views, add_viewers
+from pretrieve.models.multi_vector import MultiVectorEncoder, add_viewers
 from pretrieve.models.pretrained import load_pretrained
-from pretrieve.models.restore import load_encoder, load_towers
+from pretrieve.models.restore import load_encoder, load_encoders
 from pretrieve.models.static import StaticEncoder
 from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.text import tokenizer as tokenizers
@@ -98,9 +99,9 @@ def test_two_towers_are_a_stock_router(tmp_path: Path) -> None:
     stock = SentenceTransformer(str(path), device="cpu")
     np.testing.assert_allclose(stock.encode_query(TEXTS), vectors_of(query), rtol=0, atol=1e-6)
     np.testing.assert_allclose(stock.encode_document(TEXTS), vectors_of(document), rtol=0, atol=1e-6)
-    towers = load_towers(path)
-    np.testing.assert_array_equal(vectors_of(towers[0]), vectors_of(query))
-    np.testing.assert_array_equal(vectors_of(towers[1]), vectors_of(document))
+    encoders = load_encoders(path)
+    np.testing.assert_array_equal(vectors_of(encoders[0]), vectors_of(query))
+    np.testing.assert_array_equal(vectors_of(encoders[1]), vectors_of(document))
     with pytest.raises(UsageError, match="load_towers"):
         load_encoder(path)
 
@@ -318,7 +319,7 @@ def test_a_query_on_a_bag_needs_neither_torch_nor_transformers_nor_scipy(tmp_pat
     assert not found.stdout.strip()
 
 
-def with_views(kind: str, views: int) -> Views:
+def multi_vector(kind: str, views: int) -> MultiVectorEncoder:
     if kind == "bert":
         return add_viewers(made("cls"), views, seed=1).eval()  # type: ignore[arg-type]
     ids = {f"{name}_token_id": index for name, index in (("pad", 0), ("bos", 2), ("cls", 2), ("eos", 3), ("sep", 3))}
@@ -334,14 +335,14 @@ LONG = [*TEXTS, "the quick brown fox " * 30]  # longer than a row, so that both 
 
 
 @pytest.mark.parametrize(("kind", "views"), [("bert", 5), ("bert", 1), ("roberta", 3), ("electra", 4)])
-def test_views_are_a_stock_multi_vector_encoder(kind: str, views: int, tmp_path: Path) -> None:
-    encoder = with_views(kind, views)
+def test_several_vectors_are_a_stock_multi_vector_encoder(kind: str, views: int, tmp_path: Path) -> None:
+    encoder = multi_vector(kind, views)
     path = save(tmp_path / "model", encoder, prompts={"query": "fox: "})
-    stock = MultiVectorEncoder(str(path), device="cpu")
+    stock = StockMultiVectorEncoder(str(path), device="cpu")
     asked = inference.encode(encoder, TOKENIZER, ["fox: " + text for text in LONG], queries=True)
     documents = inference.encode(encoder, TOKENIZER, LONG).reshape(len(LONG), views, -1)
     queries, keys = stock.encode_query(LONG), stock.encode_document(LONG)
-    assert {tuple(query.shape) for query in queries} == {(1, 32)}, "a query has one vector: MaxSim is the best view"
+    assert {tuple(query.shape) for query in queries} == {(1, 32)}, "a query has one vector: MaxSim is the best vector"
     assert {tuple(key.shape) for key in keys} == {(views, 32)}
     np.testing.assert_allclose(torch.cat(queries), asked, rtol=0, atol=2e-6)
     np.testing.assert_allclose(torch.stack(keys), documents, rtol=0, atol=2e-6)
@@ -353,18 +354,18 @@ def test_views_are_a_stock_multi_vector_encoder(kind: str, views: int, tmp_path:
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "modernbert"])
 def test_views_come_back_strictly(kind: str, tmp_path: Path) -> None:
-    encoder = with_views(kind, 3)
+    encoder = multi_vector(kind, 3)
     path = save(tmp_path / "model", encoder)
     again = load_encoder(path)
-    assert isinstance(again, Views)
-    assert (again.views, again.max_length, again.similarity) == (3, 40, "dot")
+    assert isinstance(again, MultiVectorEncoder)
+    assert (again.vectors_per_document, again.max_length, again.similarity) == (3, 40, "dot")
     for queries in (False, True):
         before, after = (inference.encode(each, TOKENIZER, LONG, queries=queries) for each in (encoder, again))
         np.testing.assert_array_equal(after, before)
-    assert load_towers(path)[0] is not None
+    assert load_encoders(path)[0] is not None
     assert tokenizers.load(path).fingerprint == TOKENIZER.fingerprint, "training on reads it without viewers"
     further = build_encoder(str(path), store=STORE, options=EncoderOptions(max_length=20))
-    assert isinstance(further, Views)
+    assert isinstance(further, MultiVectorEncoder)
     assert further.max_length == 20
     with pytest.raises(UsageError, match="at most"):
         build_encoder(str(path), store=STORE, options=EncoderOptions(max_length=500))
@@ -374,15 +375,15 @@ def test_views_come_back_strictly(kind: str, tmp_path: Path) -> None:
 
 def test_views_of_a_rotary_model_are_refused_by_stock_loaders(tmp_path: Path) -> None:
     """They would number the viewers one by one, and give other scores without a word."""
-    path = save(tmp_path / "model", with_views("modernbert", 3))
+    path = save(tmp_path / "model", multi_vector("modernbert", 3))
     assert not (path / "modules.json").exists()
-    for stock in (MultiVectorEncoder, SentenceTransformer):
+    for stock in (StockMultiVectorEncoder, SentenceTransformer):
         with pytest.raises(ValueError, match="model_type"):
             stock(str(path), device="cpu")
 
 
 def test_views_whose_sides_were_trained_apart_are_refused(tmp_path: Path) -> None:
-    path = save(tmp_path / "model", with_views("bert", 3))
+    path = save(tmp_path / "model", multi_vector("bert", 3))
     weights = path / "document_0_Transformer" / "model.safetensors"
     state = safetensors.torch.load_file(weights)
     state["encoder.layer.0.attention.self.query.weight"][0, 0] += 0.5
@@ -392,13 +393,13 @@ def test_views_whose_sides_were_trained_apart_are_refused(tmp_path: Path) -> Non
 
 
 def test_training_goes_on_from_separate_towers(tmp_path: Path) -> None:
-    """A base with two towers gives both to a method that keeps them apart, and the tokenizer is found beside one."""
+    """A base with untied encoders gives both to a method with untied encoders; the tokenizer is found beside one."""
     query, document = (build_encoder(SMALL, store=STORE, seed=seed) for seed in (1, 2))
     path = save(tmp_path / "model", query, documents=document)
     base = build_encoder(str(path), store=STORE)
     np.testing.assert_array_equal(vectors_of(base), vectors_of(document))
-    np.testing.assert_array_equal(vectors_of(second_tower(base)), vectors_of(query))
-    assert not any("queries_apart" in name for name, _ in base.named_parameters())
+    np.testing.assert_array_equal(vectors_of(untied_query_encoder(base)), vectors_of(query))
+    assert not any("query_encoder" in name for name, _ in base.named_parameters())
     assert tokenizers.load(path).specials == TOKENIZER.specials
     again = build_encoder(SMALL, store=STORE, seed=1)
-    assert second_tower(again) is not again
+    assert untied_query_encoder(again) is not again

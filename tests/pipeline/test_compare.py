@@ -50,7 +50,7 @@ def made(tmp_path_factory) -> Path:
     return folder
 
 
-def asked(made: Path, output: Path, **changes: Any) -> CompareRequest:
+def request_of(made: Path, output: Path, **changes: Any) -> CompareRequest:
     values = {
         "sources": (str(made / "documents.jsonl"),), "methods": METHODS, "benchmark": made / "beir", "output": output,
         "base": "new:layers=2,hidden=16,heads=2,intermediate=32", "tokens": 6000, "labels": (20, 0), "seeds": 2,
@@ -63,8 +63,8 @@ def asked(made: Path, output: Path, **changes: Any) -> CompareRequest:
 def whole(made) -> Path:
     """A comparison that was never stopped."""
     output = made / "whole"
-    wanted = asked(made, output)
-    report(wanted, compare(wanted))
+    request = request_of(made, output)
+    report(request, compare(request))
     return output
 
 
@@ -122,7 +122,7 @@ def test_each_text_is_tokenized_once(made, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(Store, "build", counting)
     read = sources.read_documents
     monkeypatch.setattr(sources, "read_documents", lambda *a, **k: built.append(Path("read")) or read(*a, **k))
-    compare(asked(made, tmp_path / "out", seeds=1))
+    compare(request_of(made, tmp_path / "out", seeds=1))
     assert built.count(Path("read")) == 1
     stores = [path for path in built if path != Path("read")]
     assert len(stores) == len(set(stores)) == 3
@@ -158,16 +158,18 @@ def test_all_start_from_one_base_and_see_as_many_tokens(made, whole) -> None:
     for method, recipe in recipes.items():
         assert recipe["training"]["batch_size"] == 8
         base = Path(recipe["base"])
-        request = TrainRequest(sources=("x",), output=whole, method=method, base=str(base), steps=1,
+        train_request = TrainRequest(sources=("x",), output=whole, method=method, base=str(base), steps=1,
                                shared=whole / "shared",
                                settings={"batch_size": 8, "save_every": 0, "max_length": 300})  # fmt: skip
-        plan = planning.make(request, planning.choose(request), _store_of(request, whole / "runs/none-0"))
+        plan = planning.make(
+            train_request, planning.choose(train_request), _store_of(train_request, whole / "runs/none-0")
+        )
         steps = recipe["training"]["steps"]
         seen = sum(len(plan.batches(step).rows.tokens) for step in range(steps))
         share = 3000 if method in ("condenser", "cocondenser") else 6000
         assert seen == pytest.approx(share, rel=0.3), method
-        wanted, parts = asked(made, whole), 2 if share == 3000 else 1
-        assert _steps(wanted, _seen(request, whole / "runs/none-0"), parts) == steps
+        request, parts = request_of(made, whole), 2 if share == 3000 else 1
+        assert _steps(request, _seen(train_request, whole / "runs/none-0"), parts) == steps
     report = orjson.loads((whole / "report.json").read_bytes())
     assert report["steps"]["cocondenser"] == sum(
         recipes[name]["training"]["steps"] for name in ("condenser", "cocondenser")
@@ -179,8 +181,8 @@ def test_all_start_from_one_base_and_see_as_many_tokens(made, whole) -> None:
 
 
 def test_a_budget_in_steps_is_shared_with_the_forerunner(made, tmp_path) -> None:
-    wanted = asked(made, tmp_path / "out", steps=6, methods=("none", "mlm", "cocondenser"), labels=(), seeds=1)
-    table = report(wanted, compare(wanted))
+    request = request_of(made, tmp_path / "out", steps=6, methods=("none", "mlm", "cocondenser"), labels=(), seeds=1)
+    table = report(request, compare(request))
     taken = {}
     for name in ("mlm-0", "condenser-for-cocondenser-0", "cocondenser-0"):
         recipe = orjson.loads((tmp_path / "out/runs" / name / "recipe.json").read_bytes())
@@ -219,16 +221,16 @@ def test_what_a_method_looks_up_is_counted(made, tmp_path) -> None:
     bodies = [document["text"].capitalize() for document in labelling.toy(80)[0]]
     text = [{"id": str(n), "text": " ".join(bodies[n : n + 30])} for n in range(40)]
     realm = {"mask": "token", "batch_size": "4", "block": "64", "query": "32", "joint": "64", "candidates": "3"}
-    wanted = asked(
+    request = request_of(
         made, tmp_path / "out", sources=(str(labelling.lines(tmp_path / "long.jsonl", text)),), tokens=20_000,
         settings={"max_length": "64", "vocabulary_size": "300"} | {f"realm.{key}": realm[key] for key in realm},
         methods=("none",), labels=(), seeds=1,
     )  # fmt: skip
-    compare(replace(wanted, settings={"max_length": "64", "vocabulary_size": "300"}))
+    compare(replace(request, settings={"max_length": "64", "vocabulary_size": "300"}))
     base = tmp_path / "out/runs/none-0"
-    request = _request(wanted, "realm", 0, base, tmp_path / "none-yet")
-    steps = _steps(wanted, _seen(request, base), 1)
-    plan = planning.make(request, planning.choose(request), _store_of(request, base))
+    train_request = _request(request, "realm", 0, base, tmp_path / "none-yet")
+    steps = _steps(request, _seen(train_request, base), 1)
+    plan = planning.make(train_request, planning.choose(train_request), _store_of(train_request, base))
     rows = [plan.batches(step) for step in range(4)]
     read = np.mean([len(plan.objective.prepare(batch, 0).rows.tokens) for batch in rows])
     assert read > 4 * np.mean([len(batch.rows.tokens) for batch in rows])
@@ -250,13 +252,13 @@ def scores(output: Path) -> dict[str, list]:
     return found
 
 
-@pytest.mark.parametrize(("name", "count"), [("train", 1), ("finetune", 2), ("judge", 3)])
+@pytest.mark.parametrize(("name", "count"), [("train", 1), ("finetune", 2), ("evaluate", 3)])
 def test_stopped_and_gone_on_gives_the_same_report(made, whole, tmp_path, name, count) -> None:
-    wanted = asked(made, tmp_path / "out", **NARROW)
+    request = request_of(made, tmp_path / "out", **NARROW)
     with pytest.raises(KeyboardInterrupt):
-        compare(wanted, _Stop(name, count))
+        compare(request, _Stop(name, count))
     done = times(tmp_path / "out")
-    report(wanted, compare(wanted))
+    report(request, compare(request))
     after, found, expected = times(tmp_path / "out"), scores(tmp_path / "out"), scores(whole)
     assert done == {name: after[name] for name in done}
     assert len(found) == 1 + 2 * 2
@@ -274,7 +276,7 @@ def times(output: Path) -> dict[str, int]:
 
 def test_settings_are_refused_by_runs_of_the_method_alone(made, tmp_path) -> None:
     """A preset whose name begins as another's has runs of its own; those of a forerunner are the method's."""
-    before = asked(made, tmp_path, methods=("none", "mcontriever", "condenser"), settings={"length": "16"})
+    before = request_of(made, tmp_path, methods=("none", "mcontriever", "condenser"), settings={"length": "16"})
     before.begin()
     after = replace(before, settings={"length": "16", "mcontriever.queue": "64", "condenser.length": "32"})
     (tmp_path / "runs" / "mcontriever-29-0").mkdir(parents=True)
@@ -286,7 +288,7 @@ def test_settings_are_refused_by_runs_of_the_method_alone(made, tmp_path) -> Non
 
 def test_widened_by_methods_labels_and_seeds(made, whole, tmp_path) -> None:
     """Nothing is done again, and all scores are those of a comparison that was wide from the start."""
-    narrow = asked(made, tmp_path / "out", **NARROW)
+    narrow = request_of(made, tmp_path / "out", **NARROW)
     report(narrow, compare(narrow))
     before = times(tmp_path / "out")
     wide = replace(narrow, methods=("none", "mlm", "condenser"), labels=(20, 0), settings=SETTINGS)
@@ -338,14 +340,14 @@ def test_widened_by_methods_labels_and_seeds(made, whole, tmp_path) -> None:
 )
 def test_what_cannot_work_is_said_at_once(made, tmp_path, changes, words) -> None:
     with pytest.raises(UsageError) as found:
-        compare(asked(made, tmp_path / "out", **changes))
+        compare(request_of(made, tmp_path / "out", **changes))
     assert words in str(found.value)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_setting_that_does_not_fit_the_documents_is_told_before_the_work(made, tmp_path) -> None:
     """Not after the hours of the methods before it; and it can be mended in a folder that has other work."""
-    narrow = asked(made, tmp_path / "out", **NARROW)
+    narrow = request_of(made, tmp_path / "out", **NARROW)
     compare(narrow)
     wrong = replace(
         narrow, methods=("mlm", "condenser", "orqa-ict"), settings={**NARROW["settings"], "orqa-ict.block": "999"}
@@ -361,17 +363,19 @@ def test_other_data_is_another_comparison(made, tmp_path) -> None:
     """Changed documents or judgements would stand beside scores of the old ones."""
     shutil.copytree(made / "beir", tmp_path / "beir")
     shutil.copy(made / "documents.jsonl", tmp_path / "documents.jsonl")
-    wanted = asked(tmp_path, tmp_path / "out", methods=("none", "mlm"), labels=(), seeds=1, settings=NARROW["settings"])
-    before = report(wanted, compare(wanted)).markdown()
+    request = request_of(
+        tmp_path, tmp_path / "out", methods=("none", "mlm"), labels=(), seeds=1, settings=NARROW["settings"]
+    )
+    before = report(request, compare(request)).markdown()
     for name, part in (("documents.jsonl", "sources"), ("beir/qrels/test.tsv", "benchmark")):
         path = tmp_path / name
         whole = path.read_bytes()
         path.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
         with pytest.raises(UsageError, match=rf"another comparison \({part}: not as before"):
-            compare(replace(wanted, methods=("none", "mlm", "simcse")))
+            compare(replace(request, methods=("none", "mlm", "simcse")))
         path.write_bytes(whole)
-    assert report(wanted, compare(wanted)).markdown() == before
-    inside = replace(wanted, sources=(str(tmp_path),))
+    assert report(request, compare(request)).markdown() == before
+    inside = replace(request, sources=(str(tmp_path),))
     before_it = inside.facts()
     (tmp_path / "out/more.json").write_text("{}")
     assert inside.facts() == before_it, "what a comparison writes into the folder of its documents is none of them"
@@ -380,7 +384,7 @@ def test_other_data_is_another_comparison(made, tmp_path) -> None:
 def test_an_output_of_something_else(made, tmp_path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="holds no comparison"):
-        compare(asked(made, tmp_path))
+        compare(request_of(made, tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
@@ -396,11 +400,11 @@ class _Hearing(Silent):
 
 
 def test_more_labels_than_there_are_and_a_narrower_report(made, tmp_path) -> None:
-    wanted = asked(made, tmp_path / "out", methods=("none",), labels=(20, 50, 999, 0), seeds=1, settings=PLAIN)
+    request = request_of(made, tmp_path / "out", methods=("none",), labels=(20, 50, 999, 0), seeds=1, settings=PLAIN)
     heard = _Hearing()
-    assert {score["labels"] for score in compare(wanted, heard)} == {None, 20, 0}
+    assert {score["labels"] for score in compare(request, heard)} == {None, 20, 0}
     assert sum("has 50 labelled queries; all are taken" in note for note in heard.notes) == 2
-    alone = replace(wanted, methods=("mlm",), labels=(20,), tokens=6000)
+    alone = replace(request, methods=("mlm",), labels=(20,), tokens=6000)
     table = report(alone, compare(alone, heard))
     assert table.methods == ["none", "mlm"], "the base stands beside, or there is nothing to test against"
     assert table.stages == [None, 20]
@@ -409,28 +413,28 @@ def test_more_labels_than_there_are_and_a_narrower_report(made, tmp_path) -> Non
 
 def test_too_few_steps_are_told(made, tmp_path) -> None:
     heard = _Hearing()
-    wanted = asked(
+    request = request_of(
         made, tmp_path / "out", methods=("mlm",), labels=(), seeds=1, settings=NARROW["settings"], tokens=2000
     )
-    compare(wanted, heard)
+    compare(request, heard)
     assert any("too few to compare by" in note and "--set mlm.batch_size=" in note for note in heard.notes)
 
 
 def test_the_seconds_of_a_stopped_run_are_added_up(made, tmp_path) -> None:
-    wanted = asked(made, tmp_path / "out", methods=("mlm",), labels=(), seeds=1, settings=NARROW["settings"])
+    request = request_of(made, tmp_path / "out", methods=("mlm",), labels=(), seeds=1, settings=NARROW["settings"])
     path = tmp_path / "out/costs/mlm-0.json"
     with pytest.raises(KeyboardInterrupt):
-        compare(wanted, _Stop("train", 1))
+        compare(request, _Stop("train", 1))
     files.write_file(path, files.to_json(orjson.loads(path.read_bytes()) | {"seconds": 5000.0}))
-    compare(wanted)
+    compare(request)
     assert 5000 < orjson.loads(path.read_bytes())["seconds"] < 5100
 
 
 def test_settings_of_one_method(made, tmp_path) -> None:
-    wanted = asked(
+    request = request_of(
         made, tmp_path, settings={"batch_size": "8", "mlm.batch_size": "16", "views": "3"}, methods=("mlm", "mvr")
     )
-    assert wanted.own("mlm") == {"batch_size": "16"}
-    assert wanted.own("mvr") == {"batch_size": "8", "views": "3"}
-    assert asked(made, tmp_path, methods=("cocondenser",)).order == ["condenser", "cocondenser"]
-    assert files.to_json(wanted.facts()) == files.to_json(replace(wanted, seeds=5, labels=(7,)).facts())
+    assert request.own("mlm") == {"batch_size": "16"}
+    assert request.own("mvr") == {"batch_size": "8", "views": "3"}
+    assert request_of(made, tmp_path, methods=("cocondenser",)).order == ["condenser", "cocondenser"]
+    assert files.to_json(request.facts()) == files.to_json(replace(request, seeds=5, labels=(7,)).facts())

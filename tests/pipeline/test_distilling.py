@@ -40,7 +40,7 @@ def made(tmp_path_factory) -> Path:
     return folder
 
 
-def asked(made: Path, output: Path, **more) -> DistillRequest:
+def request_of(made: Path, output: Path, **more) -> DistillRequest:
     usual = {
         "sources": (str(made / "documents.jsonl"),), "output": output, "teacher": str(made / "teacher"), "steps": 60,
         "contrast_steps": 10, "teacher_tokens": 30_000, "settings": {"batch_size": 48, "save_every": 20},
@@ -52,7 +52,7 @@ def asked(made: Path, output: Path, **more) -> DistillRequest:
 def whole(made, tmp_path_factory) -> Path:
     """The folder of a run that nobody stopped."""
     output = tmp_path_factory.mktemp("whole") / "model"
-    distill(asked(made, output, select=True, keep_workspace=True))
+    distill(request_of(made, output, select=True, keep_workspace=True))
     return output
 
 
@@ -74,7 +74,7 @@ def test_it_ranks_as_the_teacher_does(made, whole, tmp_path) -> None:
     """Asked from outside, on other documents: similarities follow the teacher's, and better than token vectors do."""
     from scipy.stats import spearmanr
 
-    distill(asked(made, tmp_path / "tokens", stages=("tokens",)))
+    distill(request_of(made, tmp_path / "tokens", stages=("tokens",)))
     texts = [document.text for document in searching.documents(40, seed=9, sentences=2)]
     places = np.triu_indices(len(texts), 1)
     teacher, student, tokens = (
@@ -89,7 +89,7 @@ def test_it_ranks_as_the_teacher_does(made, whole, tmp_path) -> None:
 def test_token_vectors_of_the_teacher_are_a_better_start_than_none(made, tmp_path) -> None:
     found = {}
     for stages in (("tokens", "distil"), ("distil",)):
-        report = distill(asked(made, tmp_path / stages[0], stages=stages, steps=1))
+        report = distill(request_of(made, tmp_path / stages[0], stages=stages, steps=1))
         found[stages[0]] = next(iter(report.signal["stages"].values()))
     assert found["tokens"] > found["distil"] + 0.1, "the first stage of the second run is a random start"
 
@@ -109,7 +109,7 @@ def test_what_is_kept_beside_it(made, whole) -> None:
     report, card = open_report(whole), (whole / "README.md").read_text()
     assert report.recipe["method"] == "distill"
     assert report.recipe["options"]["teacher"] == open_encoder(str(made / "teacher")).fingerprint
-    assert report.documents == {"read": 150, "trained on": 135, "held out": 15}
+    assert report.documents == {"read": 150, "trained_on": 135, "held_out": 15}
     assert set(report.probe["score"]) == {"tokens", "distil", "contrast"}
     for words in ("apache-2.0", report.recipe["options"]["teacher"], "pretrieve distill", "--steps 60", report.saved):
         assert words in card
@@ -147,26 +147,26 @@ class _Stop(Silent):
      ("contrast", 0), ("contrast", 5), ("select", 0)],
 )  # fmt: skip
 def test_a_stopped_run_goes_on_to_the_same_bytes(made, whole, tmp_path, stage, after) -> None:
-    wanted = asked(made, tmp_path / "model", select=True)
+    request = request_of(made, tmp_path / "model", select=True)
     with pytest.raises(RuntimeError):
-        distill(wanted, _Stop(stage, after))
+        distill(request, _Stop(stage, after))
     with pytest.raises(UsageError, match="--resume"):
-        distill(wanted)
-    distill(replace(wanted, resume=True))
+        distill(request)
+    distill(replace(request, resume=True))
     assert sha(tmp_path / "model") == sha(whole)
-    distill(replace(wanted, resume=True))
+    distill(replace(request, resume=True))
 
 
 def test_the_teacher_reads_nothing_twice(made, tmp_path) -> None:
-    wanted = asked(made, tmp_path / "model")
+    request = request_of(made, tmp_path / "model")
     with pytest.raises(RuntimeError):
-        distill(wanted, _Stop("distil", 0))
+        distill(request, _Stop("distil", 0))
     read: list[str] = []
 
     class Counting:
         def __init__(self) -> None:
-            self.inner = open_encoder(wanted.teacher)
-            self.fingerprint, self.location, self.similarity = self.inner.fingerprint, wanted.teacher, "cosine"
+            self.inner = open_encoder(request.teacher)
+            self.fingerprint, self.location, self.similarity = self.inner.fingerprint, request.teacher, "cosine"
 
         def encode_documents(self, texts):
             read.extend(texts)
@@ -174,31 +174,31 @@ def test_the_teacher_reads_nothing_twice(made, tmp_path) -> None:
 
         encode_queries = encode_documents
 
-    distill(replace(wanted, resume=True), encoder=Counting())
+    distill(replace(request, resume=True), encoder=Counting())
     assert read == ["a text"], "one text tells its dimensions"
 
 
 def test_another_command_is_not_gone_on_with(made, tmp_path) -> None:
-    wanted = asked(made, tmp_path / "model")
+    request = request_of(made, tmp_path / "model")
     with pytest.raises(RuntimeError):
-        distill(wanted, _Stop("distil", 30))
+        distill(request, _Stop("distil", 30))
     for change, words in (({"seed": 1}, "seed"), ({"window": 64}, "window"), ({"steps": 50}, "steps")):
         with pytest.raises(FingerprintError, match=words):
-            distill(replace(wanted, resume=True, **change))
+            distill(replace(request, resume=True, **change))
     other = tmp_path / "other.jsonl"
     other.write_bytes((made / "documents.jsonl").read_bytes().replace(b"Ka", b"Lo"))
     with pytest.raises(FingerprintError, match="documents are not those of before"):
-        distill(replace(wanted, resume=True, sources=(str(other),)))
-    distill(replace(wanted, resume=True))
+        distill(replace(request, resume=True, sources=(str(other),)))
+    distill(replace(request, resume=True))
 
 
 def test_words_get_vectors_of_their_own(made, tmp_path) -> None:
-    report = distill(asked(made, tmp_path / "model", words=30, steps=5, stages=("tokens", "distil")))
+    report = distill(request_of(made, tmp_path / "model", words=30, steps=5, stages=("tokens", "distil")))
     found, own = tokenizers.load(tmp_path / "model"), tokenizers.load(made / "teacher")
     assert found.specials.vocabulary == own.specials.vocabulary + 30
     assert len(Bag.load(tmp_path / "model").vectors) == found.specials.vocabulary
     assert report.saved == "distil"
-    assert report.documents["held out"] == 0
+    assert report.documents["held_out"] == 0
 
 
 @pytest.mark.parametrize(
@@ -211,18 +211,20 @@ def test_words_get_vectors_of_their_own(made, tmp_path) -> None:
 )  # fmt: skip
 def test_bad_values(made, tmp_path, changes, words) -> None:
     with pytest.raises(UsageError, match=words):
-        distill(asked(made, tmp_path / "model", **changes))
+        distill(request_of(made, tmp_path / "model", **changes))
     assert not (tmp_path / "model").exists()
 
 
 def test_minutes_become_tokens_once(made, tmp_path) -> None:
-    wanted = asked(made, tmp_path / "model", minutes=1e-6, teacher_tokens=None, stages=("tokens", "distil"), steps=5)
+    request = request_of(
+        made, tmp_path / "model", minutes=1e-6, teacher_tokens=None, stages=("tokens", "distil"), steps=5
+    )
     with pytest.raises(RuntimeError):
-        distill(wanted, _Stop("encode documents", 300))
+        distill(request, _Stop("encode documents", 300))
     recipe = orjson.loads((workspace_of(tmp_path / "model") / "recipe.json").read_bytes())
     before = recipe["options"]["teacher_tokens"]
     assert before == 5_000, "so little time is raised to the least"
-    report = distill(replace(wanted, resume=True))
+    report = distill(replace(request, resume=True))
     assert report.recipe["options"]["teacher_tokens"] == before
 
 

@@ -43,7 +43,7 @@ def made(tmp_path_factory) -> Path:
     return folder
 
 
-def asked(made: Path, output: Path, **more) -> GenerateRequest:
+def request_of(made: Path, output: Path, **more) -> GenerateRequest:
     """A run on this machine that keeps most of what a random generator writes."""
     usual = {
         "sources": (str(made / "documents.jsonl"),), "output": output, "generator": str(made / "t5"),
@@ -87,7 +87,7 @@ def test_the_filter_counts_by_hand() -> None:
     assert copied.to_json()["dropped"][COPIED] == 1
 
 
-def test_the_model_has_a_voice_in_the_round_trip(made) -> None:
+def test_the_model_ranks_in_the_round_trip(made) -> None:
     """A query without a word of any document is found by vectors alone, or by nothing."""
     documents = searching.documents(40, sentences=2)
     model = Bag.load(made / "model")
@@ -105,15 +105,17 @@ def test_the_model_has_a_voice_in_the_round_trip(made) -> None:
 
 
 def test_lines_hold_all_that_learning_needs(made, tmp_path) -> None:
-    wanted = asked(made, tmp_path / "labels.jsonl", model=str(made / "model"), cross_encoder=str(made / "teacher"))
-    report = generate(wanted)
-    records, documents = lines(wanted.output), {d.id: d for d in searching.documents(40, sentences=2)}
+    request = request_of(
+        made, tmp_path / "labels.jsonl", model=str(made / "model"), cross_encoder=str(made / "teacher")
+    )
+    report = generate(request)
+    records, documents = lines(request.output), {d.id: d for d in searching.documents(40, sentences=2)}
     assert len(records) == report.queries > 20
     assert report.counts["generated"] == 120 == report.counts["kept"] + sum(report.counts["dropped"].values())
     assert report.counts["dropped"][NOT_FOUND] > 0
     assert len(report.examples) == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.jsonl", "labels.jsonl.report.json"]
-    assert orjson.loads(wanted.report.read_bytes()) == report.to_json()
+    assert orjson.loads(request.report.read_bytes()) == report.to_json()
     from pretrieve.generation.teacher import Teacher
 
     teacher = Teacher(str(made / "teacher"))
@@ -128,7 +130,7 @@ def test_lines_hold_all_that_learning_needs(made, tmp_path) -> None:
     pairs = [(record["query"], f"{d['title']} {d['text']}") for d in (*record["positives"], *record["negatives"])]
     given = record["positive_scores"] + record["negative_scores"]
     np.testing.assert_allclose(given, teacher.scores(pairs), atol=2e-4)
-    labels = read_labels(wanted.output, tmp_path / "records")
+    labels = read_labels(request.output, tmp_path / "records")
     assert len(labels) == len(records)
     assert np.isfinite(labels.teacher[0]).all()
     assert np.isfinite(labels.teacher[1]).all()
@@ -140,18 +142,18 @@ def test_the_loss_is_the_mean_squared_difference_of_margins(made, tmp_path) -> N
     from pretrieve.finetuning.labelled import Draw
     from pretrieve.models.text_encoder import ModelOptions
     from pretrieve.pipeline.finetune.base_model import open_start
-    from pretrieve.pipeline.finetune.finetune import view_of
+    from pretrieve.pipeline.finetune.finetune import sampler_of
     from pretrieve.sampling.batches import Batches
     from pretrieve.training.step import full_step
 
-    wanted = asked(made, tmp_path / "labels.jsonl", cross_encoder=str(made / "teacher"))
-    generate(wanted)
-    labels = read_labels(wanted.output, tmp_path / "records")
+    request = request_of(made, tmp_path / "labels.jsonl", cross_encoder=str(made / "teacher"))
+    generate(request)
+    labels = read_labels(request.output, tmp_path / "records")
     start = open_start(str(made / "model"), ModelOptions(), seed=0)
-    view = view_of(labels, start, Draw(negatives=4), tmp_path / "store", Silent())
-    objective = Contrastive(start.documents, Options(loss="margin-mse"), view.positive).double().eval()
-    batch = Batches(view=view, batch_size=16, seed=0)(0)
-    by_query = {record["query"]: record for record in lines(wanted.output)}
+    sampler = sampler_of(labels, start, Draw(negatives=4), tmp_path / "store", Silent())
+    objective = Contrastive(start.documents, Options(loss="margin-mse"), sampler.positive).double().eval()
+    batch = Batches(sampler=sampler, batch_size=16, seed=0)(0)
+    by_query = {record["query"]: record for record in lines(request.output)}
     texts, losses = labels.texts(), []
     model = Bag.load(made / "model")
     for query in batch.documents.tolist():
@@ -186,9 +188,9 @@ class _Stop(Silent):
 @pytest.fixture(scope="module")
 def whole(made, tmp_path_factory) -> bytes:
     """The file of a run that nobody stopped."""
-    wanted = asked(made, tmp_path_factory.mktemp("whole") / "labels.jsonl", **both_models(made))
-    generate(wanted)
-    return wanted.output.read_bytes()
+    request = request_of(made, tmp_path_factory.mktemp("whole") / "labels.jsonl", **both_models(made))
+    generate(request)
+    return request.output.read_bytes()
 
 
 def both_models(made: Path) -> dict[str, str]:
@@ -200,12 +202,12 @@ def both_models(made: Path) -> dict[str, str]:
                          ("mine", 1), ("score", 0), ("score", 17)],
 )  # fmt: skip
 def test_a_stopped_run_goes_on_to_the_same_bytes(made, whole, tmp_path, stage, after, monkeypatch) -> None:
-    wanted = asked(made, tmp_path / "labels.jsonl", **both_models(made))
+    request = request_of(made, tmp_path / "labels.jsonl", **both_models(made))
     with pytest.raises(KeyboardInterrupt):
-        generate(wanted, _Stop(stage, after))
+        generate(request, _Stop(stage, after))
     assert [path.name for path in tmp_path.iterdir()] == ["labels.jsonl.parts"]
     with pytest.raises(UsageError, match="--resume"):
-        generate(wanted)
+        generate(request)
     from pretrieve.generation.local import LocalGenerator
 
     texts: list[int] = []
@@ -213,13 +215,13 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(made, whole, tmp_path, stage, a
     monkeypatch.setattr(
         LocalGenerator, "complete", lambda self, prompt, asks: texts.append(len(asks)) or complete(self, prompt, asks)
     )
-    generate(replace(wanted, resume=True))
-    assert wanted.output.read_bytes() == whole
+    generate(replace(request, resume=True))
+    assert request.output.read_bytes() == whole
     assert sum(texts) == {("generate", 1): 120 - 18, ("generate", 20): 120 - 72}.get((stage, after), 0)
-    assert not wanted.parts.exists()
-    generate(replace(wanted, resume=True))
+    assert not request.parts.exists()
+    generate(replace(request, resume=True))
     with pytest.raises(FingerprintError, match="another command"):
-        generate(replace(wanted, resume=True, seed=1))
+        generate(replace(request, resume=True, seed=1))
 
 
 @pytest.mark.parametrize(
@@ -228,13 +230,13 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(made, whole, tmp_path, stage, a
      ({"model": None}, "model"), ({"cross_encoder": None}, "cross encoder")],
 )  # fmt: skip
 def test_another_run_is_not_gone_on_with(made, tmp_path, changes, words) -> None:
-    wanted = asked(made, tmp_path / "labels.jsonl", **both_models(made))
+    request = request_of(made, tmp_path / "labels.jsonl", **both_models(made))
     with pytest.raises(KeyboardInterrupt):
-        generate(wanted, _Stop("filter"))
+        generate(request, _Stop("filter"))
     with pytest.raises(FingerprintError, match=f"the {words} of"):
-        generate(replace(wanted, resume=True, **changes))
-    generate(replace(wanted, overwrite=True, **changes))
-    assert not wanted.parts.exists()
+        generate(replace(request, resume=True, **changes))
+    generate(replace(request, overwrite=True, **changes))
+    assert not request.parts.exists()
 
 
 def test_the_documents_are_indexed_once(made, tmp_path) -> None:
@@ -249,40 +251,40 @@ def test_the_documents_are_indexed_once(made, tmp_path) -> None:
     for more, last in (({}, "write"), (both_models(made), "score")):
         listener = Stages()
         listener.names.clear()
-        generate(asked(made, tmp_path / f"{last}.jsonl", **more), listener)
+        generate(request_of(made, tmp_path / f"{last}.jsonl", **more), listener)
         assert listener.names == ["read", "generate", "index", "filter", "mine", last]
 
 
 def test_what_stops_before_anything_was_made_leaves_nothing(made, tmp_path) -> None:
     for output in (tmp_path / "labels.jsonl", tmp_path / "other" / "labels.jsonl"):
         with pytest.raises(KeyboardInterrupt):
-            generate(asked(made, output), _Stop("generate"))
+            generate(request_of(made, output), _Stop("generate"))
         assert not output.parent.exists() or not list(output.parent.glob("labels*"))
 
 
 def test_one_run_at_a_time(made, tmp_path) -> None:
     from pretrieve.core import files
 
-    wanted = asked(made, tmp_path / "labels.jsonl", resume=True)
-    with files.lock(wanted.parts), pytest.raises(LockedError):
-        generate(wanted)
+    request = request_of(made, tmp_path / "labels.jsonl", resume=True)
+    with files.lock(request.parts), pytest.raises(LockedError):
+        generate(request)
 
 
 def test_fewer_documents_are_drawn_by_the_seed(made, tmp_path) -> None:
     found = []
     for seed in (0, 0, 1):
-        wanted = asked(made, tmp_path / f"{len(found)}.jsonl", max_documents=10, seed=seed, negatives=0)
-        report = generate(wanted)
-        assert report.documents["asked"] == 10
+        request = request_of(made, tmp_path / f"{len(found)}.jsonl", max_documents=10, seed=seed, negatives=0)
+        report = generate(request)
+        assert report.documents["prompted"] == 10
         assert report.counts["generated"] == 30
-        found.append(wanted.output.read_bytes())
+        found.append(request.output.read_bytes())
     assert found[0] == found[1] != found[2]
     first, other = (
         {item["id"] for record in lines(tmp_path / f"{n}.jsonl") for item in record["positives"]} for n in (0, 2)
     )
     assert len(first - other) >= 3, "not the same documents with other queries"
     assert {"id", "query", "positives"} == set(lines(tmp_path / "0.jsonl")[0])
-    same = asked(made, tmp_path / "all.jsonl", negatives=0)
+    same = request_of(made, tmp_path / "all.jsonl", negatives=0)
     generate(same)
     few = {record["query"] for record in lines(tmp_path / "0.jsonl")}
     assert few <= {record["query"] for record in lines(same.output)}, "a document's queries are its own"
@@ -292,24 +294,24 @@ def test_copies_of_a_document_are_no_negatives(made, tmp_path) -> None:
     """Of documents that are given as objects some may be copies."""
     documents = searching.documents(20, sentences=2)
     twins = [replace(d, id=f"{d.id}-twin") for d in documents]
-    wanted = asked(made, tmp_path / "labels.jsonl", sources=())
-    assert generate(wanted, documents=[*documents, *twins]).negatives > 20
-    for record in lines(wanted.output):
+    request = request_of(made, tmp_path / "labels.jsonl", sources=())
+    assert generate(request, documents=[*documents, *twins]).negatives > 20
+    for record in lines(request.output):
         positives = {item["text"] for item in record["positives"]}
         assert not positives & {item["text"] for item in record.get("negatives", ())}
 
 
 def test_nothing_kept_is_an_error_that_says_why(made, tmp_path) -> None:
     with writers.serving(replies=[writers.completion("zzz\nzzz\nqqq")] * 99) as server:
-        wanted = asked(made, tmp_path / "labels.jsonl", generator="m", endpoint=server.url)
-        with pytest.raises(DataError, match=r"no query was kept of 120 .*40 duplicate, 80 not found again.*--prompt"):
-            generate(wanted)
+        request = request_of(made, tmp_path / "labels.jsonl", generator="m", endpoint=server.url)
+        with pytest.raises(DataError, match=r"no query was kept of 120 .*40 duplicate, 80 not retrieved.*--prompt"):
+            generate(request)
 
 
 def test_refused_documents_are_counted(made, tmp_path) -> None:
     word = searching.documents(40, sentences=2)[3].title
     with writers.serving(refused=word) as server:
-        report = generate(asked(made, tmp_path / "a.jsonl", generator="m", endpoint=server.url, skip_refused=True))
+        report = generate(request_of(made, tmp_path / "a.jsonl", generator="m", endpoint=server.url, skip_refused=True))
     assert report.documents["refused"] == 1
     assert report.counts["generated"] == 39 * 3
 
@@ -348,7 +350,7 @@ def test_from_python(made, tmp_path) -> None:
 )
 def test_options_that_cannot_work(made, tmp_path, changes, words) -> None:
     with pytest.raises(UsageError) as error:
-        generate(asked(made, tmp_path / "labels.jsonl", **changes))
+        generate(request_of(made, tmp_path / "labels.jsonl", **changes))
     assert words in str(error.value)
     assert not list(tmp_path.iterdir())
 
@@ -358,11 +360,11 @@ def test_no_file_of_others_is_replaced(made, tmp_path) -> None:
     mine.write_text('{"id": "precious"}\n')
     for overwrite in (False, True):
         with pytest.raises(UsageError, match="was not written by `pretrieve generate`"):
-            generate(asked(made, mine, overwrite=overwrite))
+            generate(request_of(made, mine, overwrite=overwrite))
     with pytest.raises(UsageError, match="would be overwritten"):
-        generate(asked(made, mine, sources=(str(mine),)))
+        generate(request_of(made, mine, sources=(str(mine),)))
     with pytest.raises(UsageError, match="is a folder"):
-        generate(asked(made, tmp_path))
+        generate(request_of(made, tmp_path))
     shutil.rmtree(tmp_path)
 
 
@@ -392,5 +394,5 @@ def test_a_teachers_margins_are_learnt(tmp_path) -> None:
             settings={"loss": "margin-mse", "batch_size": 32},
         )
     )  # fmt: skip
-    rows = {row["system"]: row["metrics"]["nDCG@10"] for row in report.judged["rows"] if row["mode"] == "dense"}
+    rows = {row["system"]: row["metrics"]["nDCG@10"] for row in report.evaluation["rows"] if row["mode"] == "dense"}
     assert rows["model"] > rows["start"] + 0.1, rows

@@ -123,8 +123,8 @@ def test_a_better_model_is_saved_and_report_and_card_tell_it(run, tmp_path) -> N
         publish(held, found, run["prepared"])
     report = orjson.loads((tmp_path / "out" / "report.json").read_bytes())
     assert (report["saved"], report["reason"]) == (found.saved, found.reason)
-    assert report["probe"]["above start"][found.saved]["p"] < 0.05
-    assert report["probe"]["above start"][found.saved]["gain"] > 0.02
+    assert report["probe"]["above_start"][found.saved]["p"] < 0.05
+    assert report["probe"]["above_start"][found.saved]["gain"] > 0.02
     assert report["fusion"]["dense"] == 2.0
     assert files.read_manifest(tmp_path / "out", "model")["weight"] == 2.0
     card = (tmp_path / "out" / "README.md").read_text()
@@ -209,7 +209,7 @@ def test_only_a_run_of_one_encoder_from_a_published_retriever_is_guarded(run, tm
     apart.query_encoder = run["start"]
     assert not guardable(base, apart)
     apart = deepcopy(objective)
-    apart.encoder.queries_apart = (run["start"],)
+    apart.encoder.untie(run["start"])
     assert not guardable(base, apart)
 
 
@@ -221,5 +221,5 @@ def test_train_goes_through_the_guard(run, tmp_path) -> None:
     )  # fmt: skip
     report = train(request)
     assert report.probe is not None
-    assert set(report.probe["above start"]) == {"quarter", "half", "trained", "lower", "upper"}
+    assert set(report.probe["above_start"]) == {"quarter", "half", "trained", "lower", "upper"}
     assert report.probe["saved"] == report.saved

@@ -92,7 +92,7 @@ def test_skip_depth_and_margin(labels, model, tmp_path) -> None:
     skipped = run(labels, tmp_path / "out.jsonl", model, by="model", number=15, depth=20, skip=5)
     assert [r["negatives"][5:] for r in plain] == [r["negatives"] for r in skipped]
     positive = [dict(row) for row in order(labels, "model", model)]
-    below = run(labels, tmp_path / "out.jsonl", model, by="model", number=20, depth=20, margin=0.6)
+    below = run(labels, tmp_path / "out.jsonl", model, by="model", number=20, depth=20, relative_margin=0.4)
     dropped = 0
     for row, (record, before) in enumerate(zip(below, plain, strict=True)):
         limit = 0.6 * positive[row][f"d{row}"]
@@ -247,7 +247,8 @@ def test_parts_of_another_run_are_refused_by_name(labels, model, tmp_path, monke
 
 
 NONSENSE: list[dict] = [
-    {"number": 0}, {"number": 5, "depth": 4}, {"skip": -1}, {"margin": -1.0}, {"number": 5, "depth": 9, "skip": 5},
+    {"number": 0}, {"number": 5, "depth": 4}, {"skip": -1}, {"relative_margin": -0.1}, {"relative_margin": 1.1},
+    {"number": 5, "depth": 9, "skip": 5},
 ]  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def request(source: Path, output: Path, method: str, **more: object) -> TrainReq
     return TrainRequest(sources=(str(source),), output=output, method=method, **values)
 
 
-def test_an_initialiser_says_what_it_learned(tmp_path, source) -> None:
+def test_a_pretraining_only_method_reports_what_it_learned(tmp_path, source) -> None:
     report = train(request(source, tmp_path / "out", "mlm"))
     signal = report.signal
     assert signal is not None

@@ -12,7 +12,7 @@ import torch
 from pretrieve.core import files
 from pretrieve.core.errors import FingerprintError, UsageError
 from pretrieve.methods.structure import VARIANTS
-from pretrieve.models.restore import load_encoder, load_towers
+from pretrieve.models.restore import load_encoder, load_encoders
 from pretrieve.pipeline.pretrain.report import Report, open_report
 from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.selection import START
@@ -91,7 +91,7 @@ def test_words_from_static_training_start_the_transformer(tmp_path, source, monk
 
 def test_separate_towers_are_both_kept(tmp_path, source) -> None:
     output = tmp_path / "out"
-    settings = {**SMALL, "max_length": 300, "towers": "separate"}
+    settings = {**SMALL, "max_length": 300, "encoders": "untied"}
     report = train(
         TrainRequest(
             sources=(str(source),),
@@ -104,7 +104,7 @@ def test_separate_towers_are_both_kept(tmp_path, source) -> None:
         )
     )
     assert report.saved == "orqa-ict"
-    query, document = load_towers(output)
+    query, document = load_encoders(output)
     assert query.dimensions == document.dimensions
     pairs = zip(query.parameters(), document.parameters(), strict=True)
     assert any(not torch.equal(one, other) for one, other in pairs), "they are two towers"

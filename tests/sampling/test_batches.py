@@ -59,17 +59,17 @@ def digest(batch) -> str:
 
 
 def test_a_batch_is_a_function_of_seed_and_step() -> None:
-    view = contriever.view(store(), SPECIALS, options("contriever"))
-    batches = Batches(view=view, batch_size=16, seed=3)
+    sampler = contriever.sampler(store(), SPECIALS, options("contriever"))
+    batches = Batches(sampler=sampler, batch_size=16, seed=3)
     forward = [digest(batches(step)) for step in range(50)]
     assert forward == [digest(batches(step)) for step in reversed(range(50))][::-1]
     assert len(set(forward)) == 50
-    assert digest(Batches(view=view, batch_size=16, seed=4)(0)) != forward[0]
+    assert digest(Batches(sampler=sampler, batch_size=16, seed=4)(0)) != forward[0]
 
 
 def test_nothing_to_train_on_is_an_error() -> None:
-    view = contriever.view(store(1, sentences=(1, 1), words=(3, 3)), SPECIALS, options("contriever"))
+    sampler = contriever.sampler(store(1, sentences=(1, 1), words=(3, 3)), SPECIALS, options("contriever"))
     with pytest.raises(UsageError, match="no document is long enough"):
-        Batches(view=view, batch_size=4, seed=0)
+        Batches(sampler=sampler, batch_size=4, seed=0)
     with pytest.raises(UsageError, match="batch_size=0"):
-        Batches(view=view, batch_size=0, seed=0)
+        Batches(sampler=sampler, batch_size=0, seed=0)

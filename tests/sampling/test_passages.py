@@ -70,7 +70,7 @@ def test_short_pieces_come_at_their_rate_and_at_every_length() -> None:
 def test_whole_word_masks_are_aligned_with_the_encoded_window_after_truncation(specials) -> None:
     """The id under every label is the store's at that token's place; unlabelled tokens are the store's own."""
     documents = store(60, sentences=(1, 2), words=(5, 70))  # many are cut
-    batch = Batches(view=masked(documents, short=0.3, specials=specials), batch_size=200, seed=3)(1)
+    batch = Batches(sampler=masked(documents, short=0.3, specials=specials), batch_size=200, seed=3)(1)
     place, labels = batch.per_token["position"], batch.per_token["labels"]
     true = np.asarray(documents.tokens)[np.maximum(place, 0)].astype(np.int64)
     hidden = labels != UNLABELLED
@@ -87,7 +87,7 @@ def test_whole_word_masks_are_aligned_with_the_encoded_window_after_truncation(s
 
 
 def test_weights_make_the_mean_over_examples_the_mean_over_hidden_tokens() -> None:
-    batch = Batches(view=masked(store()), batch_size=12, seed=0)(0)
+    batch = Batches(sampler=masked(store()), batch_size=12, seed=0)(0)
     losses = np.random.default_rng(0).random(len(batch.rows.tokens))
     hidden = batch.per_token["labels"] != UNLABELLED
     summed = np.add.reduceat(losses * hidden, batch.rows.offsets[:-1])
@@ -99,9 +99,9 @@ def test_weights_make_the_mean_over_examples_the_mean_over_hidden_tokens() -> No
 
 
 def test_masks_are_drawn_anew_at_every_visit_and_again_at_the_same_address() -> None:
-    view = masked(store())
+    sampler = masked(store())
     items = np.arange(20)
-    first, again, other = (view.draw(items, address(step, 20)) for step in (0, 0, 1))
+    first, again, other = (sampler.draw(items, address(step, 20)) for step in (0, 0, 1))
     assert np.array_equal(first.rows.tokens, again.rows.tokens)
     assert np.array_equal(first.per_token["position"], other.per_token["position"])
     assert not np.array_equal(first.per_token["labels"], other.per_token["labels"])

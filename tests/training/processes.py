@@ -63,8 +63,8 @@ def train(report: Connection, folder: Path, preset: str, pause: float = 0.0) -> 
 CASES: list[tuple[str, str, dict[str, Any], bool]] = [
     *[(preset, kind, {}, cache) for preset in names() for kind in tiny.kinds(preset) for cache in (False, True)],
     ("contriever", "new", {"queue": 24, "mask_same_document": True}, False),
-    ("orqa-ict", "new", {"towers": "separate", "projection": 8}, True),
-    ("realm", "new", {"update": "background", "towers": "separate"}, True),
+    ("orqa-ict", "new", {"encoders": "untied", "projection": 8}, True),
+    ("realm", "new", {"update": "background", "encoders": "untied"}, True),
     ("structure", "static", {"symmetric": True}, False),
 ]
 

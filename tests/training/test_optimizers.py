@@ -11,7 +11,7 @@ from torch import nn
 from pretrieve.core.errors import UsageError
 from pretrieve.methods import find
 from pretrieve.training.checkpoint import Checkpoints, digest
-from pretrieve.training.optimizers import BertAdam, optimiser
+from pretrieve.training.optimizers import BertAdam, build_optimizer
 from pretrieve.training.options import TrainingOptions
 
 BERT = TrainingOptions(
@@ -50,7 +50,7 @@ class Two(nn.Module):
 
 def test_every_step_against_numpy() -> None:
     module, random = Two(), np.random.default_rng(1)
-    adam = optimiser(module, BERT)
+    adam = build_optimizer(module, BERT)
     assert isinstance(adam, BertAdam)
     gradients = {
         name: [random.standard_normal(values.shape) * 10.0 ** -(step % 7) for step in range(BERT.steps)]
@@ -78,7 +78,9 @@ def test_a_step_is_larger_than_adamw_s_where_moments_are_young() -> None:
         moved = []
         for kind in ("adamw", "bert"):
             module = nn.Linear(1, 1, bias=False)
-            adam = optimiser(module, TrainingOptions(optimizer=kind, beta2=0.999, learning_rate=1e-3, weight_decay=0))
+            adam = build_optimizer(
+                module, TrainingOptions(optimizer=kind, beta2=0.999, learning_rate=1e-3, weight_decay=0)
+            )
             for _ in range(steps):
                 before = module.weight.item()
                 module.weight.grad = torch.ones(1, 1)
@@ -106,7 +108,7 @@ def test_resume_is_bit_exact(preset: str, kind: str, tmp_path: Path) -> None:
     for step in (1, 4, 7):
         resumed = trainer_of(preset, kind, save_every=0, optimizer="bert", steps=8)
         resumed.checkpoints = Checkpoints(folder=tmp_path, fingerprints={"recipe": "r"})
-        resumed.step = resumed.checkpoints.load(step, resumed.objective, resumed.optimiser)["step"]
+        resumed.step = resumed.checkpoints.load(step, resumed.objective, resumed.optimizer)["step"]
         resumed.checkpoints = None
         resumed.run()
         assert digest(resumed.objective) == expected, f"resumed from step {step}"

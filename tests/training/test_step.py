@@ -24,8 +24,8 @@ CASES = [
     ("contriever", "new", {"queue": 48}),
     ("contriever", "static", {"queue": 48}),
     ("contriever-inbatch", "new", {}),
-    ("orqa-ict", "new", {"towers": "shared", "projection": 8}),
-    ("orqa-ict", "new", {"towers": "separate", "projection": 8}),
+    ("orqa-ict", "new", {"encoders": "tied", "projection": 8}),
+    ("orqa-ict", "new", {"encoders": "untied", "projection": 8}),
     ("structure", "new", {"symmetric": True}),
     ("structure", "static", {}),
 ]
@@ -39,8 +39,8 @@ def test_cached_equals_full_with_dropout(preset: str, kind: str, changes: dict, 
     assert float(cached.loss) == pytest.approx(float(full.loss), rel=1e-10)
     assert float((found - expected).norm() / expected.norm()) < 1e-10
     assert expected.norm() > 0
-    for name in full.everyone:
-        assert torch.equal(cached.everyone[name], full.everyone[name])
+    for name in full.global_vectors:
+        assert torch.equal(cached.global_vectors[name], full.global_vectors[name])
     for name, value in full.statistics.items():
         assert torch.allclose(cached.statistics[name], value, equal_nan=True)
 

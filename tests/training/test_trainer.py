@@ -41,7 +41,7 @@ def test_resume_from_every_step_is_bit_exact(preset: str, kind: str, tmp_path: P
     resumed = trainer_of(preset, kind, save_every=0)
     for step in range(1, STEPS + 1):
         resumed.checkpoints = Checkpoints(folder=tmp_path, fingerprints={"recipe": "r"}, keep=STEPS)
-        state = resumed.checkpoints.load(step, resumed.objective, resumed.optimiser)
+        state = resumed.checkpoints.load(step, resumed.objective, resumed.optimizer)
         resumed.step, resumed.checkpoints = state["step"], None
         resumed.run()
         assert digest(resumed.objective) == expected, f"resumed from step {step}"
@@ -70,8 +70,8 @@ def poison(trainer: Trainer, where: str, at: int) -> None:
     """Make the loss or only the gradient of one step not finite."""
     compare = trainer.objective.compare
 
-    def wrong(mine, everyone, batch, first, step):
-        loss = compare(mine, everyone, batch, first, step)
+    def wrong(local_vectors, global_vectors, batch, first, step):
+        loss = compare(local_vectors, global_vectors, batch, first, step)
         if step == at and where == "loss":
             loss.value = loss.value * float("nan")
         if step == at and where == "gradient":

@@ -31,16 +31,16 @@ def command(
     from pretrieve.sampling.questions import read_questions
 
     _check(question, questions)
-    asked = read_questions(questions) if questions is not None else None
+    labelled = read_questions(questions) if questions is not None else None
     with working(as_json, output_json):
         from pretrieve.pipeline.qa.answer import Answerer
 
         answerer = Answerer.open(reader)
-        if asked is not None:
-            scores = answerer.evaluate(asked, patterns=patterns)
+        if labelled is not None:
+            scores = answerer.evaluate(labelled, patterns=patterns)
         else:
             (answer,) = answerer.answer([question or ""])
-    if asked is not None:
+    if labelled is not None:
         if not write_json(scores, as_json, output_json):
             print_scores(scores)
         return

@@ -63,8 +63,8 @@ for module in COMMANDS:
     app.command(name=module.NAME, cls=Configured, epilog=f"Example:  {module.EXAMPLE}")(module.command)
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(value: bool) -> None:
+    if value:
         from importlib.metadata import version as installed_version
 
         typer.echo(f"pretrieve {installed_version('pretrieve')}")

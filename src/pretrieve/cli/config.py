@@ -67,7 +67,10 @@ class Configured(TyperCommand):
         try:
             return super().invoke(ctx)
         except UsageError as error:
-            raise UsageError(_with_origin(str(error), self.origins)) from error
+            named = _with_origin(str(error), self.origins)
+            if named == str(error):
+                raise
+            raise UsageError(named) from None
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def command(
     output_json: OutputJson = None,
 ) -> None:
     """Evaluate models on a labelled collection, in one language or across several; BM25 is always included."""
-    from pretrieve.pipeline.evaluate import EvaluateRequest, judge
+    from pretrieve.pipeline.evaluate import EvaluateRequest, run_evaluation
 
     request = EvaluateRequest(
         folder=folder,
@@ -99,7 +99,7 @@ def command(
         use_titles=not without_titles,
     )
     with working(as_json, output_json) as display:
-        result = judge(request, display)
+        result = run_evaluation(request, display)
     if markdown_file is not None:
         from pretrieve.core.files import write_file
 

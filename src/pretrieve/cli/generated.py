@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 def print_generated(report: GenerateReport, request: GenerateRequest) -> None:
     """Print what became of the queries, and some of them."""
     counts, documents = report.counts, report.documents
-    dropped = [f"{number:,} {reason}" for reason, number in counts["dropped"].items() if number]
+    dropped = [f"{number:,} {reason.replace('_', ' ')}" for reason, number in counts["dropped"].items() if number]
     scored = f", scored by {request.cross_encoder}" if request.cross_encoder else ""
     say(
-        f"{request.output}: {report.queries:,} queries for {documents['with queries']:,} of {documents['asked']:,} "
+        f"{request.output}: {report.queries:,} queries for {documents['with_queries']:,} of {documents['prompted']:,} "
         f"documents, {report.negatives:,} hard negatives{scored}."
     )
     say(f"Generated {counts['generated']:,}, kept {counts['kept']:,}, dropped: {', '.join(dropped) or 'none'}.")

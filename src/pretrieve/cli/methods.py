@@ -57,7 +57,7 @@ def _facts(name: str) -> dict[str, Any]:
         "summary": preset.summary,
         "card": {
             key: getattr(module.CARD, key)
-            for key in ("title", "paper", "idea", "released", "differs", "good_for", "encoders", "initialiser")
+            for key in ("title", "paper", "idea", "released", "differs", "good_for", "encoders", "pretraining_only")
         },
         **{part: _sourced(getattr(preset, part)) for part in parts},
         "variants": {key: _sourced(found) for key, found in getattr(module, "VARIANTS", {}).get(name, {}).items()},
@@ -85,12 +85,12 @@ def _print_list() -> None:
     from rich.console import Console
 
     console = Console()
-    _print_group(console, "Retrievers, to be searched with as they are", initialiser=False)
-    _print_group(console, "Starts for fine-tuning", initialiser=True)
+    _print_group(console, "Retrievers, to be searched with as they are", pretraining_only=False)
+    _print_group(console, "Pre-training only: fine-tune before search", pretraining_only=True)
     console.print("\nThe card of one, with the source of every value and its results:  [bold]pretrieve methods NAME[/]")
 
 
-def _print_group(console: Any, title: str, *, initialiser: bool) -> None:
+def _print_group(console: Any, title: str, *, pretraining_only: bool) -> None:
     from rich.table import Table
 
     from pretrieve.methods import listing
@@ -100,7 +100,7 @@ def _print_group(console: Any, title: str, *, initialiser: bool) -> None:
     table.add_column()
     table.add_column(no_wrap=True, style="dim")
     for name, listed in listing().items():
-        if listed.initialiser == initialiser:
+        if listed.pretraining_only == pretraining_only:
             kinds = "any encoder" if len(listed.encoders) > 1 else listed.encoders[0]
             table.add_row(name, listed.summary, kinds)
     console.print(table)
@@ -115,8 +115,8 @@ def _print_card(name: str) -> None:
         f"[bold cyan]{name}[/]  {_escaped(card['title'])}\n[dim]{_escaped(card['paper'])}[/]\n", highlight=False
     )
     made_for = (
-        "A start for fine-tuning; its vectors are not for search before that"
-        if card["initialiser"]
+        "Pre-training only: fine-tune the model before search"
+        if card["pretraining_only"]
         else "A retriever, to be searched with as it is"
     )
     for label, text in (

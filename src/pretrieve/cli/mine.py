@@ -34,10 +34,17 @@ def command(
     number: Annotated[int, typer.Option("--number", min=1, help="Negatives for each query.")] = 30,
     depth: Annotated[int, typer.Option("--depth", min=1, help="Hits to draw the negatives from.")] = 200,
     skip: Annotated[int, typer.Option("--skip", min=0, help="First hits to skip: they are often relevant.")] = 0,
-    margin: Annotated[
-        float,
-        typer.Option("--margin", min=0, help="Skip hits that score above this part of the positive's score; 0: none."),
-    ] = 0.0,
+    relative_margin: Annotated[
+        float | None,
+        typer.Option(
+            "--relative-margin",
+            min=0,
+            max=1,
+            help="Skip hits that score less than this fraction below the positive: 0.05 skips hits above 95 % of its "
+            "score. (default: no limit)",
+            show_default=False,
+        ),
+    ] = None,
     seed: Seed = 0,
     as_json: Json = False,
     output_json: OutputJson = None,
@@ -46,7 +53,12 @@ def command(
     from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
 
     options = MineOptions(
-        by=by or ("both" if model else "bm25"), number=number, depth=depth, skip=skip, margin=margin, seed=seed
+        by=by or ("both" if model else "bm25"),
+        number=number,
+        depth=depth,
+        skip=skip,
+        relative_margin=relative_margin,
+        seed=seed,
     )
     with working(as_json, output_json) as display:
         encoder = None

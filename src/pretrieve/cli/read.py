@@ -104,13 +104,13 @@ def command(
         ),
     )
     request.check()
-    asked = read_questions(held_out) if held_out is not None else None
+    labelled = read_questions(held_out) if held_out is not None else None
     with working(as_json, output_json) as display:
         report = train_reader(request, display)
-        if asked is not None:
+        if labelled is not None:
             from pretrieve.pipeline.qa.answer import Answerer
 
-            report["held out"] = Answerer.open(output).evaluate(asked)
+            report["held_out"] = Answerer.open(output).evaluate(labelled)
     if not write_json(report, as_json, output_json):
         _print_report(output, report)
         print_next(["pretrieve", "answer", str(output), "your question"])
@@ -121,7 +121,7 @@ def _print_report(output: Path, report: dict[str, Any]) -> None:
 
     say(
         f"{output}: {report['training']['steps']:,} steps on {report['questions']['read']:,} questions, of which "
-        f"{report['questions']['answered in the documents']:,} have an answer in {report['blocks']:,} blocks."
+        f"{report['questions']['answered_in_documents']:,} have an answer in {report['blocks']:,} blocks."
     )
-    if "held out" in report:
-        print_scores(report["held out"])
+    if "held_out" in report:
+        print_scores(report["held_out"])

@@ -14,7 +14,7 @@ from pretrieve.core.shown import shown
 if TYPE_CHECKING:
     from pretrieve.evaluation.crosslingual_result import CrossLingualResult
     from pretrieve.evaluation.result import Result
-    from pretrieve.pipeline.finetune.finetune import TuneReport
+    from pretrieve.pipeline.finetune.finetune import FinetuneReport
     from pretrieve.pipeline.finetune.request import FinetuneRequest
     from pretrieve.pipeline.pretrain.report import Report
 
@@ -59,7 +59,7 @@ def print_training(report: Report, output: Path) -> None:
     trained = report.saved != "start" or report.probe is not None
     done = f"{report.recipe['training']['steps']:,} steps" if trained else "not trained"
     console.print(
-        f"[bold]{_escaped(str(output))}[/]: {report.recipe['method']} on {report.documents['trained on']:,} documents, "
+        f"[bold]{_escaped(str(output))}[/]: {report.recipe['method']} on {report.documents['trained_on']:,} documents, "
         f"{done}; a stock sentence-transformers model.",
         highlight=False,
     )
@@ -72,11 +72,11 @@ def _weight(report: Report) -> str:
     return f", weight {report.fusion['dense']:g} beside BM25 ({_escaped(report.fusion['reason'])})"
 
 
-def print_tuning(report: TuneReport, asked: FinetuneRequest) -> None:
+def print_tuning(report: FinetuneReport, request: FinetuneRequest) -> None:
     """Print the scores of the fine-tuned model on held-out queries beside its start and BM25."""
     console = Console()
-    if report.judged is not None:
-        facts = report.judged
+    if report.evaluation is not None:
+        facts = report.evaluation
         title = f"nDCG@10 on {facts['queries']:,} held-out queries among {facts['documents']:,} documents"
         table = Table(title=title, title_justify="left", box=None, header_style="bold")
         for column in ("system", "search", "nDCG@10", "95 %"):
@@ -91,8 +91,8 @@ def print_tuning(report: TuneReport, asked: FinetuneRequest) -> None:
     else:
         console.print("Too few queries to hold any out: not evaluated.")
     console.print(
-        f"[bold]{_escaped(str(asked.output))}[/]: {_escaped(asked.model)} fine-tuned on "
-        f"{report.queries['learnt from']:,} queries, negatives: {report.values['negatives']}; a stock model.",
+        f"[bold]{_escaped(str(request.output))}[/]: {_escaped(request.model)} fine-tuned on "
+        f"{report.queries['trained_on']:,} queries, negatives: {report.values['negatives']}; a stock model.",
         highlight=False,
     )
 

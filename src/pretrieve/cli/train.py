@@ -169,7 +169,7 @@ def _next(request: TrainRequest, report: Report) -> list[list[str]]:
     from pretrieve.methods import find
     from pretrieve.pipeline.run.sources import source_words
 
-    if find(report.recipe["method"])[0].CARD.initialiser:
+    if find(report.recipe["method"])[0].CARD.pretraining_only:
         typer.echo("\nThis model needs fine-tuning before it can search well: see `pretrieve finetune --help`.")
         return []
     return after_training(request.sources, str(request.output), source_words(request))

@@ -34,7 +34,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecialTokens:
-    """Ids of the tokens that views put around and into rows; a static encoder has no ``cls`` and ``sep`` (None)."""
+    """Ids of the tokens that samplers put around and into rows; a static encoder has no ``cls`` and ``sep`` (None)."""
 
     cls: int | None
     sep: int | None
@@ -82,7 +82,7 @@ class Rows:
 
     @staticmethod
     def of(rows: Sequence[Sequence[int] | IntArray]) -> Rows:
-        """Build from a list of rows (small inputs and tests; views build theirs vectorised)."""
+        """Build from a list of rows (small inputs and tests; samplers build theirs vectorised)."""
         lengths = [len(row) for row in rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         parts = [np.asarray(row, dtype=np.int64) for row in rows]
@@ -91,7 +91,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What a view yields and an objective encodes: B examples of N ragged rows each.
+    """What a sampler yields and an objective encodes: B examples of N ragged rows each.
 
     Row ``n`` of example ``b`` is row ``b * N + n`` of ``rows``. The three mappings hold whatever else a method needs,
     by what it is aligned with, so that a batch can be sliced without knowing the method:
@@ -167,5 +167,5 @@ class TextEncoder(Protocol):
         ...
 
     def encode_documents(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors (R, D) float32 of documents, or (R, V, D) where a document has several views."""
+        """Vectors (R, D) float32 of documents, or (R, V, D) where a document has several vectors."""
         ...

@@ -1,4 +1,4 @@
-"""Judges systems on a collection: the ranking of the index, the arithmetic of trec_eval through ir-measures.
+"""Evaluates systems on a collection: the ranking of the index, the arithmetic of trec_eval through ir-measures.
 
 Ties go by (score, id), as everywhere in this package: trec_eval is given ranks for scores, so that it cannot break them
 in its own way. A query without hits counts 0.
@@ -26,7 +26,7 @@ from pretrieve.text.beir import Collection
 DEFAULT_METRICS = ("nDCG@10", "R@100", "RR@10")
 BASELINE = "BM25"  # the row of the default setting
 _DEPTH = 1000  # hits that a metric without a cut-off sees
-_CHUNK = 1000  # queries judged at once
+_CHUNK = 1000  # queries evaluated at once
 
 Ranking = tuple[str, list[str]]  # a query's id and the ids of its hits, best first
 
@@ -61,7 +61,7 @@ def evaluate(
 
     def add(system: str, index: Index, mode: Mode) -> None:
         rankings = rank(index, collection, depth_of(measures), mode, drop_same_id=drop_same_id)
-        rows.append(Row(system=system, mode=mode, values=judge(rankings, collection, measures)))
+        rows.append(Row(system=system, mode=mode, values=evaluate_rankings(rankings, collection, measures)))
 
     for name, index in indices.items():
         add(name, index, "lexical")
@@ -101,7 +101,9 @@ def rank(index: Index, collection: Collection, depth: int, mode: Mode, *, drop_s
         yield query, [hit for hit in hits if not (drop_same_id and hit == query)][:depth]
 
 
-def judge(rankings: Iterator[Ranking], collection: Collection, measures: Mapping[str, Any]) -> dict[str, FloatArray]:
+def evaluate_rankings(
+    rankings: Iterator[Ranking], collection: Collection, measures: Mapping[str, Any]
+) -> dict[str, FloatArray]:
     """Return each metric's value for every query, (Q,) in the collection's order.
 
     Raises:

@@ -20,7 +20,7 @@ import numpy as np
 
 from pretrieve.core.errors import DataError, UsageError
 from pretrieve.core.types import Document, FloatArray, TextEncoder
-from pretrieve.evaluation.benchmark import DEFAULT_METRICS, depth_of, judge, parse_metrics, rank
+from pretrieve.evaluation.benchmark import DEFAULT_METRICS, depth_of, evaluate_rankings, parse_metrics, rank
 from pretrieve.evaluation.benchmark import compare as compare_rows
 from pretrieve.evaluation.crosslingual_result import ACROSS, POOLED, WITHIN, CrossLingualResult, PairRow, PairTest
 from pretrieve.evaluation.significance import holm, paired_permutation
@@ -95,7 +95,8 @@ def load_languages(folder: Path, split: str = "test", *, titles: bool = True) ->
     qrels = read_qrels(folder, split)
     documents = {code: list(read_corpus(folder, f"corpus/{code}", titles=titles)) for code in codes}
     queries = {
-        code: _judged(read_queries(folder, f"queries/{code}"), qrels, folder / "queries" / code) for code in codes
+        code: _labelled_queries(read_queries(folder, f"queries/{code}"), qrels, folder / "queries" / code)
+        for code in codes
     }
     if not qrels:
         raise DataError(f"{folder / 'qrels' / split}.tsv holds no judgement.")
@@ -109,7 +110,7 @@ def evaluate_pairs(
     modes: Sequence[Mode] = ("dense", "hybrid"),
     metrics: Sequence[str] = DEFAULT_METRICS,
     options: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
-    told: Callable[[str], None] = lambda text: None,
+    on_progress: Callable[[str], None] = lambda text: None,
 ) -> CrossLingualResult:
     """Rank every language's documents for every language's queries by words, and by every model in every mode.
 
@@ -119,7 +120,7 @@ def evaluate_pairs(
         modes: of the models; the lexical row is always there.
         metrics: names that ir-measures knows; pairs are tested by the first.
         options: of the index; the weight of fusion is chosen for each corpus, from the documents alone.
-        told: hears which corpus was judged.
+        on_progress: called with the name of each corpus after it is evaluated.
 
     Raises:
         UsageError: unknown metric or mode.
@@ -140,15 +141,15 @@ def evaluate_pairs(
         for name in models:
             notes[name]["fusion"][code or "all"] = indices[name].fusion.dense
         for name, mode in systems:
-            judged = []
-            for query, asked in zip(collection.codes, collections, strict=True):
-                rankings = list(rank(indices[name], asked, max(depth, _TOP), mode, drop_same_id=False))
+            evaluated = []
+            for query, pair in zip(collection.codes, collections, strict=True):
+                rankings = list(rank(indices[name], pair, max(depth, _TOP), mode, drop_same_id=False))
                 cut = [(number, hits[:depth]) for number, hits in rankings]
-                judged.append(judge(iter(cut), asked, measures))
+                evaluated.append(evaluate_rankings(iter(cut), pair, measures))
                 if code is None:
                     shares[name, mode].append(_share(rankings, query))
-            found[name, mode].append(judged)
-        told(code or "all languages")
+            found[name, mode].append(evaluated)
+        on_progress(code or "all languages")
     rows = [_row(name, mode, found[name, mode], shares[name, mode]) for name, mode in systems]
     return CrossLingualResult(
         collection=collection.name,
@@ -167,7 +168,7 @@ def _codes(folder: Path) -> set[str]:
     return {name.removesuffix(".jsonl") for name in names if name.endswith(".jsonl")}
 
 
-def _judged(queries: Mapping[str, str], qrels: Mapping[str, Any], where: Path) -> dict[str, str]:
+def _labelled_queries(queries: Mapping[str, str], qrels: Mapping[str, Any], where: Path) -> dict[str, str]:
     missing = [query for query in qrels if query not in queries]
     if missing:
         raise DataError(f"{where}.jsonl has no query {missing[0]!r}, which is judged: every language needs them all.")
@@ -211,15 +212,15 @@ def _share(rankings: Sequence[tuple[str, list[str]]], code: str) -> float:
     return float(np.mean(hits)) if hits else float("nan")
 
 
-def _row(name: str, mode: Mode, judged: list[list[dict[str, FloatArray]]], shares: list[float]) -> PairRow:
+def _row(name: str, mode: Mode, evaluated: list[list[dict[str, FloatArray]]], shares: list[float]) -> PairRow:
     """Turn values by corpus and language of the queries into those by language and corpus; the last corpus is all."""
-    metrics = judged[0][0]
+    metrics = evaluated[0][0]
     return PairRow(
         system=name,
         mode=mode,
-        values={metric: np.array([[one[metric] for one in part] for part in judged[:-1]]).swapaxes(0, 1)
+        values={metric: np.array([[one[metric] for one in part] for part in evaluated[:-1]]).swapaxes(0, 1)
                 for metric in metrics},
-        pooled={metric: np.array([one[metric] for one in judged[-1]]) for metric in metrics},
+        pooled={metric: np.array([one[metric] for one in evaluated[-1]]) for metric in metrics},
         own_share=np.array(shares),
     )  # fmt: skip
 

@@ -114,7 +114,7 @@ class CrossLingualResult:
             "queries": self.queries,
             "rows": [_row_json(row) for row in self.rows],
             "tests": {
-                part: [
+                key(part): [
                     {name: getattr(test, name) for name in ("a", "b", "metric", "difference", "p", "p_holm")}
                     for test in tests
                 ]
@@ -205,7 +205,7 @@ def _row_json(row: PairRow) -> dict[str, Any]:
     parts = {}
     for part in (WITHIN, ACROSS, POOLED):
         values = {metric: row.by_query(metric, part) for metric in row.values}
-        parts[part] = {
+        parts[key(part)] = {
             "metrics": {metric: float(one.mean()) for metric, one in values.items()},
             "ci95": {metric: list(bootstrap_interval(one)) for metric, one in values.items()},
         }
@@ -214,5 +214,10 @@ def _row_json(row: PairRow) -> dict[str, Any]:
         "mode": row.mode,
         "parts": parts,
         "matrices": {metric: row.matrix(metric).tolist() for metric in row.values},
-        "own language among the first ten": row.own_share.tolist(),
+        "own_language_in_first_ten": row.own_share.tolist(),
     }
+
+
+def key(part: str) -> str:
+    """Name of a part in JSON: ``same_language``, ``other_languages`` or ``all_languages_pooled``."""
+    return part.replace(" ", "_")

@@ -132,9 +132,9 @@ class FusedProbe:
             lexical = self._known_scores(queries)
             bm25[kind] = gain_of_first(lexical, queries.documents)
             for name, encode in {**start, **trained}.items():
-                asked = _unit(encode(queries.queries))
-                dense = asked @ vectors[name].T
-                own = np.einsum("qd,qd->q", asked, _unit(encode(queries.remainders)))
+                vectors_of_queries = _unit(encode(queries.queries))
+                dense = vectors_of_queries @ vectors[name].T
+                own = np.einsum("qd,qd->q", vectors_of_queries, _unit(encode(queries.remainders)))
                 dense[np.arange(len(dense)), queries.documents] = own
                 fused[name][kind] = np.stack(
                     [gain_of_first(scores, queries.documents) for scores in _fusions(lexical, dense)]

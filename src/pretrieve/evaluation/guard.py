@@ -75,7 +75,7 @@ class Guarded(Choice):
             name: {"interpolation": self.described[name], "gain": one.gain, "error": one.error, "p": one.p}
             for name, one in self.above.items()
         }
-        return {**super().to_json(), "above start": over}
+        return {**super().to_json(), "above_start": over}
 
 
 def surest(above: Mapping[str, Above]) -> str:

@@ -17,7 +17,7 @@ from pretrieve.core.types import FloatArray, IntArray
 from pretrieve.evaluation.significance import paired_permutation
 from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.dense import best_scores, pair_scores
-from pretrieve.index.fuse import Fusion, Voice, choose, gain_of_first, pseudo_scores
+from pretrieve.index.fuse import Fusion, Ranker, choose, gain_of_first, pseudo_scores
 from pretrieve.index.hits import sentence_spans
 from pretrieve.index.lexical import Lexical
 from pretrieve.index.pseudo import PseudoQueries, Records, full_text, pseudo_queries
@@ -32,7 +32,7 @@ class Sides:
 
     Attributes:
         queries: from Q texts to vectors (Q, D).
-        documents: from R texts to vectors (R, D), or (R, V, D) of their views, of which the best one counts.
+        documents: from R texts to vectors (R, D), or (R, V, D) of their vectors, of which the best one counts.
     """
 
     queries: Encode
@@ -94,20 +94,20 @@ class ProbeResult:
 
 @dataclass(frozen=True)
 class _Vectors:
-    """A voice over a system: its own dot product where it has sides, or else cosine with the documents' vectors."""
+    """A ranker over a system: its own dot product where it has sides, or else cosine with the documents' vectors."""
 
     system: Encode | Sides
-    vectors: FloatArray
+    dense: FloatArray
 
     @staticmethod
     def of(system: Encode | Sides, texts: Sequence[str]) -> _Vectors:
-        return _Vectors(system, _encoded(system, texts))
+        return _Vectors(system, _document_vectors(system, texts))
 
     def scores(self, queries: Sequence[str]) -> FloatArray:
-        return best_scores(_asked(self.system, queries), self.vectors)
+        return best_scores(_query_vectors(self.system, queries), self.dense)
 
     def score_pairs(self, queries: Sequence[str], texts: Sequence[str]) -> FloatArray:
-        return pair_scores(_asked(self.system, queries), _encoded(self.system, texts))
+        return pair_scores(_query_vectors(self.system, queries), _document_vectors(self.system, texts))
 
 
 class Probe:
@@ -123,13 +123,13 @@ class Probe:
         options = options or ProbeOptions()
         rest = np.setdiff1d(np.arange(len(documents)), held_out)
         chosen = generator(options.seed, "probe/distractors").permutation(rest)[: options.distractors]
-        asked = [documents[index] for index in held_out.tolist()]
-        self.sets: list[PseudoQueries] = pseudo_queries(asked, options.queries, options.seed, sentence_spans)
-        pool = [*asked, *(documents[index] for index in np.sort(chosen).tolist())]
+        probed = [documents[index] for index in held_out.tolist()]
+        self.sets: list[PseudoQueries] = pseudo_queries(probed, options.queries, options.seed, sentence_spans)
+        pool = [*probed, *(documents[index] for index in np.sort(chosen).tolist())]
         self._texts = [full_text(document) for document in pool]
         self._analyzer = Analyzer(Analysis(languages=options.languages[:1]))
         self._lexical = Lexical.build(self._analyzer, self._texts)
-        self._words: dict[str, FloatArray] | None = None
+        self._lexical_values: dict[str, FloatArray] | None = None
 
     def __call__(self, systems: Mapping[str, Encode | Sides]) -> ProbeResult:
         """Ask BM25 and the given encoders the same queries.
@@ -137,30 +137,30 @@ class Probe:
         Args:
             systems: functions from R texts to vectors (R, D), by name, compared by cosine; or the two ``Sides``.
         """
-        if self._words is None:
-            self._words = self._ask(self._lexical)
-        values: dict[str, Mapping[str, FloatArray]] = {BM25: self._words}
+        if self._lexical_values is None:
+            self._lexical_values = self._ask(self._lexical)
+        values: dict[str, Mapping[str, FloatArray]] = {BM25: self._lexical_values}
         for name, system in systems.items():
             values[name] = self._ask(_Vectors.of(system, self._texts))
         return ProbeResult(values=values, pool=len(self._texts))
 
     def weigh(self, encode: Encode) -> Fusion:
-        """Choose the weight of an encoder's vectors beside words, on documents that it was not trained on."""
+        """Choose the weight of an encoder's vectors beside BM25, on documents that it was not trained on."""
         return choose(self._lexical, _Vectors.of(encode, self._texts), self.sets, own=True)
 
-    def _ask(self, voice: Voice) -> dict[str, FloatArray]:
+    def _ask(self, ranker: Ranker) -> dict[str, FloatArray]:
         found: dict[str, FloatArray] = {}
         for queries in self.sets:
-            scores = pseudo_scores(voice, queries, slice(None))
+            scores = pseudo_scores(ranker, queries, slice(None))
             found[queries.kind] = gain_of_first(scores, queries.documents)
         return found
 
 
-def _asked(system: Encode | Sides, texts: Sequence[str]) -> FloatArray:
+def _query_vectors(system: Encode | Sides, texts: Sequence[str]) -> FloatArray:
     return system.queries(texts) if isinstance(system, Sides) else _unit(system(texts))
 
 
-def _encoded(system: Encode | Sides, texts: Sequence[str]) -> FloatArray:
+def _document_vectors(system: Encode | Sides, texts: Sequence[str]) -> FloatArray:
     return system.documents(texts) if isinstance(system, Sides) else _unit(system(texts))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pretrieve.core.types import FloatArray, IntArray
-from pretrieve.evaluation.benchmark import Ranking, judge
+from pretrieve.evaluation.benchmark import Ranking, evaluate_rankings
 from pretrieve.index.fuse import WEIGHTS, fuse
 from pretrieve.index.index import Index
 from pretrieve.index.ranking import top_k
@@ -36,7 +36,7 @@ def weigh(index: Index, collection: Collection, metric: str, measures: Any, dept
     for queries, found in _ranked(index, collection, depth):
         for place, rankings in enumerate(found):
             hits[place] += zip(queries, rankings, strict=True)
-    values = np.stack([judge(iter(rankings), collection, measures)[metric] for rankings in hits])
+    values = np.stack([evaluate_rankings(iter(rankings), collection, measures)[metric] for rankings in hits])
     return cross_fitted(values), WEIGHTS[choose_weight(values)]
 
 
@@ -67,7 +67,7 @@ def cross_fitted(values: FloatArray) -> FloatArray:
 
 
 def _ranked(index: Index, collection: Collection, depth: int) -> Iterator[tuple[list[str], list[list[list[str]]]]]:
-    """Blocks of queries, and for each weight their hits; the scores of both voices are made once."""
+    """Blocks of queries, and for each weight their hits; the scores of both rankers are computed once."""
     assert index.dense is not None
     ids = [document.id for document in collection.documents]
     queries = list(collection.queries.items())

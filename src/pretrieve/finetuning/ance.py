@@ -66,20 +66,20 @@ class Ance(Contrastive):
     Args:
         encoder: the start of both sides.
         options: see ``contrastive.Options``.
-        view: the rows of documents, and what is relevant.
+        sampler: the rows of documents, and what is relevant.
         refresh: see ``Refresh``; ``over`` has said how often.
         seed: which of the best documents are drawn.
         query_encoder: as for ``Contrastive``.
 
     Raises:
-        UsageError: the loss needs a teacher's scores, or documents have several views.
+        UsageError: the loss needs a teacher's scores, or documents have several vectors.
     """
 
     def __init__(
         self,
         encoder: Encoder,
         options: Options,
-        view: Labelled,
+        sampler: Labelled,
         refresh: Refresh,
         seed: int,
         query_encoder: Encoder | None = None,
@@ -88,17 +88,17 @@ class Ance(Contrastive):
             raise UsageError(
                 f"loss={options.loss}: a teacher's scores of new negatives are not known; mine them first."
             )
-        if encoder.views > 1:
+        if encoder.vectors_per_document > 1:
             raise UsageError("ance looks for one vector a document, and this model has several: use mined negatives.")
         assert refresh.every is not None
-        super().__init__(encoder, options, view.positive, query_encoder)
-        self._view, self._refresh, self._seed = view, refresh, seed
-        self._documents = view.some
-        blocks = _Documents(view, self._documents)
+        super().__init__(encoder, options, sampler.positive, query_encoder)
+        self._sampler, self._refresh, self._seed = sampler, refresh, seed
+        self._documents = sampler.some
+        blocks = _Documents(sampler, self._documents)
         self.index = StaleIndex(_comparable(encoder), blocks, every=refresh.every, lag=refresh.lag)
 
     def prepare(self, batch: Batch, step: int) -> Batch:
-        """Put the model's own hard negatives in the place of those that the view drew."""
+        """Put the model's own hard negatives in the place of those that the sampler drew."""
         count = batch.shape[1] - 2
         if not count:
             return batch
@@ -109,23 +109,23 @@ class Ance(Contrastive):
         found = self._documents[self.index.search(queries, number)]
         keys = np.array(batch.per_example["keys"], np.int64)
         keys[:, 1:] = self._drawn(np.asarray(batch.documents), found, keys[:, 1:], step)
-        rows = self._view.rows(np.asarray(batch.documents), keys)
+        rows = self._sampler.rows(np.asarray(batch.documents), keys)
         return replace(batch, rows=rows, per_example={**batch.per_example, "keys": keys})
 
     @torch.no_grad()
-    def after_step(self, everyone: dict[str, Tensor], batch: Batch, step: int) -> None:
+    def after_step(self, global_vectors: dict[str, Tensor], batch: Batch, step: int) -> None:
         """Take a snapshot of the document encoder, or put its vectors to use, if this is the step for it."""
         self.index.after_step(_comparable(self.encoder), step)
 
     def _drawn(self, queries: IntArray, found: IntArray, instead: IntArray, step: int) -> IntArray:
         """Negatives (B, n) for queries (B,) out of documents (B, number), best first."""
-        relevant = self._view.positive(*np.broadcast_arrays(queries[:, None], found))
+        relevant = self._sampler.positive(*np.broadcast_arrays(queries[:, None], found))
         drawn = instead.copy()
         for row, query in enumerate(queries.tolist()):
             hard = found[row][~relevant[row]][: self._refresh.depth]
             rng = generator(self._seed, f"ance/{query}", step)
             chosen = hard[rng.permutation(len(hard))[: drawn.shape[1]]]
-            kept = rng.random(len(chosen)) < self._view.hard  # the others stay random
+            kept = rng.random(len(chosen)) < self._sampler.hard  # the others stay random
             drawn[row, : len(chosen)][kept] = chosen[kept]
         return drawn
 
@@ -151,12 +151,12 @@ def _comparable(encoder: Encoder) -> Encoder:
 class _Documents:
     """The documents that have tokens, as the index asks for them."""
 
-    view: Labelled
+    sampler: Labelled
     numbers: IntArray
 
     @property
     def lengths(self) -> IntArray:
-        return self.view.passage_lengths(self.numbers)
+        return self.sampler.passage_lengths(self.numbers)
 
     def rows(self, blocks: IntArray) -> Rows:
-        return self.view.passages(self.numbers[blocks])
+        return self.sampler.passages(self.numbers[blocks])

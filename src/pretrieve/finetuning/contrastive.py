@@ -4,9 +4,9 @@ Karpukhin et al., *Dense passage retrieval for open-domain question answering*, 
 With a teacher's scores: Hofstätter et al., *Improving efficient neural ranking models with cross-architecture knowledge
 distillation*, arXiv 2010.02666 (margin MSE), or the divergence from the teacher's distribution over the candidates.
 
-A model of MVR is trained further by the same loss, a document's score being that of its best view, with MVR's own loss
-over the views of the positive beside it. Its objective for documents without labels knows one right document a query;
-here a query may have several, and copies. The temperature does not fall: the views have parted already.
+An MVR model uses the same loss: a document's score is that of its best vector. MVR's loss over the vectors of the
+positive is added. Without labels a query has one positive; here it may have several, and duplicates of them. The
+temperature is constant, because the vectors of a pre-trained model already differ.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ class Options:
 
     Attributes:
         loss: softmax over all documents of the batch, or one of two losses on a teacher's scores.
-        towers: one encoder for both sides, or one for queries and one for documents.
+        encoders: one encoder for queries and documents (tied) or one for each (untied); tied by default.
         temperature: divides the similarities; none: 1, and 0.05 where the encoder is compared by cosine.
         teacher_temperature: divides the teacher's scores (loss "kl").
-        local: weight of the loss over the views of a query's positive, where documents have several (MVR, section 3.2):
-            it makes a query choose one, or they would become the same.
+        local: weight of the loss over the vectors of a query's positive, 0.01 by default, where documents have several
+            (MVR, section 3.2). It makes a query prefer one vector, which keeps the vectors different.
     """
 
     loss: Literal["softmax", "margin-mse", "kl"] = "softmax"
-    towers: Literal["shared", "separate"] = "shared"
+    encoders: Literal["tied", "untied"] = "tied"
     temperature: float | None = None
     teacher_temperature: float = 1.0
     local: float = 0.01
@@ -62,27 +62,27 @@ class Contrastive(Objective):
     """The loss over labelled rows [query, positive, negatives] (``finetuning/labelled.py``).
 
     Attributes:
-        encoder: of documents, and of queries where towers are shared.
-        query_encoder: of queries, where towers are separate.
+        encoder: encoder of documents, and of queries if tied.
+        query_encoder: encoder of queries, if untied; None otherwise.
         temperature: what similarities are divided by.
 
     Args:
         encoder: the start of both sides.
         options: see ``Options``.
         is_positive: tells whether a document is relevant to a query; such documents are no negatives.
-        query_encoder: the start of the queries' side, where the model has separate towers already.
+        query_encoder: the initial query encoder, if the model is untied already; None otherwise.
 
     Raises:
-        UsageError: separate towers are asked for, and documents have several views.
+        UsageError: untied encoders are requested for a model with several vectors per document.
     """
 
     def __init__(
         self, encoder: Encoder, options: Options, is_positive: IsPositive, query_encoder: Encoder | None = None
     ) -> None:
         super().__init__()
-        if query_encoder is None and options.towers == "separate":
-            if encoder.views > 1:
-                raise UsageError("towers=separate: a model with several views a document has one encoder for both.")
+        if query_encoder is None and options.encoders == "untied":
+            if encoder.vectors_per_document > 1:
+                raise UsageError("encoders=untied: a model with several vectors per document has one encoder for both.")
             query_encoder = deepcopy(encoder)
         self.encoder, self.query_encoder, self.options = encoder, query_encoder, options
         self.is_positive = is_positive
@@ -105,23 +105,23 @@ class Contrastive(Objective):
         )
 
     def compare(
-        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+        self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
         """Cross-entropy of each query's positive among all documents of the batch, or the distance from the teacher."""
-        queries = mine["query"][:, 0, 0]
+        queries = local_vectors["query"][:, 0, 0]
         size = len(queries)
         if self.options.loss != "softmax":
-            return self._distil(queries, mine["key"], batch.per_example["teacher"][first : first + size])
-        width = everyone["key"].shape[1]
-        scores = self._scores(queries, everyone["key"].flatten(0, 1))
+            return self._distil(queries, local_vectors["key"], batch.per_example["teacher"][first : first + size])
+        width = global_vectors["key"].shape[1]
+        scores = self._scores(queries, global_vectors["key"].flatten(0, 1))
         labels = (torch.arange(size, device=scores.device) + first) * width
         mine_of = np.asarray(batch.documents[first : first + size], np.int64)
-        scores = scores.masked_fill(self._no_negatives(mine_of, everyone["document"], labels), _EXCLUDED)
-        losses = F.cross_entropy(scores, labels, reduction="none") + self._local(queries, mine["key"][:, :1])
+        scores = scores.masked_fill(self._no_negatives(mine_of, global_vectors["document"], labels), _EXCLUDED)
+        losses = F.cross_entropy(scores, labels, reduction="none") + self._local(queries, local_vectors["key"][:, :1])
         return Loss(value=losses.mean(), statistics={"accuracy": (scores.argmax(1) == labels).float().mean()})
 
     def _local(self, queries: Tensor, positives: Tensor) -> Tensor:
-        """Cross-entropy (B,) of the best view among those of the positive (B, 1, V, D), by its weight; 0 for one."""
+        """Cross-entropy (B,) of the best vector among those of the positive (B, 1, V, D), by its weight; 0 for one."""
         if positives.shape[2] == 1:
             return queries.new_zeros(len(queries))
         scores = self._own_scores(queries, positives)[:, 0]

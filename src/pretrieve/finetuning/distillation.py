@@ -75,7 +75,7 @@ class Taught:
         return replace(self, keys=self.keys[chosen], queries=self.queries[chosen], documents=self.documents[chosen])
 
 
-class View:
+class Sampler:
     """A query of each document and the document, with their places among the teacher's vectors.
 
     Args:
@@ -122,15 +122,15 @@ class Distillation(Objective):
         return Encoded(vectors={"query": query, "key": key})
 
     def compare(
-        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+        self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
         """The relational loss of my queries against everyone's documents, and of my documents against them."""
-        count = len(mine["key"])
-        own, all_keys = self._taught(batch, "key"), everyone["key"][:, 0, 0]
+        count = len(local_vectors["key"])
+        own, all_keys = self._taught(batch, "key"), global_vectors["key"][:, 0, 0]
         parts = []
         for name in ("query", "key"):
             theirs = self._taught(batch, name)[first : first + count]
-            parts.append(relational_loss(mine[name][:, 0, 0], all_keys, theirs, own, self.options))
+            parts.append(relational_loss(local_vectors[name][:, 0, 0], all_keys, theirs, own, self.options))
         value = (parts[0][0] + parts[1][0]) / 2
         return Loss(value=value, statistics={"divergence": parts[0][1], "squares": parts[0][2]})
 
@@ -161,10 +161,10 @@ class Anchored(Objective):
         return self.objective.encode(batch, step)
 
     def compare(
-        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+        self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
         """Add the anchor's loss on a batch of its own."""
-        loss = self.objective.compare(mine, everyone, batch, first, step)
+        loss = self.objective.compare(local_vectors, global_vectors, batch, first, step)
         taught = self._batches(step)
         vectors = self.anchor.encode(taught, step).vectors
         held = self.anchor.compare(vectors, vectors, taught, 0, step)

@@ -1,4 +1,4 @@
-"""The view of fine-tuning: a query, one of its positives, and n negatives, hard or random."""
+"""The sampler of fine-tuning: a query, one of its positives, and n negatives, hard or random."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, FloatArray, IntArray, Rows
-from pretrieve.finetuning.qa_blocks import Evidence, Occurrences
+from pretrieve.finetuning.qa_blocks import Occurrences, QABlocks
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.objective import Encoded, Objective
 from pretrieve.models.reading import SpanScorer, best_of, reading_loss, retrieval_loss, spans_within
@@ -88,11 +88,11 @@ class Answers:
         here = slice(self._offsets[question], self._offsets[question + 1])
         return self._starts[here], self._lengths[here]
 
-    def held(self, question: int, evidence: Evidence) -> IntArray:
+    def held(self, question: int, search_blocks: QABlocks) -> IntArray:
         """The blocks that hold an answer, ascending."""
         starts, lengths = self.of(question)
-        blocks = np.searchsorted(evidence.starts, starts, side="right") - 1
-        inside = (blocks >= 0) & (starts + lengths <= evidence.stops[blocks])
+        blocks = np.searchsorted(search_blocks.starts, starts, side="right") - 1
+        inside = (blocks >= 0) & (starts + lengths <= search_blocks.stops[blocks])
         return np.unique(blocks[inside])
 
 
@@ -104,14 +104,14 @@ class OpenQuestionAnswering(Objective):
         query_encoder: of questions; learns.
         reader: reads question and block together; learns.
         spans: scores spans of what was read; learns.
-        evidence: the blocks.
+        search_blocks: the blocks.
         vectors: of the blocks, (R, D), as ``encoder`` gives them; made once, and anew on resume, so in no checkpoint.
 
     Args:
-        towers: encoders of queries and of blocks; one object twice where they were trained as one.
-        reader: a transformer with the tokenizer of the towers.
+        encoders: encoders of queries and of blocks; the same object twice if tied.
+        reader: a transformer with the tokenizer of the encoders.
         store: the documents.
-        questions: the view of the questions.
+        questions: the sampler of the questions.
         answers: where their answers stand; None where nothing is to be learnt.
         options: see ``ReadingOptions``.
         seed: the run's seed.
@@ -123,7 +123,7 @@ class OpenQuestionAnswering(Objective):
 
     def __init__(
         self,
-        towers: tuple[Encoder, Encoder],
+        encoders: tuple[Encoder, Encoder],
         reader: TransformerEncoder,
         store: TokenStore,
         questions: QuestionRows,
@@ -133,7 +133,7 @@ class OpenQuestionAnswering(Objective):
         vectors: FloatArray | None = None,
     ) -> None:
         super().__init__()
-        queries, blocks = towers
+        queries, blocks = encoders
         self._check(queries, blocks, reader, options)
         self.encoder = blocks.requires_grad_(False)
         self.query_encoder = deepcopy(queries).requires_grad_(True)
@@ -142,14 +142,14 @@ class OpenQuestionAnswering(Objective):
         self.reader, self.spans = reader, SpanScorer(reader.dimensions, options.hidden, seed=seed)
         self.questions, self.answers, self.options = questions, answers, options
         self.joint = options.joint or min(options.block + 32, reader.max_length)
-        self.evidence = Evidence(store, blocks.specials, options.block)
-        if not len(self.evidence):
+        self.search_blocks = QABlocks(store, blocks.specials, options.block)
+        if not len(self.search_blocks):
             raise UsageError("the documents have no sentence to answer from: give more text.")
         self.vectors = torch.from_numpy(vectors) if vectors is not None else self.block_vectors()
 
     @staticmethod
     def _check(queries: Encoder, blocks: Encoder, reader: TransformerEncoder, options: ReadingOptions) -> None:
-        if max(queries.views, blocks.views) != 1:
+        if max(queries.vectors_per_document, blocks.vectors_per_document) != 1:
             raise UsageError("the retriever has several vectors a text: reading is known for one.")
         if options.block > blocks.max_length:
             raise UsageError(
@@ -166,11 +166,11 @@ class OpenQuestionAnswering(Objective):
         was = self.encoder.training
         self.encoder.eval()
         device = next(self.reader.parameters()).device
-        found = torch.empty(len(self.evidence), self.encoder.dimensions, device=device)
+        found = torch.empty(len(self.search_blocks), self.encoder.dimensions, device=device)
         step = max(1, _ENCODED // self.options.block)
         for first in range(0, len(found), step):
             blocks = np.arange(first, min(first + step, len(found)))
-            found[first : first + step] = self.encoder(self.evidence.rows(blocks))[:, 0].to(found)
+            found[first : first + step] = self.encoder(self.search_blocks.rows(blocks))[:, 0].to(found)
         self.encoder.train(was)
         return found
 
@@ -198,7 +198,7 @@ class OpenQuestionAnswering(Objective):
         """Retrieve, and put the rows of the reader after each question: (B, 1 + read) rows."""
         blocks = self.retrieve(batch.rows, max(self.options.beam, self.options.read))
         read = blocks[:, : self.options.read]
-        joint, places = self.evidence.beside(self.questions.without_specials(batch.documents), read, self.joint)
+        joint, places = self.search_blocks.beside(self.questions.without_specials(batch.documents), read, self.joint)
         rows, index = _interleaved(batch.rows, joint, read.shape[1])
         places = np.concatenate([np.full(len(batch.rows.tokens), -1), places])[index]
         per_example: dict[str, IntArray | BoolArray] = {"blocks": blocks}
@@ -217,7 +217,8 @@ class OpenQuestionAnswering(Objective):
     def _holds(self, questions: IntArray, blocks: IntArray) -> BoolArray:
         assert self.answers is not None
         held = [
-            np.isin(row, self.answers.held(int(q), self.evidence)) for q, row in zip(questions, blocks, strict=True)
+            np.isin(row, self.answers.held(int(q), self.search_blocks))
+            for q, row in zip(questions, blocks, strict=True)
         ]
         return np.stack(held)
 
@@ -246,7 +247,7 @@ class OpenQuestionAnswering(Objective):
         best = best_of(scores.detach(), owners, len(batch))
         return Encoded(
             vectors={},
-            local=retrieval + reading,
+            example_loss=retrieval + reading,
             statistics={
                 "retrieval": retrieval.detach(),
                 "reading": reading.detach(),

@@ -1,4 +1,4 @@
-"""The blocks of a corpus as evidence: their rows for the retriever and the reader, and where answers occur in them."""
+"""Blocks that questions are answered from: rows for the retriever and the reader, and occurrences of answers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from pretrieve.core.types import BoolArray, IntArray, Rows, SpecialTokens
-from pretrieve.sampling import search_blocks as evidence
 from pretrieve.sampling.items import TokenStore
+from pretrieve.sampling.search_blocks import SearchBlocks
 from pretrieve.sampling.spans import CLS, SEP, lay_out, offsets_of, read
 
 
-class Evidence(evidence.Evidence):
+class QABlocks(SearchBlocks):
     """All blocks of a corpus in its order, for the retriever and the reader (ORQA: ``wiki_preprocessor.py``).
 
     Attributes:

@@ -73,7 +73,7 @@ RECIPES: dict[str, FinetuneRecipe] = {
         summary="DPR: two encoders, one BM25 negative, dot product",
         epochs=40,
         loss={
-            "towers": Value("separate", "code", "two encoders, not tied"),
+            "encoders": Value("untied", "code", "two encoders, not tied"),
             "temperature": Value(1.0, "code", "none"),
         },
         draw={
@@ -104,7 +104,7 @@ RECIPES: dict[str, FinetuneRecipe] = {
         training={
             **_ADAM,
             "batch_size": Value(1024, "paper", "appendix A.2"),
-            "learning_rate": Value(1e-5, "paper", "appendix A.2, for ASAM; the code's optimiser is AdamW"),
+            "learning_rate": Value(1e-5, "paper", "appendix A.2, for ASAM; the code's optimizer is AdamW"),
             "warmup": Value(0.05, "paper", "1,000 of 20,000 steps (the multilingual model)"),
             "weight_decay": Value(0.01, "code", "src/options.py"),
             "beta2": Value(0.98, "code", "src/options.py"),

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pretrieve.core.types import Document
 
 WORDS, CHARACTERS = 64, 512  # of the longest query; some languages put no space between words
-EMPTY, LONG, DUPLICATE, TITLE, COPIED = "empty", "too long", "duplicate", "equal to the title", "copied"
-NOT_FOUND = "not found again"  # by the round trip
+EMPTY, LONG, DUPLICATE, TITLE, COPIED = "empty", "too_long", "duplicate", "equal_to_title", "copied"
+NOT_FOUND = "not_retrieved"  # by the round trip
 REASONS = (EMPTY, LONG, DUPLICATE, TITLE, COPIED, NOT_FOUND)
 _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class Filtered:
     """The queries of one document: those that are kept, and for each other one the reason."""
 
     kept: list[str]
@@ -28,7 +28,7 @@ def plain(text: str) -> str:
     return " ".join(_WORD.findall(text.casefold()))
 
 
-def sift(queries: Iterable[str], document: Document, *, copied_words: int) -> Verdicts:
+def sift(queries: Iterable[str], document: Document, *, copied_words: int) -> Filtered:
     """Judge the queries of a document by their words alone.
 
     A short query may stand in its document word for word: people search with words that they expect to find. A longer
@@ -56,7 +56,7 @@ def sift(queries: Iterable[str], document: Document, *, copied_words: int) -> Ve
             dropped.append(COPIED)
         else:
             kept[words] = query
-    return Verdicts(list(kept.values()), dropped)
+    return Filtered(list(kept.values()), dropped)
 
 
 def _has_run(query: str, text: str, longest: int) -> bool:

@@ -141,12 +141,12 @@ class Analyzer:
             words.append(np.array([table[word] for word in self._words(text)], dtype=np.int64))
         return lexicon.expand(Rows.of(words)), list(lexicon.terms)
 
-    def spans(self, text: str, wanted: frozenset[str]) -> list[tuple[int, int]]:
+    def spans(self, text: str, terms: frozenset[str]) -> list[tuple[int, int]]:
         """Return where the wanted terms stand in a text: (first, last + 1) characters, merged, in order."""
         found: list[tuple[int, int]] = []
         for match in self._pattern.finditer(text):
             for start, stop in self._pieces(match):
-                if not wanted.isdisjoint(self._in_all(text[start:stop])):
+                if not terms.isdisjoint(self._in_all(text[start:stop])):
                     found.append((start, stop))
         return _merged(found)
 

@@ -1,6 +1,6 @@
 """Fusion: a weighted sum of standardised scores, with weights chosen without labels.
 
-Both voices (BM25 on words, the model's vectors) score all documents; scores are standardised for each query, which
+Both rankers (BM25, the model's vectors) score all documents; scores are standardised for each query, which
 needs no knowledge of their scales. Equal weights can more than halve the better side where the other is poor, so the
 weight of the vectors is chosen on pseudo-queries. These flatter a model that was trained on their like: what they find
 best for it is halved, and bounded where words find anything.
@@ -26,7 +26,7 @@ FOREIGN_WEIGHT = 2.0
 FOREIGN_SHORT_WEIGHT = 4.0  # the same, where documents are too short to take queries out of
 
 
-class Voice(Protocol):
+class Ranker(Protocol):
     """What is fused: scores of all documents for queries."""
 
     def scores(self, queries: Sequence[str]) -> FloatArray:
@@ -70,12 +70,12 @@ def standardise(scores: FloatArray) -> FloatArray:
     return np.asarray(np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > 1e-9))
 
 
-def fuse(words: FloatArray, vectors: FloatArray, weight: float) -> FloatArray:
-    """Fuse the scores of two voices, (Q, R) each: ``words + weight * vectors``, standardised."""
-    return standardise(words) + np.float32(weight) * standardise(vectors)
+def fuse(lexical: FloatArray, dense: FloatArray, weight: float) -> FloatArray:
+    """Fuse the scores of two rankers, (Q, R) each: ``lexical + weight * dense``, standardised."""
+    return standardise(lexical) + np.float32(weight) * standardise(dense)
 
 
-def choose(lexical: Voice, dense: Voice, sets: Sequence[PseudoQueries], *, own: bool, block: int = 64) -> Fusion:
+def choose(lexical: Ranker, dense: Ranker, sets: Sequence[PseudoQueries], *, own: bool, block: int = 64) -> Fusion:
     """Choose the weight of the vectors by what serves pseudo-queries best.
 
     A model trained on these documents takes half the best weight, and at most ``OWN_WEIGHT`` unless vectors alone find
@@ -121,10 +121,10 @@ def _standard_errors(gains: Sequence[FloatArray], best: int) -> FloatArray:
     return np.asarray(np.sqrt(np.sum(variances, axis=0)) / len(gains))
 
 
-def pseudo_scores(voice: Voice, queries: PseudoQueries, part: slice) -> FloatArray:
+def pseudo_scores(ranker: Ranker, queries: PseudoQueries, part: slice) -> FloatArray:
     """Scores (Q, R) of a part of the queries, the documents that they were taken from being without them."""
-    scores = voice.scores(queries.queries[part])
-    pairs = voice.score_pairs(queries.queries[part], queries.remainders[part])
+    scores = ranker.scores(queries.queries[part])
+    pairs = ranker.score_pairs(queries.queries[part], queries.remainders[part])
     scores[np.arange(len(scores)), queries.documents[part]] = pairs
     return scores
 
@@ -136,12 +136,14 @@ def gain_of_first(scores: FloatArray, documents: IntArray) -> FloatArray:
     return np.where(ranks <= 10, 1 / np.log2(1 + np.maximum(ranks, 1)), 0.0)
 
 
-def _gains(lexical: Voice, dense: Voice, queries: PseudoQueries, block: int) -> FloatArray:
+def _gains(lexical: Ranker, dense: Ranker, queries: PseudoQueries, block: int) -> FloatArray:
     gains = np.zeros((len(queries), len(WEIGHTS)))
     for start in range(0, len(queries), block):
         part = slice(start, start + block)
-        words = standardise(pseudo_scores(lexical, queries, part))
-        vectors = standardise(pseudo_scores(dense, queries, part))
+        lexical_scores = standardise(pseudo_scores(lexical, queries, part))
+        dense_scores = standardise(pseudo_scores(dense, queries, part))
         for column, weight in enumerate(WEIGHTS):
-            gains[part, column] = gain_of_first(words + np.float32(weight) * vectors, queries.documents[part])
+            gains[part, column] = gain_of_first(
+                lexical_scores + np.float32(weight) * dense_scores, queries.documents[part]
+            )
     return gains

@@ -52,7 +52,7 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
 
 
 def describe(
-    query: str, found: Sequence[Document], scores: Sequence[float], lexical: Lexical, dense: Dense | None
+    query: str, documents: Sequence[Document], scores: Sequence[float], lexical: Lexical, dense: Dense | None
 ) -> list[Hit]:
     """Make hits of the documents found, best first.
 
@@ -61,11 +61,11 @@ def describe(
     """
     analyzer = lexical.analyzer
     assert isinstance(analyzer, Analyzer)
-    wanted = frozenset(analyzer.terms(query))
+    query_terms = frozenset(analyzer.terms(query))
     hits = []
-    for rank, (document, score) in enumerate(zip(found, scores, strict=True), start=1):
+    for rank, (document, score) in enumerate(zip(documents, scores, strict=True), start=1):
         sentence = _best_sentence(query, document, lexical, dense)
-        marks = analyzer.spans(sentence, wanted)
+        marks = analyzer.spans(sentence, query_terms)
         hits.append(
             Hit(
                 rank=rank,

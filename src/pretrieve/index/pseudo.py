@@ -69,14 +69,14 @@ def pseudo_queries(documents: Records, size: int, seed: int, split: SplitSentenc
         Sets of one kind each; a kind of which there are fewer than 20 is left out.
     """
     order = generator(seed, "pseudo-queries/documents").permutation(len(documents)).tolist()
-    found: dict[Kind, list[tuple[int, str, str]]] = {"title": [], "lead": [], "sentence": []}
+    cuts: dict[Kind, list[tuple[int, str, str]]] = {"title": [], "lead": [], "sentence": []}
     for position, index in enumerate(order[: 4 * size]):
         for kind, cut in _cuts(documents[index], split, seed, position):
-            if len(found[kind]) < size:
-                found[kind].append((index, *cut))
-        if min(len(found["title"]) + len(found["lead"]), len(found["sentence"])) >= size:
+            if len(cuts[kind]) < size:
+                cuts[kind].append((index, *cut))
+        if min(len(cuts["title"]) + len(cuts["lead"]), len(cuts["sentence"])) >= size:
             break
-    return [_collect(kind, cuts) for kind, cuts in found.items() if len(cuts) >= min(20, len(documents))]
+    return [_collect(kind, found) for kind, found in cuts.items() if len(found) >= min(20, len(documents))]
 
 
 def _cuts(
@@ -95,12 +95,12 @@ def _cuts(
         yield "sentence", cut
 
 
-def _collect(kind: Kind, found: list[tuple[int, str, str]]) -> PseudoQueries:
+def _collect(kind: Kind, cuts: list[tuple[int, str, str]]) -> PseudoQueries:
     return PseudoQueries(
         kind=kind,
-        queries=[query for _, query, _ in found],
-        documents=np.array([index for index, _, _ in found], np.int64),
-        remainders=[remainder for _, _, remainder in found],
+        queries=[query for _, query, _ in cuts],
+        documents=np.array([index for index, _, _ in cuts], np.int64),
+        remainders=[remainder for _, _, remainder in cuts],
     )
 
 

@@ -8,7 +8,7 @@ A method's file holds, and nothing else knows (``Method`` types it):
 * ``CARD``: the paper, what the released code really does, where we differ;
 * ``Options``: a frozen keyword-only dataclass of what can be set;
 * ``PRESETS``: named values, each with its source; the names are written out, as they are read without importing;
-* ``view(store, specials, options, provenance)``: how documents become examples;
+* ``sampler(store, specials, options, provenance)``: how documents become examples;
 * ``objective(encoder, options, seed, store)``: how vectors become a loss; the store is for methods that look documents
   up while they train (REALM's candidates);
 * ``explain(batch, store, specials)``: what a batch made with ``provenance`` shows to people.
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pretrieve.core.types import Batch, SpecialTokens
     from pretrieve.models.encoder import Encoder
     from pretrieve.models.objective import Objective
-    from pretrieve.sampling.batches import View
+    from pretrieve.sampling.batches import Sampler
     from pretrieve.sampling.pairs import PairDescription
     from pretrieve.text.store import Store
 
@@ -53,26 +53,34 @@ REGISTRY = Registry(
     variable=FOLDERS,
     noun="method",
     page="docs/add-a-method.md",
-    parts=("CARD", "Options", "PRESETS", "view", "objective", "explain"),
+    parts=("CARD", "Options", "PRESETS", "sampler", "objective", "explain"),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What to know of a method before using it.
+    """Description of a method, shown by ``pretrieve methods``.
 
-    ``encoders`` are the kinds that it can train. An ``initialiser`` makes a start for fine-tuning: its vectors are not
-    meant to be searched before that, so its model is handed out whatever the label-free probe says.
+    Attributes:
+        title: name of the method and a short description.
+        paper: authors, title, venue, arXiv number.
+        idea: the method in a few sentences.
+        released: how the released code differs from the paper.
+        differs: how this implementation differs from the released code, with reasons.
+        good_for: when to use it.
+        encoders: kinds of encoders that it trains.
+        pretraining_only: whether the model needs fine-tuning before search. Such a model is saved whatever the
+            label-free probe reports.
     """
 
     title: str
-    paper: str  # authors, title, venue, arXiv number
+    paper: str
     idea: str
-    released: str = ""  # what the released code really does
-    differs: str = ""  # where we differ, and why
+    released: str = ""
+    differs: str = ""
     good_for: str = ""
     encoders: tuple[Kind, ...] = ("static", "transformer")
-    initialiser: bool = False
+    pretraining_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +112,7 @@ class Method(Protocol):
     Options: type[Any]
     PRESETS: Mapping[str, Preset]
 
-    def view(self, store: Store, specials: SpecialTokens, options: Any, provenance: bool = False) -> View:
+    def sampler(self, store: Store, specials: SpecialTokens, options: Any, provenance: bool = False) -> Sampler:
         """How documents become examples; with ``provenance`` a batch says where each token came from."""
         ...
 
@@ -194,7 +202,7 @@ class Listed:
 
     summary: str
     encoders: tuple[Kind, ...]
-    initialiser: bool
+    pretraining_only: bool
 
 
 def listing() -> dict[str, Listed]:
@@ -220,12 +228,12 @@ def _listing(name: str, path: Path) -> Listed:
         return Listed(
             summary=ast.literal_eval(preset["summary"]),
             encoders=ast.literal_eval(card["encoders"]) if "encoders" in card else get_args(Kind),
-            initialiser=ast.literal_eval(card["initialiser"]) if "initialiser" in card else False,
+            pretraining_only=ast.literal_eval(card["pretraining_only"]) if "pretraining_only" in card else False,
         )
     except (ValueError, KeyError):
         method = _method(path)
         summary = method.PRESETS[name].summary
-        return Listed(summary=summary, encoders=method.CARD.encoders, initialiser=method.CARD.initialiser)
+        return Listed(summary=summary, encoders=method.CARD.encoders, pretraining_only=method.CARD.pretraining_only)
 
 
 def _arguments(path: Path, made: ast.expr | None, *by: str) -> dict[str | None, ast.expr]:
@@ -313,8 +321,8 @@ def check(module: ModuleType) -> None:
         for key, value in {**preset.options, **preset.training, **preset.static, **preset.encoder}.items():
             if not isinstance(value, Value):
                 raise ExtensionError(f"{place(module, key)}: {key} of the preset {name!r} is no methods.Value.")
-    check_call(module.view, "store", "specials", "options")
-    check_call(module.view, "store", "specials", "options", provenance=True)
+    check_call(module.sampler, "store", "specials", "options")
+    check_call(module.sampler, "store", "specials", "options", provenance=True)
     check_call(module.objective, "encoder", "options", "seed", "store")
     check_call(module.explain, "batch", "store", "specials")
     for name in ("suited", "task"):

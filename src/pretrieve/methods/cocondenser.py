@@ -43,9 +43,9 @@ CARD = Card(
     differs="Masked words count the same in full, through the cache and on ranks. Spans are whole sentences, packed up "
     "to the length; what is too long is cut into equal parts. A document that is in a batch twice, which the published "
     "epochs never have, gives no negatives to itself. A missing head is an error.",
-    good_for="A start for fine-tuning, on the documents that will be searched. Not for search as it is.",
+    good_for="Starting point for fine-tuning, trained on the documents that will be searched. Fine-tune before search.",
     encoders=("transformer",),
-    initialiser=True,
+    pretraining_only=True,
 )
 
 
@@ -153,7 +153,7 @@ class Spans:
         return self._starts[chosen], self._lengths[chosen]
 
 
-class View:
+class Sampler:
     """Two masked spans of each document that has them, drawn anew at every visit.
 
     Args:
@@ -174,9 +174,9 @@ class View:
         return self._masked.rows(self._spans.documents[items], starts, lengths, address)
 
 
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:
+def sampler(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> Sampler:
     """Return how documents become pairs of masked spans."""
-    return View(store, specials, options, provenance)
+    return Sampler(store, specials, options, provenance)
 
 
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
@@ -238,11 +238,11 @@ class CoCondenser(Condenser):
         return encoded
 
     def compare(
-        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+        self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
         """Cross-entropy of my spans' partners among all spans but the span itself."""
-        spans = mine["cls"].flatten(0, 2)
-        scores = similarities(spans, everyone["cls"].flatten(0, 2), "dot", 1.0)
+        spans = local_vectors["cls"].flatten(0, 2)
+        scores = similarities(spans, global_vectors["cls"].flatten(0, 2), "dot", 1.0)
         own = torch.arange(2 * first, 2 * first + len(spans), device=scores.device)
         partner = (own ^ 1).unsqueeze(1)
         if self.mask_same_document:

@@ -45,9 +45,9 @@ CARD = Card(
     "tokenizer's own marks. A new head starts from the seed. The early layer is half of the model's own number. Works "
     "for the families of BERT, RoBERTa and ModernBERT; on the last the late [CLS] is after the final norm, and the "
     "head ends in a norm of its own.",
-    good_for="A start for fine-tuning, and for coCondenser. Not for search as it is.",
+    good_for="Starting point for fine-tuning and for coCondenser. Fine-tune before search.",
     encoders=("transformer",),
-    initialiser=True,
+    pretraining_only=True,
 )
 
 
@@ -122,7 +122,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> MaskedPassages:
+def sampler(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> MaskedPassages:
     """Return how documents become masked passages."""
     passages = Passages(store, specials, options.length, short=options.short, coefficient=options.coefficient)
     return MaskedPassages(store, specials, passages, options.rate, provenance)
@@ -219,7 +219,7 @@ class Condenser(Objective):
             own, hits = self._scored(late, batch)
             local = local + own
             statistics |= {"late_mlm": own.detach(), "late_accuracy": hits}
-        return Encoded(vectors={}, local=local, statistics=statistics), late[first]
+        return Encoded(vectors={}, example_loss=local, statistics=statistics), late[first]
 
     def _scored(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss and hits of each example (B,), weighted so that their means are those over all hidden words."""

@@ -238,7 +238,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> Crops:
+def sampler(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> Crops:
     """Return how documents become pairs of crops."""
     keep = kept_groups(store.group_names, options.languages)
     kind = Concatenated if options.concat else Windows
@@ -295,14 +295,14 @@ class InBatch(Objective):
         return _encoded(self.encoder, batch, 0, self._unit[0])
 
     def compare(
-        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+        self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
         """Cross-entropy of each query's own key against all keys."""
-        queries = mine["query"][:, 0, 0]
+        queries = local_vectors["query"][:, 0, 0]
         documents = batch.documents[first : first + len(queries)]
         losses, hits = in_batch_softmax(
             queries,
-            everyone["key"][:, 0, 0],
+            global_vectors["key"][:, 0, 0],
             temperature=self.options.temperature,
             first=first,
             exclude=self._excluded(documents, torch.as_tensor(batch.documents, device=queries.device)),
@@ -358,19 +358,19 @@ class MomentumQueue(InBatch):
         return Encoded(vectors={"query": queries, "key": keys})
 
     def compare(
-        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+        self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
         """Cross-entropy of each query's own key against the queue.
 
         Raises:
             UsageError: the queue does not hold a whole number of batches.
         """
-        self.queue.check_size(len(everyone["key"]))
-        queries = mine["query"][:, 0, 0]
+        self.queue.check_size(len(global_vectors["key"]))
+        queries = local_vectors["query"][:, 0, 0]
         documents = batch.documents[first : first + len(queries)]
         losses, hits = queue_softmax(
             queries,
-            mine["key"][:, 0, 0].detach(),
+            local_vectors["key"][:, 0, 0].detach(),
             self.queue.keys,
             temperature=self.options.temperature,
             exclude=self._excluded(documents, self.queue.documents),
@@ -379,9 +379,9 @@ class MomentumQueue(InBatch):
         return self._loss(losses, hits, documents)
 
     @torch.no_grad()
-    def after_step(self, everyone: dict[str, Tensor], batch: Batch, step: int) -> None:
+    def after_step(self, global_vectors: dict[str, Tensor], batch: Batch, step: int) -> None:
         """Enqueue all ranks' keys over the oldest, and move the slow encoder a little towards the encoder."""
-        self.queue.put(everyone["key"][:, 0, 0], batch.documents, step)
+        self.queue.put(global_vectors["key"][:, 0, 0], batch.documents, step)
         follow(self.slow_encoder, self.encoder, self.options.momentum)
 
 

@@ -33,7 +33,7 @@ CARD = Card(
     differs="Whole words, drawn anew at every visit; no next-sentence prediction.",
     good_for="A domain whose words the base does not know, before fine-tuning. Not for search as it is.",
     encoders=("transformer",),
-    initialiser=True,
+    pretraining_only=True,
 )
 
 
@@ -80,7 +80,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> MaskedPassages:
+def sampler(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> MaskedPassages:
     """Return how documents become masked passages."""
     passages = Passages(store, specials, options.length, short=options.short, coefficient=options.coefficient)
     return MaskedPassages(store, specials, passages, options.rate, provenance)
@@ -130,4 +130,4 @@ class MaskedLanguageModel(Objective):
         (states,) = self.encoder.states(batch.rows)
         losses = self.language.losses(states, batch.per_token["labels"], self.encoder.words)
         local = weighted(per_example(losses, batch), batch)
-        return Encoded(vectors={}, local=local, statistics={"mlm": local.detach()})
+        return Encoded(vectors={}, example_loss=local, statistics={"mlm": local.detach()})

@@ -21,7 +21,7 @@ from pretrieve.methods import Card, Preset, Value
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import transformer
 from pretrieve.models.losses import at_least_float32
-from pretrieve.models.multi_vector import Views, add_viewers
+from pretrieve.models.multi_vector import MultiVectorEncoder, add_viewers
 from pretrieve.models.objective import Encoded, Loss, Objective
 from pretrieve.sampling.batches import Address
 from pretrieve.sampling.items import Blocks, TokenStore
@@ -123,7 +123,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-class View:
+class Sampler:
     """Several sentences of a block, and the block, from which some of them are cut out.
 
     Rows of an example are its queries and then the block, with its title. A block of n sentences gives at most n - 1
@@ -211,9 +211,9 @@ class View:
         return Positions(positions.values[kept], offsets_of(lengths))
 
 
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:
+def sampler(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> Sampler:
     """Return how documents become a block and several sentences that ask for it."""
-    return View(store, specials, options, provenance)
+    return Sampler(store, specials, options, provenance)
 
 
 def task(options: Options) -> str:
@@ -240,9 +240,9 @@ def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) 
         raise UsageError(
             f"blocks of {options.block} tokens do not fit an encoder of {encoder.max_length}: lower block."
         )
-    if not isinstance(encoder, Views):
+    if not isinstance(encoder, MultiVectorEncoder):
         encoder = add_viewers(transformer(encoder, "mvr"), options.views, seed)
-    if encoder.views != options.views:
+    if encoder.vectors_per_document != options.views:
         raise UsageError(f"views={options.views}: this model was trained with {encoder.views}; set that.")
     return MultiView(encoder, options)
 
@@ -258,9 +258,9 @@ class MultiView(Objective):
         options: see ``Options``.
     """
 
-    encoder: Views
+    encoder: MultiVectorEncoder
 
-    def __init__(self, encoder: Views, options: Options) -> None:
+    def __init__(self, encoder: MultiVectorEncoder, options: Options) -> None:
         super().__init__()
         self.encoder, self.options = encoder, options
         if encoder.position_table is None:
@@ -283,11 +283,11 @@ class MultiView(Objective):
         return Encoded(vectors={"query": torch.stack(queries, 1), "key": torch.stack(documents, 1)})
 
     def compare(
-        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+        self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
         """Both losses, averaged over my queries; statistics are those of the global batch."""
         tau = self.tau(step)
-        queries, keys = at_least_float32(mine["query"][:, :, 0]), at_least_float32(everyone["key"])
+        queries, keys = at_least_float32(local_vectors["query"][:, :, 0]), at_least_float32(global_vectors["key"])
         width = keys.shape[1]
         scores = view_scores(queries.flatten(0, 1), keys.flatten(0, 1)) / tau  # (queries, documents, V)
         labels = torch.arange(first, first + len(queries), device=keys.device).repeat_interleave(queries.shape[1])
@@ -299,7 +299,7 @@ class MultiView(Objective):
         local = (own.logsumexp(dim=1) - own.max(dim=1).values).mean()
         accuracy = (best.argmax(dim=1) == labels * width).float().mean()
         with torch.no_grad():
-            statistics = collapse(at_least_float32(everyone["query"][:, :, 0]), keys[:, 0])
+            statistics = collapse(at_least_float32(global_vectors["query"][:, :, 0]), keys[:, 0])
         return Loss(
             value=apart + self.options.local * local,
             statistics={"accuracy": accuracy, "local": local.detach(), **statistics},
@@ -308,9 +308,9 @@ class MultiView(Objective):
     def _same(self, batch: Batch, labels: Tensor, width: int) -> Tensor:
         """Right documents of other examples that are of the query's own document, (queries, documents)."""
         documents = torch.as_tensor(np.asarray(batch.documents, np.int64))
-        mine = labels.cpu()
-        same = documents[mine, None] == documents
-        same[torch.arange(len(mine)), mine] = False
+        own = labels.cpu()
+        same = documents[own, None] == documents
+        same[torch.arange(len(own)), own] = False
         found = torch.zeros(*same.shape, width, dtype=torch.bool)
         found[:, :, 0] = same
         return found.flatten(1)

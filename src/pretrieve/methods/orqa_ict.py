@@ -18,7 +18,7 @@ from pretrieve.core.bounds import TOKENS, WIDTH, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
 from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
-from pretrieve.models.encoder import Encoder, second_tower
+from pretrieve.models.encoder import Encoder, untied_query_encoder
 from pretrieve.models.heads import Projected
 from pretrieve.models.losses import in_batch_softmax, same_document
 from pretrieve.models.objective import Encoded, Loss, Objective
@@ -64,7 +64,7 @@ class Options:
         short: probability that a query is cut to a random length of at least 5 tokens (Megatron-LM).
         ratio_min: shortest span of the complement form, as a part of its window.
         ratio_max: longest span of the complement form, as a part of its window.
-        towers: one encoder for both sides, or one for queries and one for blocks.
+        encoders: one encoder for queries and blocks (tied) or one for each (untied); tied by default.
         projection: dimensions after projection; 0 for none; none: 128, and 0 for a static encoder.
         dropout: after the projection, in training.
         temperature: divides the similarities; none: 1, and 0.05 where the encoder is compared by cosine.
@@ -79,7 +79,7 @@ class Options:
     short: float = 0.0
     ratio_min: float = 0.05
     ratio_max: float = 0.5
-    towers: Literal["shared", "separate"] = "shared"
+    encoders: Literal["tied", "untied"] = "tied"
     projection: int | None = None
     dropout: float = 0.1
     temperature: float | None = None
@@ -108,7 +108,7 @@ PRESETS: dict[str, Preset] = {
             "block": Value(288, "code", "orqa/experiments/ict_experiment.py: --block_seq_len"),
             "query": Value(64, "code", "orqa/experiments/ict_experiment.py: --query_seq_len"),
             "keep_probability": Value(0.1, "code", "orqa/experiments/ict_experiment.py: --mask_rate 0.9"),
-            "towers": Value("shared", "code", "orqa/models/ict_model.py; the paper writes two encoders"),
+            "encoders": Value("tied", "code", "orqa/models/ict_model.py; the paper writes two encoders"),
             "projection": Value(None, "code", "--projection_size 128; none for a static encoder is ours"),
             "dropout": Value(0.1, "code", "orqa/models/ict_model.py"),
             "temperature": Value(None, "code", "none, so 1; ours is 0.05 where the encoder is compared by cosine"),
@@ -139,7 +139,7 @@ PRESETS: dict[str, Preset] = {
             "keep_probability": Value(0.0, "paper", "Contriever: the complement"),
             "ratio_min": Value(0.05, "ours", "the lengths were not published: those of Contriever's crops"),
             "ratio_max": Value(0.5, "ours", "the lengths were not published: those of Contriever's crops"),
-            "towers": Value("shared", "paper", "Contriever: the same encoder for both sides"),
+            "encoders": Value("tied", "paper", "Contriever: the same encoder for both sides"),
             "projection": Value(0, "code", "Contriever has no projection"),
             "dropout": Value(0.0, "code", "there is no projection for it to follow"),
             "temperature": Value(0.05, "paper", "Contriever, appendix A.1"),
@@ -161,7 +161,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-class View:
+class Sampler:
     """A sentence and its block, or its window.
 
     Args:
@@ -286,9 +286,9 @@ class View:
         return np.where(lonely & (high == blocks.last), start - room, start), stop
 
 
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:
+def sampler(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> Sampler:
     """Return how documents become pairs of a sentence and its block."""
-    return View(store, specials, options, provenance)
+    return Sampler(store, specials, options, provenance)
 
 
 def task(options: Options) -> str:
@@ -321,8 +321,8 @@ class InverseCloze(Objective):
     """Softmax of each sentence over the blocks of the whole batch (``orqa/models/ict_model.py``).
 
     Attributes:
-        encoder: of blocks, and of queries where towers are shared; projection included.
-        query_encoder: of queries, where towers are separate.
+        encoder: encoder of blocks, and of queries if tied; projection included.
+        query_encoder: encoder of queries, if untied; None otherwise.
     """
 
     def __init__(self, encoder: Encoder, options: Options, seed: int) -> None:
@@ -333,7 +333,7 @@ class InverseCloze(Objective):
         if projection and not isinstance(encoder, Projected):  # an earlier run's projection is gone on with
             encoder = Projected(encoder, projection, seed=seed, dropout=options.dropout)
         self.encoder, self.options = encoder, options
-        self.query_encoder = second_tower(encoder) if options.towers == "separate" else None
+        self.query_encoder = untied_query_encoder(encoder) if options.encoders == "untied" else None
         self.temperature = options.temperature or (0.05 if encoder.similarity == "cosine" else 1.0)
 
     def encode(self, batch: Batch, step: int) -> Encoded:
@@ -343,16 +343,16 @@ class InverseCloze(Objective):
         return Encoded(vectors={"query": queries.unsqueeze(1), "key": keys.unsqueeze(1)})
 
     def compare(
-        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+        self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
         """Cross-entropy of each sentence's own block; accuracy overall, where it was masked (cut out), where not."""
-        queries = mine["query"][:, 0, 0]
+        queries = local_vectors["query"][:, 0, 0]
         exclude = None
         if self.options.mask_same_document:
             exclude = same_document(batch, first, len(queries), queries.device)
         losses, hits = in_batch_softmax(
             queries,
-            everyone["key"][:, 0, 0],
+            global_vectors["key"][:, 0, 0],
             similarity=self.encoder.similarity,
             temperature=self.temperature,
             first=first,

@@ -18,7 +18,7 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, IntArray, SpecialTokens
 from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
 from pretrieve.models.candidates import StaleIndex, choose
-from pretrieve.models.encoder import Encoder, second_tower
+from pretrieve.models.encoder import Encoder, untied_query_encoder
 from pretrieve.models.heads import Projected, kept_heads, start_from, transformer
 from pretrieve.models.inference import query_vectors
 from pretrieve.models.language import LanguageHead, weighted
@@ -31,7 +31,7 @@ from pretrieve.sampling.masking import UNLABELLED
 from pretrieve.sampling.pairs import PairDescription, RowDescription, describe
 from pretrieve.sampling.realm_cloze import Cloze, unmasked, with_blocks
 from pretrieve.sampling.salient_spans import salient_spans
-from pretrieve.sampling.search_blocks import Evidence
+from pretrieve.sampling.search_blocks import SearchBlocks
 from pretrieve.text.store import Store
 
 CARD = Card(
@@ -42,8 +42,8 @@ CARD = Card(
     "fills the mask in from each, and the sum over blocks, weighted by the retriever, is what is maximised: a block "
     "that helps more than average gains weight. An empty block is always among them, for what needs no looking up.",
     released="Marginalises every masked token for itself (marginal=token), where the paper writes the product over "
-    "tokens (marginal=sequence). One tower for both sides by default; with two towers the document tower is exported "
-    "under the query tower's name. The reader sees no titles. The index follows the checkpoint that did best by "
+    "tokens (marginal=sequence). Encoders are tied by default; if untied, the document encoder is exported "
+    "under the query encoder's name. The reader sees no titles. The index follows the checkpoint that did best by "
     "retrieval utility, and is read anew when the generators have gone through their shards, not every so many steps. "
     "The data of pre-training were never released.",
     differs="Title and body of a block are one segment for the retriever; the released default is two. Every sentence "
@@ -77,7 +77,7 @@ class Options:
         refresh: steps from one snapshot of the weights, which the index is made with, to the next.
         update: training waits for a new index, or goes on while it is made in the background.
         lag: steps from a snapshot to the use of its index, in the background; 1 to ``refresh``.
-        towers: one encoder for both sides, or one for sentences and one for blocks.
+        encoders: one encoder for sentences and blocks (tied) or one for each (untied); tied by default.
         projection: dimensions of the vectors; none: 128. A base that ends in a projection keeps its own.
         dropout: after a new projection, in training.
         reader: folder or hub name of the reader; none: a copy of the retriever's transformer.
@@ -95,7 +95,7 @@ class Options:
     refresh: int = 500
     update: Literal["sync", "background"] = "sync"
     lag: int = 100
-    towers: Literal["shared", "separate"] = "shared"
+    encoders: Literal["tied", "untied"] = "tied"
     projection: int | None = None
     dropout: float = 0.1
     reader: str | None = None
@@ -130,7 +130,7 @@ PRESETS: dict[str, Preset] = {
             "marginal": Value("token", "code", "model.py; the paper's is sequence"),
             "refresh": Value(500, "paper", "about every 500 steps"),
             "update": Value("sync", "ours", "the paper's index builder has machines of its own"),
-            "towers": Value("shared", "code", "train_realm.py: --share_embedders"),
+            "encoders": Value("tied", "code", "train_realm.py: --share_embedders"),
             "projection": Value(None, "paper", "128, as ORQA's"),
         },
         training={
@@ -146,7 +146,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def view(store: Store, specials: SpecialTokens, options: Options, provenance: bool = False) -> Cloze:
+def sampler(store: Store, specials: SpecialTokens, options: Options, provenance: bool = False) -> Cloze:
     """Return how documents become masked sentences."""
     return Cloze(
         store,
@@ -211,8 +211,8 @@ class Realm(Objective):
     """The marginal likelihood of masked tokens over retrieved blocks.
 
     Attributes:
-        encoder: of blocks, and of sentences where towers are shared; projection included.
-        query_encoder: of sentences, where towers are separate.
+        encoder: encoder of blocks, and of sentences if tied; projection included.
+        query_encoder: encoder of sentences, if untied; None otherwise.
         reader: the transformer that fills masks in.
         language: the head over its last hidden states.
         index: vectors of all blocks, some steps old.
@@ -230,10 +230,10 @@ class Realm(Objective):
         if cold:
             encoder = Projected(encoder, options.projection or 128, seed=seed, dropout=options.dropout)
         self.encoder = encoder
-        self.query_encoder = second_tower(encoder) if options.towers == "separate" else None
-        self.evidence = Evidence(store, encoder.specials, options.block)
+        self.query_encoder = untied_query_encoder(encoder) if options.encoders == "untied" else None
+        self.search_blocks = SearchBlocks(store, encoder.specials, options.block)
         lag = options.lag if options.update == "background" else 0
-        self.index = StaleIndex(encoder, self.evidence, every=options.refresh, lag=lag)
+        self.index = StaleIndex(encoder, self.search_blocks, every=options.refresh, lag=lag)
         self.notes = _notes(cold, self.language.new, options, store)
 
     @torch.no_grad()
@@ -241,17 +241,17 @@ class Realm(Objective):
         """Add K blocks and K rows of the reader to each masked sentence, the empty block first: N = 1 + 2 K."""
         queries, others = query_vectors(self.query_encoder or self.encoder, batch.rows), self.options.candidates - 1
         sentences, answers = unmasked(batch)
-        origins = self.evidence.of_sentences(np.asarray(batch.per_example["sentence"], np.int64))
-        overlap = self.index.overlap(queries, min(others, len(self.evidence)))
-        found = choose(self.index, self.evidence, queries, origins, sentences, answers, others)
+        origins = self.search_blocks.of_sentences(np.asarray(batch.per_example["sentence"], np.int64))
+        overlap = self.index.overlap(queries, min(others, len(self.search_blocks)))
+        found = choose(self.index, self.search_blocks, queries, origins, sentences, answers, others)
         facts = {
             "blocks": found.blocks,
-            "block_documents": np.where(found.blocks < 0, -1, self.evidence.documents[found.blocks]),
+            "block_documents": np.where(found.blocks < 0, -1, self.search_blocks.documents[found.blocks]),
             "hit": found.hits,
             "overlap": np.full(len(batch), np.nan) if overlap is None else overlap,
             "staleness": np.full(len(batch), float(step - int(self.index.built))),
         }
-        return with_blocks(batch, found.blocks, self.evidence, self._joint, facts)
+        return with_blocks(batch, found.blocks, self.search_blocks, self._joint, facts)
 
     def encode(self, batch: Batch, step: int) -> Encoded:
         """Compute the loss of each example from what ``prepare`` gave; there is nothing to compare."""
@@ -276,10 +276,10 @@ class Realm(Objective):
             }
             for name in ("hit", "overlap", "staleness"):
                 statistics[name] = torch.as_tensor(batch.per_example[name], dtype=found.dtype, device=found.device)
-        return Encoded(vectors={}, local=weighted(-found, batch), statistics=statistics)
+        return Encoded(vectors={}, example_loss=weighted(-found, batch), statistics=statistics)
 
     @torch.no_grad()
-    def after_step(self, everyone: dict[str, Tensor], batch: Batch, step: int) -> None:
+    def after_step(self, global_vectors: dict[str, Tensor], batch: Batch, step: int) -> None:
         """Refresh the index when it is time."""
         self.index.after_step(self.encoder, step)
 

@@ -49,10 +49,10 @@ CARD = Card(
     "exact count; words by the tokenizer's own marks. The decoder starts new and is kept beside the model, and a run "
     "that goes on takes it up. ModernBERT, which has no table of positions, gets sinusoids in the decoder. DupMAE's "
     "vector at search stays the pooled one, not [CLS] joined with a sparse part.",
-    good_for="A start for fine-tuning: fine-tuned on MS MARCO, its paper reports 45.2 nDCG@10 over BEIR, and for "
-    "Condenser 40.7, for BERT 37.1. Not for search as it is.",
+    good_for="Starting point for fine-tuning. Fine-tuned on MS MARCO, its paper reports 45.2 nDCG@10 on BEIR "
+    "(Condenser 40.7, BERT 37.1). Fine-tune before search.",
     encoders=("transformer",),
-    initialiser=True,
+    pretraining_only=True,
 )
 
 _BLOCK = 1 << 25  # scores held at a time for the bag of words: 128 MiB
@@ -129,7 +129,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-class View:
+class Sampler:
     """Masked passages, and what each place of the decoder sees of them.
 
     The masks of attention have their address in the batch, so that both passes of a gradient cache and all ranks see
@@ -180,9 +180,9 @@ def attention_masks(count: int, rate: float, rng: np.random.Generator) -> IntArr
     return bits.view("<i8")[:, 0].astype(np.int64)
 
 
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:
+def sampler(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> Sampler:
     """Return how documents become masked passages and what the decoder sees of them."""
-    return View(store, specials, options, provenance)
+    return Sampler(store, specials, options, provenance)
 
 
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
@@ -250,7 +250,9 @@ class RetroMAE(Objective):
         if self.options.bag:
             losses["bag"] = self.bag_of_words(states, Rows(np.asarray(facts["targets"], np.int64), rows.offsets))
             local = local + self.options.bag * losses["bag"]
-        return Encoded(vectors={}, local=local, statistics={name: loss.detach() for name, loss in losses.items()})
+        return Encoded(
+            vectors={}, example_loss=local, statistics={name: loss.detach() for name, loss in losses.items()}
+        )
 
     def _guessed(self, states: Tensor, batch: Batch, labels: str, weight: str) -> Tensor:
         """Weighed loss (B,) of the words guessed from states (S, D)."""

@@ -91,7 +91,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-class View:
+class Sampler:
     """One passage an example, as it stands.
 
     Attributes:
@@ -116,9 +116,9 @@ class View:
         return span_batch(self._store, documents, begins, ends, self._specials, provenance=self._provenance)
 
 
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:
+def sampler(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> Sampler:
     """Return how documents become texts."""
-    return View(store, specials, options, provenance)
+    return Sampler(store, specials, options, provenance)
 
 
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
@@ -178,16 +178,16 @@ class SimCSE(Objective):
         return Encoded(vectors={"first": first, "second": second})
 
     def compare(
-        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+        self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
         """Cross-entropy of each text's own second vector against all second vectors."""
-        queries = mine["first"][:, 0, 0]
+        queries = local_vectors["first"][:, 0, 0]
         exclude = None
         if self.options.mask_same_document:
             exclude = same_document(batch, first, len(queries), queries.device)
         losses, hits = in_batch_softmax(
             queries,
-            everyone["second"][:, 0, 0],
+            global_vectors["second"][:, 0, 0],
             similarity="cosine",
             temperature=self.options.temperature,
             first=first,

@@ -137,7 +137,7 @@ class _Draw(NamedTuple):
     passages: IntArray  # (B, 3) of query, positive and negative
 
 
-class View:
+class Sampler:
     """A window around a recurring span, another passage with the span, and one without.
 
     Attributes:
@@ -265,9 +265,9 @@ class View:
         return starts.reshape(-1, 6), lengths.reshape(-1, 6)
 
 
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:
+def sampler(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> Sampler:
     """Return how documents become a query, a positive and a hard negative."""
-    return View(store, specials, options, provenance)
+    return Sampler(store, specials, options, provenance)
 
 
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
@@ -316,14 +316,14 @@ class RecurringSpans(Objective):
         )
 
     def compare(
-        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+        self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
         """Cross-entropy of each query's own passage; accuracy, also of deleted spans, and their part."""
-        queries = mine["query"][:, 0, 0]
+        queries = local_vectors["query"][:, 0, 0]
         exclude = self._excluded(batch, first, len(queries), queries.device)
         losses, hits = in_batch_softmax(
             queries,
-            torch.cat([everyone["positive"][:, 0, 0], everyone["negative"][:, 0, 0]]),
+            torch.cat([global_vectors["positive"][:, 0, 0], global_vectors["negative"][:, 0, 0]]),
             similarity=self.encoder.similarity,
             temperature=self.temperature,
             first=first,

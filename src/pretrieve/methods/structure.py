@@ -202,7 +202,7 @@ class _Plan:
     title_in_key: BoolArray
 
 
-class View:
+class Sampler:
     """A query from the structure of a document, and the document.
 
     Args:
@@ -327,9 +327,9 @@ def _with_keywords(positions: Positions, keywords: BoolArray, options: Options, 
     return Positions(values[keep], offsets - np.searchsorted(np.flatnonzero(~keep), offsets))
 
 
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:
+def sampler(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> Sampler:
     """Return how documents become pairs."""
-    return View(store, specials, options, provenance)
+    return Sampler(store, specials, options, provenance)
 
 
 def task(options: Options) -> str:
@@ -372,21 +372,21 @@ class StructurePairs(Objective):
         return Encoded(vectors={"query": normalize(query, dim=-1), "key": normalize(key, dim=-1)})
 
     def compare(
-        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+        self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
         """Cross-entropy of each query's own key; with ``symmetric``, also of each key's own query."""
-        query, key = mine["query"][:, 0, 0], mine["key"][:, 0, 0]
-        keys = everyone["key"][:, 0, 0]
+        query, key = local_vectors["query"][:, 0, 0], local_vectors["key"][:, 0, 0]
+        keys = global_vectors["key"][:, 0, 0]
         exclude = self._excluded(key.detach(), keys.detach(), batch, first)
         temperature = self.options.temperature
         losses, hits = in_batch_softmax(query, keys, temperature=temperature, first=first, exclude=exclude)
         if self.options.symmetric:
-            queries = everyone["query"][:, 0, 0]
+            queries = global_vectors["query"][:, 0, 0]
             other, _ = in_batch_softmax(key, queries, temperature=temperature, first=first, exclude=exclude)
             losses = (losses + other) / 2
         return Loss(value=losses.mean(), statistics={"accuracy": hits.mean(), "masked": exclude.float().mean()})
 
-    def _excluded(self, mine: Tensor, keys: Tensor, batch: Batch, first: int) -> Tensor:
+    def _excluded(self, queries: Tensor, keys: Tensor, batch: Batch, first: int) -> Tensor:
         """(B, B_global): keys of the same document, and near-duplicates of the own key."""
-        exclude = same_document(batch, first, len(mine), mine.device)
-        return exclude | (mine @ keys.T > self.near_duplicate) if self.near_duplicate else exclude
+        exclude = same_document(batch, first, len(queries), queries.device)
+        return exclude | (queries @ keys.T > self.near_duplicate) if self.near_duplicate else exclude

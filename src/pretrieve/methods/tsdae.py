@@ -44,7 +44,7 @@ CARD = Card(
     good_for="A domain's own documents, before fine-tuning or synthetic queries: in GPL's paper 49.2 nDCG@10 over six "
     "domains after MS MARCO, 45.2 without it. Poor for search as it is.",
     encoders=("transformer",),
-    initialiser=True,
+    pretraining_only=True,
 )
 
 
@@ -96,7 +96,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-class View:
+class Sampler:
     """A passage with most of its words deleted, and the passage.
 
     Attributes:
@@ -163,9 +163,9 @@ def delete_words(positions: Positions, begins: BoolArray, rate: float, rng: np.r
     return Positions(values[keep], offsets_of(np.bincount(rows[keep], minlength=len(offsets) - 1)))
 
 
-def view(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> View:
+def sampler(store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> Sampler:
     """Return how documents become damaged and whole passages."""
-    return View(store, specials, options, provenance)
+    return Sampler(store, specials, options, provenance)
 
 
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
@@ -213,7 +213,7 @@ class DenoisingAutoEncoder(Objective):
         losses = self.language.losses(states, labels, self.encoder.words)
         owners = torch.from_numpy(np.repeat(np.arange(len(batch)), read_so_far.lengths)).to(losses.device)
         local = weighted(losses.new_zeros(len(batch)).index_add(0, owners, losses), batch)
-        return Encoded(vectors={}, local=local, statistics={"reconstruction": local.detach()})
+        return Encoded(vectors={}, example_loss=local, statistics={"reconstruction": local.detach()})
 
 
 def shifted(rows: Rows) -> tuple[Rows, IntArray]:

@@ -21,9 +21,9 @@ from pretrieve.models import kinds
 from pretrieve.models.bag import Bag
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import seeded
-from pretrieve.models.multi_vector import Views
+from pretrieve.models.multi_vector import MultiVectorEncoder
 from pretrieve.models.pretrained import resolve
-from pretrieve.models.restore import load_encoder, load_towers, position_limit
+from pretrieve.models.restore import load_encoder, load_encoders, position_limit
 from pretrieve.models.static import TokenizedDocuments
 from pretrieve.models.transformer import TransformerEncoder
 
@@ -173,7 +173,7 @@ def start_words_from(encoder: TransformerEncoder, vectors: FloatArray | Tensor, 
 
 
 def load_base(folder: Path, options: EncoderOptions, seed: int) -> Encoder:
-    """Load a model's encoder; of separate towers the one of documents, with the other in ``queries_apart``.
+    """Load a model's encoder; of untied encoders the one of documents, with the other as its ``query_encoder``.
 
     Args:
         folder: the model's.
@@ -186,9 +186,9 @@ def load_base(folder: Path, options: EncoderOptions, seed: int) -> Encoder:
     """
     if not (folder / "router_config.json").is_file():
         return load_encoder(folder, pooling=options.pooling, seed=seed)
-    queries, documents = load_towers(folder)
+    queries, documents = load_encoders(folder)
     if queries is not documents:
-        documents.queries_apart = (queries,)
+        documents.untie(queries)
     return documents
 
 
@@ -232,7 +232,7 @@ def build_transformer(
 def _fit(base: str, encoder: Encoder, max_length: int | None) -> None:
     if max_length is None:
         return
-    inner = encoder.encoder if isinstance(encoder, Views) else encoder
+    inner = encoder.encoder if isinstance(encoder, MultiVectorEncoder) else encoder
     if isinstance(inner, TransformerEncoder) and max_length > position_limit(inner._model.config):
         limit = position_limit(inner._model.config)
         raise UsageError(f"{base} reads rows of at most {limit} tokens; {max_length} were asked for.")

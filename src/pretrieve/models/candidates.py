@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from pretrieve.core.types import FloatArray, IntArray, Rows
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.inference import parts_of
-from pretrieve.sampling.search_blocks import Evidence, as_text
+from pretrieve.sampling.search_blocks import SearchBlocks, as_text
 
 _TOKENS = 1 << 14  # encoded at once
 _SCORES = 1 << 26  # kept at once
@@ -222,7 +222,7 @@ class Candidates(NamedTuple):
 
 
 def choose(
-    index: StaleIndex, evidence: Evidence, queries: Tensor, origins: IntArray, sentences: Rows,
+    index: StaleIndex, search_blocks: SearchBlocks, queries: Tensor, origins: IntArray, sentences: Rows,
     answers: list[list[IntArray]], number: int,
 ) -> Candidates:  # fmt: skip
     """Find candidates for each query that do not simply contain the answer's own sentence.
@@ -231,8 +231,8 @@ def choose(
     trivial retrievals). More are fetched than wanted, and twice as many again where too many are left out.
 
     Args:
-        index: of ``evidence``.
-        evidence: the blocks.
+        index: index of ``search_blocks``.
+        search_blocks: the blocks.
         queries: (B, D), on the index's device.
         origins: (B,) block of each query's sentence.
         sentences: B rows without special tokens, nothing masked.
@@ -240,28 +240,28 @@ def choose(
         number: most candidates of a query.
     """
     blocks, hits = np.full((len(sentences), number), -1), np.zeros(len(sentences))
-    todo, fetch = np.arange(len(sentences)), min(len(evidence), 2 * number + 2)
+    todo, fetch = np.arange(len(sentences)), min(len(search_blocks), 2 * number + 2)
     while len(todo):
         ranked = index.search(queries[torch.from_numpy(todo).to(queries.device)], fetch)
         missing = []
         for row, found in zip(todo.tolist(), ranked.tolist(), strict=True):
-            kept = _not_trivial(found, int(origins[row]), as_text(sentences.row(row)), evidence, number)
+            kept = _not_trivial(found, int(origins[row]), as_text(sentences.row(row)), search_blocks, number)
             blocks[row, : len(kept)] = [block for block, _ in kept]
             hits[row] = any(all(as_text(piece) in body for piece in answers[row]) for _, body in kept)
             if len(kept) < number:
                 missing.append(row)
-        todo = np.array(missing if fetch < len(evidence) else [], np.int64)
-        fetch = min(len(evidence), 2 * fetch)
+        todo = np.array(missing if fetch < len(search_blocks) else [], np.int64)
+        fetch = min(len(search_blocks), 2 * fetch)
     return Candidates(blocks, hits)
 
 
 def _not_trivial(
-    found: list[int], origin: int, sentence: str, evidence: Evidence, number: int
+    found: list[int], origin: int, sentence: str, search_blocks: SearchBlocks, number: int
 ) -> list[tuple[int, str]]:
     """The first ``number`` blocks, with their bodies, that are not the origin and do not contain the sentence."""
     kept: list[tuple[int, str]] = []
     for block in found:
-        if block != origin and sentence not in (body := evidence.body(block)):
+        if block != origin and sentence not in (body := search_blocks.body(block)):
             kept.append((block, body))
             if len(kept) == number:
                 break

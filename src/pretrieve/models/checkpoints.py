@@ -30,10 +30,10 @@ class Checkpoint:
         max_length: tokens kept of a text, special tokens included; None leaves it to the model.
         query_length: the same for queries, where they are cut shorter.
         separator: between title and text.
-        query_model: name of the tower of queries, where this is the one of documents.
-        document_model: name of the tower of documents, where this is the one of queries.
+        query_model: name of the query encoder's model, if this is the document encoder's.
+        document_model: name of the document encoder's model, if this is the query encoder's.
         remote_code: the repository's own model code is needed, where transformers has none.
-        tuned: it can search as it is; if not, it is a start for fine-tuning.
+        tuned: whether the model is fine-tuned for search; otherwise it needs fine-tuning first.
     """
 
     pooling: Pooling
@@ -51,7 +51,7 @@ class Checkpoint:
 
 
 def _towers(query: str, document: str, usage: Checkpoint) -> dict[str, Checkpoint]:
-    """Two towers, each of which brings the other."""
+    """Two untied encoders; each name loads both."""
     return {query: replace(usage, document_model=document), document: replace(usage, query_model=query)}
 
 

@@ -16,8 +16,8 @@ from pretrieve.models.objective import Encoded, Loss, Objective
 _CALLS = {
     "prepare": ("batch", "step"),
     "encode": ("batch", "step"),
-    "compare": ("mine", "everyone", "batch", "first", "step"),
-    "after_step": ("everyone", "batch", "step"),
+    "compare": ("local_vectors", "global_vectors", "batch", "first", "step"),
+    "after_step": ("global_vectors", "batch", "step"),
 }
 
 
@@ -60,7 +60,7 @@ def check_encoded(objective: Objective, encoded: Encoded, size: int) -> Encoded:
             _refuse(
                 objective.encode, f"the vectors {name!r} have to be (B, N, V, D) with B={size}, not {_kind(vectors)}"
             )
-    alone = {"the local loss": encoded.local} if encoded.local is not None else {}
+    alone = {"the local loss": encoded.example_loss} if encoded.example_loss is not None else {}
     for name, values in {**alone, **{f"the statistic {key!r}": it for key, it in encoded.statistics.items()}}.items():
         if not isinstance(values, Tensor) or values.shape != (size,):
             _refuse(objective.encode, f"{name} has to be (B,) with B={size}, not {_kind(values)}")

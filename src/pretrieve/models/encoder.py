@@ -1,4 +1,4 @@
-"""An encoder turns ragged rows of token ids into vectors (R, V, D): one interface for static and transformer models."""
+"""An encoder maps ragged rows of token ids to vectors (R, V, D): one interface for static and transformer models."""
 
 from __future__ import annotations
 
@@ -15,24 +15,31 @@ __all__ = ["Encoder", "Pooling", "SpecialTokens"]
 
 
 class Encoder(nn.Module):
-    """Rows in, vectors out; the layout for the hardware (packing, padding, bags) is its own business.
+    """Maps rows to vectors; packing, padding and bags are internal to each encoder.
 
     Attributes:
         dimensions: D of the vectors.
-        views: V of a document's vectors (1 for everything but MVR); a query has one.
-        max_length: longest row, in tokens, special tokens included.
+        vectors_per_document: V, the number of vectors of a document, 1 by default (MVR has more); a query has one.
+        max_length: maximum length of a row in tokens, special tokens included.
         specials: ids of the special tokens.
-        similarity: how vectors are compared after training.
-        queries_apart: the queries' own encoder, where the base of a run has separate towers; a tuple, so that it is no
-            part of this module.
+        similarity: similarity function of the vectors after training.
     """
 
     dimensions: int
-    views: int = 1
+    vectors_per_document: int = 1
     max_length: int
     specials: SpecialTokens
     similarity: Similarity
-    queries_apart: tuple[Encoder, ...] = ()
+    _query_encoder: tuple[Encoder, ...] = ()  # a tuple, so that it is not registered as a submodule
+
+    @property
+    def query_encoder(self) -> Encoder | None:
+        """The encoder of queries, where the base model has untied encoders; it is not part of this module."""
+        return self._query_encoder[0] if self._query_encoder else None
+
+    def untie(self, query_encoder: Encoder) -> None:
+        """Set the encoder of queries; this one encodes documents."""
+        self._query_encoder = (query_encoder,)
 
     def forward(self, rows: Rows, segments: IntArray | None = None) -> Tensor:
         """Encode R rows.
@@ -42,16 +49,16 @@ class Encoder(nn.Module):
             segments: token type ids (S,), for models that have them.
 
         Returns:
-            Vectors (R, V, D) on the encoder's device; not normalised unless the encoder says so.
+            Vectors (R, V, D) on the encoder's device; normalised only if the encoder normalises them.
         """
         raise NotImplementedError
 
     def queries(self, rows: Rows, segments: IntArray | None = None) -> Tensor:
-        """Encode R queries as (R, 1, D); the same as documents, but for encoders with several views."""
+        """Encode R queries as (R, 1, D); differs from documents only in encoders with several vectors per document."""
         encoded: Tensor = self(rows, segments)
         return encoded
 
 
-def second_tower(encoder: Encoder) -> Encoder:
-    """The start of an encoder of queries beside one of documents: the base's own, or else a copy."""
-    return encoder.queries_apart[0] if encoder.queries_apart else deepcopy(encoder)
+def untied_query_encoder(encoder: Encoder) -> Encoder:
+    """Return the initial query encoder of an untied model: the base model's own, otherwise a copy of ``encoder``."""
+    return encoder.query_encoder or deepcopy(encoder)

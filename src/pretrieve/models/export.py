@@ -4,9 +4,10 @@
 similarity, prompts and pooling are explicit (published checkpoints that left them out are compared by the wrong
 similarity to this day).
 
-A model with several views is a stock ``MultiVectorEncoder``. Stock models number every token, viewers too, so documents
-get a copy of the model whose table of positions has the row of position 0 V times. A query has one vector, so that the
-sum of its best matches is the best view. Models whose positions are rotations have no such table: their folder is
+A model with several vectors per document is saved as a sentence-transformers ``MultiVectorEncoder``. Stock models give
+every token its own position, viewers included, so documents use a copy of the model whose position table repeats the
+row of position 0 V times. A query has one vector, so MaxSim is the score of the best vector. Models with rotary
+positions have no such table: their folder is
 pretrieve's own and has no ``modules.json``, so that stock loaders refuse it instead of giving other scores.
 """
 
@@ -25,7 +26,7 @@ from pretrieve.core.extensions import place
 from pretrieve.core.files import Folder
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import Projected
-from pretrieve.models.multi_vector import Views, document_weights, name_viewers
+from pretrieve.models.multi_vector import MultiVectorEncoder, document_weights, name_viewers
 from pretrieve.models.static import StaticEncoder
 from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.text.tokenizer import Tokenizer
@@ -42,7 +43,7 @@ _TYPES = {
     "Router": f"{_BASE}.router.Router",
     "MultiVectorMask": "sentence_transformers.multi_vector_encoder.modules.multi_vector_mask.MultiVectorMask",
 }
-VIEWS = "views.json"  # in the folder of a model with several views: how many
+MULTI_VECTOR_FILE = "views.json"  # in the folder of a model with several vectors per document: how many
 QUERY_MODEL, DOCUMENT_MODEL = "query_0_Transformer", "document_0_Transformer"
 TANH, IDENTITY = "torch.nn.modules.activation.Tanh", "torch.nn.modules.linear.Identity"
 
@@ -78,15 +79,15 @@ def save_model(
         tokenizer: the tokenizer of both.
         prompts: what is put before a text, for "query" and "document".
         separator: what stands between title and text of a document; stock loaders pass it over.
-        documents: the encoder of documents, where the towers are separate (a stock Router).
+        documents: the encoder of documents, if untied (saved as a Router); None otherwise.
         query_length: tokens of the longest query, where one transformer reads less of queries than of documents.
 
     Raises:
         StorageError: the disk refused.
     """
-    if isinstance(encoder, Views):
+    if isinstance(encoder, MultiVectorEncoder):
         assert documents is None
-        top = _write_views(folder, encoder, tokenizer)
+        top = _write_multi_vector(folder, encoder, tokenizer)
         if not top:
             return
     elif documents is None:
@@ -107,8 +108,8 @@ def save_model(
     folder.json(
         "config_sentence_transformers.json",
         {
-            "model_type": "MultiVectorEncoder" if isinstance(encoder, Views) else "SentenceTransformer",
-            "similarity_fn_name": "maxsim" if isinstance(encoder, Views) else encoder.similarity,
+            "model_type": "MultiVectorEncoder" if isinstance(encoder, MultiVectorEncoder) else "SentenceTransformer",
+            "similarity_fn_name": "maxsim" if isinstance(encoder, MultiVectorEncoder) else encoder.similarity,
             "prompts": {"query": "", "document": "", **(prompts or {})},
             "default_prompt_name": None,
             **({"separator": separator} if separator != " " else {}),
@@ -116,13 +117,13 @@ def save_model(
     )
 
 
-def _write_views(folder: Folder, encoder: Views, tokenizer: Tokenizer) -> list[tuple[str, str]]:
-    """Write a model with several views; returns its stock modules and their paths, none where it has no stock form.
+def _write_multi_vector(folder: Folder, encoder: MultiVectorEncoder, tokenizer: Tokenizer) -> list[tuple[str, str]]:
+    """Write a model with several vectors per document; return its modules and their paths.
 
     The tokenizer without viewers lies on top, for training on. The mask keeps the viewers of documents by their ids;
     of queries, where it knows no such list, it drops every other word by name.
     """
-    folder.json(VIEWS, {"views": encoder.views})
+    folder.json(MULTI_VECTOR_FILE, {"views": encoder.vectors_per_document})
     tokenizer.save(folder)
     names = [name_viewers(tokenizer, encoder, viewers) for viewers in (encoder.query_viewer, encoder.viewers)]
     query = _transformer(encoder.encoder, names[0], encoder.max_length)
@@ -130,7 +131,7 @@ def _write_views(folder: Folder, encoder: Views, tokenizer: Tokenizer) -> list[t
         _write_modules(folder, [query], [QUERY_MODEL])
         return []
     document = _transformer(encoder.encoder, names[1], encoder.encoder.max_length)
-    weights, more = document_weights(encoder), encoder.views - 1
+    weights, more = document_weights(encoder), encoder.vectors_per_document - 1
     limit = document.files["config.json"]["max_position_embeddings"] + more
     files = {**document.files, "model.safetensors": _stored(weights)}
     files["config.json"] = {**document.files["config.json"], "max_position_embeddings": limit}

@@ -49,7 +49,7 @@ class Projected(Encoder):
         nn.init.zeros_(self.linear.bias)
         self.norm = nn.LayerNorm(dimensions)
         self.dropout = nn.Dropout(dropout)
-        self.dimensions, self.views = dimensions, encoder.views
+        self.dimensions, self.vectors_per_document = dimensions, encoder.vectors_per_document
         self.max_length, self.specials = encoder.max_length, encoder.specials
         self.similarity = "dot"
 

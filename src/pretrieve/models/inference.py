@@ -21,7 +21,7 @@ _TOKENS = 1 << 16  # encoded at once
 def encode(encoder: Encoder, tokenizer: Tokenizer, texts: Sequence[str], *, queries: bool = False) -> FloatArray:
     """Encode R texts as (R, D) float32, of length one where the encoder is compared by cosine.
 
-    Documents of an encoder with several views are (R, V, D).
+    Documents of an encoder with several vectors per document are (R, V, D).
 
     Rows are cut to the encoder's longest, get its special tokens, and go through it longest first, a batch of about
     65,000 tokens at a time.
@@ -43,7 +43,7 @@ def encode_rows(encoder: Encoder, rows: Rows, *, queries: bool = False) -> Float
     texts = len(rows)
     rows = _surrounded(rows, encoder.specials, encoder.max_length)
     order = np.argsort(-rows.lengths, kind="stable")
-    views = 1 if queries else encoder.views
+    views = 1 if queries else encoder.vectors_per_document
     found = np.zeros((texts, views, encoder.dimensions), np.float32)
     training = encoder.training
     encoder.eval()

@@ -23,11 +23,11 @@ from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.text.tokenizer import Tokenizer
 
 
-class Views(Encoder):
+class MultiVectorEncoder(Encoder):
     """A transformer whose documents have V vectors, and whose queries have one.
 
-    The viewers stand in place of [CLS], all at position 0, and the words keep positions 1, 2, ...; a view is the last
-    hidden state of its viewer, nothing projected. A document's score is the highest of its views' dot products.
+    The viewers replace [CLS], all at position 0; words keep positions 1, 2, ... Each vector is the last hidden state of
+    its viewer, without a projection. A document's score is the highest of its vectors' dot products.
 
     Position 0 for all goes in through ``position_ids``. Where attention is local (some layers of ModernBERT) the window
     is counted in places, as in the stock model, so that viewers take up places of it.
@@ -39,27 +39,29 @@ class Views(Encoder):
 
     Args:
         encoder: a transformer that has the viewers' rows already, as ``add_viewers`` makes it.
-        views: V.
+        vectors_per_document: V, the number of viewers of a document.
 
     Raises:
         UsageError: the model has to be padded, so that its positions cannot be set.
     """
 
-    def __init__(self, encoder: TransformerEncoder, views: int) -> None:
+    def __init__(self, encoder: TransformerEncoder, vectors_per_document: int) -> None:
         super().__init__()
         if not encoder.packed:
             kind = encoder._model.config.model_type
-            raise UsageError(f"{kind}: several views need positions of one's own: take BERT, RoBERTa or ModernBERT.")
+            raise UsageError(
+                f"{kind}: several vectors per document need their own position ids; use BERT, RoBERTa or ModernBERT."
+            )
         first = encoder.specials.vocabulary
         assert encoder.specials.cls is not None
-        assert len(encoder.words) > first + views, "the viewers have rows"
+        assert len(encoder.words) > first + vectors_per_document, "the viewers have rows"
         self.encoder = encoder
         self.query_viewer = np.array([first], np.int64)
-        self.viewers = first + 1 + np.arange(views, dtype=np.int64)
-        self.dimensions, self.views = encoder.dimensions, views
+        self.viewers = first + 1 + np.arange(vectors_per_document, dtype=np.int64)
+        self.dimensions, self.vectors_per_document = encoder.dimensions, vectors_per_document
         self.max_length, self.specials = encoder.max_length, encoder.specials
         self.similarity = encoder.similarity = "dot"
-        encoder.max_length += views - 1  # that many more tokens, and not one more position
+        encoder.max_length += vectors_per_document - 1  # that many more tokens, and not one more position
 
     def forward(self, rows: Rows, segments: IntArray | None = None) -> Tensor:
         """Encode R documents as (R, V, D).
@@ -110,14 +112,14 @@ def with_viewers(rows: Rows, viewers: IntArray) -> tuple[Rows, IntArray]:
     return Rows(tokens, offsets), positions
 
 
-def add_viewers(encoder: TransformerEncoder, views: int, seed: int) -> Views:
+def add_viewers(encoder: TransformerEncoder, vectors_per_document: int, seed: int) -> MultiVectorEncoder:
     """Give a transformer V + 1 viewers: new words, drawn at random, behind those of its tokenizer.
 
     The paper leaves open whether queries share a viewer with documents; here they have their own.
 
     Args:
         encoder: the transformer; changed in place.
-        views: V.
+        vectors_per_document: V, the number of viewers of a document.
         seed: the run's seed; viewers are normal with the deviation that the model's own words start with.
 
     Raises:
@@ -125,38 +127,41 @@ def add_viewers(encoder: TransformerEncoder, views: int, seed: int) -> Views:
     """
     model: Any = encoder.model
     first = encoder.specials.vocabulary
-    last = first + views + 1
+    last = first + vectors_per_document + 1
     with seeded(seed, "viewers"):
         if len(encoder.words) < last:
             model.resize_token_embeddings(last, mean_resizing=False)
         with torch.no_grad():
             encoder.words[first:last].normal_(std=float(getattr(model.config, "initializer_range", 0.02)))
-    return Views(encoder, views)
+    return MultiVectorEncoder(encoder, vectors_per_document)
 
 
-def moved_positions(table: Tensor, views: int, first: int) -> Tensor:
+def moved_positions(table: Tensor, vectors_per_document: int, first: int) -> Tensor:
     """Give the table in which a stock model, which numbers every token, finds position 0 for each of V viewers.
 
     Args:
         table: (positions, D).
-        views: V.
+        vectors_per_document: V, the number of viewers of a document.
         first: the row of position 0.
 
     Returns:
         (positions + V - 1, D): the row of position 0 stands V times.
     """
-    return torch.cat([table[:first], table[first : first + 1].expand(views, -1), table[first + 1 :]])
+    return torch.cat([table[:first], table[first : first + 1].expand(vectors_per_document, -1), table[first + 1 :]])
 
 
-def document_weights(encoder: Views) -> dict[str, Tensor]:
+def document_weights(encoder: MultiVectorEncoder) -> dict[str, Tensor]:
     """Weights of the stock model of documents: those of the encoder, but for the table of positions."""
     weights: dict[str, Tensor] = encoder.encoder.model.state_dict()
     name = encoder.position_table
     assert name is not None
-    return {**weights, name: moved_positions(weights[name], encoder.views, encoder.encoder.first_position)}
+    return {
+        **weights,
+        name: moved_positions(weights[name], encoder.vectors_per_document, encoder.encoder.first_position),
+    }
 
 
-def name_viewers(tokenizer: Tokenizer, encoder: Views, viewers: IntArray) -> Tokenizer:
+def name_viewers(tokenizer: Tokenizer, encoder: MultiVectorEncoder, viewers: IntArray) -> Tokenizer:
     """Give a copy of a tokenizer that knows all viewers, and puts some of them where it put [CLS].
 
     Args:

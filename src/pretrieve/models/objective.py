@@ -1,8 +1,8 @@
-"""The contract between a method and everything that runs it (design: *the nouns*).
+"""The contract between a method and the trainer.
 
-A loss is split where its information is split: what an example computes alone (``encode``) and what needs the other
-examples (``compare``). That cut is what gradient caching, gathering across ranks and accumulation need, so they are
-written once, in ``training/step.py``, and hold for every method.
+A loss has two parts: what an example computes alone (``encode``) and what needs the other examples (``compare``).
+Gradient caching, gathering across ranks and accumulation rely on this split, so they are implemented once, in
+``training/step.py``, for every method.
 """
 
 from __future__ import annotations
@@ -21,65 +21,73 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Encoded:
-    """What ``encode`` gives for B examples.
+    """The result of ``encode`` for B examples.
 
-    ``vectors`` are named, each (B, N, V, D). ``local`` (B,) is the loss that each example computes alone (zero where a
-    method has none). ``statistics`` (B,) are averaged for the progress line and the log.
+    Attributes:
+        vectors: vectors by name, each (B, N, V, D).
+        example_loss: the loss that each example computes alone, (B,); None for a method without one.
+        statistics: values by name, each (B,), averaged for the progress line and the log.
     """
 
     vectors: dict[str, Tensor]
-    local: Tensor | None = None
+    example_loss: Tensor | None = None
     statistics: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
 class Loss:
-    """What ``compare`` gives: ``value`` is the mean over *my* examples, a scalar; ``statistics`` are scalars."""
+    """The result of ``compare``.
+
+    Attributes:
+        value: the mean over the examples of this rank, a scalar.
+        statistics: scalars by name.
+    """
 
     value: Tensor
     statistics: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Objective(nn.Module):
-    """A method's loss; owns encoder, heads, queue and slow encoder, which are clipped, saved and resumed as one.
+    """A method's loss. It owns encoder, heads, queue and momentum encoder, which are clipped and saved together.
 
     Conventions that ``training/step.py`` relies on and the contract tests check:
 
-    * ``encode`` is row-separable and free of side effects: it runs on any slice of B, any number of times.
-    * ``compare`` sees the vectors of the whole global batch, mine at ``first`` to ``first + len(mine)``; gradients flow
-      to everybody's vectors, so that the mean over ranks of the gradients is the gradient of the global mean loss.
-    * State that a step changes other than by the optimiser (queue, momentum, index) changes in ``after_step`` alone,
+    * ``encode`` treats examples independently and has no side effects: it runs on any slice of B, any number of times.
+    * ``compare`` sees the vectors of the global batch; those of this rank start at ``first``. Gradients flow to the
+      vectors of all ranks, so that the mean over ranks of the gradients is the gradient of the global mean loss.
+    * State that a step changes other than by the optimizer (queue, momentum, index) changes in ``after_step`` alone,
       and lives in buffers or frozen parameters, so that the checkpoint holds it.
     """
 
-    encoder: Encoder  # what is kept after training
-    notes: tuple[str, ...] = ()  # what the user should know before the first step, a sentence each
+    encoder: Encoder  # saved after training
+    notes: tuple[str, ...] = ()  # messages for the user before the first step, a sentence each
 
     def prepare(self, batch: Batch, step: int) -> Batch:
-        """Return the batch to encode; no gradient; may add rows (retrieved candidates, mined negatives)."""
+        """Return the batch to encode; runs without gradient; may add rows (retrieved candidates, mined negatives)."""
         return batch
 
     def encode(self, batch: Batch, step: int) -> Encoded:
-        """Compute vectors (B, N, V, D), the local loss (B,) and statistics (B,) of any slice of a batch."""
+        """Compute vectors (B, N, V, D), example losses (B,) and statistics (B,) of any slice of a batch."""
         raise NotImplementedError
 
     def compare(
-        self, mine: dict[str, Tensor], everyone: dict[str, Tensor], batch: Batch, first: int, step: int
+        self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
         """Compute the loss between examples.
 
         Args:
-            mine: my vectors by name, (B, N, V, D).
-            everyone: all ranks' vectors by name, (B_global, N, V, D), in rank order.
+            local_vectors: this rank's vectors by name, (B, N, V, D).
+            global_vectors: all ranks' vectors by name, (B_global, N, V, D), in rank order.
             batch: the *global* batch's per-example facts (``documents``, ``per_example``); its rows may be empty.
-            first: index of my first example in ``everyone``.
+            first: index of this rank's first example in ``global_vectors``.
             step: the training step.
 
         Returns:
-            The mean loss over my examples (a scalar, zero with gradient where a method has only local losses).
+            The mean loss over the examples of this rank (a scalar; zero with gradient for a method with example losses
+            alone).
         """
         return Loss(value=torch.zeros(()))
 
     @torch.no_grad()
-    def after_step(self, everyone: dict[str, Tensor], batch: Batch, step: int) -> None:
-        """Change state after the optimiser's update: momentum, queue, index refresh (``everyone`` is detached)."""
+    def after_step(self, global_vectors: dict[str, Tensor], batch: Batch, step: int) -> None:
+        """Change state after the optimizer's update: momentum, queue, index; ``global_vectors`` are detached."""

@@ -30,7 +30,7 @@ _HEADS = tuple(
     )
 )
 _SIMCSE = ("mlp.",)  # SimCSE's layer of training: dropped like those heads, and said
-DPR = "dpr"  # model_type of towers, in which a BERT lies under another name
+DPR = "dpr"  # model_type of DPR encoders, which hold a BERT under another name
 _TOWER = r"^(question_encoder|ctx_encoder)\.bert_model\."
 _WANTED = ["*.json", "*.txt", "*.model", "*.safetensors"]
 _UNWANTED = ["onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*"]
@@ -96,7 +96,7 @@ def load_pretrained(folder: Path, *, seed: int = 0, pooler: bool = False) -> nn.
 def _class_of(config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The class to load a checkpoint with, and how.
 
-    ``AutoModel`` takes every tower of DPR for one of questions, and makes up the weights of those of passages.
+    ``AutoModel`` loads every DPR model as a question encoder, and initialises passage weights at random.
     """
     from transformers import AutoModel, BertConfig, BertModel  # only here: importing it takes seconds
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from pretrieve.core.errors import CorruptError, UsageError
 from pretrieve.models import kinds
 from pretrieve.models.encoder import Encoder, Pooling
-from pretrieve.models.export import DOCUMENT_MODEL, IDENTITY, QUERY_MODEL, TANH, VIEWS
+from pretrieve.models.export import DOCUMENT_MODEL, IDENTITY, MULTI_VECTOR_FILE, QUERY_MODEL, TANH
 from pretrieve.models.heads import Projected
-from pretrieve.models.multi_vector import Views, document_weights
+from pretrieve.models.multi_vector import MultiVectorEncoder, document_weights
 from pretrieve.models.pretrained import load_pretrained
 from pretrieve.models.static import StaticEncoder
 from pretrieve.models.transformer import TransformerEncoder
@@ -34,11 +34,11 @@ def load_encoder(folder: Path, *, pooling: Pooling | None = None, seed: int = 0)
         seed: for weights that the checkpoint lacks and nothing uses.
 
     Raises:
-        UsageError: it is no such folder, has modules that cannot be trained here, or separate towers.
+        UsageError: it is no such folder, has modules that cannot be trained here, or untied encoders.
         CorruptError: weights are damaged.
     """
-    if (folder / VIEWS).is_file():
-        return _load_views(folder, seed)
+    if (folder / MULTI_VECTOR_FILE).is_file():
+        return _load_multi_vector(folder, seed)
     modules = _read_json(folder / "modules.json") if (folder / "modules.json").is_file() else None
     if modules is None:
         return _load_transformer(folder, folder, [], pooling, seed)
@@ -48,14 +48,14 @@ def load_encoder(folder: Path, *, pooling: Pooling | None = None, seed: int = 0)
     return _load_chain(folder, chain, pooling, seed)
 
 
-def load_towers(folder: Path) -> tuple[Encoder, Encoder]:
+def load_encoders(folder: Path) -> tuple[Encoder, Encoder]:
     """Load the encoders of queries and of documents; one object twice where they are not separate.
 
     Raises:
         UsageError: as ``load_encoder``.
         CorruptError: as ``load_encoder``.
     """
-    if not (folder / "router_config.json").is_file() or (folder / VIEWS).is_file():
+    if not (folder / "router_config.json").is_file() or (folder / MULTI_VECTOR_FILE).is_file():
         encoder = load_encoder(folder)
         return encoder, encoder
     config = _read_json(folder / "router_config.json")
@@ -88,14 +88,16 @@ def _load_chain(folder: Path, chain: list[tuple[str, Path]], pooling: Pooling | 
     return encoder
 
 
-def _load_views(folder: Path, seed: int) -> Views:
-    views, first = int(_read_json(folder / VIEWS)["views"]), folder / QUERY_MODEL
+def _load_multi_vector(folder: Path, seed: int) -> MultiVectorEncoder:
+    vectors_per_document, first = int(_read_json(folder / MULTI_VECTOR_FILE)["views"]), folder / QUERY_MODEL
     model: Any = load_pretrained(first, seed=seed)
     tokenizer = tokenizers.load(folder)
-    if tokenizer.specials.vocabulary + views + 1 > int(model.config.vocab_size):
-        raise CorruptError(f"{folder}: its tokenizer, its model and its {VIEWS} do not belong together: restore it.")
+    if tokenizer.specials.vocabulary + vectors_per_document + 1 > int(model.config.vocab_size):
+        raise CorruptError(
+            f"{folder}: its tokenizer, its model and its {MULTI_VECTOR_FILE} do not belong together: restore it."
+        )
     encoder = TransformerEncoder(model, tokenizer.specials, pooling="cls", max_length=_max_length(first, model))
-    found = Views(encoder, views)
+    found = MultiVectorEncoder(encoder, vectors_per_document)
     if found.position_table is not None:
         expected = document_weights(found)
         path = folder / DOCUMENT_MODEL / "model.safetensors"

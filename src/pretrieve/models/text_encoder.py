@@ -27,12 +27,12 @@ from pretrieve.text.encoding import first_words
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from pretrieve.models.multi_vector import Views
+    from pretrieve.models.multi_vector import MultiVectorEncoder
     from pretrieve.text.tokenizer import Tokenizer
 
-_VIEWS = "views.json"  # models.export.VIEWS; importing it takes seconds
+_MULTI_VECTOR_FILE = "views.json"  # models.export.VIEWS; importing it takes seconds
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "*/*.safetensors", "*/pytorch_model.bin")
-_VOCABULARIES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "*/tokenizer.json", _VIEWS)
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "*/tokenizer.json", _MULTI_VECTOR_FILE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +62,11 @@ class ModelOptions:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TorchTextEncoder:
-    """A sentence-transformers model, or two towers of them.
+    """One sentence-transformers model, or two for untied encoders.
 
     Attributes:
         query_model: encodes queries.
-        document_model: encodes documents; the same one where there is one tower.
+        document_model: encodes documents; the same object if tied.
         usage: prompts, similarity, and whatever else decides the vectors.
         fingerprint: identity of weights, tokenizer and of what was said about them.
         location: name or folder.
@@ -102,7 +102,7 @@ class TorchTextEncoder:
 
     def _encode(self, model: SentenceTransformer, texts: Sequence[str], prompt: str, task: str) -> FloatArray:
         longest = _longest(model)  # what a model cuts off need not be tokenized
-        # where one folder holds both towers, the task chooses between them
+        # in a folder with untied encoders, the task selects one
         vectors = model.encode(
             [first_words(text, longest) for text in texts] if longest else list(texts),
             prompt=prompt,
@@ -115,8 +115,8 @@ class TorchTextEncoder:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ViewsTextEncoder:
-    """A model of ours with several views a document, run by our own encoder: stock ones cannot run every kind.
+class MultiVectorTextEncoder:
+    """A model of ours with several vectors per document, run by our own encoder: stock ones cannot run every kind.
 
     Attributes:
         encoder: encodes queries and documents.
@@ -126,10 +126,10 @@ class ViewsTextEncoder:
         fingerprint: identity of weights, tokenizer and of what was said about them.
         location: its folder.
         described: what was said about it, kept by an index to open the model in the same way.
-        similarity: of a query and a view; a document's score is that of its best view.
+        similarity: of a query and a document vector; a document's score is that of its best vector.
     """
 
-    encoder: Views
+    encoder: MultiVectorEncoder
     tokenizer: Tokenizer
     query_prompt: str
     document_prompt: str
@@ -143,7 +143,7 @@ class ViewsTextEncoder:
         return self._encode(texts, self.query_prompt, queries=True)
 
     def encode_documents(self, texts: Sequence[str]) -> FloatArray:
-        """Views (R, V, D) float32, each text after the prompt for documents; (R, D) for a model with one view."""
+        """Encode texts with the document prompt: (R, V, D) float32; (R, D) for a model with one vector per document."""
         return self._encode(texts, self.document_prompt, queries=False)
 
     def _encode(self, texts: Sequence[str], prompt: str, *, queries: bool) -> FloatArray:
@@ -182,8 +182,8 @@ def open_encoder(name: str, options: ModelOptions = ModelOptions()) -> TextEncod
         require("train", f"{name}, which is not a static model,")
     else:
         require("train", f"{name} is not a folder here, and a model of the hub")
-    if (Path(name) / _VIEWS).is_file():
-        return _open_views(Path(name), options)
+    if (Path(name) / _MULTI_VECTOR_FILE).is_file():
+        return _open_multi_vector(Path(name), options)
     queries, documents, usage = usage_of(name, options)
     known = known_as(name, options.like) is not None
     model = _load(queries, usage, options, known=known)
@@ -202,7 +202,7 @@ def usage_of(name: str, options: ModelOptions = ModelOptions()) -> tuple[Path, P
     """Find a model, and how it is used, by what the user, the registry and its own files say.
 
     Returns:
-        The folder of the model of queries, that of documents (the same where there is one tower), and the usage.
+        The folder of the model of queries, that of documents (the same if tied), and the usage.
 
     Raises:
         UsageError: as ``open_encoder``.
@@ -227,22 +227,22 @@ def _parts(folder: Path) -> list[Path]:
     return sorted(path for pattern in (*_WEIGHTS, *_VOCABULARIES) for path in folder.glob(pattern))
 
 
-def _open_views(folder: Path, options: ModelOptions) -> ViewsTextEncoder:
+def _open_multi_vector(folder: Path, options: ModelOptions) -> MultiVectorTextEncoder:
     if options.pooling or options.like or options.similarity not in (None, "dot"):
-        raise UsageError(f"{folder} has several views a document, compared by dot product: give prompts alone.")
+        raise UsageError(f"{folder} has several vectors per document, compared by dot product: give prompts alone.")
     import torch
 
-    from pretrieve.models.multi_vector import Views
+    from pretrieve.models.multi_vector import MultiVectorEncoder
     from pretrieve.models.restore import load_encoder
     from pretrieve.text import tokenizer
 
     encoder = load_encoder(folder)
-    assert isinstance(encoder, Views)
+    assert isinstance(encoder, MultiVectorEncoder)
     encoder.max_length = min(options.max_length or encoder.max_length, encoder.max_length)
     own_query, own_document = _prompts(_read(folder / "config_sentence_transformers.json", {}))
     query, document = _first(options.query_prompt, own_query), _first(options.document_prompt, own_document)
     usage = Checkpoint(pooling="cls", similarity="dot", document_prompt=document, max_length=encoder.max_length)
-    return ViewsTextEncoder(
+    return MultiVectorTextEncoder(
         encoder=encoder.to(options.device or ("cuda" if torch.cuda.is_available() else "cpu")),
         tokenizer=tokenizer.load(folder),
         query_prompt=query,
@@ -277,7 +277,7 @@ def _resolve(name: str) -> Path:
 def _usage(name: str, folder: Path, known: Checkpoint | None, options: ModelOptions) -> Checkpoint:
     """How a model is used, by what the user, the registry and its own files say, in this order."""
     modules, settings = _modules(folder), _read(folder / "config_sentence_transformers.json", {})
-    if options.pooling and modules and modules[0] != "Transformer" and not (folder / _VIEWS).is_file():
+    if options.pooling and modules and modules[0] != "Transformer" and not (folder / _MULTI_VECTOR_FILE).is_file():
         raise UsageError(f"{name} is made of {', '.join(modules)}, whose pooling is its own: leave pooling out.")
     pooling = options.pooling or (known.pooling if known else None)
     if pooling is None and not modules:

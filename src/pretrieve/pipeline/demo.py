@@ -15,7 +15,7 @@ from pretrieve.evaluation.result import Result
 from pretrieve.index.hits import Hit
 from pretrieve.index.index import Index
 from pretrieve.models.bag import Bag
-from pretrieve.pipeline.evaluate import EvaluateRequest, judge
+from pretrieve.pipeline.evaluate import EvaluateRequest, run_evaluation
 from pretrieve.pipeline.pretrain.data import split
 from pretrieve.pipeline.pretrain.publish import START
 from pretrieve.pipeline.pretrain.request import TrainRequest
@@ -52,34 +52,34 @@ class Done:
     searches: list[tuple[str, list[Hit]]]
 
 
-def run(asked: DemoRequest, listener: Listener) -> Done:
+def run(request: DemoRequest, listener: Listener) -> Done:
     """Train, judge on held-out pairs of summary and body, index, and search.
 
     Raises:
-        PretrieveError: as ``train``, ``judge`` and ``build_index``.
+        PretrieveError: as ``train``, ``run_evaluation`` and ``build_index``.
     """
-    shared = asked.output / "shared"
+    shared = request.output / "shared"
     shutil.rmtree(shared, ignore_errors=True)  # what a stopped demonstration left
     try:
-        return _run(asked, shared, listener)
+        return _run(request, shared, listener)
     finally:
         shutil.rmtree(shared, ignore_errors=True)
 
 
-def _run(asked: DemoRequest, shared: Path, listener: Listener) -> Done:
+def _run(request: DemoRequest, shared: Path, listener: Listener) -> Done:
     """The same, with a folder for documents and tokens that is removed afterwards: the index has its own."""
-    model, index, pairs = (asked.output / name for name in ("model", "index", "pairs"))
-    request = TrainRequest(
-        sources=(asked.source,), output=model, minutes=asked.minutes, seed=asked.seed, overwrite=asked.overwrite,
-        on_bad="skip", held_out=HELD_OUT, shared=shared,
+    model, index, pairs = (request.output / name for name in ("model", "index", "pairs"))
+    train_request = TrainRequest(
+        sources=(request.source,), output=model, minutes=request.minutes, seed=request.seed,
+        overwrite=request.overwrite, on_bad="skip", held_out=HELD_OUT, shared=shared,
     )  # fmt: skip
-    train(request, listener)
+    train(train_request, listener)
     documents = Documents.open(shared / DOCUMENTS)
-    write_pairs(documents, set(split(len(documents), asked.seed, HELD_OUT)[1].tolist()), pairs)
-    result = judge(EvaluateRequest(folder=pairs, models=(str(model / START), str(model))), listener)
+    write_pairs(documents, set(split(len(documents), request.seed, HELD_OUT)[1].tolist()), pairs)
+    result = run_evaluation(EvaluateRequest(folder=pairs, models=(str(model / START), str(model))), listener)
     assert isinstance(result, Result)
     listener.stage("index", len(documents), "documents")
-    built = Index.build(index, documents, Bag.load(model.absolute()), replace=asked.overwrite)
+    built = Index.build(index, documents, Bag.load(model.absolute()), replace=request.overwrite)
     listener.advance(len(documents))
     return Done(
         model=model,

@@ -40,49 +40,49 @@ class EvaluateRequest:
     use_titles: bool = True
 
 
-def judge(
-    asked: EvaluateRequest, listener: Listener | None = None, opened: Mapping[str, TextEncoder] | None = None
+def run_evaluation(
+    request: EvaluateRequest, listener: Listener | None = None, opened: Mapping[str, TextEncoder] | None = None
 ) -> Result | CrossLingualResult:
     """Evaluate models on a labelled collection, or on every pair of languages of a cross-lingual one.
 
     Args:
-        asked: the folder, and what to judge.
+        request: the folder, and what to judge.
         listener: hears of progress.
-        opened: models in memory, by name, judged beside those that ``asked`` names.
+        opened: models in memory, by name, judged beside those that ``request`` names.
 
     Raises:
         UsageError: the folder, a split, a metric, a setting of BM25 or a model is not there.
         DataError: a line of the collection cannot be read.
     """
     listener = listener or Silent()
-    parse_metrics(asked.metrics)
-    usual_settings(asked.lexical)
-    if len(set(asked.models)) != len(asked.models):
+    parse_metrics(request.metrics)
+    usual_settings(request.lexical)
+    if len(set(request.models)) != len(request.models):
         raise UsageError("--model: the same model was given twice.")
     described = ModelOptions(
-        pooling=asked.pooling,
-        similarity=asked.similarity,
-        query_prompt=asked.query_prompt,
-        document_prompt=asked.document_prompt,
-        max_length=asked.max_length,
-        like=asked.like,
+        pooling=request.pooling,
+        similarity=request.similarity,
+        query_prompt=request.query_prompt,
+        document_prompt=request.document_prompt,
+        max_length=request.max_length,
+        like=request.like,
     )
-    for line in (line for model in asked.models for line in before_search(model, described)):
+    for line in (line for model in request.models for line in before_search(model, described)):
         listener.note(line)
-    if is_cross_lingual(asked.folder):
-        return _judge_pairs(asked, described, opened or {}, listener)
+    if is_cross_lingual(request.folder):
+        return _evaluate_pairs(request, described, opened or {}, listener)
     listener.stage("read", unit="documents and queries")
-    collection = load_collection(asked.folder, asked.split, titles=asked.use_titles)
+    collection = load_collection(request.folder, request.split, titles=request.use_titles)
     listener.advance(len(collection.documents) + len(collection.queries))
-    encoders = _open(asked.models, described) | dict(opened or {})
-    listener.stage("judge", unit="systems")
+    encoders = _open(request.models, described) | dict(opened or {})
+    listener.stage("evaluate", unit="systems")
     result = evaluate(
         collection,
         encoders,
-        modes=asked.modes,
-        lexical=asked.lexical,
-        metrics=asked.metrics,
-        drop_same_id=asked.drop_same_id,
+        modes=request.modes,
+        lexical=request.lexical,
+        metrics=request.metrics,
+        drop_same_id=request.drop_same_id,
     )
     listener.advance(len(result.rows))
     return result
@@ -92,18 +92,22 @@ def _open(models: Iterable[str], described: ModelOptions) -> dict[str, TextEncod
     return {name: open_encoder(name, described) for name in models}
 
 
-def _judge_pairs(
-    asked: EvaluateRequest, described: ModelOptions, opened: Mapping[str, TextEncoder], listener: Listener
+def _evaluate_pairs(
+    request: EvaluateRequest, described: ModelOptions, opened: Mapping[str, TextEncoder], listener: Listener
 ) -> CrossLingualResult:
-    if asked.drop_same_id:
+    if request.drop_same_id:
         raise UsageError("--drop-same-id is for one language: leave it out.")
-    if asked.lexical:
+    if request.lexical:
         raise UsageError("--lexical is for one language: leave it out.")
     listener.stage("read", unit="languages")
-    collection = load_languages(asked.folder, asked.split, titles=asked.use_titles)
+    collection = load_languages(request.folder, request.split, titles=request.use_titles)
     listener.advance(len(collection.codes))
-    encoders = _open(asked.models, described) | dict(opened)
-    listener.stage("judge", len(collection.codes) + 1, "corpora")
+    encoders = _open(request.models, described) | dict(opened)
+    listener.stage("evaluate", len(collection.codes) + 1, "corpora")
     return evaluate_pairs(
-        collection, encoders, modes=asked.modes, metrics=asked.metrics, told=lambda code: listener.advance(1, code)
+        collection,
+        encoders,
+        modes=request.modes,
+        metrics=request.metrics,
+        on_progress=lambda code: listener.advance(1, code),
     )

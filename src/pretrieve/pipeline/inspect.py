@@ -47,7 +47,7 @@ class InspectRequest:
     fields: Fields = field(default_factory=Fields)
 
 
-def look(asked: InspectRequest, listener: Listener | None = None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def look(request: InspectRequest, listener: Listener | None = None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Draw the first examples of a run and say where they come from.
 
     Returns:
@@ -57,34 +57,34 @@ def look(asked: InspectRequest, listener: Listener | None = None) -> tuple[list[
         PretrieveError: as ``train``.
     """
     listener = listener or Silent()
-    request = TrainRequest(
-        sources=asked.sources,
+    train_request = TrainRequest(
+        sources=request.sources,
         output=Path("unused"),
-        method=asked.method,
-        base=_base(asked, listener),
-        settings=asked.settings,
-        seed=asked.seed,
-        on_bad=asked.on_bad,
-        fields=asked.fields,
+        method=request.method,
+        base=_base(request, listener),
+        settings=request.settings,
+        seed=request.seed,
+        on_bad=request.on_bad,
+        fields=request.fields,
     )
-    choices = planning.choose(request)
+    choices = planning.choose(train_request)
     with tempfile.TemporaryDirectory() as temporary:
-        documents, store = _prepared(request, choices, Path(temporary), listener)
+        documents, store = _prepared(train_request, choices, Path(temporary), listener)
         options = options_of(choices.module.Options, {**choices.options, **planning.suited(choices, store)})
-        batch = _batch(request, choices, store, options, asked.number)
-        specials = _specials(request.base, store)
+        batch = _batch(train_request, choices, store, options, request.number)
+        specials = _specials(train_request.base, store)
         described: Sequence[PairDescription] = choices.module.explain(batch, store, specials)
         pairs = [_pair(pair, store, documents) for pair in described]
-        return pairs, _summary(choices, request.base, options, store)
+        return pairs, _summary(choices, train_request.base, options, store)
 
 
-def _base(asked: InspectRequest, listener: Listener) -> str:
+def _base(request: InspectRequest, listener: Listener) -> str:
     """The base that was asked for, or one that the method trains."""
-    if asked.base is not None:
-        return asked.base
-    if asked.method is None or "static" in methods.find(asked.method)[0].CARD.encoders:
+    if request.base is not None:
+        return request.base
+    if request.method is None or "static" in methods.find(request.method)[0].CARD.encoders:
         return STATIC
-    listener.note(f"{asked.method} trains transformers: shown as for --base {NEW}, a small one from nothing.")
+    listener.note(f"{request.method} trains transformers: shown as for --base {NEW}, a small one from nothing.")
     return NEW
 
 
@@ -108,8 +108,8 @@ def _specials(base: str, store: Store) -> SpecialTokens:
 
 def _batch(request: TrainRequest, choices: planning.Choices, store: Store, options: Any, number: int) -> Batch:
     """The first examples of the first batch, with their candidates where the method looks for some."""
-    view = choices.module.view(store, _specials(request.base, store), options, provenance=True)
-    batch = Batches(view=view, batch_size=choices.training.batch_size, seed=request.seed)(0)
+    sampler = choices.module.sampler(store, _specials(request.base, store), options, provenance=True)
+    batch = Batches(sampler=sampler, batch_size=choices.training.batch_size, seed=request.seed)(0)
     batch = batch.slice(0, min(number, len(batch)))
     if not getattr(choices.module, "CANDIDATES", False):
         return batch

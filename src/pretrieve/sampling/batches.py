@@ -1,4 +1,4 @@
-"""From a view to the batches of a run: ``batch(step)`` is a pure function of (view, seed, step).
+"""From a sampler to the batches of a run: ``batch(step)`` is a pure function of (sampler, seed, step).
 
 Every rank draws the same global batch and keeps its own slice: the integers are cheap, the facts that a loss needs of
 other ranks' examples (documents, flags) are known without a message, and a run does not depend on the number of ranks.
@@ -135,7 +135,7 @@ def mixture(groups: IntArray | None, items: int, coefficient: float, keep: BoolA
     return Mixture(sizes=sizes, shares=weights / weights.sum(), order=order)
 
 
-class View(Protocol):
+class Sampler(Protocol):
     """How documents become examples: each method's file has one."""
 
     @property
@@ -160,31 +160,35 @@ class View(Protocol):
 class Batches:
     """The batches of a run, by step.
 
-    An epoch is a keyed shuffle of the view's items; the last incomplete batch of an epoch is filled from the next.
+    An epoch is a keyed shuffle of the sampler's items; the last incomplete batch of an epoch is filled from the next.
     """
 
-    view: View
+    sampler: Sampler
     batch_size: int  # examples of the global batch, all ranks together
     seed: int
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise UsageError(f"batch_size={self.batch_size}: a batch needs at least one example.")
-        if not isinstance(getattr(self.view, "mixture", None), Mixture):
-            raise ExtensionError(f"{place(type(self.view))}: a view has a mixture, made by sampling.batches.mixture.")
-        check_call(type(self.view).draw, "items", "address", method=True)
-        if self.view.mixture.items < 1:
+        if not isinstance(getattr(self.sampler, "mixture", None), Mixture):
+            raise ExtensionError(
+                f"{place(type(self.sampler))}: a sampler has a mixture, made by sampling.batches.mixture."
+            )
+        check_call(type(self.sampler).draw, "items", "address", method=True)
+        if self.sampler.mixture.items < 1:
             raise UsageError("no document is long enough to train on: give more text, or another --method.")
 
     def __call__(self, step: int) -> Batch:
         """Return the global batch of a step; a rank keeps ``batch.slice(first, last)`` of it.
 
         Raises:
-            ExtensionError: the view of a user's method gives something else.
+            ExtensionError: the sampler of a user's method gives something else.
         """
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size, dtype=np.int64)
-        items, epochs = self.view.mixture.at(positions, self.seed)
-        batch = self.view.draw(items, Address(seed=self.seed, step=step, epochs=epochs))
+        items, epochs = self.sampler.mixture.at(positions, self.seed)
+        batch = self.sampler.draw(items, Address(seed=self.seed, step=step, epochs=epochs))
         if not isinstance(batch, Batch) or len(batch) != len(items):
-            raise ExtensionError(f"{place(type(self.view).draw)}: draw has to give a Batch of {len(items)} examples.")
+            raise ExtensionError(
+                f"{place(type(self.sampler).draw)}: draw must return a Batch of {len(items)} examples."
+            )
         return batch

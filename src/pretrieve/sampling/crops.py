@@ -17,7 +17,7 @@ Lengths = Callable[[IntArray, np.random.Generator], IntArray]
 
 
 class Crops:
-    """A view: two crops of each item, which may overlap.
+    """A sampler: two crops of each item, which may overlap.
 
     Args:
         source: windows or documents.

@@ -94,7 +94,7 @@ class MaskedRows:
 
 
 class MaskedPassages(MaskedRows):
-    """The view of masked language models: one passage an example, whole words of it hidden.
+    """The sampler of masked language models: one passage an example, whole words of it hidden.
 
     Attributes:
         mixture: the passages and the shares of their groups.

@@ -129,7 +129,7 @@ def describe(
     """Say where every row of a batch came from.
 
     Args:
-        batch: made by a view with ``provenance``.
+        batch: made by a sampler with ``provenance``.
         tokens: the store's tokens.
         specials: the special tokens.
         roles: what the N rows of an example are.
@@ -137,7 +137,7 @@ def describe(
     Returns:
         For each example its N rows.
     """
-    assert "position" in batch.per_token, "the view was made without provenance"
+    assert "position" in batch.per_token, "the sampler was made without provenance"
     width = batch.shape[1]
     rows = [_describe_row(batch, tokens, specials, row, roles[row % width]) for row in range(len(batch.rows))]
     return [rows[index : index + width] for index in range(0, len(rows), width)]

@@ -1,4 +1,4 @@
-"""Questions with their answers, from a file; and the view that draws them for training."""
+"""Questions with their answers, from a file; and the sampler that draws them for training."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ _EXAMPLE = '{"question": "...", "answers": ["..."]}'
 
 
 class QuestionRows:
-    """The view of questions: one row an example, [CLS] question [SEP].
+    """The sampler of questions: one row an example, [CLS] question [SEP].
 
     Attributes:
         mixture: the questions; an example's ``documents`` is the number of its question.
@@ -123,7 +123,7 @@ class QuestionRows:
         self.fingerprint = fingerprint([[question.text, *question.answers] for question in questions])
 
     def of(self, questions: list[Question]) -> QuestionRows:
-        """The same view of other questions."""
+        """The same sampler of other questions."""
         return QuestionRows(questions, self._tokenizer, self._specials, self._longest + self._specials.around())
 
     def draw(self, items: IntArray, address: Address) -> Batch:
@@ -147,19 +147,19 @@ class QuestionRows:
 
 
 class SomeQuestions:
-    """The view of some of the questions, by their numbers; an example's ``documents`` is the number among all.
+    """The sampler of some of the questions, by their numbers; an example's ``documents`` is the number among all.
 
     Args:
-        view: of all questions.
+        sampler: of all questions.
         numbers: (Q',) of those to draw.
     """
 
     mixture: Mixture
 
-    def __init__(self, view: QuestionRows, numbers: IntArray) -> None:
-        self._view, self._numbers = view, numbers
+    def __init__(self, sampler: QuestionRows, numbers: IntArray) -> None:
+        self._sampler, self._numbers = sampler, numbers
         self.mixture = mixture(None, len(numbers), 1.0)
 
     def draw(self, items: IntArray, address: Address) -> Batch:
         """Make one row of each question (B,)."""
-        return self._view.rows(self._numbers[items])
+        return self._sampler.rows(self._numbers[items])

@@ -18,7 +18,7 @@ from pretrieve.sampling.masked_passages import token_weight
 from pretrieve.sampling.masking import UNLABELLED
 from pretrieve.sampling.pairs import traces
 from pretrieve.sampling.salient_spans import salient_spans
-from pretrieve.sampling.search_blocks import Evidence
+from pretrieve.sampling.search_blocks import SearchBlocks
 from pretrieve.sampling.spans import CLS, SEP, lay_out, offsets_of, read, surround
 from pretrieve.text.store import Store
 
@@ -28,7 +28,7 @@ _GEOMETRIC = 0.2  # of a span's length, for mask="span": SpanBERT's
 
 
 class Cloze:
-    """The view of REALM: a sentence an example, with one salient span masked, every piece of it.
+    """The sampler of REALM: a sentence an example, with one salient span masked, every piece of it.
 
     Sentences without a span that fits are left out: it has at most ``max_masks`` tokens, ends within ``length`` and is
     not the whole sentence. A batch has ``labels`` of each token; of each example the ``sentence`` and the ``weight``
@@ -169,7 +169,9 @@ def unmasked(batch: Batch) -> Unmasked:
     return Unmasked(Rows(ids[inner], offsets - 2 * np.arange(len(offsets))), answers)
 
 
-def with_blocks(batch: Batch, blocks: IntArray, evidence: Evidence, joint: int, facts: Mapping[str, Array]) -> Batch:
+def with_blocks(
+    batch: Batch, blocks: IntArray, search_blocks: SearchBlocks, joint: int, facts: Mapping[str, Array]
+) -> Batch:
     """Add to each masked sentence its blocks, and itself beside the body of each.
 
     Row 0 is the sentence; rows 1 to K are [CLS] title [SEP] body [SEP], of which the first is the null document
@@ -178,7 +180,7 @@ def with_blocks(batch: Batch, blocks: IntArray, evidence: Evidence, joint: int, 
     Args:
         batch: of ``Cloze``, B examples of one row.
         blocks: (B, K-1); -1 for no block, whose rows are then empty.
-        evidence: the blocks.
+        search_blocks: the blocks.
         joint: tokens of the longest row of sentence and body; bodies are cut.
         facts: per example, to add.
 
@@ -187,9 +189,9 @@ def with_blocks(batch: Batch, blocks: IntArray, evidence: Evidence, joint: int, 
     """
     count = blocks.shape[1] + 1
     chosen = np.concatenate([np.zeros((len(batch), 1), np.int64), blocks], axis=1)
-    starts, lengths = _pieces(batch.rows.lengths, chosen, evidence, joint)
+    starts, lengths = _pieces(batch.rows.lengths, chosen, search_blocks, joint)
     positions = lay_out(starts.reshape(-1, _PIECES), lengths.reshape(-1, _PIECES))
-    rows = read(evidence.tokens, positions, evidence.specials)
+    rows = read(search_blocks.tokens, positions, search_blocks.specials)
     has_sentence = np.concatenate([[True], np.zeros(count, np.bool_), np.ones(count, np.bool_)])
     copies = lengths[:, :, 0] * has_sentence
     target = lay_out(positions.offsets[:-1, None], copies.reshape(-1, 1)).values
@@ -218,14 +220,16 @@ def with_blocks(batch: Batch, blocks: IntArray, evidence: Evidence, joint: int, 
     )
 
 
-def _pieces(sentences: IntArray, chosen: IntArray, evidence: Evidence, joint: int) -> tuple[IntArray, IntArray]:
+def _pieces(
+    sentences: IntArray, chosen: IntArray, search_blocks: SearchBlocks, joint: int
+) -> tuple[IntArray, IntArray]:
     """Starts and lengths (B, 1 + 2 K, 5); what belongs to the sentence is filled in later, so it starts anywhere."""
     present = chosen >= 0
     null = np.arange(chosen.shape[1]) == 0  # the null document is there, and has neither title nor body
-    titles = np.where(present & ~null, evidence.title_lengths[chosen], 0)
-    bodies = np.where(present & ~null, evidence.body_lengths[chosen], 0)
+    titles = np.where(present & ~null, search_blocks.title_lengths[chosen], 0)
+    bodies = np.where(present & ~null, search_blocks.body_lengths[chosen], 0)
     beside = np.where(present, sentences[:, None], 0)
-    title_starts, body_starts = evidence.title_starts[chosen], evidence.body_starts[chosen]
+    title_starts, body_starts = search_blocks.title_starts[chosen], search_blocks.body_starts[chosen]
     query = _row((0, sentences[:, None]))
     retriever = _row(
         (CLS, present), (title_starts, titles), (SEP, present & ((titles > 0) | null)), (body_starts, bodies),

@@ -12,7 +12,7 @@ from pretrieve.sampling.items import Blocks, TokenStore
 from pretrieve.sampling.spans import CLS, SEP, lay_out, read
 
 
-class Evidence:
+class SearchBlocks:
     """M blocks of sentences with their titles; of blocks with the same title and body the first alone, if asked for.
 
     Source: ORQA's blocks, and REALM's identity of a block, a hash of title and body
@@ -52,7 +52,7 @@ class Evidence:
     def __len__(self) -> int:
         return len(self.documents)
 
-    def __deepcopy__(self, memory: dict[int, Any]) -> Evidence:
+    def __deepcopy__(self, memory: dict[int, Any]) -> SearchBlocks:
         return self  # nothing in it ever changes, and it may be as large as the corpus
 
     def of_sentences(self, sentences: IntArray) -> IntArray:

@@ -20,7 +20,7 @@ from pretrieve.testing.tiny import Case, store
 from pretrieve.training.checkpoint import Checkpoints, digest
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.step import StepContext, cached_step, full_step
-from pretrieve.training.trainer import Progress, Trainer, optimiser
+from pretrieve.training.trainer import Progress, Trainer, build_optimizer
 
 _OPTIONS = TrainingOptions(steps=4, batch_size=8, learning_rate=0.01, save_every=2, max_checkpoints=9)
 
@@ -113,8 +113,8 @@ def compare_shares_average_to_the_whole(case: Case) -> None:
     whole = float(objective.compare(vectors, vectors, batch, 0, 0).value)
     shares = []
     for first in (0, 4):
-        mine = {name: values[first : first + 4] for name, values in vectors.items()}
-        shares.append(float(objective.compare(mine, vectors, batch, first, 0).value))
+        local_vectors = {name: values[first : first + 4] for name, values in vectors.items()}
+        shares.append(float(objective.compare(local_vectors, vectors, batch, first, 0).value))
     hold(
         np.isclose(np.mean(shares), whole, rtol=1e-10, atol=0),
         f"compare of two halves of a batch averages to {np.mean(shares)}, and of the whole is {whole}",
@@ -156,7 +156,7 @@ def resume_is_bit_equal(case: Case) -> None:
         whole = _trainer(case, Checkpoints(folder=Path(folder), keep=9))
         whole.run()
         again = _trainer(case)
-        again.step = Checkpoints(folder=Path(folder)).load(2, again.objective, again.optimiser)["step"]
+        again.step = Checkpoints(folder=Path(folder)).load(2, again.objective, again.optimizer)["step"]
         again.run()
         hold(
             digest(again.objective) == digest(whole.objective),
@@ -171,14 +171,14 @@ def reload_is_strict_and_exact(case: Case) -> None:
         trainer = _trainer(case, checkpoints)
         trainer.run()
         fresh, batches = case.run(seed=3)
-        checkpoints.load(4, fresh, optimiser(fresh, _OPTIONS))
+        checkpoints.load(4, fresh, build_optimizer(fresh, _OPTIONS))
         rows = batches(9).column(0).rows
         with torch.no_grad():
             same = torch.equal(trainer.objective.eval().encoder(rows), fresh.eval().encoder(rows))
         hold(same, "a loaded checkpoint gives other vectors")
         fresh.register_parameter("surplus", torch.nn.Parameter(torch.zeros(1)))
         try:
-            checkpoints.load(4, fresh, optimiser(fresh, _OPTIONS))
+            checkpoints.load(4, fresh, build_optimizer(fresh, _OPTIONS))
         except CorruptError as error:
             hold("missing ['surplus']" in str(error), f"a strict load says {error}")
             return
@@ -190,12 +190,12 @@ def explain_covers_every_row(case: Case) -> None:
     documents, method = store(), case.method
 
     def batch(*, provenance: bool) -> Any:
-        view = method.view(documents, case.specials, case.options(), provenance=provenance)
-        return Batches(view=view, batch_size=20, seed=0)(0)
+        sampler = method.sampler(documents, case.specials, case.options(), provenance=provenance)
+        return Batches(sampler=sampler, batch_size=20, seed=0)(0)
 
     shown, plain = batch(provenance=True), batch(provenance=False)
-    hold(np.array_equal(shown.rows.tokens, plain.rows.tokens), "with provenance a view draws other rows")
-    hold("position" not in plain.per_token, "a view without provenance gives positions")
+    hold(np.array_equal(shown.rows.tokens, plain.rows.tokens), "with provenance a sampler draws other rows")
+    hold("position" not in plain.per_token, "a sampler without provenance gives positions")
     described = method.explain(shown, documents, case.specials)
     hold(len(described) == 20, f"explain describes {len(described)} of 20 examples")
     for one in described:

@@ -14,7 +14,7 @@ from pretrieve.core.types import Document, FloatArray
 from pretrieve.models.build import EncoderOptions, build_encoder
 from pretrieve.models.export import save_model
 from pretrieve.models.inference import encode
-from pretrieve.models.restore import load_towers
+from pretrieve.models.restore import load_encoders
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.sampling.batches import Batches
 from pretrieve.testing.contract import hold
@@ -58,7 +58,7 @@ def stock_model_scores_as_ours(case: Case) -> None:
         encoder = build_encoder(_BASES[case.kind], store=store, options=options, seed=0)
         chosen = case.options()
         objective = case.method.objective(encoder, chosen, 0, store)
-        batches = Batches(view=case.method.view(store, encoder.specials, chosen), batch_size=8, seed=0)
+        batches = Batches(sampler=case.method.sampler(store, encoder.specials, chosen), batch_size=8, seed=0)
         Trainer(objective=objective, batches=batches, options=TrainingOptions(steps=3, batch_size=8)).run()
         queries = getattr(objective, "query_encoder", None)
         with files.create(folder / "model", "model", meta={}) as made:
@@ -89,7 +89,7 @@ def check_stock(folder: Path, texts: Sequence[str] = _DOCUMENTS) -> None:
 
 def _reloaded(folder: Path, texts: Sequence[str]) -> FloatArray:
     """Scores by the encoders that pretrieve reads back."""
-    query, document = load_towers(folder)
+    query, document = load_encoders(folder)
     top = folder if (folder / "tokenizer.json").is_file() else next(folder.glob("*/tokenizer.json")).parent
     vocabulary = tokenizer.load(top)  # separate encoders keep it beside each
     return _scores(encode(query, vocabulary, _QUERIES, queries=True), encode(document, vocabulary, texts))

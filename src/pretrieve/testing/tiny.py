@@ -151,5 +151,5 @@ class Case:
         values = self.method.PRESETS[self.preset].encoder
         pooling = values["pooling"].value if "pooling" in values else None
         built = encoder(self.kind, documents, seed, pooling=pooling, dropout=dropout, layers=layers)
-        batches = Batches(view=self.method.view(documents, self.specials, chosen), batch_size=size, seed=seed)
+        batches = Batches(sampler=self.method.sampler(documents, self.specials, chosen), batch_size=size, seed=seed)
         return check_objective(self.method, self.method.objective(built, chosen, seed, documents)), batches

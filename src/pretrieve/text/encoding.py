@@ -116,13 +116,13 @@ def _encode_texts(
     lengths: list[int] = []
     starts: list[list[int]] = []
     for first, last in _groups(texts):
-        some, wanted = texts[first:last], languages[first:last]
-        if all(language is None for language in wanted):
-            encodings = tokenizer.backend.encode_batch_fast(some, add_special_tokens=False)
-            starts += [[]] * len(some)
+        group_texts, group_languages = texts[first:last], languages[first:last]
+        if all(language is None for language in group_languages):
+            encodings = tokenizer.backend.encode_batch_fast(group_texts, add_special_tokens=False)
+            starts += [[]] * len(group_texts)
         else:
-            encodings = tokenizer.backend.encode_batch(some, add_special_tokens=False)
-            starts += map(_sentence_tokens, some, wanted, encodings)
+            encodings = tokenizer.backend.encode_batch(group_texts, add_special_tokens=False)
+            starts += map(_sentence_tokens, group_texts, group_languages, encodings)
         ids = [encoding.ids for encoding in encodings]
         lengths += map(len, ids)
         tokens.append(np.fromiter(chain.from_iterable(ids), np.uint32))

@@ -54,7 +54,7 @@ def majority(texts: Iterable[str]) -> str:
     return min(counts, key=lambda code: (-counts[code], code), default="en")
 
 
-def same_language(group: str, wanted: str) -> bool:
+def same_language(group: str, language: str) -> bool:
     """Say whether a group of documents holds a wanted language.
 
     Case and the sign between the parts of a code do not matter (``pt_BR`` is ``pt-br``), Bokmål and Nynorsk are
@@ -64,9 +64,9 @@ def same_language(group: str, wanted: str) -> bool:
 
     Args:
         group: name of a group, usually a code of ISO 639-1 with or without a region.
-        wanted: code of a language.
+        language: code of a language.
     """
-    first, second = _parts(group), _parts(wanted)
+    first, second = _parts(group), _parts(language)
     return first == second or (first[0] == second[0] and "" in (first[1], second[1]))
 
 

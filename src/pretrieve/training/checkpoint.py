@@ -1,4 +1,4 @@
-"""Checkpoints: weights, buffers and optimiser state as safetensors, the step as JSON; whole or not there.
+"""Checkpoints: weights, buffers and optimizer state as safetensors, the step as JSON; whole or not there.
 
 A checkpoint is an artefact (``core/files.py``) at ``checkpoints/step-000123``, named by the number of steps done.
 Nothing of randomness is in it, because randomness has addresses.
@@ -56,21 +56,21 @@ class Checkpoints:
         return self.folder / f"step-{step:06d}"
 
     def save(
-        self, step: int, objective: nn.Module, optimiser: torch.optim.Optimizer, state: Mapping[str, Any] | None = None
+        self, step: int, objective: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any] | None = None
     ) -> Path:
         """Write a checkpoint after ``step`` steps, and remove the oldest beyond ``keep``.
 
         Args:
             step: steps done.
             objective: everything that learns or is remembered.
-            optimiser: its state is kept by parameter name.
+            optimizer: its state is kept by parameter name.
             state: counters of the trainer, and what else it resumes from, as JSON.
 
         Raises:
             StorageError: the disk refused; older checkpoints are untouched.
         """
         weights = {name: values.detach().contiguous().cpu() for name, values in named_tensors(objective).items()}
-        moments = {name: values.contiguous().cpu() for name, values in _moments(objective, optimiser).items()}
+        moments = {name: values.contiguous().cpu() for name, values in _moments(objective, optimizer).items()}
         with files.create(
             self.path(step), KIND, replace=True, meta={"fingerprints": dict(self.fingerprints)}
         ) as folder:
@@ -111,7 +111,7 @@ class Checkpoints:
         files.verify(path)
         _fill(named_tensors(objective), _read(path / "weights.safetensors"), path / "weights.safetensors")
 
-    def load(self, step: int, objective: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    def load(self, step: int, objective: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         """Put a checkpoint back, strictly: every tensor is there, none is left over, shapes agree.
 
         Returns:
@@ -126,7 +126,7 @@ class Checkpoints:
         files.verify(path)
         targets = named_tensors(objective)
         _fill(targets, _read(path / "weights.safetensors"), path / "weights.safetensors")
-        _restore_moments(objective, optimiser, _read(path / "optimiser.safetensors"), path / "optimiser.safetensors")
+        _restore_moments(objective, optimizer, _read(path / "optimiser.safetensors"), path / "optimiser.safetensors")
         state: dict[str, Any] = orjson.loads((path / "state.json").read_bytes())
         return state
 
@@ -168,18 +168,18 @@ def digest(module: nn.Module) -> str:
     return found.hexdigest()
 
 
-def _moments(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's state as ``name::key``."""
+def _moments(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state as ``name::key``."""
     return {
         f"{name}::{key}": values
         for name, parameter in module.named_parameters()
-        for key, values in sorted(optimiser.state.get(parameter, {}).items())
+        for key, values in sorted(optimizer.state.get(parameter, {}).items())
     }
 
 
-def _restore_moments(module: nn.Module, optimiser: torch.optim.Optimizer, saved: dict[str, Tensor], path: Path) -> None:
+def _restore_moments(module: nn.Module, optimizer: torch.optim.Optimizer, saved: dict[str, Tensor], path: Path) -> None:
     parameters = dict(module.named_parameters())
-    optimiser.state.clear()
+    optimizer.state.clear()
     for full, values in saved.items():
         name, _, key = full.partition("::")
         if name not in parameters:
@@ -187,7 +187,7 @@ def _restore_moments(module: nn.Module, optimiser: torch.optim.Optimizer, saved:
         parameter = parameters[name]
         if key != "step" and values.shape != parameter.shape:
             raise CorruptError(f"{path}: {full} has shape {list(values.shape)}, not {list(parameter.shape)}.")
-        optimiser.state[parameter][key] = values.to(parameter.device) if key != "step" else values
+        optimizer.state[parameter][key] = values.to(parameter.device) if key != "step" else values
 
 
 def _fill(targets: dict[str, Tensor], saved: dict[str, Tensor], path: Path) -> None:

@@ -59,7 +59,7 @@ class BertAdam(torch.optim.Optimizer):
                 parameter.addcdiv_(mean, square.sqrt().add_(group["eps"]), value=-group["lr"])
 
 
-def optimiser(objective: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
+def build_optimizer(objective: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
     """Build the optimizer of a run; weight decay is on matrices only (not on biases and norms).
 
     Args:

@@ -44,7 +44,7 @@ class StepResult:
 
     loss: Tensor
     statistics: dict[str, Tensor] = field(default_factory=dict)
-    everyone: dict[str, Tensor] = field(default_factory=dict)
+    global_vectors: dict[str, Tensor] = field(default_factory=dict)
     batch: Batch
 
 
@@ -58,10 +58,10 @@ def full_step(objective: Objective, batch: Batch, step: int, context: StepContex
         context: where; ``chunk`` sets the chunks that dropout masks are drawn for.
     """
     context = context or StepContext()
-    loss, total, pieces, everyone = _forward(objective, batch, step, context)
+    loss, total, pieces, global_vectors = _forward(objective, batch, step, context)
     total.backward()  # type: ignore[no-untyped-call]
     context.ranks.average_gradients(objective)
-    return _result(batch, loss, total, pieces, everyone, context)
+    return _result(batch, loss, total, pieces, global_vectors, context)
 
 
 def forward_step(objective: Objective, batch: Batch, step: int, context: StepContext | None = None) -> StepResult:
@@ -87,43 +87,45 @@ def cached_step(objective: Objective, batch: Batch, step: int, context: StepCont
         context: where; ``chunk`` examples are encoded at a time.
     """
     assert context.chunk > 0, "a cached step has chunks"
-    mine, first = _prepared(objective, batch, step, context)
+    local_batch, first = _prepared(objective, batch, step, context)
     with torch.no_grad():
-        pieces = [_encode(objective, piece, step, first + at, context) for at, piece in _chunks(mine, context.chunk)]
+        pieces = [
+            _encode(objective, piece, step, first + at, context) for at, piece in _chunks(local_batch, context.chunk)
+        ]
     leaves = {name: values.requires_grad_() for name, values in _joined([piece.vectors for piece in pieces]).items()}
-    everyone = context.ranks.gather(leaves)
-    loss = check_loss(objective, objective.compare(leaves, everyone, batch, first, step))
+    global_vectors = context.ranks.gather(leaves)
+    loss = check_loss(objective, objective.compare(leaves, global_vectors, batch, first, step))
     if loss.value.requires_grad:
         loss.value.backward()  # type: ignore[no-untyped-call]
-    for at, piece in _chunks(mine, context.chunk):
+    for at, piece in _chunks(local_batch, context.chunk):
         encoded = _encode(objective, piece, step, first + at, context)
-        _carry_on(encoded, leaves, at, len(mine))
+        _carry_on(encoded, leaves, at, len(local_batch))
     local = _local(pieces)
     total = loss.value.detach() + (local.mean() if local is not None else 0.0)
     context.ranks.average_gradients(objective)
-    return _result(batch, loss, total, pieces, everyone, context)
+    return _result(batch, loss, total, pieces, global_vectors, context)
 
 
 def _forward(
     objective: Objective, batch: Batch, step: int, context: StepContext
 ) -> tuple[Loss, Tensor, list[Encoded], dict[str, Tensor]]:
     """The loss between examples, the whole loss, what each chunk gave, and all ranks' vectors."""
-    mine, first = _prepared(objective, batch, step, context)
-    pieces = [_encode(objective, piece, step, first + at, context) for at, piece in _chunks(mine, context.chunk)]
+    local_batch, first = _prepared(objective, batch, step, context)
+    pieces = [_encode(objective, piece, step, first + at, context) for at, piece in _chunks(local_batch, context.chunk)]
     vectors = _joined([piece.vectors for piece in pieces])
-    everyone = context.ranks.gather(vectors)
-    loss = check_loss(objective, objective.compare(vectors, everyone, batch, first, step))
+    global_vectors = context.ranks.gather(vectors)
+    loss = check_loss(objective, objective.compare(vectors, global_vectors, batch, first, step))
     local = _local(pieces)
     total = loss.value + local.mean() if local is not None else loss.value
-    return loss, total, pieces, everyone
+    return loss, total, pieces, global_vectors
 
 
 def _prepared(objective: Objective, batch: Batch, step: int, context: StepContext) -> tuple[Batch, int]:
     """My share of the batch, and the index of its first example."""
     first, last = context.ranks.share(len(batch))
-    mine = batch if context.ranks.world == 1 else batch.slice(first, last)
+    local_batch = batch if context.ranks.world == 1 else batch.slice(first, last)
     with torch.no_grad():
-        return objective.prepare(mine, step), first
+        return objective.prepare(local_batch, step), first
 
 
 def _chunks(batch: Batch, chunk: int) -> Iterator[tuple[int, Batch]]:
@@ -142,7 +144,7 @@ def _encode(objective: Objective, batch: Batch, step: int, first: int, context: 
         encoded = check_encoded(objective, objective.encode(batch, step), len(batch))
     if context.bfloat16:
         encoded.vectors = {name: values.float() for name, values in encoded.vectors.items()}
-        encoded.local = None if encoded.local is None else encoded.local.float()
+        encoded.example_loss = None if encoded.example_loss is None else encoded.example_loss.float()
     return encoded
 
 
@@ -154,7 +156,7 @@ def _joined(pieces: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 def _local(pieces: list[Encoded]) -> Tensor | None:
     """The local losses (B,) of all pieces."""
-    found = [piece.local for piece in pieces if piece.local is not None]
+    found = [piece.example_loss for piece in pieces if piece.example_loss is not None]
     return torch.cat(found) if found else None
 
 
@@ -165,8 +167,8 @@ def _carry_on(encoded: Encoded, leaves: dict[str, Tensor], start: int, size: int
         gradient = leaves[name].grad
         if values.requires_grad and gradient is not None:
             terms.append((values * gradient[start : start + len(values)]).sum())
-    if encoded.local is not None and encoded.local.requires_grad:
-        terms.append(encoded.local.sum() / size)
+    if encoded.example_loss is not None and encoded.example_loss.requires_grad:
+        terms.append(encoded.example_loss.sum() / size)
     if terms:
         torch.stack(terms).sum().backward()  # type: ignore[no-untyped-call]
 
@@ -176,7 +178,7 @@ def _result(
     loss: Loss,
     total: Tensor,
     pieces: list[Encoded],
-    everyone: dict[str, Tensor],
+    global_vectors: dict[str, Tensor],
     context: StepContext,
 ) -> StepResult:
     scalars = {"loss": total.detach(), **{name: value.detach() for name, value in loss.statistics.items()}}
@@ -186,6 +188,6 @@ def _result(
     return StepResult(
         loss=scalars.pop("loss"),
         statistics=scalars,
-        everyone={name: values.detach() for name, values in everyone.items()},
+        global_vectors={name: values.detach() for name, values in global_vectors.items()},
         batch=batch,
     )

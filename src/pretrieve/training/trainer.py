@@ -21,7 +21,7 @@ from pretrieve.core.types import Batch
 from pretrieve.models.objective import Objective
 from pretrieve.training.checkpoint import Checkpoints, named_tensors
 from pretrieve.training.early_stopping import HeldOutLoss
-from pretrieve.training.optimizers import optimiser as optimiser
+from pretrieve.training.optimizers import build_optimizer as build_optimizer
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.ranks import Ranks
 from pretrieve.training.signals import StoppedError, Stopper
@@ -80,7 +80,7 @@ class Trainer:
     ranks: Ranks = field(default_factory=Ranks.current)
     on_step: Callable[[Progress], None] | None = None
     held_out: HeldOutLoss | None = None
-    optimiser: torch.optim.Optimizer = field(init=False)
+    optimizer: torch.optim.Optimizer = field(init=False)
     step: int = field(init=False, default=0)
     _skipped: int = field(init=False, default=0)
     _saved: int = field(init=False, default=-1)
@@ -90,7 +90,7 @@ class Trainer:
         if self.options.precision == "float64":
             self.objective.double()
         self.objective.train()
-        self.optimiser = optimiser(self.objective, self.options)
+        self.optimizer = build_optimizer(self.objective, self.options)
         if self.checkpoints is not None and self.ranks.rank == 0:
             self.checkpoints.sweep()
 
@@ -104,7 +104,7 @@ class Trainer:
         latest = self.checkpoints.latest() if self.checkpoints is not None else None
         if latest is not None:
             assert self.checkpoints is not None
-            state = self.checkpoints.load(latest, self.objective, self.optimiser)
+            state = self.checkpoints.load(latest, self.objective, self.optimizer)
             self.step, self._skipped, self._saved = state["step"], state["skipped"], state["step"]
             if self.held_out is not None:
                 self.held_out.losses = list(state.get("held_out", []))
@@ -152,15 +152,15 @@ class Trainer:
         """
         started = time.perf_counter()
         rate = self.options.rate(self.step)
-        self.optimiser.zero_grad(set_to_none=False)  # a large table is cleared faster than mapped anew
+        self.optimizer.zero_grad(set_to_none=False)  # a large table is cleared faster than mapped anew
         result = self._gradient(batch)
         norm = self._clip()
         finite = bool(torch.isfinite(result.loss)) and bool(torch.isfinite(norm))
         if finite:
-            for group in self.optimiser.param_groups:
+            for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            self.optimiser.step()
-            self.objective.after_step(result.everyone, result.batch, self.step)
+            self.optimizer.step()
+            self.objective.after_step(result.global_vectors, result.batch, self.step)
             self._skipped = 0
         else:
             self._not_finite(batch, float(result.loss), float(norm))
@@ -181,7 +181,7 @@ class Trainer:
         if self.checkpoints is not None:
             if self.ranks.rank == 0:
                 held_out = {} if self.held_out is None else {"held_out": self.held_out.losses}
-                self.checkpoints.save(self.step, self.objective, self.optimiser, {"skipped": self._skipped, **held_out})
+                self.checkpoints.save(self.step, self.objective, self.optimizer, {"skipped": self._skipped, **held_out})
             self.ranks.barrier()
         self._saved = self.step
 

@@ -131,11 +131,11 @@ class CompareRequest:
         said["settings"] = {key: str(value) for key, value in self.settings.items() if "." not in key}
         said["tuning"] = {key: str(value) for key, value in self.tuning.items()}
         said["sources"] = [files.digest(Path(source), without=self.output) or source for source in self.sources]
-        said["benchmark"] = [files.digest(path) for path in self._judged()]
+        said["benchmark"] = [files.digest(path) for path in self._evaluated_files()]
         said["base"] = files.digest(Path(self.base)) or self.base
         return said
 
-    def _judged(self) -> list[Path]:
+    def _evaluated_files(self) -> list[Path]:
         """The files of the benchmark that are read."""
         patterns = ("corpus.jsonl*", "queries.jsonl*", *(f"qrels/{name}.tsv*" for name in (self.split, self.finetune)))
         return [path for pattern in patterns for path in sorted(self.benchmark.glob(pattern))]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pretrieve.core.types import FloatArray
-from pretrieve.evaluation.benchmark import depth_of, judge, parse_metrics, rank
+from pretrieve.evaluation.benchmark import depth_of, evaluate_rankings, parse_metrics, rank
 from pretrieve.index.index import Index, IndexOptions, Mode
 from pretrieve.index.lexical import Lexical
 from pretrieve.models.text_encoder import open_encoder
@@ -16,7 +16,7 @@ from pretrieve.text.beir import Collection, load_collection
 _HYBRID = 1.0  # weight of vectors beside words, the same for all: a choice of its own would be one more difference
 
 
-class Bench:
+class CollectionEvaluator:
     """A split of a BEIR folder, and one metric.
 
     Args:
@@ -37,13 +37,13 @@ class Bench:
 
     def words(self) -> dict[Mode, FloatArray]:
         """(Q,) values of BM25 by query, as the mode ``lexical``."""
-        return self._judge(None, ("lexical",))
+        return self._evaluate(None, ("lexical",))
 
     def model(self, location: Path) -> dict[Mode, FloatArray]:
         """(Q,) values of a model by query, alone (``dense``) and beside words (``hybrid``)."""
-        return self._judge(location, ("dense", "hybrid"))
+        return self._evaluate(location, ("dense", "hybrid"))
 
-    def _judge(self, location: Path | None, modes: tuple[Mode, ...]) -> dict[Mode, FloatArray]:
+    def _evaluate(self, location: Path | None, modes: tuple[Mode, ...]) -> dict[Mode, FloatArray]:
         if self._collection is None:
             self._collection = load_collection(self._folder, self._split)
         encoder = None if location is None else open_encoder(str(location))
@@ -53,5 +53,5 @@ class Bench:
         found: dict[Mode, FloatArray] = {}
         for mode in modes:
             rankings = rank(index, self._collection, depth_of(self._measures), mode, drop_same_id=False)
-            found[mode] = np.round(judge(rankings, self._collection, self._measures)[self._metric], 6)
+            found[mode] = np.round(evaluate_rankings(rankings, self._collection, self._measures)[self._metric], 6)
         return found

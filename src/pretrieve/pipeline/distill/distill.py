@@ -20,7 +20,7 @@ import numpy as np
 from pretrieve.core import files
 from pretrieve.core.config import options_of
 from pretrieve.core.types import Batch, FloatArray, IntArray, TextEncoder
-from pretrieve.finetuning.distillation import Anchored, Distillation, Taught, View
+from pretrieve.finetuning.distillation import Anchored, Distillation, Sampler, Taught
 from pretrieve.methods import find
 from pretrieve.models.objective import Objective
 from pretrieve.models.static import StaticEncoder, inverse_document_frequencies, random_vectors
@@ -57,11 +57,11 @@ _SAMPLE = 20_000_000  # bytes of text that frequent words are counted in
 _DIMENSIONS = 256
 
 
-def distill(asked: DistillRequest, listener: Listener | None = None, *, encoder: TextEncoder | None = None) -> Report:
+def distill(request: DistillRequest, listener: Listener | None = None, *, encoder: TextEncoder | None = None) -> Report:
     """Make a static model of a transformer's, on documents without labels.
 
     Args:
-        asked: what is asked.
+        request: what is asked.
         listener: hears of progress.
         encoder: the teacher, where it is open already.
 
@@ -72,20 +72,20 @@ def distill(asked: DistillRequest, listener: Listener | None = None, *, encoder:
         PretrieveError: whatever a user can mend: teacher, sources, options, disk, an interrupted run.
     """
     listener = listener or Silent()
-    asked.check()
-    with begin("distill", asked, listener, inputs=("teacher",), without=("sources",)) as run:
-        documents = documents_of(run, asked)
+    request.check()
+    with begin("distill", request, listener, inputs=("teacher",), without=("sources",)) as run:
+        documents = documents_of(run, request)
         if run.finished:
             run.say_finished()
-            return open_report(asked.output)
-        return _Stages(run, asked, open_teacher(asked, encoder)).run_all(documents)
+            return open_report(request.output)
+        return _Stages(run, request, open_teacher(request, encoder)).run_all(documents)
 
 
 def distill_into(
     output: str | Path | None,
     sources: str | Path | Sequence[str | Path],
     teacher: str,
-    asked: Mapping[str, Any],
+    options: Mapping[str, Any],
     listener: Listener,
 ) -> tuple[str, Documents]:
     """The same for ``Retriever``.
@@ -94,7 +94,7 @@ def distill_into(
         output: folder for the model; a temporary one if None.
         sources: one or several.
         teacher: folder or hub name.
-        asked: other arguments of ``DistillRequest`` by name.
+        options: other arguments of ``DistillRequest`` by name.
         listener: hears of progress.
 
     Returns:
@@ -108,7 +108,7 @@ def distill_into(
     shared = Path(tempfile.mkdtemp(prefix="pretrieve-documents-"))
     given = {"sources": tuple(map(str, several)), "teacher": str(teacher), "output": folder, "shared": shared}
     with kept_documents(shared) as documents:
-        distill(options_of(DistillRequest, {**asked, **given}, where="distill"), listener)
+        distill(options_of(DistillRequest, {**options, **given}, where="distill"), listener)
     return str(folder), documents()
 
 
@@ -123,38 +123,38 @@ class _Learnt:
 class _Stages:
     """The stages of one run, with its teacher."""
 
-    def __init__(self, run: Run, asked: DistillRequest, teacher: Teacher) -> None:
-        self.run, self.asked, self.listener, self.teacher = run, asked, run.listener, teacher
+    def __init__(self, run: Run, request: DistillRequest, teacher: Teacher) -> None:
+        self.run, self.request, self.listener, self.teacher = run, request, run.listener, teacher
         self.workspace = run.workspace
-        self.options, self.training = sorted_settings(asked.settings)
-        self.training = replace(self.training, steps=asked.steps)
+        self.options, self.training = sorted_settings(request.settings)
+        self.training = replace(self.training, steps=request.steps)
 
     def run_all(self, documents: Documents) -> Report:
         """Go through all stages; each takes up what an earlier run has done."""
-        asked = self.asked
+        request = self.request
         prepared = self._prepare(documents)
         made = self._recipe(prepared)
-        table = self._table(prepared) if "tokens" in asked.stages else None
+        table = self._table(prepared) if "tokens" in request.stages else None
         learnt = self._learnt(prepared, made) if self._taught else None
         student = self._start(prepared, table)
         stages = Stages(learnt.kept if learnt else None)
-        stages.add("tokens" if "tokens" in asked.stages else "random", student)
-        if learnt is not None and "distil" in asked.stages:
+        stages.add("tokens" if "tokens" in request.stages else "random", student)
+        if learnt is not None and "distil" in request.stages:
             self._distil(student, learnt, made)
             stages.add("distil", student)
-        if "contrast" in asked.stages:
+        if "contrast" in request.stages:
             self._contrast(student, learnt, prepared, made)
             stages.add("contrast", student)
-        return keep_distilled(self.run, asked, stages, prepared, made, self.teacher)
+        return keep_distilled(self.run, request, stages, prepared, made, self.teacher)
 
     @property
     def _taught(self) -> bool:
         """Whether the teacher reads the documents."""
-        return "distil" in self.asked.stages or ("contrast" in self.asked.stages and self.asked.anchor > 0)
+        return "distil" in self.request.stages or ("contrast" in self.request.stages and self.request.anchor > 0)
 
     def _prepare(self, documents: Documents) -> Prepared:
-        asked = self.asked
-        select, held_out = split(len(documents), asked.seed) if asked.select else (np.arange(len(documents)), _NONE)
+        request = self.request
+        select, held_out = split(len(documents), request.seed) if request.select else (np.arange(len(documents)), _NONE)
         store = build_store(self.workspace / "store", documents, select, self._vocabulary(documents), self.listener)
         if store.dropped:
             self.listener.note(f"{store.dropped:,} documents have no token in their text and are left out of training.")
@@ -162,7 +162,7 @@ class _Stages:
 
     def _vocabulary(self, documents: Documents) -> Tokenizer:
         """The teacher's tokenizer, with frequent words that it splits where they are asked for."""
-        own, most = self.teacher.tokenizer, self.asked.words
+        own, most = self.teacher.tokenizer, self.request.words
         if most and not takes_words(own):
             self.listener.note("--words: only WordPiece vocabularies take words; the teacher's own is kept as it is.")
         sample = documents.sample(_SAMPLE)
@@ -171,30 +171,35 @@ class _Stages:
 
     def _recipe(self, prepared: Prepared) -> Recipe:
         """Note what decides the run, or refuse to go on with another."""
-        asked, path = self.asked, self.workspace / "recipe.json"
-        before = recipes.load(path) if asked.resume and path.is_file() else None
-        tokens = asked.teacher_tokens or TEACHER_TOKENS
-        if asked.minutes is not None and self._taught:
+        request, path = self.request, self.workspace / "recipe.json"
+        before = recipes.load(path) if request.resume and path.is_file() else None
+        tokens = request.teacher_tokens or TEACHER_TOKENS
+        if request.minutes is not None and self._taught:
             known = None if before is None else before.options["teacher_tokens"]
-            tokens = known or tokens_for_minutes(self.teacher.documents, prepared.store, asked.minutes, asked.window)
+            tokens = known or tokens_for_minutes(
+                self.teacher.documents, prepared.store, request.minutes, request.window
+            )
         names = ("stages", "words", "weighting", "window", "queries", "contrast_steps", "anchor", "bfloat16", "select")
         made = Recipe(
             method="distill",
-            base=asked.teacher,
-            seed=asked.seed,
+            base=request.teacher,
+            seed=request.seed,
             options={
                 **asdict(self.options),
-                **{name: value if not isinstance(value := getattr(asked, name), tuple) else [*value] for name in names},
+                **{
+                    name: value if not isinstance(value := getattr(request, name), tuple) else [*value]
+                    for name in names
+                },
                 "teacher": self.teacher.fingerprint,
                 "teacher_tokens": tokens,
             },
             training=asdict(self.training),
-            encoder={"dimensions": asked.dimensions or min(self.teacher.dimensions, _DIMENSIONS)},
+            encoder={"dimensions": request.dimensions or min(self.teacher.dimensions, _DIMENSIONS)},
             corpus=prepared.documents.fingerprint,
             tokenizer=prepared.store.tokenizer.fingerprint,
             store=prepared.store.fingerprint,
-            sources=asked.sources,
-            command=asked.command(tokens),
+            sources=request.sources,
+            command=request.command(tokens),
             versions=versions(),
         )
         if before is not None:
@@ -211,9 +216,9 @@ class _Stages:
 
     def _learnt(self, prepared: Prepared, made: Recipe) -> _Learnt:
         """Have the teacher read pieces of the documents."""
-        asked, tokenizer = self.asked, prepared.store.tokenizer
+        request, tokenizer = self.request, prepared.store.tokenizer
         budget = int(made.options["teacher_tokens"])
-        pieces = draw_pieces(prepared.store, budget, window=asked.window, queries=asked.queries, seed=asked.seed)
+        pieces = draw_pieces(prepared.store, budget, window=request.window, queries=request.queries, seed=request.seed)
         total = len(pieces.keys) + len(pieces.queries)
         self.listener.stage("encode documents", total, f"texts, {pieces.tokens:,} tokens")
         keys, queries = (
@@ -228,18 +233,18 @@ class _Stages:
 
     def _start(self, prepared: Prepared, table: FloatArray | None) -> StaticEncoder:
         """The student before training: the teacher's token vectors, or random ones."""
-        store, asked = prepared.store, self.asked
-        size = asked.dimensions or min(self.teacher.dimensions, _DIMENSIONS)
+        store, request = prepared.store, self.request
+        size = request.dimensions or min(self.teacher.dimensions, _DIMENSIONS)
         idf = inverse_document_frequencies(store.tokens, store.documents, store.specials.vocabulary)
         if table is None:
-            return StaticEncoder(random_vectors(idf, size, asked.seed), store.tokenizer.bare())
+            return StaticEncoder(random_vectors(idf, size, request.seed), store.tokenizer.bare())
         counts = np.bincount(np.asarray(store.tokens), minlength=len(idf))
-        weights = {"idf": idf, "sif": smooth_inverse_frequencies(counts), "none": np.ones_like(idf)}[asked.weighting]
+        weights = {"idf": idf, "sif": smooth_inverse_frequencies(counts), "none": np.ones_like(idf)}[request.weighting]
         return StaticEncoder(start_vectors(table, weights, size), store.tokenizer.bare())
 
     def _distil(self, student: StaticEncoder, learnt: _Learnt, made: Recipe) -> None:
         size = min(self.training.batch_size, len(learnt.taught.keys))
-        batches = Batches(view=View(learnt.taught), batch_size=size, seed=self.asked.seed)
+        batches = Batches(sampler=Sampler(learnt.taught), batch_size=size, seed=self.request.seed)
         objective = Distillation(student, learnt.taught.vectors, self.options)
         training = replace(self.training, batch_size=size)
         self._train("distil", objective, batches, training, made, self._held_out_loss(objective, learnt.kept, size))
@@ -249,24 +254,24 @@ class _Stages:
         size = min(size, len(kept.keys))
         if size < 2:
             return None
-        batches = Batches(view=View(kept), batch_size=size, seed=self.asked.seed)
+        batches = Batches(sampler=Sampler(kept), batch_size=size, seed=self.request.seed)
         steps = range(max(1, len(kept.keys) // size))
         return lambda: held_out(objective, batches, steps)["loss"]
 
     def _contrast(self, student: StaticEncoder, learnt: _Learnt | None, prepared: Prepared, made: Recipe) -> None:
-        asked, (module, preset) = self.asked, find(_METHOD)
+        request, (module, preset) = self.request, find(_METHOD)
         options = options_of(module.Options, {name: value.value for name, value in preset.options.items()})
         values = {name: value.value for part in (preset.training, preset.static) for name, value in part.items()}
-        objective: Objective = module.objective(student, options, asked.seed, prepared.store)
-        if learnt is not None and asked.anchor > 0:
+        objective: Objective = module.objective(student, options, request.seed, prepared.store)
+        if learnt is not None and request.anchor > 0:
             size = min(self.training.batch_size, len(learnt.taught.keys))
-            held = Batches(view=View(learnt.taught), batch_size=size, seed=asked.seed + 1)
+            held = Batches(sampler=Sampler(learnt.taught), batch_size=size, seed=request.seed + 1)
             distillation = Distillation(student, learnt.taught.vectors, self.options)
-            objective = Anchored(objective, distillation, held, asked.anchor)
-        values |= {"steps": asked.contrast_steps, "learning_rate": _RATE, "save_every": self.training.save_every}
+            objective = Anchored(objective, distillation, held, request.anchor)
+        values |= {"steps": request.contrast_steps, "learning_rate": _RATE, "save_every": self.training.save_every}
         training = options_of(TrainingOptions, values)
-        view = module.view(prepared.store, student.specials, options)
-        batches = Batches(view=view, batch_size=training.batch_size, seed=asked.seed)
+        sampler = module.sampler(prepared.store, student.specials, options)
+        batches = Batches(sampler=sampler, batch_size=training.batch_size, seed=request.seed)
         self._train("contrast", objective, batches, training, made)
 
     def _train(
@@ -285,10 +290,10 @@ class _Stages:
                 objective=objective,
                 batches=batches,
                 options=replace(training, max_checkpoints=1),
-                seed=self.asked.seed,
+                seed=self.request.seed,
                 fingerprints={"corpus": made.corpus, "tokenizer": made.tokenizer, "recipe": made.fingerprint},
                 part=name,
-                tracker=self.asked.tracker,
+                tracker=self.request.tracker,
                 values=asdict(training),
                 held_out=held_out_loss,
             ),

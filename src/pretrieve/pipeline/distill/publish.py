@@ -93,7 +93,7 @@ def agreement(student: Encoder, kept: Taught) -> float:
 
 
 def keep_distilled(
-    run: Run, asked: DistillRequest, stages: Stages, prepared: Prepared, made: Recipe, teacher: Teacher
+    run: Run, request: DistillRequest, stages: Stages, prepared: Prepared, made: Recipe, teacher: Teacher
 ) -> Report:
     """Choose a stage, and write the model beside its checkpoints; it is there when its MANIFEST is.
 
@@ -101,14 +101,14 @@ def keep_distilled(
         StorageError: the disk refused.
     """
     tokenizer = prepared.store.tokenizer
-    choice, saved, reason = _chosen(asked, stages, prepared, run.listener)
+    choice, saved, reason = _chosen(request, stages, prepared, run.listener)
     fusion = Fusion(dense=WEIGHT, reason="the default of a distilled model")
     report = Report(
         recipe=made.to_json(),
         documents={
             "read": len(prepared.documents),
-            "trained on": len(prepared.store),
-            "held out": len(prepared.held_out),
+            "trained_on": len(prepared.store),
+            "held_out": len(prepared.held_out),
         },
         saved=saved,
         reason=reason,
@@ -125,17 +125,17 @@ def keep_distilled(
 
 
 def _chosen(
-    asked: DistillRequest, stages: Stages, prepared: Prepared, listener: Listener
+    request: DistillRequest, stages: Stages, prepared: Prepared, listener: Listener
 ) -> tuple[Choice | None, str, str]:
     """The stage to save, and why: what adds most to BM25 on held-out documents, or the last one."""
     start, *others = stages.encoders
-    if not others or not asked.select or not len(prepared.held_out):
+    if not others or not request.select or not len(prepared.held_out):
         last = [start, *others][-1]
         reason = "not compared with the other stages" if others else "the only stage"
         return None, last, f"{reason}: {last} is saved"
     listener.stage("select", len(stages.encoders), "stages")
     trained = {name: stages.encoders[name] for name in others}
-    choice = fused_choice(prepared, (start, stages.encoders[start]), trained, asked.seed)
+    choice = fused_choice(prepared, (start, stages.encoders[start]), trained, request.seed)
     listener.advance(len(stages.encoders))
     sentence = choice.sentence.replace("the untrained start", start).replace("variant ", "the stage ")
     return choice, choice.system, sentence

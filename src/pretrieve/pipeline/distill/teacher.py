@@ -37,29 +37,31 @@ class Teacher:
     licence: str = ""
 
 
-def open_teacher(asked: DistillRequest, encoder: TextEncoder | None = None) -> Teacher:
+def open_teacher(request: DistillRequest, encoder: TextEncoder | None = None) -> Teacher:
     """Open the teacher.
 
     Args:
-        asked: names it, and says how it is used.
+        request: names it, and says how it is used.
         encoder: the same model, where it is open already.
 
     Raises:
         UsageError: there is none, it has no fast tokenizer, it does not give one dense vector for a text, or its
             vectors are too small.
     """
-    _, documents, _ = usage_of(asked.teacher, asked.described)
+    _, documents, _ = usage_of(request.teacher, request.described)
     tokenizer = tokenizers.load(documents)
-    found = encoder if encoder is not None else _opened(asked)
-    if asked.bfloat16 and isinstance(found, TorchTextEncoder):
+    found = encoder if encoder is not None else _opened(request)
+    if request.bfloat16 and isinstance(found, TorchTextEncoder):
         found.query_model.bfloat16()
         found.document_model.bfloat16()
     seen = found.encode_documents(["a text"])
     if seen.ndim != 2:
-        raise UsageError(f"{asked.teacher} gives several vectors for a text: a teacher gives one.")
+        raise UsageError(f"{request.teacher} gives several vectors for a text: a teacher gives one.")
     width = seen.shape[1]
-    if "tokens" in asked.stages and (asked.dimensions or 1) > width:
-        raise UsageError(f"--dimensions {asked.dimensions}: the teacher's vectors have {width}; ask for 1 to {width}.")
+    if "tokens" in request.stages and (request.dimensions or 1) > width:
+        raise UsageError(
+            f"--dimensions {request.dimensions}: the teacher's vectors have {width}; ask for 1 to {width}."
+        )
     card = documents / "README.md"
     said = _LICENCE.search(card.read_text(encoding="utf-8", errors="replace")) if card.is_file() else None
     return Teacher(
@@ -72,11 +74,11 @@ def open_teacher(asked: DistillRequest, encoder: TextEncoder | None = None) -> T
     )
 
 
-def _opened(asked: DistillRequest) -> TextEncoder:
+def _opened(request: DistillRequest) -> TextEncoder:
     try:
-        return open_encoder(asked.teacher, asked.described)
+        return open_encoder(request.teacher, request.described)
     except PretrieveError:
         raise
     except Exception as error:  # libraries raise what they like at a folder that is not a whole model
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"{asked.teacher} cannot be opened as a teacher: {reason}") from None
+        raise UsageError(f"{request.teacher} cannot be opened as a teacher: {reason}") from None

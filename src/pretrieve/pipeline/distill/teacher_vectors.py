@@ -14,7 +14,7 @@ from pretrieve.core.errors import DataError
 from pretrieve.core.rng import shuffled
 from pretrieve.core.types import FloatArray, IntArray, Rows
 from pretrieve.finetuning.distillation import Taught
-from pretrieve.methods.structure import Options, View
+from pretrieve.methods.structure import Options, Sampler
 from pretrieve.pipeline.run.blocks import Blocks
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.sampling.batches import Address
@@ -86,36 +86,36 @@ def draw_pieces(store: Store, tokens: int, *, window: int, queries: int, seed: i
     options = Options(
         lead=0.5, sentence=1.0, span=1.0, crop=0.0, remove=0.0, title_in_key=1.0, window=window, titled_share=0.0
     )
-    view = View(store, store.tokenizer.bare(), options)
-    count = view.mixture.items
+    sampler = Sampler(store, store.tokenizer.bare(), options)
+    count = sampler.mixture.items
     if not count:
         raise DataError("no document is long enough to distil with: give more text.")
     keys: list[IntArray] = []
-    asked: list[IntArray] = []
+    query_rows: list[IntArray] = []
     documents: list[int] = []
     spent = 0
     for first in range(0, count * _ROUNDS, _DOCUMENTS):
         places = np.arange(first, min(first + _DOCUMENTS, count * _ROUNDS))
-        drawn = [_drawn(view, places, count, seed, stream) for stream in range(queries)]
+        drawn = [_drawn(sampler, places, count, seed, stream) for stream in range(queries)]
         for number in range(len(places)):
             key, own = drawn[0][0].row(2 * number + 1), [part.row(2 * number) for part, _ in drawn]
             spent += len(key) + sum(map(len, own)) + _AROUND * (1 + len(own))
             if spent > tokens and documents:
-                return Pieces(keys=Rows.of(keys), queries=Rows.of(asked), documents=np.array(documents))
+                return Pieces(keys=Rows.of(keys), queries=Rows.of(query_rows), documents=np.array(documents))
             keys.append(key)
-            asked += own
+            query_rows += own
             documents.append(int(drawn[0][1][number]))
-    return Pieces(keys=Rows.of(keys), queries=Rows.of(asked), documents=np.array(documents))
+    return Pieces(keys=Rows.of(keys), queries=Rows.of(query_rows), documents=np.array(documents))
 
 
-def _drawn(view: View, places: IntArray, count: int, seed: int, stream: int) -> tuple[Rows, IntArray]:
+def _drawn(sampler: Sampler, places: IntArray, count: int, seed: int, stream: int) -> tuple[Rows, IntArray]:
     """Rows [query, document] of the documents at some places of a shuffled round, and which they are."""
     rounds = places // count
     items = np.concatenate(
         [shuffled(places[rounds == r] % count, count, seed, "distil/documents", int(r)) for r in np.unique(rounds)]
     )
     step = int(places[0]) * 64 + stream
-    batch = view.draw(items, Address(seed=seed, step=step, epochs=rounds))
+    batch = sampler.draw(items, Address(seed=seed, step=step, epochs=rounds))
     return batch.rows, batch.documents
 
 
@@ -131,7 +131,7 @@ def taught_vectors(folder: Path, encode: Encode, texts: Sequence[str], listener:
         listener: hears of every block.
 
     Raises:
-        DataError: a vector is not finite, or has several views.
+        DataError: a vector is not finite, or has several vectors.
         StorageError: the disk refused.
     """
     blocks = Blocks(folder, len(texts), BLOCK)

@@ -1,4 +1,4 @@
-"""The start of fine-tuning: a model's towers, tokenizer and prompts, used as its authors use it."""
+"""The start of fine-tuning: a model's encoders, tokenizer and prompts, used as its authors use it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 from pretrieve.core.errors import UsageError
 from pretrieve.core.files import fingerprint
 from pretrieve.models.encoder import Encoder
-from pretrieve.models.export import VIEWS
+from pretrieve.models.export import MULTI_VECTOR_FILE
 from pretrieve.models.heads import Projected
-from pretrieve.models.multi_vector import Views
-from pretrieve.models.restore import load_encoder, load_towers, position_limit
+from pretrieve.models.multi_vector import MultiVectorEncoder
+from pretrieve.models.restore import load_encoder, load_encoders, position_limit
 from pretrieve.models.text_encoder import ModelOptions, identity, usage_of
 from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.text import tokenizer as tokenizers
@@ -24,7 +24,7 @@ class Start:
 
     Attributes:
         documents: encoder of documents, and of queries where they have none of their own.
-        queries_apart: encoder of queries where towers are separate; None else.
+        query_encoder: encoder of queries if untied; None otherwise.
         tokenizer: of both.
         prompts: what is put before queries and before documents.
         separator: what stands between title and text of a document.
@@ -33,7 +33,7 @@ class Start:
     """
 
     documents: Encoder
-    queries_apart: Encoder | None
+    query_encoder: Encoder | None
     tokenizer: Tokenizer
     prompts: tuple[str, str]
     separator: str
@@ -42,9 +42,9 @@ class Start:
 
     @property
     def width(self) -> int | None:
-        """Of the transformer's hidden states, beneath a projection or several views; None for a static encoder."""
+        """Of the transformer's hidden states, beneath a projection or viewers; None for a static encoder."""
         encoder = self.documents
-        while isinstance(encoder, Projected | Views):
+        while isinstance(encoder, Projected | MultiVectorEncoder):
             encoder = encoder.encoder
         return encoder.dimensions if isinstance(encoder, TransformerEncoder) else None
 
@@ -62,11 +62,11 @@ def open_start(model: str, options: ModelOptions | None = None, *, seed: int = 0
         CorruptError: its weights are damaged.
     """
     said = options = options or ModelOptions()
-    if (Path(model) / VIEWS).is_file():  # stock libraries have other words for how it pools and compares
+    if (Path(model) / MULTI_VECTOR_FILE).is_file():  # stock libraries have other words for how it pools and compares
         options = replace(options, pooling="cls", similarity="dot")
     folder, folder_of_documents, usage = usage_of(model, options)
     if (folder / "modules.json").is_file() and said.pooling is None:
-        queries, documents = load_towers(folder)
+        queries, documents = load_encoders(folder)
     else:
         if usage.pooling not in ("mean", "cls"):
             raise UsageError(f"{model} pools by {usage.pooling}, which cannot be trained here; mean and cls can.")
@@ -83,7 +83,7 @@ def open_start(model: str, options: ModelOptions | None = None, *, seed: int = 0
     weights = identity((folder, folder_of_documents), usage, options)
     return Start(
         documents=documents,
-        queries_apart=None if queries is documents else queries,
+        query_encoder=None if queries is documents else queries,
         tokenizer=tokenizers.load(folder),
         prompts=prompts,
         separator=usage.separator,

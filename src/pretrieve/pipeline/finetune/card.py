@@ -10,7 +10,7 @@ import numpy as np
 
 from pretrieve.core.rng import generator
 from pretrieve.core.types import Document, TextEncoder
-from pretrieve.evaluation.benchmark import compare, judge, parse_metrics, rank
+from pretrieve.evaluation.benchmark import compare, evaluate_rankings, parse_metrics, rank
 from pretrieve.evaluation.result import Result, Row
 from pretrieve.evaluation.weighing import EVEN, weigh
 from pretrieve.index.index import Index, IndexOptions, Mode
@@ -25,14 +25,14 @@ METRIC, _DEPTH = "nDCG@10", 10
 _POOL, _POOL_TRANSFORMER = 20_000, 1_000  # documents beside the relevant ones: a transformer reads slowly
 
 
-def judge_tuned(asked: FinetuneRequest, model: Path, labels: Labels, listener: Listener) -> dict[str, Any]:
+def evaluate_finetuned(request: FinetuneRequest, model: Path, labels: Labels, listener: Listener) -> dict[str, Any]:
     """Compare BM25, the start and the fine-tuned model on held-out queries, among some documents.
 
     The weight of hybrid search is chosen on held-out queries too, for each of them by others (``weighing``): a model
     knows the queries that it learnt from too well to say how far it can be trusted.
 
     Args:
-        asked: the request; its start is judged.
+        request: the request; its start is judged.
         model: folder of the fine-tuned model.
         labels: the held-out queries'.
         listener: hears of progress.
@@ -42,11 +42,11 @@ def judge_tuned(asked: FinetuneRequest, model: Path, labels: Labels, listener: L
         all held-out queries choose under "weights".
     """
     models: dict[str, TextEncoder] = {
-        "start": open_encoder(asked.model, asked.described), "model": open_encoder(str(model))
+        "start": open_encoder(request.model, request.described), "model": open_encoder(str(model))
     }  # fmt: skip
     static = all(isinstance(encoder, Bag) for encoder in models.values())
     collection = _collection(labels, _POOL if static else _POOL_TRANSFORMER)
-    listener.stage("judge", len(labels), "queries")
+    listener.stage("evaluate", len(labels), "queries")
     measures = parse_metrics((METRIC,))
     words = Index.of(collection.documents)
     rows, weights = [_row("BM25", words, collection, "lexical")], {}
@@ -65,7 +65,7 @@ def judge_tuned(asked: FinetuneRequest, model: Path, labels: Labels, listener: L
 
 def _row(system: str, index: Index, collection: Collection, mode: Mode) -> Row:
     rankings = rank(index, collection, _DEPTH, mode, drop_same_id=False)
-    return Row(system=system, mode=mode, values=judge(rankings, collection, parse_metrics((METRIC,))))
+    return Row(system=system, mode=mode, values=evaluate_rankings(rankings, collection, parse_metrics((METRIC,))))
 
 
 def _collection(labels: Labels, pool: int) -> Collection:
@@ -88,33 +88,33 @@ def _collection(labels: Labels, pool: int) -> Collection:
     )
 
 
-def tuned_card(asked: FinetuneRequest, report: Mapping[str, Any]) -> str:
+def finetuned_card(request: FinetuneRequest, report: Mapping[str, Any]) -> str:
     """Write the model card in Markdown."""
     values, queries = report["values"], report["queries"]
     parts = [
         "---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\n"
         "tags: [sentence-transformers, pretrieve, retrieval]\n---\n",
-        f"# A retriever fine-tuned from `{asked.model}`\n",
-        f"{queries['learnt from']:,} labelled queries over {report['documents']:,} documents; negatives: "
+        f"# A retriever fine-tuned from `{request.model}`\n",
+        f"{queries['trained_on']:,} labelled queries over {report['documents']:,} documents; negatives: "
         f"{values['negatives']}; recipe: {values['recipe']}.\n",
     ]
-    if report["judged"]:
-        parts.append(_table(report["judged"]))
-    parts.append(f"## Made by\n\n```console\n{asked.command()}\n```\n")
+    if report["evaluation"]:
+        parts.append(_table(report["evaluation"]))
+    parts.append(f"## Made by\n\n```console\n{request.command()}\n```\n")
     lines = ["## Values\n", "| for | value |", "|---|---|"]
     for part in ("loss", "draw", "refresh", "training"):
         lines += [f"| {part}.{key} | `{value}` |" for key, value in sorted(values[part].items())]
     return "\n".join([*parts, *lines]) + "\n"
 
 
-def _table(judged: Mapping[str, Any]) -> str:
+def _table(evaluation: Mapping[str, Any]) -> str:
     lines = [
-        f"## Held-out queries\n\n{judged['queries']:,} queries among {judged['documents']:,} documents. Hybrid: BM25 "
-        f"and {judged['weights']['model']:g} times the model's score, both standardised.\n",
+        f"## Held-out queries\n\n{evaluation['queries']:,} queries among {evaluation['documents']:,} documents. "
+        f"Hybrid: BM25 and {evaluation['weights']['model']:g} times the model's score, both standardised.\n",
         f"| system | search | {METRIC} | 95 % |",
         "|---|---|---|---|",
     ]
-    for row in judged["rows"]:
+    for row in evaluation["rows"]:
         low, high = row["ci95"][METRIC]
         lines.append(f"| {row['system']} | {row['mode']} | {row['metrics'][METRIC]:.3f} | {low:.3f} to {high:.3f} |")
     return "\n".join(lines) + "\n"

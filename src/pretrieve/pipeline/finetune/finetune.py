@@ -21,7 +21,7 @@ from pretrieve.models.export import save_model
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.pipeline.finetune import negatives as strategies
 from pretrieve.pipeline.finetune.base_model import Start, open_start
-from pretrieve.pipeline.finetune.card import judge_tuned, tuned_card
+from pretrieve.pipeline.finetune.card import evaluate_finetuned, finetuned_card
 from pretrieve.pipeline.finetune.read_labels import read_labels
 from pretrieve.pipeline.finetune.request import FinetuneRequest, Values, values_of
 from pretrieve.pipeline.finetune.task import Task, contrastive
@@ -41,7 +41,7 @@ _CUT = 0.1  # part of the documents that search may read further than training w
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneReport:
+class FinetuneReport:
     """What a run did and found, as kept in ``report.json``.
 
     Attributes:
@@ -49,14 +49,14 @@ class TuneReport:
         queries: number learnt from, and held out to judge.
         documents: number in the collection.
         negatives: number of hard negatives that were known before training.
-        judged: nDCG@10 on the held-out queries of BM25, the start and the model, with tests; None without any.
+        evaluation: nDCG@10 on the held-out queries of BM25, the start and the model, with tests; None without any.
     """
 
     values: Mapping[str, Any]
     queries: Mapping[str, int]
     documents: int
     negatives: int
-    judged: Mapping[str, Any] | None
+    evaluation: Mapping[str, Any] | None
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -65,87 +65,91 @@ class TuneReport:
             "queries": dict(self.queries),
             "documents": self.documents,
             "negatives": self.negatives,
-            "judged": self.judged,
+            "evaluation": self.evaluation,
         }
 
 
-def finetune(asked: FinetuneRequest, listener: Listener | None = None, *, judge: bool = True) -> TuneReport:
+def finetune(request: FinetuneRequest, listener: Listener | None = None, *, evaluate: bool = True) -> FinetuneReport:
     """Fine-tune a model on labels, judge it on queries that were held out, and keep it as a stock model.
 
     Args:
-        asked: what is asked.
+        request: what is asked.
         listener: hears of progress.
-        judge: hold queries out, and compare start and model on them.
+        evaluate: hold queries out, and compare start and model on them.
 
     Raises:
         PretrieveError: whatever a user can mend: labels, model, options, disk, an interrupted or diverged run.
     """
     listener = listener or Silent()
-    for line in before_use(asked.model, asked.described):
+    for line in before_use(request.model, request.described):
         listener.note(line)
-    return _finetune(asked, listener, hold_out=judge, judge=judge)
+    return _finetune(request, listener, hold_out=evaluate, evaluate=evaluate)
 
 
-def _finetune(asked: FinetuneRequest, listener: Listener, *, hold_out: bool, judge: bool) -> TuneReport:
+def _finetune(request: FinetuneRequest, listener: Listener, *, hold_out: bool, evaluate: bool) -> FinetuneReport:
     """The same; a model that only mines negatives is not judged, and does not see what is held out all the same."""
-    asked.check()
-    with begin("finetune", asked, listener, inputs=("model", "negatives_file"), without=("labels", "documents")) as run:
-        start = open_start(asked.model, asked.described, seed=asked.seed)
+    request.check()
+    with begin(
+        "finetune", request, listener, inputs=("model", "negatives_file"), without=("labels", "documents")
+    ) as run:
+        start = open_start(request.model, request.described, seed=request.seed)
         listener.stage("read labels", unit="queries")
-        labels = read_labels(asked.labels, run.workspace / "records", split=asked.split, documents=asked.documents)
+        labels = read_labels(
+            request.labels, run.workspace / "records", split=request.split, documents=request.documents
+        )
         listener.advance(len(labels), f"{labels.size:,} documents")
         run.same_data("labels", labels.fingerprint)
-        learn, held_out = _divide(len(labels), asked, hold_out=hold_out)
+        learn, held_out = _divide(len(labels), request, hold_out=hold_out)
         held, labels = labels.select(held_out), labels.select(learn)
-        negatives = asked.negatives or _usual(asked, labels)
+        negatives = request.negatives or _usual(request, labels)
         strategy = strategies.find(negatives)
-        apart = start.queries_apart is not None
-        values = values_of(asked, negatives, width=start.width, queries=len(labels), apart=apart)
+        untied = start.query_encoder is not None
+        values = values_of(request, negatives, width=start.width, queries=len(labels), untied=untied)
         run.same("values", values.to_json())
         if run.finished:
             run.say_finished()
-            return open_report(asked.output)
-        _check_scores(asked, values, strategy, labels)
+            return open_report(request.output)
+        _check_scores(request, values, strategy, labels)
 
         def first_model(file: Path) -> TextEncoder:
-            return _first_model(run, asked, file, hold_out=hold_out)
+            return _first_model(run, request, file, hold_out=hold_out)
 
-        task = Task(run=run, request=asked, values=values, labels=labels, first_model=first_model)
+        task = Task(run=run, request=request, values=values, labels=labels, first_model=first_model)
         labels = _with_negatives(strategy, task)
-        objective = _trained(run, asked, values, labels, held, start)
-        return _publish(run, asked, values, objective, start, labels, held, judge=judge)
+        objective = _trained(run, request, values, labels, held, start)
+        return _publish(run, request, values, objective, start, labels, held, evaluate=evaluate)
 
 
 def _publish(
     run: Run,
-    asked: FinetuneRequest,
+    request: FinetuneRequest,
     values: Values,
     objective: Contrastive,
     start: Start,
     labels: Labels,
     held: Labels,
     *,
-    judge: bool,
-) -> TuneReport:
+    evaluate: bool,
+) -> FinetuneReport:
     """Put the model, judged on what was held out, in its place at once, with its recipe, report and card."""
     meta: dict[str, Any] = {"recipe": files.fingerprint(values.to_json()), "weight": None}
     with run.publishing(MODEL, meta) as folder:
         _save(folder, objective, start)
-        report = TuneReport(
+        report = FinetuneReport(
             values=values.to_json(),
-            queries={"learnt from": len(labels), "held out": len(held)},
+            queries={"trained_on": len(labels), "held_out": len(held)},
             documents=labels.size,
             negatives=len(labels.negatives.tokens),
-            judged=judge_tuned(asked, folder.path, held, run.listener) if judge and len(held) else None,
+            evaluation=evaluate_finetuned(request, folder.path, held, run.listener) if evaluate and len(held) else None,
         )
         folder.json(REPORT, report.to_json())
-        folder.json("recipe.json", {"model": asked.model, "command": asked.command(), **values.to_json()})
-        folder.write("README.md", tuned_card(asked, report.to_json()).encode())
-        meta["weight"] = report.judged["weights"]["model"] if report.judged else None
+        folder.json("recipe.json", {"model": request.model, "command": request.command(), **values.to_json()})
+        folder.write("README.md", finetuned_card(request, report.to_json()).encode())
+        meta["weight"] = report.evaluation["weights"]["model"] if report.evaluation else None
     return report
 
 
-def open_report(output: Path) -> TuneReport:
+def open_report(output: Path) -> FinetuneReport:
     """Read the report of a finished run.
 
     Raises:
@@ -154,27 +158,27 @@ def open_report(output: Path) -> TuneReport:
     """
     files.read_manifest(output, MODEL)
     facts = orjson.loads((output / REPORT).read_bytes()) if (output / REPORT).is_file() else {}
-    if facts.keys() != {item.name for item in fields(TuneReport)}:
+    if facts.keys() != {item.name for item in fields(FinetuneReport)}:
         raise UsageError(f"{output} is no model of `pretrieve finetune`: choose another place.")
-    return TuneReport(**facts)
+    return FinetuneReport(**facts)
 
 
-def _divide(count: int, asked: FinetuneRequest, *, hold_out: bool) -> tuple[IntArray, IntArray]:
+def _divide(count: int, request: FinetuneRequest, *, hold_out: bool) -> tuple[IntArray, IntArray]:
     """Queries to learn from and queries to judge with; fewer labels are the first of more."""
-    order = shuffled(np.arange(count), count, asked.seed, "labels")
+    order = shuffled(np.arange(count), count, request.seed, "labels")
     held = min(HELD_OUT_MOST, int(count * HELD_OUT_SHARE)) if hold_out and count >= FEWEST else 0
-    return order[held:][: asked.limit], np.sort(order[:held])
+    return order[held:][: request.limit], np.sort(order[:held])
 
 
-def _usual(asked: FinetuneRequest, labels: Labels) -> str:
+def _usual(request: FinetuneRequest, labels: Labels) -> str:
     """Those that the labels bring, if they bring any for most queries."""
     most = 2 * int((labels.negatives.lengths > 0).sum()) > len(labels)
-    return "given" if most or asked.negatives_file is not None else "bm25"
+    return "given" if most or request.negatives_file is not None else "bm25"
 
 
-def _check_scores(asked: FinetuneRequest, values: Values, strategy: strategies.Strategy, labels: Labels) -> None:
+def _check_scores(request: FinetuneRequest, values: Values, strategy: strategies.Strategy, labels: Labels) -> None:
     """Refuse a loss on a teacher's scores where there is nothing to compare: of what is mined no scores are known."""
-    brought = labels.teacher if getattr(strategy, "SCORED", False) and asked.negatives_file is None else None
+    brought = labels.teacher if getattr(strategy, "SCORED", False) and request.negatives_file is None else None
     known = brought is not None and all(np.isfinite(side).any() for side in brought)
     if values.loss.loss != "softmax" and not hasattr(strategy, "objective") and not known:
         raise UsageError(
@@ -191,53 +195,53 @@ def _with_negatives(strategy: strategies.Strategy, task: Task) -> Labels:
     return labels
 
 
-def _first_model(run: Run, asked: FinetuneRequest, file: Path, *, hold_out: bool) -> TextEncoder:
+def _first_model(run: Run, request: FinetuneRequest, file: Path, *, hold_out: bool) -> TextEncoder:
     """A model of the same labels and values whose negatives are those of a file; nobody judges it."""
     output = run.workspace / "first"
-    first = replace(asked, output=output, negatives="given", negatives_file=file, overwrite=False, resume=True)
-    _finetune(first, run.listener, hold_out=hold_out, judge=False)
+    first = replace(request, output=output, negatives="given", negatives_file=file, overwrite=False, resume=True)
+    _finetune(first, run.listener, hold_out=hold_out, evaluate=False)
     return open_encoder(str(output))
 
 
 def _trained(
-    run: Run, asked: FinetuneRequest, values: Values, labels: Labels, held: Labels, start: Start
+    run: Run, request: FinetuneRequest, values: Values, labels: Labels, held: Labels, start: Start
 ) -> Contrastive:
     """Train from the start, or resume."""
-    view = view_of(labels, start, values.draw, run.workspace / "store", run.listener, shared=asked.shared)
+    sampler = sampler_of(labels, start, values.draw, run.workspace / "store", run.listener, shared=request.shared)
     make = getattr(strategies.find(values.negatives), "objective", contrastive)
-    objective: Contrastive = make(start, values, view, asked.seed)
+    objective: Contrastive = make(start, values, sampler, request.seed)
     training = Training(
         name="finetune",
         objective=objective,
-        batches=Batches(view=view, batch_size=values.training.batch_size, seed=asked.seed),
+        batches=Batches(sampler=sampler, batch_size=values.training.batch_size, seed=request.seed),
         options=values.training,
-        seed=asked.seed,
+        seed=request.seed,
         fingerprints={"labels": labels.fingerprint, "start": start.fingerprint},
-        tracker=asked.tracker,
+        tracker=request.tracker,
         values=asdict(values.training),
         figures=("accuracy",),
-        held_out=_held_out_loss(objective, view, held, values, asked.seed),
+        held_out=_held_out_loss(objective, sampler, held, values, request.seed),
     )
     fit(run, training)
     return objective
 
 
 def _held_out_loss(
-    objective: Contrastive, view: Labelled, held: Labels, values: Values, seed: int
+    objective: Contrastive, sampler: Labelled, held: Labels, values: Values, seed: int
 ) -> Callable[[], float] | None:
     """The loss of the same encoders on queries that are held out, against each other's documents; None without any."""
     if not len(held):
         return None
-    held_view = view.of(held, negatives=0)
+    held_sampler = sampler.of(held, negatives=0)
     options = replace(values.loss, loss="softmax")
-    measured = Contrastive(objective.encoder, options, held_view.positive, objective.query_encoder)
+    measured = Contrastive(objective.encoder, options, held_sampler.positive, objective.query_encoder)
     size = min(values.training.batch_size, len(held))
-    batches = Batches(view=held_view, batch_size=size, seed=seed)
+    batches = Batches(sampler=held_sampler, batch_size=size, seed=seed)
     steps = range(min(_HELD_OUT_BATCHES, len(held) // size))
     return lambda: held_out(measured, batches, steps)["loss"]
 
 
-def view_of(
+def sampler_of(
     labels: Labels, start: Start, draw: Draw, target: Path, listener: Listener, *, shared: Path | None = None
 ) -> Labelled:
     """Rows of labels as the model reads them when it searches.

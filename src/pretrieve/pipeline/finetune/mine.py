@@ -46,8 +46,8 @@ class MineOptions:
         number: negatives a query.
         depth: they are drawn from the best so many documents; ``number`` takes the very best.
         skip: the best so many are left out: often relevant, only not labelled.
-        margin: documents that score above this part of the positive's score are left out as likely relevant; 0 for
-            none. For scores above zero (BM25, cosine).
+        relative_margin: least distance of a negative's score below the best positive's, as a fraction of that score:
+            0.05 leaves out documents that score above 95 % of it, as likely relevant. None: no limit.
         seed: which of the best are drawn.
     """
 
@@ -55,14 +55,14 @@ class MineOptions:
     number: int = 30
     depth: int = 200
     skip: int = 0
-    margin: float = 0.0
+    relative_margin: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.depth - self.skip or self.skip < 0:
             raise UsageError(f"number={self.number}: it is at least 1 and at most depth - skip.")
-        if self.margin < 0:
-            raise UsageError(f"margin={self.margin}: it is 0 or above; 0.95 is usual.")
+        if self.relative_margin is not None and not 0 <= self.relative_margin <= 1:
+            raise UsageError(f"relative_margin={self.relative_margin}: it must be between 0 and 1; 0.05 is usual.")
 
 
 def mine(
@@ -255,20 +255,20 @@ class _Miner:
         """The records of a block of queries."""
         part = self.labels.select(block)
         texts = part.texts()
-        voices: list[tuple[By, FloatArray]] = []
+        rankers: list[tuple[By, FloatArray]] = []
         if self.options.by in ("bm25", "both"):
-            voices.append(("bm25", self.index.lexical.scores(texts)))
+            rankers.append(("bm25", self.index.lexical.scores(texts)))
         if self.options.by in ("model", "both"):
             assert self.index.dense is not None
-            voices.append(("model", self.index.dense.scores(texts)))
+            rankers.append(("model", self.index.dense.scores(texts)))
         for row, number in enumerate(block.tolist()):
             chosen: dict[int, tuple[float, str]] = {}
-            for place, (name, scores) in enumerate(voices):
-                wanted = (self.options.number - len(chosen)) // (len(voices) - place)
+            for place, (name, scores) in enumerate(rankers):
+                share = (self.options.number - len(chosen)) // (len(rankers) - place)
                 found = self._candidates(name, scores[row], part.positives.row(row), list(chosen))
                 order = generator(self.options.seed, f"mine/{name}", number).permutation(len(found)).tolist()
                 answers = part.answers[row] if part.answers is not None else ()
-                drawn = islice((at for at in order if not self._answered(found[at], answers)), wanted)
+                drawn = islice((at for at in order if not self._answered(found[at], answers)), share)
                 chosen |= {found[at]: (float(scores[row][found[at]]), name) for at in sorted(drawn)}
             yield orjson.dumps(_record(part, texts, row, chosen)) + b"\n"
 
@@ -283,7 +283,10 @@ class _Miner:
         allowed = canonical == np.arange(len(canonical))  # one of each text
         if name == "bm25":
             allowed &= scores > 0  # no word shared: not hard
-        limit = options.margin * float(scores[positives].max()) if options.margin else np.inf
+        limit = np.inf
+        if options.relative_margin is not None:
+            positive = float(scores[positives].max())
+            limit = positive - options.relative_margin * abs(positive)
         best = top_k(scores, self.index.ranks, options.depth + len(seen), allowed).tolist()
         found = [document for document in best if document not in seen]
         return [document for document in found[options.skip : options.depth] if scores[document] <= limit]

@@ -136,35 +136,35 @@ class Values:
 
 
 def values_of(
-    asked: FinetuneRequest, negatives: str, *, width: int | None, queries: int, apart: bool = False
+    request: FinetuneRequest, negatives: str, *, width: int | None, queries: int, untied: bool = False
 ) -> Values:
     """Put recipe and settings together.
 
     Args:
-        asked: the request.
+        request: the request.
         negatives: name of the strategy that it comes to.
         width: of the transformer's hidden states; None for a static encoder.
         queries: number of labelled queries to learn from.
-        apart: the start has an encoder for queries and another for documents.
+        untied: whether the base model has one encoder for queries and one for documents.
 
     Raises:
         UsageError: a setting is unknown, or does not fit.
     """
-    name = asked.recipe or ("static" if width is None else "transformer")
-    recipe, mine = recipes.find(name), sort_settings(asked.settings, _PARTS)
+    name = request.recipe or ("static" if width is None else "transformer")
+    recipe, mine = recipes.find(name), sort_settings(request.settings, _PARTS)
     strategy = strategies.find(negatives)
     if mine["refresh"] and not hasattr(strategy, "objective"):
         raise UsageError(f"--set {next(iter(mine['refresh']))}: it is for --negatives ance; these are {negatives}.")
     loss = options_of(Options, {**_plain(recipe.loss), **mine["loss"]})
-    if apart and mine["loss"].get("towers") == "shared":
-        raise UsageError("--set towers=shared: the start has one encoder for queries and one for documents.")
+    if untied and mine["loss"].get("encoders") == "tied":
+        raise UsageError("--set encoders=tied: the start has one encoder for queries and one for documents.")
     usual = _plain(recipe.training)
     if recipe.width and width:
         usual["learning_rate"] = float(f"{recipe.training['learning_rate'].value * (recipe.width / width) ** 2:.2g}")
     training = options_of(TrainingOptions, {**usual, **mine["training"]})
     batch_size = min(training.batch_size, max(2, queries))
-    epochs = asked.epochs or recipe.epochs
-    steps = asked.steps or (training.steps if "steps" in mine["training"] else round(epochs * queries / batch_size))
+    epochs = request.epochs or recipe.epochs
+    steps = request.steps or (training.steps if "steps" in mine["training"] else round(epochs * queries / batch_size))
     training = dataclasses.replace(training, batch_size=batch_size, steps=max(1, steps))
     number = getattr(strategy, "NUMBER", None)
     draw = _plain(recipe.draw) | ({} if number is None else {"negatives": number}) | mine["draw"]
@@ -172,7 +172,7 @@ def values_of(
         recipe=name,
         negatives=negatives,
         epochs=epochs,
-        loss=dataclasses.replace(loss, towers="separate") if apart else loss,
+        loss=dataclasses.replace(loss, encoders="untied") if untied else loss,
         draw=options_of(Draw, draw),
         refresh=options_of(Refresh, mine["refresh"]).over(training.steps),
         training=training,

@@ -55,13 +55,13 @@ class Task:
         return self.file(name)
 
 
-def contrastive(start: Start, values: Values, view: Labelled, seed: int) -> Contrastive:
+def contrastive(start: Start, values: Values, sampler: Labelled, seed: int) -> Contrastive:
     """The loss of every strategy that brings none of its own; nothing of it is drawn by chance.
 
     Args:
         start: the encoders.
         values: of the loss.
-        view: the rows of documents, and what is relevant.
+        sampler: the rows of documents, and what is relevant.
         seed: the run's.
     """
-    return Contrastive(start.documents, values.loss, view.positive, start.queries_apart)
+    return Contrastive(start.documents, values.loss, sampler.positive, start.query_encoder)

@@ -29,7 +29,7 @@ from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.finetune.mine import MineOptions, load_negatives, mine
 from pretrieve.pipeline.generate.request import GenerateRequest, plain_values
 from pretrieve.pipeline.generate.round_trip import Kept, labels_of, round_trip
-from pretrieve.pipeline.generate.scored import Judge, examples_of, write_scored
+from pretrieve.pipeline.generate.scored import CrossEncoderScorer, examples_of, write_scored
 from pretrieve.pipeline.generate.write_beir import write_beir
 from pretrieve.pipeline.run.blocks import Blocks
 from pretrieve.pipeline.run.progress import Listener, Silent
@@ -69,7 +69,7 @@ class GenerateReport:
 
 
 def generate(
-    asked: GenerateRequest,
+    request: GenerateRequest,
     listener: Listener | None = None,
     *,
     model: TextEncoder | None = None,
@@ -78,7 +78,7 @@ def generate(
     """Write queries for documents, filter them, find hard negatives, and score both.
 
     Args:
-        asked: what is asked.
+        request: what is asked.
         listener: hears of progress.
         model: the retriever, where it is open already.
         documents: instead of ``asked.sources``.
@@ -87,13 +87,13 @@ def generate(
         PretrieveError: whatever a user can mend: documents, models, endpoint, options, disk, an interrupted run.
     """
     listener = listener or Silent()
-    asked.check()
-    if asked.resume and asked.output.is_file() and not asked.parts.is_dir():
-        return _finished(asked, listener)
-    advice = f"what is done is in {asked.parts}; go on with --resume"
-    with stoppable(advice), hold_parts(asked.parts, clear=asked.overwrite and not asked.resume):
-        report = _Run(asked, listener, model).road(documents)
-    shutil.rmtree(asked.parts)
+    request.check()
+    if request.resume and request.output.is_file() and not request.parts.is_dir():
+        return _finished(request, listener)
+    advice = f"what is done is in {request.parts}; go on with --resume"
+    with stoppable(advice), hold_parts(request.parts, clear=request.overwrite and not request.resume):
+        report = _Run(request, listener, model).execute(documents)
+    shutil.rmtree(request.parts)
     return report
 
 
@@ -103,7 +103,7 @@ def generate_for(
     own: Iterable[Document] | None,
     output: str | Path,
     sources: str | Path | Sequence[str | Path],
-    asked: Mapping[str, Any],
+    options: Mapping[str, Any],
     listener: Listener,
 ) -> GenerateReport:
     """The same for a retriever that is open already.
@@ -114,7 +114,7 @@ def generate_for(
         own: the retriever's documents, if it has some.
         output: the file of labels.
         sources: documents instead of its own; none for its own.
-        asked: other arguments of ``GenerateRequest`` by name.
+        options: other arguments of ``GenerateRequest`` by name.
         listener: hears of progress.
 
     Raises:
@@ -122,85 +122,85 @@ def generate_for(
     """
     several = [sources] if isinstance(sources, str | Path) else list(sources)
     given = {"model": location, "output": Path(output), "sources": tuple(map(str, several))}
-    wanted = options_of(GenerateRequest, {**asked, **given}, where="generate")
-    return generate(wanted, listener, model=model, documents=None if several else own)
+    request = options_of(GenerateRequest, {**options, **given}, where="generate")
+    return generate(request, listener, model=model, documents=None if several else own)
 
 
-def _finished(asked: GenerateRequest, listener: Listener) -> GenerateReport:
+def _finished(request: GenerateRequest, listener: Listener) -> GenerateReport:
     """The report of a run that is done.
 
     Raises:
         FingerprintError: it is that of another command.
     """
-    report = GenerateReport(**orjson.loads(asked.report.read_bytes()))
-    if report.values != orjson.loads(orjson.dumps(plain_values(asked))):
+    report = GenerateReport(**orjson.loads(request.report.read_bytes()))
+    if report.values != orjson.loads(orjson.dumps(plain_values(request))):
         raise FingerprintError(
-            f"cannot resume: {asked.output} was written by another command. Give the same one as before, or another "
+            f"cannot resume: {request.output} was written by another command. Give the same one as before, or another "
             "--output."
         )
-    listener.note(f"{asked.output} is finished already.")
+    listener.note(f"{request.output} is finished already.")
     return report
 
 
 class _Run:
     """One run: its models, opened once, and its stages."""
 
-    def __init__(self, asked: GenerateRequest, listener: Listener, model: TextEncoder | None) -> None:
-        self.asked, self.listener, self.parts = asked, listener, asked.parts
-        self.generator: Generator = asked.open_generator()
-        self.prompt: Prompt = asked.asked_as(self.generator.kind)
-        self.judge = Judge.open(asked.cross_encoder, listener)
+    def __init__(self, request: GenerateRequest, listener: Listener, model: TextEncoder | None) -> None:
+        self.request, self.listener, self.parts = request, listener, request.parts
+        self.generator: Generator = request.open_generator()
+        self.prompt: Prompt = request.asked_as(self.generator.kind)
+        self.scorer = CrossEncoderScorer.open(request.cross_encoder, listener)
         self.model = model
-        if model is None and asked.model is not None:
-            for line in before_search(asked.model, ModelOptions()):
+        if model is None and request.model is not None:
+            for line in before_search(request.model, ModelOptions()):
                 listener.note(line)
-            self.model = open_encoder(asked.model)
+            self.model = open_encoder(request.model)
 
-    def road(self, given: Iterable[Document] | None) -> GenerateReport:
+    def execute(self, given: Iterable[Document] | None) -> GenerateReport:
         """Go through all stages; each takes up what an earlier run has done."""
         documents = self._documents(given)
         self._check_same(documents)
-        chosen = _chosen(len(documents), self.asked.max_documents, self.asked.seed)
+        chosen = _chosen(len(documents), self.request.max_documents, self.request.seed)
         written = self._generated(documents, chosen)
         index = self._index(documents)
         kept = self._filtered(documents, written, index)
         labels = labels_of(kept, documents, self.parts / "records")
-        if self.asked.negatives:
+        if self.request.negatives:
             labels = self._with_negatives(labels, index)
-        report = self._report(labels, kept, documents=len(documents), asked_for=len(chosen))
-        scored = write_scored(labels, self.parts / "scored.jsonl.parts", self.judge, self.listener)
-        if self.asked.beir is not None:
-            write_beir(self.asked.beir, labels, replace=self.asked.overwrite or self.asked.resume)
-        files.write_file(self.asked.report, files.to_json(report.to_json()))
-        with files.create_file(self.asked.output) as file:
+        report = self._report(labels, kept, documents=len(documents), prompted=len(chosen))
+        scored = write_scored(labels, self.parts / "scored.jsonl.parts", self.scorer, self.listener)
+        if self.request.beir is not None:
+            write_beir(self.request.beir, labels, replace=self.request.overwrite or self.request.resume)
+        files.write_file(self.request.report, files.to_json(report.to_json()))
+        with files.create_file(self.request.output) as file:
             for block in scored.data():
                 file.write(block)
         return report
 
     def _documents(self, given: Iterable[Document] | None) -> Documents:
-        target, asked = self.parts / "documents", self.asked
+        target, request = self.parts / "documents", self.request
         if given is not None:
             return Documents.write(target, given, replace=True)
-        if not asked.sources:
+        if not request.sources:
             raise UsageError("there are no documents: give sources.")
         return read_documents(
-            asked.sources,
+            request.sources,
             target,
             self.listener,
-            fields=asked.fields,
-            on_bad=asked.on_bad,
-            quarantine=asked.output.with_name(f"{asked.output.name}.quarantine.jsonl"),
+            fields=request.fields,
+            on_bad=request.on_bad,
+            quarantine=request.output.with_name(f"{request.output.name}.quarantine.jsonl"),
             replace=True,
         )
 
     def _check_same(self, documents: Documents) -> None:
         """Note what the parts are of, or refuse those of another run."""
-        facts = self.asked.facts(
+        facts = self.request.facts(
             documents=documents.fingerprint,
             generator=self.generator.fingerprint,
             prompt=self.prompt.template,
             model=self.model.fingerprint if self.model is not None else "",
-            cross_encoder=self.judge.fingerprint,
+            cross_encoder=self.scorer.fingerprint,
         )
         said = self.parts / "run.json"
         if said.is_file():
@@ -218,14 +218,14 @@ class _Run:
 
         The size of a block may not follow ``concurrency``, which another try may set lower.
         """
-        size = self.asked.batch_size if self.asked.endpoint is None else MOST
+        size = self.request.batch_size if self.request.endpoint is None else MOST
         blocks = Blocks(self.parts / "queries.jsonl.parts", len(chosen), size)
         self.listener.stage("generate", len(chosen), "documents")
 
         def make(items: range) -> Iterator[object]:
             numbers = chosen[items.start : items.stop].tolist()
-            asked = [(number, documents[number]) for number in numbers]
-            for number, queries in zip(numbers, write_queries(self.generator, self.prompt, asked), strict=True):
+            batch = [(number, documents[number]) for number in numbers]
+            for number, queries in zip(numbers, write_queries(self.generator, self.prompt, batch), strict=True):
                 yield {"document": number, "queries": queries}
 
         blocks.run(make, self.listener)
@@ -247,10 +247,16 @@ class _Run:
     def _filtered(self, documents: Documents, written: Blocks, index: Index) -> Kept:
         self.listener.stage("filter", written.total, "documents")
         found = ((line["document"], documents[line["document"]], line["queries"]) for line in written.values())
-        asked = self.asked
-        kept = round_trip(found, index, self.listener, keep_within=asked.keep_within, copied_words=asked.copied_words)
+        request = self.request
+        kept = round_trip(
+            found, index, self.listener, keep_within=request.keep_within, copied_words=request.copied_words
+        )
         if not kept.queries:
-            counts = ", ".join(f"{number:,} {reason}" for reason, number in kept.to_json()["dropped"].items() if number)
+            counts = ", ".join(
+                f"{number:,} {reason.replace('_', ' ')}"
+                for reason, number in kept.to_json()["dropped"].items()
+                if number
+            )
             raise DataError(
                 f"no query was kept of {kept.counts['generated']:,} ({counts or 'the generator wrote none'}): look at "
                 f"{written.folder}, and start anew with --overwrite and another --generator, --prompt or --keep-within."
@@ -258,24 +264,27 @@ class _Run:
         return kept
 
     def _with_negatives(self, labels: Labels, index: Index) -> Labels:
-        asked, target = self.asked, self.parts / "negatives.jsonl"
+        request, target = self.request, self.parts / "negatives.jsonl"
         if not target.is_file():
             options = MineOptions(
-                by="bm25" if self.model is None else "both", number=asked.negatives, depth=asked.depth, seed=asked.seed
+                by="bm25" if self.model is None else "both",
+                number=request.negatives,
+                depth=request.depth,
+                seed=request.seed,
             )
             mine(labels, self.model, target, options, self.listener, index=index)
         return labels.with_negatives(load_negatives(labels, target))
 
-    def _report(self, labels: Labels, kept: Kept, *, documents: int, asked_for: int) -> GenerateReport:
+    def _report(self, labels: Labels, kept: Kept, *, documents: int, prompted: int) -> GenerateReport:
         answered = {document for _, numbers in kept.queries.values() for document in numbers}
         return GenerateReport(
-            values=plain_values(self.asked),
+            values=plain_values(self.request),
             prompt=self.prompt.template,
             documents={
                 "collection": documents,
-                "asked": asked_for,
+                "prompted": prompted,
                 "refused": kept.refused,
-                "with queries": len(answered),
+                "with_queries": len(answered),
             },
             counts=kept.to_json(),
             queries=len(labels),

@@ -240,8 +240,8 @@ def _template(text: str) -> str:
         raise UsageError(f"--prompt {text}: {path} cannot be read ({error}).") from None
 
 
-def plain_values(asked: GenerateRequest) -> dict[str, Any]:
+def plain_values(request: GenerateRequest) -> dict[str, Any]:
     """The arguments as JSON, for the report."""
-    values = {item.name: getattr(asked, item.name) for item in dataclasses.fields(asked)}
+    values = {item.name: getattr(request, item.name) for item in dataclasses.fields(request)}
     left_out = ("fields", "resume", "overwrite", "output", "beir")
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items() if name not in left_out}

@@ -87,11 +87,11 @@ def _sifted(
 ) -> Iterator[tuple[int, str]]:
     """The queries that their words alone do not condemn, counting the others."""
     for number, document, queries in generated:
-        verdicts = sift(queries or (), document, copied_words=copied_words)
+        filtered = sift(queries or (), document, copied_words=copied_words)
         kept.refused += queries is None
         kept.counts["generated"] += len(queries or ())
-        kept.counts.update(verdicts.dropped)
-        yield from ((number, query) for query in verdicts.kept)
+        kept.counts.update(filtered.dropped)
+        yield from ((number, query) for query in filtered.kept)
         listener.advance(1)
 
 
@@ -109,9 +109,9 @@ def labels_of(kept: Kept, documents: Documents, target: Path) -> Labels:
     for _, numbers in queries:
         seen[numbers[0]] = place = seen.get(numbers[0], -1) + 1
         ids.append(f"{documents[numbers[0]].id}/{place}")
-    asked = (Document(id=f"query {name}", text=text) for name, (text, _) in zip(ids, queries, strict=True))
+    as_documents = (Document(id=f"query {name}", text=text) for name, (text, _) in zip(ids, queries, strict=True))
     return Labels(
-        records=Documents.write(target, itertools.chain(documents, asked), replace=True),
+        records=Documents.write(target, itertools.chain(documents, as_documents), replace=True),
         size=count,
         places=count + np.arange(len(queries)),
         ids=ids,

@@ -24,7 +24,7 @@ _EXAMPLES = 5
 
 
 @dataclass(frozen=True)
-class Judge:
+class CrossEncoderScorer:
     """A teacher, or nobody.
 
     Attributes:
@@ -34,7 +34,7 @@ class Judge:
     teacher: Teacher | None
 
     @staticmethod
-    def open(name: str | None, listener: Listener) -> Judge:
+    def open(name: str | None, listener: Listener) -> CrossEncoderScorer:
         """Open a cross-encoder by name.
 
         Raises:
@@ -43,11 +43,11 @@ class Judge:
         """
         if name is None:
             listener.note("without --cross-encoder there are no scores: negatives that answer a query count as wrong.")
-            return Judge(None)
+            return CrossEncoderScorer(None)
         require("train", f"the cross-encoder {name}")
         from pretrieve.generation.teacher import Teacher
 
-        return Judge(Teacher(name))
+        return CrossEncoderScorer(Teacher(name))
 
     @property
     def fingerprint(self) -> str:
@@ -55,13 +55,13 @@ class Judge:
         return "" if self.teacher is None else self.teacher.fingerprint
 
 
-def write_scored(labels: Labels, folder: Path, judge: Judge, listener: Listener) -> Blocks:
+def write_scored(labels: Labels, folder: Path, scorer: CrossEncoderScorer, listener: Listener) -> Blocks:
     """Score queries against their documents in blocks, and write all that learning needs, a line a query.
 
     Args:
         labels: queries, positives and negatives.
         folder: where the blocks lie.
-        judge: gives the scores.
+        scorer: gives the scores.
         listener: hears of queries.
 
     Raises:
@@ -69,8 +69,8 @@ def write_scored(labels: Labels, folder: Path, judge: Judge, listener: Listener)
         StorageError: the disk refused.
     """
     blocks = Blocks(folder, len(labels), _BLOCK)
-    listener.stage("score" if judge.teacher else "write", len(labels), "queries")
-    blocks.run(lambda items: _lines(labels.select(np.arange(items.start, items.stop)), judge.teacher), listener)
+    listener.stage("score" if scorer.teacher else "write", len(labels), "queries")
+    blocks.run(lambda items: _lines(labels.select(np.arange(items.start, items.stop)), scorer.teacher), listener)
     return blocks
 
 

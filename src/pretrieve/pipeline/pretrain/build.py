@@ -81,7 +81,7 @@ class Plan:
     objective: Objective
     batches: Batches
     training: TrainingOptions
-    initialiser: bool = False  # the method makes a start for fine-tuning
+    pretraining_only: bool = False  # the model needs fine-tuning before search
 
 
 def choose(request: TrainRequest) -> Choices:
@@ -213,12 +213,12 @@ def make(request: TrainRequest, choices: Choices, store: Store, encoder: Encoder
         encoder=encoder,
         objective=check_objective(choices.module, choices.module.objective(encoder, options, request.seed, store)),
         batches=Batches(
-            view=choices.module.view(store, encoder.specials, options),
+            sampler=choices.module.sampler(store, encoder.specials, options),
             batch_size=choices.training.batch_size,
             seed=request.seed,
         ),
         training=choices.training,
-        initialiser=choices.module.CARD.initialiser,
+        pretraining_only=choices.module.CARD.pretraining_only,
     )
 
 

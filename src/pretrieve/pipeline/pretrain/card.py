@@ -9,7 +9,7 @@ from pretrieve.evaluation.probe import ProbeResult
 from pretrieve.evaluation.report import choice_markdown, probe_markdown
 from pretrieve.methods import find
 from pretrieve.models.encoder import Encoder
-from pretrieve.models.multi_vector import Views
+from pretrieve.models.multi_vector import MultiVectorEncoder
 from pretrieve.pipeline.pretrain.report import Report
 
 _HEAD = """---
@@ -21,7 +21,7 @@ tags: [sentence-transformers, pretrieve, retrieval]
 
 _OWN_USE = """## Use
 
-Its positions are rotations, so only pretrieve gives all views of a document position 0.
+Its positions are rotations, so only pretrieve gives all vectors of a document position 0.
 
 ```python
 from pretrieve import Retriever
@@ -78,9 +78,9 @@ def _signal(signal: dict[str, Any]) -> str:
 
 
 def _usage(command: str, encoder: Encoder) -> str:
-    if isinstance(encoder, Views) and encoder.position_table is None:  # it has no stock form
+    if isinstance(encoder, MultiVectorEncoder) and encoder.position_table is None:  # it has no stock form
         return _OWN_USE + _made_by(command)
-    kind = "MultiVectorEncoder" if isinstance(encoder, Views) else "SentenceTransformer"
+    kind = "MultiVectorEncoder" if isinstance(encoder, MultiVectorEncoder) else "SentenceTransformer"
     return f"""## Use
 
 ```python

@@ -57,8 +57,8 @@ class Candidate:
 def guardable(base: str, objective: Objective) -> bool:
     """Whether a run is guarded: the base retrieves already, and the run trains one encoder with one vector a text."""
     encoder = objective.encoder
-    towers = bool(encoder.queries_apart) or getattr(objective, "query_encoder", None) is not None
-    return not towers and encoder.views == 1 and retrieval_folder(base) is not None
+    untied = encoder.query_encoder is not None or getattr(objective, "query_encoder", None) is not None
+    return not untied and encoder.vectors_per_document == 1 and retrieval_folder(base) is not None
 
 
 def candidates(start: Encoder, trained: Encoder) -> list[Candidate]:
@@ -101,12 +101,12 @@ def guarded(
         languages=languages(prepared.documents),
         known=(SENTENCE,),
     )
-    probe = FusedProbe(prepared.documents, _some(prepared.held_out, seed), options)
+    probe = FusedProbe(prepared.documents, _probed(prepared.held_out, seed), options)
     listener.stage("select", probe.texts * (1 + len(found)), "texts")
     listener.note(f"The start and {len(found)} interpolations are compared on {probe.texts:,} short and long texts.")
     tokens = SharedTokens(prepared.store.tokenizer)
 
-    def asked(make: Callable[[], Encoder]) -> Encode:
+    def encoding(make: Callable[[], Encoder]) -> Encode:
         def encode(texts: Sequence[str]) -> FloatArray:
             vectors = tokens.encoding(make())(texts)
             listener.advance(len(texts))
@@ -114,10 +114,10 @@ def guarded(
 
         return encode
 
-    scores = probe({one.name: asked(one.encoder) for one in found}, {name: asked(lambda: encoder)})
+    scores = probe({one.name: encoding(one.encoder) for one in found}, {name: encoding(lambda: encoder)})
     return guard(scores, name, {one.name: one.interpolation for one in found})
 
 
-def _some(held_out: IntArray, seed: int) -> IntArray:
-    """The held-out documents that are asked about, ascending."""
+def _probed(held_out: IntArray, seed: int) -> IntArray:
+    """The held-out documents that the probe takes its queries from, ascending."""
     return np.sort(generator(seed, "guard/held out").permutation(held_out)[:HELD_OUT])

@@ -104,7 +104,7 @@ def signal_of(
         that compare with what earlier steps left: before the first step that is noise, which is easily beaten. Starts
         for fine-tuning are always measured.
     """
-    if not _measurable(made.objective, initialiser=choices.module.CARD.initialiser):
+    if not _measurable(made.objective, pretraining_only=choices.module.CARD.pretraining_only):
         return None
     return batches_of(workspace, choices, made, prepared, listener, shared=shared)
 
@@ -134,8 +134,8 @@ def batches_of(
     try:
         select = _capped(prepared.documents, prepared.held_out)
         store = _tokens(workspace, prepared, select, shared)
-        view = choices.module.view(store, made.encoder.specials, options)
-        batches = Batches(view=view, batch_size=min(_BATCH, made.training.batch_size), seed=made.recipe.seed)
+        sampler = choices.module.sampler(store, made.encoder.specials, options)
+        batches = Batches(sampler=sampler, batch_size=min(_BATCH, made.training.batch_size), seed=made.recipe.seed)
         tokens = len(batches(0).rows.tokens)
     except PretrieveError as error:  # documents that the method cannot use; those of the run itself were good enough
         listener.note(f"no held-out signal: {error}")
@@ -164,11 +164,11 @@ def gain(signal: Signal, before: Mapping[str, float], objective: Objective) -> G
     return Gain(before=before, after=signal(objective), documents=signal.documents, examples=examples)
 
 
-def _measurable(objective: Objective, *, initialiser: bool) -> bool:
+def _measurable(objective: Objective, *, pretraining_only: bool) -> bool:
     """Whether values before and after training can be compared."""
     remembered = {name for name, _ in objective.named_buffers() if name in objective.state_dict()}
     remembers = any(not name.startswith(("encoder.", "query_encoder.")) for name in remembered)
-    return initialiser or (isinstance(objective.encoder, TransformerEncoder) and not remembers)
+    return pretraining_only or (isinstance(objective.encoder, TransformerEncoder) and not remembers)
 
 
 def _capped(documents: Documents, select: IntArray) -> IntArray:

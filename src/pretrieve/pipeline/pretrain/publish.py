@@ -34,8 +34,8 @@ def publish(run: Run, selection: Selection, prepared: Prepared) -> Report:
         recipe=made.recipe.to_json(),
         documents={
             "read": len(prepared.documents),
-            "trained on": len(prepared.store),
-            "held out": len(prepared.held_out),
+            "trained_on": len(prepared.store),
+            "held_out": len(prepared.held_out),
         },
         saved=selection.saved,
         reason=selection.reason,

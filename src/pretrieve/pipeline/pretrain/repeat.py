@@ -41,21 +41,21 @@ def options_of_recipe(path: Path) -> dict[str, Any]:
     made = recipes.load(path)
     if made.method not in methods.names():
         raise UsageError(f"--recipe {path}: it was made by {made.method}, not by `pretrieve train`.")
-    asked = _request(path.with_name(RECORD))
-    variants = tuple(asked.get("variants", ())) if asked else (made.variant,) if made.variant else ()
+    requested = _request(path.with_name(RECORD))
+    variants = tuple(requested.get("variants", ())) if requested else (made.variant,) if made.variant else ()
     found: dict[str, Any] = {
         "sources": list(made.sources),
-        "method": asked.get("method", made.method),
+        "method": requested.get("method", made.method),
         "base": made.base,
         "steps": made.training["steps"],
         "seed": made.seed,
         "variants": ",".join(variants),
-        "select": asked.get("select", False),
-        "on_bad": asked.get("on_bad", "fail"),
-        "held_out_documents": asked.get("held_out"),
-        "set": _settings(made, variants, asked.get("settings", {})),
+        "select": requested.get("select", False),
+        "on_bad": requested.get("on_bad", "fail"),
+        "held_out_documents": requested.get("held_out"),
+        "set": _settings(made, variants, requested.get("settings", {})),
     }
-    fields = asked.get("fields", {})
+    fields = requested.get("fields", {})
     found |= {f"{name}_field": fields.get(name) for name in _FIELDS}
     found |= {"without_titles": not fields.get("use_titles", True), "wikipedia": fields.get("wikipedia", False)}
     return {name: value for name, value in found.items() if value not in (None, "")}
@@ -66,17 +66,17 @@ def _request(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
     try:
-        asked = orjson.loads(path.read_bytes())["request"]
+        requested = orjson.loads(path.read_bytes())["request"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptError(f"{path} cannot be read as the record of a run ({error}).") from None
-    if not isinstance(asked, dict):
+    if not isinstance(requested, dict):
         raise CorruptError(f"{path} cannot be read as the record of a run (no request).")
-    return asked
+    return requested
 
 
-def _settings(made: Recipe, variants: tuple[str, ...], asked: Mapping[str, str]) -> dict[str, Any]:
+def _settings(made: Recipe, variants: tuple[str, ...], requested: Mapping[str, str]) -> dict[str, Any]:
     """Effective values by dotted name, but for those that differ between the variants that are compared."""
-    varied = _varied(made, variants) - {key.rpartition(".")[2] for key in asked}
+    varied = _varied(made, variants) - {key.rpartition(".")[2] for key in requested}
     encoder = {item.name for item in dataclasses.fields(EncoderOptions)}
     found = {f"method.{name}": value for name, value in made.options.items() if name not in varied}
     found |= {f"training.{name}": value for name, value in made.training.items() if name != "steps"}

@@ -30,7 +30,7 @@ START, TRAINED = "start", "trained"
 SHORT = 24  # median tokens of a document below which there is too little text to learn from (docs/log.md)
 ONE_PASSAGE = 100  # median tokens of a document below which most documents are no more than a passage or two
 FEW = 100  # documents below which there are too few to learn from
-INITIALISER = "a start for fine-tuning, not for search as it is"
+PRETRAINING_ONLY = "pre-training only: fine-tune the model before search"
 ABOVE_CHANCE = 1.645  # standard errors: one side, 5 %
 START_WEIGHT = 0.25  # of an untrained start's vectors beside BM25
 SHORT_WEIGHT = 0.5  # the same where documents are short: their pieces of words find what whole words miss
@@ -134,9 +134,9 @@ def select(
     first = partial(Selection, run, start, run.encoder, saved=run.name)
     if not request.select:
         return first("not compared with its start")
-    if run.plan.initialiser:
+    if run.plan.pretraining_only:
         said = run.gain.line() if run.gain else "too few documents to hold any out: not measured"
-        return first(f"{INITIALISER}; {said}")
+        return first(f"{PRETRAINING_ONLY}; {said}")
     if not len(prepared.held_out):
         return first("too few documents to hold any out: not compared with its start")
     if isinstance(run.encoder, StaticEncoder):
@@ -245,8 +245,8 @@ def _encode(encoder: Encoder, tokenizer: Tokenizer) -> Encode:
 
 
 def _sides(encoder: Encoder, tokenizer: Tokenizer) -> Encode | Sides:
-    """An encoder as the probe asks it: by cosine, but for one with several views, which is asked as it searches."""
-    if encoder.views == 1:
+    """The encoder as the probe uses it: cosine, except that several vectors per document are scored as in search."""
+    if encoder.vectors_per_document == 1:
         return _encode(encoder, tokenizer)
     return Sides(
         queries=lambda texts: encode(encoder, tokenizer, texts, queries=True),

@@ -138,9 +138,9 @@ def _with_command(made: Plan, request: TrainRequest) -> Plan:
 
 
 def _towers_note(made: Plan) -> list[str]:
-    if not made.encoder.queries_apart or getattr(made.objective, "query_encoder", None) is not None:
+    if made.encoder.query_encoder is None or getattr(made.objective, "query_encoder", None) is not None:
         return []
-    return ["the base has separate towers, of which the documents' one is trained; towers=separate keeps both."]
+    return ["the base has untied encoders; only the document encoder is trained. Set encoders=untied to train both."]
 
 
 def prepare_documents(run: Run, request: TrainRequest, choices: Choices, documents: Documents) -> Prepared:

@@ -32,14 +32,14 @@ def start_words(request: TrainRequest, encoder: Encoder, store: Store, listener:
     new = new_transformer(request.base)
     if new is None or new.words != "static":
         return
-    asked = TrainRequest(
+    static_request = TrainRequest(
         sources=request.sources,
         output=Path("unused"),
         steps=STEPS,
         settings={"dimensions": new.hidden},
         seed=request.seed,
     )
-    static = planning.make(asked, planning.choose(asked), store)
+    static = planning.make(static_request, planning.choose(static_request), store)
     listener.stage("static words", STEPS, "steps")
     Trainer(
         objective=static.objective,

@@ -85,12 +85,12 @@ class Answerer:
             CorruptError: it is damaged.
         """
         meta = files.read_manifest(folder, KIND)
-        towers, reader, vocabulary = open_models(folder / RETRIEVER, str(folder / READER))
+        encoders, reader, vocabulary = open_models(folder / RETRIEVER, str(folder / READER))
         documents, store = Documents.open(folder / DOCUMENTS), Store.open(folder / STORE)
-        view = QuestionRows([], vocabulary, towers[0].specials, min(LONGEST_QUESTION, towers[0].max_length))
+        sampler = QuestionRows([], vocabulary, encoders[0].specials, min(LONGEST_QUESTION, encoders[0].max_length))
         options = options_of(ReadingOptions, meta["options"])
         vectors = np.array(load_array(folder / VECTORS))
-        objective = OpenQuestionAnswering(towers, reader, store, view, None, options, meta["seed"], vectors)
+        objective = OpenQuestionAnswering(encoders, reader, store, sampler, None, options, meta["seed"], vectors)
         start_from(objective.spans, kept_heads(reader), "spans")
         return Answerer(objective=objective.eval(), documents=documents, store=store)
 
@@ -128,11 +128,11 @@ class Answerer:
         if not all(question.text.strip() for question in questions):
             raise UsageError("a question is empty: ask something.")
         found: list[tuple[Answer, IntArray]] = []
-        view = self.objective.questions.of(list(questions))
-        self.objective.questions = view
+        sampler = self.objective.questions.of(list(questions))
+        self.objective.questions = sampler
         for first in range(0, len(questions), _BATCH):
             numbers = np.arange(first, min(first + _BATCH, len(questions)))
-            batch = view.rows(numbers)
+            batch = sampler.rows(numbers)
             starts, stops, _, scores = self.objective.read(batch)
             blocks = self.objective.retrieve(batch.rows, CUTS[-1])
             for row, number in enumerate(numbers):
@@ -143,7 +143,7 @@ class Answerer:
         return found
 
     def _described(self, question: str, start: int, stop: int, score: float) -> Answer:
-        block = int(np.searchsorted(self.objective.evidence.starts, start, side="right")) - 1
+        block = int(np.searchsorted(self.objective.search_blocks.starts, start, side="right")) - 1
         document = self._document(block)
         return Answer(
             question=question,
@@ -155,15 +155,15 @@ class Answerer:
         )
 
     def _block(self, block: int) -> str:
-        evidence = self.objective.evidence
-        return self._text(block, int(evidence.starts[block]), int(evidence.stops[block]))
+        search_blocks = self.objective.search_blocks
+        return self._text(block, int(search_blocks.starts[block]), int(search_blocks.stops[block]))
 
     def _document(self, block: int) -> Document:
-        return self.documents[int(self.store.origins[self.objective.evidence.documents[block]])]
+        return self.documents[int(self.store.origins[self.objective.search_blocks.documents[block]])]
 
     def _text(self, block: int, start: int, stop: int) -> str:
         """The characters of tokens ``start`` to ``stop``, which lie in a block."""
-        body = int(self.store.bodies[self.objective.evidence.documents[block]])
+        body = int(self.store.bodies[self.objective.search_blocks.documents[block]])
         return original(self._document(block).text, self.store.tokenizer, start - body, stop - body)
 
 

@@ -23,7 +23,7 @@ from pretrieve.models.encoder import Encoder
 from pretrieve.models.export import save_model
 from pretrieve.models.heads import HEADS, Projected
 from pretrieve.models.pretrained import resolve
-from pretrieve.models.restore import load_encoder, load_towers
+from pretrieve.models.restore import load_encoder, load_encoders
 from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.progress import Listener, Silent
@@ -52,12 +52,12 @@ TRAINING: Mapping[str, Value] = {
     "batch_size": Value(1, "code", "orqa/experiments/orqa_experiment.py"),
     "learning_rate": Value(1e-5, "code", "orqa/experiments/orqa_experiment.py; small models want 1e-4 to 1e-3"),
     "warmup": Value(0.1, "code", "min(10000, max(100, steps / 10)) steps"),
-    "schedule": Value("linear", "code", "BERT's optimiser"),
-    "beta1": Value(0.9, "code", "BERT's optimiser"),
-    "beta2": Value(0.999, "code", "BERT's optimiser"),
-    "epsilon": Value(1e-6, "code", "BERT's optimiser"),
-    "weight_decay": Value(0.01, "code", "BERT's optimiser"),
-    "clip": Value(1.0, "code", "BERT's optimiser"),
+    "schedule": Value("linear", "code", "BERT's optimizer"),
+    "beta1": Value(0.9, "code", "BERT's optimizer"),
+    "beta2": Value(0.999, "code", "BERT's optimizer"),
+    "epsilon": Value(1e-6, "code", "BERT's optimizer"),
+    "weight_decay": Value(0.01, "code", "BERT's optimizer"),
+    "clip": Value(1.0, "code", "BERT's optimizer"),
 }
 
 
@@ -123,7 +123,7 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
     request.check()
     questions = read_questions(request.questions)
     options, training = _options(request, len(questions))
-    towers, reader, vocabulary = open_models(resolve(request.model), request.reader, request.seed)
+    encoders, reader, vocabulary = open_models(resolve(request.model), request.reader, request.seed)
     inputs = ("questions", "model", "reader")
     with begin("read", request, listener, inputs=inputs, without=("sources",)) as run:
         run.same("values", {"options": dataclasses.asdict(options), "training": dataclasses.asdict(training)})
@@ -135,11 +135,13 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         store = Store.build(run.workspace / STORE, documents, vocabulary, replace=True)
         listener.advance(len(documents), f"{len(store.tokens):,} tokens")
         listener.stage("index blocks", unit="blocks")
-        view = QuestionRows(questions, vocabulary, towers[0].specials, min(LONGEST_QUESTION, towers[0].max_length))
+        sampler = QuestionRows(
+            questions, vocabulary, encoders[0].specials, min(LONGEST_QUESTION, encoders[0].max_length)
+        )
         answers = Answers(questions, vocabulary, store)
-        objective = OpenQuestionAnswering(towers, reader, store, view, answers, options, request.seed)
-        listener.advance(len(objective.evidence))
-        found = sum(len(answers.held(number, objective.evidence)) > 0 for number in range(len(questions)))
+        objective = OpenQuestionAnswering(encoders, reader, store, sampler, answers, options, request.seed)
+        listener.advance(len(objective.search_blocks))
+        found = sum(len(answers.held(number, objective.search_blocks)) > 0 for number in range(len(questions)))
         if not found:
             raise UsageError(f"no answer of {request.questions} occurs in the documents: there is nothing to learn.")
         report = {
@@ -147,17 +149,17 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
             "options": dataclasses.asdict(options),
             "training": dataclasses.asdict(training),
             "seed": request.seed,
-            "questions": {"read": len(questions), "answered in the documents": found},
+            "questions": {"read": len(questions), "answered_in_documents": found},
             "documents": len(documents),
-            "blocks": len(objective.evidence),
+            "blocks": len(objective.search_blocks),
         }
         fingerprints = {
             "corpus": documents.fingerprint,
             "tokenizer": vocabulary.fingerprint,
-            "questions": view.fingerprint,
+            "questions": sampler.fingerprint,
             "recipe": files.fingerprint([report["options"], report["training"], report["seed"]]),
         }
-        report["last step"] = fit(run, _training(request, objective, view, training, fingerprints))
+        report["last_step"] = fit(run, _training(request, objective, sampler, training, fingerprints))
         _publish(run, objective, vocabulary, report)
     return report
 
@@ -176,15 +178,15 @@ def open_models(
         UsageError: there is no transformer to read with, or its tokenizer is another one.
         CorruptError: weights are damaged.
     """
-    towers = load_towers(folder)
-    inner = _transformer_of(towers[1])
+    encoders = load_encoders(folder)
+    inner = _transformer_of(encoders[1])
     vocabulary = tokenizers.load(inner.source if inner is not None and inner.source is not None else folder)
     if reader is None:
         if inner is None:
             raise UsageError(
                 f"{folder} is no transformer, so it cannot read: start from one, e.g. trained by orqa-ict."
             )
-        return towers, _whole(deepcopy(inner)), vocabulary
+        return encoders, _whole(deepcopy(inner)), vocabulary
     found = _transformer_of(load_encoder(resolve(reader), seed=seed))
     if found is None:
         raise UsageError(f"{reader} is no transformer, so it cannot read: give another --reader.")
@@ -193,7 +195,7 @@ def open_models(
         raise UsageError(
             f"{reader} and {folder} have other vocabularies: give a reader with the retriever's tokenizer."
         )
-    return towers, _whole(found), vocabulary
+    return encoders, _whole(found), vocabulary
 
 
 def _transformer_of(encoder: Encoder) -> TransformerEncoder | None:
@@ -239,34 +241,36 @@ def _documents(run: Run, request: ReadRequest) -> Documents:
 def _training(
     request: ReadRequest,
     objective: OpenQuestionAnswering,
-    view: QuestionRows,
+    sampler: QuestionRows,
     training: TrainingOptions,
     fingerprints: Mapping[str, str],
 ) -> Training:
     """The training, for ``fit``; a tenth of the questions is held out where the held-out loss is asked for."""
-    count = len(view.bare)
+    count = len(sampler.bare)
     held = min(_HELD_OUT_MOST, count // 10) if training.evaluate_every else 0
     order = shuffled(np.arange(count), count, request.seed, "questions")
-    learn = SomeQuestions(view, np.sort(order[held:])) if held else view
+    learn = SomeQuestions(sampler, np.sort(order[held:])) if held else sampler
     return Training(
         name="train reader",
         objective=objective,
-        batches=Batches(view=learn, batch_size=training.batch_size, seed=request.seed),
+        batches=Batches(sampler=learn, batch_size=training.batch_size, seed=request.seed),
         options=training,
         seed=request.seed,
         fingerprints=fingerprints,
         tracker=request.tracker,
         values=dataclasses.asdict(training),
         figures=("exact_span",),
-        held_out=_held_out_loss(objective, SomeQuestions(view, np.sort(order[:held])), held, request) if held else None,
+        held_out=_held_out_loss(objective, SomeQuestions(sampler, np.sort(order[:held])), held, request)
+        if held
+        else None,
     )
 
 
 def _held_out_loss(
-    objective: OpenQuestionAnswering, view: SomeQuestions, count: int, request: ReadRequest
+    objective: OpenQuestionAnswering, sampler: SomeQuestions, count: int, request: ReadRequest
 ) -> Callable[[], float]:
     """The loss on questions that are not trained on."""
-    batches = Batches(view=view, batch_size=1, seed=request.seed)
+    batches = Batches(sampler=sampler, batch_size=1, seed=request.seed)
     steps = range(min(_HELD_OUT_BATCHES, count))
     return lambda: held_out(objective, batches, steps)["loss"]
 

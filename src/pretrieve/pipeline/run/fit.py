@@ -112,7 +112,7 @@ def _held_out(run: Run, training: Training, shown: _Shown, track: Callable[..., 
             f"evaluate_every={options.evaluate_every}: no examples are held out here (too few, or none were asked for)."
         )
 
-    def tell(step: int, loss: float) -> None:
+    def report(step: int, loss: float) -> None:
         shown.held_out = f"held-out loss {loss:.3f} at step {step:,}"
         if isinstance(track, Tracker):
             track.log({"held_out_loss": loss}, step)
@@ -123,7 +123,7 @@ def _held_out(run: Run, training: Training, shown: _Shown, track: Callable[..., 
         every=options.evaluate_every,
         patience=options.patience,
         best=best if options.patience else None,
-        on_measured=tell,
+        on_measured=report,
     )
 
 

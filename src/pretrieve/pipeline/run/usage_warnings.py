@@ -32,7 +32,7 @@ def before_use(model: str, options: ModelOptions) -> list[str]:
 def untuned(model: str, options: ModelOptions) -> list[str]:
     """A line on a model that has to be fine-tuned before it can search, if it is one."""
     known = known_as(model, options.like)
-    if _is_initialiser(Path(model)) if known is None else not known.tuned:
+    if _is_pretraining_only(Path(model)) if known is None else not known.tuned:
         remedy = f"pretrieve finetune {model} LABELS -o tuned"
         return [f"{model} was pre-trained for fine-tuning and cannot search well yet: fine-tune it first ({remedy})."]
     return []
@@ -49,14 +49,16 @@ def warn(lines: Iterable[str]) -> None:
         warnings.warn(line, PretrieveWarning, stacklevel=3)
 
 
-def _is_initialiser(folder: Path) -> bool:
+def _is_pretraining_only(folder: Path) -> bool:
     """Whether a model of ours is one that its method does not mean to be searched before fine-tuning."""
     recipe = folder / "recipe.json"
-    if not recipe.is_file() or Bag.readable(folder):  # initialisers are transformers; a static model needs no torch
+    if not recipe.is_file() or Bag.readable(
+        folder
+    ):  # pre-training only models are transformers; a static model needs no torch
         return False
     try:
         method = orjson.loads(recipe.read_bytes())["method"]
     except (ValueError, TypeError, KeyError):  # somebody else's file of that name
         return False
     known = methods.listing()
-    return method in known and known[method].initialiser
+    return method in known and known[method].pretraining_only

@@ -9,8 +9,8 @@ The folder is the registry. Files of your own are strategies too: name their fol
 
 And, where it is of use:
 
-* ``objective(start, values, view, seed)``: another loss than ``Contrastive``, such as one that finds negatives itself
-  while it learns; with it ``--set`` takes the values of ``Refresh``;
+* ``objective(start, values, sampler, seed)``: another loss than ``Contrastive``, such as one that finds negatives
+  itself while it learns; with it ``--set`` takes the values of ``Refresh``;
 * ``NUMBER = 0``: hard negatives an example, where the user sets none; the recipe's otherwise;
 * ``SCORED = True``: a teacher's scores of the negatives are known where the labels bring them.
 """
@@ -65,7 +65,7 @@ def find(name: str) -> Strategy:
     if REGISTRY.is_own(path):
         check_call(module.find, "task")
         if hasattr(module, "objective"):
-            check_call(module.objective, "start", "values", "view", "seed")
+            check_call(module.objective, "start", "values", "sampler", "seed")
     return cast(Strategy, module)
 
 

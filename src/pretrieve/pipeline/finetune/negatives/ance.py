@@ -21,6 +21,6 @@ def find(task: Task) -> Labels:
     return task.labels
 
 
-def objective(start: Start, values: Values, view: Labelled, seed: int) -> Contrastive:
+def objective(start: Start, values: Values, sampler: Labelled, seed: int) -> Contrastive:
     """The loss that looks for negatives in a stale index of the documents."""
-    return Ance(start.documents, values.loss, view, values.refresh, seed, start.queries_apart)
+    return Ance(start.documents, values.loss, sampler, values.refresh, seed, start.query_encoder)

@@ -1,4 +1,4 @@
-"""Views: what a document's viewers see, at which positions, against the stock model run with explicit positions."""
+"""Several vectors per document, compared with the stock model run with explicit positions."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModel
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Rows, SpecialTokens
-from pretrieve.models.multi_vector import Views, add_viewers, moved_positions, with_viewers
+from pretrieve.models.multi_vector import MultiVectorEncoder, add_viewers, moved_positions, with_viewers
 from pretrieve.models.transformer import TransformerEncoder
 
 SPECIALS = SpecialTokens(cls=2, sep=3, mask=4, pad=0, unknown=1, vocabulary=60, first_ordinary=5)
@@ -32,7 +32,7 @@ def rows(count: int = 7, seed: int = 0) -> Rows:
     return Rows.of([[2, *rng.integers(5, 60, rng.integers(0, 20)).tolist(), 3] for _ in range(count)])
 
 
-def stock_states(encoder: Views, batch: Rows, viewers: list[int], first: int) -> Tensor:
+def stock_states(encoder: MultiVectorEncoder, batch: Rows, viewers: list[int], first: int) -> Tensor:
     """The stock model on rows padded by hand, positions given one by one; states at the viewers, (R, V, D)."""
     kind: Any = AutoModel.from_config(encoder.encoder.model.config, attn_implementation="eager")
     kind.load_state_dict(encoder.encoder.model.state_dict())
@@ -122,5 +122,5 @@ def test_the_moved_table_has_position_zero_for_every_viewer() -> None:
 
 
 def test_a_model_that_has_to_be_padded_is_refused() -> None:
-    with pytest.raises(UsageError, match="mpnet: several views need positions"):
+    with pytest.raises(UsageError, match="mpnet: several vectors per document need"):
         add_viewers(model("mpnet"), 2, seed=0)
