@@ -34,7 +34,11 @@ def made(tmp_path_factory) -> tuple[Path, Path, Path]:
     source = labelling.beir(root / "beir", 150, 20) / "corpus.jsonl"
     base = published(labelling.transformer_model(root / "base"))
     output = root / "out"
-    train(TrainRequest(sources=(str(source),), output=output, base=str(base), steps=3, settings=SMALL, keep_workspace=True))
+    train(
+        TrainRequest(
+            sources=(str(source),), output=output, base=str(base), steps=3, settings=SMALL, keep_workspace=True
+        )
+    )
     return source, base, output
 
 
