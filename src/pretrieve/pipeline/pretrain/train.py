@@ -22,6 +22,7 @@ from pretrieve.pipeline.pretrain.publish import publish
 from pretrieve.pipeline.pretrain.report import Report, open_report
 from pretrieve.pipeline.pretrain.request import DEFAULT_MINUTES, TrainRequest, train_command
 from pretrieve.pipeline.pretrain.selection import Trained, select, too_little, untrained
+from pretrieve.pipeline.pretrain.shared_store import shared_store
 from pretrieve.pipeline.pretrain.stop_words import scale_stop_words
 from pretrieve.pipeline.run import recipe, sources
 from pretrieve.pipeline.run.fit import Training, fit
@@ -152,7 +153,7 @@ def prepare_documents(run: Run, request: TrainRequest, choices: Choices, documen
     select, held_out = data.split(len(documents), request.seed, request.held_out)
     vocabulary = _vocabulary(run, request, choices, documents, select)
     if request.shared is not None:
-        store = data.shared_store(request.shared, documents, select, vocabulary, run.listener)
+        store = shared_store(request.shared, documents, select, vocabulary, run.listener)
     else:
         store = data.build_store(run.workspace / "store", documents, select, vocabulary, run.listener)
     if store.dropped:
