@@ -1,8 +1,8 @@
 """What the documentation shows is checked: every command of README, CONTRIBUTING and docs, and README's Python.
 
-A command in a block of ``console``, ``bash`` or ``sh`` is found by itself. Its options are parsed, and ``pretrieve ...``
-and ``python -c ...`` are run, in the order of the page, in a folder with the files that the pages name; only sizes are
-made small. ``make``, ``pip install`` and scripts are compared with the Makefile, ``pyproject.toml`` and the script.
+A command in a block of ``console``, ``bash`` or ``sh`` is found by itself. Its options are parsed, and ``pretrieve``
+and ``python -c`` are run, in the order of the page, in a folder with the files that the pages name, at small sizes.
+``make``, ``pip install`` and scripts are compared with the Makefile, ``pyproject.toml`` and the script.
 """
 
 from __future__ import annotations

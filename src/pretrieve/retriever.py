@@ -83,7 +83,7 @@ class Retriever:
         require("train", "Retriever.train")
         from pretrieve.pipeline.pretrain.request import TrainRequest
         from pretrieve.pipeline.pretrain.train import train
-        from pretrieve.pipeline.run.sources import kept_documents
+        from pretrieve.pipeline.run.kept_documents import kept_documents
 
         several = [sources] if isinstance(sources, str | Path) else list(sources)
         folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
