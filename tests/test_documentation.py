@@ -1,8 +1,8 @@
 """What the documentation shows is checked: every command of README, CONTRIBUTING and docs, and README's Python.
 
-A command in a block of ``console``, ``bash`` or ``sh`` is found by itself. Its options are parsed, and ``pretrieve ...``
-and ``python -c ...`` are run, in the order of the page, in a folder with the files that the pages name; only sizes are
-made small. ``make``, ``pip install`` and scripts are compared with the Makefile, ``pyproject.toml`` and the script.
+A command in a block of ``console``, ``bash`` or ``sh`` is found by itself. Its options are parsed, and ``pretrieve``
+and ``python -c`` are run, in the order of the page, in a folder with the files that the pages name, at small sizes.
+``make``, ``pip install`` and scripts are compared with the Makefile, ``pyproject.toml`` and the script.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ COMMANDS = typer.main.get_command(app).commands
 NOT_RUN: dict[str, str] = {  # commands that are parsed only, and why
 }
 SMALL = {  # what is added to a command, so that it takes a second
-    "train": ("--steps", "3", "--tracker", "none", "--set", "batch_size=8"),
-    "finetune": ("--steps", "3", "--tracker", "none", "--set", "batch_size=8"),
-    "distill": ("--steps", "2", "--contrast-steps", "2", "--teacher-tokens", "2000", "--tracker", "none"),
-    "generate": ("--document-words", "20", "--max-new-tokens", "5", "--keep-within", "30", "--negatives", "2", "--concurrency", "2"),
-    "compare": ("--steps", "2", "--tune", "steps=1", "--labels", "20", "--base", "new:layers=1,hidden=16,heads=2"),
-    "read": ("--steps", "1", "--tracker", "none", "--set", "batch_size=8"),
-    "demo": ("--minutes", "0.01", "--source", "docs/"),
+    "train": "--steps 3 --tracker none --set batch_size=8",
+    "finetune": "--steps 3 --tracker none --set batch_size=8",
+    "distill": "--steps 2 --contrast-steps 2 --teacher-tokens 2000 --tracker none",
+    "generate": "--document-words 20 --max-new-tokens 5 --keep-within 30 --negatives 2 --concurrency 2",
+    "compare": "--steps 2 --tune steps=1 --labels 20 --base new:layers=1,hidden=16,heads=2",
+    "read": "--steps 1 --tracker none --set batch_size=8",
+    "demo": "--minutes 0.01 --source docs/",
 }
 LONG = ("--minutes", "--epochs", "--tokens", "--seeds")  # options that are left out with their value
 SMALL_PYTHON = {
@@ -242,7 +242,7 @@ def smaller(words: list[str]) -> list[str]:
     kept = [re.sub(r"layers=\d+,hidden=\d+", "layers=1,hidden=16,heads=2", word) for word in kept]
     output = Path(kept[kept.index("-o") + 1]) if "-o" in kept else None
     replaced = output is not None and output.exists() and "--overwrite" in options_of(kept[0])
-    return [*kept, *SMALL.get(kept[0], ()), *(["--overwrite"] if replaced and "--overwrite" not in kept else [])]
+    return [*kept, *SMALL.get(kept[0], "").split(), *(["--overwrite"] if replaced else [])]
 
 
 def run(line: str, page: Path, monkeypatch: pytest.MonkeyPatch) -> None:

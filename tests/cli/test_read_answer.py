@@ -17,7 +17,8 @@ from pretrieve.core.errors import FingerprintError, UsageError
 from pretrieve.core.files import create
 from pretrieve.models.build import EncoderOptions, build_encoder
 from pretrieve.models.export import save_model
-from pretrieve.pipeline.qa.train_reader import ReadRequest, train_reader
+from pretrieve.pipeline.qa.request import ReadRequest
+from pretrieve.pipeline.qa.train_reader import train_reader
 from pretrieve.pipeline.run.progress import Silent
 
 QUICK = ("--set", "batch_size=24", "--set", "learning_rate=0.005", "--set", "block=48", "--set", "read=2")

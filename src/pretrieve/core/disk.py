@@ -68,7 +68,7 @@ def lock(path: Path, *, wait: bool = False) -> Iterator[None]:
 
     Raises:
         LockedError: another process holds it; the text names its pid and host.
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     while True:
         with storage(path):
@@ -119,7 +119,7 @@ def make_folder(path: Path, *, exist_ok: bool = False) -> None:
         exist_ok: it may be there already.
 
     Raises:
-        StorageError: it is there already, or the disk refused; the text names the place that cannot be written.
+        StorageError: it is there already, or writing to disk failed; the text names the place that cannot be written.
     """
     with storage(path):
         fault_point("mkdir", path)
@@ -178,7 +178,7 @@ def exchange(first: Path, second: Path) -> None:
     then the other way round; ``recover`` completes what a kill between the two left.
 
     Raises:
-        OSError: the disk refused.
+        OSError: writing to disk failed.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     paths = os.fsencode(first), os.fsencode(second)

@@ -95,7 +95,7 @@ def choose(scores: FusedScores, start: str, trained: Sequence[str], start_weight
     Args:
         scores: of all systems.
         start: name of the untrained one.
-        trained: names of the others, the first one first where nothing tells them apart.
+        trained: names of the others; on a tie, the first one is chosen.
         start_weight: of the start's vectors beside BM25, if it is chosen.
     """
     parts = {name: _parts(scores, name) for name in (*trained, start)}

@@ -45,7 +45,7 @@ class Dense:
 
         Raises:
             DataError: the model gives values that are not finite.
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         with folder.open(name) as file:
             written = 0

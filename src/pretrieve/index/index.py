@@ -124,12 +124,12 @@ class Index:
             documents: what is searched; read once.
             encoder: the model.
             options: how.
-            replace: an index that is there is swapped for the new one.
+            replace: replace an existing index.
 
         Raises:
             DataError: there are no documents, or the model gives values that are not finite.
-            UsageError: something is at ``target``.
-            StorageError: the disk refused; nothing is left behind.
+            UsageError: ``target`` exists.
+            StorageError: writing to disk failed; nothing is left behind.
         """
         meta: dict[str, Any] = {}
         with files.create(target, "index", replace=replace, meta=meta) as folder:

@@ -198,7 +198,7 @@ class Lexical:
         """Write as arrays of an artefact.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         self.vocabulary.write(folder, prefix)
         folder.array(f"{prefix}/starts", self.starts)
@@ -273,7 +273,7 @@ class Passages:
         """Write as arrays of an artefact.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         self.lexical.write(folder, prefix)
         folder.array(f"{prefix}/first", self.starts)

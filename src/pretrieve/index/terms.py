@@ -78,7 +78,7 @@ class SortedTerms(Sequence[bytes]):
         """Write as two arrays of an artefact.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         folder.array(f"{prefix}/terms.text", self.text)
         folder.array(f"{prefix}/terms.offsets", self.offsets)

@@ -53,11 +53,11 @@ class Documents:
             target: the folder to make.
             documents: what ``corpus.read`` gives, or any other documents.
             meta: facts to keep in the MANIFEST; read when all documents are written, so a report may fill up meanwhile.
-            replace: an artefact that is there is swapped for the new one.
+            replace: replace an existing artefact.
 
         Raises:
             DataError: there was no document at all.
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         facts: dict[str, Any] = {}
         with files.create(target, "documents", replace=replace, meta=facts) as folder:

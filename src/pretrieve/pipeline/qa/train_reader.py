@@ -1,4 +1,4 @@
-"""The road of ``pretrieve read``: documents, questions with answers and a retriever in; retriever and reader out."""
+"""The workflow of ``pretrieve read``: documents, questions and a retriever in; retriever and reader out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +24,21 @@ from pretrieve.models.heads import HEADS, Projected
 from pretrieve.models.pretrained import resolve
 from pretrieve.models.restore import load_encoder, load_encoders
 from pretrieve.models.transformer import TransformerEncoder
+from pretrieve.pipeline.qa.request import ReadRequest
 from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.settings import sort_settings
-from pretrieve.pipeline.run.sources import OnBad, read_documents
-from pretrieve.pipeline.run.workspace import beside, check_workspace
+from pretrieve.pipeline.run.sources import read_documents
+from pretrieve.pipeline.run.workspace import beside
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.questions import QuestionRows, SomeQuestions, read_questions
 from pretrieve.text import tokenizer as tokenizers
-from pretrieve.text.corpus import Fields
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
 from pretrieve.text.tokenizer import Tokenizer
 from pretrieve.training.held_out import held_out
 from pretrieve.training.options import TrainingOptions
-from pretrieve.training.trackers import check_tracker
 
 KIND, RETRIEVER, READER, VECTORS = "reader", "retriever", "reader", "vectors"
 DOCUMENTS, STORE, REPORT = "documents", "store", "report.json"
@@ -61,54 +59,6 @@ TRAINING: Mapping[str, Value] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReadRequest:
-    """What is asked of ``train_reader``.
-
-    Attributes:
-        sources: the documents to answer from.
-        questions: file with questions and answers.
-        model: the retriever to start from: a folder or a name of the hub.
-        output: folder for retriever and reader.
-        reader: a transformer to start the reader from; none: the retriever's own.
-        steps: updates; none: 20 times through the questions.
-        settings: of ``ReadingOptions`` and ``TrainingOptions``.
-        seed: of the run.
-        resume: go on from the last checkpoint.
-        overwrite: replace what is at the output.
-        on_bad: what to do with documents that cannot be read.
-        fields: names of the documents' fields.
-        tracker: where curves go; ``auto`` is TensorBoard where it is installed.
-        keep_workspace: leave tokens and checkpoints beside the output when the run is done.
-    """
-
-    sources: tuple[str, ...]
-    questions: Path
-    model: str
-    output: Path
-    reader: str | None = None
-    steps: int | None = None
-    settings: Mapping[str, object] = field(default_factory=dict)
-    seed: int = 0
-    resume: bool = False
-    overwrite: bool = False
-    on_bad: OnBad = "fail"
-    fields: Fields = field(default_factory=Fields)
-    tracker: str = "none"
-    keep_workspace: bool = False
-
-    def check(self) -> None:
-        """Say at once what cannot work.
-
-        Raises:
-            UsageError: the tracker is unknown, or the output is taken or holds what the run is to read.
-        """
-        check_tracker(self.tracker)
-        models = (self.model, self.reader or self.model)
-        sources: list[str | Path] = [*self.sources, self.questions, *models]
-        check_workspace(self.output, sources, resume=self.resume, overwrite=self.overwrite)
-
-
 def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict[str, Any]:
     """Fine-tune a retriever's question encoder and a reader together; the vectors of the blocks stay.
 
@@ -117,7 +67,7 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
 
     Raises:
         UsageError: options or models do not fit, the output is taken, or no answer occurs in the documents.
-        PretrieveError: whatever else a user can mend: files, the disk, an interrupted run.
+        PretrieveError: any other error that a user can fix: files, the disk, an interrupted run.
     """
     listener = listener or Silent()
     request.check()

@@ -32,10 +32,10 @@ class Blocks:
 
         Args:
             make: gives the JSON values of some items.
-            listener: hears of every block, also of those that are there.
+            listener: receives progress for every block, finished ones included.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         for items in self._ranges():
             path = self._path(items)

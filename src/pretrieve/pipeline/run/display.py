@@ -22,7 +22,7 @@ _LOG_EVERY = 60.0  # seconds
 
 
 class Display:
-    """Draws what a ``Listener`` hears; use it as a context manager around the work."""
+    """Displays what a ``Listener`` receives; use it as a context manager around the work."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)

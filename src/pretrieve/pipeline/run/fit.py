@@ -31,10 +31,10 @@ class Training:
         objective: what learns.
         batches: the global batch of each step.
         options: of the training.
-        seed: of the run.
+        seed: seed of the run.
         fingerprints: what its checkpoints belong to.
         part: folder of this training among those of the run; empty where there is one only.
-        tracker: where curves go; ``auto`` is TensorBoard where it is installed.
+        tracker: experiment tracker; ``auto`` is TensorBoard if it is installed.
         values: the recipe, for the tracker.
         figures: statistics that are shown beside the loss.
         held_out: the loss on examples that are not trained on; None where none are held out.
@@ -68,7 +68,7 @@ def fit(run: Run, training: Training) -> dict[str, float]:
         StoppedError: a signal asked to stop; a checkpoint was left.
         NotFiniteError: loss, gradient or weights are not finite.
         FingerprintError: the checkpoint belongs to another run.
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     options = training.options
     run.listener.stage(training.name, options.steps, "steps")

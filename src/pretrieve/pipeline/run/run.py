@@ -54,7 +54,7 @@ class Run:
         command: name of the command.
         output: folder for the result.
         resume: a stopped run is resumed.
-        listener: hears of progress.
+        listener: receives progress.
         work: where it works, beside the output.
         facts: what decides the run, as noted so far.
     """
@@ -101,7 +101,7 @@ class Run:
 
         Raises:
             FingerprintError: it was another; the message names what differs.
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         now = plain(value)
         if name in self._before:
@@ -119,7 +119,7 @@ class Run:
 
         Raises:
             FingerprintError: the run read other data.
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         if self._before.get(name, fingerprint) != fingerprint:
             raise FingerprintError(
@@ -137,7 +137,7 @@ class Run:
             meta: what its MANIFEST says; read when the block ends.
 
         Raises:
-            StorageError: the disk refused; what was at the output is there still.
+            StorageError: writing to disk failed; what was at the output is there still.
         """
         with self.work.publish(kind, meta) as folder:
             yield folder
@@ -145,7 +145,7 @@ class Run:
 
     def say_finished(self) -> None:
         """Tell that nothing is left to do."""
-        self.listener.note(f"{self.output} is finished already.")
+        self.listener.note(f"{self.output} is already finished.")
 
 
 @contextlib.contextmanager
@@ -162,7 +162,7 @@ def begin(
     Args:
         command: name of the command.
         request: its arguments, a frozen dataclass.
-        listener: hears of progress.
+        listener: receives progress.
         inputs: names of arguments that are files or folders: their contents decide, not where they lie.
         without: names of arguments that something else stands for: ``Run.same_data`` takes the fingerprint of the
             documents that are read from sources.
@@ -171,7 +171,7 @@ def begin(
         FingerprintError: the run at the output had other arguments.
         LockedError: another process holds the output.
         InterruptedRunError: a signal arrived outside training.
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     work = Workspace(
         request.output,

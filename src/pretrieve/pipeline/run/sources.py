@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -61,7 +59,7 @@ def documents_of(run: Run, request: ReadsSources) -> Documents:
 
     Args:
         run: the run.
-        request: what it asks to be read.
+        request: names the sources and how they are read.
 
     Raises:
         DataError: a record is bad and ``on_bad`` is fail, or there is no document.
@@ -78,25 +76,6 @@ def documents_of(run: Run, request: ReadsSources) -> Documents:
     finally:
         shutil.rmtree(again, ignore_errors=True)
     return Documents.open(target) if before else documents
-
-
-@contextlib.contextmanager
-def kept_documents(shared: Path) -> Iterator[Callable[[], Documents]]:
-    """Keep the documents of the runs in a block, for as long as Python runs; their tokens go when the block ends.
-
-    Args:
-        shared: a new folder of the caller's, which the requests of the runs name.
-
-    Yields:
-        What opens the documents, to be called after the runs.
-    """
-    atexit.register(shutil.rmtree, shared, ignore_errors=True)
-    try:
-        yield lambda: Documents.open(shared / DOCUMENTS)
-    finally:
-        for path in shared.iterdir() if shared.is_dir() else ():
-            if path.name != DOCUMENTS:
-                shutil.rmtree(path, ignore_errors=True)
 
 
 def _shared_documents(run: Run, request: ReadsSources, shared: Path) -> Documents:

@@ -93,7 +93,7 @@ class Workspace:
         Raises:
             LockedError: another process has it.
             UsageError: as ``check_workspace``, which may have changed since.
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         _check_ours(self._room)
         try:
@@ -158,7 +158,7 @@ class Workspace:
             meta: facts for its MANIFEST; read when the block ends.
 
         Raises:
-            StorageError: the disk refused; what was at the output is there still.
+            StorageError: writing to disk failed; what was at the output is there still.
         """
         with files.scratch(self.path, "output") as folder:
             yield folder
@@ -292,7 +292,7 @@ def hold_parts(folder: Path, *, clear: bool = False, wait: bool = False) -> Iter
 
     Raises:
         LockedError: another process holds it.
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     missing = not folder.exists()
     with files.lock(folder, wait=wait):
