@@ -68,22 +68,22 @@ class Retriever:
             minutes: time to train for (1.5 if neither this nor ``steps`` is given).
             steps: number of steps, instead of minutes.
             settings: options of method, training and encoder by name.
-            seed: all randomness comes from it.
-            resume: go on from the last checkpoint.
-            overwrite: replace what is at ``output``.
-            on_bad: what to do with records that cannot be read.
+            seed: seed of all randomness.
+            resume: resume from the last checkpoint.
+            overwrite: replace an existing output.
+            on_bad: policy for unreadable records.
             progress: draw progress bars.
 
         Returns:
             A retriever over the documents it was trained on.
 
         Raises:
-            PretrieveError: whatever a user can mend.
+            PretrieveError: any error that a user can fix.
         """
         require("train", "Retriever.train")
         from pretrieve.pipeline.pretrain.request import TrainRequest
         from pretrieve.pipeline.pretrain.train import train
-        from pretrieve.pipeline.run.sources import kept_documents
+        from pretrieve.pipeline.run.kept_documents import kept_documents
 
         several = [sources] if isinstance(sources, str | Path) else list(sources)
         folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
@@ -111,7 +111,7 @@ class Retriever:
             options: other arguments of ``pipeline.distill.request.DistillRequest``: ``minutes``, ``words``, ``seed``...
 
         Raises:
-            PretrieveError: whatever a user can mend.
+            PretrieveError: any error that a user can fix.
         """
         require("train", "Retriever.distill")
         from pretrieve.pipeline.distill.distill import distill_into
@@ -189,7 +189,7 @@ class Retriever:
 
         Raises:
             UsageError: the retriever has no documents, or something is at ``output``.
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         if self.documents is None:
             raise UsageError("this retriever holds no documents: there is nothing to save but its model.")
@@ -219,8 +219,8 @@ class Retriever:
             negatives: none, given, bm25, mined or ance; given where the labels bring them, else bm25.
             negatives_file: what ``mine`` wrote, instead.
             limit: labelled queries to learn from.
-            resume: go on from the last checkpoint.
-            overwrite: replace what is at ``output``.
+            resume: resume from the last checkpoint.
+            overwrite: replace an existing output.
             progress: draw progress bars.
             options: other arguments of ``pipeline.finetune.request.FinetuneRequest``: ``split``, ``recipe``,
                 ``epochs``, ``steps``, ``settings``, ``seed``...
@@ -230,7 +230,7 @@ class Retriever:
 
         Raises:
             UsageError: an argument does not fit, or is this retriever's own (``model``, ``described``).
-            PretrieveError: whatever else a user can mend.
+            PretrieveError: any other error that a user can fix.
         """
         require("train", "Retriever.finetune")
         from pretrieve.pipeline.finetune.finetune import finetune
@@ -265,8 +265,8 @@ class Retriever:
             labels: a BEIR folder, or a file of queries with positives.
             output: the file; ``finetune`` takes it as ``negatives_file``.
             by: words (bm25), the model, or half by each (both).
-            split: of a BEIR folder.
-            documents: sources of more documents, for a file of labels.
+            split: split of a BEIR folder.
+            documents: further sources of documents, for a file of labels.
             progress: draw progress bars.
             options: ``number``, ``depth``, ``skip``, ``relative_margin`` and ``seed`` of ``pipeline.mine.MineOptions``.
 
@@ -274,7 +274,7 @@ class Retriever:
             The number of negatives.
 
         Raises:
-            PretrieveError: whatever a user can mend.
+            PretrieveError: any error that a user can fix.
         """
         from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
 
@@ -297,7 +297,7 @@ class Retriever:
             The number of queries.
 
         Raises:
-            PretrieveError: whatever a user can mend.
+            PretrieveError: any error that a user can fix.
         """
         from pretrieve.pipeline.generate.generate import generate_for
 
@@ -317,7 +317,7 @@ class Retriever:
         """Train, fine-tune and judge methods from one base, on the same documents, tokens and seeds.
 
         Args:
-            sources: documents that every method is trained on.
+            sources: training documents of every method.
             benchmark: BEIR folder to judge on, and to take labels from.
             output: folder for the report; one that was stopped goes on, and more methods or labels add to it.
             methods: presets; ``none`` is the base as it is.
@@ -329,7 +329,7 @@ class Retriever:
             The table, which is in ``report.md``, ``report.json`` and ``report.svg`` too.
 
         Raises:
-            PretrieveError: whatever a user can mend.
+            PretrieveError: any error that a user can fix.
         """
         require("train", "Retriever.compare")
         from pretrieve.pipeline.compare.compare import compare, report
@@ -370,8 +370,8 @@ class Retriever:
         """Judge the model and BM25 on a BEIR folder, or on every pair of languages of a cross-lingual one.
 
         Args:
-            folder: with documents, queries and judgements.
-            split: of the judgements.
+            folder: with documents, queries and qrels.
+            split: split of the qrels.
             metrics: names as ``nDCG@10``.
             modes: ``dense``, ``hybrid``, or both.
             drop_same_id: a query does not find the document of its own id.

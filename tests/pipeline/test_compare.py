@@ -332,7 +332,7 @@ def test_widened_by_methods_labels_and_seeds(made, whole, tmp_path) -> None:
         ({"labels": (20, 20)}, "--labels: one of them is given twice"),
         ({"labels": ("20",)}, "whole numbers"),
         ({"methods": ("none", "mlm", "mlm"), "settings": {}}, "--methods: one of them is given twice"),
-        ({"finetune": "test"}, "the labels to judge on"),
+        ({"finetune": "test"}, "evaluation uses these labels"),
         ({"settings": {"mlm.steps": "9"}}, "give --tokens or --steps"),
         ({"tuning": {"temperature": "abc"}}, "--tune temperature: 'abc' is not a number"),
         ({"tuning": {"loss": "margin_mse"}}, "--tune loss"),
@@ -417,7 +417,7 @@ def test_too_few_steps_are_told(made, tmp_path) -> None:
         made, tmp_path / "out", methods=("mlm",), labels=(), seeds=1, settings=NARROW["settings"], tokens=2000
     )
     compare(request, heard)
-    assert any("too few to compare by" in note and "--set mlm.batch_size=" in note for note in heard.notes)
+    assert any("too few to compare" in note and "--set mlm.batch_size=" in note for note in heard.notes)
 
 
 def test_the_seconds_of_a_stopped_run_are_added_up(made, tmp_path) -> None:

@@ -85,7 +85,7 @@ def test_the_index_is_made_anew_whatever_the_number_of_steps(made, tmp_path, mon
 
     request = request_of(made, tmp_path / "out", negatives="ance", steps=4, settings={"every": 4})
     finetune(request, Hearing(), evaluate=False)
-    assert any("all negatives are those that the start finds" in note for note in Hearing.notes)
+    assert any("all negatives come from the starting model" in note for note in Hearing.notes)
 
 
 def spying(after_step: Any, built: list[Any]) -> Any:
@@ -294,10 +294,10 @@ def test_mined_gone_on_from_any_stage_is_bit_equal(made, tmp_path, stage) -> Non
         ({"split": "dev"}, "no split"),
         ({"negatives": "ance", "settings": {"loss": "kl"}}, "loss=kl"),
         ({"recipe": "dpr", "settings": {"encoders": "both"}}, "not one of"),
-        ({"negatives": "given"}, "brings none"),
+        ({"negatives": "given"}, "has no negatives"),
         ({"negatives": "bm25", "settings": {"every": "3"}}, "every: it is for --negatives ance"),
-        ({"steps": -5}, "one is the fewest"),
-        ({"epochs": 0}, "one is the fewest"),
+        ({"steps": -5}, "the minimum is 1"),
+        ({"epochs": 0}, "the minimum is 1"),
     ],
 )
 def test_refusals_leave_nothing(made, tmp_path, changes, words) -> None:

@@ -52,7 +52,7 @@ def after_mine(labels: Path, split: str, documents: Sequence[str], model: str | 
 
     Args:
         labels: BEIR folder or file of labels.
-        split: of a BEIR folder.
+        split: split of a BEIR folder.
         documents: further sources of documents.
         model: what mined; None for BM25 alone.
         negatives: the file.

@@ -46,7 +46,7 @@ def write_json(result: Mapping[str, Any], as_json: bool, output_json: Path | Non
         Whether it was printed, so that nothing else may be.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     from pretrieve.core import files
 

@@ -49,7 +49,7 @@ class Folder:
         """Open a file for streaming bytes into it; synced and entered in the MANIFEST when closed.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         path = self.path / name
         file = HashingFile(path)
@@ -74,7 +74,7 @@ class Folder:
         """Write a whole small file.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         with self.open(name) as file:
             file.write(data)
@@ -93,7 +93,7 @@ class Folder:
         """Enter files that a library wrote into the folder by itself (a model's ``save_pretrained``), syncing each.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         for path in sorted(self.path.rglob("*")):
             name = path.relative_to(self.path).as_posix()
@@ -135,7 +135,7 @@ def create(
 
     Raises:
         UsageError: something is at ``target`` and ``replace`` is off, or it is no artefact of pretrieve.
-        StorageError: the disk refused; nothing is left behind.
+        StorageError: writing to disk failed; nothing is left behind.
     """
     target = target.resolve()  # what a link points to is replaced, not the link
     check_free(target, replace=replace)
@@ -168,7 +168,7 @@ def put(made: Path, target: Path) -> None:
         target: nothing, an empty folder, or an artefact.
 
     Raises:
-        StorageError: the disk refused; ``target`` is what it was.
+        StorageError: writing to disk failed; ``target`` is what it was.
     """
     with storage(target):
         disk.fault_point("rename", target)
@@ -200,7 +200,7 @@ def scratch(parent: Path, name: str) -> Iterator[Folder]:
     """A temporary folder inside ``parent`` that is gone when the block ends.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     path = disk.temporary(parent.absolute(), name)
     disk.make_folder(path)
@@ -215,7 +215,7 @@ def create_file(target: Path) -> Iterator[HashingFile]:
     """Write a single file that is no part of an artefact: it appears whole when the block ends, or not at all.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     with scratch(target.absolute().parent, target.name) as folder:
         with folder.open(target.name) as file:
@@ -292,7 +292,7 @@ def write_file(path: Path, data: bytes) -> None:
     """Write one file of the user's choice (a report, a run), whole or not at all.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     with create_file(path) as file:
         file.write(data)

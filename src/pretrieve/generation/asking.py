@@ -25,8 +25,8 @@ class Sampling:
         temperature: divides the logits; 0 takes the most likely word.
         top_k: words are drawn from the so many most likely ones; 0 from all. Endpoints do not hear of it.
         top_p: words are drawn from the most likely ones that have this probability together.
-        max_new_tokens: most tokens of a query.
-        seed: all randomness comes from it.
+        max_new_tokens: maximum number of tokens of a query.
+        seed: seed of all randomness.
     """
 
     temperature: float = 1.0
@@ -41,7 +41,7 @@ class Sampling:
         if self.top_k < 0:
             raise UsageError(f"--top-k {self.top_k}: it is 0 or above.")
         if self.max_new_tokens < 1:
-            raise UsageError(f"--max-new-tokens {self.max_new_tokens}: one is the fewest.")
+            raise UsageError(f"--max-new-tokens {self.max_new_tokens}: the minimum is 1.")
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,7 @@
-"""Queries that documents give for free: what labels would say, guessed from structure.
+"""Pseudo-queries from the structure of documents, for choosing fusion weights and comparing models without labels.
 
-A title asks for its body, or where there is none the first sentence for the rest; a sentence asks for the rest of its
-document. What asks is taken out, or the search would be for equal strings (Lee et al., *Latent retrieval*, ACL 2019).
-Where documents have one sentence, a span of words stands in. Weights of fusion are chosen on such queries, and models
-compared, without a label.
+A title is a query for its body, or, without a title, the first sentence for the rest; a sentence is a query for the
+rest of its document. The query text is removed from the document (Lee et al., *Latent retrieval*, ACL 2019).
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ class PseudoQueries:
     Attributes:
         kind: what the queries are.
         queries: Q texts.
-        documents: (Q,) index of the document that each was taken from: what should be found.
+        documents: (Q,) index of the relevant document, from which the query was taken.
         remainders: Q texts of these documents without their query.
     """
 

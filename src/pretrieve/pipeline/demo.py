@@ -26,14 +26,14 @@ from pretrieve.text.documents import Documents
 
 QUERIES = ("split a string into words", "wait for several threads to finish", "write a table to a file")
 _SUMMARY = re.compile(r"\s*(.+?(?:[.!?](?=\s)|(?=\n\s*\n)))", re.DOTALL)
-HELD_OUT = 2_000  # documents whose summaries are queries: fewer cannot tell what training adds from chance
-POOL = 10_000  # documents that the held-out pairs are judged in
+HELD_OUT = 2_000  # documents whose summaries are queries: with fewer, the gain of training is not significant
+POOL = 10_000  # documents that the held-out pairs are evaluated on
 _FEWEST_WORDS = 3, 8  # of a summary, and of what is left of its document
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoRequest:
-    """What is asked; see the options of the command."""
+    """Arguments of ``run``; see the options of the command."""
 
     output: Path
     minutes: float = 0.75
@@ -44,7 +44,7 @@ class DemoRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """Where things are, what the judging found, and three searches with their hits."""
+    """Folders, the evaluation result, and three searches with their hits."""
 
     model: Path
     index: Path
@@ -53,13 +53,13 @@ class Done:
 
 
 def run(request: DemoRequest, listener: Listener) -> Done:
-    """Train, judge on held-out pairs of summary and body, index, and search.
+    """Train, evaluate on held-out pairs of summary and body, index, and search.
 
     Raises:
         PretrieveError: as ``train``, ``run_evaluation`` and ``build_index``.
     """
     shared = request.output / "shared"
-    shutil.rmtree(shared, ignore_errors=True)  # what a stopped demonstration left
+    shutil.rmtree(shared, ignore_errors=True)  # left by an interrupted demonstration
     try:
         return _run(request, shared, listener)
     finally:
@@ -90,9 +90,9 @@ def _run(request: DemoRequest, shared: Path, listener: Listener) -> Done:
 
 
 def write_pairs(documents: Documents, held_out: set[int], target: Path) -> None:
-    """Write a BEIR folder: summaries of held-out documents ask for their documents, from which they were taken out.
+    """Write a BEIR folder: summaries of held-out documents are queries; the rest of their documents is relevant.
 
-    They are searched among evenly spaced other documents, all without their summary.
+    Evenly spaced other documents, without their summary, are distractors.
     """
     corpus, queries, qrels = [], [], ["query-id\tcorpus-id\tscore"]
     spaced = range(0, len(documents), max(1, len(documents) // POOL))
@@ -119,7 +119,7 @@ def cut_summary(document: Document) -> tuple[str, str]:
 
 
 def _named(result: Result, model: Path) -> Result:
-    """The result with words for people in place of folders."""
+    """The result with readable names in place of folders."""
     names = {str(model): "trained", str(model / START): "random start"}
     rows = [replace(row, system=names.get(row.system, row.system)) for row in result.rows]
     tests = []

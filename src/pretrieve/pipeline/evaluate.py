@@ -1,4 +1,4 @@
-"""The road of ``pretrieve evaluate``: a labelled folder, models, and one table."""
+"""The workflow of ``pretrieve evaluate``: a labelled collection and models in, one table out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pretrieve.text.beir import load_collection
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateRequest:
-    """What is asked of ``evaluate``; see the options of the command."""
+    """Arguments of ``evaluate``; see the options of the command."""
 
     folder: Path
     models: tuple[str, ...] = ()
@@ -46,12 +46,12 @@ def run_evaluation(
     """Evaluate models on a labelled collection, or on every pair of languages of a cross-lingual one.
 
     Args:
-        request: the folder, and what to judge.
-        listener: hears of progress.
-        opened: models in memory, by name, judged beside those that ``request`` names.
+        request: arguments of the evaluation.
+        listener: receives progress.
+        opened: models in memory, by name, evaluated in addition to those that ``request`` names.
 
     Raises:
-        UsageError: the folder, a split, a metric, a setting of BM25 or a model is not there.
+        UsageError: the folder, a split, a metric, a setting of BM25 or a model does not exist.
         DataError: a line of the collection cannot be read.
     """
     listener = listener or Silent()

@@ -37,15 +37,15 @@ def build_index(
         sources: as for training.
         model: a folder or a hub name.
         output: the index's folder.
-        listener: hears of progress.
-        replace: an index that is there is swapped for the new one.
+        listener: receives progress.
+        replace: replace an existing index.
         fields: names of the fields.
-        on_bad: what to do with records that cannot be read.
-        described: ``ModelOptions`` of a model that does not say them itself; the index keeps them.
+        on_bad: policy for unreadable records.
+        described: usage of a model whose files do not specify it; stored in the index.
         lexical: parameters of BM25, stop words and stemmer.
 
     Raises:
-        PretrieveError: sources, model or disk are not as they should be.
+        PretrieveError: sources or model are invalid, or writing failed.
     """
     from pretrieve.models.text_encoder import ModelOptions, open_encoder
     from pretrieve.pipeline.run.sources import read_documents
@@ -77,7 +77,7 @@ def open_index(path: Path, mode: str = "hybrid") -> Index:
     """Open an index with its own model; a static one needs neither torch nor transformers.
 
     Raises:
-        UsageError: there is no index, or its model is gone.
+        UsageError: there is no index, or its model no longer exists.
         FingerprintError: the model has changed since.
     """
     from pretrieve.models.bag import Bag

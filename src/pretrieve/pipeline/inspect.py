@@ -1,4 +1,4 @@
-"""The road of ``pretrieve inspect``: a handful of real training examples, as the method would draw them."""
+"""The workflow of ``pretrieve inspect``: a few real training examples, as the method draws them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
 
 NEW = "new"
-_CONTEXT = 40  # tokens shown of what was cut out between two spans
-_FAR = 10_000  # tokens between two spans beyond which nothing was cut out: they are two places
+_CONTEXT = 40  # tokens shown of text removed between two spans
+_FAR = 10_000  # tokens between two spans above which they count as two places, with nothing removed
 _MASK = "[MASK]"
 
 
 @dataclass(frozen=True, kw_only=True)
 class InspectRequest:
-    """What is asked of ``inspect``; see the options of the command. ``base`` None is one that the method trains."""
+    """Arguments of ``inspect``; see the options of the command. ``base`` None: a base that the method trains."""
 
     sources: tuple[str, ...]
     method: str | None = None
@@ -48,7 +48,7 @@ class InspectRequest:
 
 
 def look(request: InspectRequest, listener: Listener | None = None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Draw the first examples of a run and say where they come from.
+    """Draw the first examples of a run, with their origins.
 
     Returns:
         The examples (document, note, rows with marked pieces of text), and facts about the method and the batch.
@@ -79,12 +79,14 @@ def look(request: InspectRequest, listener: Listener | None = None) -> tuple[lis
 
 
 def _base(request: InspectRequest, listener: Listener) -> str:
-    """The base that was asked for, or one that the method trains."""
+    """The given base, or one that the method trains."""
     if request.base is not None:
         return request.base
     if request.method is None or "static" in methods.find(request.method)[0].CARD.encoders:
         return STATIC
-    listener.note(f"{request.method} trains transformers: shown as for --base {NEW}, a small one from nothing.")
+    listener.note(
+        f"{request.method} trains transformers: shown as for --base {NEW}, a small one, randomly initialised."
+    )
     return NEW
 
 
@@ -107,7 +109,7 @@ def _specials(base: str, store: Store) -> SpecialTokens:
 
 
 def _batch(request: TrainRequest, choices: planning.Choices, store: Store, options: Any, number: int) -> Batch:
-    """The first examples of the first batch, with their candidates where the method looks for some."""
+    """The first examples of the first batch, with their candidates if the method retrieves some."""
     sampler = choices.module.sampler(store, _specials(request.base, store), options, provenance=True)
     batch = Batches(sampler=sampler, batch_size=choices.training.batch_size, seed=request.seed)(0)
     batch = batch.slice(0, min(number, len(batch)))
@@ -153,15 +155,15 @@ def _row(row: RowDescription, store: Store, documents: Documents, spans: set[tup
 
 
 def _pieces(row: RowDescription, store: Store, spans: set[tuple[int, int]]) -> list[list[str]]:
-    """The text of a row in pieces of one state each, as [state, what the model sees, what stands in the document].
+    """The text of a row in pieces of one state each, as [state, text that the model sees, text of the document].
 
     States are kept, deleted, masked, replaced, guessed (shown, and to be predicted), and removed (cut out between two
-    spans). The last text is empty where it is the same; of deleted and removed text nothing is seen.
+    spans). The last text is empty where it is the same; deleted and removed text is not seen.
 
     Args:
-        row: what is shown.
+        row: row to show.
         store: the documents.
-        spans: those of all rows of the example.
+        spans: spans of all rows of the example.
     """
     states: list[tuple[str, list[int], list[int]]] = []
     tokens = np.asarray(store.tokens)
@@ -182,7 +184,7 @@ def _pieces(row: RowDescription, store: Store, spans: set[tuple[int, int]]) -> l
 
 
 def _cut_out(previous: int, start: int, body: int, spans: set[tuple[int, int]]) -> bool:
-    """Whether what lies between two spans was cut out; a passage that stands after its title was only chosen."""
+    """Whether the text between two spans was removed; a passage after its title was only selected."""
     return (previous, start) in spans or (body < previous < start < previous + _FAR)
 
 

@@ -53,11 +53,11 @@ class Documents:
             target: the folder to make.
             documents: what ``corpus.read`` gives, or any other documents.
             meta: facts to keep in the MANIFEST; read when all documents are written, so a report may fill up meanwhile.
-            replace: an artefact that is there is swapped for the new one.
+            replace: replace an existing artefact.
 
         Raises:
             DataError: there was no document at all.
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         facts: dict[str, Any] = {}
         with files.create(target, "documents", replace=replace, meta=facts) as folder:
@@ -104,16 +104,16 @@ class Documents:
         """
         indices = np.arange(len(self)) if select is None else select
         batch: list[Document] = []
-        room = _BATCH_BYTES
+        budget = _BATCH_BYTES
         with (self.path / _RECORDS).open("rb", buffering=0) as file:
             for part in range(0, len(indices), _FLUSH):
                 some = indices[part : part + _FLUSH]
                 for start, end in zip(self.offsets[some].tolist(), self.offsets[some + 1].tolist(), strict=True):
                     batch.append(_document(os.pread(file.fileno(), end - start, start)))
-                    room -= end - start
-                    if len(batch) >= size or room <= 0:
+                    budget -= end - start
+                    if len(batch) >= size or budget <= 0:
                         yield batch
-                        batch, room = [], _BATCH_BYTES
+                        batch, budget = [], _BATCH_BYTES
         if batch:
             yield batch
 

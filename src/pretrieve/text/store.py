@@ -124,11 +124,11 @@ class Store:
             tokenizer: what to encode it with.
             select: indices of the documents to take, in this order; all by default.
             sentences: find where sentences start (about a third slower).
-            replace: an artefact that is there is swapped for the new one.
+            replace: replace an existing artefact.
 
         Raises:
             DataError: no document has any token.
-            StorageError: the disk refused.
+            StorageError: writing to disk failed.
         """
         meta: dict[str, Any] = {}
         with files.create(target, "store", replace=replace, meta=meta) as folder:

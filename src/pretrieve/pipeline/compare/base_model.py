@@ -23,7 +23,7 @@ def save_base(request: TrainRequest, listener: Listener) -> None:
     Args:
         request: documents, base, settings (those of encoder and vocabulary count), seed, and the folder of documents
             and tokens that several runs share. A new base is made with the seed and a vocabulary of the documents.
-        listener: hears of progress.
+        listener: receives progress.
 
     Raises:
         PretrieveError: as ``train``.

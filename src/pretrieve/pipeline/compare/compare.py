@@ -1,8 +1,8 @@
-"""The road of ``pretrieve compare``: every method from one base, on the same documents, tokens and seeds.
+"""The workflow of ``pretrieve compare``: every method from one base, on the same documents, tokens and seeds.
 
-Each model is judged as it is, and after fine-tuning with few and with all labels; BM25 and the untouched base stand
-beside. Every part is kept when it is done, so a comparison that was stopped goes on, and can be widened by methods,
-labels and seeds; several processes that are given the same command share the work.
+Each model is evaluated as it is, and after fine-tuning with few and with all labels; BM25 and the untrained base are
+baselines. Finished parts are saved, so an interrupted comparison resumes, and methods, labels and seeds can be added
+later. Several processes that run the same command share the work.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from pretrieve.pipeline.finetune.finetune import finetune
 from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
 from pretrieve.pipeline.finetune.request import FinetuneRequest
 from pretrieve.pipeline.pretrain import build as planning
-from pretrieve.pipeline.pretrain.data import shared_store, split
+from pretrieve.pipeline.pretrain.data import split
 from pretrieve.pipeline.pretrain.request import TrainRequest
+from pretrieve.pipeline.pretrain.shared_store import shared_store
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.sources import DOCUMENTS
@@ -43,23 +44,23 @@ from pretrieve.text.store import Store
 from pretrieve.training.signals import StoppedError
 
 Scores = list[dict[str, Any]]
-_FEWEST = 20  # steps of training, below which a method is said to have too few
-_ADVICE = "what is done is kept; give the same command again to continue"
-_PAUSE = 0.2  # seconds, before a part is tried again that another process had
+_FEWEST = 20  # steps of training below which a warning is given
+_ADVICE = "finished parts are saved; run the same command again to resume"
+_PAUSE = 0.2  # seconds between two tries of a part that another process holds
 
 
 def compare(request: CompareRequest, listener: Listener | None = None) -> Scores:
-    """Train, fine-tune and judge everything that is not there yet.
+    """Train, fine-tune and evaluate everything that is missing.
 
     Args:
-        request: what is compared.
-        listener: hears of progress.
+        request: arguments of the comparison.
+        listener: receives progress.
 
     Returns:
         A score of every system: method, seed, labels (None: not fine-tuned), mode, values by query, seconds.
 
     Raises:
-        PretrieveError: whatever a user can mend.
+        PretrieveError: any error that a user can fix.
     """
     try:
         with stoppable(_ADVICE):
@@ -85,13 +86,13 @@ def _compare(request: CompareRequest, listener: Listener) -> Scores:
 
 
 def _with_what_there_is(request: CompareRequest, listener: Listener) -> CompareRequest:
-    """Without numbers of labels that there are not: they would be all labels, twice."""
+    """Replace numbers of labels above the available ones, which would all mean "all labels"."""
     if not request.finetune or not request.labels:
         return request
     grades = read_qrels(request.benchmark, request.finetune).values()
     count = sum(any(grade > 0 for grade in found.values()) for found in grades)
     for number in (number for number in request.labels if number >= count):
-        listener.note(f"{number:,} labels: split {request.finetune!r} has {count:,} labelled queries; all are taken.")
+        listener.note(f"{number:,} labels: split {request.finetune!r} has {count:,} labelled queries; all are used.")
     labels = dict.fromkeys(0 if number >= count else number for number in request.labels)
     return replace(request, labels=tuple(labels))
 
@@ -99,7 +100,7 @@ def _with_what_there_is(request: CompareRequest, listener: Listener) -> CompareR
 def _share(
     request: CompareRequest, parts: list[tuple[str, int]], work: Callable[[str, int], object], listener: Listener
 ) -> None:
-    """Do every part that no other process is doing, until all are done: several may work on one comparison."""
+    """Compute every part that no other process holds, until all are done."""
     while parts:
         left = []
         for method, seed in parts:
@@ -116,7 +117,7 @@ def _share(
 
 
 def _part(request: CompareRequest, evaluator: _Evaluator, method: str, seed: int, listener: Listener) -> Scores:
-    """The scores of a method with one seed at all stages; what is done already is only read."""
+    """The scores of a method with one seed at all stages; finished ones are read from disk."""
     model = _pretrained(request, method, seed, listener)
     found = evaluator.scores(model, method, seed, None)
     for labels in request.labels if request.finetune else ():
@@ -128,17 +129,17 @@ def report(request: CompareRequest, scores: Scores) -> FairTable:
     """Write the report: ``report.md``, ``report.json`` and, where matplotlib is installed, ``report.svg``.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     seeds = f"{request.seeds} seeds" if request.seeds > 1 else "one seed"
     title = f"{request.benchmark.name} ({request.split}), {request.budget} from {request.base}, {seeds}"
-    if NONE not in request.methods:  # what all are compared with, if it was judged when there was more to do
+    if NONE not in request.methods:  # the baseline, if it was evaluated by an earlier command
         scores = [*_kept(request, NONE, {score["labels"] for score in scores}), *scores]
     table = fair_table(scores, title=title, metric=request.metric, base=NONE)
     text, picture = table.markdown(), draw(table)
     if picture is not None:
         files.write_file(request.output / "report.svg", picture)
-        text += f"\n![{table.metric} against the number of labels, a line a method](report.svg)\n"
+        text += f"\n![{table.metric} against the number of labels, one line for each method](report.svg)\n"
     files.write_file(request.output / "report.md", text.encode())
     files.write_file(request.output / "report.json", files.to_json(table.to_json()))
     return table
@@ -185,7 +186,7 @@ def _pretrained(request: CompareRequest, method: str, seed: int, listener: Liste
     began = time.perf_counter()
     try:
         train(train_request, listener)
-    finally:  # what a run took before it was stopped counts
+    finally:  # includes the time before an interruption
         seconds = round(before + time.perf_counter() - began, 1)
         cost = {"seconds": seconds, "steps": train_request.steps, "tokens": round(seen * (train_request.steps or 0))}
         files.write_file(spent, files.to_json(cost))
@@ -201,7 +202,7 @@ def _base_request(request: CompareRequest, seed: int, target: Path) -> TrainRequ
 
 
 def _request(request: CompareRequest, method: str, seed: int, origin: Path, target: Path) -> TrainRequest:
-    """A run of a method; its steps are still to be set."""
+    """The request of a method's run, without its number of steps."""
     return TrainRequest(
         sources=request.sources,
         output=target,
@@ -218,13 +219,13 @@ def _request(request: CompareRequest, method: str, seed: int, origin: Path, targ
 
 
 def _rehearse(request: CompareRequest, listener: Listener) -> None:
-    """Draw the first batches of every method still to run: a setting that does not fit is told now, not in hours."""
+    """Draw the first batches of every method still to run, so that invalid settings are reported before training."""
     base = request.place("runs", NONE, 0)
     for method in request.order:
         target = request.place("runs", method, 0)
         if method != NONE and not target.exists():
             train_request = _request(request, method, 0, base, target)
-            # what a forerunner will bring, and the base has not
+            # a head that the forerunner trains and the base lacks
             head = {"force_new_head": True} if "force_new_head" in options_of(method) else {}
             try:
                 seen = _seen(replace(train_request, settings={**train_request.settings, **head}), base)
@@ -234,11 +235,11 @@ def _rehearse(request: CompareRequest, listener: Listener) -> None:
 
 
 def _note_on_budget(request: CompareRequest, method: str, seen: float, listener: Listener) -> None:
-    """Warn where the budget is a handful of steps, which neither train nor meet it."""
+    """Warn where the budget is only a few steps."""
     steps = _steps(request, seen, 2 if method in FORERUNNERS else 1)
     if steps < _FEWEST:
         listener.note(
-            f"{method} gets {steps} steps of {seen:,.0f} tokens, too few to compare by: give more --tokens or --steps, "
+            f"{method} gets {steps} steps of {seen:,.0f} tokens, too few to compare: give more --tokens or --steps, "
             f"or a smaller --set {method}.batch_size=."
         )
 
@@ -256,7 +257,7 @@ def _costs(request: CompareRequest, method: str, seed: int) -> dict[str, float]:
 
 
 def _steps(request: CompareRequest, seen: float, parts: int) -> int:
-    """A part of the budget in steps: as many as see so many tokens, by the method's first batches."""
+    """A part of the budget in steps, by the tokens of the method's first batches."""
     if request.steps is not None:
         return max(1, request.steps // parts)
     return max(1, round(request.tokens // parts / seen))
@@ -271,7 +272,7 @@ def _store_of(request: TrainRequest, base: Path) -> Store:
 
 
 def _seen(request: TrainRequest, base: Path) -> float:
-    """Tokens of a step, by the first batches; what a method looks up for them (REALM's blocks) is read too."""
+    """Tokens of a step, averaged over the first batches, including blocks that the method retrieves (REALM)."""
     made = planning.make(request, planning.choose(request), _store_of(request, base))
     return float(np.mean([len(made.objective.prepare(made.batches(step), step).rows.tokens) for step in range(4)]))
 
@@ -311,7 +312,7 @@ def _negatives(request: CompareRequest, listener: Listener) -> Path:
 
 
 class _Evaluator:
-    """Judges models; scores are kept on disk."""
+    """Evaluates models; scores are saved to disk."""
 
     def __init__(self, request: CompareRequest, listener: Listener) -> None:
         self._request, self._listener = request, listener
@@ -325,7 +326,7 @@ class _Evaluator:
         return list(orjson.loads(path.read_bytes()))
 
     def scores(self, model: Path, method: str, seed: int, labels: int | None) -> Scores:
-        """The scores of a model, alone and beside words."""
+        """The scores of a model, alone and fused with BM25."""
         stage = _stage(labels)
         path = self._request.place("scores", method, seed, f"{stage}.json")
         if not path.is_file():

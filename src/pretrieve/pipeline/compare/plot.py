@@ -1,4 +1,4 @@
-"""The picture of a comparison: score against number of labels, a line a method."""
+"""The plot of a comparison: score against number of labels, one line for each method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person asks of ``compare``, and where its parts lie on disk."""
+"""Arguments of ``compare``, and the paths of its parts."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ NONE = "none"  # the base as it is
 BM25 = "BM25"
 ALL = "all"
 SAID = "comparison.json"  # what decides each score
-_WIDER = ("output", "methods", "labels", "seeds")  # of these a comparison may be asked for more
-# What a method starts from instead of the base; it then gets half of the budget, and its forerunner the other half.
+_WIDER = ("output", "methods", "labels", "seeds")  # fields that may grow in an existing comparison
+# The method that another one starts from instead of the base; each of the two gets half of the budget.
 FORERUNNERS = {"cocondenser": "condenser", "realm": "orqa-ict"}
 
 
@@ -30,21 +30,21 @@ class CompareRequest:
     """The arguments of a comparison.
 
     Attributes:
-        sources: documents that every method is trained on.
-        methods: presets, and ``none`` for the base as it is.
-        benchmark: BEIR folder to judge on.
+        sources: training documents of every method.
+        methods: presets; ``none`` is the untrained base.
+        benchmark: BEIR folder to evaluate on.
         output: folder for models, scores and report.
-        base: what every method starts from.
-        tokens: that every method sees, in all its steps.
-        steps: that every method takes, instead; a step of one sees more tokens than that of another.
-        split: to judge on.
+        base: encoder that every method starts from.
+        tokens: training budget of every method, in tokens.
+        steps: training budget of every method, in steps, in place of ``tokens``.
+        split: split to evaluate on.
         finetune: split to take labels from; empty: no fine-tuning.
         labels: numbers of labelled queries to fine-tune with; 0 for all of them.
-        negatives: of fine-tuning.
+        negatives: strategy for hard negatives in fine-tuning.
         seeds: number of seeds, from 0.
-        settings: of pre-training, by name; ``method.name`` sets one method's.
+        settings: pre-training settings by name; ``method.name`` sets one method's.
         tuning: settings of fine-tuning.
-        metric: to judge by.
+        metric: metric to report.
     """
 
     sources: tuple[str, ...]
@@ -64,7 +64,7 @@ class CompareRequest:
     metric: str = "nDCG@10"
 
     def check(self) -> None:
-        """Say at once what cannot work.
+        """Validate the arguments.
 
         Raises:
             UsageError: an unknown method, setting or metric, no budget, or a folder that is no benchmark.
@@ -112,9 +112,9 @@ class CompareRequest:
             raise UsageError(str(error).replace("--set", "--tune")) from None
 
     def _check_splits(self) -> None:
-        """Both splits are there, and what is learnt from is not what is judged on."""
+        """Check that both splits exist and differ."""
         if self.finetune == self.split:
-            raise UsageError(f"--finetune {self.finetune}: these are the labels to judge on; give another split.")
+            raise UsageError(f"--finetune {self.finetune}: evaluation uses these labels; give another split.")
         names = {path.name.partition(".tsv")[0] for path in (self.benchmark / "qrels").glob("*.tsv*")}
         if not names:
             raise UsageError(f"{self.benchmark} is no BEIR folder with qrels/{self.split}.tsv.")
@@ -127,13 +127,13 @@ class CompareRequest:
 
     def facts(self) -> dict[str, Any]:
         """What decides each score, as plain values; methods and their own settings, labels and seeds may be added."""
-        said = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _WIDER}
-        said["settings"] = {key: str(value) for key, value in self.settings.items() if "." not in key}
-        said["tuning"] = {key: str(value) for key, value in self.tuning.items()}
-        said["sources"] = [files.digest(Path(source), without=self.output) or source for source in self.sources]
-        said["benchmark"] = [files.digest(path) for path in self._evaluated_files()]
-        said["base"] = files.digest(Path(self.base)) or self.base
-        return said
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _WIDER}
+        values["settings"] = {key: str(value) for key, value in self.settings.items() if "." not in key}
+        values["tuning"] = {key: str(value) for key, value in self.tuning.items()}
+        values["sources"] = [files.digest(Path(source), without=self.output) or source for source in self.sources]
+        values["benchmark"] = [files.digest(path) for path in self._evaluated_files()]
+        values["base"] = files.digest(Path(self.base)) or self.base
+        return values
 
     def _evaluated_files(self) -> list[Path]:
         """The files of the benchmark that are read."""
@@ -142,7 +142,7 @@ class CompareRequest:
 
     @property
     def budget(self) -> str:
-        """What every method gets, in words."""
+        """The budget of every method, as text."""
         return f"{self.tokens:,} tokens" if self.steps is None else f"{self.steps:,} steps"
 
     @property
@@ -172,22 +172,22 @@ class CompareRequest:
         return self.output / kind / "-".join(map(str, parts))
 
     def begin(self) -> None:
-        """Note what is compared, or refuse a folder of another comparison.
+        """Record the arguments, or refuse the folder of another comparison.
 
         Raises:
             UsageError: the folder is of another comparison, or has a method with other settings.
         """
-        said = self.output / SAID
+        values = self.output / SAID
         mine = files.to_json(self.facts())
-        if said.is_file():
-            self._check_said(orjson.loads(said.read_bytes()), orjson.loads(mine))
+        if values.is_file():
+            self._check_said(orjson.loads(values.read_bytes()), orjson.loads(mine))
         path = self.output / "settings.json"
         before = orjson.loads(path.read_bytes()) if path.is_file() else {}
         now = {method: {key: str(value) for key, value in self.own(method).items()} for method in self.order}
         for method in now.keys() & before.keys():
             if now[method] != before[method] and self._trained(method):
                 raise UsageError(f"{self.output} has {method} with other settings: give the same, or another --output.")
-        files.write_file(said, mine)
+        files.write_file(values, mine)
         files.write_file(path, files.to_json(before | now))
 
     def _check_said(self, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -199,19 +199,19 @@ class CompareRequest:
             )
 
     def _trained(self, method: str) -> bool:
-        """Is there a run of the method, for itself or as a forerunner?"""
+        """Whether the method has a run, for itself or as a forerunner."""
         names = (path.name.rpartition("-")[0] for path in (self.output / "runs").glob(f"{method}-*"))
         return any(name == method or name.startswith(f"{method}-for-") for name in names)
 
 
 @cache
 def options_of(method: str) -> frozenset[str]:
-    """Names of all that can be set about a run of a method; of encoder and vocabulary for ``none``."""
+    """Names of the settings of a method's run; of encoder and vocabulary for ``none``."""
     from pretrieve.methods import find
     from pretrieve.models.build import EncoderOptions
     from pretrieve.training.options import TrainingOptions
 
-    rooms: list[Any] = [EncoderOptions, Tokenization]
+    parts: list[Any] = [EncoderOptions, Tokenization]
     if method != NONE:
-        rooms += [find(method)[0].Options, TrainingOptions]
-    return frozenset(item.name for room in rooms for item in fields(room))
+        parts += [find(method)[0].Options, TrainingOptions]
+    return frozenset(item.name for part in parts for item in fields(part))

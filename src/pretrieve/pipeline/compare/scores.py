@@ -1,4 +1,4 @@
-"""Judges many models on one collection, whose documents are read and whose words are indexed once."""
+"""Evaluates many models on one collection, which is read and indexed by BM25 once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pretrieve.index.lexical import Lexical
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.text.beir import Collection, load_collection
 
-_HYBRID = 1.0  # weight of vectors beside words, the same for all: a choice of its own would be one more difference
+_HYBRID = 1.0  # fusion weight of the vectors, the same for all models so that only the models differ
 
 
 class CollectionEvaluator:
@@ -21,11 +21,11 @@ class CollectionEvaluator:
 
     Args:
         folder: with ``corpus``, ``queries`` and ``qrels``.
-        split: to judge on.
+        split: split to evaluate on.
         metric: such as ``nDCG@10``.
 
     Raises:
-        PretrieveError: an unknown metric; no such folder or split (when the first model is judged).
+        PretrieveError: an unknown metric; no such folder or split (when the first model is evaluated).
     """
 
     def __init__(self, folder: Path, split: str, metric: str) -> None:
@@ -40,7 +40,7 @@ class CollectionEvaluator:
         return self._evaluate(None, ("lexical",))
 
     def model(self, location: Path) -> dict[Mode, FloatArray]:
-        """(Q,) values of a model by query, alone (``dense``) and beside words (``hybrid``)."""
+        """(Q,) values of a model by query, alone (``dense``) and fused with BM25 (``hybrid``)."""
         return self._evaluate(location, ("dense", "hybrid"))
 
     def _evaluate(self, location: Path | None, modes: tuple[Mode, ...]) -> dict[Mode, FloatArray]:

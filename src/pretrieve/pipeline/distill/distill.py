@@ -41,10 +41,11 @@ from pretrieve.pipeline.pretrain.data import Prepared, build_store, split
 from pretrieve.pipeline.pretrain.report import Report, open_report
 from pretrieve.pipeline.run import recipe as recipes
 from pretrieve.pipeline.run.fit import Training, fit
+from pretrieve.pipeline.run.kept_documents import kept_documents
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.recipe import Recipe
 from pretrieve.pipeline.run.run import Run, begin
-from pretrieve.pipeline.run.sources import documents_of, kept_documents
+from pretrieve.pipeline.run.sources import documents_of
 from pretrieve.sampling.batches import Batches
 from pretrieve.text.documents import Documents
 from pretrieve.text.tokenizer import Tokenizer
@@ -61,15 +62,15 @@ def distill(request: DistillRequest, listener: Listener | None = None, *, encode
     """Make a static model of a transformer's, on documents without labels.
 
     Args:
-        request: what is asked.
-        listener: hears of progress.
-        encoder: the teacher, where it is open already.
+        request: arguments of the run.
+        listener: receives progress.
+        encoder: the teacher, if it is already open.
 
     Returns:
-        What was done and found; the model is at ``asked.output``.
+        What was done and found; the model is at ``request.output``.
 
     Raises:
-        PretrieveError: whatever a user can mend: teacher, sources, options, disk, an interrupted run.
+        PretrieveError: any error that a user can fix: teacher, sources, options, disk, an interrupted run.
     """
     listener = listener or Silent()
     request.check()
@@ -95,7 +96,7 @@ def distill_into(
         sources: one or several.
         teacher: folder or hub name.
         options: other arguments of ``DistillRequest`` by name.
-        listener: hears of progress.
+        listener: receives progress.
 
     Returns:
         The model's folder, and the documents.
@@ -114,10 +115,10 @@ def distill_into(
 
 @dataclass(frozen=True, kw_only=True)
 class _Learnt:
-    """What the teacher said of the documents: texts to learn from, and some that are kept to measure with."""
+    """The teacher's vectors of the documents: texts to train on, and held-out texts to measure with."""
 
     taught: Taught
-    kept: Taught
+    validation: Taught
 
 
 class _Stages:
@@ -130,14 +131,14 @@ class _Stages:
         self.training = replace(self.training, steps=request.steps)
 
     def run_all(self, documents: Documents) -> Report:
-        """Go through all stages; each takes up what an earlier run has done."""
+        """Execute all stages; each resumes from what an earlier run finished."""
         request = self.request
         prepared = self._prepare(documents)
         made = self._recipe(prepared)
         table = self._table(prepared) if "tokens" in request.stages else None
         learnt = self._learnt(prepared, made) if self._taught else None
         student = self._start(prepared, table)
-        stages = Stages(learnt.kept if learnt else None)
+        stages = Stages(learnt.validation if learnt else None)
         stages.add("tokens" if "tokens" in request.stages else "random", student)
         if learnt is not None and "distil" in request.stages:
             self._distil(student, learnt, made)
@@ -164,13 +165,13 @@ class _Stages:
         """The teacher's tokenizer, with frequent words that it splits where they are asked for."""
         own, most = self.teacher.tokenizer, self.request.words
         if most and not takes_words(own):
-            self.listener.note("--words: only WordPiece vocabularies take words; the teacher's own is kept as it is.")
+            self.listener.note("--words: only WordPiece vocabularies take words; the teacher's own is left unchanged.")
         sample = documents.sample(_SAMPLE)
         texts = (f"{documents[int(index)].title}\n{documents[int(index)].text}" for index in sample)
         return with_words(own, frequent_words(texts, own, most))
 
     def _recipe(self, prepared: Prepared) -> Recipe:
-        """Note what decides the run, or refuse to go on with another."""
+        """Record what determines the run, or refuse to resume another one."""
         request, path = self.request, self.workspace / "recipe.json"
         before = recipes.load(path) if request.resume and path.is_file() else None
         tokens = request.teacher_tokens or TEACHER_TOKENS
@@ -228,8 +229,8 @@ class _Stages:
                 ("queries", self.teacher.queries, pieces.queries),
             )
         )
-        taught, kept = pieces.taught(keys, queries).divided()
-        return _Learnt(taught=taught, kept=kept)
+        taught, validation = pieces.taught(keys, queries).divided()
+        return _Learnt(taught=taught, validation=validation)
 
     def _start(self, prepared: Prepared, table: FloatArray | None) -> StaticEncoder:
         """The student before training: the teacher's token vectors, or random ones."""
@@ -247,15 +248,17 @@ class _Stages:
         batches = Batches(sampler=Sampler(learnt.taught), batch_size=size, seed=self.request.seed)
         objective = Distillation(student, learnt.taught.vectors, self.options)
         training = replace(self.training, batch_size=size)
-        self._train("distil", objective, batches, training, made, self._held_out_loss(objective, learnt.kept, size))
+        self._train(
+            "distil", objective, batches, training, made, self._held_out_loss(objective, learnt.validation, size)
+        )
 
-    def _held_out_loss(self, objective: Distillation, kept: Taught, size: int) -> Callable[[], float] | None:
-        """The loss on documents that are not learnt from; None where there are fewer than two."""
-        size = min(size, len(kept.keys))
+    def _held_out_loss(self, objective: Distillation, validation: Taught, size: int) -> Callable[[], float] | None:
+        """The loss on held-out documents; None where there are fewer than two."""
+        size = min(size, len(validation.keys))
         if size < 2:
             return None
-        batches = Batches(sampler=Sampler(kept), batch_size=size, seed=self.request.seed)
-        steps = range(max(1, len(kept.keys) // size))
+        batches = Batches(sampler=Sampler(validation), batch_size=size, seed=self.request.seed)
+        steps = range(max(1, len(validation.keys) // size))
         return lambda: held_out(objective, batches, steps)["loss"]
 
     def _contrast(self, student: StaticEncoder, learnt: _Learnt | None, prepared: Prepared, made: Recipe) -> None:

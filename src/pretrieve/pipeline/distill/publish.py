@@ -1,4 +1,4 @@
-"""What ``distill`` leaves: the stage that the label-free selection finds best, with recipe, report and card."""
+"""The output of ``distill``: the selected stage, with recipe, report and model card."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from pretrieve.pipeline.distill.teacher import Teacher
 from pretrieve.pipeline.pretrain.data import Prepared
 from pretrieve.pipeline.pretrain.report import MODEL, REPORT, Report
 from pretrieve.pipeline.pretrain.selection import fused_choice
+from pretrieve.pipeline.run.card import CONTENTS
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.recipe import Recipe
 from pretrieve.pipeline.run.run import Run
 
-WEIGHT = 1.0  # of a distilled model's vectors beside BM25 (records/distill)
+WEIGHT = 1.0  # fusion weight of a distilled model's vectors (records/distill)
 
 _HEAD = """---
 library_name: sentence-transformers
@@ -46,48 +47,48 @@ scores = model.similarity(model.encode_query("a question"), model.encode_documen
 
 
 class Stages:
-    """The student after each stage, and how near it is to its teacher.
+    """The student after each stage, and its agreement with the teacher.
 
     Args:
-        kept: texts that the teacher has read and the student does not learn from; None measures nothing.
+        validation: texts with teacher vectors that the student is not trained on; None: no measurement.
     """
 
-    def __init__(self, kept: Taught | None) -> None:
-        self._kept = kept
+    def __init__(self, validation: Taught | None) -> None:
+        self._validation = validation
         self.encoders: dict[str, StaticEncoder] = {}
         self.agreement: dict[str, float] = {}
 
     def add(self, name: str, student: StaticEncoder) -> None:
-        """Keep a copy of the student as it is now."""
+        """Save a copy of the current student."""
         self.encoders[name] = deepcopy(student)
-        if self._kept is not None and len(self._kept.keys) > 1:
-            self.agreement[name] = round(agreement(student, self._kept), 4)
+        if self._validation is not None and len(self._validation.keys) > 1:
+            self.agreement[name] = round(agreement(student, self._validation), 4)
 
     def signal(self, saved: str) -> dict[str, Any] | None:
         """Agreement before training and in the stage that is saved, in the form of other methods' signals."""
-        if self._kept is None or not self.agreement:
+        if self._validation is None or not self.agreement:
             return None
         first = next(iter(self.agreement))
         return {
-            "documents": len(self._kept.keys),
-            "examples": len(self._kept.queries),
+            "documents": len(self._validation.keys),
+            "examples": len(self._validation.queries),
             "before": {"agreement": self.agreement[first]},
             "after": {"agreement": self.agreement[saved]},
             "stages": self.agreement,
         }
 
 
-def agreement(student: Encoder, kept: Taught) -> float:
+def agreement(student: Encoder, validation: Taught) -> float:
     """Mean rank correlation of student and teacher: each query's similarities to all documents (Spearman).
 
     Args:
         student: compared by cosine.
-        kept: N documents with Q queries each.
+        validation: N documents with Q queries each.
     """
-    vectors = query_vectors(student, kept.rows).numpy()
+    vectors = query_vectors(student, validation.rows).numpy()
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    first = kept.queries[:, 0]
-    ours, theirs = (found[first] @ found[kept.keys].T for found in (vectors, kept.vectors))
+    first = validation.queries[:, 0]
+    ours, theirs = (found[first] @ found[validation.keys].T for found in (vectors, validation.vectors))
     found = [spearmanr(a, b).statistic for a, b in zip(ours, theirs, strict=True)]
     return float(np.nan_to_num(found).mean())
 
@@ -95,10 +96,10 @@ def agreement(student: Encoder, kept: Taught) -> float:
 def keep_distilled(
     run: Run, request: DistillRequest, stages: Stages, prepared: Prepared, made: Recipe, teacher: Teacher
 ) -> Report:
-    """Choose a stage, and write the model beside its checkpoints; it is there when its MANIFEST is.
+    """Select a stage and write the model; it is complete once its MANIFEST exists.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     tokenizer = prepared.store.tokenizer
     choice, saved, reason = _chosen(request, stages, prepared, run.listener)
@@ -156,14 +157,14 @@ def _card(report: Report, choice: Choice | None, teacher: Teacher) -> str:
     ]
     if report.signal is not None:
         told = ", ".join(f"{name} {value:.3f}" for name, value in report.signal["stages"].items())
-        parts.append(f"Rank correlation with the teacher on texts that were not learnt from, by stage: {told}.\n")
+        parts.append(f"Rank correlation with the teacher on held-out texts, by stage: {told}.\n")
     if choice is not None:
         parts.append(
             f"## Label-free probe\n\nnDCG@10 among {choice.scores.pool:,} documents, on queries made of documents that "
             "were held out from training: BM25, and what each stage's vectors add to it at weights .5 and 1.\n\n"
             f"{choice_markdown(choice)}"
         )
-    parts += [_USE, f"## Made by\n\n```console\n{recipe['command']}\n```\n", _values(recipe)]
+    parts += [_USE, f"## Made by\n\n```console\n{recipe['command']}\n```\n", CONTENTS, _values(recipe)]
     return "\n".join(parts)
 
 

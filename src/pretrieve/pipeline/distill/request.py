@@ -1,4 +1,4 @@
-"""What a person asks of ``distill``: checked before anything slow begins."""
+"""Arguments of ``distill``, validated before any slow work starts."""
 
 from __future__ import annotations
 
@@ -47,31 +47,31 @@ class DistillRequest:
     Attributes:
         sources: documents.
         output: folder for the model.
-        teacher: folder or hub name of a transformer that encodes texts.
-        described: what is said about the teacher, where it does not say it itself.
-        stages: what is done: token vectors from the teacher (random ones without it), distillation, contrast.
-        teacher_tokens: that the teacher reads of the documents beside its vocabulary; ``TEACHER_TOKENS`` without it.
-        minutes: that the teacher reads for, instead; the vocabulary is part of them.
-        words: frequent words of the documents that the teacher's tokenizer splits and that get a vector of their own.
-        dimensions: of the student; those of the teacher without it, 256 at most.
-        weighting: of token vectors at the start.
-        window: tokens of the longest document that the teacher reads.
-        queries: texts out of each document that the teacher reads beside it.
-        steps: of the distillation.
-        contrast_steps: of the contrast.
-        anchor: weight of the distillation loss beside the contrast.
-        bfloat16: the teacher runs in half precision: three times as fast where the processor has instructions for it.
-        select: hold documents out, and save the stage that helps BM25 most on them; without it, all are learnt from and
-            the last stage is saved.
+        teacher: folder or hub name of a transformer text encoder.
+        described: usage of the teacher, where its files do not specify it.
+        stages: stages to run: token vectors of the teacher (random ones without it), distillation, contrast.
+        teacher_tokens: tokens of the documents that the teacher reads; default ``TEACHER_TOKENS``.
+        minutes: time of the teacher, vocabulary included, in place of ``teacher_tokens``.
+        words: number of frequent words, split by the teacher's tokenizer, that are added to the vocabulary.
+        dimensions: dimensions of the student; default: the teacher's, at most 256.
+        weighting: weights of the token vectors before training.
+        window: maximum number of tokens of a document that the teacher reads.
+        queries: number of queries drawn from each document for the teacher.
+        steps: steps of the distillation stage.
+        contrast_steps: steps of the contrastive stage.
+        anchor: weight of the distillation loss in the contrastive stage.
+        bfloat16: run the teacher in half precision: three times as fast on processors that support it.
+        select: hold documents out and save the stage that adds most to BM25 on them; otherwise train on all documents
+            and save the last stage.
         settings: options of the distillation loss and of its training by name.
-        seed: all randomness comes from it.
-        resume: go on with a run that was stopped.
-        overwrite: replace what is at ``output``.
-        on_bad: what to do with records that cannot be read.
-        fields: which fields of the sources hold what.
-        tracker: where curves go; ``auto`` is TensorBoard where it is installed.
-        shared: folder of documents that several runs read; None for the run's own.
-        keep_workspace: leave documents, tokens and checkpoints beside the output when the run is done.
+        seed: seed of all randomness.
+        resume: resume an interrupted run.
+        overwrite: replace an existing output.
+        on_bad: policy for unreadable records.
+        fields: field names of the sources.
+        tracker: experiment tracker; ``auto`` is TensorBoard if it is installed.
+        shared: folder of documents shared by several runs; None: the run's own.
+        keep_workspace: keep documents, tokens and checkpoints of the finished run.
     """
 
     sources: tuple[str, ...]
@@ -102,7 +102,7 @@ class DistillRequest:
     keep_workspace: bool = False
 
     def check(self) -> None:
-        """Say at once what cannot work.
+        """Validate the arguments.
 
         Raises:
             UsageError: a value is too small or unknown, the teacher cannot teach, or the output is taken.
@@ -119,7 +119,7 @@ class DistillRequest:
         """The exact command of the run, for its model card.
 
         Args:
-            teacher_tokens: what its minutes came to; as it was asked for without it.
+            teacher_tokens: tokens that its minutes came to; None: as in the request.
         """
         if self.minutes is not None and teacher_tokens is not None:
             return dataclasses.replace(self, minutes=None, teacher_tokens=teacher_tokens).command()
@@ -138,22 +138,22 @@ class DistillRequest:
         return command_line([*words, "--seed", str(self.seed), *field_words(self.fields)])
 
     def _check_values(self) -> None:
-        """Refuse numbers and names that do not fit.
+        """Validate numbers and names.
 
         Raises:
-            UsageError: one does not.
+            UsageError: one is invalid.
         """
         for name, least in _AT_LEAST.items():
             if (value := getattr(self, name)) is not None and value < least:
-                raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: {least} is the least.")
+                raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: {least} is the minimum.")
         if not self.sources:
             raise UsageError("there are no documents: give sources.")
         if self.minutes is not None and self.teacher_tokens is not None:
             raise UsageError("give --minutes or --teacher-tokens, not both.")
         if self.minutes is not None and not self.minutes > 0:
-            raise UsageError(f"--minutes {self.minutes:g}: it is above 0.")
+            raise UsageError(f"--minutes {self.minutes:g}: must be above 0.")
         if not self.anchor >= 0:
-            raise UsageError(f"--anchor {self.anchor:g}: it is not below 0.")
+            raise UsageError(f"--anchor {self.anchor:g}: must be 0 or above.")
         for stage in self.stages:
             if stage not in STAGES:
                 raise UsageError(f"--stages: unknown stage {stage!r}.{suggest(stage, STAGES)}")
@@ -196,9 +196,9 @@ def _check_teacher(name: str) -> None:
 
     folder = Path(name)
     if not folder.exists():
-        return  # a name of the hub, or nothing: opening it says which
+        return  # a hub name or nothing; opening it tells
     if not folder.is_dir():
-        raise UsageError(f"{name} is not a folder; a model is one.")
+        raise UsageError(f"{name} is not a folder; give the folder of a model.")
     if Bag.readable(folder):
         raise UsageError(f"{name} is a static model already: a teacher is a transformer.")
     check_model_files(folder)

@@ -41,8 +41,8 @@ def open_teacher(request: DistillRequest, encoder: TextEncoder | None = None) ->
     """Open the teacher.
 
     Args:
-        request: names it, and says how it is used.
-        encoder: the same model, where it is open already.
+        request: names the teacher and its usage.
+        encoder: the teacher, if it is already open.
 
     Raises:
         UsageError: there is none, it has no fast tokenizer, it does not give one dense vector for a text, or its
@@ -79,6 +79,6 @@ def _opened(request: DistillRequest) -> TextEncoder:
         return open_encoder(request.teacher, request.described)
     except PretrieveError:
         raise
-    except Exception as error:  # libraries raise what they like at a folder that is not a whole model
+    except Exception as error:  # libraries raise various errors for an incomplete model folder
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UsageError(f"{request.teacher} cannot be opened as a teacher: {reason}") from None

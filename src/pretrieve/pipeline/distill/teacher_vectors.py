@@ -1,4 +1,4 @@
-"""What the teacher of ``distill`` reads: pieces of documents up to a budget of tokens; its vectors lie in blocks."""
+"""What the teacher of ``distill`` reads: pieces of documents up to a token budget; vectors are stored in blocks."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from pretrieve.text.store import Store
 from pretrieve.text.tokenizer import Tokenizer
 
 Encode = Callable[[Sequence[str]], FloatArray]
-BLOCK = 256  # texts that the teacher encodes before they are written
+BLOCK = 256  # texts that the teacher encodes between two writes
 _DOCUMENTS = 64  # drawn at once
-_ROUNDS = 8  # times that a small collection is gone through, each with other pieces
+_ROUNDS = 8  # passes over a small collection, each with other pieces
 _AROUND = 2  # special tokens of a row
 _TIMED = 64  # documents that a teacher is timed with
-_LEAST = 5_000  # tokens of documents that are read however few the minutes are
+_LEAST = 5_000  # minimum number of document tokens, however few the minutes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +71,14 @@ def draw_pieces(store: Store, tokens: int, *, window: int, queries: int, seed: i
     """Draw documents, cut to a window, and queries out of them, until the teacher's budget is spent.
 
     Queries are titles, titles with a few words, first words, sentences and spans, as ``methods/structure.py`` draws
-    them; nothing is taken out of the documents, since the teacher says how near the two are.
+    them; the documents stay whole, since the teacher scores the pair.
 
     Args:
         store: the documents, in the student's tokens.
-        tokens: that the teacher may read.
+        tokens: budget of the teacher, in tokens.
         window: tokens of the longest document.
-        queries: of each document.
-        seed: of the run.
+        queries: number of queries of each document.
+        seed: seed of the run.
 
     Raises:
         DataError: no document is long enough.
@@ -120,20 +120,24 @@ def _drawn(sampler: Sampler, places: IntArray, count: int, seed: int, stream: in
 
 
 def taught_vectors(folder: Path, encode: Encode, texts: Sequence[str], listener: Listener) -> FloatArray:
-    """The teacher's vectors (R, D) of some texts, of length one; blocks that are on disk already are read.
+    """The teacher's vectors (R, D) of some texts, of length one; blocks already on disk are read.
 
-    They are kept in half precision: cosines are the same to four digits.
+    They are stored in half precision: cosines are equal to four digits.
 
     Args:
-        folder: where blocks lie.
-        encode: the teacher's side of queries or of documents.
+        folder: folder of the blocks.
+        encode: the teacher's encoder of queries or documents.
         texts: R texts; an empty one gets a zero vector.
         listener: hears of every block.
 
     Raises:
-        DataError: a vector is not finite, or has several vectors.
-        StorageError: the disk refused.
+        DataError: a vector is not finite, a text has several vectors, or all texts are empty.
+        StorageError: writing to disk failed.
     """
+    if not any(texts):
+        raise DataError(
+            "the teacher's tokenizer knows no word of these documents: choose a teacher that reads their language."
+        )
     blocks = Blocks(folder, len(texts), BLOCK)
 
     def make(items: range) -> Iterator[object]:
@@ -161,9 +165,9 @@ def tokens_for_minutes(encode: Encode, store: Store, minutes: float, window: int
     """Tokens of documents that a teacher reads in some minutes, after its vocabulary; timed on some of them.
 
     Args:
-        encode: the teacher's side of documents.
+        encode: the teacher's encoder of documents.
         store: the documents.
-        minutes: for vocabulary and documents.
+        minutes: time for vocabulary and documents.
         window: tokens of the longest document.
     """
     starts = np.asarray(store.starts)[np.linspace(0, len(store) - 1, min(len(store), _TIMED)).astype(np.int64)]

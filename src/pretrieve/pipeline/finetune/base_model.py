@@ -23,12 +23,12 @@ class Start:
     """What fine-tuning starts from.
 
     Attributes:
-        documents: encoder of documents, and of queries where they have none of their own.
+        documents: encoder of documents, and of queries unless there are untied encoders.
         query_encoder: encoder of queries if untied; None otherwise.
-        tokenizer: of both.
-        prompts: what is put before queries and before documents.
-        separator: what stands between title and text of a document.
-        longest_query: tokens kept of a query, special tokens included.
+        tokenizer: tokenizer of both encoders.
+        prompts: prompts of queries and documents.
+        separator: text between title and text of a document.
+        longest_query: maximum number of tokens of a query, special tokens included.
         fingerprint: identity of the weights and of how they are used.
     """
 
@@ -42,7 +42,7 @@ class Start:
 
     @property
     def width(self) -> int | None:
-        """Of the transformer's hidden states, beneath a projection or viewers; None for a static encoder."""
+        """Width of the transformer's hidden states, before any projection; None for a static encoder."""
         encoder = self.documents
         while isinstance(encoder, Projected | MultiVectorEncoder):
             encoder = encoder.encoder
@@ -54,18 +54,18 @@ def open_start(model: str, options: ModelOptions | None = None, *, seed: int = 0
 
     Args:
         model: a folder or a hub name; published checkpoints are known (``evaluation/checkpoints.py``).
-        options: what is said about one that is not, and does not say it itself.
-        seed: for weights that the checkpoint lacks and nothing uses.
+        options: usage of a model that is neither known nor specified by its files.
+        seed: seed of unused weights that the checkpoint lacks.
 
     Raises:
-        UsageError: there is no such model, it cannot be trained, or nobody says how it pools or compares.
+        UsageError: there is no such model, it cannot be trained, or its pooling or similarity is unknown.
         CorruptError: its weights are damaged.
     """
-    said = options = options or ModelOptions()
-    if (Path(model) / MULTI_VECTOR_FILE).is_file():  # stock libraries have other words for how it pools and compares
+    given = options = options or ModelOptions()
+    if (Path(model) / MULTI_VECTOR_FILE).is_file():  # stock libraries name pooling and similarity differently
         options = replace(options, pooling="cls", similarity="dot")
     folder, folder_of_documents, usage = usage_of(model, options)
-    if (folder / "modules.json").is_file() and said.pooling is None:
+    if (folder / "modules.json").is_file() and given.pooling is None:
         queries, documents = load_encoders(folder)
     else:
         if usage.pooling not in ("mean", "cls"):
@@ -76,7 +76,7 @@ def open_start(model: str, options: ModelOptions | None = None, *, seed: int = 0
     documents.similarity = queries.similarity = usage.similarity
     for encoder in (queries, documents):
         limit = encoder.max_length
-        if isinstance(encoder, TransformerEncoder):  # what is said may be longer than what the folder says
+        if isinstance(encoder, TransformerEncoder):  # the given length may be longer than that of the folder
             limit = position_limit(encoder.model.config)
         encoder.max_length = min(usage.max_length or encoder.max_length, limit)
     prompts = (usage.query_prompt, usage.document_prompt)

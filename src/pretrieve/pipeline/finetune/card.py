@@ -1,4 +1,4 @@
-"""Judging a fine-tuned model on queries that were held out, and its model card."""
+"""Evaluate a fine-tuned model on held-out queries, and write its model card."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from pretrieve.index.index import Index, IndexOptions, Mode
 from pretrieve.models.bag import Bag
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.pipeline.finetune.request import FinetuneRequest
+from pretrieve.pipeline.run.card import CONTENTS
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.sampling.labels import Labels
 from pretrieve.text.beir import Collection
 
 METRIC, _DEPTH = "nDCG@10", 10
-_POOL, _POOL_TRANSFORMER = 20_000, 1_000  # documents beside the relevant ones: a transformer reads slowly
+_POOL, _POOL_TRANSFORMER = 20_000, 1_000  # distractors beside the relevant documents: a transformer encodes slowly
 
 
 def evaluate_finetuned(request: FinetuneRequest, model: Path, labels: Labels, listener: Listener) -> dict[str, Any]:
     """Compare BM25, the start and the fine-tuned model on held-out queries, among some documents.
 
-    The weight of hybrid search is chosen on held-out queries too, for each of them by others (``weighing``): a model
-    knows the queries that it learnt from too well to say how far it can be trusted.
+    The weight of hybrid search is cross-validated on held-out queries too (``weighing``): on its training queries, a
+    model scores too well to choose it.
 
     Args:
-        request: the request; its start is judged.
+        request: arguments of the run; its start is evaluated too.
         model: folder of the fine-tuned model.
-        labels: the held-out queries'.
-        listener: hears of progress.
+        labels: labels of the held-out queries.
+        listener: receives progress.
 
     Returns:
         ``evaluation.benchmark.Result`` as JSON, with the number of documents under "documents", and the weights that
@@ -69,7 +70,7 @@ def _row(system: str, index: Index, collection: Collection, mode: Mode) -> Row:
 
 
 def _collection(labels: Labels, pool: int) -> Collection:
-    """The held-out queries over their relevant documents and a number of others."""
+    """The held-out queries with their relevant documents and a number of distractors."""
     relevant = np.unique(labels.positives.tokens)
     others = np.setdiff1d(np.arange(labels.size), relevant)
     drawn = generator(0, "judging pool", 0).permutation(len(others))[:pool]
@@ -101,6 +102,7 @@ def finetuned_card(request: FinetuneRequest, report: Mapping[str, Any]) -> str:
     if report["evaluation"]:
         parts.append(_table(report["evaluation"]))
     parts.append(f"## Made by\n\n```console\n{request.command()}\n```\n")
+    parts.append(CONTENTS)
     lines = ["## Values\n", "| for | value |", "|---|---|"]
     for part in ("loss", "draw", "refresh", "training"):
         lines += [f"| {part}.{key} | `{value}` |" for key, value in sorted(values[part].items())]

@@ -1,14 +1,13 @@
-"""The road of ``pretrieve finetune``: labels and a start in, hard negatives found, a better retriever out."""
+"""The workflow of ``pretrieve finetune``: labels and a starting model in, a fine-tuned retriever out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
 from pretrieve.core import files
 from pretrieve.core.errors import ExtensionError, UsageError
@@ -16,14 +15,16 @@ from pretrieve.core.extensions import place
 from pretrieve.core.rng import shuffled
 from pretrieve.core.types import IntArray, TextEncoder
 from pretrieve.finetuning.contrastive import Contrastive
-from pretrieve.finetuning.labelled import Draw, Labelled, Texts
+from pretrieve.finetuning.labelled import Labelled
 from pretrieve.models.export import save_model
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.pipeline.finetune import negatives as strategies
 from pretrieve.pipeline.finetune.base_model import Start, open_start
 from pretrieve.pipeline.finetune.card import evaluate_finetuned, finetuned_card
 from pretrieve.pipeline.finetune.read_labels import read_labels
+from pretrieve.pipeline.finetune.report import MODEL, REPORT, FinetuneReport, open_report
 from pretrieve.pipeline.finetune.request import FinetuneRequest, Values, values_of
+from pretrieve.pipeline.finetune.sampler import sampler_of
 from pretrieve.pipeline.finetune.task import Task, contrastive
 from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.progress import Listener, Silent
@@ -31,54 +32,22 @@ from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.usage_warnings import before_use
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.labels import Labels
-from pretrieve.text.store import Store
 from pretrieve.training.held_out import held_out
 
-MODEL, REPORT = "model", "report.json"
-HELD_OUT_SHARE, HELD_OUT_MOST, FEWEST = 0.1, 500, 200  # of the queries; below the last none are held out
-_HELD_OUT_BATCHES = 8  # that the held-out loss is measured on, at most
-_CUT = 0.1  # part of the documents that search may read further than training without a word
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneReport:
-    """What a run did and found, as kept in ``report.json``.
-
-    Attributes:
-        values: what decided the run.
-        queries: number learnt from, and held out to judge.
-        documents: number in the collection.
-        negatives: number of hard negatives that were known before training.
-        evaluation: nDCG@10 on the held-out queries of BM25, the start and the model, with tests; None without any.
-    """
-
-    values: Mapping[str, Any]
-    queries: Mapping[str, int]
-    documents: int
-    negatives: int
-    evaluation: Mapping[str, Any] | None
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return {
-            "values": dict(self.values),
-            "queries": dict(self.queries),
-            "documents": self.documents,
-            "negatives": self.negatives,
-            "evaluation": self.evaluation,
-        }
+HELD_OUT_SHARE, HELD_OUT_MOST, FEWEST = 0.1, 500, 200  # fraction and bounds of held-out queries; none below the last
+_HELD_OUT_BATCHES = 8  # maximum number of queries for the held-out loss
 
 
 def finetune(request: FinetuneRequest, listener: Listener | None = None, *, evaluate: bool = True) -> FinetuneReport:
-    """Fine-tune a model on labels, judge it on queries that were held out, and keep it as a stock model.
+    """Fine-tune a model on labels, evaluate it on held-out queries, and save it as a stock model.
 
     Args:
-        request: what is asked.
-        listener: hears of progress.
-        evaluate: hold queries out, and compare start and model on them.
+        request: arguments of the run.
+        listener: receives progress.
+        evaluate: hold queries out, and evaluate start and model on them.
 
     Raises:
-        PretrieveError: whatever a user can mend: labels, model, options, disk, an interrupted or diverged run.
+        PretrieveError: any error that a user can fix: labels, model, options, disk, an interrupted or diverged run.
     """
     listener = listener or Silent()
     for line in before_use(request.model, request.described):
@@ -87,7 +56,7 @@ def finetune(request: FinetuneRequest, listener: Listener | None = None, *, eval
 
 
 def _finetune(request: FinetuneRequest, listener: Listener, *, hold_out: bool, evaluate: bool) -> FinetuneReport:
-    """The same; a model that only mines negatives is not judged, and does not see what is held out all the same."""
+    """Fine-tune; a model that only mines negatives is not evaluated, but does not see held-out queries either."""
     request.check()
     with begin(
         "finetune", request, listener, inputs=("model", "negatives_file"), without=("labels", "documents")
@@ -131,7 +100,7 @@ def _publish(
     *,
     evaluate: bool,
 ) -> FinetuneReport:
-    """Put the model, judged on what was held out, in its place at once, with its recipe, report and card."""
+    """Evaluate the model on the held-out queries, and publish it with its recipe, report and card."""
     meta: dict[str, Any] = {"recipe": files.fingerprint(values.to_json()), "weight": None}
     with run.publishing(MODEL, meta) as folder:
         _save(folder, objective, start)
@@ -149,35 +118,21 @@ def _publish(
     return report
 
 
-def open_report(output: Path) -> FinetuneReport:
-    """Read the report of a finished run.
-
-    Raises:
-        UsageError: there is none.
-        CorruptError: it is damaged.
-    """
-    files.read_manifest(output, MODEL)
-    facts = orjson.loads((output / REPORT).read_bytes()) if (output / REPORT).is_file() else {}
-    if facts.keys() != {item.name for item in fields(FinetuneReport)}:
-        raise UsageError(f"{output} is no model of `pretrieve finetune`: choose another place.")
-    return FinetuneReport(**facts)
-
-
 def _divide(count: int, request: FinetuneRequest, *, hold_out: bool) -> tuple[IntArray, IntArray]:
-    """Queries to learn from and queries to judge with; fewer labels are the first of more."""
+    """Queries to train on and held-out queries; a smaller limit takes the first of a larger one."""
     order = shuffled(np.arange(count), count, request.seed, "labels")
     held = min(HELD_OUT_MOST, int(count * HELD_OUT_SHARE)) if hold_out and count >= FEWEST else 0
     return order[held:][: request.limit], np.sort(order[:held])
 
 
 def _usual(request: FinetuneRequest, labels: Labels) -> str:
-    """Those that the labels bring, if they bring any for most queries."""
+    """The negatives of the labels, if most queries have some."""
     most = 2 * int((labels.negatives.lengths > 0).sum()) > len(labels)
     return "given" if most or request.negatives_file is not None else "bm25"
 
 
 def _check_scores(request: FinetuneRequest, values: Values, strategy: strategies.Strategy, labels: Labels) -> None:
-    """Refuse a loss on a teacher's scores where there is nothing to compare: of what is mined no scores are known."""
+    """Refuse a loss on a teacher's scores where the labels have none; mined negatives have no scores."""
     brought = labels.teacher if getattr(strategy, "SCORED", False) and request.negatives_file is None else None
     known = brought is not None and all(np.isfinite(side).any() for side in brought)
     if values.loss.loss != "softmax" and not hasattr(strategy, "objective") and not known:
@@ -196,7 +151,7 @@ def _with_negatives(strategy: strategies.Strategy, task: Task) -> Labels:
 
 
 def _first_model(run: Run, request: FinetuneRequest, file: Path, *, hold_out: bool) -> TextEncoder:
-    """A model of the same labels and values whose negatives are those of a file; nobody judges it."""
+    """A model of the same labels and values with the negatives of a file; it is not evaluated."""
     output = run.workspace / "first"
     first = replace(request, output=output, negatives="given", negatives_file=file, overwrite=False, resume=True)
     _finetune(first, run.listener, hold_out=hold_out, evaluate=False)
@@ -229,7 +184,7 @@ def _trained(
 def _held_out_loss(
     objective: Contrastive, sampler: Labelled, held: Labels, values: Values, seed: int
 ) -> Callable[[], float] | None:
-    """The loss of the same encoders on queries that are held out, against each other's documents; None without any."""
+    """The loss of the encoders on held-out queries, against each other's documents; None without any."""
     if not len(held):
         return None
     held_sampler = sampler.of(held, negatives=0)
@@ -239,58 +194,6 @@ def _held_out_loss(
     batches = Batches(sampler=held_sampler, batch_size=size, seed=seed)
     steps = range(min(_HELD_OUT_BATCHES, len(held) // size))
     return lambda: held_out(measured, batches, steps)["loss"]
-
-
-def sampler_of(
-    labels: Labels, start: Start, draw: Draw, target: Path, listener: Listener, *, shared: Path | None = None
-) -> Labelled:
-    """Rows of labels as the model reads them when it searches.
-
-    Args:
-        labels: queries and documents.
-        start: the model.
-        draw: what an example is made of; lengths are cut to the model's.
-        target: the store to make.
-        listener: hears of progress.
-        shared: folder of stores that several runs read, instead of ``target``.
-    """
-    draw = replace(
-        draw,
-        query_length=min(draw.query_length, start.longest_query),
-        passage_length=min(draw.passage_length, start.documents.max_length),
-    )
-    texts = Texts(labels, start.prompts, start.separator, (draw.query_length, draw.passage_length))
-    if shared is None:
-        store = _store_of(texts, start, target, listener)
-    else:
-        name = files.fingerprint([texts.fingerprint, start.tokenizer.fingerprint])
-        with files.lock(shared / "locks" / name, wait=True):
-            store = _store_of(texts, start, shared / f"labels-{name}", listener)
-    _note_on_lengths(store, labels, draw.passage_length, start.documents.max_length, listener)
-    return Labelled(labels, store, start.documents.specials, draw)
-
-
-def _store_of(texts: Texts, start: Start, target: Path, listener: Listener) -> Store:
-    """The tokens of documents and queries; a store that is there already for the same ones is kept."""
-    if (target / files.MANIFEST).is_file():
-        store = Store.open(target)
-        if store.corpus == texts.fingerprint and store.tokenizer.fingerprint == start.tokenizer.fingerprint:
-            return store
-    listener.stage("encode", len(texts), "texts")
-    store = Store.build(target, texts, start.tokenizer, sentences=False, replace=True)
-    listener.advance(len(texts), f"{len(store.tokens):,} tokens")
-    return store
-
-
-def _note_on_lengths(store: Store, labels: Labels, length: int, longest: int, listener: Listener) -> None:
-    """Warn where search reads more of many documents than training: a small model fails on lengths it never saw."""
-    sizes = np.diff(store.documents)[np.asarray(store.origins) < labels.size]
-    cut = float((sizes > length - store.specials.around()).mean()) if len(sizes) else 0.0
-    if longest > length and cut > _CUT:
-        listener.note(
-            f"{cut:.0%} of the documents are cut to passage_length={length} tokens in training, and search reads "
-            f"{longest} of them: give --set passage_length={longest}, or index and evaluate with --max-length {length}."
-        )
 
 
 def _save(folder: files.Folder, objective: Contrastive, start: Start) -> None:

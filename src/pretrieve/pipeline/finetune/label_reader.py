@@ -1,4 +1,4 @@
-"""What is gathered of labels: documents and queries with their numbers, and what belongs to which."""
+"""Collects labels: documents and queries with their numbers, positives and negatives."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Side = dict[int, float]  # documents of a query with a teacher's scores, NaN whe
 
 
 class LabelReader:
-    """Numbers documents and queries in the order in which they are taken, and knows what belongs to which.
+    """Numbers documents and queries in the order in which they are added, with their positives and negatives.
 
-    ``document`` and ``query`` take one each and say what is new; ``labels`` gives all of it. The caller writes the
-    documents that are new, then ``queries``, to the disk.
+    ``document`` and ``query`` add one each and return what is new; ``labels`` returns everything. The caller writes the
+    new documents, then ``queries``, to disk.
 
     Example:
         >>> reader = LabelReader()
@@ -50,13 +50,13 @@ class LabelReader:
         return number
 
     def document(self, document: Document) -> tuple[int, Document | None]:
-        """Take a document of a query.
+        """Add a document of a query.
 
         Args:
-            document: as the labels give it.
+            document: document as given by the labels.
 
         Returns:
-            Its number; and the document as it is to be written, or None where its text is there already.
+            Its number, and the document to write, or None where its text is known already.
         """
         number = self._contents.get(_content(document))
         if number is not None:
@@ -70,17 +70,17 @@ class LabelReader:
         return self._numbers.get(name)
 
     def query(self, name: str, text: str, sides: Sequence[Side], where: str, answers: Sequence[str] = ()) -> None:
-        """Take a query; one that is there already gets more positives and negatives.
+        """Add a query; a known one gets more positives and negatives.
 
-        Apart, a positive of one copy would be a negative for the other, and one could be held out to judge what was
-        learnt from the other.
+        As two queries, a positive of one copy would be a negative of the other, and one copy could be held out while
+        the other is trained on.
 
         Args:
             name: its id; the next free number where it is empty.
-            text: what it asks.
+            text: text of the query.
             sides: its positives and its negatives.
             where: ``file:line``.
-            answers: what answers it.
+            answers: answers to the query.
 
         Raises:
             DataError: another query has the id.
@@ -97,19 +97,19 @@ class LabelReader:
         self._answers[row] += [answer for answer in answers if answer not in self._answers[row]]
         for every, side in zip(self._sides, sides, strict=True):
             for number, score in side.items():
-                if math.isnan(every[row].get(number, math.nan)):  # a score that is known stays
+                if math.isnan(every[row].get(number, math.nan)):  # a known score is kept
                     every[row][number] = score
 
     def queries(self) -> Iterator[Document]:
-        """The queries, as records to be written behind the documents."""
+        """The queries, as records to write after the documents."""
         for name, text in zip(self._ids, self._rows, strict=True):
             yield Document(id=f"query {name}", text=text)
 
     def labels(self, records: Documents) -> Labels:
-        """All that was taken.
+        """Return the labels of all documents and queries.
 
         Args:
-            records: the documents that were taken, in order, and the queries behind them.
+            records: the added documents, in order, followed by the queries.
         """
         size = len(self._canonical)
         (positives, theirs), (negatives, others) = (_joined(side) for side in self._sides)
@@ -134,7 +134,7 @@ def _joined(rows: Sequence[Side]) -> tuple[Rows, FloatArray]:
 
 
 def named(document: Document) -> Document:
-    """The document, called by its content where it has no id."""
+    """The document, with its content hash as the id where it has none."""
     if document.id:
         return document
     return replace(document, id=f"d{_content(document).hex()[:16]}")

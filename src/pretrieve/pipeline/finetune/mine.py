@@ -1,8 +1,8 @@
-"""The road of ``pretrieve mine``: documents that words or a model take for relevant, and that are not labelled so.
+"""Mine hard negatives: documents that BM25 or a model ranks high but that are not labelled relevant.
 
 Karpukhin et al., *Dense passage retrieval*, EMNLP 2020 (BM25 negatives); Xiong et al., *ANCE*, ICLR 2021 (the model's
-own); Qu et al., *RocketQA*, NAACL 2021, why false negatives have to be kept out. Queries are taken in blocks, each
-written to disk when it is done, so that memory does not grow with them and a stopped run goes on.
+own); Qu et al., *RocketQA*, NAACL 2021 (on false negatives). Queries are processed in blocks, each written to disk when
+it is done, so that memory is bounded and an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from pretrieve.sampling.labels import Labels
 from pretrieve.text.documents import Documents
 
 By = Literal["bm25", "model", "both"]
-_BLOCK, _SCORES = 256, 1 << 24  # queries mined at once, and scores held at most
-_SHOWN = 200  # characters of a text in the file, for people
+_BLOCK, _SCORES = 256, 1 << 24  # queries of a block, and maximum number of scores in memory
+_SHOWN = 200  # characters of a text shown in the file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +42,13 @@ class MineOptions:
     """How negatives are chosen.
 
     Attributes:
-        by: words, a model, or half of the negatives by each.
-        number: negatives a query.
-        depth: they are drawn from the best so many documents; ``number`` takes the very best.
-        skip: the best so many are left out: often relevant, only not labelled.
+        by: ranker: BM25, a model, or half of the negatives by each.
+        number: negatives per query.
+        depth: number of top documents to draw from; equal to ``number``, the top ones are taken.
+        skip: number of top documents to skip: they are often relevant but unlabelled.
         relative_margin: least distance of a negative's score below the best positive's, as a fraction of that score:
             0.05 leaves out documents that score above 95 % of it, as likely relevant. None: no limit.
-        seed: which of the best are drawn.
+        seed: seed of the draws.
     """
 
     by: By = "bm25"
@@ -60,7 +60,7 @@ class MineOptions:
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.depth - self.skip or self.skip < 0:
-            raise UsageError(f"number={self.number}: it is at least 1 and at most depth - skip.")
+            raise UsageError(f"number={self.number}: must be at least 1 and at most depth - skip.")
         if self.relative_margin is not None and not 0 <= self.relative_margin <= 1:
             raise UsageError(f"relative_margin={self.relative_margin}: it must be between 0 and 1; 0.05 is usual.")
 
@@ -69,15 +69,15 @@ def mine(
     labels: Labels, model: TextEncoder | None, output: Path, options: MineOptions, listener: Listener,
     *, index: Index | None = None,
 ) -> int:  # fmt: skip
-    """Find hard negatives and write them, a JSON line a query, with texts to look at.
+    """Mine hard negatives and write them, one JSON line per query, with the texts.
 
     Args:
         labels: queries, documents, and what is relevant.
-        model: what ranks, where ``options.by`` asks for one.
-        output: the file; ``load_negatives`` reads it. A run that was stopped left ``output.parts`` and goes on there.
+        model: ranker, where ``options.by`` needs one.
+        output: the file; ``load_negatives`` reads it. An interrupted run resumes from ``output.parts``.
         options: see ``MineOptions``.
-        listener: hears of progress.
-        index: of the documents of the labels, where there is one already.
+        listener: receives progress.
+        index: index of the documents of the labels, if one exists.
 
     Returns:
         The number of negatives.
@@ -85,7 +85,7 @@ def mine(
     Raises:
         UsageError: a model is needed.
         FingerprintError: the parts on disk are of other labels, another model or other options.
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     if options.by != "bm25" and model is None:
         raise UsageError("mining by a model needs one: give its folder or name.")
@@ -110,7 +110,7 @@ def mine(
 
 
 def _join(parts: Path, output: Path) -> int:
-    """Put the parts together into one file, and count the negatives."""
+    """Join the parts into one file, and count the negatives."""
     count = 0
     with files.create_file(output) as file:
         for part in sorted(parts.glob("*.jsonl")):
@@ -135,7 +135,7 @@ def load_negatives(labels: Labels, path: Path) -> Rows:
         for number, line in enumerate(file, start=1):
             try:
                 record = orjson.loads(line)
-                # the text where there is one: ids of labels without any are places, which other labels have as well
+                # by text where there is one: generated ids are positions, which other labels share
                 query = record["query"] if "query" in record else named.get(record["id"], "")
                 found[query] = [documents[negative["id"]] for negative in record["negatives"]]
             except KeyError as error:
@@ -150,7 +150,7 @@ def load_negatives(labels: Labels, path: Path) -> Rows:
 
 
 def check_file(output: Path, sources: Sequence[str | Path]) -> None:
-    """Say early that negatives cannot be written to a file.
+    """Check that negatives can be written to a file, before any work.
 
     Raises:
         UsageError: it is a folder, one of the sources, or was not written by ``mine``.
@@ -169,7 +169,7 @@ def mine_source(
     source: Path, model: TextEncoder | None, output: Path, options: MineOptions, listener: Listener,
     *, split: str = "train", documents: Sequence[str] = (),
 ) -> tuple[int, int]:  # fmt: skip
-    """Read labels as ``read_labels`` does, and mine negatives for them; returns how many, and for how many queries.
+    """Read labels and mine negatives for them; return the numbers of negatives and of queries.
 
     Raises:
         PretrieveError: as ``check_file``, ``read_labels`` and ``mine``.
@@ -183,10 +183,10 @@ def mine_source(
 
 
 def _advice(output: Path) -> str:
-    """What is kept of a run that was stopped."""
+    """What an interrupted run has saved, as advice on how to resume."""
     if (parts := _parts(output)).is_dir():
-        return f"what is mined so far is kept in {parts}; give the same command again to continue"
-    return "nothing was written; give the same command again"
+        return f"mined negatives are saved in {parts}; run the same command again to resume"
+    return "nothing was written; run the same command again"
 
 
 def _parts(output: Path) -> Path:
@@ -194,7 +194,7 @@ def _parts(output: Path) -> Path:
 
 
 def _begin(parts: Path, labels: Labels, model: TextEncoder | None, options: MineOptions) -> None:
-    """Note what the parts are of, or refuse those of another run."""
+    """Record what the parts belong to, or refuse those of another run."""
     facts = {
         "labels": labels.fingerprint,
         "model": model.fingerprint if model is not None and options.by != "bm25" else "",
@@ -213,7 +213,7 @@ def _begin(parts: Path, labels: Labels, model: TextEncoder | None, options: Mine
 
 
 def _index(parts: Path, labels: Labels, model: TextEncoder | None, listener: Listener) -> Index:
-    """Index the documents; with a model the vectors lie on disk, and are there still when a stopped run goes on."""
+    """Index the documents; vectors of a model are stored on disk and reused when a run resumes."""
     documents = _Collection(labels.records, labels.size)
     if model is None:
         listener.stage("words", labels.size, "documents")
@@ -227,7 +227,7 @@ def _index(parts: Path, labels: Labels, model: TextEncoder | None, listener: Lis
 
 @dataclass(frozen=True)
 class _Collection:
-    """The documents of labels, without the queries behind them."""
+    """The documents of labels, without the queries that follow them."""
 
     records: Documents
     size: int
@@ -245,7 +245,7 @@ class _Collection:
 
 @dataclass(frozen=True)
 class _Miner:
-    """Chooses negatives for queries; what stays the same from block to block."""
+    """Chooses negatives for queries; holds what all blocks share."""
 
     labels: Labels
     index: Index
@@ -273,11 +273,11 @@ class _Miner:
             yield orjson.dumps(_record(part, texts, row, chosen)) + b"\n"
 
     def _answered(self, document: int, answers: Sequence[str]) -> bool:
-        """Whether a document holds an answer (DPR, section 3.2: such a passage is no negative)."""
+        """Whether a document holds an answer (DPR, section 3.2: such a passage is not a negative)."""
         return bool(answers) and has_answer(full_text(self.labels.records[document]), answers)
 
     def _candidates(self, name: By, scores: FloatArray, positives: IntArray, taken: list[int]) -> list[int]:
-        """Documents to draw from, best first: never a positive nor a copy of one, and no text twice."""
+        """Candidates, best first: without positives, copies of positives, and duplicates."""
         canonical, options = self.labels.canonical, self.options
         seen = set(canonical[positives].tolist()) | set(canonical[taken].tolist())
         allowed = canonical == np.arange(len(canonical))  # one of each text

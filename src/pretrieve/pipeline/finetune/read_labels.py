@@ -23,13 +23,13 @@ from pretrieve.text.documents import Documents
 from pretrieve.text.records import Fault
 from pretrieve.text.streams import COMPRESSED, DamagedStreamError, lines
 
-# Names under which files keep things; the first that is there counts.
+# Field names in label files; the first one present counts.
 _QUERY = ("query", "question", "anchor")
 _POSITIVE = ("positive", "positives", "pos", "positive_ctxs", "document", "passage")
 _NEGATIVE = ("negative", "negatives", "neg", "hard_negative_ctxs", "hard_negatives")
 _TEACHER = (("positive_scores", "pos_scores"), ("negative_scores", "neg_scores"))
 _LONGEST = 1 << 26  # bytes of a line
-_HIGHEST = 1e6  # a teacher's score: what is beyond is a slip, and its square too much for single precision
+_HIGHEST = 1e6  # maximum absolute teacher score; larger ones are mistakes, and overflow when squared
 _IDS = ("id", "_id", "passage_id", "psg_id", "docid")
 
 
@@ -40,23 +40,23 @@ def read_labels(
     split: str = "train",
     documents: Sequence[str] = (),
 ) -> Labels:
-    """Read labels, and put documents and queries on disk; queries with the same text are one.
+    """Read labels, and write documents and queries to disk; queries with the same text are merged.
 
     Args:
-        source: a BEIR folder, or a file: JSONL (plain or compressed) or JSON of queries with positives and, maybe,
-            negatives and scores of a teacher.
+        source: a BEIR folder, or a file: JSONL (plain or compressed) or JSON of queries with positives and, optionally,
+            negatives and a teacher's scores.
         target: the ``Documents`` to make of documents and queries.
-        split: of a BEIR folder.
+        split: split of a BEIR folder.
         documents: sources of more documents to find negatives in; for files only.
 
     Raises:
-        UsageError: the source is not there or not known, or has no such split.
+        UsageError: the source does not exist, is of an unknown format, or has no such split.
         DataError: a line cannot be used; the text names ``file:line``.
     """
     reader = LabelReader()
     if source.is_dir():
         if documents:
-            raise UsageError(f"{source} is a BEIR folder and brings its documents: leave --documents out.")
+            raise UsageError(f"{source} is a BEIR folder with its own documents: leave --documents out.")
         records = _beir(source, split, reader)
     elif split != "train":
         raise UsageError(f"{source} is no BEIR folder and has no split {split!r}: leave --split out.")
@@ -113,7 +113,7 @@ class _Example:
 
 
 def _take(example: _Example, reader: LabelReader) -> list[Document]:
-    """Give an example to the reader; returns the documents that are new."""
+    """Add an example to the reader; return its new documents."""
     new: list[Document] = []
     sides: list[Side] = []
     for documents, scores in zip(example.sides, example.scores, strict=True):
@@ -208,7 +208,7 @@ def _document(item: object, where: str) -> Document:
     if isinstance(item, dict) and str(item.get("text") or "").strip():
         title = str(item.get("title") or "")
         return named(Document(id=_id(item, _IDS), title=title, text=str(item["text"]), where=where))
-    raise DataError(f"{where}: a document is a text, or an object with a text and maybe a title; found {item!r:.60}.")
+    raise DataError(f"{where}: a document is a text, or an object with text and optional title; found {item!r:.60}.")
 
 
 def _first(record: Mapping[str, Any], names: Sequence[str]) -> Any:

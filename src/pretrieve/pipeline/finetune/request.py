@@ -1,4 +1,4 @@
-"""What a person asks of ``finetune``, and the values that follow from it."""
+"""Arguments of ``finetune``, and the values that follow from them."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ class FinetuneRequest:
     """The arguments of a fine-tuning run.
 
     Attributes:
-        model: folder or hub name of the start.
-        labels: BEIR folder or file (``pipeline/labels.py``).
+        model: folder or hub name of the starting model.
+        labels: BEIR folder, or file of labels (``pipeline/finetune/read_labels.py``).
         output: folder for the model.
-        split: of a BEIR folder.
-        documents: sources of more documents, for a file of labels.
-        negatives: name of a strategy (``pipeline/finetune/negatives/``). None: given where most queries bring some,
+        split: split of a BEIR folder.
+        documents: further sources of documents, for a file of labels.
+        negatives: name of a strategy (``pipeline/finetune/negatives/``). None: given where most queries have some,
             else bm25.
-        negatives_file: what ``pretrieve mine`` wrote; it counts as given.
-        recipe: name of published values; what suits the model if None.
-        limit: number of labelled queries to learn from; all if None.
-        epochs: visits of each query; the recipe's if None.
-        steps: instead of epochs.
-        described: what is said about a start that does not say how it pools or compares.
-        settings: values by name, of loss, draws, refreshing and training.
-        seed: all randomness comes from it.
-        resume: go on from the last checkpoint.
-        overwrite: replace what is at ``output``.
-        tracker: where curves go; ``auto`` is TensorBoard where it is installed.
-        shared: folder of tokens that several runs read; None for the run's own.
-        keep_workspace: leave documents, tokens and checkpoints beside the output when the run is done.
+        negatives_file: file written by ``pretrieve mine``; implies given.
+        recipe: name of published values; None: by the kind of model.
+        limit: maximum number of labelled queries; None: all.
+        epochs: passes over the queries; None: the recipe's.
+        steps: number of steps, in place of ``epochs``.
+        described: usage of a model whose files do not specify it.
+        settings: values of loss, draws, refreshing and training, by name.
+        seed: seed of all randomness.
+        resume: resume from the last checkpoint.
+        overwrite: replace an existing output.
+        tracker: experiment tracker; ``auto`` is TensorBoard if it is installed.
+        shared: folder of tokens shared by several runs; None: the run's own.
+        keep_workspace: keep documents, tokens and checkpoints of the finished run.
     """
 
     model: str
@@ -73,7 +73,7 @@ class FinetuneRequest:
     keep_workspace: bool = False
 
     def check(self) -> None:
-        """Say at once what cannot work.
+        """Validate the arguments.
 
         Raises:
             UsageError: two budgets or two kinds of negatives, an unknown recipe, strategy or setting, or an output that
@@ -86,14 +86,14 @@ class FinetuneRequest:
         if self.negatives is not None:
             strategies.find(self.negatives)
         if self.limit is not None and self.limit < 2:
-            raise UsageError(f"--limit {self.limit}: two labelled queries are the fewest.")
+            raise UsageError(f"--limit {self.limit}: the minimum is two labelled queries.")
         if self.epochs is not None and self.steps is not None:
             raise UsageError("give --epochs or --steps, not both.")
         if self.recipe is not None:
             recipes.find(self.recipe)
         for name in ("epochs", "steps"):
             if (number := getattr(self, name)) is not None and number < 1:
-                raise UsageError(f"--{name} {number}: one is the fewest.")
+                raise UsageError(f"--{name} {number}: the minimum is 1.")
         for part, values in sort_settings(self.settings, _PARTS).items():
             options_of(_PARTS[part], values)  # their bounds, before any label is read
         sources: list[str | Path] = [self.model, self.labels, *self.documents, self.negatives_file or self.labels]
@@ -138,13 +138,13 @@ class Values:
 def values_of(
     request: FinetuneRequest, negatives: str, *, width: int | None, queries: int, untied: bool = False
 ) -> Values:
-    """Put recipe and settings together.
+    """Combine recipe and settings.
 
     Args:
-        request: the request.
-        negatives: name of the strategy that it comes to.
-        width: of the transformer's hidden states; None for a static encoder.
-        queries: number of labelled queries to learn from.
+        request: arguments of the run.
+        negatives: name of the effective strategy.
+        width: width of the transformer's hidden states; None for a static encoder.
+        queries: number of labelled queries to train on.
         untied: whether the base model has one encoder for queries and one for documents.
 
     Raises:

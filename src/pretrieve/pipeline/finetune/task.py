@@ -1,4 +1,4 @@
-"""What a strategy for negatives works on: the labels of a run, and what it may ask for."""
+"""The task of a strategy for negatives: the labels of a run, and what the strategy may use."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Task:
     """The labels that need negatives.
 
     Attributes:
-        run: its workspace keeps what took time to make, and its listener hears of progress.
-        request: what was asked.
-        values: what follows from it.
-        labels: queries to learn from, with the documents.
-        first_model: fine-tunes the start with the negatives of a file, on the same queries, and opens the result.
+        run: its workspace stores intermediate results, and its listener receives progress.
+        request: arguments of the run.
+        values: effective values of the run.
+        labels: training queries, with the documents.
+        first_model: function that fine-tunes the start with the negatives of a file, on the same queries.
     """
 
     run: Run
@@ -35,7 +35,7 @@ class Task:
     first_model: Callable[[Path], TextEncoder]
 
     def file(self, name: str) -> Path:
-        """Where the workspace keeps negatives of a name, with which a stopped run resumes."""
+        """The workspace's file for negatives of a name, from which a run resumes."""
         return self.run.workspace / f"negatives-{name}.jsonl"
 
     def mined(self, name: str, *, by: By = "bm25", model: TextEncoder | None = None) -> Path:
@@ -43,8 +43,8 @@ class Task:
 
         Args:
             name: of the file.
-            by: what ranks the documents.
-            model: what ranks them, where ``by`` asks for one.
+            by: ranker of the documents.
+            model: ranker, where ``by`` needs one.
 
         Raises:
             PretrieveError: as ``mine``.
@@ -56,12 +56,12 @@ class Task:
 
 
 def contrastive(start: Start, values: Values, sampler: Labelled, seed: int) -> Contrastive:
-    """The loss of every strategy that brings none of its own; nothing of it is drawn by chance.
+    """The loss of strategies without their own; it uses no randomness.
 
     Args:
         start: the encoders.
-        values: of the loss.
-        sampler: the rows of documents, and what is relevant.
-        seed: the run's.
+        values: values of the loss.
+        sampler: the rows of queries and documents, and which are relevant.
+        seed: seed of the run.
     """
     return Contrastive(start.documents, values.loss, sampler.positive, start.query_encoder)

@@ -1,8 +1,8 @@
-"""The road of ``pretrieve generate``: documents in, labels out, by a generator and a teacher of the user's own.
+"""The workflow of ``pretrieve generate``: documents in, labels out, with the user's own generator and cross-encoder.
 
 Wang et al., *GPL: generative pseudo labeling for unsupervised domain adaptation of dense retrieval*, NAACL 2022, arXiv
 2112.07577: queries are generated for documents, hard negatives are mined for them, and a cross-encoder scores both, so
-that a false negative gets a small margin. Every stage keeps what is done in ``FILE.parts``; the file appears whole.
+that a false negative gets a small margin. Every stage saves its progress in ``FILE.parts``; FILE is published whole.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ from pretrieve.text.documents import Documents
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateReport:
-    """What a run did, as kept beside the file.
+    """The report of a run, as saved beside the file.
 
     Attributes:
-        values: what was asked for.
+        values: arguments of the run.
         prompt: the template.
         documents: in the collection, asked for queries, refused by the endpoint, and with a query that was kept.
-        counts: queries generated, kept, and dropped by reason.
-        queries: in the file; one that finds two documents that it was made from counts once.
-        negatives: in the file.
+        counts: number of queries generated, kept, and dropped by reason.
+        queries: number of queries in the file; one made from two documents counts once.
+        negatives: number of negatives in the file.
         examples: some queries with their documents.
     """
 
@@ -75,22 +75,22 @@ def generate(
     model: TextEncoder | None = None,
     documents: Iterable[Document] | None = None,
 ) -> GenerateReport:
-    """Write queries for documents, filter them, find hard negatives, and score both.
+    """Generate queries for documents, filter them, mine hard negatives, and score both.
 
     Args:
-        request: what is asked.
-        listener: hears of progress.
-        model: the retriever, where it is open already.
-        documents: instead of ``asked.sources``.
+        request: arguments of the run.
+        listener: receives progress.
+        model: the retriever, if it is already open.
+        documents: in place of ``request.sources``.
 
     Raises:
-        PretrieveError: whatever a user can mend: documents, models, endpoint, options, disk, an interrupted run.
+        PretrieveError: any error that a user can fix: documents, models, endpoint, options, disk, an interrupted run.
     """
     listener = listener or Silent()
     request.check()
     if request.resume and request.output.is_file() and not request.parts.is_dir():
         return _finished(request, listener)
-    advice = f"what is done is in {request.parts}; go on with --resume"
+    advice = f"progress is saved in {request.parts}; add --resume to continue"
     with stoppable(advice), hold_parts(request.parts, clear=request.overwrite and not request.resume):
         report = _Run(request, listener, model).execute(documents)
     shutil.rmtree(request.parts)
@@ -106,16 +106,16 @@ def generate_for(
     options: Mapping[str, Any],
     listener: Listener,
 ) -> GenerateReport:
-    """The same for a retriever that is open already.
+    """Generate for an open retriever.
 
     Args:
         model: searches beside BM25.
         location: its name.
-        own: the retriever's documents, if it has some.
+        own: the retriever's documents, if any.
         output: the file of labels.
-        sources: documents instead of its own; none for its own.
+        sources: documents in place of its own; empty for its own.
         options: other arguments of ``GenerateRequest`` by name.
-        listener: hears of progress.
+        listener: receives progress.
 
     Raises:
         PretrieveError: as ``generate``.
@@ -127,10 +127,10 @@ def generate_for(
 
 
 def _finished(request: GenerateRequest, listener: Listener) -> GenerateReport:
-    """The report of a run that is done.
+    """The report of a finished run.
 
     Raises:
-        FingerprintError: it is that of another command.
+        FingerprintError: it belongs to another command.
     """
     report = GenerateReport(**orjson.loads(request.report.read_bytes()))
     if report.values != orjson.loads(orjson.dumps(plain_values(request))):
@@ -157,7 +157,7 @@ class _Run:
             self.model = open_encoder(request.model)
 
     def execute(self, given: Iterable[Document] | None) -> GenerateReport:
-        """Go through all stages; each takes up what an earlier run has done."""
+        """Execute all stages; each resumes from what an earlier run finished."""
         documents = self._documents(given)
         self._check_same(documents)
         chosen = _chosen(len(documents), self.request.max_documents, self.request.seed)
@@ -194,7 +194,7 @@ class _Run:
         )
 
     def _check_same(self, documents: Documents) -> None:
-        """Note what the parts are of, or refuse those of another run."""
+        """Record what the parts belong to, or refuse those of another run."""
         facts = self.request.facts(
             documents=documents.fingerprint,
             generator=self.generator.fingerprint,
@@ -209,14 +209,14 @@ class _Run:
                 if before.get(name) != value:
                     raise FingerprintError(
                         f"cannot resume: the {name.replace('_', ' ')} of {self.parts} is another. Give the same "
-                        "command as before, or start anew with --overwrite."
+                        "command as before, or restart with --overwrite."
                     )
         files.write_file(said, files.to_json(facts))
 
     def _generated(self, documents: Documents, chosen: IntArray) -> Blocks:
-        """Ask the generator; a block holds the documents that it reads at once.
+        """Call the generator; a block holds the documents of one batch.
 
-        The size of a block may not follow ``concurrency``, which another try may set lower.
+        The size of a block does not depend on ``concurrency``, which may change when a run resumes.
         """
         size = self.request.batch_size if self.request.endpoint is None else MOST
         blocks = Blocks(self.parts / "queries.jsonl.parts", len(chosen), size)
@@ -259,7 +259,7 @@ class _Run:
             )
             raise DataError(
                 f"no query was kept of {kept.counts['generated']:,} ({counts or 'the generator wrote none'}): look at "
-                f"{written.folder}, and start anew with --overwrite and another --generator, --prompt or --keep-within."
+                f"{written.folder}, and restart with --overwrite and another --generator, --prompt or --keep-within."
             )
         return kept
 
@@ -294,7 +294,7 @@ class _Run:
 
 
 def _chosen(count: int, most: int | None, seed: int) -> IntArray:
-    """Numbers of the documents that queries are asked for, ascending."""
+    """Numbers of the documents to generate queries for, ascending."""
     if most is None or most >= count:
         return np.arange(count)
     return np.sort(shuffled(np.arange(most), count, seed, "generate/documents"))

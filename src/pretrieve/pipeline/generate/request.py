@@ -1,4 +1,4 @@
-"""What a person asks of ``generate``: checked before anything slow begins."""
+"""Arguments of ``generate``, validated before any slow work starts."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _AT_LEAST = {"queries": 1, "keep_within": 1, "negatives": 0, "depth": 1, "batch_size": 1, "document_words": 1}
 _AT_LEAST |= {"copied_words": 0}
-_BEFORE = b'{"id":'  # how a line of ours begins
-# What decides the bytes of the file; sources and models count by their contents.
+_BEFORE = b'{"id":'  # start of a line of our files
+# Arguments that determine the file; sources and models count by their contents.
 _DECIDES = ("queries", "temperature", "top_k", "top_p", "max_new_tokens", "batch_size", "document_words",
             "max_documents", "keep_within", "copied_words", "negatives", "depth", "seed")  # fmt: skip
 
@@ -31,37 +31,37 @@ class GenerateRequest:
     """The arguments of a run.
 
     Attributes:
-        sources: documents; none where they are given otherwise.
+        sources: documents; empty where they are given otherwise.
         output: the file of labels.
         generator: folder or hub name of a seq2seq or causal model, or the model's name at the endpoint.
         endpoint: address of an OpenAI-compatible API, instead of a model on this machine.
         model: folder or hub name of a retriever that searches beside BM25.
-        cross_encoder: folder or hub name of the teacher; without it there are no scores.
-        queries: wanted for each document.
-        prompt: template with {document}, {title} and {number}, or @FILE; what suits the generator if not given.
-        max_documents: ask for queries of so many documents, drawn at random; all are searched.
-        document_words: the generator sees so many words of a document.
-        temperature: of the generator's draws.
-        top_k: of the generator's draws; not sent to an endpoint.
-        top_p: of the generator's draws.
-        max_new_tokens: most tokens of a query.
-        batch_size: documents that the generator reads at once, on this machine.
-        keep_within: a query is kept if its document is among the first so many hits.
-        copied_words: a query with a longer verbatim run of its document is dropped; 0 keeps all.
-        negatives: hard negatives of a query.
-        depth: they are drawn from the best so many documents.
-        api_key_env: environment variable with the API key.
-        allow_remote: the endpoint may be another machine.
-        timeout: seconds to wait for an answer of the endpoint.
-        retries: of a request.
-        concurrency: requests at once.
+        cross_encoder: folder or hub name of the cross-encoder; None: no scores.
+        queries: queries to generate per document.
+        prompt: template with {document}, {title} and {number}, or @FILE; default: by the kind of generator.
+        max_documents: maximum number of documents to generate for, drawn at random; all are searched.
+        document_words: maximum number of words of a document in the prompt.
+        temperature: sampling temperature.
+        top_k: sampling among the most likely tokens; 0: all. Not sent to an endpoint.
+        top_p: nucleus sampling probability.
+        max_new_tokens: maximum number of tokens of a query.
+        batch_size: documents per batch of a local generator.
+        keep_within: rank within which a query must find its document to be kept.
+        copied_words: maximum number of consecutive words copied from the document; 0: no limit.
+        negatives: hard negatives per query.
+        depth: number of top documents to draw negatives from.
+        api_key_env: name of the environment variable with the API key.
+        allow_remote: allow sending documents to another machine.
+        timeout: timeout of a request, in seconds.
+        retries: retries of a failed request.
+        concurrency: number of concurrent requests.
         skip_refused: leave out documents that the endpoint refuses.
-        beir: folder to write documents, queries and what is relevant to as well.
-        seed: all randomness comes from it.
-        resume: go on with a run that was stopped.
-        overwrite: replace what is at ``output``.
-        on_bad: what to do with records that cannot be read.
-        fields: which fields of the sources hold what.
+        beir: BEIR folder to write as well.
+        seed: seed of all randomness.
+        resume: resume an interrupted run.
+        overwrite: replace an existing output.
+        on_bad: policy for unreadable records.
+        fields: field names of the sources.
     """
 
     sources: tuple[str, ...] = ()
@@ -97,16 +97,16 @@ class GenerateRequest:
     fields: Fields = field(default_factory=Fields)
 
     def check(self) -> None:
-        """Say at once what cannot work.
+        """Validate the arguments.
 
         Raises:
             UsageError: a number is too small, options do not go together, or the output is taken.
         """
         for name, least in _AT_LEAST.items():
             if getattr(self, name) < least:
-                raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: {least} is the fewest.")
+                raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: {least} is the minimum.")
         if self.max_documents is not None and self.max_documents < 1:
-            raise UsageError(f"--max-documents {self.max_documents}: 1 is the fewest.")
+            raise UsageError(f"--max-documents {self.max_documents}: the minimum is 1.")
         if self.negatives > self.depth:
             raise UsageError(f"--negatives {self.negatives}: they are drawn from --depth {self.depth} documents.")
         if self.cross_encoder and not self.negatives:
@@ -122,7 +122,7 @@ class GenerateRequest:
 
     @property
     def parts(self) -> Path:
-        """Where a run keeps what is done."""
+        """The folder of a run's progress."""
         return self.output.with_name(f"{self.output.name}.parts")
 
     @property
@@ -132,7 +132,7 @@ class GenerateRequest:
 
     @property
     def sampling(self) -> Sampling:
-        """How the generator draws."""
+        """The sampling options of the generator."""
         return Sampling(
             temperature=self.temperature,
             top_k=self.top_k,
@@ -142,7 +142,7 @@ class GenerateRequest:
         )
 
     def connection(self) -> Connection | None:
-        """How the endpoint is reached, if there is one.
+        """The connection to the endpoint, if there is one.
 
         Raises:
             UsageError: its options do not fit.
@@ -164,8 +164,8 @@ class GenerateRequest:
         """The generator, weights not loaded yet.
 
         Raises:
-            UsageError: there is no such model, or it writes no text.
-            MissingExtraError: a model of transformers is asked for, which is not installed.
+            UsageError: there is no such model, or it does not generate text.
+            MissingExtraError: the generator needs transformers, which is not installed.
         """
         if (connection := self.connection()) is not None:
             from pretrieve.generation.endpoint import EndpointGenerator
@@ -192,7 +192,7 @@ class GenerateRequest:
         return prompt
 
     def facts(self, **more: Any) -> dict[str, Any]:
-        """What decides the result, to refuse to go on with another run."""
+        """The values that determine the result, to refuse to resume another run."""
         return {**{name: getattr(self, name) for name in _DECIDES}, **more}
 
     def finetune_words(self, model: str, output: str) -> list[str]:
@@ -207,7 +207,7 @@ class GenerateRequest:
         return words + (["--set", "loss=margin-mse"] if self.cross_encoder else [])
 
     def _check_place(self) -> None:
-        """Refuse a place that is taken, that the run reads, or that holds a run which nobody asked to go on with."""
+        """Refuse an output that exists, that the run reads, or that has an unfinished run."""
         output = self.output
         if self.beir is not None:
             files.check_free(self.beir, replace=self.overwrite or self.resume)
@@ -216,9 +216,7 @@ class GenerateRequest:
             raise UsageError(f"{output} is a folder: give --output the name of a file, such as labels.jsonl.")
         files.check_apart(output, [*self.sources, self.generator, self.model or "", self.cross_encoder or ""])
         if self.parts.is_dir() and not (self.resume or self.overwrite):
-            raise UsageError(
-                f"{output} has a run that was not finished: add --resume to go on, or --overwrite to start anew."
-            )
+            raise UsageError(f"{output} has an unfinished run: add --resume to continue, or --overwrite to restart.")
         if not output.is_file():
             return
         with output.open("rb") as file:
@@ -230,7 +228,7 @@ class GenerateRequest:
 
 
 def _template(text: str) -> str:
-    """A template as it is given, or out of a file that is named after ``@``."""
+    """A template, as given or read from the file named after ``@``."""
     if not text.startswith("@"):
         return text
     path = Path(text[1:])

@@ -1,7 +1,7 @@
 """The filter of ``generate``: a query is kept when searching for it finds the document that it was made from.
 
 Alberti et al., *Synthetic QA corpora generation with roundtrip consistency*, ACL 2019, arXiv 1906.05416; with a
-retriever as the judge, Dai et al., *Promptagator*, ICLR 2023, arXiv 2209.11755.
+retriever as the filter, Dai et al., *Promptagator*, ICLR 2023, arXiv 2209.11755.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _BLOCK = 512  # queries searched at once
 
 @dataclass
 class Kept:
-    """What is left of the generated queries.
+    """The generated queries that were kept.
 
     Attributes:
-        queries: each text once, with the numbers of its documents; one that was made for two documents, and finds
-            both, has two.
-        counts: generated, kept, and dropped by reason; the second and third make the first.
+        queries: each text once, with the numbers of its documents; one made from two documents that finds both has
+            two.
+        counts: number generated, kept, and dropped by reason.
         refused: documents that the generator refused.
     """
 
-    queries: dict[str, tuple[str, list[int]]] = field(default_factory=dict)  # by what makes two the same
+    queries: dict[str, tuple[str, list[int]]] = field(default_factory=dict)  # by normalised text
     counts: Counter[str] = field(default_factory=Counter)
     refused: int = 0
 
@@ -60,13 +60,13 @@ def round_trip(
     keep_within: int,
     copied_words: int,
 ) -> Kept:
-    """Drop what is no good query, and what does not find its document.
+    """Drop queries that are malformed or do not find their document.
 
     Args:
         generated: documents with their numbers and queries; None for one that was refused.
-        index: of all documents; its vectors are asked where it has some.
-        listener: hears of documents.
-        keep_within: a query is kept if its document is among the first so many hits.
+        index: index of all documents; searched with its vectors, if any.
+        listener: receives progress, in documents.
+        keep_within: rank within which a query must find its document to be kept.
         copied_words: see ``sift``.
     """
     kept = Kept()
@@ -85,7 +85,7 @@ def round_trip(
 def _sifted(
     generated: Iterable[tuple[int, Document, Sequence[str] | None]], kept: Kept, listener: Listener, copied_words: int
 ) -> Iterator[tuple[int, str]]:
-    """The queries that their words alone do not condemn, counting the others."""
+    """The queries that pass the text filters; the others are counted."""
     for number, document, queries in generated:
         filtered = sift(queries or (), document, copied_words=copied_words)
         kept.refused += queries is None
@@ -101,7 +101,7 @@ def labels_of(kept: Kept, documents: Documents, target: Path) -> Labels:
     Args:
         kept: queries with their documents.
         documents: the collection.
-        target: the ``Documents`` to make of documents and queries; one that is there is replaced.
+        target: folder of the ``Documents`` to write, documents and queries; an existing one is replaced.
     """
     queries = list(kept.queries.values())
     count, seen = len(documents), dict[int, int]()

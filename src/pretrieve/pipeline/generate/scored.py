@@ -25,10 +25,10 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True)
 class CrossEncoderScorer:
-    """A teacher, or nobody.
+    """Scores pairs with a cross-encoder, if one is given.
 
     Attributes:
-        teacher: scores pairs; None leaves the scores out.
+        teacher: cross-encoder; None: no scores.
     """
 
     teacher: Teacher | None
@@ -38,11 +38,11 @@ class CrossEncoderScorer:
         """Open a cross-encoder by name.
 
         Raises:
-            UsageError: it is none.
+            UsageError: it is not a cross-encoder.
             MissingExtraError: it needs torch, which is not installed.
         """
         if name is None:
-            listener.note("without --cross-encoder there are no scores: negatives that answer a query count as wrong.")
+            listener.note("without --cross-encoder there are no scores: false negatives are trained on as negatives.")
             return CrossEncoderScorer(None)
         require("train", f"the cross-encoder {name}")
         from pretrieve.generation.teacher import Teacher
@@ -56,17 +56,17 @@ class CrossEncoderScorer:
 
 
 def write_scored(labels: Labels, folder: Path, scorer: CrossEncoderScorer, listener: Listener) -> Blocks:
-    """Score queries against their documents in blocks, and write all that learning needs, a line a query.
+    """Score queries against their documents in blocks, and write training examples, one line per query.
 
     Args:
         labels: queries, positives and negatives.
-        folder: where the blocks lie.
-        scorer: gives the scores.
-        listener: hears of queries.
+        folder: folder of the blocks.
+        scorer: cross-encoder.
+        listener: receives progress, in queries.
 
     Raises:
         DataError: a score is not finite.
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     blocks = Blocks(folder, len(labels), _BLOCK)
     listener.stage("score" if scorer.teacher else "write", len(labels), "queries")
@@ -75,7 +75,7 @@ def write_scored(labels: Labels, folder: Path, scorer: CrossEncoderScorer, liste
 
 
 def _lines(part: Labels, teacher: Teacher | None) -> Iterator[dict[str, Any]]:
-    """One record for each query; all pairs are scored together, as texts of one length are cheaper side by side."""
+    """One record per query; all pairs are scored together, so that texts of similar length share a batch."""
     sides = [
         (
             [part.records[n] for n in part.positives.row(q).tolist()],

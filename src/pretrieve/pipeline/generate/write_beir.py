@@ -16,16 +16,16 @@ _SPLIT = "train"
 
 
 def write_beir(target: Path, labels: Labels, *, replace: bool = False) -> None:
-    """Write all documents, the queries, and which documents are relevant to them; negatives and scores have no place.
+    """Write documents, queries and qrels; negatives and scores are left out.
 
     Args:
         target: the folder to make.
-        labels: what is written.
-        replace: a folder of this kind that is there is swapped for the new one.
+        labels: labels to write.
+        replace: replace an existing folder of this kind.
 
     Raises:
-        UsageError: something is at ``target``.
-        StorageError: the disk refused.
+        UsageError: ``target`` exists.
+        StorageError: writing to disk failed.
     """
     names: list[str] = []
     with files.create(target, "beir", replace=replace) as folder:

@@ -1,4 +1,4 @@
-"""How a base is used by its authors: pooling, prompts and separator, which a model that is made from it keeps."""
+"""Usage of a base as its authors specify it: pooling, prompts and separator, which derived models keep."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class BaseUsage:
     """Usage of a base.
 
     Attributes:
-        pooling: None: what its folder specifies, or else the mean.
+        pooling: pooling; None: as its folder specifies, or else mean.
         prompts: text put before a query and before a document, by ``query`` and ``document``.
         separator: text between title and body of a document.
     """

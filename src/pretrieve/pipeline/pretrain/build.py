@@ -36,14 +36,14 @@ class Choices:
     Attributes:
         method: name of the preset.
         module: its method's module.
-        options: values of the method's ``Options`` that the preset or the user gave.
-        given: names of those that the user gave.
-        given_training: names of values of the training that the user gave.
+        options: values of the method's ``Options`` set by the preset or the user.
+        given: names of options set by the user.
+        given_training: names of training options set by the user.
         training: how to train.
         encoder: how to build the encoder.
         tokenization: how to train a vocabulary.
         variant: name of the variant of the preset; empty where it has none.
-        fixed_length: the preset says how many steps are enough: minutes bound them, and are not filled.
+        fixed_length: the preset fixes the number of steps, which minutes limit but do not extend.
     """
 
     method: str
@@ -61,7 +61,7 @@ class Choices:
         options_of(self.module.Options, self.options)  # their bounds, before any document is read
 
     def facts(self) -> dict[str, Any]:
-        """What decides a run, as far as it is known before the documents are, as plain values."""
+        """The values that determine a run and are known before the documents are read, as plain values."""
         return {
             "method": self.method,
             "variant": self.variant,
@@ -85,7 +85,7 @@ class Plan:
 
 
 def choose(request: TrainRequest) -> Choices:
-    """Put preset and settings together.
+    """Combine preset and settings.
 
     Raises:
         UsageError: a setting is unknown (the closest is suggested) or does not fit.
@@ -118,10 +118,10 @@ def choose(request: TrainRequest) -> Choices:
 def variants(request: TrainRequest, choices: Choices) -> list[Choices]:
     """The runs of a request: one for each variant of the preset, of which the label-free selection saves the best.
 
-    Only static encoders have several: they train in seconds. Without a selection the first variant is trained alone.
+    Only static encoders have several, as they train in seconds. Without selection, only the first variant is trained.
 
     Args:
-        request: what was asked; ``request.variants`` names those to train.
+        request: arguments of the run; ``request.variants`` names those to train.
         choices: values of the preset.
 
     Raises:
@@ -144,7 +144,7 @@ def variants(request: TrainRequest, choices: Choices) -> list[Choices]:
 
 
 def _check_names(module: methods.Method, kind: type[Any], values: Mapping[str, methods.Value], where: str) -> None:
-    """Refuse values of a preset that nothing has; the message names the line of the method's file."""
+    """Refuse unknown values of a preset; the message names the line of the method's file."""
     for key in values:
         try:
             check_names(kind, {key: values[key]}, f"{place(module, key)}: {where}")
@@ -161,7 +161,7 @@ def _static(module: methods.Method, preset: methods.Preset, name: str) -> Mappin
 
 
 def _variant(choices: Choices, name: str, values: Mapping[str, methods.Value]) -> Choices:
-    """Put the values of a variant over those of its preset, and under the user's."""
+    """Let a variant's values override those of its preset, and the user's override both."""
     options = {key: value for key, value in _values(values).items() if key not in choices.given}
     return dataclasses.replace(choices, variant=name, options={**choices.options, **options})
 
@@ -170,7 +170,7 @@ def encoder_of(request: TrainRequest, choices: Choices, store: Store) -> Encoder
     """Build the encoder that a run trains.
 
     Args:
-        request: what was asked.
+        request: arguments of the run.
         choices: its values.
         store: the documents.
 
@@ -184,7 +184,7 @@ def make(request: TrainRequest, choices: Choices, store: Store, encoder: Encoder
     """Build what a run needs around its encoder: the objective may copy it (towers, a slow encoder).
 
     Args:
-        request: what was asked.
+        request: arguments of the run.
         choices: its values.
         store: the documents.
         encoder: from ``encoder_of``, which is called without it.
@@ -223,7 +223,7 @@ def make(request: TrainRequest, choices: Choices, store: Store, encoder: Encoder
 
 
 def check_base(request: TrainRequest) -> None:
-    """Open a base that is a model before any document is read: a wrong one is told at once, not hours later.
+    """Open a base that is a model before any document is read, so that an invalid one is reported early.
 
     Raises:
         UsageError: there is no such model, or it cannot be trained.
@@ -249,14 +249,14 @@ def versions() -> dict[str, str]:
 
 
 def suited(choices: Choices, store: Store) -> dict[str, object]:
-    """What the method chooses by the look of the documents; what the user gave stays."""
+    """Values that the method derives from the documents; the user's take precedence."""
     chosen_by = getattr(choices.module, "suited", None)
     found: dict[str, object] = chosen_by(store) if chosen_by else {}
     return {key: value for key, value in found.items() if key not in choices.given}
 
 
 def _parts(module: methods.Method) -> Mapping[str, Any]:
-    """What ``--set`` configures, by the names that a setting may begin with."""
+    """The parts that ``--set`` configures, by the prefixes of a setting."""
     return {
         "method": module.Options,
         "training": TrainingOptions,

@@ -1,4 +1,4 @@
-"""The model card: what a person needs to know who finds the folder, with the numbers and the exact command."""
+"""The model card: usage, evaluation and the exact command."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pretrieve.methods import find
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.multi_vector import MultiVectorEncoder
 from pretrieve.pipeline.pretrain.report import Report
+from pretrieve.pipeline.run.card import CONTENTS
 
 _HEAD = """---
 library_name: sentence-transformers
@@ -55,12 +56,14 @@ def model_card(report: Report, probe: ProbeResult | Choice | None, encoder: Enco
         parts.append(
             f"## Label-free probe\n\nnDCG@10 among {probe.pool:,} documents, on queries taken out of documents "
         )
-        parts[-1] += "that were held out from training. It ranks models; it is no promise for real queries.\n\n"
+        parts[-1] += (
+            "that were held out from training. It ranks models; it does not predict scores on real queries.\n\n"
+        )
         parts[-1] += probe_markdown(probe)
     if report.signal is not None:
         parts.append(_signal(report.signal))
     parts.append(_usage(recipe["command"], encoder))
-    parts.append(_values(report))
+    parts += [CONTENTS, _values(report)]
     return "\n".join(parts)
 
 

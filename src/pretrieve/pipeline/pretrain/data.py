@@ -1,4 +1,4 @@
-"""From sources to what training reads: documents, a tokenizer, a token store, and documents held out to judge with."""
+"""From sources to what training reads: documents, a tokenizer, a token store, and held-out documents."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pretrieve.text.tokenizer import Tokenizer
 
 HELD_OUT_SHARE = 0.1
 HELD_OUT_MOST = 400
-FEWEST_DOCUMENTS = 20  # below this none are held out: there is nothing to judge with
+FEWEST_DOCUMENTS = 20  # below this none are held out: too few to evaluate on
 _TOKENIZER_SAMPLE = 20_000_000  # bytes of text that a vocabulary is trained on
 
 
@@ -31,7 +31,7 @@ class Prepared:
     Attributes:
         documents: all documents, on disk.
         train: indices of those to train on.
-        held_out: indices of those to judge with; empty for a small corpus.
+        held_out: indices of held-out documents; empty for a small corpus.
         store: the tokens of the first.
     """
 
@@ -46,8 +46,8 @@ def split(count: int, seed: int, most: int = HELD_OUT_MOST) -> tuple[IntArray, I
 
     Args:
         count: number of documents.
-        seed: another seed, another choice.
-        most: documents held out, at most.
+        seed: seed of the choice.
+        most: maximum number of held-out documents.
     """
     held = min(most, int(count * HELD_OUT_SHARE)) if count >= FEWEST_DOCUMENTS else 0
     order = shuffled(np.arange(count), count, seed, "held out")
@@ -59,8 +59,8 @@ def train_tokenizer(documents: Documents, select: IntArray, how: Tokenization) -
 
     Args:
         documents: all documents.
-        select: indices of those to learn from, ascending.
-        how: size, algorithm and case.
+        select: indices of the documents to train on, ascending.
+        how: size, algorithm and case of the vocabulary.
     """
     sample = np.intersect1d(documents.sample(_TOKENIZER_SAMPLE), select)
     return tokenizer.train(
@@ -74,14 +74,14 @@ def train_tokenizer(documents: Documents, select: IntArray, how: Tokenization) -
 def build_store(
     folder: Path, documents: Documents, select: IntArray, vocabulary: Tokenizer, listener: Listener
 ) -> Store:
-    """Encode the documents to train on; a store that is there already for the same ones is kept.
+    """Encode the training documents; an existing store of the same documents is reused.
 
     Args:
         folder: for the store.
         documents: all documents.
         select: indices of those to encode, ascending.
         vocabulary: the tokenizer.
-        listener: hears of progress.
+        listener: receives progress.
 
     Raises:
         DataError: no document has any token.
@@ -95,26 +95,6 @@ def build_store(
     store = Store.build(folder, documents, vocabulary, select=select, replace=True)
     listener.advance(len(select), f"{len(store.tokens):,} tokens")
     return store
-
-
-def shared_store(
-    shared: Path, documents: Documents, select: IntArray, vocabulary: Tokenizer, listener: Listener
-) -> Store:
-    """The same in a folder that several runs read: what one of them has encoded, the others only open.
-
-    Args:
-        shared: the folder.
-        documents: as of ``build_store``.
-        select: as of ``build_store``.
-        vocabulary: as of ``build_store``.
-        listener: as of ``build_store``.
-
-    Raises:
-        DataError: no document has any token.
-    """
-    name = files.fingerprint([documents.fingerprint, vocabulary.fingerprint, select.tolist()])
-    with files.lock(shared / "locks" / name, wait=True):
-        return build_store(shared / f"store-{name}", documents, select, vocabulary, listener)
 
 
 def _texts(documents: Documents, select: IntArray) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""The guard of a transformer that retrieves already: which interpolation of start and trained weights is saved, if any.
+"""The guard of a published retriever: which interpolation of start and trained weights is saved, if any.
 
 A published retriever loses as easily as it gains by some minutes of training on a few documents. Weights between start
-and trained ones keep most of what was there before (Wortsman et al., *Robust fine-tuning of zero-shot models*, CVPR
-2022), so the choice is among them, and the start is kept where none of them is above it by more than chance.
+and trained ones preserve most of the start (Wortsman et al., *Robust fine-tuning of zero-shot models*, CVPR
+2022), so the choice is among them, and the start is saved where none of them is significantly better.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Candidate:
     """Weights that may be saved.
 
     Attributes:
-        name: in reports.
-        interpolation: what they are, in words.
-        encoder: makes the encoder; each one is made when it is needed, so that no more than one is in memory.
+        name: name in reports.
+        interpolation: description of the weights.
+        encoder: function that builds the encoder, so that only one is in memory at a time.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Candidate:
 
 
 def guardable(base: str, objective: Objective) -> bool:
-    """Whether a run is guarded: the base retrieves already, and the run trains one encoder with one vector a text."""
+    """Whether a run is guarded: the base is a retriever, and the run trains one encoder with one vector per text."""
     encoder = objective.encoder
     untied = encoder.query_encoder is not None or getattr(objective, "query_encoder", None) is not None
     return not untied and encoder.vectors_per_document == 1 and retrieval_folder(base) is not None
@@ -86,11 +86,11 @@ def guarded(
     """Choose the start, or the candidate that adds more to BM25 than the start does on held-out documents.
 
     Args:
-        prepared: the documents, and which were held out.
+        prepared: the documents, held-out ones included.
         start: its name, and the encoder before training.
-        found: the candidates.
+        found: interpolations to choose from.
         seed: of the probe.
-        listener: hears how many texts are encoded, and of progress.
+        listener: receives the number of texts to encode, and progress.
     """
     name, encoder = start
     options = FusedProbeOptions(

@@ -1,4 +1,4 @@
-"""The method's own training signal on held-out documents, before and after training: did it learn what it was asked?"""
+"""The method's own loss on held-out documents, before and after training."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from pretrieve.models.objective import Objective
 from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain.build import Choices, Plan
-from pretrieve.pipeline.pretrain.data import Prepared, shared_store
+from pretrieve.pipeline.pretrain.data import Prepared
+from pretrieve.pipeline.pretrain.shared_store import shared_store
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.sampling.batches import Batches
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
 from pretrieve.training.held_out import held_out
 
-_CHARACTERS = 500_000  # of held-out text that is used
-_TOKENS = 16_384  # that are encoded: a few seconds on one core
+_CHARACTERS = 500_000  # maximum amount of held-out text that is used
+_TOKENS = 16_384  # maximum number that are encoded: a few seconds on one core
 _BATCH, _MOST_BATCHES = 32, 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Signal:
-    """How a method does on documents that it does not train on, by its own measure; call it with the objective.
+    """Measures a method's own loss on held-out documents; call it with the objective.
 
     Attributes:
         batches: of held-out documents.
-        steps: which batches are taken.
-        at: the training step that losses are computed as of.
+        steps: numbers of the batches.
+        at: training step at which losses are computed.
         documents: number of held-out documents.
     """
 
@@ -46,7 +47,7 @@ class Signal:
     documents: int
 
     def __call__(self, objective: Objective) -> dict[str, float]:
-        """Loss and statistics by name; those that have no value are left out."""
+        """Loss and statistics by name, without those that have no value."""
         found = held_out(objective, self.batches, self.steps, at=self.at)
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
@@ -65,7 +66,7 @@ class Gain:
     examples: int
 
     def line(self) -> str:
-        """The method's own statistics, or the loss where it has none: "held-out mlm: 7.012 -> 3.456"."""
+        """The method's own statistics, or its loss if it has none: "held-out mlm: 7.012 -> 3.456"."""
         names = [name for name in self.after if name in self.before]
         own = [name for name in names if name != "loss"] or names
         return "held-out " + ", ".join(f"{name}: {self.before[name]:.3f} -> {self.after[name]:.3f}" for name in own)
@@ -89,20 +90,20 @@ def signal_of(
     *,
     shared: Path | None = None,
 ) -> Signal | None:
-    """Tokenize held-out documents as the run's own, and draw examples of them as the method does.
+    """Tokenise held-out documents and draw examples from them as in training.
 
     Args:
-        workspace: where the tokens are kept.
+        workspace: folder of the tokens.
         choices: the method and its values.
         made: the run.
         prepared: the documents.
-        listener: hears why there is no signal, where there could be one.
-        shared: folder of tokens that several runs read, instead of ``workspace``.
+        listener: receives the reason where there is no held-out loss.
+        shared: folder of tokens shared by several runs, in place of ``workspace``.
 
     Returns:
-        None where nothing was held out, for static encoders, whose vectors are judged by searching, and for methods
-        that compare with what earlier steps left: before the first step that is noise, which is easily beaten. Starts
-        for fine-tuning are always measured.
+        None where nothing was held out, for static encoders, which are evaluated by searching, and for methods that
+        compare with the state of earlier steps, which is noise before the first step. Pretraining-only methods are
+        always measured.
     """
     if not _measurable(made.objective, pretraining_only=choices.module.CARD.pretraining_only):
         return None
@@ -125,8 +126,8 @@ def batches_of(
         choices: the method and its values.
         made: the run.
         prepared: the documents.
-        listener: hears why nothing can be measured, where something could be.
-        shared: folder of tokens that several runs read.
+        listener: receives the reason where nothing can be measured.
+        shared: folder of tokens shared by several runs.
     """
     if not len(prepared.held_out):
         return None
@@ -137,7 +138,7 @@ def batches_of(
         sampler = choices.module.sampler(store, made.encoder.specials, options)
         batches = Batches(sampler=sampler, batch_size=min(_BATCH, made.training.batch_size), seed=made.recipe.seed)
         tokens = len(batches(0).rows.tokens)
-    except PretrieveError as error:  # documents that the method cannot use; those of the run itself were good enough
+    except PretrieveError as error:  # documents that the method cannot use; the training documents were usable
         listener.note(f"no held-out signal: {error}")
         return None
     count = min(max(1, _TOKENS // max(tokens, 1)), _MOST_BATCHES)
@@ -156,8 +157,8 @@ def gain(signal: Signal, before: Mapping[str, float], objective: Objective) -> G
     """Measure again after training.
 
     Args:
-        signal: what was measured before.
-        before: what it was.
+        signal: the measurement before training.
+        before: its result.
         objective: after training.
     """
     examples = len(signal.steps) * signal.batches.batch_size
@@ -172,7 +173,7 @@ def _measurable(objective: Objective, *, pretraining_only: bool) -> bool:
 
 
 def _capped(documents: Documents, select: IntArray) -> IntArray:
-    """The first of some documents, evenly spread, up to a length of text."""
+    """Some evenly spread documents, up to a length of text."""
     spread = select[np.argsort(np.arange(len(select)) % 7, kind="stable")]
     lengths = np.cumsum([len(documents[int(index)].text) for index in spread])
     return np.sort(spread[: max(1, int(np.searchsorted(lengths, _CHARACTERS)))])

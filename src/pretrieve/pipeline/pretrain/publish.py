@@ -1,4 +1,4 @@
-"""What a run leaves: a stock model folder with recipe, report, card, start, and the objective's other weights."""
+"""The output of a run: a stock model folder with recipe, report, card, start, and the objective's other weights."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ START = "start"
 
 
 def publish(run: Run, selection: Selection, prepared: Prepared) -> Report:
-    """Write the model with its start, recipe, report and card; it is there when its MANIFEST is.
+    """Write the model with its start, recipe, report and card; it is complete once its MANIFEST exists.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     made, found = selection.run.plan, selection.run.gain
     report = Report(
@@ -69,13 +69,13 @@ def _save(folder: files.Folder, objective: Objective, selection: Selection, toke
 
 
 def _usage(selection: Selection) -> dict[str, Any]:
-    """Prompts and separator of the base, with which the model that is made from it is searched too."""
+    """Prompts and separator of the base, which the model uses in search too."""
     usage = usage_of_base(selection.run.plan.recipe.base)
     return {"prompts": usage.prompts, "separator": usage.separator}
 
 
 def _other_weights(objective: nn.Module) -> dict[str, Any]:
-    """What learned beside the encoders: heads, to continue pre-training from."""
+    """Weights trained beside the encoders: heads, to continue pre-training from."""
     return {
         name: parameter.detach().cpu().contiguous()
         for name, parameter in objective.named_parameters()

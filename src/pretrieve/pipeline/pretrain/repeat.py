@@ -1,4 +1,4 @@
-"""``train --recipe``: the arguments that repeat a run, from the files that it left beside its model."""
+"""``train --recipe``: the arguments that repeat a run, from the files saved beside its model."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _FIELDS = ("text", "title", "id", "group")
 def options_of_recipe(path: Path) -> dict[str, Any]:
     """Options of ``pretrieve train``, by name, that train the same weights again.
 
-    The recipe holds the effective values and the number of steps. What was asked for stands in ``run.json`` beside it:
-    the fields, the variants that were compared, and whether the probe selected; without it the recipe's variant alone
-    is trained, and saved.
+    The recipe holds the effective values and the number of steps. ``run.json`` beside it holds the request: the fields,
+    the variants that were compared, and whether the probe selected. Without it, only the recipe's variant is trained,
+    and saved.
 
     Args:
         path: ``recipe.json`` in the folder of a model.
@@ -62,7 +62,7 @@ def options_of_recipe(path: Path) -> dict[str, Any]:
 
 
 def _request(path: Path) -> Mapping[str, Any]:
-    """What was asked of the run; empty where it is not known."""
+    """The request of the run; empty where it is unknown."""
     if not path.is_file():
         return {}
     try:
@@ -75,7 +75,7 @@ def _request(path: Path) -> Mapping[str, Any]:
 
 
 def _settings(made: Recipe, variants: tuple[str, ...], requested: Mapping[str, str]) -> dict[str, Any]:
-    """Effective values by dotted name, but for those that differ between the variants that are compared."""
+    """Effective values by dotted name, except those that differ between the compared variants."""
     varied = _varied(made, variants) - {key.rpartition(".")[2] for key in requested}
     encoder = {item.name for item in dataclasses.fields(EncoderOptions)}
     found = {f"method.{name}": value for name, value in made.options.items() if name not in varied}

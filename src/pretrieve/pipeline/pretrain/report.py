@@ -1,4 +1,4 @@
-"""The report of a run: what was done and found, as kept in ``report.json`` beside the model."""
+"""The report of a run, as saved in ``report.json`` beside the model."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ MODEL, REPORT = "model", "report.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a run did and found, as kept in ``report.json``.
+    """The result of a run, as saved in ``report.json``.
 
     Attributes:
-        recipe: what decided the run.
-        documents: number read, trained on, and held out.
-        saved: what was saved: the name of a variant or method, or ``"start"``.
-        reason: why, in a sentence.
-        probe: what the label-free probe saw of BM25, the start and what was trained; None where nothing was held out.
-        fusion: weight of the vectors beside words, and what was seen of others; None where it was not chosen.
+        recipe: recipe of the run.
+        documents: number of documents read, trained on, and held out.
+        saved: name of the saved variant or method, or ``"start"``.
+        reason: reason of the choice, in a sentence.
+        probe: scores of BM25, start and trained models in the label-free probe; None where nothing was held out.
+        fusion: fusion weight of the vectors, and the scores of other weights; None where it was not chosen.
         signal: loss and statistics of the method on held-out documents, before and after; None where not measured.
     """
 

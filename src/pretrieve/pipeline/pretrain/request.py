@@ -1,4 +1,4 @@
-"""What a person asks of `train`: checked before anything slow begins."""
+"""Arguments of ``train``, validated before any slow work starts."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ HELD_OUT = 400
 
 @dataclass(frozen=True, kw_only=True)
 class Tokenization:
-    """How a vocabulary is trained, for bases that bring none.
+    """How a vocabulary is trained, for bases without one.
 
     Attributes:
-        vocabulary_size: most entries wanted.
-        algorithm: WordPiece, Unigram, or what the script calls for.
+        vocabulary_size: maximum number of entries.
+        algorithm: WordPiece, Unigram, or by the script.
         lowercase: fold case and accents.
     """
 
@@ -41,7 +41,7 @@ class Tokenization:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRequest:
-    """The arguments of a training run, as they were given."""
+    """The arguments of a training run, as given."""
 
     sources: tuple[str, ...]
     output: Path
@@ -55,15 +55,15 @@ class TrainRequest:
     overwrite: bool = False
     on_bad: OnBad = "fail"
     tracker: str = "auto"
-    held_out: int = HELD_OUT  # documents that are kept from training, at most
-    variants: tuple[str, ...] = ()  # of the preset, those to train; all without it
+    held_out: int = HELD_OUT  # maximum number of held-out documents
+    variants: tuple[str, ...] = ()  # variants of the preset to train; None: all
     select: bool = True  # choose the saved weights by the label-free probe
     fields: Fields = dataclasses.field(default_factory=Fields)
-    shared: Path | None = None  # documents and tokens that several runs read
-    keep_workspace: bool = False  # leave documents, tokens and checkpoints beside the output when the run is done
+    shared: Path | None = None  # folder of documents and tokens shared by several runs
+    keep_workspace: bool = False  # keep documents, tokens and checkpoints of the finished run
 
     def check(self) -> None:
-        """Say at once what cannot work.
+        """Validate the arguments.
 
         Raises:
             UsageError: two budgets, an unknown method, or an output that is taken.
@@ -81,7 +81,7 @@ def train_command(request: TrainRequest, steps: int | None = None) -> str:
 
     Args:
         request: the run.
-        steps: number of steps that its minutes came to; as it was asked for without it.
+        steps: number of steps that its minutes came to; None: as in the request.
     """
     words = ["pretrieve", "train", *request.sources, "-o", str(request.output)]
     words += ["--variants", ",".join(request.variants)] if request.variants else []
@@ -102,7 +102,7 @@ def train_command(request: TrainRequest, steps: int | None = None) -> str:
 
 
 def _check_method(name: str) -> None:
-    """Look a preset up by the text of the files, because importing a method imports torch."""
+    """Look up a preset by the text of the files, since importing a method imports torch."""
     from pretrieve.methods import names
 
     if name not in names():

@@ -27,13 +27,13 @@ from pretrieve.text.language import majority
 from pretrieve.text.tokenizer import Tokenizer
 
 START, TRAINED = "start", "trained"
-SHORT = 24  # median tokens of a document below which there is too little text to learn from (docs/log.md)
-ONE_PASSAGE = 100  # median tokens of a document below which most documents are no more than a passage or two
-FEW = 100  # documents below which there are too few to learn from
+SHORT = 24  # median tokens of a document below which nothing is trained (docs/log.md)
+ONE_PASSAGE = 100  # median tokens of a document below which most documents are one or two passages
+FEW = 100  # documents below which nothing is trained
 PRETRAINING_ONLY = "pre-training only: fine-tune the model before search"
 ABOVE_CHANCE = 1.645  # standard errors: one side, 5 %
 START_WEIGHT = 0.25  # of an untrained start's vectors beside BM25
-SHORT_WEIGHT = 0.5  # the same where documents are short: their pieces of words find what whole words miss
+SHORT_WEIGHT = 0.5  # the same where documents are short: subwords match what whole words miss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Trained:
     Attributes:
         name: of the variant, or of the method where it has none.
         plan: recipe, objective and encoder.
-        gain: the method's own signal before and after; None where it was not measured.
+        gain: the method's own loss before and after; None where it was not measured.
     """
 
     name: str
@@ -63,11 +63,11 @@ class Selection:
     Attributes:
         run: the run whose recipe and other weights are saved.
         start: the encoder before training.
-        encoder: what is saved.
-        reason: in a sentence, for people.
+        encoder: saved encoder.
+        reason: reason of the choice, in a sentence.
         saved: name of the variant or of the interpolation (``pipeline/guard.py``), ``"trained"``, or ``"start"``.
-        probe: what was seen of BM25, the start and the trained systems, as JSON; None where nothing was held out.
-        fusion: weight of its vectors beside BM25; None where the index has to choose it.
+        probe: probe scores of BM25, the start and the trained systems, as JSON; None where nothing was held out.
+        fusion: fusion weight of its vectors; None where the index chooses it.
     """
 
     run: Trained
@@ -80,9 +80,9 @@ class Selection:
 
 
 def too_little(request: TrainRequest, prepared: Prepared) -> str:
-    """Why the default trains nothing: too little text to learn from; empty if there is enough.
+    """Why the default trains nothing: too little text; empty if there is enough.
 
-    A method that is asked for by name is trained whatever the documents are.
+    A method given by name is always trained.
     """
     if request.method is not None or not is_static(request.base):
         return ""
@@ -97,7 +97,7 @@ def untrained(plan: Plan, reason: str) -> Selection:
     """Save the start, where nothing is trained.
 
     Args:
-        plan: what would have been trained.
+        plan: plan of the run.
         reason: from ``too_little``.
     """
     start = plan.objective.encoder
@@ -113,7 +113,7 @@ def untrained(plan: Plan, reason: str) -> Selection:
 
 
 def unselected(plan: Plan, start: Encoder, reason: str = "not compared with its start") -> Selection:
-    """Save what was trained, whatever it is worth."""
+    """Save the trained model without selection."""
     run = Trained(name=plan.recipe.method, plan=plan)
     return Selection(run, start, run.encoder, reason=reason, saved=run.name)
 
@@ -124,11 +124,11 @@ def select(
     """Choose what is saved.
 
     Args:
-        request: what was asked.
+        request: arguments of the run.
         start: the encoder before training.
-        trained: the runs; the first one is what is saved where nothing can be measured.
-        prepared: the documents, and which were held out.
-        listener: hears of progress.
+        trained: the runs; the first one is saved where nothing can be measured.
+        prepared: the documents, held-out ones included.
+        listener: receives progress.
     """
     run = trained[0]
     first = partial(Selection, run, start, run.encoder, saved=run.name)
@@ -185,8 +185,8 @@ def fused_choice(prepared: Prepared, start: tuple[str, Encoder], trained: Mappin
 
     Args:
         prepared: the documents, which were held out, and the tokenizer of all encoders.
-        start: name and encoder of what the others began from.
-        trained: the others by name, the first one first where nothing tells them apart.
+        start: name and encoder of the starting model.
+        trained: the others by name; on a tie, the first one is chosen.
         seed: of the probe.
     """
     options = FusedProbeOptions(seed=seed, languages=languages(prepared.documents))
@@ -203,13 +203,13 @@ def _passages(prepared: Prepared) -> float:
 
 
 def select_transformer(start: Encoder, run: Trained, prepared: Prepared, listener: Listener, seed: int) -> Selection:
-    """Ask the dense probe; a trained model has to be above its start by more than chance.
+    """Evaluate with the dense probe; a trained model must be significantly above its start.
 
     Args:
         start: the encoder before training.
-        run: what was trained.
-        prepared: the documents, and which were held out.
-        listener: hears of progress.
+        run: trained run.
+        prepared: the documents, held-out ones included.
+        listener: receives progress.
         seed: of the probe.
     """
     step = max(1, len(prepared.documents) // 200)
@@ -227,7 +227,7 @@ def select_transformer(start: Encoder, run: Trained, prepared: Prepared, listene
 
 
 def above_start(found: ProbeResult) -> tuple[str, str]:
-    """Name of the system to save, and why: the trained one if it is above its start by more than chance."""
+    """Name of the system to save, and why: the trained one if it is significantly above its start."""
     if standard_errors(found, TRAINED, START) < ABOVE_CHANCE:
         return START, "training did not help on held-out documents: the start is saved"
     return TRAINED, f"nDCG@10 on held-out documents: {found.mean(START):.3f} before, {found.mean(TRAINED):.3f} after"

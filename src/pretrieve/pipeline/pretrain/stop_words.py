@@ -1,4 +1,4 @@
-"""Token vectors of stop words: a static encoder's queries are short, and their function words drown the others."""
+"""Token vectors of stop words: in a static encoder's short queries, function words dominate the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pretrieve.text.documents import Documents
 from pretrieve.text.language import detect
 from pretrieve.text.tokenizer import Tokenizer
 
-_SAMPLE = 200  # documents that tell the languages
+_SAMPLE = 200  # documents sampled to detect the languages
 
 
 def languages(documents: Documents) -> tuple[str, ...]:
@@ -25,8 +25,8 @@ def languages(documents: Documents) -> tuple[str, ...]:
 def scale_stop_words(encoder: Encoder, tokenizer: Tokenizer, documents: Documents, factor: float) -> int:
     """Multiply the token vectors of stop words in the collection's languages; other encoders are left as they are.
 
-    Words like "what" or "how" are rare in documents, so training leaves them as long as names are, and they are half
-    of a question. The model that is saved has them scaled, so that every library that loads it gains.
+    Words like "what" or "how" are rare in documents, so training leaves their vectors as long as those of names, and
+    they are half of a question. The saved model has them scaled, so that every library that loads it benefits.
 
     Args:
         encoder: changed in place.

@@ -1,9 +1,9 @@
-"""``pretrieve train --base MODEL`` with a retrieval model: it is kept, and a static model joins it as a third ranker.
+"""``pretrieve train --base MODEL`` with a retrieval model: a static model joins it as a third ranker.
 
 A downloaded retriever fused with BM25 is ahead of what minutes of training on one machine's processors give, and a few
 thousand steps on a small collection make it worse as often as better. A static model of the user's documents knows
 their words and topics, which neither of the other two does: it costs seconds, and is added to their fusion. A method
-that is asked for by name trains the model itself, under a guard (``pipeline/guard.py``).
+given by name trains the model itself, under a guard (``pipeline/pretrain/guard.py``).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def beside(request: TrainRequest, workspace: Path) -> TrainRequest:
 
 
 def check(folder: Path) -> None:
-    """Open the retrieval model, so that what is wrong with it is said before anything is read.
+    """Open the retrieval model, so that errors are reported before anything is read.
 
     Raises:
         UsageError: it cannot be used for search.
@@ -67,15 +67,15 @@ def publish(run: Run, request: TrainRequest, folder: Path, static: Report) -> Re
 
     Args:
         run: the run.
-        request: what was asked.
-        folder: of the retrieval model.
+        request: arguments of the run.
+        folder: folder of the retrieval model.
         static: report of the static model, which is at ``STATIC`` in the workspace.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing to disk failed.
     """
     run.listener.note(
-        f"{request.base} is a retrieval model: it is kept as it is, and the static model is a third ranker beside it "
+        f"{request.base} is a retrieval model: it is left unchanged, and the static model is a third ranker beside it "
         "and BM25. Name a --method to train it."
     )
     reason = f"{request.base} with a third ranker (weight {WEIGHT:g}). The static model alone: {static.reason}"

@@ -22,6 +22,7 @@ from pretrieve.pipeline.pretrain.publish import publish
 from pretrieve.pipeline.pretrain.report import Report, open_report
 from pretrieve.pipeline.pretrain.request import DEFAULT_MINUTES, TrainRequest, train_command
 from pretrieve.pipeline.pretrain.selection import Trained, select, too_little, untrained
+from pretrieve.pipeline.pretrain.shared_store import shared_store
 from pretrieve.pipeline.pretrain.stop_words import scale_stop_words
 from pretrieve.pipeline.run import recipe, sources
 from pretrieve.pipeline.run.fit import Training, fit
@@ -37,17 +38,17 @@ _RECIPE = "recipe.json"
 
 
 def train(request: TrainRequest, listener: Listener | None = None) -> Report:
-    """Train a retriever on documents, and save what the label-free selection finds best: a variant, or the start.
+    """Train a retriever on documents, and save what the label-free selection chooses: a variant, or the start.
 
     Args:
-        request: what is asked.
-        listener: hears of progress.
+        request: arguments of the run.
+        listener: receives progress.
 
     Returns:
         What was done and found; the model is at ``request.output``.
 
     Raises:
-        PretrieveError: whatever a user can fix: sources, options, disk, an interrupted or diverged run.
+        PretrieveError: any error that a user can fix: sources, options, disk, an interrupted or diverged run.
     """
     listener = listener or Silent()
     request.check()
@@ -77,7 +78,7 @@ def _train(run: Run, request: TrainRequest, variants: Sequence[Choices], documen
 
 
 def _train_beside(request: TrainRequest, folder: Path, listener: Listener) -> Report:
-    """Keep a retrieval model, and train a static model as a third ranker beside it."""
+    """Train a static model as a third ranker beside a retrieval model."""
     third_ranker.check(folder)
     with begin("train", request, listener, inputs=("base",), without=("sources",)) as run:
         if run.finished:
@@ -95,7 +96,7 @@ def train_variants(
 
     Args:
         run: the run.
-        request: what is asked.
+        request: arguments of the run.
         variants: from ``build.variants``; at least one.
         prepared: the documents.
 
@@ -123,7 +124,7 @@ def train_variants(
 def _made(
     request: TrainRequest, choices: Choices, prepared: Prepared, listener: Listener, *, quiet: bool = False
 ) -> Plan:
-    """Build a variant's encoder, objective and batches; what there is to note of them is the same for all variants."""
+    """Build a variant's encoder, objective and batches; notes on them are the same for all variants."""
     encoder = planning.encoder_of(request, choices, prepared.store)
     warm.start_words(request, encoder, prepared.store, listener)
     made = planning.make(request, choices, prepared.store, encoder)
@@ -133,7 +134,7 @@ def _made(
 
 
 def _with_command(made: Plan, request: TrainRequest) -> Plan:
-    """Note the command that repeats the run, now that the number of steps is known."""
+    """Record the command that repeats the run, now that the number of steps is known."""
     return replace(made, recipe=replace(made.recipe, command=train_command(request, made.training.steps)))
 
 
@@ -152,7 +153,7 @@ def prepare_documents(run: Run, request: TrainRequest, choices: Choices, documen
     select, held_out = data.split(len(documents), request.seed, request.held_out)
     vocabulary = _vocabulary(run, request, choices, documents, select)
     if request.shared is not None:
-        store = data.shared_store(request.shared, documents, select, vocabulary, run.listener)
+        store = shared_store(request.shared, documents, select, vocabulary, run.listener)
     else:
         store = data.build_store(run.workspace / "store", documents, select, vocabulary, run.listener)
     if store.dropped:
@@ -175,14 +176,14 @@ def _vocabulary(run: Run, request: TrainRequest, choices: Choices, documents: Do
 def _with_steps(
     run: Run, request: TrainRequest, choices: Choices, made: Plan, known: int | None, variants: int
 ) -> Plan:
-    """Fix the number of steps: as given, as an earlier part of the run had, or as many as the minutes hold.
+    """Set the number of steps: as given, as in an earlier part of the run, or as many as fit the minutes.
 
     Args:
         run: the run.
-        request: what was asked.
+        request: arguments of the run.
         choices: the variant.
         made: its plan.
-        known: steps of the variants before.
+        known: steps of the earlier variants.
         variants: number of variants that share the minutes.
     """
     path = run.workspace / choices.variant / _RECIPE
@@ -207,7 +208,7 @@ def _with_steps(
 
 
 def _affordable(request: TrainRequest, choices: Choices, made: Plan, listener: Listener, variants: int) -> int:
-    """Steps that the minutes hold, at most those of the preset where it says how many are enough."""
+    """Steps that fit the minutes, at most those of the preset where it fixes them."""
     enough = made.training.steps
     if choices.fixed_length and request.minutes is None:
         return enough
@@ -222,7 +223,7 @@ def _affordable(request: TrainRequest, choices: Choices, made: Plan, listener: L
 
 
 def _say_coverage(made: Plan, choices: Choices, documents: int, listener: Listener) -> None:
-    """Say that a run of fixed length sees a part of a large collection only."""
+    """Note that a run of fixed length sees only a part of a large collection."""
     pairs = made.training.steps * made.training.batch_size
     if choices.fixed_length and pairs < documents:
         listener.note(
@@ -232,7 +233,7 @@ def _say_coverage(made: Plan, choices: Choices, documents: int, listener: Listen
 
 
 def _warn_of_noise(made: Plan, listener: Listener) -> None:
-    """Say that a run is too short for its queue, whose first negatives are random vectors."""
+    """Note that a run is too short for its queue, whose first negatives are random vectors."""
     queue, keys = int(made.recipe.options.get("queue", 0)), made.training.steps * made.training.batch_size
     if made.recipe.options.get("loss") == "moco" and keys < 2 * queue:
         listener.note(

@@ -1,4 +1,4 @@
-"""A new transformer whose word vectors start from static training, ``--base new:words=static``: it learns faster."""
+"""A new transformer whose word vectors start from static training, ``--base new:words=static``: it trains faster."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ STEPS = 500  # of 512 pairs: about half a minute on one core
 def start_words(request: TrainRequest, encoder: Encoder, store: Store, listener: Listener) -> None:
     """Train a static encoder on the same store, and start the word vectors of a new transformer from it.
 
-    Does nothing for other bases. The number of steps is fixed, so that a run that goes on starts from the same weights.
+    Does nothing for other bases. The number of steps is fixed, so that a resumed run starts from the same weights.
 
     Args:
-        request: what was asked; its base decides.
+        request: arguments of the run; its base decides.
         encoder: changed in place, before an objective copies it.
         store: the documents.
-        listener: hears of progress.
+        listener: receives progress.
     """
     new = new_transformer(request.base)
     if new is None or new.words != "static":

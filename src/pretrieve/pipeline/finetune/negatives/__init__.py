@@ -7,10 +7,10 @@ The folder is the registry. Files of your own are strategies too: name their fol
   they are read without importing;
 * ``find(task)``: the labels with their negatives (``pipeline.finetune.task.Task``).
 
-And, where it is of use:
+Optional names:
 
-* ``objective(start, values, sampler, seed)``: another loss than ``Contrastive``, such as one that finds negatives
-  itself while it learns; with it ``--set`` takes the values of ``Refresh``;
+* ``objective(start, values, sampler, seed)``: another loss than ``Contrastive``, such as one that mines negatives
+  itself during training; with it ``--set`` takes the values of ``Refresh``;
 * ``NUMBER = 0``: hard negatives an example, where the user sets none; the recipe's otherwise;
 * ``SCORED = True``: a teacher's scores of the negatives are known where the labels bring them.
 """
@@ -73,7 +73,7 @@ def summaries() -> dict[str, str]:
     """What each strategy is, by name; for ``--help``, which shows the package's alone where a user's file is wrong."""
     try:
         known = _listed(REGISTRY.folders())
-    except PretrieveError:  # said when the command runs
+    except PretrieveError:  # reported when the command runs
         known = _listed((REGISTRY.folder,))
     return {name: summary for name, (_, summary) in known.items()}
 

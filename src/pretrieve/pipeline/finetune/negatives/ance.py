@@ -1,4 +1,4 @@
-"""The model's own negatives, found anew while it trains (``finetuning/ance.py``)."""
+"""The model's own negatives, mined again during training (``finetuning/ance.py``)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SUMMARY = "the model's own, mined anew while it trains"
 def find(task: Task) -> Labels:
     """Return the labels as they are: negatives come with the steps."""
     if (task.values.refresh.every or 0) >= task.values.training.steps:
-        task.run.listener.note("every is not below the number of steps: all negatives are those that the start finds.")
+        task.run.listener.note("every is not below the number of steps: all negatives come from the starting model.")
     return task.labels
 
 
 def objective(start: Start, values: Values, sampler: Labelled, seed: int) -> Contrastive:
-    """The loss that looks for negatives in a stale index of the documents."""
+    """The loss that mines negatives in a stale index of the documents."""
     return Ance(start.documents, values.loss, sampler, values.refresh, seed, start.query_encoder)

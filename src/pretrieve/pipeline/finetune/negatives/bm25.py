@@ -11,5 +11,5 @@ SUMMARY = "BM25's"
 
 
 def find(task: Task) -> Labels:
-    """Mine them, once, and return the labels with them."""
+    """Mine the negatives once, and return the labels with them."""
     return task.labels.with_negatives(load_negatives(task.labels, task.mined("bm25")))

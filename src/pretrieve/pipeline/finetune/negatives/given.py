@@ -1,4 +1,4 @@
-"""The negatives that the labels bring, or those of a file that ``pretrieve mine`` wrote."""
+"""The negatives of the labels, or of a file written by ``pretrieve mine``."""
 
 from __future__ import annotations
 
@@ -23,5 +23,7 @@ def find(task: Task) -> Labels:
     if request.negatives_file is not None:
         return labels.with_negatives(load_negatives(labels, request.negatives_file))
     if not len(labels.negatives.tokens):
-        raise UsageError(f"--negatives given: {request.labels} brings none; leave it out, or give --negatives-file.")
+        raise UsageError(
+            f"--negatives given: {request.labels} has no negatives; leave it out, or give --negatives-file."
+        )
     return labels

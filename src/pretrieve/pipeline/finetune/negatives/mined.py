@@ -11,11 +11,11 @@ SUMMARY = "BM25's and a first model's own"
 
 
 def find(task: Task) -> Labels:
-    """Train the first model with BM25's negatives, mine with both, and return the labels with what both find."""
+    """Train a first model with BM25's negatives, mine with both, and return the labels with both kinds."""
     words = task.mined("bm25")
     if not task.file("mined").is_file():
         task.run.listener.note(
-            "first a model with BM25's negatives; then its own are mined, and the start is trained again."
+            "a first model is trained with BM25's negatives; then its own are mined, and the start is trained again."
         )
         task.mined("mined", by="both", model=task.first_model(words))
     return task.labels.with_negatives(load_negatives(task.labels, task.file("mined")))
