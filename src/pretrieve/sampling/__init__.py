@@ -1,1 +1,1 @@
-"""From a token store to batches of training examples (level 2); does not import torch."""
+"""From a token store to batches of training examples; does not import torch."""
