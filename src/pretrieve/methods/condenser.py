@@ -34,14 +34,12 @@ CARD = Card(
     title="Condenser: a head that reads the late [CLS] and early tokens",
     paper="Gao, Callan: Condenser: a Pre-training Architecture for Dense Retrieval, EMNLP 2021, arXiv 2104.08253",
     idea="Two additional layers predict the masked words of a passage from the tokens of a middle layer and the [CLS] "
-    "of the last layer: the upper half contributes through [CLS] alone. The head is removed before fine-tuning.The "
-    "published models have a head of 2 layers over layer 6 of 12, with the model's own guess at the top ",
-    released="The published models have a head of 2 layers over layer 6 of 12, with the model's own guess at the top "
-    "The published models have a head of 2 layers over layer 6 of 12, and the loss of the last layer has the same "
-    "weight as the head's; the code's defaults are layer 2 and the head alone. Text that is too long is cut at random "
-    "twice, once for the masks and once for the ids, so they can differ. Whole words are found by BERT's ## even with "
-    "RoBERTa's tokenizer. The README does not give length and batch size. Written for an old Trainer, it does not run "
-    "on today's transformers.",
+    "of the last layer: the upper half contributes through [CLS] alone. The head is removed before fine-tuning.",
+    released="The published models have a head of 2 layers over layer 6 of 12, and the loss of the last layer has the "
+    "same weight as the head's; the code's defaults are layer 2 and the head alone. Text that is too long is cut at "
+    "random twice, once for the masks and once for the ids, so they can differ. Whole words are found by BERT's ## "
+    "even with RoBERTa's tokenizer. The README does not give length and batch size. Written for an old Trainer, it "
+    "does not run on today's transformers.",
     differs="The head of a released checkpoint (model.pt) is loaded. Text is cut once. Words are found by the "
     "tokenizer's own marks. A new head is initialised from the seed. The early layer is half of the model's layers. "
     "Supports the families of BERT, RoBERTa and ModernBERT; on the last, the late [CLS] is after the final norm, and "
