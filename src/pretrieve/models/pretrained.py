@@ -123,7 +123,7 @@ def masked_language_model(folder: Path) -> nn.Module | None:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Without transformers' progress bar and its report of weights, which is judged here."""
+    """Hide transformers' progress bar and its report of weights, which is checked here."""
     from transformers.utils import logging
 
     verbosity = logging.get_verbosity()
