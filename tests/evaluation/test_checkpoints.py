@@ -489,7 +489,7 @@ def test_contextual_embeddings_are_refused(name, tmp_path) -> None:
         lambda: before_search(name, ModelOptions()),
         lambda: Retriever.load(name),
     ):
-        with pytest.raises(UsageError, match=r"512 documents of the corpus.* or take another model") as error:
+        with pytest.raises(UsageError, match=r"512 documents of the corpus.* or use another model") as error:
             call()
         assert "\n" not in str(error.value)
 

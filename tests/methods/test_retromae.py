@@ -205,7 +205,7 @@ def test_explain_shows_what_is_hidden() -> None:
     for b, pair in enumerate(retromae.explain(batch, documents, tiny.SPECIALS)):
         part = slice(batch.rows.offsets[b], batch.rows.offsets[b + 1])
         hidden = int((batch.per_token["labels"][part] != UNLABELLED).sum())
-        assert pair.note.startswith(f"{hidden} of {len(pair.rows[0].kept)} tokens hidden from the encoder;")
+        assert pair.note.startswith(f"{hidden} of {len(pair.rows[0].kept)} tokens masked for the encoder;")
         assert len(pair.rows[0].masked) + len(pair.rows[0].replaced) <= hidden
         shares.append(int(pair.note.split(" % ")[0].split("%")[0].split()[-1]))
     assert np.mean(shares) == pytest.approx(50, abs=8)
