@@ -17,7 +17,8 @@ from pretrieve.core.errors import FingerprintError, UsageError
 from pretrieve.core.files import create
 from pretrieve.models.build import EncoderOptions, build_encoder
 from pretrieve.models.export import save_model
-from pretrieve.pipeline.qa.train_reader import ReadRequest, train_reader
+from pretrieve.pipeline.qa.request import ReadRequest
+from pretrieve.pipeline.qa.train_reader import train_reader
 from pretrieve.pipeline.run.progress import Silent
 
 QUICK = ("--set", "batch_size=24", "--set", "learning_rate=0.005", "--set", "block=48", "--set", "read=2")
@@ -99,7 +100,7 @@ def test_a_stopped_run_is_begun_anew_or_gone_on_with(place, tmp_path) -> None:
         train_reader(asked)
     anew = train_reader(replace(asked, overwrite=True))
     assert train_reader(replace(asked, resume=True)) == anew, "finished: nothing is done again"
-    with pytest.raises(FingerprintError, match="the training of"):
+    with pytest.raises(FingerprintError, match="steps was 4 and is 5"):
         train_reader(replace(asked, resume=True, steps=5))
     with pytest.raises(UsageError, match="would be overwritten"):
         train_reader(replace(asked, model=str(tmp_path / "out"), overwrite=True))

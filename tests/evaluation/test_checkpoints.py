@@ -26,9 +26,10 @@ from pretrieve.index.index import Index, IndexOptions
 from pretrieve.models.checkpoints import CHECKPOINTS, find_checkpoint
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.finetune.base_model import open_start
-from pretrieve.pipeline.finetune.finetune import finetune, sampler_of
+from pretrieve.pipeline.finetune.finetune import finetune
 from pretrieve.pipeline.finetune.read_labels import read_labels
 from pretrieve.pipeline.finetune.request import FinetuneRequest
+from pretrieve.pipeline.finetune.sampler import sampler_of
 from pretrieve.pipeline.run.progress import Silent
 from pretrieve.pipeline.run.usage_warnings import before_search, before_use, untuned
 

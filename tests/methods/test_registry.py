@@ -125,7 +125,7 @@ def checked(folder: Path, name: str) -> str:
 def test_a_method_that_breaks_a_promise_is_told_which(folder, old, new, words) -> None:
     text = example()
     if "drawn" in new:  # state that a step changes, and a checkpoint does not hold
-        changed = "def after_step(self, everyone, batch, step):\n        self.drawn += 1\n\n    def compare("
+        changed = "def after_step(self, global_vectors, batch, step):\n        self.drawn += 1\n\n    def compare("
         text = text.replace("def compare(", changed).replace("losses.mean(),", "losses.mean() * self.drawn,")
     assert old in text
     (folder / "neighbours.py").write_text(text.replace(old, new))

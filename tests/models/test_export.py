@@ -102,7 +102,7 @@ def test_two_towers_are_a_stock_router(tmp_path: Path) -> None:
     encoders = load_encoders(path)
     np.testing.assert_array_equal(vectors_of(encoders[0]), vectors_of(query))
     np.testing.assert_array_equal(vectors_of(encoders[1]), vectors_of(document))
-    with pytest.raises(UsageError, match="load_towers"):
+    with pytest.raises(UsageError, match="load_encoders"):
         load_encoder(path)
 
 

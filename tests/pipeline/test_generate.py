@@ -142,7 +142,7 @@ def test_the_loss_is_the_mean_squared_difference_of_margins(made, tmp_path) -> N
     from pretrieve.finetuning.labelled import Draw
     from pretrieve.models.text_encoder import ModelOptions
     from pretrieve.pipeline.finetune.base_model import open_start
-    from pretrieve.pipeline.finetune.finetune import sampler_of
+    from pretrieve.pipeline.finetune.sampler import sampler_of
     from pretrieve.sampling.batches import Batches
     from pretrieve.training.step import full_step
 

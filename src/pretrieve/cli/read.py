@@ -76,7 +76,8 @@ def command(
 ) -> None:
     """Fine-tune a retriever and a reader together on questions with answers (ORQA, REALM)."""
     from pretrieve.core.config import parse_assignments
-    from pretrieve.pipeline.qa.train_reader import ReadRequest, train_reader
+    from pretrieve.pipeline.qa.request import ReadRequest
+    from pretrieve.pipeline.qa.train_reader import train_reader
     from pretrieve.pipeline.run.sources import fields_of
     from pretrieve.sampling.questions import read_questions
 

@@ -14,7 +14,7 @@ from pretrieve.core.shown import shown
 if TYPE_CHECKING:
     from pretrieve.evaluation.crosslingual_result import CrossLingualResult
     from pretrieve.evaluation.result import Result
-    from pretrieve.pipeline.finetune.finetune import FinetuneReport
+    from pretrieve.pipeline.finetune.report import FinetuneReport
     from pretrieve.pipeline.finetune.request import FinetuneRequest
     from pretrieve.pipeline.pretrain.report import Report
 

@@ -1,4 +1,4 @@
-"""What the disk does and how it refuses: syncing, exchanging, locking, and its errors in one clear line.
+"""Disk operations: syncing, exchanging, locking, and one-line errors.
 
 ``fault_point`` is passed by every operation that touches the disk, so that a test can stop the process or fail the call
 at the k-th one; it does nothing otherwise.
@@ -37,7 +37,7 @@ fault_point: Callable[[str, Path], None] = _no_fault
 
 @contextlib.contextmanager
 def storage(path: Path, needed: Callable[[], tuple[int, int]] = lambda: (0, 0)) -> Iterator[None]:
-    """Turn an error of the disk into one clear line.
+    """Turn an error of the disk into a one-line error.
 
     Args:
         path: what is written.
@@ -62,7 +62,7 @@ def storage(path: Path, needed: Callable[[], tuple[int, int]] = lambda: (0, 0)) 
 
 @contextlib.contextmanager
 def lock(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold the only right to write below ``path`` (a folder): released by the system even if the process is killed.
+    """Lock a folder for writing; the system releases the lock if the process is killed.
 
     Args:
         path: the folder.

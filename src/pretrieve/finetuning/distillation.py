@@ -124,7 +124,7 @@ class Distillation(Objective):
     def compare(
         self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
-        """The relational loss of my queries against everyone's documents, and of my documents against them."""
+        """Compute the relational loss of queries against all documents, and of documents against all documents."""
         count = len(local_vectors["key"])
         own, all_keys = self._taught(batch, "key"), global_vectors["key"][:, 0, 0]
         parts = []

@@ -18,7 +18,7 @@ def queries_of(answer: str, number: int, *, lines: bool) -> list[str]:
 
     Args:
         answer: what the generator wrote.
-        number: of queries that were asked for.
+        number: maximum number of queries.
         lines: each line is a query; otherwise the whole first line is the only one, as it stands.
     """
     text = answer.encode(errors="replace").decode()  # half a surrogate pair cannot be written

@@ -119,7 +119,7 @@ class Index:
         """Index documents on disk; vectors are streamed to it.
 
         Args:
-            target: the folder to make.
+            target: output folder.
             documents: the documents; read once.
             encoder: the model.
             options: options of the index.

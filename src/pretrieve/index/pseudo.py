@@ -1,9 +1,7 @@
-"""Pseudo-queries: queries taken from documents, which need no labels.
+"""Pseudo-queries from the structure of documents, for choosing fusion weights and comparing models without labels.
 
-Titles, or first sentences where there is none, are queries for the rest of their documents, and so are sentences. The
-query is removed from its document, or the search would be for equal strings (Lee et al., *Latent retrieval*, ACL 2019).
-Where documents have one sentence, a span of words stands in. Weights of fusion are chosen on such queries, and models
-compared, without a label.
+A title is a query for its body, or, without a title, the first sentence for the rest; a sentence is a query for the
+rest of its document. The query text is removed from the document (Lee et al., *Latent retrieval*, ACL 2019).
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class Checkpoint:
     tuned: bool = True
 
 
-def _towers(query: str, document: str, usage: Checkpoint) -> dict[str, Checkpoint]:
+def _untied(query: str, document: str, usage: Checkpoint) -> dict[str, Checkpoint]:
     """Two untied encoders; each name loads both."""
     return {query: replace(usage, document_model=document), document: replace(usage, query_model=query)}
 
@@ -111,14 +111,14 @@ CHECKPOINTS: dict[str, Checkpoint] = {
     "Shitao/RetroMAE_MSMARCO_distill": _RETROMAE_MARCO,
     "Shitao/RetroMAE_BEIR": _CLS,
     "tau/spider": _SPIDER,
-    **_towers("tau/spider-nq-question-encoder", "tau/spider-nq-ctx-encoder", _SPIDER),
-    **_towers("tau/spider-trivia-question-encoder", "tau/spider-trivia-ctx-encoder", _SPIDER),
-    **_towers("facebook/dpr-question_encoder-single-nq-base", "facebook/dpr-ctx_encoder-single-nq-base", _DPR),
-    **_towers("facebook/dpr-question_encoder-multiset-base", "facebook/dpr-ctx_encoder-multiset-base", _DPR),
-    **_towers(
+    **_untied("tau/spider-nq-question-encoder", "tau/spider-nq-ctx-encoder", _SPIDER),
+    **_untied("tau/spider-trivia-question-encoder", "tau/spider-trivia-ctx-encoder", _SPIDER),
+    **_untied("facebook/dpr-question_encoder-single-nq-base", "facebook/dpr-ctx_encoder-single-nq-base", _DPR),
+    **_untied("facebook/dpr-question_encoder-multiset-base", "facebook/dpr-ctx_encoder-multiset-base", _DPR),
+    **_untied(
         "facebook/dragon-plus-query-encoder", "facebook/dragon-plus-context-encoder", replace(_CLS, separator=_SEP)
     ),
-    **_towers(
+    **_untied(
         "facebook/dragon-roberta-query-encoder",
         "facebook/dragon-roberta-context-encoder",
         replace(_CLS, separator=" </s> "),

@@ -44,7 +44,7 @@ def load_encoder(folder: Path, *, pooling: Pooling | None = None, seed: int = 0)
         return _load_transformer(folder, folder, [], pooling, seed)
     chain = [(entry["type"].rsplit(".", 1)[-1], folder / entry["path"]) for entry in modules]
     if chain[0][0] == "Router":
-        raise UsageError(f"{folder} has separate encoders for queries and documents: load them with load_towers.")
+        raise UsageError(f"{folder} has separate encoders for queries and documents: load them with load_encoders.")
     return _load_chain(folder, chain, pooling, seed)
 
 

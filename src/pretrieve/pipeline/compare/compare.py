@@ -29,8 +29,9 @@ from pretrieve.pipeline.finetune.finetune import finetune
 from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
 from pretrieve.pipeline.finetune.request import FinetuneRequest
 from pretrieve.pipeline.pretrain import build as planning
-from pretrieve.pipeline.pretrain.data import shared_store, split
+from pretrieve.pipeline.pretrain.data import split
 from pretrieve.pipeline.pretrain.request import TrainRequest
+from pretrieve.pipeline.pretrain.shared_store import shared_store
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.sources import DOCUMENTS

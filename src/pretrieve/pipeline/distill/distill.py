@@ -41,10 +41,11 @@ from pretrieve.pipeline.pretrain.data import Prepared, build_store, split
 from pretrieve.pipeline.pretrain.report import Report, open_report
 from pretrieve.pipeline.run import recipe as recipes
 from pretrieve.pipeline.run.fit import Training, fit
+from pretrieve.pipeline.run.kept_documents import kept_documents
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.recipe import Recipe
 from pretrieve.pipeline.run.run import Run, begin
-from pretrieve.pipeline.run.sources import documents_of, kept_documents
+from pretrieve.pipeline.run.sources import documents_of
 from pretrieve.sampling.batches import Batches
 from pretrieve.text.documents import Documents
 from pretrieve.text.tokenizer import Tokenizer

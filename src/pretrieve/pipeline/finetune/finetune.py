@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
 from pretrieve.core import files
 from pretrieve.core.errors import ExtensionError, UsageError
@@ -16,14 +15,16 @@ from pretrieve.core.extensions import place
 from pretrieve.core.rng import shuffled
 from pretrieve.core.types import IntArray, TextEncoder
 from pretrieve.finetuning.contrastive import Contrastive
-from pretrieve.finetuning.labelled import Draw, Labelled, Texts
+from pretrieve.finetuning.labelled import Labelled
 from pretrieve.models.export import save_model
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.pipeline.finetune import negatives as strategies
 from pretrieve.pipeline.finetune.base_model import Start, open_start
 from pretrieve.pipeline.finetune.card import evaluate_finetuned, finetuned_card
 from pretrieve.pipeline.finetune.read_labels import read_labels
+from pretrieve.pipeline.finetune.report import MODEL, REPORT, FinetuneReport, open_report
 from pretrieve.pipeline.finetune.request import FinetuneRequest, Values, values_of
+from pretrieve.pipeline.finetune.sampler import sampler_of
 from pretrieve.pipeline.finetune.task import Task, contrastive
 from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.progress import Listener, Silent
@@ -31,42 +32,10 @@ from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.usage_warnings import before_use
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.labels import Labels
-from pretrieve.text.store import Store
 from pretrieve.training.held_out import held_out
 
-MODEL, REPORT = "model", "report.json"
 HELD_OUT_SHARE, HELD_OUT_MOST, FEWEST = 0.1, 500, 200  # fraction and bounds of held-out queries; none below the last
 _HELD_OUT_BATCHES = 8  # maximum number of queries for the held-out loss
-_CUT = 0.1  # fraction of documents that may be longer in search than in training without a warning
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneReport:
-    """The result of a run, as saved in ``report.json``.
-
-    Attributes:
-        values: effective values of the run.
-        queries: number of queries trained on, and held out.
-        documents: number in the collection.
-        negatives: number of hard negatives known before training.
-        evaluation: nDCG@10 on the held-out queries of BM25, the start and the model, with tests; None without any.
-    """
-
-    values: Mapping[str, Any]
-    queries: Mapping[str, int]
-    documents: int
-    negatives: int
-    evaluation: Mapping[str, Any] | None
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return {
-            "values": dict(self.values),
-            "queries": dict(self.queries),
-            "documents": self.documents,
-            "negatives": self.negatives,
-            "evaluation": self.evaluation,
-        }
 
 
 def finetune(request: FinetuneRequest, listener: Listener | None = None, *, evaluate: bool = True) -> FinetuneReport:
@@ -149,20 +118,6 @@ def _publish(
     return report
 
 
-def open_report(output: Path) -> FinetuneReport:
-    """Read the report of a finished run.
-
-    Raises:
-        UsageError: there is none.
-        CorruptError: it is damaged.
-    """
-    files.read_manifest(output, MODEL)
-    facts = orjson.loads((output / REPORT).read_bytes()) if (output / REPORT).is_file() else {}
-    if facts.keys() != {item.name for item in fields(FinetuneReport)}:
-        raise UsageError(f"{output} is no model of `pretrieve finetune`: choose another place.")
-    return FinetuneReport(**facts)
-
-
 def _divide(count: int, request: FinetuneRequest, *, hold_out: bool) -> tuple[IntArray, IntArray]:
     """Queries to train on and held-out queries; a smaller limit takes the first of a larger one."""
     order = shuffled(np.arange(count), count, request.seed, "labels")
@@ -239,58 +194,6 @@ def _held_out_loss(
     batches = Batches(sampler=held_sampler, batch_size=size, seed=seed)
     steps = range(min(_HELD_OUT_BATCHES, len(held) // size))
     return lambda: held_out(measured, batches, steps)["loss"]
-
-
-def sampler_of(
-    labels: Labels, start: Start, draw: Draw, target: Path, listener: Listener, *, shared: Path | None = None
-) -> Labelled:
-    """Rows of labels as the model reads them when it searches.
-
-    Args:
-        labels: queries and documents.
-        start: the model.
-        draw: how examples are drawn; lengths are limited to the model's.
-        target: the store to make.
-        listener: receives progress.
-        shared: folder of stores shared by several runs, in place of ``target``.
-    """
-    draw = replace(
-        draw,
-        query_length=min(draw.query_length, start.longest_query),
-        passage_length=min(draw.passage_length, start.documents.max_length),
-    )
-    texts = Texts(labels, start.prompts, start.separator, (draw.query_length, draw.passage_length))
-    if shared is None:
-        store = _store_of(texts, start, target, listener)
-    else:
-        name = files.fingerprint([texts.fingerprint, start.tokenizer.fingerprint])
-        with files.lock(shared / "locks" / name, wait=True):
-            store = _store_of(texts, start, shared / f"labels-{name}", listener)
-    _note_on_lengths(store, labels, draw.passage_length, start.documents.max_length, listener)
-    return Labelled(labels, store, start.documents.specials, draw)
-
-
-def _store_of(texts: Texts, start: Start, target: Path, listener: Listener) -> Store:
-    """The tokens of documents and queries; an existing store of the same texts is reused."""
-    if (target / files.MANIFEST).is_file():
-        store = Store.open(target)
-        if store.corpus == texts.fingerprint and store.tokenizer.fingerprint == start.tokenizer.fingerprint:
-            return store
-    listener.stage("encode", len(texts), "texts")
-    store = Store.build(target, texts, start.tokenizer, sentences=False, replace=True)
-    listener.advance(len(texts), f"{len(store.tokens):,} tokens")
-    return store
-
-
-def _note_on_lengths(store: Store, labels: Labels, length: int, longest: int, listener: Listener) -> None:
-    """Warn where many documents are longer in search than in training: a small model fails on unseen lengths."""
-    sizes = np.diff(store.documents)[np.asarray(store.origins) < labels.size]
-    cut = float((sizes > length - store.specials.around()).mean()) if len(sizes) else 0.0
-    if longest > length and cut > _CUT:
-        listener.note(
-            f"{cut:.0%} of the documents are cut to passage_length={length} tokens in training, and search reads "
-            f"{longest} of them: give --set passage_length={longest}, or index and evaluate with --max-length {length}."
-        )
 
 
 def _save(folder: files.Folder, objective: Contrastive, start: Start) -> None:

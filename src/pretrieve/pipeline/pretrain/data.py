@@ -97,26 +97,6 @@ def build_store(
     return store
 
 
-def shared_store(
-    shared: Path, documents: Documents, select: IntArray, vocabulary: Tokenizer, listener: Listener
-) -> Store:
-    """The same in a folder shared by several runs: one of them encodes, the others open the result.
-
-    Args:
-        shared: the folder.
-        documents: as of ``build_store``.
-        select: as of ``build_store``.
-        vocabulary: as of ``build_store``.
-        listener: as of ``build_store``.
-
-    Raises:
-        DataError: no document has any token.
-    """
-    name = files.fingerprint([documents.fingerprint, vocabulary.fingerprint, select.tolist()])
-    with files.lock(shared / "locks" / name, wait=True):
-        return build_store(shared / f"store-{name}", documents, select, vocabulary, listener)
-
-
 def _texts(documents: Documents, select: IntArray) -> Iterator[str]:
     for batch in documents.batches(select=select):
         for document in batch:

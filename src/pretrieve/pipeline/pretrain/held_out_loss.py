@@ -17,7 +17,8 @@ from pretrieve.models.objective import Objective
 from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain.build import Choices, Plan
-from pretrieve.pipeline.pretrain.data import Prepared, shared_store
+from pretrieve.pipeline.pretrain.data import Prepared
+from pretrieve.pipeline.pretrain.shared_store import shared_store
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.sampling.batches import Batches
 from pretrieve.text.documents import Documents

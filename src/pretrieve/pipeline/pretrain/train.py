@@ -22,6 +22,7 @@ from pretrieve.pipeline.pretrain.publish import publish
 from pretrieve.pipeline.pretrain.report import Report, open_report
 from pretrieve.pipeline.pretrain.request import DEFAULT_MINUTES, TrainRequest, train_command
 from pretrieve.pipeline.pretrain.selection import Trained, select, too_little, untrained
+from pretrieve.pipeline.pretrain.shared_store import shared_store
 from pretrieve.pipeline.pretrain.stop_words import scale_stop_words
 from pretrieve.pipeline.run import recipe, sources
 from pretrieve.pipeline.run.fit import Training, fit
@@ -127,7 +128,7 @@ def _made(
     encoder = planning.encoder_of(request, choices, prepared.store)
     warm.start_words(request, encoder, prepared.store, listener)
     made = planning.make(request, choices, prepared.store, encoder)
-    for note in (*made.objective.notes, *_towers_note(made)) if not quiet else ():
+    for note in (*made.objective.notes, *_untied_note(made)) if not quiet else ():
         listener.note(note)
     return made
 
@@ -137,7 +138,7 @@ def _with_command(made: Plan, request: TrainRequest) -> Plan:
     return replace(made, recipe=replace(made.recipe, command=train_command(request, made.training.steps)))
 
 
-def _towers_note(made: Plan) -> list[str]:
+def _untied_note(made: Plan) -> list[str]:
     if made.encoder.query_encoder is None or getattr(made.objective, "query_encoder", None) is not None:
         return []
     return ["the base has untied encoders; only the document encoder is trained. Set encoders=untied to train both."]
@@ -152,7 +153,7 @@ def prepare_documents(run: Run, request: TrainRequest, choices: Choices, documen
     select, held_out = data.split(len(documents), request.seed, request.held_out)
     vocabulary = _vocabulary(run, request, choices, documents, select)
     if request.shared is not None:
-        store = data.shared_store(request.shared, documents, select, vocabulary, run.listener)
+        store = shared_store(request.shared, documents, select, vocabulary, run.listener)
     else:
         store = data.build_store(run.workspace / "store", documents, select, vocabulary, run.listener)
     if store.dropped:

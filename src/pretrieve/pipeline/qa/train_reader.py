@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +24,21 @@ from pretrieve.models.heads import HEADS, Projected
 from pretrieve.models.pretrained import resolve
 from pretrieve.models.restore import load_encoder, load_encoders
 from pretrieve.models.transformer import TransformerEncoder
+from pretrieve.pipeline.qa.request import ReadRequest
 from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.settings import sort_settings
-from pretrieve.pipeline.run.sources import OnBad, read_documents
-from pretrieve.pipeline.run.workspace import beside, check_workspace
+from pretrieve.pipeline.run.sources import read_documents
+from pretrieve.pipeline.run.workspace import beside
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.questions import QuestionRows, SomeQuestions, read_questions
 from pretrieve.text import tokenizer as tokenizers
-from pretrieve.text.corpus import Fields
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
 from pretrieve.text.tokenizer import Tokenizer
 from pretrieve.training.held_out import held_out
 from pretrieve.training.options import TrainingOptions
-from pretrieve.training.trackers import check_tracker
 
 KIND, RETRIEVER, READER, VECTORS = "reader", "retriever", "reader", "vectors"
 DOCUMENTS, STORE, REPORT = "documents", "store", "report.json"
@@ -59,54 +57,6 @@ TRAINING: Mapping[str, Value] = {
     "weight_decay": Value(0.01, "code", "BERT's optimizer"),
     "clip": Value(1.0, "code", "BERT's optimizer"),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadRequest:
-    """Arguments of ``train_reader``.
-
-    Attributes:
-        sources: documents to answer from.
-        questions: file of questions with answers.
-        model: retriever to start from: a folder or hub name.
-        output: folder for retriever and reader.
-        reader: transformer to start the reader from; None: the retriever's.
-        steps: training steps; None: 20 passes over the questions.
-        settings: values of ``ReadingOptions`` and ``TrainingOptions``, by name.
-        seed: seed of the run.
-        resume: resume from the last checkpoint.
-        overwrite: replace an existing output.
-        on_bad: policy for unreadable records.
-        fields: field names of the sources.
-        tracker: experiment tracker; ``auto`` is TensorBoard if it is installed.
-        keep_workspace: keep tokens and checkpoints of the finished run.
-    """
-
-    sources: tuple[str, ...]
-    questions: Path
-    model: str
-    output: Path
-    reader: str | None = None
-    steps: int | None = None
-    settings: Mapping[str, object] = field(default_factory=dict)
-    seed: int = 0
-    resume: bool = False
-    overwrite: bool = False
-    on_bad: OnBad = "fail"
-    fields: Fields = field(default_factory=Fields)
-    tracker: str = "none"
-    keep_workspace: bool = False
-
-    def check(self) -> None:
-        """Validate the arguments.
-
-        Raises:
-            UsageError: the tracker is unknown, or the output is taken or holds what the run is to read.
-        """
-        check_tracker(self.tracker)
-        models = (self.model, self.reader or self.model)
-        sources: list[str | Path] = [*self.sources, self.questions, *models]
-        check_workspace(self.output, sources, resume=self.resume, overwrite=self.overwrite)
 
 
 def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict[str, Any]:

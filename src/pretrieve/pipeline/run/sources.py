@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -78,25 +76,6 @@ def documents_of(run: Run, request: ReadsSources) -> Documents:
     finally:
         shutil.rmtree(again, ignore_errors=True)
     return Documents.open(target) if before else documents
-
-
-@contextlib.contextmanager
-def kept_documents(shared: Path) -> Iterator[Callable[[], Documents]]:
-    """Keep the documents of the runs in a block until Python exits; their tokens are removed when the block ends.
-
-    Args:
-        shared: a new folder of the caller, named in the requests of the runs.
-
-    Yields:
-        A function that opens the documents, to be called after the runs.
-    """
-    atexit.register(shutil.rmtree, shared, ignore_errors=True)
-    try:
-        yield lambda: Documents.open(shared / DOCUMENTS)
-    finally:
-        for path in shared.iterdir() if shared.is_dir() else ():
-            if path.name != DOCUMENTS:
-                shutil.rmtree(path, ignore_errors=True)
 
 
 def _shared_documents(run: Run, request: ReadsSources, shared: Path) -> Documents:
