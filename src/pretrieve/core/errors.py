@@ -21,7 +21,7 @@ class PretrieveWarning(UserWarning):
 
 
 class UsageError(PretrieveError):
-    """A wrong option, name or value was given (exit code 2)."""
+    """An option, name or value is invalid (exit code 2)."""
 
     exit_code = 2
 

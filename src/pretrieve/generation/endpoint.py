@@ -154,7 +154,7 @@ class EndpointGenerator:
                 if self._connection.skip_refused:
                     return None
                 raise EndpointError(
-                    f"{self._connection.address} refuses document {ask.document.id!r} ({error}): mend the options, or "
+                    f"{self._connection.address} refuses document {ask.document.id!r} ({error}): fix the options, or "
                     "leave such documents out with --skip-refused."
                 ) from None
             except _TransientError as error:

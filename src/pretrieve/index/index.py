@@ -128,7 +128,7 @@ class Index:
         Raises:
             DataError: there are no documents, or the model gives values that are not finite.
             UsageError: ``target`` exists.
-            StorageError: writing to disk failed; nothing is left behind.
+            StorageError: writing to disk failed; nothing is left on disk.
         """
         meta: dict[str, Any] = {}
         with files.create(target, "index", replace=replace, meta=meta) as folder:

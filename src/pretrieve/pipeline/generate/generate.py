@@ -232,7 +232,7 @@ class _Run:
         return blocks
 
     def _index(self, documents: Documents) -> Index:
-        """Index the documents; vectors lie on disk, and are there still when a stopped run goes on."""
+        """Index the documents; vectors are stored on disk and reused when a run resumes."""
         self.listener.stage("index", len(documents), "documents")
         target = self.parts / "index"
         if self.model is None:
