@@ -219,7 +219,7 @@ class _NoRedirection(urllib.request.HTTPRedirectHandler):
 def _all_at_once(
     work: Callable[[Ask], str | None], asks: Sequence[Ask], threads: int, stopped: threading.Event
 ) -> list[str | None]:
-    """Do the work on several threads; the first error ends it, and a signal is heard at once.
+    """Do the work on several threads; the first error ends it, and signals are handled immediately.
 
     The threads are daemons: the pool of the standard library waits for answers when the process ends.
     """

@@ -233,10 +233,10 @@ class Index:
     def _scores(self, queries: Sequence[str], mode: Mode) -> tuple[FloatArray, BoolArray | None]:
         if mode == "dense" and self.dense is not None:
             return self.dense.scores(queries), None
-        words = self.lexical.scores(queries)
+        lexical_scores = self.lexical.scores(queries)
         if mode == "lexical" or self.dense is None or self.fusion.dense == 0.0:
-            return words, words > 0
-        fused = fuse(words, self.dense.scores(queries), self.fusion.dense)
+            return lexical_scores, lexical_scores > 0
+        fused = fuse(lexical_scores, self.dense.scores(queries), self.fusion.dense)
         if self.fusion.passages and self.lexical.passages is not None:
             fused += np.float32(self.fusion.passages) * standardise(self.lexical.passages.scores(queries))
         if self.fusion.third and self.third is not None:
