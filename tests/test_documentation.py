@@ -37,24 +37,13 @@ COMMANDS = typer.main.get_command(app).commands
 NOT_RUN: dict[str, str] = {  # commands that are parsed only, and why
 }
 SMALL = {  # what is added to a command, so that it takes a second
-    "train": ("--steps", "3", "--tracker", "none", "--set", "batch_size=8"),
-    "finetune": ("--steps", "3", "--tracker", "none", "--set", "batch_size=8"),
-    "distill": ("--steps", "2", "--contrast-steps", "2", "--teacher-tokens", "2000", "--tracker", "none"),
-    "generate": (
-        "--document-words",
-        "20",
-        "--max-new-tokens",
-        "5",
-        "--keep-within",
-        "30",
-        "--negatives",
-        "2",
-        "--concurrency",
-        "2",
-    ),
-    "compare": ("--steps", "2", "--tune", "steps=1", "--labels", "20"),
-    "read": ("--steps", "1", "--tracker", "none", "--set", "batch_size=8"),
-    "demo": ("--minutes", "0.01", "--source", "docs/"),
+    "train": "--steps 3 --tracker none --set batch_size=8",
+    "finetune": "--steps 3 --tracker none --set batch_size=8",
+    "distill": "--steps 2 --contrast-steps 2 --teacher-tokens 2000 --tracker none",
+    "generate": "--document-words 20 --max-new-tokens 5 --keep-within 30 --negatives 2 --concurrency 2",
+    "compare": "--steps 2 --tune steps=1 --labels 20 --base new:layers=1,hidden=16,heads=2",
+    "read": "--steps 1 --tracker none --set batch_size=8",
+    "demo": "--minutes 0.01 --source docs/",
 }
 LONG = ("--minutes", "--epochs", "--tokens", "--seeds")  # options that are left out with their value
 SMALL_PYTHON = {
@@ -253,7 +242,7 @@ def smaller(words: list[str]) -> list[str]:
     kept = [re.sub(r"layers=\d+,hidden=\d+", "layers=1,hidden=16,heads=2", word) for word in kept]
     output = Path(kept[kept.index("-o") + 1]) if "-o" in kept else None
     replaced = output is not None and output.exists() and "--overwrite" in options_of(kept[0])
-    return [*kept, *SMALL.get(kept[0], ()), *(["--overwrite"] if replaced and "--overwrite" not in kept else [])]
+    return [*kept, *SMALL.get(kept[0], "").split(), *(["--overwrite"] if replaced else [])]
 
 
 def run(line: str, page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,6 +278,21 @@ def test_commands_run(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch)
             monkeypatch.chdir(folder)  # a block is read as one shell
             for line in block:
                 run(line.replace("http://127.0.0.1:8000/v1", server.url), page, monkeypatch)
+    if page.name == "README.md":
+        check_what_holds_text(folder)
+
+
+def check_what_holds_text(folder: Path) -> None:
+    """As README and the model cards say: an index and labels hold text of documents, a model does not."""
+    sentence = searching.documents(60, sentences=30)[0].text.split(". ")[0].encode()
+    made = {path.name for path in folder.iterdir() if not path.is_symlink()}
+    files = [(name, path) for name in made for path in (folder / name, *(folder / name).rglob("*")) if path.is_file()]
+    holding = {name for name, path in files if sentence in path.read_bytes()}
+    assert holding >= {"my-index", "labels.jsonl"}
+    assert made >= {"my-model", "my-start", "tuned", "my-static"}
+    assert holding <= {"my-index", "labels.jsonl", "report"}, "a model holds text"
+    assert not [name for name in made if name.endswith(".work")]
+    assert all("holds no" in (folder / name / "README.md").read_text() for name in ("my-model", "tuned", "my-static"))
 
 
 def test_python_of_readme_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -161,22 +161,3 @@ def test_wrong_uses_of_a_published_checkpoint_are_said(run, made, tmp_path) -> N
         heard = " ".join(outcome.err.split())
         assert heard.count("was trained with pooling 'cls', and 'mean' costs accuracy: leave pooling out.") == 1
         assert ("fine-tune it first" in heard) == (name != "finetune")
-
-
-def test_the_road_as_readme_shows_it(tmp_path, monkeypatch, capsys) -> None:
-    """README's lines run as they stand, but for sizes."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    (code,) = [block.split("```")[0] for block in readme.split("```python\n") if "Retriever.compare(" in block]
-    smaller = {
-        "docs/": "beir-folder", "minutes=2": "steps=2", '"contriever-inbatch", "cocondenser"': "",
-        "labels=[100, 1000, 0], seeds=3": 'labels=[100, 0], seeds=1, tokens=500, tuning={"steps": "1"}',
-    }  # fmt: skip
-    for old, new in smaller.items():
-        assert old in code
-        code = code.replace(old, new)
-    labelling.beir(tmp_path / "beir-folder")
-    monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {})
-    out = capsys.readouterr().out
-    assert "| tuned | hybrid |" in out
-    assert "| mlm |" in out

@@ -21,6 +21,7 @@ from pretrieve.pipeline.distill.teacher import Teacher
 from pretrieve.pipeline.pretrain.data import Prepared
 from pretrieve.pipeline.pretrain.report import MODEL, REPORT, Report
 from pretrieve.pipeline.pretrain.selection import fused_choice
+from pretrieve.pipeline.run.card import CONTENTS
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.recipe import Recipe
 from pretrieve.pipeline.run.run import Run
@@ -163,7 +164,7 @@ def _card(report: Report, choice: Choice | None, teacher: Teacher) -> str:
             "were held out from training: BM25, and what each stage's vectors add to it at weights .5 and 1.\n\n"
             f"{choice_markdown(choice)}"
         )
-    parts += [_USE, f"## Made by\n\n```console\n{recipe['command']}\n```\n", _values(recipe)]
+    parts += [_USE, f"## Made by\n\n```console\n{recipe['command']}\n```\n", CONTENTS, _values(recipe)]
     return "\n".join(parts)
 
 

@@ -17,6 +17,7 @@ from pretrieve.index.index import Index, IndexOptions, Mode
 from pretrieve.models.bag import Bag
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.pipeline.finetune.request import FinetuneRequest
+from pretrieve.pipeline.run.card import CONTENTS
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.sampling.labels import Labels
 from pretrieve.text.beir import Collection
@@ -101,6 +102,7 @@ def finetuned_card(request: FinetuneRequest, report: Mapping[str, Any]) -> str:
     if report["evaluation"]:
         parts.append(_table(report["evaluation"]))
     parts.append(f"## Made by\n\n```console\n{request.command()}\n```\n")
+    parts.append(CONTENTS)
     lines = ["## Values\n", "| for | value |", "|---|---|"]
     for part in ("loss", "draw", "refresh", "training"):
         lines += [f"| {part}.{key} | `{value}` |" for key, value in sorted(values[part].items())]

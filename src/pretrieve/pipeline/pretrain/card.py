@@ -11,6 +11,7 @@ from pretrieve.methods import find
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.multi_vector import MultiVectorEncoder
 from pretrieve.pipeline.pretrain.report import Report
+from pretrieve.pipeline.run.card import CONTENTS
 
 _HEAD = """---
 library_name: sentence-transformers
@@ -62,7 +63,7 @@ def model_card(report: Report, probe: ProbeResult | Choice | None, encoder: Enco
     if report.signal is not None:
         parts.append(_signal(report.signal))
     parts.append(_usage(recipe["command"], encoder))
-    parts.append(_values(report))
+    parts += [CONTENTS, _values(report)]
     return "\n".join(parts)
 
 
