@@ -68,7 +68,7 @@ MISTAKES = [
     ("static={", 'static={"learning_rat": Value(1.0, "ours", "x"), **{', "", "Did you mean 'learning_rate'?"),
     ("def explain(", "def explained(", None, "is not a complete method: it lacks explain"),
     ("import numpy as np", "import numpi as np", "numpi", "No module named 'numpi'"),
-    ("return NextWindow(encoder, options)", "return None", "objective", "gives no Objective but a NoneType"),
+    ("return NextWindow(encoder, options)", "return None", "objective", "must return an Objective, not a NoneType"),
     ("self.encoder, self.options = encoder, options", "self.options = options", "NextWindow", "has no encoder"),
     ("self.mixture = mixture(None, len(self.owners), 1.0)", "", "Neighbours", "a sampler has a mixture"),
 ]
@@ -247,7 +247,7 @@ def test_an_example_of_an_encoder(run, own, documents, tmp_path) -> None:
         (
             "    return Narrow(words, options.dimensions, seed)",
             "    return None",
-            "build has to give an Encoder, not a None",
+            "build must return an Encoder, not a None",
         ),
         ("def restore(paths):", "def restored(paths):", "is not a complete kind of encoder: it lacks restore"),
         ("def stock_modules(self", "def stock(self", "Narrow has no stock_modules: it cannot be saved"),

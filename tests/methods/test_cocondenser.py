@@ -327,4 +327,4 @@ def test_a_forced_new_head_is_told_of_by_the_run(source: Path, tmp_path: Path) -
     with pytest.raises(UsageError, match="cocondenser starts from a Condenser run"):
         run(source, tmp_path / "refused", "cocondenser", base, 1, vocabulary_size=200)
     heard = run(source, tmp_path / "forced", "cocondenser", base, 1, vocabulary_size=200, force_new_head=True)
-    assert any("WARNING" in note and "spoil the model" in note for note in heard.notes)
+    assert any("WARNING" in note and "damage the model" in note for note in heard.notes)

@@ -251,7 +251,7 @@ def test_small_groups_repeat_and_that_is_said() -> None:
     documents = replace(tiny.store(83, sentences=(2, 3), titles=False), groups=groups, group_names=("en", "he"))
     objective, batches = tiny.run("mcontriever", documents=documents, window=64, concat=False)
     (note,) = objective.notes
-    assert note.startswith("groups of fewer than 20 documents come back again and again at coefficient=0: he.")
+    assert note.startswith("groups of fewer than 20 documents are repeated many times at coefficient=0: he.")
     seen = np.concatenate([batches(step).documents for step in range(64)])
     counts = np.bincount(seen, minlength=83)
     assert abs(counts[:3].sum() - counts[3:].sum()) < 3 * np.sqrt(len(seen)) / 2
@@ -313,7 +313,7 @@ def test_in_batch_masks_the_same_document() -> None:
 def test_what_does_not_fit_is_said() -> None:
     objective, batches = tiny.run("contriever", queue=36)
     vectors = objective.encode(batches(0), 0).vectors
-    with pytest.raises(UsageError, match="queue=36 is no multiple of batch_size=8: set queue=32"):
+    with pytest.raises(UsageError, match="queue=36 is not a multiple of batch_size=8: set queue=32"):
         objective.compare(vectors, vectors, batches(0), 0, 0)
     with pytest.raises(UsageError, match="lower window"):
         tiny.run("contriever", window=4000, concat=False)

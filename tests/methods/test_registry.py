@@ -107,7 +107,7 @@ def checked(folder: Path, name: str) -> str:
             "the statistic .accuracy. is inf",
         ),
         ("value=losses.mean()", "value=losses.sum()", "compare of two halves of a batch averages to"),
-        ("value=losses.mean()", "value=losses", r"neighbours\.py:\d+: value of the loss has to be a scalar"),
+        ("value=losses.mean()", "value=losses", r"neighbours\.py:\d+: value of the loss must be a scalar"),
         ('"window": Value(64, "ours", "two of', '"window": Value(4, "ours", "two of', "window is at least 8 tokens"),
         ("        temperature: divides the similarities.\n", "", "does not describe temperature"),
         (

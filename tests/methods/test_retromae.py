@@ -219,7 +219,7 @@ def test_what_does_not_fit_is_refused() -> None:
         tiny.options("retromae", rate=0.0)
     with pytest.raises(UsageError, match="lower length"):
         tiny.run("retromae", "new", length=65)
-    with pytest.raises(UsageError, match="retromae learns from hidden states"):
+    with pytest.raises(UsageError, match="retromae needs hidden states"):
         tiny.run("retromae", "static")
 
 

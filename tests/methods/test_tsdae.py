@@ -162,7 +162,7 @@ def test_the_vector_carries_the_text() -> None:
 
 
 def test_what_does_not_fit_is_said() -> None:
-    with pytest.raises(UsageError, match="learns from hidden states"):
+    with pytest.raises(UsageError, match="needs hidden states"):
         tiny.run("tsdae", "static")
     with pytest.raises(UsageError, match="lower length"):
         tiny.run("tsdae", "new", length=200)

@@ -388,7 +388,7 @@ def test_views_whose_sides_were_trained_apart_are_refused(tmp_path: Path) -> Non
     state = safetensors.torch.load_file(weights)
     state["encoder.layer.0.attention.self.query.weight"][0, 0] += 0.5
     safetensors.torch.save_file(state, weights)
-    with pytest.raises(UsageError, match="trained apart"):
+    with pytest.raises(UsageError, match="trained separately"):
         load_encoder(path)
 
 

@@ -1,4 +1,4 @@
-"""Published ways of fine-tuning, each value with its source, and our own for a start that nobody has published."""
+"""Fine-tuning recipes: published ones, each value with its source, and our own for other base models."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ RECIPES: dict[str, FinetuneRecipe] = {
         width=768,
         loss={"temperature": Value(None, "ours", "1 for dot products, 0.05 for cosine")},
         draw={
-            "negatives": Value(3, "ours", "hard negatives tell more than batch size on a small machine"),
+            "negatives": Value(3, "ours", "hard negatives help more than batch size on a small machine"),
             "query_length": Value(64, "ours", "questions are short"),
             "passage_length": Value(192, "ours", "most passages fit"),
         },

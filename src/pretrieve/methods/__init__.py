@@ -1,25 +1,25 @@
-"""The methods. The folder is the registry: a file here is a method, and its ``PRESETS`` are what ``--method`` takes.
+"""The methods. The folder is the registry: each file is a method, and ``--method`` takes the names of its ``PRESETS``.
 
-Files of your own are methods too: name their folders in the environment variable ``PRETRIEVE_METHODS``, as many as you
-like, divided as in ``PATH`` (docs/add-a-method.md).
+Your own files are methods too: list their folders in the environment variable ``PRETRIEVE_METHODS``, separated as in
+``PATH`` (docs/add-a-method.md).
 
-A method's file holds, and nothing else knows (``Method`` types it):
+A method's file defines (see ``Method``):
 
-* ``CARD``: the paper, what the released code really does, where we differ;
-* ``Options``: a frozen keyword-only dataclass of what can be set;
-* ``PRESETS``: named values, each with its source; the names are written out, as they are read without importing;
+* ``CARD``: the paper, how the released code differs from it, how this implementation differs;
+* ``Options``: a frozen keyword-only dataclass of options;
+* ``PRESETS``: named values, each with its source; the names are literals, because they are read without importing;
 * ``sampler(store, specials, options, provenance)``: how documents become examples;
-* ``objective(encoder, options, seed, store)``: how vectors become a loss; the store is for methods that look documents
-  up while they train (REALM's candidates);
-* ``explain(batch, store, specials)``: what a batch made with ``provenance`` shows to people.
+* ``objective(encoder, options, seed, store)``: how vectors become a loss; the store is for methods that retrieve
+  documents in training (REALM's candidates);
+* ``explain(batch, store, specials)``: a description of a batch made with ``provenance``.
 
-And, where it is of use:
+And optionally:
 
-* ``suited(store)``: options that are chosen by the look of the documents;
-* ``VARIANTS``: by preset, named values over the preset's that a static encoder is trained with one after another; the
-  label-free selection saves one of them;
-* ``task(options)``: what an example asks of the model, in a sentence, for ``pretrieve inspect``;
-* ``CANDIDATES = True``: ``Objective.prepare`` finds what else an example is made of, so ``inspect`` has to call it.
+* ``suited(store)``: options chosen from the documents;
+* ``VARIANTS``: by preset, named overrides; a static encoder is trained with each of them, and the label-free selection
+  saves one;
+* ``task(options)``: the task of an example in a sentence, for ``pretrieve inspect``;
+* ``CANDIDATES = True``: ``Objective.prepare`` adds rows to examples, so ``inspect`` calls it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from pretrieve.text.store import Store
 
 Kind = Literal["static", "transformer"]
-FOLDERS = "PRETRIEVE_METHODS"  # environment variable: folders of methods of your own
+FOLDERS = "PRETRIEVE_METHODS"  # environment variable: folders of your own methods
 REGISTRY = Registry(
     package=__name__,
     folder=Path(__file__).parent,
@@ -87,8 +87,8 @@ class Card:
 class Preset:
     """Named values for a method: ``options`` for its ``Options``, ``training`` for the trainer's, both with provenance.
 
-    ``static`` holds values that replace those of ``training`` and ``options`` for a static encoder, which takes
-    thousands of steps in minutes, at rates of another order.
+    ``static`` holds values that replace those of ``training`` and ``options`` for a static encoder, which trains
+    thousands of steps in minutes with other learning rates.
     """
 
     summary: str
@@ -99,11 +99,11 @@ class Preset:
 
 
 class Method(Protocol):
-    """The names that a method's file defines; ``Suited``, ``Varied`` and ``Described`` say what it may define as well.
+    """The names that a method's file defines; optional ones are in ``Suited``, ``Varied`` and ``Described``.
 
     Attributes:
-        CARD: what a person reads before using it.
-        Options: a frozen keyword-only dataclass of what can be set.
+        CARD: description of the method.
+        Options: a frozen keyword-only dataclass of options.
         PRESETS: named values, each with its source.
     """
 
@@ -113,7 +113,7 @@ class Method(Protocol):
     PRESETS: Mapping[str, Preset]
 
     def sampler(self, store: Store, specials: SpecialTokens, options: Any, provenance: bool = False) -> Sampler:
-        """How documents become examples; with ``provenance`` a batch says where each token came from."""
+        """How documents become examples; with ``provenance`` a batch records where each token comes from."""
         ...
 
     def objective(self, encoder: Encoder, options: Any, seed: int, store: Store) -> Objective:
@@ -121,39 +121,39 @@ class Method(Protocol):
         ...
 
     def explain(self, batch: Batch, store: Store, specials: SpecialTokens) -> Sequence[PairDescription]:
-        """What a batch made with ``provenance`` shows to people, an entry an example."""
+        """Describe a batch made with ``provenance``, an entry per example."""
         ...
 
 
 class Suited(Protocol):
-    """A method that chooses options by the look of the documents."""
+    """A method that chooses options from the documents."""
 
     def suited(self, store: Store) -> Mapping[str, object]:
-        """Options for these documents; what the user gives counts more."""
+        """Options for these documents; those of the user take precedence."""
         ...
 
 
 class Varied(Protocol):
-    """A method some of whose presets are trained in several variants.
+    """A method with presets that are trained in several variants.
 
     Attributes:
-        VARIANTS: by preset and by name of the variant, values over the preset's.
+        VARIANTS: overrides by preset and name of the variant.
     """
 
     VARIANTS: Mapping[str, Mapping[str, Mapping[str, Value]]]
 
 
 class Described(Protocol):
-    """A method that says what an example asks of the model.
+    """A method that describes the task of an example.
 
     Attributes:
-        CANDIDATES: ``Objective.prepare`` adds rows to an example, so ``pretrieve inspect`` calls it.
+        CANDIDATES: whether ``Objective.prepare`` adds rows to an example, so that ``pretrieve inspect`` calls it.
     """
 
     CANDIDATES: bool
 
     def task(self, options: Any) -> str:
-        """What an example asks, in a sentence."""
+        """Describe the task of an example in a sentence."""
         ...
 
 
@@ -191,14 +191,14 @@ def presets() -> dict[str, Method]:
 
     Raises:
         UsageError: as ``names``.
-        ExtensionError: as ``names``, or a file of your own fails when it is imported, lacks a part or has a wrong one.
+        ExtensionError: as ``names``, or one of your own files fails on import, or lacks a part or has a wrong one.
     """
     return {name: _method(path) for name, path in _listed(REGISTRY.folders()).items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """What a list says of a preset."""
+    """Entry of a preset in the list of methods."""
 
     summary: str
     encoders: tuple[Kind, ...]
@@ -206,11 +206,11 @@ class Listed:
 
 
 def listing() -> dict[str, Listed]:
-    """What a list says of all presets, by name, read from the text of the files: it needs no torch.
+    """Entries of all presets by name, read from the text of the files without importing torch.
 
     Raises:
         UsageError: as ``names``.
-        ExtensionError: as ``names``; or as ``presets``, for a file whose text does not say it in plain values.
+        ExtensionError: as ``names``; or as ``presets``, for a file that does not write its values as literals.
     """
     return {name: _listing(name, path) for name, path in sorted(_listed(REGISTRY.folders()).items())}
 
@@ -237,10 +237,10 @@ def _listing(name: str, path: Path) -> Listed:
 
 
 def _arguments(path: Path, made: ast.expr | None, *by: str) -> dict[str | None, ast.expr]:
-    """Named arguments of the call that a value is made by, there or where its name is given to it.
+    """Keyword arguments of the call that creates a value, inline or assigned to a name.
 
     Raises:
-        ValueError: it is made otherwise, or has arguments that are not written out.
+        ValueError: it is not created by a call, or has arguments that are not literals.
     """
     if isinstance(made, ast.Name):
         made = _assigned(path, made.id)
@@ -294,7 +294,7 @@ def _assigned(path: Path, name: str) -> ast.expr | None:
 
 @cache
 def _method(path: Path) -> Method:
-    """The method of a file; one of the user's is checked."""
+    """Import the method of a file; a user's method is checked."""
     module = REGISTRY.module(path)
     if REGISTRY.is_own(path):
         check(module)
@@ -302,10 +302,10 @@ def _method(path: Path) -> Method:
 
 
 def check(module: ModuleType) -> None:
-    """Refuse a user's method whose names are not what ``Method`` says.
+    """Check that a user's method defines the names of ``Method``.
 
     Args:
-        module: of its file.
+        module: module of the method.
 
     Raises:
         ExtensionError: one is missing, of another type, or takes other arguments.

@@ -1,4 +1,4 @@
-"""coCondenser: Condenser, and two spans of one document find each other among all spans of the batch by their [CLS].
+"""coCondenser: Condenser plus a contrastive loss between the [CLS] of two spans of a document.
 
 Gao & Callan, *Unsupervised corpus aware language model pre-training for dense passage retrieval*, ACL 2022,
 arXiv 2108.05540.
@@ -33,16 +33,16 @@ CARD = Card(
     title="coCondenser: Condenser with contrasted spans",
     paper="Gao, Callan: Unsupervised Corpus Aware Language Model Pre-training for Dense Passage Retrieval, ACL 2022, "
     "arXiv 2108.05540",
-    idea="Two spans of a document are each masked and guessed as in Condenser, and the [CLS] of each has to find that "
-    "of the other among all spans of the batch. It starts from a Condenser model with its head: a random head is "
-    "likely to spoil the model before it learns.",
-    released="Dot products of raw [CLS] vectors: no projection, no normalisation, no temperature; every span is asked, "
-    "and only itself is left out. With the gradient cache, masked words count twice as much as without (chunks count "
-    "spans, their divisor documents). Processes are told apart by their number on a machine, which is wrong on several "
-    "machines. Without model.pt beside the checkpoint the head is random, and nothing says so.",
-    differs="Masked words count the same in full, through the cache and on ranks. Spans are whole sentences, packed up "
-    "to the length; what is too long is cut into equal parts. A document that is in a batch twice, which the published "
-    "epochs never have, gives no negatives to itself. A missing head is an error.",
+    idea="Two spans of a document are masked and predicted as in Condenser, and the [CLS] of each span is contrasted "
+    "with all spans of the batch; the other span is its positive. It starts from a Condenser model with its head: a "
+    "random head is likely to damage the model before it learns.",
+    released="Dot products of raw [CLS] vectors: no projection, no normalisation, no temperature; every span is a "
+    "query, and only the span itself is excluded. With the gradient cache, masked words count twice as much as "
+    "without (chunks count spans, their divisor documents). Processes are identified by their local rank, which is "
+    "wrong on several machines. Without model.pt in the checkpoint the head is random, without a warning.",
+    differs="Masked words have the same weight in full steps, cached steps and on ranks. Spans are whole sentences, "
+    "packed up to the length; longer sentences are cut into equal parts. A document that is in a batch twice, which "
+    "does not occur in the published epochs, is not its own negative. A missing head is an error.",
     good_for="Starting point for fine-tuning, trained on the documents that will be searched. Fine-tune before search.",
     encoders=("transformer",),
     pretraining_only=True,
@@ -54,13 +54,13 @@ class Options:
     """Options.
 
     Attributes:
-        length: tokens of the longest span, special tokens included; like the texts of the task to come.
-        shortest: spans of fewer tokens are left out.
+        length: maximum length of a span in tokens, special tokens included; choose that of the later task.
+        shortest: minimum length of a span in tokens; shorter spans are left out.
         rate: fraction of tokens masked, in whole words.
-        head_layers: layers of the head, as the Condenser run had.
-        skip_from: layer whose tokens the head sees, 0 for the embeddings; none: half of the model's layers.
-        late_mlm: count the guess from the last layer as well, as much as the head's.
-        force_new_head: go on with a new head where the base has none.
+        head_layers: number of layers of the head, as in the Condenser run.
+        skip_from: layer whose tokens the head reads, 0 for the embeddings; by default half of the model's layers.
+        late_mlm: add the loss of the last layer, with the same weight as the head's.
+        force_new_head: train with a randomly initialised head if the base has none.
         mask_same_document: exclude other spans of the same document from the negatives.
         coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
     """
@@ -93,7 +93,7 @@ PRESETS: dict[str, Preset] = {
         summary="as published: two masked spans of a document, dot products of [CLS]; starts from a condenser run",
         options={
             **HEAD,
-            "length": Value(128, "ours", "the README leaves it open; its author: about 128 for passages (issue 5)"),
+            "length": Value(128, "ours", "not in the README; its author: about 128 for passages (issue 5)"),
             "shortest": Value(8, "ours", "what is left at the end of a document may be too short to say what it is of"),
             "mask_same_document": Value(
                 True, "ours", "no difference in the published batches: a document is there once"
@@ -112,7 +112,7 @@ PRESETS: dict[str, Preset] = {
 class Spans:
     """Spans of documents that do not overlap: sentences packed up to a length, a title before the first of them.
 
-    What is longer than the length all by itself is cut into equal parts.
+    A sentence that is longer than the length is cut into equal parts.
 
     Attributes:
         documents: (items,) those with two spans or more, an item each.
@@ -154,7 +154,7 @@ class Spans:
 
 
 class Sampler:
-    """Two masked spans of each document that has them, drawn anew at every visit.
+    """Two masked spans of each document, drawn anew in every epoch.
 
     Args:
         store: the documents.
@@ -180,7 +180,7 @@ def sampler(store: TokenStore, specials: SpecialTokens, options: Options, proven
 
 
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
-    """Say where the two spans of each document lie and which words are hidden (for a batch with ``provenance``)."""
+    """Describe the two spans of each document and their masked words (for a batch with ``provenance``)."""
     rows = describe(batch, np.asarray(store.tokens), specials, ("span", "other span"))
     return [PairDescription(rows=pair) for pair in rows]
 
@@ -189,20 +189,20 @@ def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) 
     """Return the loss over an encoder.
 
     Raises:
-        UsageError: as Condenser's; or the base brings no head and ``force_new_head`` is not set.
+        UsageError: as Condenser's; or the base has no head and ``force_new_head`` is not set.
     """
     found = checked(encoder, options.length, "cocondenser")
     missing = not head_weights(found)
     if missing and not options.force_new_head:
         raise UsageError(
-            "cocondenser starts from a Condenser run, and this base has no head, without which it does harm: train "
+            "cocondenser starts from a Condenser run, and this base has no head: train "
             "--method condenser first and give its folder as --base, or add --set force_new_head=true."
         )
     made = CoCondenser(found, options, seed)
     if missing:
         made.notes = (
-            "WARNING: the base brings no Condenser head, and force_new_head starts a random one: its first gradients "
-            "are likely to spoil the model. Train --method condenser first.",
+            "WARNING: the base has no Condenser head, and force_new_head initialises a random one: its first gradients "
+            "are likely to damage the model. Train --method condenser first.",
             *note_new(found, language_head=made.language.new),
         )
     made.notes += _left_out(store, found.specials, options)
@@ -210,7 +210,7 @@ def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) 
 
 
 def _left_out(store: TokenStore, specials: SpecialTokens, options: Options) -> tuple[str, ...]:
-    """A note where many documents are too short for two spans."""
+    """A note if many documents are too short for two spans."""
     documents, used = len(store.bodies), len(Spans(store, specials, options).documents)
     if used > documents // 2:
         return ()
@@ -232,7 +232,7 @@ class CoCondenser(Condenser):
         self.mask_same_document = options.mask_same_document
 
     def encode(self, batch: Batch, step: int) -> Encoded:
-        """Guess hidden words, and give the late [CLS] of both spans, "cls" (B, 2, 1, D)."""
+        """Predict masked words, and return the late [CLS] of both spans, "cls" (B, 2, 1, D)."""
         encoded, cls = self.guessed(batch)
         encoded.vectors = {"cls": cls.reshape(len(batch), 2, 1, -1)}
         return encoded
@@ -240,7 +240,7 @@ class CoCondenser(Condenser):
     def compare(
         self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
-        """Cross-entropy of my spans' partners among all spans but the span itself."""
+        """Cross-entropy of the other span of a document among all spans except the span itself."""
         spans = local_vectors["cls"].flatten(0, 2)
         scores = similarities(spans, global_vectors["cls"].flatten(0, 2), "dot", 1.0)
         own = torch.arange(2 * first, 2 * first + len(spans), device=scores.device)

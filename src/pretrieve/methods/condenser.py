@@ -1,4 +1,4 @@
-"""Condenser: a small head guesses hidden words from early tokens and the late [CLS], so that [CLS] has to say the rest.
+"""Condenser: a small head predicts masked words from early tokens and the late [CLS], which has to carry the rest.
 
 Gao & Callan, *Condenser: a pre-training architecture for dense retrieval*, EMNLP 2021, arXiv 2104.08253.
 """
@@ -28,23 +28,22 @@ from pretrieve.sampling.items import TokenStore
 from pretrieve.sampling.masked_passages import MaskedPassages, Passages
 from pretrieve.sampling.pairs import PairDescription, describe
 
-RELEASED_HEAD = "model.pt"  # beside the weights of a checkpoint of the released code
+RELEASED_HEAD = "model.pt"  # file of heads in checkpoints of the released code
 
 CARD = Card(
     title="Condenser: a head that reads the late [CLS] and early tokens",
     paper="Gao, Callan: Condenser: a Pre-training Architecture for Dense Retrieval, EMNLP 2021, arXiv 2104.08253",
-    idea="Two more layers guess the hidden words of a passage. They see the tokens as they were half-way up, and only "
-    "[CLS] as it is at the top: what the upper half learns helps them through [CLS] alone. The head is thrown away "
-    "before fine-tuning.",
-    released="The published models have a head of 2 layers over layer 6 of 12, with the model's own guess at the top "
-    "counted as much as the head's; the code's defaults are layer 2 and the head alone. Text that is too long is cut "
-    "at random twice, once for the masks and once for the ids, so that they can miss each other. Whole words are "
-    "found by BERT's ## even with RoBERTa's tokenizer. The README leaves length and batch open. Written for an old "
-    "Trainer: it does not run on today's transformers.",
-    differs="The head of a released checkpoint (model.pt) is taken up. Text is cut once. Words are found by the "
-    "tokenizer's own marks. A new head starts from the seed. The early layer is half of the model's own number. Works "
-    "for the families of BERT, RoBERTa and ModernBERT; on the last the late [CLS] is after the final norm, and the "
-    "head ends in a norm of its own.",
+    idea="Two additional layers predict the masked words of a passage from the tokens of a middle layer and the [CLS] "
+    "of the last layer: the upper half contributes through [CLS] alone. The head is removed before fine-tuning.",
+    released="The published models have a head of 2 layers over layer 6 of 12, and the loss of the last layer has the "
+    "same weight as the head's; the code's defaults are layer 2 and the head alone. Text that is too long is cut at "
+    "random twice, once for the masks and once for the ids, so they can differ. Whole words are found by BERT's ## "
+    "even with RoBERTa's tokenizer. The README does not give length and batch size. Written for an old Trainer, it "
+    "does not run on today's transformers.",
+    differs="The head of a released checkpoint (model.pt) is loaded. Text is cut once. Words are found by the "
+    "tokenizer's own marks. A new head is initialised from the seed. The early layer is half of the model's layers. "
+    "Supports the families of BERT, RoBERTa and ModernBERT; on the last, the late [CLS] is after the final norm, and "
+    "the head ends in a norm of its own.",
     good_for="Starting point for fine-tuning and for coCondenser. Fine-tune before search.",
     encoders=("transformer",),
     pretraining_only=True,
@@ -59,9 +58,9 @@ class Options:
         length: maximum length of a row in tokens, special tokens included.
         rate: fraction of tokens masked, in whole words.
         short: probability that a row is shorter than its passage.
-        head_layers: layers of the head.
-        skip_from: layer whose tokens the head sees, 0 for the embeddings; none: half of the model's layers.
-        late_mlm: count the guess from the last layer as well, as much as the head's.
+        head_layers: number of layers of the head.
+        skip_from: layer whose tokens the head reads, 0 for the embeddings; by default half of the model's layers.
+        late_mlm: add the loss of the last layer, with the same weight as the head's.
         coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
     """
 
@@ -82,7 +81,7 @@ class Options:
 
 
 def check_head(head_layers: int, skip_from: int | None) -> None:
-    """Refuse a head that cannot be.
+    """Check the options of the head.
 
     Raises:
         UsageError: no layers or too many, or a layer below the embeddings.
@@ -106,7 +105,7 @@ TRAINING: Mapping[str, Value] = {
 
 PRESETS: dict[str, Preset] = {
     "condenser": Preset(
-        summary="as published: two more layers over layer 6 of 12 and the late [CLS], whole words hidden",
+        summary="as published: two additional layers over layer 6 of 12 and the late [CLS], whole-word masking",
         options={
             **HEAD,
             "length": Value(128, "ours", "the README leaves it open"),
@@ -129,7 +128,7 @@ def sampler(store: TokenStore, specials: SpecialTokens, options: Options, proven
 
 
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
-    """Say which words of each passage are hidden (for a batch made with ``provenance``)."""
+    """Describe which words of each passage are masked (for a batch made with ``provenance``)."""
     return [PairDescription(rows=rows) for rows in describe(batch, np.asarray(store.tokens), specials, ("passage",))]
 
 
@@ -176,16 +175,16 @@ def head_weights(encoder: TransformerEncoder) -> dict[str, Tensor]:
 
 
 class Condenser(Objective):
-    """Cross-entropy of the hidden words, guessed by the head and, with ``late_mlm``, from the last layer.
+    """Cross-entropy of the masked words, predicted by the head and, with ``late_mlm``, from the last layer.
 
-    As in ``modeling.py``, both guesses share one language head, and each is averaged over all hidden words.
+    As in ``modeling.py``, both predictions share one language head, and each is averaged over all masked words.
 
     Attributes:
         encoder: a transformer.
         head: layers over early tokens and the late [CLS]; those of an earlier run where the base is one.
         language: the head over its last hidden states and those of ``head``.
-        early: the layer whose tokens the head sees.
-        new_head: ``head`` starts at random.
+        early: the layer whose tokens the head reads.
+        new_head: whether ``head`` is randomly initialised.
 
     Args:
         encoder: a transformer, pooled by [CLS].
@@ -209,7 +208,7 @@ class Condenser(Objective):
         return self.guessed(batch)[0]
 
     def guessed(self, batch: Batch) -> tuple[Encoded, Tensor]:
-        """Guess hidden words: losses and statistics of B examples, and the late [CLS] of their rows (B*N, D)."""
+        """Predict masked words: losses and statistics of B examples, and the late [CLS] of their rows (B*N, D)."""
         late, early = self.encoder.states(batch.rows, layers=(-1, self.early))
         first = torch.from_numpy(batch.rows.offsets[:-1]).to(late.device)
         is_first = torch.zeros(len(late), 1, dtype=torch.bool, device=late.device).index_fill(0, first, True)
@@ -222,7 +221,7 @@ class Condenser(Objective):
         return Encoded(vectors={}, example_loss=local, statistics=statistics), late[first]
 
     def _scored(self, states: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Loss and hits of each example (B,), weighted so that their means are those over all hidden words."""
+        """Loss and hits of each example (B,), weighted so that their means are those over all masked words."""
         losses, hits = self.language.scored(states, batch.per_token["labels"], self.encoder.words)
         return weighted(per_example(losses, batch), batch), weighted(per_example(hits, batch), batch)
 
@@ -235,6 +234,6 @@ def _early(encoder: TransformerEncoder, skip_from: int | None) -> int:
     if skip_from >= layers:
         raise UsageError(
             f"skip_from={skip_from}: the model has {layers} layers; set it to at most {layers - 1}, "
-            f"or leave it out for {layers // 2}."
+            f"or omit it for {layers // 2}."
         )
     return skip_from

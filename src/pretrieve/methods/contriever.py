@@ -34,23 +34,23 @@ CARD = Card(
     paper="Izacard, Caron, Hosseini, Riedel, Bojanowski, Joulin, Grave: Unsupervised Dense Information Retrieval with "
     "Contrastive Learning, TMLR 2022, arXiv 2112.09118",
     idea="Two random crops (5 to 50 %) of a 256-token window, with 10 % of their tokens deleted, are a query and its "
-    "key. Crops may overlap, so exact words count, and both sides look alike. Negatives are 131,072 keys that a slowly "
-    "moving copy of the encoder made in earlier steps (MoCo). mcontriever: crops of 10 to 50 %, no deletion, 32,768 "
-    "keys. Over documents in many languages, drawn equally often, words that languages share (names, numbers, "
-    "commands) bring their vectors together: no translation is paired.",
+    "key. Crops may overlap, so exact words count, and both sides look alike. Negatives are 131,072 keys that a "
+    "momentum encoder made in earlier steps (MoCo). mcontriever: crops of 10 to 50 %, no deletion, 32,768 "
+    "keys. Over documents in many languages, sampled equally often, words that languages share (names, numbers, "
+    "commands) align their vectors: no translations are paired.",
     released="Mean pooling, dot product without normalisation, temperature 0.05, no projection. Windows of one long "
-    "stream that straddle documents; only the queue gives negatives, and crops of the same document may be among them. "
-    "Keys are always encoded with dropout, whatever the flag says. Mask and replace cannot run; shuffle loses tokens. "
+    "stream that cross documents; only the queue has negatives, and crops of the same document may be among them. "
+    "Keys are always encoded with dropout, whatever the flag. Mask and replace cannot run; shuffle loses tokens. "
     "A checkpoint that was fine-tuned or trained in-batch reloads with random weights, silently; unknown options are "
     "ignored (the README's --moco_queue does nothing); BERT vocabularies get [CLS] and [SEP] only where the name has "
     "bert- in it; the order of the sampler is ignored, and every rank is seeded alike.",
     differs="Weight decay is on matrices only; the released AdamW decays biases and norms as well. Windows stay "
     "inside documents and same-document keys are masked unless the preset says otherwise; keys are encoded without "
     "dropout unless it says otherwise; deleting never empties a crop; shuffle is a permutation; a document's title is "
-    "part of the concatenated stream, which is one for each language, as in the released code. A corpus that says zh "
-    "serves both zh-cn and zh-tw, and nb or nn are no; coefficient 0 repeats a small language as often as it takes.",
-    good_for="Running text; hundreds of documents and more. Not for very short texts, whose crops are not queries. A "
-    "static encoder learns translations of its own domain's words; across scripts and domains only recall rises.",
+    "part of the concatenated stream, one per language, as in the released code. zh in a corpus matches zh-cn and "
+    "zh-tw, and nb and nn match no; coefficient 0 repeats a small language as often as needed.",
+    good_for="Running text; at least hundreds of documents. Not for very short texts, whose crops are not like "
+    "queries. A static encoder learns translations within its domain; across scripts and domains only recall improves.",
 )
 
 
@@ -59,29 +59,29 @@ class Options:
     """Options.
 
     Attributes:
-        loss: negatives from the momentum queue, or from the batch.
-        window: tokens of a window, without special tokens.
-        concat: windows over all documents laid end to end (published) instead of inside each document.
-        ratio_min: shortest crop, as a part of the window.
-        ratio_max: longest crop, as a part of the window.
-        min_tokens: shortest crop in tokens, where ``max_tokens`` is set.
-        max_tokens: longest crop in tokens; 0 to use the ratios.
+        loss: source of negatives: the momentum queue or the batch.
+        window: length of a window in tokens, without special tokens.
+        concat: cut windows from all documents concatenated (published) instead of from each document.
+        ratio_min: minimum length of a crop, as a fraction of the window.
+        ratio_max: maximum length of a crop, as a fraction of the window.
+        min_tokens: minimum length of a crop in tokens, if ``max_tokens`` is set.
+        max_tokens: maximum length of a crop in tokens; 0 to use the ratios.
         delete: rate of deleted tokens.
         replace: rate of tokens replaced by random ones.
         mask: rate of tokens replaced by the mask token.
-        shuffle: rate of tokens that change places.
-        queue: keys remembered; a multiple of the batch size.
-        momentum: of the slow encoder that makes the keys.
+        shuffle: rate of permuted tokens.
+        queue: number of keys in the queue, a multiple of the batch size.
+        momentum: momentum of the encoder of keys.
         temperature: divisor of similarities.
         label_smoothing: share of the target spread over all keys.
-        normalise_query: divide queries by their norm; none: where the encoder is compared by cosine.
+        normalise_query: normalise queries; by default for an encoder with cosine similarity.
         normalise_key: the same for keys.
         key_dropout: encode the queue's keys with dropout, as the released code does.
         mask_same_document: exclude keys of the query's document from the negatives.
-        mask_other_groups: keys of another language or source than the query's are no negatives, so that nothing pulls
-            languages apart; random keys of a fresh queue still are.
+        mask_other_groups: exclude keys of another language or source than the query's from the negatives, so that the
+            loss does not separate languages; random keys of a new queue remain.
         coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
-        languages: groups to draw from, by code (``pt`` takes ``pt-BR`` too); empty for all.
+        languages: languages to sample from, by code (``pt`` includes ``pt-BR``); empty for all.
     """
 
     loss: Literal["moco", "inbatch"] = "moco"
@@ -196,10 +196,12 @@ _STATIC_MULTILINGUAL: Mapping[str, Value] = {
     **_STATIC,
     "learning_rate": Value(0.03, "ours", "better on held-out translations of training documents than 0.01"),
     "temperature": Value(0.1, "ours", "better on held-out translations of training documents than 0.05"),
-    "loss": Value("inbatch", "ours", "a copy that moves by a thousandth a step is still the start after some minutes"),
+    "loss": Value("inbatch", "ours", "a copy that moves by a thousandth per step has hardly moved after some minutes"),
     "concat": Value(False, "ours", "a pair comes from one document"),
     "mask_same_document": Value(True, "ours", "crops of one document are no negatives of each other"),
-    "mask_other_groups": Value(True, "ours", "a bag tells languages apart too easily, and translations are negatives"),
+    "mask_other_groups": Value(
+        True, "ours", "a static encoder separates languages too easily, and translations are negatives"
+    ),
 }
 _MCONTRIEVER = Preset(
     summary="the multilingual model: languages with equal weight, a queue of 32,768, no deletion",
@@ -255,7 +257,7 @@ def task(options: Options) -> str:
 
 
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
-    """Say where the two crops of each pair lie and what was done to them (for a batch made with ``provenance``)."""
+    """Describe the two crops of each pair and their edits (for a batch made with ``provenance``)."""
     return [PairDescription(rows=rows) for rows in describe(batch, np.asarray(store.tokens), specials)]
 
 
@@ -275,7 +277,7 @@ def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) 
 class InBatch(Objective):
     """Softmax over the keys of the whole batch: no queue; ``src/inbatch.py``.
 
-    Statistics are the accuracy, over all and by group (``accuracy/de``), NaN where the batch has none of a group.
+    Statistics are the accuracy, overall and by group (``accuracy/de``); NaN for groups that are not in the batch.
     """
 
     def __init__(self, encoder: Encoder, options: Options, store: TokenStore) -> None:
@@ -311,7 +313,7 @@ class InBatch(Objective):
         return self._loss(losses, hits, documents)
 
     def _excluded(self, documents: IntArray, keys: Tensor) -> Tensor | None:
-        """Keys (M,), by their documents, that are no negatives of queries (B,): (B, M); None where all are."""
+        """Mask (B, M) of keys (M,) that are not negatives of queries (B,), by document; None if all are negatives."""
         device, options = keys.device, self.options
         exclude = None
         if options.mask_same_document:
@@ -328,13 +330,13 @@ class InBatch(Objective):
 
 
 class MomentumQueue(InBatch):
-    """MoCo: keys by a slow copy of the encoder, negatives from a queue of its earlier keys.
+    """MoCo: keys by a momentum encoder, negatives from a queue of its earlier keys.
 
-    The published order is: move the slow encoder, encode keys, compare, update, enqueue. Here the slow encoder moves
-    after the update, which is the same sequence, as both encoders start equal.
+    The published order is: update the momentum encoder, encode keys, compare, update, enqueue. Here the momentum
+    encoder is updated last, which is the same sequence, because both encoders are equal at first.
 
     Attributes:
-        slow_encoder: makes the keys; no gradient.
+        slow_encoder: momentum encoder of the keys; no gradient.
         queue: the keys of earlier steps.
     """
 
@@ -345,13 +347,13 @@ class MomentumQueue(InBatch):
         self.train()
 
     def train(self, mode: bool = True) -> MomentumQueue:
-        """Switch to training; the slow encoder has dropout only with ``key_dropout``."""
+        """Set the mode; the momentum encoder has dropout only with ``key_dropout``."""
         super().train(mode)
         self.slow_encoder.train(mode and self.options.key_dropout)
         return self
 
     def encode(self, batch: Batch, step: int) -> Encoded:
-        """Encode crops as "query" and, by the slow encoder and without gradient, "key", (B, 1, V, D) each."""
+        """Encode crops as "query" and, by the momentum encoder without gradient, "key", (B, 1, V, D) each."""
         queries = self.queries(batch)
         with torch.no_grad():
             keys = _encoded(self.slow_encoder, batch, 1, self._unit[1])
@@ -380,7 +382,7 @@ class MomentumQueue(InBatch):
 
     @torch.no_grad()
     def after_step(self, global_vectors: dict[str, Tensor], batch: Batch, step: int) -> None:
-        """Enqueue all ranks' keys over the oldest, and move the slow encoder a little towards the encoder."""
+        """Replace the oldest keys of the queue with all ranks' keys, and update the momentum encoder."""
         self.queue.put(global_vectors["key"][:, 0, 0], batch.documents, step)
         follow(self.slow_encoder, self.encoder, self.options.momentum)
 

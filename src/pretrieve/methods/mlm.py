@@ -1,7 +1,7 @@
-"""Masked language modelling on your own documents: the plain baseline that every other method has to beat.
+"""Masked language modelling on your own documents: the baseline for every other method.
 
 Devlin et al., *BERT*, NAACL 2019, arXiv 1810.04805; Gururangan et al., *Don't stop pretraining*, ACL 2020,
-arXiv 2004.10964, for going on with it on the documents of a domain.
+arXiv 2004.10964, for continued pre-training on the documents of a domain.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ CARD = Card(
     title="MLM: masked language modelling on the documents",
     paper="Devlin, Chang, Lee, Toutanova: BERT: Pre-training of Deep Bidirectional Transformers, NAACL 2019, "
     "arXiv 1810.04805; Gururangan et al.: Don't Stop Pretraining, ACL 2020, arXiv 2004.10964",
-    idea="Hide 15 % of the words of a passage and guess them. The model learns the words of the domain; nothing asks "
-    "its vector to say what the passage is about.",
+    idea="Mask 15 % of the words of a passage and predict them. The model learns the vocabulary of the domain; nothing "
+    "trains its vector to represent the passage.",
     released="BERT masks word pieces; a later release whole words. RoBERTa draws masks anew at every visit.",
     differs="Whole words, drawn anew at every visit; no next-sentence prediction.",
-    good_for="A domain whose words the base does not know, before fine-tuning. Not for search as it is.",
+    good_for="A domain with words that are new to the base, before fine-tuning. Fine-tune before search.",
     encoders=("transformer",),
     pretraining_only=True,
 )
@@ -62,9 +62,9 @@ class Options:
 
 PRESETS: dict[str, Preset] = {
     "mlm": Preset(
-        summary="whole words of your documents, 15 % hidden: more of what BERT was made with",
+        summary="whole-word masking of your documents, 15 %: BERT's pre-training, continued",
         options={
-            "length": Value(128, "ours", "as for the other methods that make a start"),
+            "length": Value(128, "ours", "as for the other pre-training-only methods"),
             "rate": Value(0.15, "code", "BERT: create_pretraining_data.py, masked_lm_prob 0.15"),
             "short": Value(0.1, "code", "BERT: create_pretraining_data.py, short_seq_prob 0.1"),
         },
@@ -88,11 +88,11 @@ def sampler(store: TokenStore, specials: SpecialTokens, options: Options, proven
 
 def task(options: Options) -> str:
     """Describe the task of an example in a sentence."""
-    return f"Guess the hidden words of each row, {options.rate:.0%} of them."
+    return f"Predict the masked words of each row, {options.rate:.0%} of them."
 
 
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
-    """Say which words of each passage are hidden (for a batch made with ``provenance``)."""
+    """Describe which words of each passage are masked (for a batch made with ``provenance``)."""
     return [PairDescription(rows=rows) for rows in describe(batch, np.asarray(store.tokens), specials, ("passage",))]
 
 
@@ -110,7 +110,7 @@ def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) 
 
 
 class MaskedLanguageModel(Objective):
-    """Cross-entropy of the hidden words, averaged over all of them.
+    """Cross-entropy of the masked words, averaged over all of them.
 
     Attributes:
         encoder: a transformer.

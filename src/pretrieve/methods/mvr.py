@@ -1,4 +1,4 @@
-"""MVR: a document has several views, and a query needs to find only one of them.
+"""MVR: a document has several vectors ("views" in the paper), and a query needs to match one of them.
 
 Zhang, Liang, Gong, Jiang, Duan, *Multi-View Document Representation Learning for Open-Domain Dense Retrieval*,
 ACL 2022, arXiv 2203.08372.
@@ -29,19 +29,19 @@ from pretrieve.sampling.pairs import PairDescription, describe
 from pretrieve.sampling.spans import Positions, lay_out, offsets_of, read, surround
 
 CARD = Card(
-    title="MVR: several views of a document",
+    title="MVR: several vectors per document",
     paper="Zhang, Liang, Gong, Jiang, Duan: Multi-View Document Representation Learning for Open-Domain Dense "
     "Retrieval, ACL 2022, arXiv 2203.08372",
     idea="Viewer tokens in front of a document, all at position 0, each give a vector; a query has one, and a "
-    "document's score is the best of its views. A second, small loss makes a query choose one view of its document "
-    "clearly, and a falling temperature lets the views part slowly.",
+    "document's score is that of its best vector. A second loss with a small weight makes a query prefer one vector "
+    "of its document, and a decreasing temperature lets the vectors diverge slowly.",
     released="No code of the authors is known. The paper is about fine-tuning on labelled pairs, from coCondenser, "
     "with mined negatives; it makes no queries. Equation 8 (temperature) is an image: its form here agrees with text "
     "and ablations.",
     differs="Without labels, several sentences of a block are its queries, so that one block is asked for in several "
     "ways. Queries have a viewer of their own, and share the encoder. Blocks of a query's own document are no "
     "negatives. An epoch of the temperature is a number of steps.",
-    good_for="Documents that are asked about in several ways, and fine-tuning on pairs. The index grows V-fold.",
+    good_for="Documents with queries on several aspects, and fine-tuning on pairs. The index grows V-fold.",
     encoders=("transformer",),
 )
 

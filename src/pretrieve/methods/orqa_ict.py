@@ -1,8 +1,8 @@
-"""The Inverse Cloze Task: find the block that a sentence was taken from.
+"""The Inverse Cloze Task: retrieve the block that a sentence was taken from.
 
 Lee, Chang, Toutanova, *Latent retrieval for weakly supervised open domain question answering*, ACL 2019,
-arXiv 1906.00300. Two later forms are here too: Megatron-LM's window, and the random span that Contriever was compared
-with (Izacard et al., TMLR 2022).
+arXiv 1906.00300. Also two later forms: Megatron-LM's window, and the random span that Contriever was compared with
+(Izacard et al., TMLR 2022).
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ CARD = Card(
     title="ORQA: the Inverse Cloze Task",
     paper="Lee, Chang, Toutanova: Latent Retrieval for Weakly Supervised Open Domain Question Answering, ACL 2019, "
     "arXiv 1906.00300",
-    idea="A sentence is a pseudo-question; the block of 288 tokens it stood in, with its title, is the evidence. Nine "
-    "times in ten the sentence is cut out of the block, so that meaning counts; once in ten it stays: words count.",
+    idea="A sentence is a pseudo-question; its block of 288 tokens, with the title, is the positive. In 90 % of the "
+    "examples the sentence is removed from the block, so that meaning counts; in 10 % it stays, so that words count.",
     released="One encoder for both sides, though the paper writes two; BERT's tanh pooler, a projection to 128 with "
     "LayerNorm and dropout, no temperature, negatives from a global batch of 4,096; only sentences look for blocks. A "
-    "block of one sentence whose sentence is to be removed is thrown away. Contriever's code has no such task.",
+    "block of one sentence whose sentence is to be removed is discarded. Contriever's code has no such task.",
     differs="The norm after the projection has torch's epsilon of 1e-5 (released: Keras' 1e-3), and the projection "
     "starts as BERT's layers do, normal with deviation 0.02 (released: Glorot uniform). The warm-up is a share of the "
     "steps: set warmup for shorter runs (released: 100 steps at least). A static encoder is trained with AdamW. Title "
@@ -62,11 +62,11 @@ class Options:
         query: maximum length of a query in tokens, special tokens included.
         keep_probability: probability that the sentence stays in its block.
         short: probability that a query is cut to a random length of at least 5 tokens (Megatron-LM).
-        ratio_min: shortest span of the complement form, as a part of its window.
-        ratio_max: longest span of the complement form, as a part of its window.
+        ratio_min: minimum length of a span in the complement form, as a fraction of its window.
+        ratio_max: maximum length of a span in the complement form, as a fraction of its window.
         encoders: one encoder for queries and blocks (tied) or one for each (untied); tied by default.
-        projection: dimensions after projection; 0 for none; none: 128, and 0 for a static encoder.
-        dropout: after the projection, in training.
+        projection: dimensions after projection; 0 for none; by default 128, and 0 for a static encoder.
+        dropout: dropout probability after the projection.
         temperature: divisor of similarities; by default 1, or 0.05 for an encoder with cosine similarity.
         mask_same_document: exclude blocks of the query's document from the negatives.
         coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
@@ -298,7 +298,7 @@ def task(options: Options) -> str:
 
 
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
-    """Say where each sentence and its block lie (for a batch made with ``provenance``)."""
+    """Describe each sentence and its block (for a batch made with ``provenance``)."""
     rows = describe(batch, np.asarray(store.tokens), specials, ("sentence", "block"))
     notes = np.where(batch.per_example["kept"], "the sentence was kept", "the sentence was removed")
     return [PairDescription(rows=pair, note=str(note)) for pair, note in zip(rows, notes, strict=True)]
@@ -330,7 +330,7 @@ class InverseCloze(Objective):
         projection = options.projection
         if projection is None:
             projection = 0 if isinstance(encoder, StaticEncoder) else 128
-        if projection and not isinstance(encoder, Projected):  # an earlier run's projection is gone on with
+        if projection and not isinstance(encoder, Projected):  # the projection of an earlier run is trained further
             encoder = Projected(encoder, projection, seed=seed, dropout=options.dropout)
         self.encoder, self.options = encoder, options
         self.query_encoder = untied_query_encoder(encoder) if options.encoders == "untied" else None
@@ -345,7 +345,7 @@ class InverseCloze(Objective):
     def compare(
         self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
-        """Cross-entropy of each sentence's own block; accuracy overall, where it was masked (cut out), where not."""
+        """Cross-entropy of each sentence's block; accuracy overall, with the sentence removed, and with it kept."""
         queries = local_vectors["query"][:, 0, 0]
         exclude = None
         if self.options.mask_same_document:

@@ -1,4 +1,4 @@
-"""REALM: a language model that looks documents up to fill in what was masked, and so learns what to look up.
+"""REALM: a language model that retrieves documents to predict masked spans, and so trains the retriever.
 
 Guu, Lee, Tung, Pasupat, Chang, *REALM: Retrieval-augmented language model pre-training*, ICML 2020, arXiv 2002.08909.
 """
@@ -39,12 +39,12 @@ CARD = Card(
     paper="Guu, Lee, Tung, Pasupat, Chang: REALM: Retrieval-Augmented Language Model Pre-Training, ICML 2020, "
     "arXiv 2002.08909",
     idea="A name, date or quantity of a sentence is masked. A retriever finds blocks for the masked sentence, a reader "
-    "fills the mask in from each, and the sum over blocks, weighted by the retriever, is what is maximised: a block "
-    "that helps more than average gains weight. An empty block is always among them, for what needs no looking up.",
+    "predicts the span from each, and the likelihood summed over blocks, weighted by the retriever, is maximised: a "
+    "block that helps more than average gains weight. An empty block is always included, for spans that need no block.",
     released="Marginalises every masked token for itself (marginal=token), where the paper writes the product over "
     "tokens (marginal=sequence). Encoders are tied by default; if untied, the document encoder is exported "
     "under the query encoder's name. The reader sees no titles. The index follows the checkpoint that did best by "
-    "retrieval utility, and is read anew when the generators have gone through their shards, not every so many steps. "
+    "retrieval utility, and is reloaded when the generators have finished their shards, not at fixed steps. "
     "The data of pre-training were never released.",
     differs="Title and body of a block are one segment for the retriever; the released default is two. Every sentence "
     "with a salient span is visited as often as another; the released generator draws a document and then one of its "
@@ -54,11 +54,11 @@ CARD = Card(
     "once. The index is refreshed at fixed steps, also in the background, so that a run can be repeated and resumed. "
     "The reader starts as a copy of the retriever's transformer, where the paper starts it from BERT; reader=NAME "
     "sets another.",
-    good_for="Questions of fact. Start it from an orqa-ict run (--base FOLDER): from a cold start all blocks are "
-    "equally useless and there is little to learn. Watch retrieval_utility: above 0 the blocks help.",
+    good_for="Factual questions. Start from an orqa-ict run (--base FOLDER): from a cold start all blocks are equally "
+    "useless and there is little to learn. Watch retrieval_utility: above 0 the blocks help.",
     encoders=("transformer",),
 )
-CANDIDATES = True  # prepare() adds rows that are worth showing
+CANDIDATES = True  # prepare() adds rows to examples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,21 +66,21 @@ class Options:
     """Options.
 
     Attributes:
-        mask: what is hidden: one salient span of a sentence, a random span, or random tokens (15 %).
-        tagger: what finds salient spans: rules, spacy, or spacy:MODEL.
-        max_masks: most tokens hidden in a sentence; longer spans are not used.
-        query: tokens of the longest masked sentence, special tokens included.
+        mask: masked tokens: one salient span of a sentence, a random span, or random tokens (15 %).
+        tagger: tagger of salient spans: rules, spacy, or spacy:MODEL.
+        max_masks: maximum number of masked tokens in a sentence; longer spans are not used.
+        query: maximum length of a masked sentence in tokens, special tokens included.
         block: maximum length of a block in tokens, title and special tokens included.
-        joint: tokens of the longest row of the reader, masked sentence and body; at most what it can read.
-        candidates: blocks that are read for each sentence, the empty one included.
+        joint: maximum length of the reader's rows (masked sentence and body) in tokens, within the reader's limit.
+        candidates: number of blocks per sentence, the empty one included.
         marginal: sum over blocks for each masked token (released code), or once for all of them (paper).
-        refresh: steps from one snapshot of the weights, which the index is made with, to the next.
-        update: training waits for a new index, or goes on while it is made in the background.
-        lag: steps from a snapshot to the use of its index, in the background; 1 to ``refresh``.
+        refresh: steps between snapshots of the weights for the index.
+        update: whether training waits for a new index or continues while it is built in the background.
+        lag: steps from a snapshot to the use of its index when built in the background; 1 to ``refresh``.
         encoders: one encoder for sentences and blocks (tied) or one for each (untied); tied by default.
-        projection: dimensions of the vectors; none: 128. A base that ends in a projection keeps its own.
-        dropout: after a new projection, in training.
-        reader: folder or hub name of the reader; none: a copy of the retriever's transformer.
+        projection: dimensions of the vectors, by default 128. A base that ends in a projection keeps its own.
+        dropout: dropout probability after a new projection.
+        reader: folder or hub name of the reader; by default a copy of the retriever's transformer.
         coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
     """
 
@@ -162,7 +162,7 @@ def sampler(store: Store, specials: SpecialTokens, options: Options, provenance:
 
 
 def explain(batch: Batch, store: Store, specials: SpecialTokens) -> list[PairDescription]:
-    """Say what is masked and, where the batch went through ``prepare``, which blocks are its candidates.
+    """Describe what is masked and, if the batch went through ``prepare``, its candidate blocks.
 
     The batch is made with ``provenance``.
     """
@@ -213,9 +213,9 @@ class Realm(Objective):
     Attributes:
         encoder: encoder of blocks, and of sentences if tied; projection included.
         query_encoder: encoder of sentences, if untied; None otherwise.
-        reader: the transformer that fills masks in.
+        reader: the transformer that predicts masked tokens.
         language: the head over its last hidden states.
-        index: vectors of all blocks, some steps old.
+        index: vectors of all blocks, by an earlier snapshot.
     """
 
     def __init__(self, encoder: Encoder, options: Options, seed: int, store: Store) -> None:
@@ -280,7 +280,7 @@ class Realm(Objective):
 
     @torch.no_grad()
     def after_step(self, global_vectors: dict[str, Tensor], batch: Batch, step: int) -> None:
-        """Refresh the index when it is time."""
+        """Refresh the index at the steps of the schedule."""
         self.index.after_step(self.encoder, step)
 
     def _read(self, joint: Batch, owners: IntArray, places: IntArray, size: int) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""RetroMAE: rebuild a whole passage from its [CLS] vector, with a decoder of one layer; and DupMAE, its second version.
+"""RetroMAE: reconstruct a passage from its [CLS] vector with a decoder of one layer; and DupMAE, its second version.
 
 Xiao, Liu, Shao, Cao, *RetroMAE: Pre-training retrieval-oriented language models via masked auto-encoder*, EMNLP 2022,
 arXiv 2205.12035; the same, *RetroMAE-2: Duplex masked auto-encoder*, ACL 2023, arXiv 2305.02564.
@@ -32,22 +32,22 @@ from pretrieve.sampling.masking import UNLABELLED
 from pretrieve.sampling.pairs import PairDescription, describe
 
 CARD = Card(
-    title="RetroMAE: rebuild the passage from its vector",
+    title="RetroMAE: reconstruct the passage from its vector",
     paper="Xiao, Liu, Shao, Cao: RetroMAE: Pre-Training Retrieval-oriented Language Models Via Masked Auto-Encoder, "
     "EMNLP 2022, arXiv 2205.12035; RetroMAE-2: Duplex Masked Auto-Encoder, ACL 2023, arXiv 2305.02564",
-    idea="Hide 30 % of the words from the encoder and guess them; then a decoder of one layer guesses every word of "
-    "the passage from the encoder's [CLS] vector and, at each place, a random half of the other words. One "
-    "layer can do so little that the vector has to hold the rest. In DupMAE the states of the other tokens also guess "
-    "which words the passage has.",
-    released="The collator draws min(L, 256) whole-word masks a row; each place takes one of them at random and does "
-    "not see itself. A word is what BERT's ## says, so other tokenizers get single tokens. The collator's own masking "
-    "rates are 0.15; the program's, and the README's, 0.30 and 0.50. In the bag of DupMAE a word weighs the same "
-    "however often it comes. The decoder is not kept.",
+    idea="Mask 30 % of the words for the encoder and predict them; then a decoder of one layer predicts every word of "
+    "the passage from the encoder's [CLS] vector and, at each position, a random half of the other words. The decoder "
+    "is so weak that the vector has to hold the rest. In DupMAE the states of the other tokens also predict which "
+    "words the passage contains.",
+    released="The collator draws min(L, 256) whole-word masks per row; each position takes one of them at random and "
+    "does not see itself. Words are found by BERT's ##, so other tokenizers get single tokens. The collator's own "
+    "masking rates are 0.15; the program's, and the README's, 0.30 and 0.50. In the bag of DupMAE a word has the same "
+    "weight however often it occurs. The decoder is not saved.",
     differs="Rows end with the last sentence that fits; released rows are filled, with a sentence that is then cut. "
     "30 % of a row's own tokens are hidden; the released budget counts [CLS] and [SEP] too, so that it is 33 % of a "
     "row of 30 tokens. 64 masks a row, in which each word is hidden with the rate's probability rather than to an "
-    "exact count; words by the tokenizer's own marks. The decoder starts new and is kept beside the model, and a run "
-    "that goes on takes it up. ModernBERT, which has no table of positions, gets sinusoids in the decoder. DupMAE's "
+    "exact count; words by the tokenizer's own marks. The decoder is randomly initialised and saved with the model, "
+    "and a later run loads it. ModernBERT, which has no position table, gets sinusoids in the decoder. DupMAE's "
     "vector at search stays the pooled one, not [CLS] joined with a sparse part.",
     good_for="Starting point for fine-tuning. Fine-tuned on MS MARCO, its paper reports 45.2 nDCG@10 on BEIR "
     "(Condenser 40.7, BERT 37.1). Fine-tune before search.",
@@ -65,9 +65,9 @@ class Options:
     Attributes:
         length: maximum length of a row in tokens, special tokens included.
         rate: fraction of tokens masked for the encoder, in whole words.
-        decoder_rate: part of the other words that a place of the decoder does not see.
-        query_stream: of the decoder: the vector plus a position's, or the model's embeddings of it (second version).
-        bag: weight of the bag-of-words loss; 0 for none.
+        decoder_rate: fraction of the other words that a position of the decoder does not see.
+        query_stream: input of the decoder: the vector plus positions, or the model's embeddings of it (second version).
+        bag: weight of the bag-of-words loss; 0 to disable.
         short: probability that a row is shorter than its passage.
         coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
     """
@@ -107,7 +107,7 @@ _ENCODER: Mapping[str, Value] = {"pooling": Value("cls", "paper", "the vector is
 
 PRESETS: dict[str, Preset] = {
     "retromae": Preset(
-        summary="30 % hidden from the encoder, every word rebuilt from [CLS] and half of the others",
+        summary="30 % masked for the encoder, every word reconstructed from [CLS] and half of the others",
         options={
             **_OPTIONS,
             "query_stream": Value("positions", "paper", "the vector plus each position's"),
@@ -117,7 +117,7 @@ PRESETS: dict[str, Preset] = {
         encoder=_ENCODER,
     ),
     "dupmae": Preset(
-        summary="the second version: as retromae, and the other tokens name the bag of words",
+        summary="the second version: retromae plus a bag-of-words loss on the other tokens",
         options={
             **_OPTIONS,
             "query_stream": Value("embeddings", "code", "modeling_duplex.py: the model's embeddings of the vector"),
@@ -186,7 +186,7 @@ def sampler(store: TokenStore, specials: SpecialTokens, options: Options, proven
 
 
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
-    """Say which words the encoder has to guess and how much the decoder sees (for a batch with ``provenance``)."""
+    """Describe the encoder's masked words and what the decoder sees (for a batch with ``provenance``)."""
     described = describe(batch, np.asarray(store.tokens), specials, ("passage",))
     return [PairDescription(rows=rows, note=_rates(batch.slice(b, b + 1))) for b, rows in enumerate(described)]
 
@@ -199,7 +199,7 @@ def _rates(one: Batch) -> str:
     others = max(len(masks) * (len(masks) - 1), 1)
     share = (int(visible.sum()) - int(np.trace(visible))) / others
     return (
-        f"{hidden} of {len(masks)} tokens hidden from the encoder; each is rebuilt from the vector and "
+        f"{hidden} of {len(masks)} tokens masked for the encoder; each is reconstructed from the vector and "
         f"{share:.0%} of the others"
     )
 

@@ -1,4 +1,4 @@
-"""SimCSE: the same text encoded twice under different dropout is a pair; everything else in the batch a negative.
+"""SimCSE: a text encoded twice with different dropout is a pair; the other texts of the batch are negatives.
 
 Gao, Yao, Chen, *SimCSE: Simple contrastive learning of sentence embeddings*, EMNLP 2021, arXiv 2104.08821; the
 unsupervised one.
@@ -28,17 +28,17 @@ from pretrieve.sampling.pairs import PairDescription, describe, span_batch
 CARD = Card(
     title="SimCSE: dropout as the only difference",
     paper="Gao, Yao, Chen: SimCSE: Simple Contrastive Learning of Sentence Embeddings, EMNLP 2021, arXiv 2104.08821",
-    idea="Encode a text twice; dropout makes two vectors of it, which are to be closest to each other among all texts "
-    "of the batch, by cosine. A layer with tanh stands on [CLS] in training and is left out afterwards.",
-    released="English sentences of Wikipedia, cut at 32 tokens; no text is left out as a negative. Across devices only "
-    "the own vectors have a gradient. The checkpoint that is kept is the one that does best on labelled pairs (STS-B), "
-    "tried every 125 steps.",
-    differs="Rows are sentences of your documents packed up to the length, never cut in their middle unless one alone "
-    "is too long; gradients reach the vectors of all ranks; the model is compared by cosine afterwards, as it was "
-    "trained; no labelled pairs choose a checkpoint. The layer of a released checkpoint (mlp.dense) is left out, with "
-    "a note, and a new one trains.",
-    good_for="Likeness of sentences. For search it is weak (in Contriever's paper 24.6 nDCG@10 on BEIR, BM25 41.7): "
-    "both sides are the same words, so nothing teaches it what a question looks like.",
+    idea="Encode a text twice; dropout gives two vectors, which are trained to be closest to each other among all "
+    "texts of the batch, by cosine. A tanh layer on [CLS] is used in training and removed afterwards.",
+    released="English sentences of Wikipedia, cut at 32 tokens; no text is excluded as a negative. Across devices "
+    "only the vectors of the same device have a gradient. The saved checkpoint is the best on labelled pairs (STS-B), "
+    "evaluated every 125 steps.",
+    differs="Rows are whole sentences of your documents packed up to the length; only a sentence that is too long is "
+    "cut. Gradients reach the vectors of all ranks. The model's similarity is cosine, as in training. No labelled "
+    "pairs select a checkpoint. The layer of a released checkpoint (mlp.dense) is left out, with a note, and a new "
+    "one is trained.",
+    good_for="Sentence similarity. For search it is weak (in Contriever's paper 24.6 nDCG@10 on BEIR, BM25 41.7): "
+    "both sides are the same words, so it does not learn what questions look like.",
     encoders=("transformer",),
 )
 
@@ -51,7 +51,7 @@ class Options:
         length: maximum length of a row in tokens, special tokens included.
         short: probability that a row is shorter than its passage.
         temperature: divisor of cosine similarities.
-        mlp: put Linear and tanh on the vectors in training.
+        mlp: apply a linear layer and tanh to the vectors in training.
         mask_same_document: exclude texts of the same document from the negatives.
         coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
     """
@@ -122,7 +122,7 @@ def sampler(store: TokenStore, specials: SpecialTokens, options: Options, proven
 
 
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
-    """Say where each text lies (for a batch made with ``provenance``)."""
+    """Describe each text (for a batch made with ``provenance``)."""
     described = describe(batch, np.asarray(store.tokens), specials, ("text",))
     return [PairDescription(rows=rows, note="encoded twice under dropout") for rows in described]
 
@@ -144,7 +144,7 @@ class SimCSE(Objective):
     """Softmax of cosines: a text's first vector against the second vectors of all texts.
 
     Attributes:
-        mlp: what stands on the vectors in training.
+        mlp: layer on the vectors in training.
 
     Raises:
         UsageError: the encoder has no dropout layer: a static one.
@@ -155,12 +155,12 @@ class SimCSE(Objective):
         rates = [module.p for module in encoder.modules() if isinstance(module, nn.Dropout)]
         if not rates:
             raise UsageError(
-                "simcse tells a text from itself by dropout, and a static encoder has none: add --base "
+                "simcse needs dropout, and a static encoder has none: add --base "
                 "new:layers=4,hidden=256, or the folder or hub name of a transformer."
             )
         if not any(rates):
             self.notes = ("this model's dropout is 0: both vectors of a text are the same, so only negatives teach.",)
-        encoder.similarity = "cosine"  # what it learns is what it is to be compared by
+        encoder.similarity = "cosine"  # the model is trained with cosine similarity
         self.encoder, self.options = encoder, options
         self.mlp: nn.Module = nn.Identity()
         if options.mlp:

@@ -1,4 +1,4 @@
-"""Spider: a span that recurs in a document joins two of its passages; a window around it is the query of the other.
+"""Spider: a span that recurs in a document connects two of its passages; a window around it is the query of the other.
 
 Ram, Shachaf, Levy, Berant, Globerson, *Learning to retrieve passages without supervision*, NAACL 2022,
 arXiv 2112.07708.
@@ -30,19 +30,19 @@ CARD = Card(
     title="Spider: recurring spans",
     paper="Ram, Shachaf, Levy, Berant, Globerson: Learning to Retrieve Passages without Supervision, NAACL 2022, "
     "arXiv 2112.07708",
-    idea="A few words that stand in two passages of a document are what both are about. A window around them in one "
-    "passage, half of the time without them, is the query of the other; a third passage of the document, where they "
-    "do not stand, is the hard negative.",
+    idea="A span of words that occurs in two passages of a document indicates a shared topic. A window around it in "
+    "one passage, half of the time without the span, is the query of the other; a third passage of the document, "
+    "without the span, is the hard negative.",
     released="One encoder, first token, dot product, DPR's trainer: AdamW without weight decay. Words are spaCy's, "
     "stop words a list, both English. The upper bound of a span's length is excluded: 9 words at most. A span that "
-    "stands in every passage is left out. The window counts its tokens without the deleted span; where the span stays, "
+    "occurs in every passage is left out. The window counts its tokens without the deleted span; where the span stays, "
     "the window may cut it or miss it. The README's command leaves the shortest window at 5 tokens, the program's "
-    "default. A document's last passage is dropped, and three others have to be left.",
-    differs="Words are those of the vocabulary, and frequent words stand in for the list of stop words, in any "
-    "language. Spans reach 10 words. A span that stays is whole in its window, and is used where it stands first in a "
-    "passage. Documents are drawn alike, then one of their spans, rather than all spans alike. Passages of other "
-    "examples from the same document are no negatives. A static encoder compares by cosine with a temperature.",
-    good_for="Long documents about things with names; published for questions over Wikipedia. Not for documents of "
+    "default. A document's last passage is dropped, and three others must remain.",
+    differs="Words are those of the vocabulary, and frequent words replace the list of stop words, in any language. "
+    "Spans have up to 10 words. A span that stays is whole in its window, at its first occurrence in a passage. "
+    "Documents are sampled uniformly, then one of their spans, instead of all spans uniformly. Passages of other "
+    "examples from the same document are excluded from the negatives. A static encoder uses cosine with a temperature.",
+    good_for="Long documents about named entities; published for questions over Wikipedia. Not for documents of "
     "fewer than three passages.",
 )
 
@@ -52,13 +52,13 @@ class Options:
     """Options.
 
     Attributes:
-        passage: words of a passage.
+        passage: length of a passage in words.
         length: maximum length of a passage in tokens, title and special tokens included.
-        words_min: words of the shortest span.
-        words_max: words of the longest span.
-        stop_words: so many most frequent words neither begin nor end a span (at most a hundredth of all words).
-        query_min: tokens of the shortest query, without special tokens.
-        query_max: tokens of the longest query and of the longest span, without special tokens.
+        words_min: minimum length of a span in words.
+        words_max: maximum length of a span in words.
+        stop_words: number of most frequent words that do not begin or end a span (at most 1 % of all words).
+        query_min: minimum length of a query in tokens, without special tokens.
+        query_max: maximum length of a query and of a span in tokens, without special tokens.
         delete: probability that the span is deleted from its query.
         temperature: divisor of similarities; by default 1, or 0.05 for an encoder with cosine similarity.
         mask_same_document: exclude passages of the query's document in other examples from the negatives.

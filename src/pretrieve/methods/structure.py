@@ -26,7 +26,7 @@ from pretrieve.sampling.items import TokenStore, Whole
 from pretrieve.sampling.pairs import PairDescription, describe, lengths_by_ratio, lengths_by_tokens, pair_batch, place
 from pretrieve.sampling.spans import CLS, SEP, Positions, lay_out
 
-FEWEST_IN_KEY = 4  # tokens that a key keeps when it loses those of its query
+FEWEST_IN_KEY = 4  # minimum tokens of a key after those of its query are removed
 KINDS = ("title", "title_span", "opening", "lead", "sentence", "span", "keywords", "crop")
 TITLE, TITLE_SPAN, OPENING, LEAD, SENTENCE, SPAN, KEYWORDS, CROP = range(8)
 
@@ -34,11 +34,12 @@ CARD = Card(
     title="Pairs from structure",
     paper="ours; ingredients from Wang et al. 2022 (arXiv 2212.03533), Lee et al. 2019, Ram et al. 2022, Izacard et "
     "al. 2022",
-    idea="Titles and headings are free supervision: they are written to be found by. A title, the title with a few "
-    "words, the first words of a document, or a crop is the query; the document, or another crop of it, is the key.",
+    idea="Titles, headings and first sentences are queries; their documents are positives. A title, the title with a "
+    "few words, the first words of a document, or a crop is the query; the document, or another crop of it, is the "
+    "key.",
     differs="A mixture of these pairs at a high temperature for a few hundred steps: longer training at a low "
-    "temperature learns a small collection by heart. Keys of the same document are no negatives; for a static encoder "
-    "near-duplicates of the own key neither. Only queries look for documents, not the other way round. A static "
+    "temperature overfits a small collection. Keys of the same document are excluded from the negatives, and for a "
+    "static encoder near-duplicates of the positive. The loss is one-sided: queries retrieve documents. A static "
     "encoder is trained with each variant, and the label-free selection saves the one that adds most to BM25. Beside "
     "BM25 (1) its vectors weigh 0.8 (0.25 where titles repeat), and BM25's best passage 0.4 (0 for short documents).",
     good_for="The static encoder; running text and code, with titles or without.",
@@ -58,27 +59,27 @@ class Options:
         span: a few consecutive tokens to the document.
         keywords: a few scattered tokens to the document.
         crop: one crop to another.
-        titled_share: part of the documents that must have a title for the two kinds with a title to be used; documents
-            without one draw from the other kinds, or give their first words where those have no weight.
-        window: tokens of the longest key.
-        span_min: shortest span, in tokens.
-        span_max: longest span, in tokens.
-        opening_min: fewest first words, in tokens.
-        opening_max: most first words, in tokens.
-        query: tokens of the longest sentence or title.
-        keywords_min: fewest keywords.
-        keywords_max: most keywords.
-        crop_min: shortest crop, as a part of the document.
-        crop_max: longest crop, as a part of the document.
-        remove: probability that a span or sentence is cut out of its document.
-        title_in_key: probability that the key shows the title, where the query does not.
-        drop_shared: probability that a key loses the tokens that its query holds too, so that other words have to
-            connect the two.
+        titled_share: minimum fraction of documents with a title for the two kinds with a title; documents without a
+            title use the other kinds, or their first words if those have no weight.
+        window: maximum length of a key in tokens.
+        span_min: minimum length of a span in tokens.
+        span_max: maximum length of a span in tokens.
+        opening_min: minimum length of first words in tokens.
+        opening_max: maximum length of first words in tokens.
+        query: maximum length of a sentence or title in tokens.
+        keywords_min: minimum number of keywords.
+        keywords_max: maximum number of keywords.
+        crop_min: minimum length of a crop, as a fraction of the document.
+        crop_max: maximum length of a crop, as a fraction of the document.
+        remove: probability that a span or sentence is removed from its document.
+        title_in_key: probability that the key contains the title, if the query does not.
+        drop_shared: probability that the tokens of a query are removed from its key, so that other words connect the
+            two.
         delete: rate of deleted tokens.
         temperature: divisor of cosine similarities.
-        symmetric: keys look for their queries too.
-        near_duplicate: keys with a cosine above this to the own key are no negatives; 0 for none; none: 0.9 for a
-            static encoder, else 0.
+        symmetric: add the loss from keys to queries.
+        near_duplicate: exclude keys with a cosine above this to the positive from the negatives; 0 to disable; by
+            default 0.9 for a static encoder, otherwise 0.
         coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
     """
 
@@ -136,7 +137,7 @@ PRESETS: dict[str, Preset] = {
         summary="titles, first words, spans and crops to their documents",
         options={
             "title": Value(1.0, "ours", "a title is the most like a query"),
-            "title_span": Value(1.0, "ours", "a title that many documents share needs more words to tell them apart"),
+            "title_span": Value(1.0, "ours", "a title that many documents share needs more words to distinguish them"),
             "opening": Value(1.0, "ours", "first words say what the rest is about; every document has them"),
             "crop": Value(0.5, "ours", "two crops of one document: topics beside known items"),
             "remove": Value(0.7, "ours", "kept words teach exact matching, removed ones meaning"),
@@ -151,7 +152,7 @@ PRESETS: dict[str, Preset] = {
             "warmup": Value(0.04, "code", "Contriever, contriever.sh: 20,000 of 500,000 steps"),
         },
         static={
-            "steps": Value(200, "ours", "100 give most of the gain; 1,200 learn small collections by heart"),
+            "steps": Value(200, "ours", "100 give most of the gain; 1,200 overfit small collections"),
             "learning_rate": Value(0.02, "ours", "large, because word vectors start with norms of 5 to 8"),
             "warmup": Value(0.05, "ours", "ten steps"),
             "floor": Value(0.05, "ours", "the rate ends at a twentieth"),
@@ -177,13 +178,13 @@ VARIANTS: dict[str, dict[str, dict[str, Value]]] = {
             "lead": Value(0.0, "ours", "known items only"),
             "span": Value(1.0, "ours", "a few words of anywhere: questions ask for details"),
             "drop_shared": Value(0.5, "ours", "words that query and document do not share have to connect them"),
-            "temperature": Value(0.1, "ours", "details are told apart at a low one"),
+            "temperature": Value(0.1, "ours", "a low one distinguishes details"),
         },
         "exact": {
-            "title": Value(0.0, "ours", "titles that many documents share do not tell them apart"),
+            "title": Value(0.0, "ours", "titles that many documents share do not distinguish them"),
             "opening": Value(0.0, "ours", "documents without a title still give their first words"),
             "crop": Value(0.0, "ours", "near-equal passages have the same topics"),
-            "temperature": Value(0.05, "paper", "Contriever, appendix A.1; tells near-equal passages apart"),
+            "temperature": Value(0.05, "paper", "Contriever, appendix A.1; distinguishes near-equal passages"),
         },
     },
 }
@@ -338,7 +339,7 @@ def task(options: Options) -> str:
 
 
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
-    """Say where each query and its document lie, and of what kind the pair is (for a batch with ``provenance``)."""
+    """Describe each query, its document and the kind of the pair (for a batch with ``provenance``)."""
     rows = describe(batch, np.asarray(store.tokens), specials, ("query", "document"))
     kinds = [KINDS[kind].replace("_", " and ") for kind in batch.per_example["kind"]]
     return [PairDescription(rows=pair, note=kind) for pair, kind in zip(rows, kinds, strict=True)]
@@ -374,7 +375,7 @@ class StructurePairs(Objective):
     def compare(
         self, local_vectors: dict[str, Tensor], global_vectors: dict[str, Tensor], batch: Batch, first: int, step: int
     ) -> Loss:
-        """Cross-entropy of each query's own key; with ``symmetric``, also of each key's own query."""
+        """Cross-entropy of each query's positive; with ``symmetric``, also from keys to queries."""
         query, key = local_vectors["query"][:, 0, 0], local_vectors["key"][:, 0, 0]
         keys = global_vectors["key"][:, 0, 0]
         exclude = self._excluded(key.detach(), keys.detach(), batch, first)
@@ -387,6 +388,6 @@ class StructurePairs(Objective):
         return Loss(value=losses.mean(), statistics={"accuracy": hits.mean(), "masked": exclude.float().mean()})
 
     def _excluded(self, queries: Tensor, keys: Tensor, batch: Batch, first: int) -> Tensor:
-        """(B, B_global): keys of the same document, and near-duplicates of the own key."""
+        """Mask (B, B_global) of keys of the same document and near-duplicates of the positive."""
         exclude = same_document(batch, first, len(queries), queries.device)
         return exclude | (queries @ keys.T > self.near_duplicate) if self.near_duplicate else exclude

@@ -1,4 +1,4 @@
-"""TSDAE: most words of a text are deleted, one vector is made of what is left, and the text is written again from it.
+"""TSDAE: delete most words of a text, encode the rest as one vector, and reconstruct the text from it.
 
 Wang, Reimers, Gurevych, *TSDAE: Using Transformer-based Sequential Denoising Auto-Encoder for Unsupervised Sentence
 Embedding Learning*, Findings of EMNLP 2021, arXiv 2104.06979.
@@ -31,9 +31,9 @@ CARD = Card(
     title="TSDAE: a denoising auto-encoder through one vector",
     paper="Wang, Reimers, Gurevych: TSDAE: Using Transformer-based Sequential Denoising Auto-Encoder for Unsupervised "
     "Sentence Embedding Learning, Findings of EMNLP 2021, arXiv 2104.06979",
-    idea="Delete 60 % of the words. The encoder makes one vector of what is left; a decoder with the encoder's own "
-    "weights, which sees nothing but that vector and what it has written so far, writes the whole text again. So the "
-    "vector has to say what the text is about.",
+    idea="Delete 60 % of the words. The encoder makes one vector of the rest; a decoder with the encoder's own weights "
+    "reconstructs the text from that vector and its previous tokens alone. So the vector has to represent the content "
+    "of the text.",
     released="sentence-transformers: the decoder's layers and word vectors are tied to the encoder's, cross-attention "
     "is new. Words are NLTK's, for English, and are joined again by its rules; a text is never left without a word. "
     "The values are those of the README at revision 77ae248. Newer example scripts keep 60 % of the words where they "
@@ -42,7 +42,7 @@ CARD = Card(
     "what is searched, not single sentences. Attention over one vector is its value and output projection, which is "
     "the same; only the dropout of its single weight is left out.",
     good_for="A domain's own documents, before fine-tuning or synthetic queries: in GPL's paper 49.2 nDCG@10 over six "
-    "domains after MS MARCO, 45.2 without it. Poor for search as it is.",
+    "domains after MS MARCO, 45.2 without it. Fine-tune before search.",
     encoders=("transformer",),
     pretraining_only=True,
 )
@@ -54,7 +54,7 @@ class Options:
 
     Attributes:
         length: maximum length of a row in tokens, special tokens included.
-        delete: part of the words that are deleted.
+        delete: fraction of words to delete.
         short: probability that a row is shorter than its passage.
         coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
     """
@@ -73,9 +73,9 @@ class Options:
 
 PRESETS: dict[str, Preset] = {
     "tsdae": Preset(
-        summary="60 % of the words deleted, the text written again from one vector by a tied decoder",
+        summary="60 % of the words deleted, the text reconstructed from one vector by a tied decoder",
         options={
-            "length": Value(128, "ours", "passages, as for the other methods that make a start"),
+            "length": Value(128, "ours", "passages, as for the other pre-training-only methods"),
             "delete": Value(0.6, "paper", "the best of its rates, of words"),
             "short": Value(0.1, "ours", "the model sees short texts too, as queries are"),
         },
@@ -169,7 +169,7 @@ def sampler(store: TokenStore, specials: SpecialTokens, options: Options, proven
 
 
 def explain(batch: Batch, store: TokenStore, specials: SpecialTokens) -> list[PairDescription]:
-    """Say which words of each passage are deleted (for a batch made with ``provenance``)."""
+    """Describe which words of each passage are deleted (for a batch made with ``provenance``)."""
     rows = describe(batch, np.asarray(store.tokens), specials, ("damaged", "original"))
     return [PairDescription(rows=pair) for pair in rows]
 
@@ -191,7 +191,7 @@ class DenoisingAutoEncoder(Objective):
     """Cross-entropy of every token of a passage, given the tokens before it and the vector of the damaged passage.
 
     Attributes:
-        encoder: a transformer; its pooling makes the vector.
+        encoder: a transformer, with its pooling.
         reconstruction: the decoder's own weights; its layers are the encoder's.
         language: the head over its states, tied to the word vectors.
     """

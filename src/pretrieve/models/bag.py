@@ -1,7 +1,6 @@
 """Inference of an exported static model with NumPy alone: what a cold search loads in place of torch.
 
-Gives what ``SentenceTransformer(folder).encode`` gives. The token vectors stay on disk, memory-mapped: one query
-touches a few pages.
+Returns what ``SentenceTransformer(folder).encode`` returns. The token vectors are memory-mapped.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from pretrieve.core.errors import CorruptError, UsageError
 from pretrieve.core.files import MANIFEST, fingerprint
 from pretrieve.core.types import FloatArray, IntArray
 
-_FEW = 16  # up to so many texts a loop is as fast as SciPy's product, and spares its import
+_FEW = 16  # up to this many texts a loop is as fast as SciPy's product, without importing it
 _TENSOR = "embedding.weight"
 _MODULES = ({"StaticEmbedding"}, {"StaticEmbedding", "Normalize"})
 
@@ -33,14 +32,14 @@ class Bag:
 
     Attributes:
         vectors: token vectors (V, D), float32, memory-mapped.
-        tokenizer: the model's own.
+        tokenizer: tokenizer of the model.
         prompts: prompt of a text, by task ("query", "document").
-        normalise: whether vectors have length one.
+        normalise: whether to normalise vectors.
         similarity: how they are compared.
         fingerprint: identity of vectors and tokenizer.
-        location: the folder it came from.
-        weight: of its vectors beside BM25, as chosen when it was trained; None if it was not.
-        passages: weight of BM25's best passage beside them, as chosen when it was trained.
+        location: folder of the model.
+        weight: weight of its vectors in the fusion with BM25, chosen in training; None if not chosen.
+        passages: weight of BM25's best passage in the fusion, chosen in training.
     """
 
     vectors: FloatArray
@@ -55,7 +54,7 @@ class Bag:
 
     @staticmethod
     def readable(folder: Path) -> bool:
-        """Say whether a folder holds a static model that ``load`` can read."""
+        """Return whether a folder holds a static model that ``load`` can read."""
         return _module_names(folder) in _MODULES
 
     @staticmethod
@@ -73,7 +72,7 @@ class Bag:
         inner = folder / _module_paths(folder)["StaticEmbedding"]
         vectors, tokenizer = map_tensor(inner / "model.safetensors", _TENSOR), _tokenizer(inner / "tokenizer.json")
         if tokenizer.get_vocab_size() > len(vectors):
-            raise CorruptError(f"{folder}: its tokenizer and its vectors do not belong together: restore the model.")
+            raise CorruptError(f"{folder}: tokenizer and vectors do not match: restore the model.")
         config = _read_json(folder / "config_sentence_transformers.json")
         chosen = _read_json(folder / MANIFEST).get("meta", {})
         return Bag(
@@ -128,10 +127,10 @@ class Bag:
 
 
 def third_ranker(folder: Path) -> tuple[Bag, float] | None:
-    """The static model that was trained beside a retrieval model, and its weight in the fusion; None without one.
+    """The static model that was trained with a retrieval model, and its weight in the fusion; None without one.
 
     Raises:
-        UsageError: the model's MANIFEST names a static model that is gone.
+        UsageError: the static model in the model's MANIFEST is missing.
         CorruptError: the file is damaged.
     """
     found = _read_json(folder / MANIFEST).get("meta", {}).get("third")
@@ -142,7 +141,7 @@ def map_tensor(path: Path, name: str) -> FloatArray:
     """Memory-map one float32 tensor of a safetensors file (8 bytes of header length, JSON header, raw data).
 
     Raises:
-        CorruptError: the file is cut, or has no such float32 tensor.
+        CorruptError: the file is truncated, or has no such float32 tensor.
     """
     try:
         start, shape = _locate(path, name)
@@ -167,7 +166,7 @@ def _locate(path: Path, name: str) -> tuple[int, tuple[int, ...]]:
 
 
 def model_fingerprint(folder: Path, parts: list[Path]) -> str:
-    """Identity of a model: a hash of the sha256 of the files that decide its vectors.
+    """Fingerprint of a model: a hash of the sha256 of the files that determine its vectors.
 
     Args:
         folder: the model's folder; its MANIFEST, where it has one, spares reading the files.

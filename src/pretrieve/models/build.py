@@ -1,4 +1,4 @@
-"""From ``--base`` to an encoder: static, a BERT from nothing, a folder, or a name of the hub."""
+"""Build the encoder of ``--base``: static, a randomly initialised BERT, a folder, or a name on the hub."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _NEW = "new"
 
 @dataclass(frozen=True, kw_only=True)
 class NewTransformer:
-    """A BERT from nothing, ``--base new:layers=4,hidden=256`` (Devlin et al., NAACL 2019)."""
+    """A randomly initialised BERT, ``--base new:layers=4,hidden=256`` (Devlin et al., NAACL 2019)."""
 
     layers: int = 4
     hidden: int = 256  # width of the hidden states
     heads: int | None = None  # hidden / 64 if None, at least 2
     intermediate: int | None = None  # width of the feed-forward layers; 4 * hidden if None
     dropout: float = 0.1
-    words: Literal["random", "static"] = "random"  # start of the word vectors; "static": a minute of static training
+    words: Literal["random", "static"] = "random"  # initial word vectors; "static": a minute of static training
 
     def __post_init__(self) -> None:
         check_bounds(self, 1, 1000, "layers", prefix="--base new: ")
@@ -57,7 +57,7 @@ class NewTransformer:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderOptions:
-    """What can be chosen of an encoder; what does not apply to a base is ignored by it."""
+    """Options of the encoder; a base ignores those that do not apply to it."""
 
     pooling: Literal["mean", "cls", "bert"] | None = None  # transformers; the checkpoint's own if None, or else mean
     max_length: int | None = None  # tokens; the model's own limit if None, 512 for a new one
@@ -71,13 +71,13 @@ class EncoderOptions:
 
 
 def is_static(base: str) -> bool:
-    """Say whether ``--base`` asks for a static encoder from nothing, or another bag of words."""
+    """Return whether ``--base`` is a randomly initialised static encoder, or another bag of words."""
     kind = kinds.find(base)
     return kind is not None and kind.FAMILY == STATIC
 
 
 def new_transformer(base: str) -> NewTransformer | None:
-    """Parse ``new`` or ``new:layers=4,hidden=256``; None if ``--base`` asks for something else.
+    """Parse ``new`` or ``new:layers=4,hidden=256``; None for other values of ``--base``.
 
     Raises:
         UsageError: an unknown option, or one that does not fit.
@@ -90,7 +90,7 @@ def new_transformer(base: str) -> NewTransformer | None:
 
 
 def named_base(base: str) -> str | None:
-    """Return the folder of a base that brings its own tokenizer, or None for those that take the corpus's.
+    """Return the folder of a base with its own tokenizer, or None for bases that use the corpus's tokenizer.
 
     Raises:
         UsageError: there is no such folder or model.
@@ -99,7 +99,7 @@ def named_base(base: str) -> str | None:
 
 
 def retrieval_folder(base: str) -> Path | None:
-    """The folder of a base that retrieves already; None for other bases.
+    """The folder of a base that is a retrieval model already; None for other bases.
 
     A published transformer of sentence-transformers with weights in safetensors counts; a static model and one of our
     own do not.
@@ -120,13 +120,13 @@ def build_encoder(
     """Build the encoder to train.
 
     Args:
-        base: ``static``, ``new:layers=4,hidden=256``, a folder, or a name of the hub.
+        base: ``static``, ``new:layers=4,hidden=256``, a folder, or a name on the hub.
         store: the documents, tokenized with ``named_base``'s tokenizer if there is one.
-        options: pooling, longest row, dimensions.
+        options: pooling, maximum length, dimensions.
         seed: seed of the run.
 
     Raises:
-        UsageError: there is no such base, its weights do not fit, or it cannot take such rows or this tokenizer.
+        UsageError: the base does not exist, its weights do not fit, or it does not support the rows or the tokenizer.
         ExtensionError: a user's kind of encoder is wrong.
     """
     options = options or EncoderOptions()
@@ -134,7 +134,7 @@ def build_encoder(
     if kind is not None:
         found = kind.build(base.partition(":")[2], store, options, seed)
         if not isinstance(found, Encoder):
-            raise ExtensionError(f"{place(kind.build)}: build has to give an Encoder, not a {type(found).__name__}.")
+            raise ExtensionError(f"{place(kind.build)}: build must return an Encoder, not a {type(found).__name__}.")
         return found
     encoder = load_base(resolve(base), options, seed)
     if encoder.specials.vocabulary != store.specials.vocabulary:
@@ -176,12 +176,12 @@ def load_base(folder: Path, options: EncoderOptions, seed: int) -> Encoder:
     """Load a model's encoder; of untied encoders the one of documents, with the other as its ``query_encoder``.
 
     Args:
-        folder: the model's.
-        options: its pooling, where the folder does not say it.
-        seed: for weights that a checkpoint lacks.
+        folder: folder of the model.
+        options: pooling, where the model's files do not specify it.
+        seed: seed for weights that a checkpoint lacks.
 
     Raises:
-        UsageError: it cannot be trained.
+        UsageError: the model cannot be trained.
         CorruptError: the file is damaged.
     """
     if not (folder / "router_config.json").is_file():
@@ -198,9 +198,9 @@ def build_transformer(
     """Build a transformer from scratch.
 
     Args:
-        new: its size.
-        specials: of the tokenizer.
-        options: pooling and longest row.
+        new: size of the model.
+        specials: special tokens of the tokenizer.
+        options: pooling and maximum length.
         seed: seed of the run.
 
     Raises:
@@ -235,5 +235,5 @@ def _fit(base: str, encoder: Encoder, max_length: int | None) -> None:
     inner = encoder.encoder if isinstance(encoder, MultiVectorEncoder) else encoder
     if isinstance(inner, TransformerEncoder) and max_length > position_limit(inner._model.config):
         limit = position_limit(inner._model.config)
-        raise UsageError(f"{base} reads rows of at most {limit} tokens; {max_length} were asked for.")
+        raise UsageError(f"{base} reads rows of at most {limit} tokens; {max_length} were requested.")
     encoder.max_length = max_length

@@ -1,9 +1,9 @@
-"""A stale index of blocks: vectors by a frozen snapshot of an encoder that goes on learning, refreshed now and then.
+"""A stale index of blocks: vectors by a frozen snapshot of an encoder in training, refreshed at intervals.
 
-Guu et al., *REALM*, ICML 2020: the index only chooses which blocks are looked at; their scores are
-computed anew with the weights of the step. What a run sees is a function of its options, seed and step: a snapshot is
-taken at fixed steps, it is part of the checkpoint, and in the background too its vectors come into use at a fixed step,
-for which training waits if it has to.
+Guu et al., *REALM*, ICML 2020: the index only selects the candidate blocks; their scores are
+recomputed with the weights of the step. Candidates depend only on options, seed and step: snapshots are taken at fixed
+steps and saved in the checkpoint, and vectors that are encoded in the background are used from a fixed step on, for
+which training waits if necessary.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from pretrieve.models.encoder import Encoder
 from pretrieve.models.inference import parts_of
 from pretrieve.sampling.search_blocks import SearchBlocks, as_text
 
-_TOKENS = 1 << 14  # encoded at once
-_SCORES = 1 << 26  # kept at once
+_TOKENS = 1 << 14  # tokens per batch
+_SCORES = 1 << 26  # scores held at a time
 
 
 class Blocks(Protocol):
-    """What is indexed: rows, numbered from 0."""
+    """The indexed rows, numbered from 0."""
 
     @property
     def lengths(self) -> IntArray:
@@ -35,24 +35,24 @@ class Blocks(Protocol):
         ...
 
     def rows(self, blocks: IntArray) -> Rows:
-        """The rows of some numbers (R,)."""
+        """The rows with these numbers (R,)."""
         ...
 
 
 class StaleIndex(nn.Module):
-    """Vectors of M blocks as an encoder gave them some steps ago.
+    """Vectors of M blocks by an earlier snapshot of an encoder.
 
     Attributes:
-        stale: the snapshot that the vectors in use are made with; frozen, without dropout.
-        coming: the snapshot that is being encoded in the background; None where refreshing waits.
-        built: steps done when ``stale`` was taken.
-        pending: steps done when ``coming`` was taken, or -1.
+        stale: the snapshot of the vectors in use; frozen, without dropout.
+        coming: the snapshot that is encoded in the background; None if training waits for refreshes.
+        built: step at which ``stale`` was taken.
+        pending: step at which ``coming`` was taken, or -1.
 
     Args:
-        encoder: of blocks; copied.
-        blocks: what is indexed.
-        every: steps from snapshot to snapshot.
-        lag: steps from a snapshot to its use, in the background, 1 to ``every``; 0: training waits for the new vectors.
+        encoder: encoder of blocks; copied.
+        blocks: the indexed blocks.
+        every: steps between snapshots.
+        lag: steps from a snapshot to its use when encoded in the background, 1 to ``every``; 0: training waits.
     """
 
     built: Tensor
@@ -67,23 +67,25 @@ class StaleIndex(nn.Module):
         self.register_buffer("built", torch.tensor(0))
         self.register_buffer("pending", torch.tensor(-1))
         self._work: _Work | None = None
-        self._end: weakref.finalize[..., StaleIndex] | None = None  # halts the work where the index is given up
+        self._end: weakref.finalize[..., StaleIndex] | None = (
+            None  # stops the background work when the index is discarded
+        )
         self._vectors: Tensor | None = None
         self._of = -1  # the ``built`` that ``_vectors`` belong to
         self._before: Tensor | None = None
         self.train(False)
 
     def train(self, mode: bool = True) -> StaleIndex:
-        """Stay without dropout, whatever the objective does."""
+        """Stay in evaluation mode, whatever the objective's mode."""
         super().train(False)
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        # a copy makes its own vectors: a thread cannot be copied, and the vectors follow from the snapshots
+        # a copy recomputes its vectors: a thread cannot be copied, and the vectors follow from the snapshots
         return {**self.__dict__, "_work": None, "_end": None, "_vectors": None, "_of": -1, "_before": None}
 
     def vectors(self) -> Tensor:
-        """The vectors in use, (M, D), made from the snapshot if they are not at hand (at the start, after a resume)."""
+        """The vectors in use, (M, D); computed from the snapshot at the start and after a resume."""
         if self._vectors is None or self._of != int(self.built):
             self._before = self._vectors
             self._vectors, self._of = encode_blocks(self.stale, self._blocks), int(self.built)
@@ -106,7 +108,7 @@ class StaleIndex(nn.Module):
 
     @torch.no_grad()
     def after_step(self, encoder: Encoder, step: int) -> None:
-        """Put the pending vectors to use, or take a snapshot of the encoder, if this is the step for it."""
+        """Start using the pending vectors, or take a snapshot of the encoder, at the steps of the schedule."""
         done = step + 1
         if self._lag and int(self.pending) >= 0 and done == int(self.pending) + self._lag:
             self._swap()
@@ -125,7 +127,7 @@ class StaleIndex(nn.Module):
         self._end = weakref.finalize(self, self._work.halt)
 
     def _swap(self) -> None:
-        """Take over all at once: weights, vectors, and the step they belong to."""
+        """Replace weights, vectors and step together."""
         assert self.coming is not None
         if self._work is None:
             self._start()
@@ -141,7 +143,7 @@ class StaleIndex(nn.Module):
 
 
 class _Work:
-    """Encoding in a thread of its own, which halts when nobody wants the result any more."""
+    """Encoding in a background thread, which stops when the index is discarded."""
 
     def __init__(self, encoder: Encoder, blocks: Blocks) -> None:
         self._found: Tensor | None = None
@@ -154,7 +156,7 @@ class _Work:
         try:
             self._found = encode_blocks(encoder, blocks, self._stop)
         except BaseException as error:
-            self._error = error  # raised again where the result is awaited
+            self._error = error  # raised when the result is awaited
 
     def result(self) -> Tensor:
         """Wait for the vectors."""
@@ -165,7 +167,7 @@ class _Work:
         return self._found
 
     def halt(self) -> None:
-        """End the thread after the batch that it is at."""
+        """Stop the thread after the current batch."""
         self._stop.set()
         self._thread.join()
 
@@ -175,9 +177,9 @@ def encode_blocks(encoder: Encoder, blocks: Blocks, stop: threading.Event | None
     """Encode all blocks, shortest first, a batch of some 16,000 tokens at a time: (M, D).
 
     Args:
-        encoder: without dropout; one vector a row.
-        blocks: what to encode.
-        stop: ends the work early; what is missing is then zero.
+        encoder: encoder in evaluation mode; one vector per row.
+        blocks: the blocks to encode.
+        stop: event that stops encoding early; the remaining vectors are zero.
     """
     lengths = blocks.lengths
     order = np.argsort(lengths, kind="stable")
@@ -196,7 +198,7 @@ def _highest(queries: Tensor, vectors: Tensor, number: int) -> IntArray:
 
 
 def _top(scores: Tensor, number: int) -> IntArray:
-    """Columns of the highest scores, ties by column; which of equal ones ``topk`` takes is nobody's promise."""
+    """Columns of the highest scores, ties by column (``topk`` alone does not define the order of ties)."""
     values, columns = (found.cpu().numpy() for found in scores.topk(number, dim=1))
     tied = (scores >= scores.new_tensor(values[:, -1:])).sum(dim=1).cpu().numpy() > number
     columns = np.take_along_axis(columns, np.lexsort((columns, -values), axis=1), axis=1)
@@ -212,9 +214,9 @@ def _copy(source: nn.Module, target: nn.Module) -> None:
 
 
 class Candidates(NamedTuple):
-    """Chosen blocks, best first: ``blocks`` (B, number), -1 where there are not so many.
+    """Candidate blocks, best first: ``blocks`` (B, number), -1 for missing ones.
 
-    ``hits`` (B,) says whether one of them holds every piece of text that was asked for, 1.0 or 0.0.
+    ``hits`` (B,) is 1.0 if one of them contains all answers, otherwise 0.0.
     """
 
     blocks: IntArray
@@ -225,10 +227,10 @@ def choose(
     index: StaleIndex, search_blocks: SearchBlocks, queries: Tensor, origins: IntArray, sentences: Rows,
     answers: list[list[IntArray]], number: int,
 ) -> Candidates:  # fmt: skip
-    """Find candidates for each query that do not simply contain the answer's own sentence.
+    """Find candidates for each query that do not contain the masked sentence itself.
 
-    The block that the sentence came from is left out, and every other that contains the sentence (REALM's
-    trivial retrievals). More are fetched than wanted, and twice as many again where too many are left out.
+    Excludes the block of the sentence and every other block that contains it (REALM's trivial retrievals). Fetches
+    more candidates than needed, and doubles the number where too many are excluded.
 
     Args:
         index: index of ``search_blocks``.

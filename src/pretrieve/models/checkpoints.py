@@ -1,4 +1,4 @@
-"""Published checkpoints that are easily used wrongly, with what their authors use.
+"""Published checkpoints with the pooling, similarity and prompts of their authors.
 
 Many repositories hold bare transformer weights, for which sentence-transformers falls back to mean pooling and cosine:
 wrong pooling for CLS models, and 7 to 8 points of nDCG@10 lost for Contriever, whose vectors are compared by dot
@@ -19,20 +19,20 @@ Pooling = Literal["mean", "cls", "lasttoken", "max"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """How a checkpoint is used.
+    """Usage of a checkpoint.
 
     Attributes:
-        pooling: of the last hidden states.
+        pooling: pooling of the last hidden states.
         similarity: similarity function of the vectors.
-        normalise: bring vectors to length one (the same ranking as cosine, other scores).
+        normalise: whether to normalise vectors (the same ranking as cosine, other scores).
         query_prompt: prompt of a query.
         document_prompt: prompt of a document.
-        max_length: tokens kept of a text, special tokens included; None leaves it to the model.
-        query_length: the same for queries, where they are cut shorter.
+        max_length: maximum length of a text in tokens, special tokens included; None for the model's own.
+        query_length: maximum length of a query in tokens, if shorter.
         separator: separator of title and text.
         query_model: name of the query encoder's model, if this is the document encoder's.
         document_model: name of the document encoder's model, if this is the query encoder's.
-        remote_code: the repository's own model code is needed, where transformers has none.
+        remote_code: whether the model needs the repository's code, because transformers has none.
         tuned: whether the model is fine-tuned for search; otherwise it needs fine-tuning first.
     """
 
@@ -133,18 +133,18 @@ def find_checkpoint(name: str) -> Checkpoint | None:
     """Return how a published checkpoint is used, by its hub name (case does not matter), or None.
 
     Raises:
-        UsageError: it needs more than texts to make vectors, which is not done here.
+        UsageError: the model needs more than texts as input, which is not supported.
     """
     if name.lower() in _CONTEXTUAL:
         raise UsageError(
-            f"{name} makes vectors in view of 512 documents of the corpus, which pretrieve does not give it: use it "
-            "by its own model card, or take another model, such as BAAI/bge-base-en-v1.5."
+            f"{name} conditions vectors on 512 documents of the corpus, which pretrieve does not support: use it "
+            "as its model card describes, or use another model, such as BAAI/bge-base-en-v1.5."
         )
     return _BY_NAME.get(name.lower())
 
 
 def known_as(name: str, like: str | None) -> Checkpoint | None:
-    """How a model is used: by its own entry, or else by that of the checkpoint which it is said to be like.
+    """Usage of a model: its own entry, or that of the checkpoint given by ``like``.
 
     Raises:
         UsageError: as ``find_checkpoint``.
@@ -153,12 +153,12 @@ def known_as(name: str, like: str | None) -> Checkpoint | None:
 
 
 def wrong_uses(name: str, known: Checkpoint, said: Mapping[str, object]) -> list[str]:
-    """What the user says of a checkpoint against its authors, in a line each with what to do instead.
+    """Warnings for settings that contradict the authors of a checkpoint, a line each with the remedy.
 
     Args:
-        name: of the model, as the user calls it.
-        known: how its authors use it.
-        said: what the user says: pooling, similarity, query_prompt, document_prompt; None where nothing.
+        name: name of the model, as given by the user.
+        known: usage by its authors.
+        said: settings of the user: pooling, similarity, query_prompt, document_prompt; None if not set.
     """
     lines = []
     for key in ("pooling", "similarity"):

@@ -1,6 +1,6 @@
-"""What is checked of an objective while it runs, so that a mistake in a method's file is one line that names it.
+"""Checks of an objective at run time: a mistake in a method's file is reported in one line that names it.
 
-A wrong shape would otherwise be torch's error, many calls later, or nothing at all: a mean of a mean is a scalar too.
+Without them a wrong shape is an error of torch many calls later, or is not noticed: a mean of a mean is a scalar too.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ _CALLS = {
 
 
 def check_objective(module: object, objective: Objective) -> Objective:
-    """Return what a method's ``objective`` gave, if it can be trained.
+    """Return the result of a method's ``objective`` after checking it.
 
     Args:
-        module: the method, for the message.
-        objective: what it gave.
+        module: the method, for the error text.
+        objective: the result.
 
     Raises:
-        ExtensionError: it is no objective, has no encoder, or its functions take other arguments.
+        ExtensionError: it is not an objective, has no encoder, or its functions have other arguments.
     """
     if not isinstance(objective, Objective):
         raise ExtensionError(
-            f"{place(getattr(module, 'objective', module))}: objective gives no Objective but {_kind(objective)}."
+            f"{place(getattr(module, 'objective', module))}: objective must return an Objective, "
+            f"not {_kind(objective)}."
         )
     if not hasattr(objective, "encoder"):
         raise ExtensionError(f"{place(type(objective))}: the objective has no encoder: set self.encoder.")
@@ -43,45 +44,43 @@ def check_objective(module: object, objective: Objective) -> Objective:
 
 
 def check_encoded(objective: Objective, encoded: Encoded, size: int) -> Encoded:
-    """Return what ``encode`` gave for a number of examples, if its shapes are those of the contract.
+    """Return the result of ``encode`` after checking its shapes.
 
     Args:
-        objective: the method's, for the message.
-        encoded: what it gave.
+        objective: the objective, for the error text.
+        encoded: the result.
         size: B.
 
     Raises:
-        ExtensionError: vectors are not (B, N, V, D), or the local loss or a statistic is not (B,).
+        ExtensionError: vectors are not (B, N, V, D), or the example loss or a statistic is not (B,).
     """
     if not isinstance(encoded, Encoded):
-        _refuse(objective.encode, f"encode has to give Encoded, not {_kind(encoded)}")
+        _refuse(objective.encode, f"encode must return Encoded, not {_kind(encoded)}")
     for name, vectors in encoded.vectors.items():
         if not isinstance(vectors, Tensor) or vectors.ndim != 4 or len(vectors) != size:
-            _refuse(
-                objective.encode, f"the vectors {name!r} have to be (B, N, V, D) with B={size}, not {_kind(vectors)}"
-            )
-    alone = {"the local loss": encoded.example_loss} if encoded.example_loss is not None else {}
+            _refuse(objective.encode, f"the vectors {name!r} must be (B, N, V, D) with B={size}, not {_kind(vectors)}")
+    alone = {"the example loss": encoded.example_loss} if encoded.example_loss is not None else {}
     for name, values in {**alone, **{f"the statistic {key!r}": it for key, it in encoded.statistics.items()}}.items():
         if not isinstance(values, Tensor) or values.shape != (size,):
-            _refuse(objective.encode, f"{name} has to be (B,) with B={size}, not {_kind(values)}")
+            _refuse(objective.encode, f"{name} must be (B,) with B={size}, not {_kind(values)}")
     return encoded
 
 
 def check_loss(objective: Objective, loss: Loss) -> Loss:
-    """Return what ``compare`` gave, if it is scalars.
+    """Return the result of ``compare`` after checking that it consists of scalars.
 
     Args:
-        objective: the method's, for the message.
-        loss: what it gave.
+        objective: the objective, for the error text.
+        loss: the result.
 
     Raises:
         ExtensionError: it is something else.
     """
     if not isinstance(loss, Loss):
-        _refuse(objective.compare, f"compare has to give Loss, not {_kind(loss)}")
+        _refuse(objective.compare, f"compare must return Loss, not {_kind(loss)}")
     for name, value in {"value": loss.value, **loss.statistics}.items():
         if not isinstance(value, Tensor) or value.ndim:
-            _refuse(objective.compare, f"{name} of the loss has to be a scalar, not {_kind(value)}")
+            _refuse(objective.compare, f"{name} of the loss must be a scalar, not {_kind(value)}")
     return loss
 
 

@@ -1,8 +1,8 @@
-"""RetroMAE's enhanced decoder: one layer that rebuilds a text from its vector and, at each place, other parts of it.
+"""RetroMAE's enhanced decoder: one layer that reconstructs a text from its vector and, at each position, other tokens.
 
 Xiao, Liu, Shao, Cao, *RetroMAE*, EMNLP 2022, arXiv 2205.12035 (*Enhanced decoding*). The queries are the text's vector
-with positions and no word; keys and values are the vector and the clean words. So every place can be guessed, each
-from its own part of the words, and a layer this weak has to lean on the vector.
+with positions and no word; keys and values are the vector and the clean words. Every position is predicted from its own
+subset of the words, and a layer this weak depends on the vector.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def _check(encoder: TransformerEncoder) -> None:
     known = hasattr(encoder.model, "embeddings") and (_table(encoder) is not None or kind == "modernbert")
     if not encoder.packed or not known or encoder.words.shape[1] != encoder.dimensions:
         raise UsageError(
-            f"{kind}: the decoder is known for the families of BERT, RoBERTa and ModernBERT: use one of these."
+            f"{kind}: the decoder supports the families of BERT, RoBERTa and ModernBERT: use one of these."
         )
 
 

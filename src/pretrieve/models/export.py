@@ -1,4 +1,4 @@
-"""Writing models: stock sentence-transformers folders.
+"""Save models as stock sentence-transformers folders.
 
 ``SentenceTransformer(folder)`` loads what is written here without remote code: only stock modules are used, and
 similarity, prompts and pooling are explicit (published checkpoints that left them out are compared by the wrong
@@ -74,13 +74,13 @@ def save_model(
     """Write a stock sentence-transformers model into an artefact.
 
     Args:
-        folder: of ``core.files.create`` or ``scratch``.
-        encoder: for queries and documents; for queries alone if ``documents`` is given.
+        folder: folder of ``core.files.create`` or ``scratch``.
+        encoder: encoder of queries and documents; of queries alone if ``documents`` is given.
         tokenizer: the tokenizer of both.
         prompts: prompt of a text, for "query" and "document".
-        separator: what stands between title and text of a document; stock loaders pass it over.
+        separator: separator of title and text of a document; stock loaders ignore it.
         documents: the encoder of documents, if untied (saved as a Router); None otherwise.
-        query_length: tokens of the longest query, where one transformer reads less of queries than of documents.
+        query_length: maximum length of a query in tokens, if shorter than that of documents.
 
     Raises:
         StorageError: writing fails.

@@ -1,4 +1,4 @@
-"""Heads on top of an encoder, and the weights of heads that an earlier run has left beside its model."""
+"""Heads on top of an encoder, and saved weights of heads from an earlier run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pretrieve.core.types import IntArray, Rows
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.transformer import TransformerEncoder
 
-HEADS = "heads.safetensors"  # in a model's folder: what learned beside the encoder, by the objective's names
+HEADS = "heads.safetensors"  # in a model's folder: trained weights besides the encoder, by the objective's names
 
 
 @contextlib.contextmanager
 def seeded(seed: int, stream: str) -> Iterator[None]:
-    """Draw initial weights by address: torch's generator is seeded inside the block and put back after it."""
+    """Seed torch's generator inside the block by (seed, stream), and restore it afterwards."""
     with torch.random.fork_rng():
         torch.manual_seed(torch_seed(seed, stream, 0))
         yield
@@ -34,7 +34,7 @@ class Projected(Encoder):
     which goes from BERT's pooler to 128 dimensions. It is an encoder itself, so it is exported with it.
 
     Args:
-        encoder: what gives the vectors (R, V, D).
+        encoder: the encoder of vectors (R, V, D).
         dimensions: D after projection.
         seed: seed of the run, for the initial weights (normal with deviation 0.02, as BERT's).
         dropout: probability of zeroing a value in training mode.
@@ -64,7 +64,7 @@ def transformer(encoder: Encoder, method: str) -> TransformerEncoder:
 
     Args:
         encoder: of any kind.
-        method: whose need it is, for the message.
+        method: name of the method, for the error text.
 
     Raises:
         UsageError: the encoder is static, or ends in a projection.
@@ -72,14 +72,14 @@ def transformer(encoder: Encoder, method: str) -> TransformerEncoder:
     if not isinstance(encoder, TransformerEncoder):
         kind = "a projected encoder" if isinstance(encoder, Projected) else "a static encoder"
         raise UsageError(
-            f"{method} learns from hidden states, and {kind} gives none: add --base new:layers=4,hidden=256, or the "
+            f"{method} needs hidden states, and {kind} has none: add --base new:layers=4,hidden=256, or the "
             "folder or hub name of a transformer."
         )
     return encoder
 
 
 def kept_heads(encoder: Encoder) -> dict[str, Tensor]:
-    """Weights that an earlier run left beside this encoder, by name; none where it has no such folder.
+    """Weights of heads that an earlier run saved with this encoder, by name; empty without such a folder.
 
     Raises:
         CorruptError: the file is damaged.
@@ -95,11 +95,11 @@ def kept_heads(encoder: Encoder) -> dict[str, Tensor]:
 
 
 def note_new(encoder: Encoder, **parts: bool) -> tuple[str, ...]:
-    """A note on what starts at random beside a base that has weights; none where the base itself is new.
+    """A note on heads that are randomly initialised while the base has weights; none if the base is new.
 
     Args:
         encoder: the base.
-        parts: whether each is new, by name, underscores for spaces.
+        parts: whether each head is new, by name, with underscores for spaces.
     """
     new = [f"the {name.replace('_', ' ')}" for name, is_new in parts.items() if is_new]
     source = getattr(encoder, "source", None)
@@ -108,16 +108,16 @@ def note_new(encoder: Encoder, **parts: bool) -> tuple[str, ...]:
     remedy = ""
     if parts.get("language_head"):
         remedy = " Without its language head a base learns slowly: train --method mlm first, and give its folder."
-    return (f"{source} does not bring {' and '.join(new)}: randomly initialised.{remedy}",)
+    return (f"{source} has no weights for {' and '.join(new)}: randomly initialised.{remedy}",)
 
 
 def start_from(module: nn.Module, weights: Mapping[str, Tensor], name: str) -> bool:
-    """Put the weights called ``name.*`` into a module, strictly; says whether there were any.
+    """Load the weights ``name.*`` into a module, strictly; return whether there were any.
 
     Args:
         module: a head, changed in place.
         weights: of ``kept_heads``.
-        name: of the head in the objective that left them.
+        name: name of the head in the objective that saved them.
 
     Raises:
         UsageError: names or shapes differ.
@@ -128,8 +128,6 @@ def start_from(module: nn.Module, weights: Mapping[str, Tensor], name: str) -> b
     mine = module.state_dict()
     wrong = sorted(mine.keys() ^ found.keys()) or [key for key in mine if mine[key].shape != found[key].shape]
     if wrong:
-        raise UsageError(
-            f"the saved weights of {name!r} do not fit ({wrong[0]}): train with the options that they were made with."
-        )
+        raise UsageError(f"the saved weights of {name!r} do not fit ({wrong[0]}): use the options of their training.")
     module.load_state_dict({key: values.to(mine[key]) for key, values in found.items()})
     return True

@@ -1,4 +1,4 @@
-"""Texts to vectors with an encoder that is still in memory, as its exported model would give them."""
+"""Encode texts with an encoder in memory; the vectors equal those of its exported model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pretrieve.models.encoder import Encoder
 from pretrieve.text.encoding import first_words
 from pretrieve.text.tokenizer import Tokenizer
 
-_TOKENS = 1 << 16  # encoded at once
+_TOKENS = 1 << 16  # tokens per batch
 
 
 def encode(encoder: Encoder, tokenizer: Tokenizer, texts: Sequence[str], *, queries: bool = False) -> FloatArray:
@@ -27,12 +27,12 @@ def encode(encoder: Encoder, tokenizer: Tokenizer, texts: Sequence[str], *, quer
     65,000 tokens at a time.
 
     Args:
-        encoder: dropout is off while it runs.
+        encoder: the encoder; dropout is disabled.
         tokenizer: the encoder's.
         texts: R texts.
-        queries: they are queries, which have one vector each; documents if not.
+        queries: whether the texts are queries, which have one vector each, or documents.
     """
-    whole = encoder.specials.around() == 0  # a bag reads all of a text
+    whole = encoder.specials.around() == 0  # a static encoder reads the whole text
     texts = texts if whole else [first_words(text, encoder.max_length) for text in texts]
     return encode_rows(encoder, tokenizer.encode(texts), queries=queries)
 
@@ -57,7 +57,7 @@ def encode_rows(encoder: Encoder, rows: Rows, *, queries: bool = False) -> Float
 
 
 def _surrounded(rows: Rows, specials: SpecialTokens, longest: int) -> Rows:
-    """Cut rows and put the special tokens around them; a bag has none and takes rows whole."""
+    """Truncate rows and add the special tokens; static encoders take rows as they are."""
     if specials.cls is None and specials.sep is None:
         return rows
     room = longest - specials.around()

@@ -1,4 +1,4 @@
-"""Weights between two encoders, of all layers alike or of their lower and upper halves apart."""
+"""Interpolate the weights of two encoders, with one coefficient or one for each half of the layers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from pretrieve.models.encoder import Encoder
 
 _LAYER = re.compile(r"\.(\d+)\.")  # the first number in a parameter's name: which layer it is in
-_FEWEST = 2  # layers that have halves
+_FEWEST = 2  # minimum number of layers for two halves
 
 
 def interpolated(start: Encoder, trained: Encoder, part: float, upper: float | None = None) -> Encoder:
-    """Weights between two encoders: ``(1 - part) * start + part * trained``.
+    """Interpolate two encoders: ``(1 - part) * start + part * trained``.
 
     Args:
         start: weights before training.

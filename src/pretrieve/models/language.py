@@ -32,17 +32,17 @@ _PARTS = (
 class LanguageHead(nn.Module):
     """Dense, activation, norm, product with the word vectors, bias.
 
-    It starts from what an earlier run left (``heads.safetensors``, named ``language``), or else from the checkpoint's
-    own head, or else new.
+    Initialised from an earlier run (``heads.safetensors``, named ``language``), otherwise from the checkpoint's head,
+    otherwise at random.
 
     Attributes:
         dense: to the width of the word vectors.
         norm: LayerNorm.
         bias: of each word, (vocabulary,).
-        new: neither an earlier run nor the checkpoint brought it.
+        new: whether the head is randomly initialised.
 
     Args:
-        encoder: whose states it reads and whose word vectors it uses.
+        encoder: the transformer whose states and word vectors the head uses.
         seed: seed of the run, for a new head.
     """
 

@@ -1,4 +1,4 @@
-"""Extra layers of a model's own kind, over its hidden states: the head of Condenser and its kin."""
+"""Additional layers of a model's architecture over its hidden states: the head of Condenser and coCondenser."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Layers(nn.Module):
         norm: after the last of them, where the family normalises first; or else the identity.
 
     Args:
-        encoder: the model whose kind is wanted.
-        count: how many layers.
+        encoder: the model whose architecture is used.
+        count: number of layers.
         seed: seed of the run, for the initial weights.
 
     Raises:
@@ -41,7 +41,7 @@ class Layers(nn.Module):
             stack = model.layers
         if not encoder.packed or stack is None:
             raise UsageError(
-                f"{model.config.model_type}: extra layers are known for the families of BERT, RoBERTa and ModernBERT."
+                f"{model.config.model_type}: additional layers support the families of BERT, RoBERTa and ModernBERT."
             )
         number = _like(model.config)
         with seeded(seed, "layers"):

@@ -49,7 +49,7 @@ def in_batch_softmax(
         similarity: "dot" or "cosine".
         temperature: divisor of similarities.
         first: index of the first query's key.
-        exclude: (B, M) boolean, True where a key is no negative of a query (of the same document); a query's own key
+        exclude: (B, M) boolean, True where a key is not used as a negative (same document); a query's own key
             is never excluded.
         symmetric: average with the loss from those B keys to the B queries (their keys' side of the same matrix).
         label_smoothing: share of the target spread evenly over all keys that are not excluded.
@@ -89,7 +89,7 @@ def queue_softmax(
         queue: (K, D), rows are keys.
         similarity: "dot" or "cosine".
         temperature: divisor of similarities.
-        exclude: (B, K) boolean, True where a key of the queue is no negative of a query.
+        exclude: (B, K) boolean, True where a key of the queue is not used as a negative.
         label_smoothing: as for ``in_batch_softmax``.
 
     Returns:
@@ -124,6 +124,6 @@ def _cross_entropy(scores: Tensor, labels: Tensor, label_smoothing: float) -> Te
 
 
 def same_document(batch: Batch, first: int, count: int, device: torch.device) -> Tensor:
-    """Whether examples are of the same document: my ``count`` from ``first`` on, against all (count, B_global)."""
+    """Whether examples are of the same document: ``count`` from ``first`` on, against all (count, B_global)."""
     documents = torch.as_tensor(batch.documents, device=device)
     return documents[first : first + count, None] == documents

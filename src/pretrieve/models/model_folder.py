@@ -1,4 +1,4 @@
-"""Whether a path holds a model, told by its files, without torch."""
+"""Detect by its files whether a path holds a model, without torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MARKS = ("config.json", "modules.json", "views.json")
 
 
 def model_folder(path: Path) -> Path:
-    """Return a path that is there, if it is a folder with a model.
+    """Return an existing path after checking that it is a folder with a model.
 
     Raises:
         UsageError: it is a file, or a folder without configuration and modules; the text says what to do.
@@ -28,7 +28,7 @@ def model_folder(path: Path) -> Path:
 
 
 def not_a_model(folder: Path) -> str:
-    """Say of a folder without ``config.json`` what is wrong with it, and what to do."""
+    """The error of a folder without ``config.json``, with the remedy."""
     if (folder / CONTRIEVER).is_file():
         return (
             f"{folder} holds {CONTRIEVER} of the original Contriever code, which is not a model of transformers: "

@@ -1,4 +1,4 @@
-"""Momentum contrast: a slowly moving copy of an encoder, and a queue of the keys that it made.
+"""Momentum contrast: a momentum encoder, and a queue of its keys.
 
 He et al., *Momentum contrast for unsupervised visual representation learning*, CVPR 2020.
 """
@@ -47,20 +47,20 @@ class KeyQueue(nn.Module):
         self.documents[first : first + len(keys)] = torch.as_tensor(documents, device=keys.device)
 
     def check_size(self, batch_size: int) -> None:
-        """Refuse a queue that does not hold a whole number of batches.
+        """Check that the queue holds a whole number of batches.
 
         Raises:
-            UsageError: with the nearest size that does.
+            UsageError: it does not; the text names the nearest size that does.
         """
         size = len(self)
         if size % batch_size:
             fit = max(1, round(size / batch_size)) * batch_size
-            raise UsageError(f"queue={size} is no multiple of batch_size={batch_size}: set queue={fit}.")
+            raise UsageError(f"queue={size} is not a multiple of batch_size={batch_size}: set queue={fit}.")
 
 
 @torch.no_grad()
 def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
-    """Move a copy towards its original: ``slow <- momentum * slow + (1 - momentum) * fast``; buffers are copied."""
+    """Update a momentum encoder: ``slow <- momentum * slow + (1 - momentum) * fast``; buffers are copied."""
     torch._foreach_lerp_(list(slow.parameters()), list(fast.parameters()), 1.0 - momentum)
     for mine, theirs in zip(slow.buffers(), fast.buffers(), strict=True):
         mine.copy_(theirs)

@@ -1,4 +1,4 @@
-"""Several vectors a document: viewer tokens in front of it, and what they see is what the document is found by.
+"""Several vectors per document: viewer tokens in front of a document each give a vector.
 
 Zhang, Liang, Gong, Jiang, Duan, *Multi-View Document Representation Learning for Open-Domain Dense Retrieval*,
 ACL 2022, arXiv 2203.08372.
@@ -29,16 +29,16 @@ class MultiVectorEncoder(Encoder):
     The viewers replace [CLS], all at position 0; words keep positions 1, 2, ... Each vector is the last hidden state of
     its viewer, without a projection. A document's score is the highest of its vectors' dot products.
 
-    Position 0 for all goes in through ``position_ids``. Where attention is local (some layers of ModernBERT) the window
-    is counted in places, as in the stock model, so that viewers take up places of it.
+    Position 0 is set through ``position_ids``. Local attention (some layers of ModernBERT) counts its window in
+    tokens, as in the stock model, so viewers count too.
 
     Attributes:
-        encoder: the transformer, whose vocabulary holds the viewers behind the words.
+        encoder: the transformer, whose vocabulary ends with the viewers.
         viewers: ids of the documents' viewers, (V,).
         query_viewer: ids of the queries' viewer, (1,).
 
     Args:
-        encoder: a transformer that has the viewers' rows already, as ``add_viewers`` makes it.
+        encoder: a transformer with embeddings for the viewers (``add_viewers``).
         vectors_per_document: V, the number of viewers of a document.
 
     Raises:
@@ -61,7 +61,7 @@ class MultiVectorEncoder(Encoder):
         self.dimensions, self.vectors_per_document = encoder.dimensions, vectors_per_document
         self.max_length, self.specials = encoder.max_length, encoder.specials
         self.similarity = encoder.similarity = "dot"
-        encoder.max_length += vectors_per_document - 1  # that many more tokens, and not one more position
+        encoder.max_length += vectors_per_document - 1  # more tokens, but no more positions
 
     def forward(self, rows: Rows, segments: IntArray | None = None) -> Tensor:
         """Encode R documents as (R, V, D).
@@ -92,7 +92,7 @@ class MultiVectorEncoder(Encoder):
 
 
 def with_viewers(rows: Rows, viewers: IntArray) -> tuple[Rows, IntArray]:
-    """Put viewers in place of the first token of each row.
+    """Replace the first token of each row with viewers.
 
     Args:
         rows: R rows of S tokens.
@@ -113,9 +113,9 @@ def with_viewers(rows: Rows, viewers: IntArray) -> tuple[Rows, IntArray]:
 
 
 def add_viewers(encoder: TransformerEncoder, vectors_per_document: int, seed: int) -> MultiVectorEncoder:
-    """Give a transformer V + 1 viewers: new words, drawn at random, behind those of its tokenizer.
+    """Add V + 1 randomly initialised viewers to the end of a transformer's vocabulary.
 
-    The paper leaves open whether queries share a viewer with documents; here they have their own.
+    The paper does not specify whether queries share a viewer with documents; here they have their own.
 
     Args:
         encoder: the transformer; changed in place.
@@ -137,7 +137,7 @@ def add_viewers(encoder: TransformerEncoder, vectors_per_document: int, seed: in
 
 
 def moved_positions(table: Tensor, vectors_per_document: int, first: int) -> Tensor:
-    """Give the table in which a stock model, which numbers every token, finds position 0 for each of V viewers.
+    """Repeat the row of position 0, for stock models that give each of V viewers its own position.
 
     Args:
         table: (positions, D).
@@ -166,19 +166,19 @@ def name_viewers(tokenizer: Tokenizer, encoder: MultiVectorEncoder, viewers: Int
 
     Args:
         tokenizer: the encoder's, without viewers.
-        encoder: whose ids the viewers have.
-        viewers: (V,) those to put in front of a text.
+        encoder: the encoder with the viewers.
+        viewers: (V,) ids of the viewers in front of a text.
 
     Raises:
-        UsageError: the tokenizer numbers its words with gaps, so that new ones get other ids.
+        UsageError: the tokenizer has gaps in its token ids, so new tokens get other ids.
     """
     names = {int(encoder.query_viewer[0]): "[VIE]"}
     names |= {int(viewer): f"[VIE_{number}]" for number, viewer in enumerate(encoder.viewers, start=1)}
     backend = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
     backend.add_special_tokens(list(names.values()))
     if [backend.token_to_id(name) for name in names.values()] != list(names):
-        raise UsageError("the tokenizer numbers its words with gaps, so viewers cannot be saved: use another base.")
-    assert encoder.specials.sep is not None, "views are of transformers"
+        raise UsageError("the tokenizer has gaps in its token ids, so viewers cannot be saved: use another base.")
+    assert encoder.specials.sep is not None, "viewers need a transformer"
     end = str(backend.id_to_token(encoder.specials.sep))
     front = [names[int(viewer)] for viewer in viewers]
     backend.post_processor = processors.TemplateProcessing(

@@ -1,11 +1,11 @@
-"""``checkpoint.pth`` of the original Contriever code, made into a model folder.
+"""Convert ``checkpoint.pth`` of the original Contriever code to a model folder.
 
     python -m pretrieve.models.original_contriever FOLDER OUTPUT
 
 The file holds both encoders of MoCo and the queue, or the one encoder of in-batch training, and names the model it
 started from, whose configuration and tokenizer it needs. The original loader strips "encoder." everywhere in a name and
-passes over what does not fit, so that in-batch checkpoints come out random; here the prefix is taken off once, and
-every weight has to fit.
+ignores weights that do not fit, so that in-batch checkpoints load as random weights; here the prefix is removed once,
+and every weight must fit.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def convert(source: Path, output: Path, *, base: str | None = None) -> None:
 
     Args:
         source: folder with ``checkpoint.pth``, or the file.
-        output: folder to make.
+        output: output folder.
         base: folder or hub name of the model it started from; what the checkpoint says without it.
 
     Raises:

@@ -29,7 +29,7 @@ _HEADS = tuple(
         *("discriminator_predictions", "generator_predictions", "generator_lm_head"),
     )
 )
-_SIMCSE = ("mlp.",)  # SimCSE's layer of training: dropped like those heads, and said
+_SIMCSE = ("mlp.",)  # training layer of SimCSE: dropped like those heads, with a note
 DPR = "dpr"  # model_type of DPR encoders, which hold a BERT under another name
 _TOWER = r"^(question_encoder|ctx_encoder)\.bert_model\."
 _WANTED = ["*.json", "*.txt", "*.model", "*.safetensors"]
@@ -54,9 +54,9 @@ def load_pretrained(folder: Path, *, seed: int = 0, pooler: bool = False) -> nn.
     """Load the encoder of a checkpoint, strictly.
 
     Args:
-        folder: what ``resolve`` gives, with ``config.json`` and weights.
-        seed: for a pooler that the checkpoint lacks and nothing will use.
-        pooler: the pooler is used, so it may not be missing.
+        folder: folder of a model (``resolve``), with ``config.json`` and weights.
+        seed: seed for an unused pooler that the checkpoint lacks.
+        pooler: whether the pooler is used and must be present.
 
     Returns:
         The stock model of transformers, float32, in evaluation mode.
@@ -123,7 +123,7 @@ def masked_language_model(folder: Path) -> nn.Module | None:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Without transformers' progress bar and its report of weights, which is judged here."""
+    """Hide transformers' progress bar and its report of weights, which is checked here."""
     from transformers.utils import logging
 
     verbosity = logging.get_verbosity()

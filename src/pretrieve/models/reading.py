@@ -1,4 +1,4 @@
-"""Reading answers out of blocks: scores of spans, and the two marginal losses of open-domain question answering.
+"""Extract answers from blocks: scores of spans, and the two marginal losses of open-domain question answering.
 
 Lee, Chang, Toutanova, *Latent retrieval for weakly supervised open domain question answering*, ACL 2019, and the
 released ``orqa/models/orqa_model.py``. REALM (Guu et al., ICML 2020) reads by the same formulas: its MLP

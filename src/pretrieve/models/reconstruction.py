@@ -1,4 +1,4 @@
-"""A decoder that is the encoder itself, run causally, with one vector to look at: TSDAE's.
+"""The decoder of TSDAE: the encoder's layers, run causally, with cross-attention to one vector.
 
 Wang, Reimers, Gurevych, *TSDAE*, Findings of EMNLP 2021, arXiv 2104.06979.
 """
@@ -57,7 +57,7 @@ class TiedDecoder(nn.Module):
     """The encoder's own embeddings and layers, causal, each with a new cross-attention to one vector.
 
     Only what is new is registered here: the encoder's parameters stay the encoder's, and get gradients from both
-    sides. It starts from what an earlier run left (``heads.safetensors``, named ``reconstruction``).
+    sides. Initialised from an earlier run, if any (``heads.safetensors``, named ``reconstruction``).
 
     Attributes:
         cross: the cross-attention of each layer.
@@ -75,7 +75,7 @@ class TiedDecoder(nn.Module):
         model: Any = encoder.model
         if not encoder.packed or model.config.model_type not in _FAMILIES:
             raise UsageError(
-                f"{model.config.model_type}: a decoder of the encoder's own layers is known for the families of BERT, "
+                f"{model.config.model_type}: a decoder of the encoder's own layers supports the families of BERT, "
                 "RoBERTa and ModernBERT; add --base with a model of these."
             )
         self._encoder = [encoder]  # in a list, so that its parameters are not registered twice
@@ -90,7 +90,7 @@ class TiedDecoder(nn.Module):
         return model.layers if self._modern else model.encoder.layer
 
     def forward(self, vectors: Tensor, rows: Rows) -> Tensor:
-        """Read rows from left to right.
+        """Decode rows from left to right.
 
         Args:
             vectors: (R, D), what each row may look at.

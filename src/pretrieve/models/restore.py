@@ -1,4 +1,4 @@
-"""Reading models back, strictly: those of ``export``, and published checkpoints that can be trained further."""
+"""Load models strictly: those of ``export``, and published checkpoints that can be trained further."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def load_encoder(folder: Path, *, pooling: Pooling | None = None, seed: int = 0)
 
     Args:
         folder: a sentence-transformers folder whose modules are known here, or a folder of ``save_pretrained``.
-        pooling: for a folder that does not say it ("mean" if None); another than the folder's own replaces it.
-        seed: for weights that the checkpoint lacks and nothing uses.
+        pooling: pooling, where the model's files do not specify it ("mean" if None); otherwise it replaces theirs.
+        seed: seed for unused weights that the checkpoint lacks.
 
     Raises:
         UsageError: it is no such folder, has modules that cannot be trained here, or untied encoders.
@@ -44,12 +44,12 @@ def load_encoder(folder: Path, *, pooling: Pooling | None = None, seed: int = 0)
         return _load_transformer(folder, folder, [], pooling, seed)
     chain = [(entry["type"].rsplit(".", 1)[-1], folder / entry["path"]) for entry in modules]
     if chain[0][0] == "Router":
-        raise UsageError(f"{folder} has separate encoders for queries and documents: load them with load_encoders.")
+        raise UsageError(f"{folder} has untied encoders for queries and documents: load them with load_encoders.")
     return _load_chain(folder, chain, pooling, seed)
 
 
 def load_encoders(folder: Path) -> tuple[Encoder, Encoder]:
-    """Load the encoders of queries and of documents; one object twice where they are not separate.
+    """Load the encoders of queries and of documents; the same object twice if tied.
 
     Raises:
         UsageError: as ``load_encoder``.
@@ -93,9 +93,7 @@ def _load_multi_vector(folder: Path, seed: int) -> MultiVectorEncoder:
     model: Any = load_pretrained(first, seed=seed)
     tokenizer = tokenizers.load(folder)
     if tokenizer.specials.vocabulary + vectors_per_document + 1 > int(model.config.vocab_size):
-        raise CorruptError(
-            f"{folder}: its tokenizer, its model and its {MULTI_VECTOR_FILE} do not belong together: restore it."
-        )
+        raise CorruptError(f"{folder}: tokenizer, model and {MULTI_VECTOR_FILE} do not match: restore the model.")
     encoder = TransformerEncoder(model, tokenizer.specials, pooling="cls", max_length=_max_length(first, model))
     found = MultiVectorEncoder(encoder, vectors_per_document)
     if found.position_table is not None:
@@ -104,7 +102,7 @@ def _load_multi_vector(folder: Path, seed: int) -> MultiVectorEncoder:
         weights = _read_weights(path, {name: tensor.ndim for name, tensor in expected.items()})
         if not all(torch.equal(weights[name], tensor) for name, tensor in expected.items()):
             raise UsageError(
-                f"{folder}: the models of queries and documents have been trained apart: it can be searched by "
+                f"{folder}: the models of queries and documents were trained separately: it can be searched by "
                 "sentence-transformers, but not by pretrieve."
             )
     return found
@@ -130,7 +128,7 @@ def _check_vocabulary(folder: Path, tokenizer: Tokenizer, size: int) -> None:
     if tokenizer.specials.vocabulary > size:
         raise UsageError(
             f"{folder}: the tokenizer has {tokenizer.specials.vocabulary} entries and the model {size} vectors: "
-            "they do not belong together."
+            "they do not match."
         )
 
 
@@ -168,7 +166,7 @@ def _is_pooler(config: dict[str, Any]) -> bool:
 
 
 def said_pooling(folder: Path) -> Any:
-    """What the folder of a pooling module says of it, in the words of sentence-transformers 6; None for nothing."""
+    """Pooling in the configuration of a pooling module, in terms of sentence-transformers 6; None if not specified."""
     config = _read_json(folder / "config.json")
     modes = config.get("pooling_mode")
     if modes is None:  # how sentence-transformers wrote it before version 6
@@ -194,7 +192,7 @@ def _max_length(folder: Path, model: Any) -> int:
 
 
 def position_limit(config: Any) -> int:
-    """Longest row that a model has positions for, in tokens; 512 if it does not say."""
+    """Maximum length of a row in tokens by the number of positions; 512 if the model does not specify it."""
     limit = int(getattr(config, "max_position_embeddings", 512) or 512)
     after_padding = config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet")
     return limit - (int(config.pad_token_id) + 1 if after_padding else 0)

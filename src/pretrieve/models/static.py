@@ -1,9 +1,9 @@
 """The static encoder: a row's vector is the mean of its tokens' vectors.
 
-It trains from nothing at millions of tokens a second on one core and exports as a stock sentence-transformers
-``StaticEmbedding``. Its random start, each token's Gaussian vector scaled by the token's inverse document frequency, is
-already a retriever: the cosine of two such bags estimates the cosine of their tf-idf vectors (random projection,
-Johnson & Lindenstrauss 1984; Achlioptas, *Database-friendly random projections*, 2003).
+It trains from scratch at millions of tokens a second on one core and exports as a stock sentence-transformers
+``StaticEmbedding``. Its random initialisation, each token's Gaussian vector scaled by the token's inverse document
+frequency, is already a retriever: the cosine of two such bags estimates the cosine of their tf-idf vectors (random
+projection, Johnson & Lindenstrauss 1984; Achlioptas, *Database-friendly random projections*, 2003).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CHUNK = 1 << 22  # tokens counted at once: 4 million keep the counting under 10
 
 
 class TokenizedDocuments(Protocol):
-    """What the start needs of a token store: its tokens laid end to end, where documents start, its special tokens."""
+    """Interface of a token store for the initialisation: tokens, document boundaries and special tokens."""
 
     @property
     def tokens(self) -> IntArray:
@@ -53,7 +53,7 @@ class StaticEncoder(Encoder):
     Args:
         weights: token vectors (vocabulary, D); copied.
         specials: the special tokens of the tokenizer; a bag uses no [CLS] and [SEP].
-        max_length: longest row that training makes, in tokens; inference has no limit.
+        max_length: maximum length of a row in training, in tokens; inference has no limit.
         similarity: similarity function of the vectors.
     """
 
@@ -72,24 +72,24 @@ class StaticEncoder(Encoder):
         self.embedding = nn.EmbeddingBag.from_pretrained(start, freeze=False, mode="mean")
         self.dimensions = start.shape[1]
         self.max_length = max_length
-        self.specials = replace(specials, cls=None, sep=None)  # a bag has nothing around its rows
+        self.specials = replace(specials, cls=None, sep=None)  # no special tokens around rows
         self.similarity = similarity
 
     @classmethod
     def from_store(
         cls, store: TokenizedDocuments, dimensions: int, seed: int, *, max_length: int = 512
     ) -> StaticEncoder:
-        """Start from random vectors scaled by inverse document frequency.
+        """Initialise with random vectors scaled by inverse document frequency.
 
         Args:
             store: the documents.
             dimensions: D.
             seed: the run's seed; the same store and seed give the same vectors.
-            max_length: longest row that training makes, in tokens.
+            max_length: maximum length of a row in training, in tokens.
         """
         vocabulary = store.specials.vocabulary
         idf = inverse_document_frequencies(store.tokens, store.documents, vocabulary)
-        bare = replace(store.specials, cls=None, sep=None)  # a bag has no use for tokens around its rows
+        bare = replace(store.specials, cls=None, sep=None)  # no special tokens around rows
         return cls(random_vectors(idf, dimensions, seed), bare, max_length=max_length)
 
     @torch.no_grad()

@@ -1,8 +1,8 @@
-"""Any sentence-transformers model as an index sees it: the right prompts, pooling and similarity, and no guessing.
+"""Open any sentence-transformers model with its prompts, pooling and similarity.
 
-What a name or folder means is decided in this order: what the user says; the registry of published checkpoints; the
-model's own ``modules.json`` and ``config_sentence_transformers.json``. What nobody says is an error, because a default
-would be right for some models and cost the others many points.
+Settings are resolved in this order: the user's; the registry of published checkpoints; the model's ``modules.json`` and
+``config_sentence_transformers.json``. A missing setting is an error, because a default would be right for some models
+and cost others many points.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
     from pretrieve.models.multi_vector import MultiVectorEncoder
     from pretrieve.text.tokenizer import Tokenizer
 
-_MULTI_VECTOR_FILE = "views.json"  # models.export.VIEWS; importing it takes seconds
+_MULTI_VECTOR_FILE = "views.json"  # models.export.MULTI_VECTOR_FILE; importing it takes seconds
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "*/*.safetensors", "*/pytorch_model.bin")
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "*/tokenizer.json", _MULTI_VECTOR_FILE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """What user specifies about a model; None leaves it to the registry or to the model's own files.
+    """Settings of a model; None leaves a setting to the registry or the model's files.
 
     Attributes:
-        pooling: of the last hidden states, for a folder that does not say.
+        pooling: pooling of the last hidden states, where the model's files do not specify it.
         similarity: similarity function of the vectors.
         query_prompt: prompt of a query.
         document_prompt: prompt of a document.
-        max_length: tokens kept of a text.
-        like: a published checkpoint that the model was made from and is used like.
-        batch_size: texts encoded at once.
-        device: of torch; chosen by what is there without it.
+        max_length: maximum length of a text in tokens.
+        like: name of the published checkpoint whose settings apply.
+        batch_size: number of texts per batch.
+        device: torch device; by default the best available.
     """
 
     pooling: Pooling | None = None
@@ -67,11 +67,11 @@ class TorchTextEncoder:
     Attributes:
         query_model: encodes queries.
         document_model: encodes documents; the same object if tied.
-        usage: prompts, similarity, and whatever else decides the vectors.
-        fingerprint: identity of weights, tokenizer and of what was said about them.
+        usage: prompts, similarity and all settings that determine the vectors.
+        fingerprint: hash of weights, tokenizer and settings.
         location: name or folder.
-        batch_size: texts encoded at once.
-        described: what was said about it, kept by an index to open the model in the same way.
+        batch_size: number of texts per batch.
+        described: settings of the user, stored by an index to open the model in the same way.
     """
 
     query_model: SentenceTransformer
@@ -84,20 +84,20 @@ class TorchTextEncoder:
 
     @property
     def similarity(self) -> Similarity:
-        """How vectors are compared."""
+        """Similarity function of the vectors."""
         return self.usage.similarity
 
     @property
     def separator(self) -> str:
-        """What stands between title and text of a document."""
+        """Separator of title and text of a document."""
         return self.usage.separator
 
     def encode_queries(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors (Q, D) float32, each text after the prompt for queries."""
+        """Encode texts with the query prompt: (Q, D) float32."""
         return self._encode(self.query_model, texts, self.usage.query_prompt, "query")
 
     def encode_documents(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors (R, D) float32, each text after the prompt for documents."""
+        """Encode texts with the document prompt: (R, D) float32."""
         return self._encode(self.document_model, texts, self.usage.document_prompt, "document")
 
     def _encode(self, model: SentenceTransformer, texts: Sequence[str], prompt: str, task: str) -> FloatArray:
@@ -116,17 +116,17 @@ class TorchTextEncoder:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MultiVectorTextEncoder:
-    """A model of ours with several vectors per document, run by our own encoder: stock ones cannot run every kind.
+    """A pretrieve model with several vectors per document, run by pretrieve's own encoder.
 
     Attributes:
         encoder: encodes queries and documents.
-        tokenizer: of both, without viewers.
+        tokenizer: tokenizer of both, without viewers.
         query_prompt: prompt of a query.
         document_prompt: prompt of a document.
-        fingerprint: identity of weights, tokenizer and of what was said about them.
-        location: its folder.
-        described: what was said about it, kept by an index to open the model in the same way.
-        similarity: of a query and a document vector; a document's score is that of its best vector.
+        fingerprint: hash of weights, tokenizer and settings.
+        location: folder of the model.
+        described: settings of the user, stored by an index to open the model in the same way.
+        similarity: similarity of a query and a document vector; the best vector of a document counts.
     """
 
     encoder: MultiVectorEncoder
@@ -139,7 +139,7 @@ class MultiVectorTextEncoder:
     similarity: Similarity = "dot"
 
     def encode_queries(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors (Q, D) float32, each text after the prompt for queries."""
+        """Encode texts with the query prompt: (Q, D) float32."""
         return self._encode(texts, self.query_prompt, queries=True)
 
     def encode_documents(self, texts: Sequence[str]) -> FloatArray:
@@ -164,7 +164,7 @@ def open_encoder(name: str, options: ModelOptions = ModelOptions()) -> TextEncod
 
     Args:
         name: a folder, or the name of a model on the hub.
-        options: what is said about it.
+        options: settings of the model.
 
     Returns:
         A static model without torch, where it is one and nothing else is said of it; else a model of torch.

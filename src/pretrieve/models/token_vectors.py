@@ -1,6 +1,6 @@
-"""Token vectors out of a teacher: every entry of its vocabulary encoded alone, then centred, reduced and weighted.
+"""Token vectors from a teacher: every entry of its vocabulary is encoded alone, then centred, reduced and weighted.
 
-This is what the library model2vec does (Tulkens & van Dongen, *Model2Vec: fast state-of-the-art static embeddings*,
+This is the method of the library model2vec (Tulkens & van Dongen, *Model2Vec: fast state-of-the-art static embeddings*,
 2024), with two differences: weights come from the user's documents and not from the order of the vocabulary, and words
 that the teacher's tokenizer splits can have a vector of their own.
 """
@@ -54,7 +54,7 @@ def frequent_words(texts: Iterable[str], tokenizer: Tokenizer, most: int) -> lis
     Args:
         texts: the documents.
         tokenizer: a WordPiece tokenizer; of any other kind no word is returned.
-        most: how many.
+        most: maximum number of words.
     """
     backend = tokenizer.backend
     if not most or not takes_words(tokenizer):
@@ -78,7 +78,7 @@ def takes_words(tokenizer: Tokenizer) -> bool:
 
 
 def with_words(tokenizer: Tokenizer, words: list[str]) -> Tokenizer:
-    """A tokenizer with more entries, behind those that it has.
+    """Return a tokenizer with additional entries at the end of its vocabulary.
 
     Args:
         tokenizer: a WordPiece tokenizer, which is left as it is.
@@ -96,8 +96,8 @@ def with_words(tokenizer: Tokenizer, words: list[str]) -> Tokenizer:
 def start_vectors(vectors: FloatArray, weights: FloatArray, dimensions: int | None) -> FloatArray:
     """Turn a teacher's vectors of single tokens into the token vectors of a static model.
 
-    They are centred, because the teacher's common direction says nothing; rotated to their principal components, of
-    which the first are kept; and scaled.
+    They are centred, because the teacher's common direction carries no information; rotated to their principal
+    components, of which the first are kept; and scaled.
 
     Args:
         vectors: (V, D) as the teacher gives them; zero where an entry stands for no text, and it stays zero.

@@ -32,14 +32,14 @@ class TransformerEncoder(Encoder):
         model: the stock model; its own dropout is active in training mode only.
         pooling: "mean" over the row, "cls" (its first token), or "bert" (tanh pooler over the first token).
         packed: whether rows run end to end; otherwise they are padded.
-        source: folder that it was loaded from, where heads of earlier training may lie; None for a new one.
+        source: folder of the model, which may contain heads of earlier training; None for a new one.
 
     Args:
         model: any encoder of transformers.
-        specials: the special tokens of its tokenizer.
-        pooling: see above.
-        max_length: longest row, in tokens.
-        similarity: how vectors are compared after training.
+        specials: special tokens of its tokenizer.
+        pooling: pooling, as above.
+        max_length: maximum length of a row in tokens.
+        similarity: similarity function of the vectors after training.
 
     Raises:
         UsageError: "bert" pooling on a model without a pooler.
@@ -60,7 +60,7 @@ class TransformerEncoder(Encoder):
         pooler = getattr(model, "pooler", None)
         if pooling == "bert" and not isinstance(pooler, nn.Module):
             raise UsageError(f"{config.model_type} has no BERT pooler: choose pooling mean or cls.")
-        if isinstance(pooler, nn.Module):  # kept, so that the exported model is whole, but it learns only where used
+        if isinstance(pooler, nn.Module):  # kept, so that the exported model is complete; trained only where used
             pooler.requires_grad_(pooling == "bert")
         self.model, self.pooling, self.specials = model, pooling, specials
         self.dimensions = int(config.hidden_size)
@@ -111,7 +111,7 @@ class TransformerEncoder(Encoder):
             One (S, D) for each of ``layers``, tokens in the order of ``rows``.
 
         Raises:
-            UsageError: ``positions`` for a model that has to be padded.
+            UsageError: ``positions`` are given for a model that is padded.
         """
         packing = Packing.of(rows, self._model.device)
         found = self._states(rows, segments, packing, layers, positions)
@@ -133,9 +133,7 @@ class TransformerEncoder(Encoder):
             inputs["position_ids"] = places.unsqueeze(0) + self.first_position
             inputs["packing"] = packing
         elif positions is not None:
-            raise UsageError(
-                f"{self._model.config.model_type}: positions of one's own need BERT, RoBERTa or ModernBERT."
-            )
+            raise UsageError(f"{self._model.config.model_type}: custom positions need BERT, RoBERTa or ModernBERT.")
         else:
             inputs = _padded(inputs, packing, self.specials.pad)
         output = self._model(**inputs, output_hidden_states=any(layer != -1 for layer in layers))

@@ -1,1 +1,1 @@
-"""Floor 2: from a token store to batches of training examples; no torch here."""
+"""From a token store to batches of training examples; does not import torch."""

@@ -22,7 +22,7 @@ _CYCLE = 4096  # slots over which the shares of the strata are exact
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where the draws of one batch live: seed, step, and the epoch of each item (B,)."""
+    """Address of the random draws of a batch: seed, step, and the epoch of each item (B,)."""
 
     seed: int
     step: int
@@ -35,7 +35,7 @@ class Address:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """Which items a run visits, in which order: strata (languages, sources) with shares, none of them with replacement.
+    """The order in which a run visits items: strata (languages, sources) with shares, sampled without replacement.
 
     ``sizes`` (G,) items of each stratum; ``shares`` (G,) sum to 1; ``order`` (items,) lists items stratum by stratum,
     None where items are numbered that way. Over each cycle of a few thousand positions the shares are met exactly, so
@@ -119,7 +119,7 @@ def mixture(groups: IntArray | None, items: int, coefficient: float, keep: BoolA
         groups: (items,) group of each item; None or a single group makes one stratum.
         items: number of items.
         coefficient: the power, in [0, 1].
-        keep: (groups,) whether the items of a group are visited at all; needs ``groups``.
+        keep: (groups,) whether the items of a group are visited; needs ``groups``.
     """
     if keep is not None:
         assert groups is not None
@@ -140,15 +140,15 @@ class Sampler(Protocol):
 
     @property
     def mixture(self) -> Mixture:
-        """The units that an epoch visits once each (documents, windows or blocks), and the shares of their groups."""
+        """The items that an epoch visits once each (documents, windows or blocks), and the shares of their groups."""
         ...
 
     def draw(self, items: IntArray, address: Address) -> Batch:
         """Make one example of each item.
 
         Args:
-            items: (B,) units in [0, mixture.items).
-            address: where all randomness comes from; the same items and address give the same batch.
+            items: (B,) items in [0, mixture.items).
+            address: address of all random draws; the same items and address give the same batch.
 
         Returns:
             A batch of len(items) examples, rows with their special tokens; no row is empty.
@@ -176,13 +176,13 @@ class Batches:
             )
         check_call(type(self.sampler).draw, "items", "address", method=True)
         if self.sampler.mixture.items < 1:
-            raise UsageError("no document is long enough to train on: give more text, or another --method.")
+            raise UsageError("no document is long enough to train on: add documents, or use another --method.")
 
     def __call__(self, step: int) -> Batch:
         """Return the global batch of a step; a rank keeps ``batch.slice(first, last)`` of it.
 
         Raises:
-            ExtensionError: the sampler of a user's method gives something else.
+            ExtensionError: the sampler of a user's method returns something else.
         """
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size, dtype=np.int64)
         items, epochs = self.sampler.mixture.at(positions, self.seed)

@@ -24,7 +24,7 @@ class Crops:
         tokens: (S,) the store's tokens.
         specials: special tokens of the encoder.
         lengths: gives the length of a crop of each of some spans (R,), by their sizes (R,).
-        edits: what is done to a crop before its special tokens are put around it.
+        edits: edits of a crop before its special tokens are added.
         provenance: whether batches record where each token comes from (for ``explain``).
     """
 

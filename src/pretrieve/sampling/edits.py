@@ -27,7 +27,7 @@ class Edits:
     mask: float = 0.0
 
     def check(self, specials: SpecialTokens) -> None:
-        """Refuse what cannot be done.
+        """Check the rates.
 
         Raises:
             UsageError: a rate outside [0, 1], or masking with a vocabulary that has no mask token.
@@ -46,8 +46,8 @@ class Edits:
         Args:
             tokens: (S,) the store's tokens.
             positions: R rows.
-            specials: ids to read and write.
-            rng: where the draws come from.
+            specials: special tokens.
+            rng: random generator.
 
         Returns:
             R rows of ids, and the positions that they were read from.

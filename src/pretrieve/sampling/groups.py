@@ -1,4 +1,4 @@
-"""The groups of a corpus, languages or sources: which of them a run draws from, and what to know of their sizes."""
+"""The groups of a corpus (languages or sources): selection, and notes on their sizes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pretrieve.core.types import BoolArray
 from pretrieve.sampling.items import TokenStore
 from pretrieve.text.language import same_language
 
-FEW = 20  # documents of a group whose pairs come back so often that they are learned by heart
-_NAMED = 12  # names that a note lists
+FEW = 20  # groups with fewer documents are repeated so often that a model memorises their pairs
+_NAMED = 12  # maximum number of names in a note
 
 
 def kept_groups(names: Sequence[str], languages: Sequence[str]) -> BoolArray | None:
-    """Say which groups hold one of some languages (``text.language.same_language``), or equal one of the names.
+    """Select the groups of some languages (``text.language.same_language``), or with one of the names.
 
     Args:
-        names: of the G groups.
-        languages: what is wanted; nothing keeps all.
+        names: names of the G groups.
+        languages: languages or names to select; empty for all.
 
     Returns:
         (G,), or None where all groups are kept.
@@ -40,7 +40,7 @@ def kept_groups(names: Sequence[str], languages: Sequence[str]) -> BoolArray | N
 
 
 def group_notes(store: TokenStore, keep: BoolArray | None, coefficient: float) -> tuple[str, ...]:
-    """What to tell of a corpus before a run over its groups: who is left out, and which groups are too small.
+    """Notes before a run over groups: documents that are left out, and groups that are too small.
 
     Args:
         store: the documents.
@@ -56,8 +56,8 @@ def group_notes(store: TokenStore, keep: BoolArray | None, coefficient: float) -
     small = [names[group] or "no language" for group in np.flatnonzero(kept & (counts < FEW))]
     if small and kept.sum() > 1 and coefficient < 1.0:
         notes.append(
-            f"groups of fewer than {FEW} documents come back again and again at coefficient={coefficient:g}: "
-            f"{_listed(small)}. Leave them out by languages=, or raise the coefficient towards 1."
+            f"groups of fewer than {FEW} documents are repeated many times at coefficient={coefficient:g}: "
+            f"{_listed(small)}. Exclude them with languages=, or raise the coefficient towards 1."
         )
     return tuple(notes)
 

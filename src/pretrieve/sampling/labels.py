@@ -1,4 +1,4 @@
-"""Labels: queries, and which documents are relevant to them; the hard negatives that were found for them."""
+"""Labels: queries, their relevant documents, and their hard negatives."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Labels:
     """Q queries over n documents.
 
     Attributes:
-        records: the n documents, then the queries, in one artefact, so that one store holds the tokens of both.
-        size: n.
-        places: (Q,) where each query stands in ``records``.
-        ids: (Q) the queries' ids.
+        records: the n documents, then the queries, so that one store holds the tokens of both.
+        size: number of documents, n.
+        places: index of each query in ``records``, (Q,).
+        ids: ids of the queries, (Q).
         canonical: (n,) for each document the first with the same title and text: copies of a positive are positives.
         positives: row q lists the documents relevant to query q; no row is empty.
-        negatives: row q lists documents that are hard to tell from them; rows may be empty.
+        negatives: row q lists hard negatives of query q; rows may be empty.
         teacher: another model's scores of all positives and of all negatives, in the order of the rows, NaN where
             unknown; None where there are none.
         answers: strings that answer each query (DPR's files bring them): a document with one of them is no negative to
@@ -45,7 +45,7 @@ class Labels:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of documents, queries, what belongs together, a teacher's scores and answers."""
+        """Hash of documents, queries, labels, teacher scores and answers."""
         sides = (self.positives, self.negatives)
         parts = [self.places, *[part for side in sides for part in (side.tokens, side.offsets)], *(self.teacher or ())]
         answers = [] if self.answers is None else [self.answers]
@@ -71,7 +71,7 @@ class Labels:
         )
 
     def with_negatives(self, negatives: Rows) -> Labels:
-        """The same labels with other negatives (Q rows), of which a teacher's scores are not known."""
+        """Return the labels with other negatives (Q rows), without teacher scores."""
         assert len(negatives) == len(self)
         teacher = self.teacher
         if teacher is not None:

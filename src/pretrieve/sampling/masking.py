@@ -1,4 +1,4 @@
-"""Whole-word masking of ragged rows, vectorised: which tokens are to be predicted, and what stands there instead.
+"""Whole-word masking of ragged rows, vectorised: which tokens are to be predicted, and their replacement.
 
 Source: the collator of Condenser (Gao & Callan, EMNLP 2021), after BERT's whole-word masking. A word is a token that
 begins one (``Store.word_starts``) with the tokens that continue it.
@@ -27,7 +27,7 @@ class Masked(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Masking:
-    """What stands in the place of a token to be predicted: the mask, a random token, or (the rest) the token itself.
+    """Replacement of a token to be predicted: the mask, a random token, or (the rest) the token itself.
 
     Source: BERT (Devlin et al. 2019): 80 %, 10 %, 10 %.
     """
@@ -68,7 +68,7 @@ def pick_words(
         ordinary: (S,) whether a token may be picked: no special token.
         word_starts: (vocabulary,) whether a token begins a word.
         rate: part of a row's ordinary tokens, rounded, at least one.
-        rng: where the draws come from.
+        rng: random generator.
 
     Returns:
         (S,) whether a token is picked.

@@ -20,7 +20,7 @@ from pretrieve.sampling.spans import Positions, lay_out, read, surround
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowDescription:
-    """Where a row came from; positions are absolute in the store's tokens.
+    """Origin of a row; positions are absolute in the store's tokens.
 
     ``spans`` are the stretches [start, stop) that it was cut from, ``kept`` the positions it still holds in their
     order, ``deleted`` those of its spans that it lost, ``masked`` those that show the mask token, ``replaced``
@@ -39,7 +39,7 @@ class RowDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairDescription:
-    """One example: its rows, and facts worth telling (``"the sentence was kept"``, the kind of pair)."""
+    """One example: its rows, and notes (``"the sentence was kept"``, the kind of pair)."""
 
     rows: list[RowDescription]
     note: str = ""
@@ -72,7 +72,7 @@ def span_batch(
         starts: (B, N) first token of each row in the store.
         stops: (B, N) the token after its last.
         specials: special tokens of the encoder.
-        provenance: the batch says where each token came from (for ``describe``).
+        provenance: whether the batch records where each token comes from (for ``describe``).
 
     Returns:
         B examples of N rows; a pair is two.
@@ -85,7 +85,7 @@ def span_batch(
 
 
 def traces(positions: Positions, starts: IntArray, lengths: IntArray) -> tuple[dict[str, Array], dict[str, Array]]:
-    """What a batch carries for ``describe``, of each token and of each row.
+    """Provenance of each token and of each row, for ``describe``.
 
     Args:
         positions: R rows of positions.
@@ -126,13 +126,13 @@ def pair_batch(
 def describe(
     batch: Batch, tokens: IntArray, specials: SpecialTokens, roles: tuple[str, ...] = ("query", "key")
 ) -> list[list[RowDescription]]:
-    """Say where every row of a batch came from.
+    """Describe the origin of every row of a batch.
 
     Args:
-        batch: made by a sampler with ``provenance``.
+        batch: batch of a sampler with ``provenance``.
         tokens: the store's tokens.
         specials: the special tokens.
-        roles: what the N rows of an example are.
+        roles: names of the N rows of an example.
 
     Returns:
         For each example its N rows.

@@ -56,7 +56,7 @@ def read_questions(path: Path) -> list[Question]:
 def _read(path: Path, *, table: bool) -> Iterator[Question]:
     for item in text_lines(path, _LIMIT):
         if not isinstance(item, tuple):
-            raise DataError(f"{item}: mend the file of questions.")
+            raise DataError(f"{item}: fix the file of questions.")
         number, line = item
         if line.strip():
             yield _question(f"{path}:{number}", *(_row(line) if table else _object(line)))
@@ -101,10 +101,10 @@ class QuestionRows:
         fingerprint: of questions and answers.
 
     Args:
-        questions: what to draw from.
-        tokenizer: of the encoder.
+        questions: the questions.
+        tokenizer: tokenizer of the encoder.
         specials: special tokens of the encoder.
-        longest: tokens of the longest row; a longer question is cut.
+        longest: maximum length of a row in tokens; longer questions are cut.
 
     Raises:
         DataError: a question has no token.
@@ -116,14 +116,14 @@ class QuestionRows:
         rows = tokenizer.encode([question.text for question in questions])
         if not rows.lengths.all():
             empty = int(np.flatnonzero(rows.lengths == 0)[0])
-            raise DataError(f"the question {questions[empty].text!r} has no token: leave it out.")
+            raise DataError(f"the question {questions[empty].text!r} has no token: remove it.")
         self._tokenizer, self._specials, self._longest = tokenizer, specials, longest - specials.around()
         self.bare = rows
         self.mixture = mixture(None, len(rows), 1.0)
         self.fingerprint = fingerprint([[question.text, *question.answers] for question in questions])
 
     def of(self, questions: list[Question]) -> QuestionRows:
-        """The same sampler of other questions."""
+        """Return a sampler of other questions."""
         return QuestionRows(questions, self._tokenizer, self._specials, self._longest + self._specials.around())
 
     def draw(self, items: IntArray, address: Address) -> Batch:
@@ -150,8 +150,8 @@ class SomeQuestions:
     """The sampler of some of the questions, by their numbers; an example's ``documents`` is the number among all.
 
     Args:
-        sampler: of all questions.
-        numbers: (Q',) of those to draw.
+        sampler: sampler of all questions.
+        numbers: (Q',) numbers of the questions to draw.
     """
 
     mixture: Mixture

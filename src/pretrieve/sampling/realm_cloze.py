@@ -1,4 +1,4 @@
-"""Masked sentences as queries, and the rows that a reader gets of each: the sentence beside a block that may help.
+"""Masked sentences as queries, and the rows of the reader: the sentence joined with a block.
 
 Guu et al., *REALM*, ICML 2020; ``language/realm/example_generator.py`` for what is left out.
 """

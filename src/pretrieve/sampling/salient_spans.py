@@ -1,4 +1,4 @@
-"""Salient spans: the names, dates and quantities of a text, which only knowledge of the world can fill in.
+"""Salient spans: the names, dates and quantities of a text, whose prediction needs world knowledge.
 
 Guu et al., *REALM*, ICML 2020, masks named entities and dates, found by a tagger and by regular
 expressions. Here rules find them (runs of capitalised words, dates, numbers with units), or spaCy where it is

@@ -1,4 +1,4 @@
-"""Blocks of a store as evidence that is searched: each text once, as an encoder reads it, and what a block contains."""
+"""Blocks of a store for retrieval: distinct texts, their rows for an encoder, and the text of a block."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ KINDS = {"static": "static", "transformer": "new"}  # kinds of encoders on cards
 
 
 class TinyTokenizer:
-    """What a store asks of its tokenizer, without texts: every third id goes on with a word."""
+    """The interface of a tokenizer that a store needs, without texts: every third id continues a word."""
 
     specials, fingerprint = SPECIALS, "tiny"
     word_starts = np.arange(VOCABULARY) % 3 != 0

@@ -1,1 +1,1 @@
-"""Steps, checkpoints and ranks (level 3); independent of the methods."""
+"""Steps, checkpoints and ranks; independent of the methods."""
