@@ -189,6 +189,14 @@ def test_commands_and_options_in_the_text_exist(page: Path) -> None:
                 assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", span)) <= known, f"{span}: {line}"
 
 
+def test_settings_in_the_text_exist() -> None:
+    """``--set name=value``: the name is an option of some part."""
+    code = "\n".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    for page in PAGES:
+        for name in re.findall(r"--set (?:\w+\.)?(\w+)=", page.read_text()):
+            assert page.name in HISTORY or re.search(rf"^    {name}: ", code, re.MULTILINE), f"{page.name}: {name}"
+
+
 def test_links_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[\w-]*)?\)", page.read_text()):
