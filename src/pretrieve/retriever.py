@@ -70,7 +70,7 @@ class Retriever:
             settings: options of method, training and encoder by name.
             seed: seed of all randomness.
             resume: resume from the last checkpoint.
-            overwrite: replace what is at ``output``.
+            overwrite: replace an existing output.
             on_bad: policy for unreadable records.
             progress: draw progress bars.
 
@@ -220,7 +220,7 @@ class Retriever:
             negatives_file: what ``mine`` wrote, instead.
             limit: labelled queries to learn from.
             resume: resume from the last checkpoint.
-            overwrite: replace what is at ``output``.
+            overwrite: replace an existing output.
             progress: draw progress bars.
             options: other arguments of ``pipeline.finetune.request.FinetuneRequest``: ``split``, ``recipe``,
                 ``epochs``, ``steps``, ``settings``, ``seed``...
@@ -370,8 +370,8 @@ class Retriever:
         """Judge the model and BM25 on a BEIR folder, or on every pair of languages of a cross-lingual one.
 
         Args:
-            folder: with documents, queries and judgements.
-            split: of the judgements.
+            folder: with documents, queries and qrels.
+            split: split of the qrels.
             metrics: names as ``nDCG@10``.
             modes: ``dense``, ``hybrid``, or both.
             drop_same_id: a query does not find the document of its own id.

@@ -132,7 +132,7 @@ def test_an_unfinished_run_is_gone_on_with_or_replaced(run, tmp_path, documents)
         assert subprocess.run(command, capture_output=True, check=False).returncode == 9
         assert [path.name for path in tmp_path.iterdir()] == ["out.work"]
         line = one_line(run("train", documents, "-o", out, *SMALL).err)
-        assert "out.work: add --resume to continue, or --overwrite to start anew" in line
+        assert "out.work: add --resume to continue, or --overwrite to restart" in line
         command.append("--overwrite")
     assert run("train", documents, "-o", out, *SMALL, "--resume").code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

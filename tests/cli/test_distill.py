@@ -110,6 +110,18 @@ def test_bad_input(made, run, tmp_path, teacher, more, words) -> None:
     assert not output.exists()
 
 
+def test_a_teacher_of_another_script_is_one_line(made, run, tmp_path) -> None:
+    documents = tmp_path / "greek.jsonl"
+    documents.write_text("\n".join(json.dumps({"text": "το ποτάμι κυλά αργά προς τη θάλασσα " * 6}) for _ in range(30)))
+    output = tmp_path / "model"
+    outcome = run("distill", documents, "--teacher", made / "teacher", "-o", output, *FEW)
+    assert outcome.code == 1
+    lines = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert "choose a teacher that reads their language" in lines[0]
+    assert not output.exists()
+
+
 def test_help_is_fast_and_has_an_example() -> None:
     code = (
         "import sys; sys.argv = ['pretrieve', 'distill', '--help']\nfrom pretrieve.cli.app import main\n"

@@ -132,7 +132,7 @@ def test_an_overwriting_run_is_resumed_and_then_replaces(run, made, tmp_path) ->
     assert bytes_of(out) == old
     assert names(tmp_path) == {"out", "out.work"}
     refused = run(*words, "--steps", 400)
-    assert "out.work: add --resume to continue, or --overwrite to start anew" in refused.err
+    assert "out.work: add --resume to continue, or --overwrite to restart" in refused.err
     assert run(*words, "--steps", 400, "--resume").code == 0
     assert names(tmp_path) == {"out"}
     assert bytes_of(out)["model.safetensors"] != old["model.safetensors"]

@@ -45,7 +45,7 @@ def test_a_missing_split_names_those_there(folder):
         ("query-id\tcorpus-id\tscore\nq1\td001\thigh\n", r"dev.tsv:2: the grade 'high'"),
         ("query-id\tcorpus-id\tscore\nq1\td001\t0.5\n", r"dev.tsv:2: the grade '0.5'"),
         ("query-id\tcorpus-id\tscore\nabsent\td001\t1\n", r"query 'absent' is not in"),
-        ("query-id\tcorpus-id\tscore\n", "holds no judgement"),
+        ("query-id\tcorpus-id\tscore\n", "holds no qrels"),
         ("query-id\tcorpus-id\tscore\nq1\tnobody\t1\n", "judges no document of"),
     ],
 )

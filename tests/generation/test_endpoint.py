@@ -64,7 +64,7 @@ def test_what_passes_is_tried_again(reply) -> None:
         assert len(server.requests) == 8
     with (
         writers.serving(replies=[reply] * 9) as server,
-        pytest.raises(EndpointError, match=r"in 3 tries.*go on with --resume"),
+        pytest.raises(EndpointError, match=r"in 3 tries.*add --resume to continue"),
     ):
         ask(server, retries=2, concurrency=1)
     assert len(server.requests) == 3

@@ -118,7 +118,7 @@ def checked(folder: Path, name: str) -> str:
         (
             "super().__init__()\n        self.encoder, self.options = encoder, options",
             "super().__init__()\n        self.encoder, self.options, self.drawn = encoder, options, 1.0",
-            "a resumed run ends elsewhere",
+            "a resumed run ends with other weights",
         ),
     ],
 )

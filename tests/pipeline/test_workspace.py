@@ -94,7 +94,9 @@ def test_what_took_time_stays_and_is_resumed(tmp_path, work) -> None:
     output = tmp_path / "model"
     stopped(output, work, "documents/text")
     assert names(tmp_path) == {"model.work"}
-    with pytest.raises(UsageError, match=r"not finished, in .*model\.work: add --resume to continue, or --overwrite"):
+    with pytest.raises(
+        UsageError, match=r"an unfinished run, in .*model\.work: add --resume to continue, or --overwrite"
+    ):
         make(output, "1")
     with Workspace(output, resume=True) as again:
         assert (again.path / work).is_file()
@@ -454,9 +456,9 @@ def test_a_signal_says_what_is_kept(tmp_path) -> None:
         return str(found.value)
 
     assert run("documents/x") == (
-        f"stopped by SIGTERM: {output} was not made; nothing is left to resume: give the same command again."
+        f"stopped by SIGTERM: {output} was not made; there is nothing to resume: run the same command again."
     )
     assert run(WORTH) == (
-        f"stopped by SIGTERM: what is done is kept in {tmp_path / 'model.work'}; add --resume to continue."
+        f"stopped by SIGTERM: progress is saved in {tmp_path / 'model.work'}; add --resume to continue."
     )
     assert names(tmp_path) == {"model.work"}

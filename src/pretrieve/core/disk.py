@@ -51,10 +51,12 @@ def storage(path: Path, needed: Callable[[], tuple[int, int]] = lambda: (0, 0)) 
         yield
     except OSError as error:
         if error.errno in _FULL:
-            wanted, written = needed()
+            required, written = needed()
             free = shutil.disk_usage(_existing(path)).free + written
-            room = f"at least {wanted:,} bytes are needed and {free:,} are free" if wanted else f"{free:,} bytes free"
-            raise StorageError(f"{path}: the disk is full ({room}): make room and run the command again.") from None
+            sizes = (
+                f"at least {required:,} bytes are needed and {free:,} are free" if required else f"{free:,} bytes free"
+            )
+            raise StorageError(f"{path}: the disk is full ({sizes}): make room and run the command again.") from None
         raise StorageError(f"{error.filename or path}: {error.strerror or error}.") from None
 
 
@@ -64,10 +66,10 @@ def lock(path: Path, *, wait: bool = False) -> Iterator[None]:
 
     Args:
         path: the folder.
-        wait: until nobody else holds it.
+        wait: wait until no other process holds the lock.
 
     Raises:
-        LockedError: another process holds it; the text names its pid and host.
+        LockedError: another process holds the lock; the text names its pid and host.
         StorageError: writing to disk failed.
     """
     while True:

@@ -78,22 +78,24 @@ def load_manifest(path: Path, kind: str | None) -> dict[str, Any]:
         VersionError: it was written by a newer format.
         CorruptError: the MANIFEST itself is damaged.
     """
-    wanted = _one(kind or "artefact")
+    expected_kind = _one(kind or "artefact")
     if not path.is_dir():
-        raise UsageError(f"{path}: no such folder; {wanted} of pretrieve was expected.")
+        raise UsageError(f"{path}: no such folder; {expected_kind} of pretrieve was expected.")
     try:
         manifest = orjson.loads((path / MANIFEST).read_bytes())
         version, found = manifest["format"], manifest["kind"]
         assert isinstance(manifest["files"], dict)
         assert isinstance(manifest["meta"], dict)
     except FileNotFoundError:
-        raise UsageError(f"{path} is not {wanted} of pretrieve, or was not finished (it has no {MANIFEST}).") from None
+        raise UsageError(
+            f"{path} is not {expected_kind} of pretrieve, or was not finished (it has no {MANIFEST})."
+        ) from None
     except (ValueError, KeyError, TypeError, AssertionError):
         raise CorruptError(f"{path / MANIFEST} is damaged: restore the folder from a copy, or make it again.") from None
     if version > FORMAT:
         raise VersionError(f"{path} has format {version}; this version reads up to {FORMAT}: upgrade pretrieve.")
     if kind is not None and found != kind:
-        raise UsageError(f"{path} is {_one(found)} of pretrieve; {wanted} was expected.")
+        raise UsageError(f"{path} is {_one(found)} of pretrieve; {expected_kind} was expected.")
     return dict(manifest)
 
 

@@ -1,1 +1,1 @@
-"""Floor 3: judging: benchmarks, significance, the label-free probe, reports."""
+"""Floor 3: evaluation: benchmarks, significance, the label-free probe, reports."""

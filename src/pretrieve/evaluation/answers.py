@@ -1,4 +1,4 @@
-"""Judging answers: exact match, and whether a retrieved text holds an answer.
+"""Evaluating answers: exact match, and whether a retrieved text contains an answer.
 
 Exact match normalises as SQuAD and ORQA do (Rajpurkar et al., EMNLP 2016; Lee et al., ACL 2019, ``orqa/utils``);
 answer recall finds answers word by word, as DPR does (Karpukhin et al., EMNLP 2020, ``has_answer``).
@@ -20,7 +20,7 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
 def normalise(text: str) -> str:
-    """Fold what does not matter in an answer: Unicode NFD, lower case, no punctuation, no articles, single spaces."""
+    """Normalise an answer: Unicode NFD, lower case, no punctuation, no articles, single spaces."""
     folded = unicodedata.normalize("NFD", text).lower()
     kept = "".join(char for char in folded if not unicodedata.category(char).startswith("P") and char not in _SYMBOLS)
     return " ".join(_ARTICLES.sub(" ", kept).split())
@@ -30,12 +30,12 @@ _SYMBOLS = frozenset("$+<=>^`|~")  # the ASCII signs that Python calls punctuati
 
 
 def exact_match(prediction: str, answers: Sequence[str]) -> bool:
-    """Say whether a prediction is one of the answers, normalised."""
+    """Whether a prediction equals one of the answers after normalisation."""
     return normalise(prediction) in {normalise(answer) for answer in answers}
 
 
 def regex_match(prediction: str, patterns: Sequence[str]) -> bool:
-    """Say whether one of some regular expressions matches a prediction (CuratedTrec), whatever the case.
+    """Whether one of the regular expressions matches a prediction, ignoring case (CuratedTrec).
 
     Raises:
         DataError: a pattern cannot be read.
@@ -61,11 +61,11 @@ def words(text: str) -> list[str]:
 
 
 def has_answer(text: str, answers: Sequence[str], *, patterns: bool = False) -> bool:
-    """Say whether a text holds one of the answers, as a sequence of whole words.
+    """Whether a text contains one of the answers, as a sequence of whole words.
 
     Args:
         text: a retrieved block.
-        answers: what is looked for.
+        answers: answers to look for.
         patterns: the answers are regular expressions.
 
     Raises:
@@ -105,5 +105,5 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def matcher(patterns: bool) -> Callable[[str, Sequence[str]], bool]:
-    """Return how predictions are judged: by patterns, or by exact match."""
+    """Return how predictions are evaluated: by patterns, or by exact match."""
     return regex_match if patterns else exact_match

@@ -1,7 +1,7 @@
 """Evaluates systems on a collection: the ranking of the index, the arithmetic of trec_eval through ir-measures.
 
-Ties go by (score, id), as everywhere in this package: trec_eval is given ranks for scores, so that it cannot break them
-in its own way. A query without hits counts 0.
+Ties are broken by id, as everywhere in this package: trec_eval is given ranks as scores, so that it does not break ties
+by itself. A query without hits counts as 0.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from pretrieve.index.settings import Setting, usual_settings
 from pretrieve.text.beir import Collection
 
 DEFAULT_METRICS = ("nDCG@10", "R@100", "RR@10")
-BASELINE = "BM25"  # the row of the default setting
-_DEPTH = 1000  # hits that a metric without a cut-off sees
+BASELINE = "BM25"  # name of the default setting's row
+_DEPTH = 1000  # depth of metrics without a cut-off
 _CHUNK = 1000  # queries evaluated at once
 
 Ranking = tuple[str, list[str]]  # a query's id and the ids of its hits, best first
@@ -44,13 +44,13 @@ def evaluate(
     """Rank a collection by BM25, and by every model in every mode, and evaluate all rankings.
 
     Args:
-        collection: documents, queries and judgements.
-        models: encoders by the name to show.
-        modes: of the models; BM25 is always included.
-        lexical: usual settings of BM25 to show beside it, by the names of ``index.settings``.
+        collection: documents, queries and qrels.
+        models: encoders by display name.
+        modes: search modes of the models; BM25 is always included.
+        lexical: names of further settings of BM25 to evaluate (``index.settings``).
         metrics: names that ir-measures knows.
-        drop_same_id: drop a hit whose id is the query's own (what ArguAna and Quora need).
-        options: of the index; the weight of fusion is chosen from the documents alone.
+        drop_same_id: drop hits with the id of the query (ArguAna, Quora).
+        options: options of the index; the fusion weight is chosen from the documents alone.
 
     Raises:
         UsageError: unknown metric, mode or setting.
@@ -143,13 +143,13 @@ def parse_metrics(names: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"unknown metric {name!r}.{suggest(name, known)}") from None
         _try(name, measure)
         if measure in measures.values():
-            raise UsageError(f"metric {name!r} is another name of one that is given already: leave it out.")
+            raise UsageError(f"metric {name!r} is another name of a metric that is already given: leave it out.")
         measures[name] = measure
     return measures
 
 
 def _try(name: str, measure: Any) -> None:
-    """Refuse a metric that cannot be computed here: without its cut-off, by a tool that is missing, ..."""
+    """Refuse a metric that cannot be computed: its cut-off or a required tool is missing."""
     import ir_measures
 
     if measure.params.get("cutoff", 1) < 1:
@@ -157,7 +157,7 @@ def _try(name: str, measure: Any) -> None:
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             list(ir_measures.iter_calc([measure], {"q": {"d": 1}}, {"q": {"d": 1.0}}))
-    except Exception as error:  # assertions and failing tools of several packages
+    except Exception as error:  # various errors of several packages
         reason = str(error).strip().splitlines()
         raise UsageError(
             f"metric {name!r} cannot be computed here ({reason[0] if reason else 'it needs a cut-off, such as @10'})."
@@ -165,12 +165,12 @@ def _try(name: str, measure: Any) -> None:
 
 
 def depth_of(measures: Mapping[str, Any]) -> int:
-    """Documents that have to be ranked for a query so that all measures see what they look at."""
+    """Number of documents to rank per query so that all measures are exact."""
     return max((measure.params.get("cutoff") or _DEPTH for measure in measures.values()), default=_DEPTH)
 
 
 def compare(rows: Sequence[Row]) -> list[Test]:
-    """Test rows that are worth comparing: each against the first lexical one, and systems in the same mode."""
+    """Test each row against the first lexical one, and systems against each other in the same mode."""
     first = next((row for row in rows if row.mode == "lexical"), None)
     pairs = [(a, b) for b, a in combinations(rows, 2) if b is first or (a.mode == b.mode and a.system != b.system)]
     tests: list[Test] = []

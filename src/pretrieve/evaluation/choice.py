@@ -1,11 +1,10 @@
-"""Choosing among systems by the fused probe: one number a system, one sentence for people.
+"""Choosing among systems by the fused probe: one score per system, and a reason.
 
 A system's score is what it adds to BM25: its mean gain on known items (sentences) and on topical queries of both kinds,
 at the weights in ``_AT``, added up. Of three dozen rules on ten collections with three seeds this one loses least
-against the best system; chosen without the collection that it is judged on, a rule loses .003 (docs/log.md). Where
+against the best system; selected without the collection that it is evaluated on, a rule loses .003 (docs/log.md). Where
 titles repeat, known items with their title count alone: topics are what passages of one contract have in common. The
-start is saved only where it is above every trained system by more than chance: on nearly all collections training
-helps.
+start is saved only where it is significantly above every trained system: training helps on nearly all collections.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import numpy as np
 from pretrieve.core.types import FloatArray
 from pretrieve.evaluation.fused_probe import LEXICAL, SENTENCE, TITLED, TOPICAL, WEIGHTS, FusedScores
 
-WEIGHT = 0.8  # of trained vectors beside BM25: no probe tells the best weight better than a constant (docs/log.md)
+WEIGHT = 0.8  # fusion weight of trained vectors: no probe predicts the best weight better than a constant (docs/log.md)
 TITLED_WEIGHT = 0.25  # the same where titles repeat: near-equal passages have near-equal vectors
 PASSAGES = 0.4  # of BM25's best passage beside BM25 of the document
 _AT = (0.5, 1.0)  # weights at which systems are compared
@@ -29,13 +28,13 @@ _ABOVE = 2.0  # standard errors that the start has to be above the best trained 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The system that was chosen, and what speaks for it.
+    """The chosen system, with its scores.
 
     Attributes:
         system: its name.
-        weight: of its vectors beside BM25.
-        ranking: score of every system.
-        scores: what the probe saw.
+        weight: fusion weight of its vectors.
+        ranking: score of each system.
+        scores: scores of the probe.
         start: name of the untrained system.
         at: weights at which systems are compared.
     """
@@ -49,12 +48,12 @@ class Choice:
 
     @property
     def weight_reason(self) -> str:
-        """Why the vectors have this weight."""
+        """The reason for the fusion weight."""
         return "the default of trained vectors" if self.system != self.start else "the default of an untrained start"
 
     @property
     def sentence(self) -> str:
-        """What was saved and what it gains, in a sentence with numbers."""
+        """The saved system and its gain, in a sentence."""
         seen = " and ".join(
             f"{_signed(gains.mean())} ± {_error(gains):.3f} on {len(gains)} {name} queries"
             for name, gains in ((_NAMES.get(kind, kind), self._gains(kind)) for kind in _used(self.scores)[:2])
@@ -96,7 +95,7 @@ def choose(scores: FusedScores, start: str, trained: Sequence[str], start_weight
         scores: of all systems.
         start: name of the untrained one.
         trained: names of the others; on a tie, the first one is chosen.
-        start_weight: of the start's vectors beside BM25, if it is chosen.
+        start_weight: fusion weight of the start's vectors, if it is chosen.
     """
     parts = {name: _parts(scores, name) for name in (*trained, start)}
     ranking = {name: float(sum(part.mean() for part in found)) for name, found in parts.items()}
@@ -116,7 +115,7 @@ def choose(scores: FusedScores, start: str, trained: Sequence[str], start_weight
 def _used(scores: FusedScores) -> list[str]:
     """Kinds of queries that count: known items and topics; those with a title alone where titles repeat.
 
-    A committee with one trained member says what that member says: with a single one, its topics do not count.
+    With a single trained member, the committee equals that member: its topics do not count.
     """
     if TITLED in scores.bm25:
         return [TITLED]

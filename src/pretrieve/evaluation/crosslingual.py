@@ -33,7 +33,7 @@ _TOP = 10  # hits whose languages are counted
 
 @dataclass(frozen=True, kw_only=True)
 class Languages:
-    """A collection in L languages: documents and queries by language; ids and judgements are common to all."""
+    """A collection in L languages: documents and queries by language; ids and qrels are shared by all."""
 
     name: str
     split: str
@@ -70,7 +70,7 @@ class Languages:
 
 
 def is_cross_lingual(folder: Path) -> bool:
-    """Say whether a folder has one corpus and one set of queries for each language."""
+    """Whether a folder has one corpus and one set of queries per language."""
     return (folder / "corpus").is_dir() and (folder / "queries").is_dir()
 
 
@@ -84,7 +84,7 @@ def load_languages(folder: Path, split: str = "test", *, titles: bool = True) ->
 
     Raises:
         UsageError: a part is not there, or there are fewer than two languages.
-        DataError: a line cannot be read, or a judged query is missing in a language.
+        DataError: a line cannot be read, or a query of the qrels is missing in a language.
     """
     codes, others = (_codes(folder / part) for part in ("corpus", "queries"))
     if codes != others or len(codes) < 2:
@@ -99,7 +99,7 @@ def load_languages(folder: Path, split: str = "test", *, titles: bool = True) ->
         for code in codes
     }
     if not qrels:
-        raise DataError(f"{folder / 'qrels' / split}.tsv holds no judgement.")
+        raise DataError(f"{folder / 'qrels' / split}.tsv holds no qrels.")
     return Languages(name=folder.absolute().name, split=split, documents=documents, queries=queries, qrels=qrels)
 
 
@@ -112,14 +112,14 @@ def evaluate_pairs(
     options: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
     on_progress: Callable[[str], None] = lambda text: None,
 ) -> CrossLingualResult:
-    """Rank every language's documents for every language's queries by words, and by every model in every mode.
+    """Rank every language's documents for every language's queries by BM25, and by every model in every mode.
 
     Args:
         collection: documents and queries in L languages.
-        models: encoders by the name to show.
-        modes: of the models; the lexical row is always there.
+        models: encoders by display name.
+        modes: search modes of the models; BM25 is always included.
         metrics: names that ir-measures knows; pairs are tested by the first.
-        options: of the index; the weight of fusion is chosen for each corpus, from the documents alone.
+        options: options of the index; the fusion weight is chosen per corpus, from the documents alone.
         on_progress: called with the name of each corpus after it is evaluated.
 
     Raises:
@@ -134,8 +134,8 @@ def evaluate_pairs(
     notes: dict[str, Any] = {name: {"fusion": {}, "fingerprint": models[name].fingerprint} for name in models}
     models = {name: _remembering(encoder) for name, encoder in models.items()}
     if "hybrid" not in modes:
-        options = replace(options, dense=1.0)  # nobody asks for the weight, which takes long to choose
-    for code in (*collection.codes, None):  # one corpus after the other; all of them at the end
+        options = replace(options, dense=1.0)  # no hybrid search: skip the slow choice of the weight
+    for code in (*collection.codes, None):  # one corpus after another, and all of them together at the end
         collections = [collection.pooled(q) if code is None else collection.pair(q, code) for q in collection.codes]
         indices = _indices(collections[0], models, options)
         for name in models:
@@ -171,7 +171,9 @@ def _codes(folder: Path) -> set[str]:
 def _labelled_queries(queries: Mapping[str, str], qrels: Mapping[str, Any], where: Path) -> dict[str, str]:
     missing = [query for query in qrels if query not in queries]
     if missing:
-        raise DataError(f"{where}.jsonl has no query {missing[0]!r}, which is judged: every language needs them all.")
+        raise DataError(
+            f"{where}.jsonl has no query {missing[0]!r}, which has qrels: every language needs all queries."
+        )
     return {query: queries[query] for query in qrels}
 
 
@@ -184,7 +186,7 @@ def _indices(collection: Collection, models: Mapping[str, TextEncoder], options:
 
 
 class _Remembering:
-    """A model that encodes a query once: the same ones are asked of every corpus."""
+    """A model that caches query vectors: all corpora have the same queries."""
 
     def __init__(self, encoder: TextEncoder) -> None:
         self._encoder, self._known = encoder, dict[str, FloatArray]()
@@ -200,7 +202,7 @@ class _Remembering:
 
 
 def _remembering(encoder: TextEncoder) -> TextEncoder:
-    """The model with a memory; a static one needs none."""
+    """The model with a cache; a static one needs none."""
     remembering: Any = encoder if isinstance(encoder, Bag) else _Remembering(encoder)
     found: TextEncoder = remembering
     return found

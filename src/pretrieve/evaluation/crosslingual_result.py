@@ -1,4 +1,4 @@
-"""What a cross-lingual evaluation finds: means over pairs of languages, tests, and a matrix for each system."""
+"""The result of a cross-lingual evaluation: means over pairs of languages, tests, and a matrix per system."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PairRow:
 
     Attributes:
         system: its name.
-        mode: how it searched.
+        mode: its search mode.
         values: by metric, (L, L, Q): queries in the first language, documents in the second, in the order of codes.
         pooled: by metric, (L, Q): queries in each language, over the documents of all.
         own_share: (L,) part of the first ten of the pool that are in the query's language; 1 / L without a bias.
@@ -79,17 +79,17 @@ class PairTest:
 
 @dataclass(frozen=True, kw_only=True)
 class CrossLingualResult:
-    """What ``evaluate_pairs`` found.
+    """The result of ``evaluate_pairs``.
 
     Attributes:
         collection: its name.
-        split: of the judgements.
+        split: split of the qrels.
         languages: their codes, in the order of all matrices.
         queries: number of questions.
         rows: systems.
         tests: by part (same language, other languages, pooled): as in ``benchmark.Result``.
         pair_tests: models against each other in the same mode, in each pair of languages.
-        notes: what else to know, such as the chosen weights of fusion.
+        notes: further information, such as the chosen fusion weights.
     """
 
     collection: str

@@ -1,4 +1,4 @@
-"""One fair table: every method before and after fine-tuning, with intervals and tests against the untouched base."""
+"""The comparison table: every method before and after fine-tuning, with tests against the untrained base."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Cell:
     Attributes:
         values: (Q,) mean over seeds of each query's value.
         seeds: (seeds,) mean over queries of each seed.
-        p: of the paired permutation test against the untouched base at the same stage and mode, corrected by Holm over
-            the methods; None for the base itself. It is over queries: what another seed would give, it cannot say.
+        p: of the paired permutation test against the untrained base at the same stage and mode, corrected by Holm over
+            the methods; None for the base itself. It is over queries: it does not account for seeds.
         side: 1 where every seed is above the base's, -1 where every seed is below it, else 0.
     """
 
@@ -55,13 +55,13 @@ class FairTable:
     """All cells, by (method, stage, mode).
 
     Attributes:
-        title: what was judged.
-        metric: by which.
-        base: name of the untouched base's row.
+        title: name of the evaluated collection.
+        metric: name of the metric.
+        base: name of the untrained base's row.
         cells: the cells.
-        seconds: of training, by method, mean over seeds.
-        steps: of training, by method; where it is known.
-        tokens: that a method saw in them; where it is known.
+        seconds: seconds of training, by method, mean over seeds.
+        steps: steps of training, by method, where known.
+        tokens: tokens of training, by method, where known.
     """
 
     title: str
@@ -113,7 +113,7 @@ class FairTable:
         return "\n".join([*parts, self._legend()])
 
     def _costs(self) -> dict[str, Mapping[str, float]]:
-        """What training took, by the head of its column."""
+        """Costs of training, by column."""
         columns = {"steps": self.steps, "tokens": self.tokens, "training, s": self.seconds}
         return {head: column for head, column in columns.items() if any(column.values())}
 
@@ -125,7 +125,7 @@ class FairTable:
     def _legend(self) -> str:
         several = any(len(cell.seeds) > 1 for cell in self.cells.values())
         means = "Means over queries" + " and seeds, ± the standard deviation of the seeds" * several
-        text = f"{means}, 95 % bootstrap intervals over queries. Hybrid: vectors and words weigh the same for all.\n"
+        text = f"{means}, 95 % bootstrap intervals over queries. Hybrid: vectors and BM25 have equal weights.\n"
         if not any(cell.p is not None for cell in self.cells.values()):
             return text
         seeds = "and with every seed on that side" if several else "for this one seed: another may give another sign"
@@ -140,9 +140,9 @@ def fair_table(scores: Sequence[Mapping[str, Any]], *, title: str, metric: str, 
 
     Args:
         scores: method, seed, labels, mode, and ``values`` by query, the same queries in the same order.
-        title: what was judged.
-        metric: by which.
-        base: name of the untouched base.
+        title: name of the evaluated collection.
+        metric: name of the metric.
+        base: name of the untrained base.
     """
     groups: dict[tuple[str, Stage, str], list[Mapping[str, Any]]] = {}
     for score in scores:

@@ -1,16 +1,16 @@
-"""The fused probe: what do a system's vectors add to BM25, judged without labels on held-out documents?
+"""The fused probe: what do a system's vectors add to BM25, measured without labels on held-out documents?
 
-Kinds of queries, since each is blind to something:
+Kinds of queries, each of which misses something:
 
 * *known item*: a title, a first or any other sentence has to find the document it was taken from, without it. Words
   that the two share answer most of them, so vectors that learn topics gain little here.
 * *titled*: where most titles stand on several documents, as those of contracts and policies on their passages, people
   name the title: the title and the first words of a sentence have to find the sentence's document.
 * *topical*: a title or the first words of a document have to find the ten documents that a committee finds with the
-  whole document as the query, itself left out. Long queries are reliable, short ones are what people type. The
-  committee is BM25 and every system that is called trained; it favours large weights, as most of its members are
+  whole document as the query, itself left out. Long queries are reliable, short ones are realistic. The
+  committee is BM25 and every trained system; it favours large weights, as most of its members are
   vectors, and its members over others.
-* *lexical*: the same with BM25 alone as the committee. It favours nobody's vectors.
+* *lexical*: the same with BM25 alone as the committee. It favours no system's vectors.
 
 Every score is that of a fused search: standardised BM25 plus a weight times the standardised vectors.
 """
@@ -33,7 +33,7 @@ from pretrieve.index.pseudo import PseudoQueries, Records, full_text, pseudo_que
 Encode = Callable[[Sequence[str]], FloatArray]
 WEIGHTS = (0.25, 0.5, 1.0, 2.0)
 SENTENCE, TITLED, TOPICAL, LEXICAL = "sentence", "titled", "topical", "lexical"
-_RELEVANT = 10  # documents that a committee names
+_RELEVANT = 10  # documents in a committee's ranking
 _MEMBER = 0.5  # weight of each trained system in the committee, beside BM25
 _OPENING = 12  # words of a document without a title that stand in for a query
 _REPEATED = 0.5  # share of titles that stand on several documents, from which queries name them
@@ -46,12 +46,12 @@ class FusedProbeOptions:
     """Size of the probe.
 
     Attributes:
-        queries: known-item queries of each kind, at most.
-        topical: topical queries, at most.
-        distractors: documents beside the held-out ones, at most.
-        seed: which documents, titles and sentences.
-        languages: of the documents.
-        known: kinds of known items that are asked.
+        queries: maximum number of known-item queries of each kind.
+        topical: maximum number of topical queries.
+        distractors: maximum number of documents beside the held-out ones.
+        seed: seed of the drawn documents, titles and sentences.
+        languages: languages of the documents.
+        known: kinds of known items to use.
     """
 
     queries: int = 300
@@ -69,7 +69,7 @@ class FusedScores:
     Attributes:
         bm25: nDCG@10 of BM25 alone for every query, (Q,) by kind of query.
         fused: the same of each system, (weights, Q) by system and kind; weights are ``WEIGHTS``.
-        pool: documents that were searched.
+        pool: number of documents searched.
     """
 
     bm25: Mapping[str, FloatArray]
@@ -87,12 +87,12 @@ class FusedScores:
 
 
 class FusedProbe:
-    """Queries and documents of a probe, made once.
+    """Queries and documents of a probe, drawn once.
 
     Args:
         documents: all documents.
-        held_out: (H,) numbers of those that training does not see.
-        options: size.
+        held_out: (H,) indices of the held-out documents.
+        options: options of the probe.
     """
 
     def __init__(
@@ -119,11 +119,11 @@ class FusedProbe:
         return len(self._texts) + known + len(self._short)
 
     def __call__(self, start: Mapping[str, Encode], trained: Mapping[str, Encode]) -> FusedScores:
-        """Ask BM25, and BM25 fused with each system.
+        """Evaluate BM25, and BM25 fused with each system.
 
         Args:
-            start: systems that are no members of the committee.
-            trained: its members.
+            start: systems outside the committee.
+            trained: members of the committee, beside BM25.
         """
         bm25: dict[str, FloatArray] = {}
         fused: dict[str, dict[str, FloatArray]] = {name: {} for name in (*start, *trained)}
@@ -198,7 +198,7 @@ def repeated_titles(documents: Records) -> float:
 
 
 def _titled(queries: PseudoQueries, documents: Sequence[Document]) -> PseudoQueries:
-    """Put the title before the first words of each sentence; what has to be found is the same."""
+    """Put the title before the first words of each sentence; the relevant documents are the same."""
     named = [
         f"{documents[place].title} {_first_words(query)}".strip()
         for place, query in zip(queries.documents.tolist(), queries.queries, strict=True)

@@ -1,9 +1,9 @@
-"""The guard: is any of several candidates above a start that retrieves already, by more than chance, beside BM25?
+"""The guard: does any of several candidates add significantly more to BM25 than the published retriever?
 
-What vectors add to BM25 is asked of the fused probe, with queries that lean to either side: a known item is close to
-what training asks for and favours candidates; the committee of BM25 and the start favours the start; the words of
-whole documents favour nobody. The start is kept unless the surest gain over it, query by query, is more than the
-surest one of as many candidates would be by chance.
+The fused probe measures what vectors add to BM25, with queries that favour either side: known items are close to the
+training objective and favour candidates; the committee of BM25 and the start favours the start; whole documents as
+queries of BM25 favour neither. The start is saved unless the largest gain over it, in standard errors, is
+significant as the maximum over the candidates.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Above:
 
 @dataclass(frozen=True, kw_only=True)
 class Guarded(Choice):
-    """The start or the candidate that was chosen.
+    """The chosen system: the start or a candidate.
 
     Attributes:
         above: each candidate's gain over the start.
-        described: each candidate in words.
+        described: description of each candidate.
     """
 
     at: tuple[float, ...] = _AT
@@ -56,17 +56,17 @@ class Guarded(Choice):
 
     @property
     def weight_reason(self) -> str:
-        """Why the vectors have this weight."""
+        """The reason for the fusion weight."""
         return "the default of a retrieval model; an index looks at its own documents first"
 
     @property
     def sentence(self) -> str:
-        """What is saved and how far above the start it is, in a sentence with numbers."""
+        """The saved system and its gain over the start, in a sentence."""
         best = surest(self.above)
         queries = sum(len(self.scores.bm25[kind]) for kind in _used(self.scores))
         seen = f"{self.above[best]} over the start beside BM25 on {queries} queries of held-out documents (nDCG@10)"
         if self.system == self.start:
-            return f"training did not help by more than chance: {self.described[best]}, {seen}; saved: the start"
+            return f"training did not help significantly: {self.described[best]}, {seen}; saved: the start"
         return f"{self.described[best]}, {seen}; saved: {best}"
 
     def to_json(self) -> dict[str, Any]:
@@ -84,12 +84,12 @@ def surest(above: Mapping[str, Above]) -> str:
 
 
 def guard(scores: FusedScores, start: str, described: Mapping[str, str]) -> Guarded:
-    """Choose the candidate whose gain is surest, if it is above the start by more than chance.
+    """Choose the candidate with the largest gain in standard errors, if it is significant.
 
     Args:
-        scores: of the start and all candidates, by a probe whose committee is BM25 and the start.
-        start: its name.
-        described: the candidates by name, in words.
+        scores: scores of the start and all candidates, by a probe whose committee is BM25 and the start.
+        start: name of the start.
+        described: descriptions of the candidates, by name.
     """
     kinds = _used(scores)
     parts = {name: [_at(scores.fused[name][kind]) for kind in kinds] for name in (start, *described)}

@@ -44,10 +44,10 @@ class ProbeOptions:
     """Size of the probe.
 
     Attributes:
-        queries: of each kind, at most.
-        distractors: documents beside the held-out ones, at most.
-        seed: which documents, titles and sentences.
-        languages: of the documents, for the stemmer of BM25.
+        queries: maximum number of queries of each kind.
+        distractors: maximum number of documents beside the held-out ones.
+        seed: seed of the drawn documents, titles and sentences.
+        languages: languages of the documents, for the stemmer of BM25.
     """
 
     queries: int = 300
@@ -62,7 +62,7 @@ class ProbeResult:
 
     Attributes:
         values: nDCG@10 of every query, (Q,) by system and then by kind of query.
-        pool: documents that were searched.
+        pool: number of documents searched.
     """
 
     values: Mapping[str, Mapping[str, FloatArray]]
@@ -75,7 +75,7 @@ class ProbeResult:
         return float(np.mean(means)) if means else float("nan")
 
     def worse(self, a: str, b: str, level: float = 0.05) -> bool:
-        """Whether ``a`` is below ``b`` by more than chance (paired permutation test over all queries)."""
+        """Whether ``a`` is below ``b`` significantly (paired permutation test over all queries)."""
         first, second = (np.concatenate([*self.values[system].values(), np.zeros(0)]) for system in (a, b))
         return bool(first.sum() < second.sum() and paired_permutation(first, second) < level)
 
@@ -111,12 +111,12 @@ class _Vectors:
 
 
 class Probe:
-    """Queries and documents of a probe, made once and asked before, during and after training.
+    """Queries and documents of a probe, drawn once and used before, during and after training.
 
     Args:
         documents: all documents.
-        held_out: (H,) numbers of those that training does not see.
-        options: size.
+        held_out: (H,) indices of the held-out documents.
+        options: options of the probe.
     """
 
     def __init__(self, documents: Records, held_out: IntArray, options: ProbeOptions | None = None) -> None:
@@ -132,7 +132,7 @@ class Probe:
         self._lexical_values: dict[str, FloatArray] | None = None
 
     def __call__(self, systems: Mapping[str, Encode | Sides]) -> ProbeResult:
-        """Ask BM25 and the given encoders the same queries.
+        """Evaluate BM25 and the given encoders on the same queries.
 
         Args:
             systems: functions from R texts to vectors (R, D), by name, compared by cosine; or the two ``Sides``.

@@ -1,4 +1,4 @@
-"""What was measured of each method: the rows of ``records/*/results.jsonl``, which every installation carries.
+"""Published results of each method: the rows of ``records/*/results.jsonl``, which every installation includes.
 
 One row is one figure of one method, over its seeds::
 
@@ -7,8 +7,8 @@ One row is one figure of one method, over its seeds::
      "command": "pretrieve train ...", "date": "2026-11-21", "commit": "d7ae0f7"}
 
 ``value`` and ``start`` (the same of the encoder before training) are means over the seeds, ``low`` and ``high`` the
-least and the greatest ``value`` of a seed. ``better`` is "lower" for losses, and "higher" where it is not said. Further
-fields are welcome. ``record`` is the folder that the row was read from.
+least and the greatest ``value`` of a seed. ``better`` is "lower" for losses, and "higher" by default. Further
+fields are allowed. ``record`` is the folder that the row was read from.
 """
 
 from __future__ import annotations

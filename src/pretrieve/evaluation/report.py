@@ -1,4 +1,4 @@
-"""Results for people: tables for the terminal, and Markdown for model cards and records."""
+"""Readable results: tables for the terminal, and Markdown for model cards and records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an evaluation finds: rows of values by query, tests between rows, and both as JSON and Markdown."""
+"""The result of an evaluation: rows of values by query, tests between rows, as JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ class Test:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What ``evaluate`` found.
+    """The result of ``evaluate``.
 
     Attributes:
         collection: its name.
-        split: of the judgements.
+        split: split of the qrels.
         queries: their ids, in the order of all values.
         rows: systems.
         tests: each row against BM25, and systems against each other in the same mode; Holm's correction is over the
             tests of one metric.
-        drop_same_id: hits whose id is the query's own were dropped.
-        lexical: the setting of each row of BM25, for people.
-        notes: what else to know, such as the chosen weights of fusion.
+        drop_same_id: whether hits with the id of the query were dropped.
+        lexical: readable setting of each row of BM25.
+        notes: further information, such as the chosen fusion weights.
     """
 
     collection: str

@@ -1,4 +1,4 @@
-"""Whether a difference between two systems is more than chance: paired permutation tests, corrected by Holm.
+"""Whether a difference between two systems is significant: paired permutation tests, corrected by Holm.
 
 Fisher's randomisation test on the mean difference over queries (Smucker et al., *A comparison of statistical
 significance tests for information retrieval evaluation*, CIKM 2007); Holm, *A simple sequentially rejective multiple

@@ -1,4 +1,4 @@
-"""The weight of vectors beside words, chosen on labelled queries, and never judged on those that it was chosen with."""
+"""The fusion weight of vectors, cross-validated on labelled queries."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from pretrieve.index.index import Index
 from pretrieve.index.ranking import top_k
 from pretrieve.text.beir import Collection
 
-EVEN = 1.0  # words and vectors alike: what is taken where queries say nothing else
+EVEN = 1.0  # equal weights: the default where queries do not decide
 _FOLDS = 5
 _BLOCK = 1 << 24  # scores held at once
 
 
 def weigh(index: Index, collection: Collection, metric: str, measures: Any, depth: int) -> tuple[FloatArray, float]:
-    """Judge hybrid search on labelled queries, the weight for a fifth of them chosen on the other four.
+    """Evaluate hybrid search on labelled queries, with the weight for each fifth chosen on the other four.
 
     Args:
-        index: of the collection's documents, with vectors.
+        index: index of the collection's documents, with vectors.
         collection: documents and Q labelled queries.
-        metric: by which.
-        measures: ``parse_metrics`` of it.
-        depth: hits that it looks at.
+        metric: name of the metric.
+        measures: the metric, from ``parse_metrics``.
+        depth: number of hits that it uses.
 
     Returns:
-        Each query's value (Q,), by a weight that it had no part in, and the weight that all of them choose.
+        Each query's value (Q,) at a weight chosen on other queries, and the weight chosen on all of them.
     """
     hits: list[list[Ranking]] = [[] for _ in WEIGHTS]
     for queries, found in _ranked(index, collection, depth):
@@ -47,7 +47,7 @@ def choose_weight(values: FloatArray) -> int:
         values: of each weight (``fuse.WEIGHTS``) and query, (weights, Q).
 
     Returns:
-        Its place.
+        Its index.
     """
     means = values.mean(axis=1)
     best = int(np.argmax(means))

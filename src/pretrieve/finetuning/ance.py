@@ -1,4 +1,4 @@
-"""ANCE: hard negatives from an index of the documents by the model itself, refreshed while it learns.
+"""ANCE: hard negatives from an index of the documents that the model builds and refreshes during training.
 
 Xiong et al., *Approximate nearest neighbor negative contrastive learning for dense text retrieval*, ICLR 2021,
 arXiv 2007.00808. Negatives are drawn from the best 200 documents that are not labelled relevant.
@@ -23,18 +23,18 @@ from pretrieve.models.candidates import StaleIndex
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.inference import query_vectors
 
-_EVERY, _SNAPSHOTS = 500, 5  # steps between snapshots at most, and snapshots in a run at least
-_MORE = 32  # documents looked at beyond the depth, as some of them are relevant
+_EVERY, _SNAPSHOTS = 500, 5  # maximum steps between snapshots, and minimum snapshots per run
+_MORE = 32  # additional documents fetched, since some are relevant
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refresh:
-    """How often the index is made anew.
+    """Options of the index refresh.
 
     Attributes:
-        every: steps from one snapshot of the weights to the next; none: a fifth of the run, and 500 at most.
-        lag: steps that the new vectors may take in the background; 0: training waits for them.
-        depth: negatives are drawn from the best so many documents.
+        every: steps between snapshots of the weights; by default a fifth of the run, at most 500.
+        lag: steps until new vectors are used when encoded in the background; 0: training waits for them.
+        depth: number of top-ranked documents from which negatives are drawn.
     """
 
     every: int | None = None
@@ -48,27 +48,27 @@ class Refresh:
             raise UsageError("every and depth are at least 1, and lag is between 0 and every.")
 
     def over(self, steps: int) -> Refresh:
-        """These values for a run of so many steps: how often is known.
+        """Return the options for a run of ``steps`` steps, with ``every`` set.
 
         Raises:
-            UsageError: vectors would come later than the next snapshot.
+            UsageError: ``lag`` exceeds ``every``.
         """
         usual = max(1, min(_EVERY, steps // _SNAPSHOTS))
         return replace(self, every=usual if self.every is None else self.every)
 
 
 class Ance(Contrastive):
-    """The loss over labelled rows whose negatives the model's own stale index gives.
+    """The contrastive loss with negatives from the model's stale index.
 
     Attributes:
-        index: vectors of all documents, by a snapshot of the document encoder.
+        index: vectors of all documents, encoded by a snapshot of the document encoder.
 
     Args:
-        encoder: the start of both sides.
+        encoder: initial encoder of documents and queries.
         options: see ``contrastive.Options``.
         sampler: the rows of documents, and what is relevant.
-        refresh: see ``Refresh``; ``over`` has said how often.
-        seed: which of the best documents are drawn.
+        refresh: refresh options for the number of steps (``Refresh.over``).
+        seed: seed of the run.
         query_encoder: as for ``Contrastive``.
 
     Raises:
@@ -89,7 +89,7 @@ class Ance(Contrastive):
                 f"loss={options.loss}: a teacher's scores of new negatives are not known; mine them first."
             )
         if encoder.vectors_per_document > 1:
-            raise UsageError("ance looks for one vector a document, and this model has several: use mined negatives.")
+            raise UsageError("ance supports one vector per document, and this model has several: use mined negatives.")
         assert refresh.every is not None
         super().__init__(encoder, options, sampler.positive, query_encoder)
         self._sampler, self._refresh, self._seed = sampler, refresh, seed
@@ -98,7 +98,7 @@ class Ance(Contrastive):
         self.index = StaleIndex(_comparable(encoder), blocks, every=refresh.every, lag=refresh.lag)
 
     def prepare(self, batch: Batch, step: int) -> Batch:
-        """Put the model's own hard negatives in the place of those that the sampler drew."""
+        """Replace the negatives that the sampler drew with hard negatives of the model."""
         count = batch.shape[1] - 2
         if not count:
             return batch
@@ -114,7 +114,7 @@ class Ance(Contrastive):
 
     @torch.no_grad()
     def after_step(self, global_vectors: dict[str, Tensor], batch: Batch, step: int) -> None:
-        """Take a snapshot of the document encoder, or put its vectors to use, if this is the step for it."""
+        """Take a snapshot of the document encoder, or start using its vectors, at the steps of the schedule."""
         self.index.after_step(_comparable(self.encoder), step)
 
     def _drawn(self, queries: IntArray, found: IntArray, instead: IntArray, step: int) -> IntArray:
@@ -125,7 +125,7 @@ class Ance(Contrastive):
             hard = found[row][~relevant[row]][: self._refresh.depth]
             rng = generator(self._seed, f"ance/{query}", step)
             chosen = hard[rng.permutation(len(hard))[: drawn.shape[1]]]
-            kept = rng.random(len(chosen)) < self._sampler.hard  # the others stay random
+            kept = rng.random(len(chosen)) < self._sampler.hard  # the others remain random
             drawn[row, : len(chosen)][kept] = chosen[kept]
         return drawn
 
@@ -149,7 +149,7 @@ def _comparable(encoder: Encoder) -> Encoder:
 
 @dataclass(frozen=True)
 class _Documents:
-    """The documents that have tokens, as the index asks for them."""
+    """The documents with tokens, as blocks of the index."""
 
     sampler: Labelled
     numbers: IntArray

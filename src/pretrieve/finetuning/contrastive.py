@@ -1,4 +1,4 @@
-"""Fine-tuning on labels: a query against its positive, its hard negatives, and everybody else's documents.
+"""Fine-tuning on labels: a query against its positive, its hard negatives, and the other documents of the batch.
 
 Karpukhin et al., *Dense passage retrieval for open-domain question answering*, EMNLP 2020, arXiv 2004.04906.
 With a teacher's scores: Hofstätter et al., *Improving efficient neural ranking models with cross-architecture knowledge
@@ -29,18 +29,18 @@ from pretrieve.models.objective import Encoded, Loss, Objective
 
 _HALF = 1 << 20
 _EXCLUDED = torch.finfo(torch.float32).min
-IsPositive = Callable[[IntArray, IntArray], np.ndarray]  # queries, documents -> whether one is relevant to the other
+IsPositive = Callable[[IntArray, IntArray], np.ndarray]  # (queries, documents) -> whether each pair is relevant
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What can be set.
+    """Options.
 
     Attributes:
         loss: softmax over all documents of the batch, or one of two losses on a teacher's scores.
         encoders: one encoder for queries and documents (tied) or one for each (untied); tied by default.
-        temperature: divides the similarities; none: 1, and 0.05 where the encoder is compared by cosine.
-        teacher_temperature: divides the teacher's scores (loss "kl").
+        temperature: divisor of similarities; by default 1, or 0.05 for an encoder with cosine similarity.
+        teacher_temperature: divisor of the teacher's scores (loss "kl").
         local: weight of the loss over the vectors of a query's positive, 0.01 by default, where documents have several
             (MVR, section 3.2). It makes a query prefer one vector, which keeps the vectors different.
     """
@@ -64,12 +64,12 @@ class Contrastive(Objective):
     Attributes:
         encoder: encoder of documents, and of queries if tied.
         query_encoder: encoder of queries, if untied; None otherwise.
-        temperature: what similarities are divided by.
+        temperature: divisor of similarities.
 
     Args:
-        encoder: the start of both sides.
-        options: see ``Options``.
-        is_positive: tells whether a document is relevant to a query; such documents are no negatives.
+        encoder: initial encoder of documents and queries.
+        options: options of the method.
+        is_positive: function that returns whether documents are relevant to queries; those are no negatives.
         query_encoder: the initial query encoder, if the model is untied already; None otherwise.
 
     Raises:
@@ -91,8 +91,8 @@ class Contrastive(Objective):
     def encode(self, batch: Batch, step: int) -> Encoded:
         """Encode "query" (B, 1, 1, D) and "key" (B, 1 + n, V, D): the positive and n negatives.
 
-        "document" (B, 1 + n, 1, 2) says which documents they are: ``prepare`` may have put others in their place, which
-        other ranks do not know.
+        "document" (B, 1 + n, 1, 2) identifies the documents, because ``prepare`` may have replaced them and other ranks
+        do not know.
         """
         queries = (self.query_encoder or self.encoder).queries(batch.column(0).rows)
         keys: Tensor = self.encoder(batch.columns(1, batch.shape[1]).rows)
@@ -121,7 +121,7 @@ class Contrastive(Objective):
         return Loss(value=losses.mean(), statistics={"accuracy": (scores.argmax(1) == labels).float().mean()})
 
     def _local(self, queries: Tensor, positives: Tensor) -> Tensor:
-        """Cross-entropy (B,) of the best vector among those of the positive (B, 1, V, D), by its weight; 0 for one."""
+        """Weighted cross-entropy (B,) of the best vector among those of the positive (B, 1, V, D); 0 if V is 1."""
         if positives.shape[2] == 1:
             return queries.new_zeros(len(queries))
         scores = self._own_scores(queries, positives)[:, 0]
@@ -139,14 +139,14 @@ class Contrastive(Objective):
         return found.reshape(len(queries), *keys.shape[:2]).amax(2) if keys.shape[1] > 1 else found
 
     def _no_negatives(self, queries: IntArray, documents: Tensor, labels: Tensor) -> Tensor:
-        """Documents (B, M) that are relevant to a query, but for the one that is its label."""
+        """Mask (B, M) of documents that are relevant to a query, except its label."""
         keys = _as_numbers(documents).reshape(1, -1)
         relevant = self.is_positive(*np.broadcast_arrays(queries[:, None], keys))
         mask = torch.from_numpy(relevant).to(labels.device)
         return mask.scatter(1, labels[:, None], False)
 
     def _distil(self, queries: Tensor, keys: Tensor, teacher: np.ndarray) -> Loss:
-        """Distance of my own candidates' scores from a teacher's; candidates without one do not count."""
+        """Distance between the scores of a query's candidates and the teacher's; unscored candidates are ignored."""
         scores = self._own_scores(queries, keys).amax(2)
         wanted = torch.as_tensor(teacher, dtype=scores.dtype, device=scores.device)
         known = ~wanted.isnan()

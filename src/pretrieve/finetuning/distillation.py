@@ -1,4 +1,4 @@
-"""Relational distillation: the similarities between texts of a batch become those that a teacher sees.
+"""Relational distillation: train the similarities between texts of a batch to match a teacher's.
 
 Park et al., *Relational knowledge distillation*, CVPR 2019, arXiv 1904.05068, match relations between examples and not
 the vectors themselves, so that the student may have other dimensions. That a student learns to place texts as a
@@ -27,10 +27,10 @@ _KEPT_MOST = 200  # documents
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What can be set.
+    """Options.
 
     Attributes:
-        temperature: divides the cosines of teacher and student before the softmax.
+        temperature: divisor of the cosines of teacher and student before the softmax.
         divergence: weight of the divergence between the softmaxed rows.
         squares: weight of the mean squared difference of cosines.
     """
@@ -46,11 +46,11 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Taught:
-    """Texts that the teacher has seen: a document each, and some queries out of it.
+    """Texts encoded by the teacher: documents, and queries drawn from them.
 
     Attributes:
         rows: R rows of the student's tokens.
-        vectors: (R, D) the teacher's, of length one.
+        vectors: (R, D) the teacher's unit vectors.
         keys: (N,) row of each document.
         queries: (N, Q) rows of its queries.
         documents: (N,) index of the document in the store.
@@ -63,9 +63,9 @@ class Taught:
     documents: IntArray
 
     def divided(self) -> tuple[Taught, Taught]:
-        """Part it by document: what is learnt from, and a tenth (at most 200 documents) to measure with.
+        """Split by document into a training set and a held-out tenth (at most 200 documents).
 
-        Documents that were drawn again go with their first draw, so that no text is on both sides.
+        All draws of a document are on the same side, so no text is in both sets.
         """
         own = np.unique(self.documents)
         kept = np.isin(self.documents, own[: min(_KEPT_MOST, len(own) // 10)])
@@ -76,10 +76,10 @@ class Taught:
 
 
 class Sampler:
-    """A query of each document and the document, with their places among the teacher's vectors.
+    """Sampler of a query and its document, with their indices into the teacher's vectors.
 
     Args:
-        taught: what the teacher has seen.
+        taught: the texts encoded by the teacher.
     """
 
     def __init__(self, taught: Taught) -> None:
@@ -100,12 +100,12 @@ class Sampler:
 
 
 class Distillation(Objective):
-    """The student's similarities in the batch against the teacher's.
+    """Relational loss between the student's similarities in a batch and the teacher's.
 
     Args:
         encoder: the student.
-        vectors: (R, D) the teacher's, that batches point into.
-        options: see ``Options``.
+        vectors: (R, D) the teacher's vectors, indexed by batches.
+        options: options of the loss.
     """
 
     teacher: Tensor
@@ -113,7 +113,7 @@ class Distillation(Objective):
     def __init__(self, encoder: Encoder, vectors: FloatArray, options: Options) -> None:
         super().__init__()
         self.encoder, self.options = encoder, options
-        # not persistent: checkpoints need not hold what lies on disk already
+        # not persistent: the vectors are on disk already
         self.register_buffer("teacher", torch.from_numpy(np.asarray(vectors, np.float32)), persistent=False)
 
     def encode(self, batch: Batch, step: int) -> Encoded:
@@ -139,13 +139,13 @@ class Distillation(Objective):
 
 
 class Anchored(Objective):
-    """Another objective with the distillation loss beside it, so that the student stays near its teacher.
+    """An objective plus the distillation loss, which keeps the student near its teacher.
 
     Args:
-        objective: what is learnt; its encoder is the student.
+        objective: the main objective; its encoder is the student.
         anchor: the distillation loss on the same encoder.
-        batches: of the anchor, by step.
-        weight: of the anchor's loss.
+        batches: batches of the distillation loss, by step.
+        weight: weight of the distillation loss.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class Anchored(Objective):
         self._batches, self.weight = batches, weight
 
     def encode(self, batch: Batch, step: int) -> Encoded:
-        """As the objective does."""
+        """Encode as the main objective does."""
         return self.objective.encode(batch, step)
 
     def compare(
@@ -178,10 +178,10 @@ def relational_loss(
     """Compare the cosines of a student with those of its teacher.
 
     Args:
-        queries: (B, D) the student's, of any length.
-        keys: (M, D) the student's.
-        teacher_queries: (B, E) the teacher's.
-        teacher_keys: (M, E) the teacher's.
+        queries: (B, D) the student's queries; the norm is ignored.
+        keys: (M, D) the student's documents.
+        teacher_queries: (B, E) the teacher's queries.
+        teacher_keys: (M, E) the teacher's documents.
         options: weights and temperature.
 
     Returns:

@@ -24,13 +24,13 @@ UNKNOWN = np.float32(np.nan)  # a teacher's score that was not given
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """What an example is made of.
+    """Options of the sampler.
 
     Attributes:
-        negatives: number of negatives beside each positive.
-        hard: probability that a negative is one of the query's hard ones; otherwise a random document.
-        query_length: tokens of the longest query, special tokens included.
-        passage_length: the same for documents.
+        negatives: number of negatives per positive.
+        hard: probability that a negative is a hard negative of the query instead of a random document.
+        query_length: maximum length of a query in tokens, special tokens included.
+        passage_length: maximum length of a document in tokens, special tokens included.
     """
 
     negatives: int = 1
@@ -46,15 +46,15 @@ class Draw:
 
 @dataclass(frozen=True)
 class Texts:
-    """Documents and queries as a model reads them when it searches: prompt, title, separator and text in one piece.
+    """Texts of documents and queries as in search: prompt, title, separator and text.
 
-    A tokenizer may cut the pieces otherwise when it sees them apart: they are joined before it sees them.
+    The parts are joined before tokenization, because tokenizing them separately can give other tokens.
 
     Attributes:
-        labels: whose records they are.
-        prompts: what is put before queries and before documents.
-        separator: between title and text.
-        lengths: tokens that the model reads of a query and of a document; the rest need not be cut into tokens.
+        labels: the labels.
+        prompts: prompts of queries and of documents.
+        separator: separator of title and text.
+        lengths: maximum tokens of a query and of a document; further text is not tokenized.
     """
 
     labels: Labels
@@ -67,7 +67,7 @@ class Texts:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all of it, in order."""
+        """Hash of all texts, in order."""
         return fingerprint([self.labels.records.fingerprint, self.prompts, self.separator, self.lengths])
 
     def batches(self, size: int = 1024, select: IntArray | None = None) -> Iterator[list[Document]]:
@@ -89,15 +89,15 @@ class Labelled:
     of the rows, and ``per_example["teacher"]`` (B, 1 + n) another model's scores of them, where there are any.
 
     Attributes:
-        labels: who belongs to whom.
-        mixture: the queries that have tokens, and a positive that has.
-        some: the documents that have tokens.
+        labels: the labels.
+        mixture: the queries with tokens and at least one positive with tokens.
+        some: the documents with tokens.
 
     Args:
-        labels: who belongs to whom.
-        store: tokens of ``Texts(labels, ...)``.
-        specials: the encoder's special tokens.
-        draw: see ``Draw``.
+        labels: the labels.
+        store: token store of ``Texts(labels, ...)``.
+        specials: special tokens of the encoder.
+        draw: options of the sampler.
 
     Raises:
         DataError: no query can be used.
@@ -117,21 +117,23 @@ class Labelled:
         self._queries = np.flatnonzero(usable)
         self.some = np.flatnonzero(self._place[: labels.size] >= 0)  # documents to draw random negatives from
         if not len(self._queries):
-            raise DataError("no labelled query and its document have tokens of this model: is this its language?")
+            raise DataError(
+                "no labelled query and its document have tokens of this model: check the language of the model."
+            )
         self.mixture = Mixture(sizes=np.array([len(self._queries)], np.int64), shares=np.ones(1))
 
     def of(self, labels: Labels, *, negatives: int) -> Labelled:
-        """The same of other queries over the same records.
+        """Return a sampler of other queries over the same records.
 
         Args:
-            labels: a selection of the labels that the records are of.
-            negatives: of an example.
+            labels: a selection of the labels.
+            negatives: number of negatives per positive.
         """
         return Labelled(labels, self._store, self._specials, replace(self._draw, negatives=negatives))
 
     @property
     def hard(self) -> float:
-        """Probability that a negative is one of the query's hard ones."""
+        """Probability that a negative is a hard negative of the query."""
         return self._draw.hard
 
     def draw(self, items: IntArray, address: Address) -> Batch:
@@ -190,9 +192,9 @@ class Labelled:
         return np.concatenate([positives[:, None], drawn], 1), np.concatenate([scores[:, None], teacher], 1)
 
     def _fill(self, queries: IntArray, drawn: IntArray, rng: np.random.Generator) -> IntArray:
-        """Put random documents where there is no hard negative; a positive that is drawn is drawn again.
+        """Fill missing hard negatives with random documents; redraw documents that are positives.
 
-        After some tries it stays (all documents may be positives): the loss masks it.
+        After some tries a positive is left in place (all documents may be positives); the loss masks it.
         """
         missing = drawn < 0
         for _ in range(_TRIES):

@@ -1,4 +1,4 @@
-"""Open-domain question answering: the question encoder and a reader learn together, the blocks' vectors stay.
+"""Open-domain question answering: train the question encoder and a reader jointly; the vectors of blocks are fixed.
 
 Lee, Chang, Toutanova, *Latent retrieval for weakly supervised open domain question answering*, ACL 2019, and
 ``orqa/models/orqa_model.py``: ``L = L_retrieval + L_reading``. REALM (Guu et al., ICML 2020) fine-tunes by
@@ -26,19 +26,19 @@ from pretrieve.sampling.questions import Question, QuestionRows
 from pretrieve.sampling.spans import offsets_of
 from pretrieve.text.tokenizer import Tokenizer
 
-_ENCODED = 1 << 15  # tokens of blocks encoded at once
+_ENCODED = 1 << 15  # tokens of blocks per batch
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingOptions:
-    """What can be set.
+    """Options.
 
     Attributes:
         block: tokens of the longest block for the retriever, title and special tokens included.
-        beam: blocks in the retriever's loss; all of a smaller corpus.
-        read: blocks that are read.
-        joint: tokens of the longest row of the reader, question and block; none: block + 32, if the model takes it.
-        width: tokens of the longest answer.
+        beam: number of blocks in the retrieval loss, at most all.
+        read: number of blocks that the reader reads.
+        joint: maximum length of question and block in tokens; by default block + 32, within the model's limit.
+        width: maximum length of an answer in tokens.
         hidden: width of the span scorer.
     """
 
@@ -57,11 +57,11 @@ class ReadingOptions:
 
 
 class Answers:
-    """Where the answers of each question stand in a store.
+    """Occurrences of the answers of each question in a store.
 
     Args:
-        questions: with their answers.
-        tokenizer: of the store.
+        questions: questions with their answers.
+        tokenizer: tokenizer of the store.
         store: the documents.
     """
 
@@ -100,22 +100,22 @@ class OpenQuestionAnswering(Objective):
     """``L_retrieval + L_reading`` of questions over the blocks of a corpus.
 
     Attributes:
-        encoder: of blocks, frozen.
-        query_encoder: of questions; learns.
-        reader: reads question and block together; learns.
-        spans: scores spans of what was read; learns.
+        encoder: encoder of blocks; frozen.
+        query_encoder: encoder of questions; trained.
+        reader: transformer that reads question and block jointly; trained.
+        spans: scorer of answer spans; trained.
         search_blocks: the blocks.
-        vectors: of the blocks, (R, D), as ``encoder`` gives them; made once, and anew on resume, so in no checkpoint.
+        vectors: vectors of the blocks by ``encoder``, (R, D); computed at the start, not saved in checkpoints.
 
     Args:
         encoders: encoders of queries and of blocks; the same object twice if tied.
         reader: a transformer with the tokenizer of the encoders.
         store: the documents.
         questions: the sampler of the questions.
-        answers: where their answers stand; None where nothing is to be learnt.
-        options: see ``ReadingOptions``.
-        seed: the run's seed.
-        vectors: of the blocks, if they are known.
+        answers: occurrences of their answers; None for inference.
+        options: options of the loss.
+        seed: seed of the run.
+        vectors: vectors of the blocks, if already computed.
 
     Raises:
         UsageError: rows do not fit the encoders, or the documents have no blocks.
@@ -144,13 +144,13 @@ class OpenQuestionAnswering(Objective):
         self.joint = options.joint or min(options.block + 32, reader.max_length)
         self.search_blocks = QABlocks(store, blocks.specials, options.block)
         if not len(self.search_blocks):
-            raise UsageError("the documents have no sentence to answer from: give more text.")
+            raise UsageError("the documents have no sentences to answer from: add documents.")
         self.vectors = torch.from_numpy(vectors) if vectors is not None else self.block_vectors()
 
     @staticmethod
     def _check(queries: Encoder, blocks: Encoder, reader: TransformerEncoder, options: ReadingOptions) -> None:
         if max(queries.vectors_per_document, blocks.vectors_per_document) != 1:
-            raise UsageError("the retriever has several vectors a text: reading is known for one.")
+            raise UsageError("the retriever has several vectors per document: reading supports one.")
         if options.block > blocks.max_length:
             raise UsageError(
                 f"blocks of {options.block} tokens do not fit a retriever of {blocks.max_length}: lower block."
@@ -162,7 +162,7 @@ class OpenQuestionAnswering(Objective):
 
     @torch.no_grad()
     def block_vectors(self) -> Tensor:
-        """Encode every whole block with its title, (R, D), without dropout."""
+        """Encode every block with its title, (R, D), without dropout."""
         was = self.encoder.training
         self.encoder.eval()
         device = next(self.reader.parameters()).device
@@ -195,7 +195,7 @@ class OpenQuestionAnswering(Objective):
         return found
 
     def prepare(self, batch: Batch, step: int) -> Batch:
-        """Retrieve, and put the rows of the reader after each question: (B, 1 + read) rows."""
+        """Retrieve blocks and append the reader's rows to each question: (B, 1 + read) rows."""
         blocks = self.retrieve(batch.rows, max(self.options.beam, self.options.read))
         read = blocks[:, : self.options.read]
         joint, places = self.search_blocks.beside(self.questions.without_specials(batch.documents), read, self.joint)
@@ -236,7 +236,7 @@ class OpenQuestionAnswering(Objective):
         return correct
 
     def encode(self, batch: Batch, step: int) -> Encoded:
-        """Compute both losses of each question; there is nothing to compare."""
+        """Compute both losses of each question; this method has no loss between examples."""
         logits = self.logits(batch.column(0).rows)
         blocks = torch.from_numpy(batch.per_example["blocks"].astype(np.int64)).to(logits.device)
         holds = torch.from_numpy(batch.per_example["holds"]).to(logits.device)

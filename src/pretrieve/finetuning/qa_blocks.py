@@ -22,7 +22,7 @@ class QABlocks(SearchBlocks):
     Args:
         store: the documents.
         specials: special tokens of retriever and reader.
-        length: tokens of the longest block, title and special tokens included.
+        length: maximum length of a block in tokens, title and special tokens included.
     """
 
     def __init__(self, store: TokenStore, specials: SpecialTokens, length: int) -> None:

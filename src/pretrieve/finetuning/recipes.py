@@ -66,7 +66,7 @@ RECIPES: dict[str, FinetuneRecipe] = {
             "batch_size": Value(256, "ours", "a step takes tens of milliseconds"),
             "learning_rate": Value(0.01, "ours", "as in pre-training: word vectors move freely"),
             "warmup": Value(0.1, "ours", "usual"),
-            "weight_decay": Value(0.0, "ours", "rare words would shrink though they are not seen"),
+            "weight_decay": Value(0.0, "ours", "decay would shrink the vectors of rare words"),
         },
     ),
     "dpr": FinetuneRecipe(

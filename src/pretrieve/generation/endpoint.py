@@ -162,7 +162,7 @@ class EndpointGenerator:
                 if attempt + 1 == tries or stopped.wait(min(pause, _LONGEST)):
                     raise EndpointError(
                         f"{self._connection.address}: {error}, in {attempt + 1} tries: check that the server runs and "
-                        "is not overloaded (--concurrency, --timeout, --retries), then go on with --resume."
+                        "is not overloaded (--concurrency, --timeout, --retries), then add --resume to continue."
                     ) from None
         raise AssertionError("unreachable")
 

@@ -74,8 +74,8 @@ class LocalGenerator:
         """
         drawn = self._sampling
         limit = drawn.max_new_tokens * (prompt.number if prompt.at_once else 1)
-        room = self._room(limit)
-        texts = [self._fitted(prompt, ask, room) for ask in asks]
+        budget = self._prompt_budget(limit)
+        texts = [self._fitted(prompt, ask, budget) for ask in asks]
         inputs = self._tokens(texts, return_tensors="pt", padding=True).to(self._model.device)
         uniform = np.stack([ask.uniform(drawn.seed, limit) for ask in asks])
         with quietly():
@@ -95,20 +95,20 @@ class LocalGenerator:
         found.pop("token_type_ids", None)  # some tokenizers give them, and no generator takes them
         return found
 
-    def _fitted(self, prompt: Prompt, ask: Ask, room: int) -> str:
+    def _fitted(self, prompt: Prompt, ask: Ask, budget: int) -> str:
         """The text of a request, the document being cut until all of it fits."""
         words = min(prompt.words, len(ask.document.text.split()))
         while True:
             text = self._framed(prompt.fill(ask.document, words))
             length = len(self._tokens([text])["input_ids"][0])
-            if length <= room:
+            if length <= budget:
                 return text
             if words <= 1:
                 raise UsageError(
-                    f"{self._name} reads {room} tokens beside its answer, and the prompt has {length} with one word of "
-                    f"document {ask.document.id!r}: give a shorter --prompt, or a smaller --max-new-tokens."
+                    f"{self._name} reads {budget} tokens beside its answer, and the prompt has {length} with one word "
+                    f"of document {ask.document.id!r}: give a shorter --prompt, or a smaller --max-new-tokens."
                 )
-            words = max(1, min(words - 1, words * room // length))
+            words = max(1, min(words - 1, words * budget // length))
 
     def _framed(self, text: str) -> str:
         if self.kind != "chat":
@@ -120,7 +120,7 @@ class LocalGenerator:
         )
         return framed
 
-    def _room(self, limit: int) -> int:
+    def _prompt_budget(self, limit: int) -> int:
         """Tokens of a prompt at most."""
         names = ("n_positions", "max_position_embeddings", "max_source_positions")
         said = min((number for name in names if (number := getattr(self._config, name, None))), default=_USUAL)

@@ -5,9 +5,9 @@ Snowball stemmer. Where words have no spaces (Han, kana, Hangul, Thai, Lao, Khme
 characters are a term. ``camelCase``, ``snake_case`` and ``utf8`` give the whole and their parts. Stop words are left
 out of queries, not of documents (``stop_words.py``).
 
-An ``Analysis`` can also express what bm25s and Lucene do by default: ``SETTINGS`` in ``settings.py``.
+An ``Analysis`` can also express the defaults of bm25s and Lucene: ``SETTINGS`` in ``settings.py``.
 
-Every different word is analysed once: the bulk path looks words up in a table and stays in arrays.
+Every distinct word is analysed once: the bulk path looks words up in a table and works on arrays.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pretrieve.core.types import Rows
 from pretrieve.index.stop_words import StopWords, content_pairs, content_words, stop_word_lists
 from pretrieve.index.words import BORDER, IS_SPACELESS, PATTERNS, POSSESSIVE, RUN, Tokenizer
 
-_DETECT = 500  # characters shown to the detector of languages
+_DETECT = 500  # characters used to detect the language
 
 STEMMERS = {
     "ar": "arabic", "ca": "catalan", "da": "danish", "de": "german", "el": "greek", "en": "english", "es": "spanish",
@@ -57,13 +57,13 @@ class Analysis:
     Attributes:
         languages: ISO 639-1 codes of the collection's languages, most frequent first. With one, its stemmer is used for
             everything; with several, each text is stemmed in the language that it is detected to be in.
-        stop_words: which list: ``"auto"`` for each language's own, ``"none"``, or a name or file that
+        stop_words: list of stop words: ``"auto"`` for each language's own, ``"none"``, or a name or file that
             ``stop_words.stop_words`` knows.
         stop_documents: leave stop words out of documents too.
         stemmer: ``"auto"`` for each language's own Snowball stemmer, ``"none"``, or the name of one for all of them.
         split_identifiers: add the parts of ``camelCase``, ``snake_case`` and ``utf8`` to the whole.
         bigrams: two-character terms where words have no spaces; off, each run is one term.
-        tokenizer: what a word is; ``"bm25s"`` and ``"lucene"`` are those of these programs, which neither split
+        tokenizer: definition of a word; ``"bm25s"`` and ``"lucene"`` are those of these programs, which neither split
             identifiers nor form bigrams.
     """
 
@@ -82,8 +82,8 @@ class Analyzer:
 
     Attributes:
         analysis: how.
-        detect: text to ISO 639-1 code; asked only when there are several languages, and taken when it is one of them.
-        stop_words: the list of each language; those that ``analysis`` names without it.
+        detect: function from text to ISO 639-1 code; called only with several languages, and used if its result is one.
+        stop_words: list of stop words of each language; default: those that ``analysis`` names.
 
     Raises:
         UsageError: no such list of stop words, or no such stemmer.
@@ -108,7 +108,7 @@ class Analyzer:
         return self.stop_words
 
     def describe(self) -> str:
-        """Stop words and stemmers, for people: ``"stop words: english (169); stemmer: english"``."""
+        """Stop words and stemmers, as text: ``"stop words: english (169); stemmer: english"``."""
         names = list(dict.fromkeys(found.title for found in self.lists.values() if found.words))
         if not names and self.analysis.stop_words == "auto":
             names = [f"none (no list for {', '.join(self.analysis.languages)})"]
@@ -121,14 +121,14 @@ class Analyzer:
         Stop words are left out, unless the query has no other words. A query is too short to detect its language: with
         several languages, each word gives its stems in all of them.
         """
-        if self.analysis.stop_documents:  # then documents do not have them either, and nothing is to be kept
+        if self.analysis.stop_documents:  # documents do not have them either
             return [term for word in self._words(text) for term in self._in_all(word)]
         words = [(word, self._in_all(word)) for word in content_words(text, self._pattern, self.lists)]
         kept = [term for word, terms in words for term in content_pairs(word, terms, self.lists)]
         return kept or [term for _, terms in words for term in terms]
 
     def bulk(self, texts: Iterable[str]) -> tuple[Rows, list[str]]:
-        """Analyse many texts, each different word once.
+        """Analyse many texts, each distinct word once.
 
         Returns:
             Ragged rows of term ids (R rows), and the terms in the order of their ids.
@@ -142,7 +142,7 @@ class Analyzer:
         return lexicon.expand(Rows.of(words)), list(lexicon.terms)
 
     def spans(self, text: str, terms: frozenset[str]) -> list[tuple[int, int]]:
-        """Return where the wanted terms stand in a text: (first, last + 1) characters, merged, in order."""
+        """Return the spans of some terms in a text: (first, last + 1) characters, merged, in order."""
         found: list[tuple[int, int]] = []
         for match in self._pattern.finditer(text):
             for start, stop in self._pieces(match):
@@ -216,7 +216,7 @@ class _Lexicon:
         self.entries: list[list[int]] = []
 
     def add(self, word: str, language: str) -> int:
-        """Analyse a word that was not met before; return its number."""
+        """Analyse a new word; return its number."""
         terms = self.terms
         self.entries.append([terms.setdefault(term, len(terms)) for term in self._analyse(word, language)])
         return len(self.entries) - 1
@@ -233,7 +233,7 @@ class _Lexicon:
 
 
 class _WordTable(dict[str, int]):
-    """Numbers the words of one language as they stand in the text."""
+    """Numbers the words of one language as they occur in the text."""
 
     def __init__(self, lexicon: _Lexicon, language: str) -> None:
         super().__init__()
@@ -274,8 +274,8 @@ def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 def languages_of(texts: Iterable[str], detect: Callable[[str], str], share: float = 0.1) -> tuple[str, ...]:
     """Return the languages of a collection by a sample of its texts, most frequent first.
 
-    A language that holds less than ``share`` of the sample is taken for a mistake of the detector, which short texts
-    and code invite.
+    A language with less than ``share`` of the sample is ignored as an error of the detector, as common with short texts
+    and code.
     """
     counts = Counter(detect(text[:_DETECT]) for text in texts)
     total = counts.total()

@@ -21,7 +21,7 @@ from pretrieve.core.types import FloatArray, TextEncoder
 
 @dataclass(frozen=True, kw_only=True)
 class Dense:
-    """Vectors (R, D) of documents, or (R, V, D) of all their views, of length one where compared by cosine."""
+    """Vectors (R, D) of documents, or (R, V, D) with several vectors each, of length one where compared by cosine."""
 
     encoder: TextEncoder
     vectors: FloatArray
@@ -86,7 +86,7 @@ class Dense:
 
 
 def best_scores(queries: FloatArray, documents: FloatArray) -> FloatArray:
-    """Score every document for every query by its best view, exactly: no view is left out, so none is missed.
+    """Score every document for every query by its best vector, exactly.
 
     Args:
         queries: (Q, D).

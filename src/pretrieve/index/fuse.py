@@ -1,9 +1,9 @@
 """Fusion: a weighted sum of standardised scores, with weights chosen without labels.
 
 Both rankers (BM25, the model's vectors) score all documents; scores are standardised for each query, which
-needs no knowledge of their scales. Equal weights can more than halve the better side where the other is poor, so the
-weight of the vectors is chosen on pseudo-queries. These flatter a model that was trained on their like: what they find
-best for it is halved, and bounded where words find anything.
+does not depend on their scales. Equal weights can more than halve the better score where the other is poor, so the
+weight of the vectors is chosen on pseudo-queries. These favour a model trained on similar queries: its best weight is
+halved, and bounded where BM25 finds anything.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from pretrieve.core.types import FloatArray, IntArray
 from pretrieve.index.pseudo import PseudoQueries
 
 WEIGHTS = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-OWN_WEIGHT = 0.5  # of a static model trained on these documents, at most; and where no query can be taken out of them
-_BLIND = 0.05  # nDCG@10 below which pseudo-queries say nothing
-# Of any other model, unless pseudo-queries speak against it. Standardised BM25 has higher peaks than cosines, so equal
-# weights would be words' victory: they took a model from .525 to .454 on short texts where BM25 has .340 (docs/log.md).
+OWN_WEIGHT = 0.5  # maximum for a static model trained on these documents; also without pseudo-queries
+_BLIND = 0.05  # nDCG@10 below which pseudo-queries are ignored
+# For any other model, unless pseudo-queries contradict it. Standardised BM25 has higher peaks than cosines, so equal
+# weights favour BM25: they took a model from .525 to .454 on short texts where BM25 has .340 (docs/log.md).
 FOREIGN_WEIGHT = 2.0
-FOREIGN_SHORT_WEIGHT = 4.0  # the same, where documents are too short to take queries out of
+FOREIGN_SHORT_WEIGHT = 4.0  # the same, where documents are too short for pseudo-queries
 
 
 class Ranker(Protocol):
-    """What is fused: scores of all documents for queries."""
+    """A ranker to fuse: scores of all documents for queries."""
 
     def scores(self, queries: Sequence[str]) -> FloatArray:
         """Score every document for every query: (Q, R)."""
@@ -40,14 +40,14 @@ class Ranker(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Fusion:
-    """Weight of the vectors beside that of words, which is 1, and why.
+    """Weight of the vectors beside that of BM25, which is 1, and the reason.
 
     Attributes:
         dense: weight of the vectors, >= 0.
-        reason: how it was found, for people.
+        reason: reason for the weight, as text.
         passages: weight of BM25's best passage, >= 0.
-        third: weight of a static model beside a retrieval model, >= 0.
-        seen: mean nDCG@10 on pseudo-queries of each weight that was tried, by ``str(weight)``.
+        third: weight of a third ranker, a static model beside a retrieval model, >= 0.
+        seen: mean nDCG@10 on pseudo-queries of each tried weight, by ``str(weight)``.
         queries: number of pseudo-queries.
     """
 
@@ -76,17 +76,17 @@ def fuse(lexical: FloatArray, dense: FloatArray, weight: float) -> FloatArray:
 
 
 def choose(lexical: Ranker, dense: Ranker, sets: Sequence[PseudoQueries], *, own: bool, block: int = 64) -> Fusion:
-    """Choose the weight of the vectors by what serves pseudo-queries best.
+    """Choose the weight of the vectors that is best on pseudo-queries.
 
-    A model trained on these documents takes half the best weight, and at most ``OWN_WEIGHT`` unless vectors alone find
-    more than twice what words alone find. Any other model takes the weight nearest ``FOREIGN_WEIGHT`` (in ratio) whose
-    mean nDCG@10 is within one standard error of the best.
+    A model trained on these documents takes half the best weight, and at most ``OWN_WEIGHT`` unless vectors
+    alone score more than twice as high as BM25 alone. Any other model takes the weight nearest ``FOREIGN_WEIGHT`` (in
+    ratio) whose mean nDCG@10 is within one standard error of the best.
 
     Args:
-        lexical: words.
-        dense: vectors.
+        lexical: BM25.
+        dense: the vectors.
         sets: pseudo-queries; each set counts the same.
-        own: the model was trained on these documents, or may have been.
+        own: whether the model was, or may have been, trained on these documents.
         block: queries scored at once.
     """
     if not sets:
@@ -122,7 +122,7 @@ def _standard_errors(gains: Sequence[FloatArray], best: int) -> FloatArray:
 
 
 def pseudo_scores(ranker: Ranker, queries: PseudoQueries, part: slice) -> FloatArray:
-    """Scores (Q, R) of a part of the queries, the documents that they were taken from being without them."""
+    """Scores (Q, R) of a part of the queries; each query's own document is scored without the query."""
     scores = ranker.scores(queries.queries[part])
     pairs = ranker.score_pairs(queries.queries[part], queries.remainders[part])
     scores[np.arange(len(scores)), queries.documents[part]] = pairs

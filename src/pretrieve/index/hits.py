@@ -1,4 +1,4 @@
-"""What a person sees of a hit: its best sentence, with the query's words marked."""
+"""The display of a hit: its best sentence, with the query's words marked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pretrieve.index.dense import Dense
 from pretrieve.index.lexical import Lexical
 from pretrieve.text.sentences import sentence_starts
 
-_SENTENCES = 64  # of a document, looked at for the best one
+_SENTENCES = 64  # maximum number of sentences of a document to compare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Hit:
         id: the document's id.
         title: its title, may be empty.
         sentence: the sentence of its text that answers the query best.
-        marks: (first, last + 1) characters of ``sentence`` where the query's words stand.
+        marks: (first, last + 1) characters of the query's words in ``sentence``.
         text: the document's text.
     """
 
@@ -54,10 +54,10 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
 def describe(
     query: str, documents: Sequence[Document], scores: Sequence[float], lexical: Lexical, dense: Dense | None
 ) -> list[Hit]:
-    """Make hits of the documents found, best first.
+    """Make hits of ranked documents, best first.
 
-    A document's best sentence is the one of the highest BM25 with the query; where none shares a word with it, and
-    vectors are there, the one of the nearest vector.
+    A document's best sentence has the highest BM25 score; where none shares a word with the query, and there are
+    vectors, it has the nearest vector.
     """
     analyzer = lexical.analyzer
     assert isinstance(analyzer, Analyzer)

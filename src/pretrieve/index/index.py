@@ -1,4 +1,4 @@
-"""The index of a collection: documents, words, vectors, and how they are fused; one artefact, opened by mapping it.
+"""The index of a collection: documents, BM25, vectors and fusion weights; one artefact, opened by memory mapping.
 
 Artefact of kind ``index``: ``documents/`` (records), ``words/`` (BM25), ``vectors``, ``ranks`` (order of the ids), and
 in the MANIFEST how text was analysed, which model the vectors are of (and how many views a document has, where it has
@@ -35,8 +35,8 @@ from pretrieve.text.language import detect
 
 Mode = Literal["hybrid", "dense", "lexical"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-_SHORT = 20  # words of a document; a query taken out of fewer leaves nothing to be found by
-_BLOCK = 1 << 24  # scores held at once for a block of queries
+_SHORT = 20  # words of a document below which no pseudo-query can be taken from it
+_BLOCK = 1 << 24  # maximum number of scores in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +44,14 @@ class IndexOptions:
     """How an index is built.
 
     Attributes:
-        bm25: parameters of BM25; chosen by the documents' lengths and titles without it (``lexical.choose``).
-        stop_words: left out of queries: ``"auto"``, ``"none"``, or the name or file of a list; see ``Analysis``.
+        bm25: parameters of BM25; default: chosen by the documents' lengths and titles (``lexical.choose``).
+        stop_words: stop words of queries: ``"auto"``, ``"none"``, or the name or file of a list; see ``Analysis``.
         stemmer: ``"auto"``, ``"none"``, or the name of a Snowball stemmer.
-        languages: ISO 639-1 codes; detected from the documents without it.
-        dense: weight of the vectors beside words in the fusion, >= 0; chosen by pseudo-queries without it.
-        passages: weight of BM25's best passage beside BM25 of the document, >= 0; what the model was trained for, or
-            0, without it.
-        pseudo_queries: of each kind, to choose it with.
-        seed: which pseudo-queries are drawn.
+        languages: ISO 639-1 codes; default: detected from the documents.
+        dense: fusion weight of the vectors, >= 0; default: chosen by pseudo-queries.
+        passages: fusion weight of BM25's best passage, >= 0; default: as the model was trained for, or 0.
+        pseudo_queries: number of pseudo-queries of each kind.
+        seed: seed of the pseudo-queries.
     """
 
     bm25: BM25 | None = None
@@ -67,7 +66,7 @@ class IndexOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Index:
-    """Search over R documents by words, by vectors, or by both."""
+    """Search over R documents by BM25, by vectors, or by both."""
 
     documents: Records
     lexical: Lexical
@@ -87,10 +86,10 @@ class Index:
         """Index documents in memory.
 
         Args:
-            documents: what is searched; R of them.
-            encoder: the model; without it, there are words only.
-            options: how.
-            lexical: the words of the same documents, where they are indexed already.
+            documents: R documents.
+            encoder: the model; None: lexical search only.
+            options: options of the index.
+            lexical: BM25 of the same documents, if already indexed.
 
         Raises:
             DataError: the model gives values that are not finite.
@@ -121,9 +120,9 @@ class Index:
 
         Args:
             target: the folder to make.
-            documents: what is searched; read once.
+            documents: the documents; read once.
             encoder: the model.
-            options: how.
+            options: options of the index.
             replace: replace an existing index.
 
         Raises:
@@ -147,17 +146,17 @@ class Index:
 
     @staticmethod
     def open(path: Path, encoder: TextEncoder | None = None) -> Index:
-        """Open what ``build`` made; nothing is read but what a query touches.
+        """Open what ``build`` wrote; data is read only as queries need it.
 
         Args:
             path: the index's folder.
-            encoder: the model; without it, the one the index names, if it is a static one.
+            encoder: the model; default: the one that the index names, if it is static.
 
         Raises:
-            UsageError: there is no index, or its model is gone or needs to be given.
+            UsageError: there is no index, or its model no longer exists or must be given.
             CorruptError: it is damaged.
             VersionError: an earlier version of this package made it.
-            FingerprintError: the model is another one than the index was built with.
+            FingerprintError: the index was built with another model.
         """
         meta = files.read_manifest(path, "index")
         if encoder is None:
@@ -183,7 +182,7 @@ class Index:
         return len(self.ranks)
 
     def describe(self) -> str:
-        """Say in a few lines what is indexed, how text is analysed, and how words and vectors are weighted."""
+        """Describe in a few lines what is indexed, how text is analysed, and the fusion weights."""
         assert isinstance(self.lexical.analyzer, Analyzer)
         languages = ", ".join(self.lexical.analyzer.analysis.languages)
         lines = [f"{len(self):,} documents; {len(self.lexical.vocabulary):,} different terms (languages: {languages})."]
@@ -212,8 +211,8 @@ class Index:
 
         Args:
             queries: Q texts.
-            k: documents a query; fewer come where words alone are searched and fewer share a word with it.
-            mode: by words, by vectors, or by both.
+            k: documents per query; lexical search returns fewer where fewer share a word with it.
+            mode: lexical, dense or hybrid.
 
         Yields:
             For each query the documents' numbers (<= k,), best first, and their scores.
@@ -247,7 +246,9 @@ class Index:
 
 def _static_model(folder: Path, index: Path) -> TextEncoder:
     if not folder.is_dir():
-        raise UsageError(f"{folder}, the model of {index}, is gone: give it with --model, or build the index again.")
+        raise UsageError(
+            f"{folder}, the model of {index}, no longer exists: give it with --model, or build the index again."
+        )
     if not Bag.readable(folder):
         raise UsageError(f"{folder}, the model of {index}, is no static model: open it, and give it as the encoder.")
     return Bag.load(folder)
@@ -278,7 +279,7 @@ def _analyzer(documents: Records, options: IndexOptions) -> Analyzer:
 
 
 def _opened_analyzer(path: Path, meta: Mapping[str, Any]) -> Analyzer:
-    """The analyzer that documents went through, with the stop words of then: a library's lists change."""
+    """The analyzer of the documents, with the stop words of that time: a library's lists change."""
     try:
         analysis = Analysis(**meta["analysis"] | {"languages": tuple(meta["analysis"]["languages"])})
         lists = {language: StopWords.from_facts(meta["stop_words"][language]) for language in analysis.languages}
@@ -303,12 +304,12 @@ def _fusion(
 
 
 def _vector_weight(documents: Records, lexical: Lexical, dense: Dense, options: IndexOptions) -> Fusion:
-    """Weight of the vectors: as given, as it was chosen in training, or by pseudo-queries."""
+    """Weight of the vectors: as given, as chosen in training, or by pseudo-queries."""
     if options.dense is not None:
         return Fusion(dense=options.dense, reason="given")
     own = isinstance(dense.encoder, Bag)
     if isinstance(dense.encoder, Bag) and dense.encoder.weight is not None:
-        # Queries out of documents that the model was trained on would flatter it.
+        # Pseudo-queries from its training documents would favour the model.
         return Fusion(dense=dense.encoder.weight, reason="saved by the model's training")
     lengths = [len(full_text(documents[index]).split()) for index in _sample(documents)]
     if np.median(lengths) < _SHORT:
@@ -344,7 +345,7 @@ def _facts(
 
 
 def _texts(documents: Records, encoder: TextEncoder) -> Iterator[str]:
-    """Texts for the model: some expect a mark between title and text."""
+    """Texts for the model: some expect a separator between title and text."""
     separator: str = getattr(encoder, "separator", " ")
     return (full_text(document, separator) for document in documents)
 

@@ -3,9 +3,9 @@
     score(q, d) = sum over the terms t of q of  idf(t) * tf / (tf + k1 * (1 - b + b * |d| / mean |d|))
     idf(t) = ln(1 + (N - df + 1/2) / (df + 1/2))
 
-Scores are computed when the index is built and kept by term, in the arrays of bm25s (data, indices, indptr); a query
-adds up a few of them. The two dozen lines of arithmetic stand here and are tested to be equal to bm25s to the last bit,
-because importing bm25s takes longer than a whole search may, and because it builds from lists of Python integers, which
+Scores are computed when the index is built and stored by term, in the arrays of bm25s (data, indices, indptr); a query
+adds up a few of them. The arithmetic is implemented here, and tested to be equal to bm25s to the last bit, because
+importing bm25s takes longer than a whole search may, and because it builds from lists of Python integers, which
 take ten times the memory of these arrays.
 """
 
@@ -73,7 +73,7 @@ def choose(lengths: IntArray, titles: Titles) -> BM25:
 
     Short documents (code, commands, entries) take ``SHORT``: what makes one of them longer is another subject, not more
     words for the same. Passages of longer documents, which repeat their title, do not: there, the shortest passage
-    would win for its title alone. Fitted on fourteen collections, each judged by the rule of the other thirteen.
+    would win for its title alone. Fitted on fourteen collections, with leave-one-out evaluation.
 
     Args:
         lengths: (R,) terms of each document.
@@ -88,7 +88,7 @@ class Lexical:
     """Scores of R documents by term.
 
     Attributes:
-        analyzer: what turns a query into terms; the one that the documents went through.
+        analyzer: analyzer of documents and queries.
         vocabulary: the terms, T.
         starts: (T+1,) where each term's postings begin.
         documents: (postings,) document of each posting, int32, ascending within a term.
@@ -135,9 +135,9 @@ class Lexical:
         """Index texts that are analysed already.
 
         Args:
-            analyzer: what they went through.
+            analyzer: their analyzer.
             rows: R rows of term ids.
-            terms: what the ids number.
+            terms: terms by id.
             options: parameters of BM25.
         """
         vocabulary, rank = SortedTerms.of(terms)
@@ -158,7 +158,7 @@ class Lexical:
         )
 
     def describe(self) -> str:
-        """The setting, for people: ``"BM25: k1 0.6, b 0.62; stop words: english (150); stemmer: english"``."""
+        """The setting, as text: ``"BM25: k1 0.6, b 0.62; stop words: english (150); stemmer: english"``."""
         analyzer = self.analyzer
         words = f"; {analyzer.describe()}" if isinstance(analyzer, Analyzer) else ""
         return f"BM25: k1 {self.options.k1:g}, b {self.options.b:g}{words}"
@@ -187,11 +187,11 @@ class Lexical:
         idf = _idf(np.diff(self.starts), self.size)
         scores = np.zeros(len(texts), np.float32)
         for index, query in enumerate(queries):
-            wanted = np.array(self.vocabulary.numbers(self.analyzer.terms(query)), np.int64)
+            key = np.array(self.vocabulary.numbers(self.analyzer.terms(query)), np.int64)
             own = numbers[rows.offsets[index] : rows.offsets[index + 1]]
-            counts = (own[None, :] == wanted[:, None]).sum(1)
+            counts = (own[None, :] == key[:, None]).sum(1)
             saturated = _saturate(counts, rows.lengths[index], self.mean_length, self.options)
-            scores[index] = (idf[wanted] * saturated).sum()
+            scores[index] = (idf[key] * saturated).sum()
         return scores
 
     def write(self, folder: Folder, prefix: str) -> None:
@@ -257,9 +257,9 @@ class Passages:
         """Cut documents into passages, and index them.
 
         Args:
-            analyzer: turns a query into terms.
+            analyzer: analyzer of queries.
             rows: R rows of term ids.
-            terms: what the ids number.
+            terms: terms by id.
             options: parameters of BM25.
         """
         passages, starts = cut(rows)

@@ -28,7 +28,7 @@ class PseudoQueries:
     Attributes:
         kind: what the queries are.
         queries: Q texts.
-        documents: (Q,) index of the document that each was taken from: what should be found.
+        documents: (Q,) index of the relevant document, from which the query was taken.
         remainders: Q texts of these documents without their query.
     """
 

@@ -1,4 +1,4 @@
-"""The one order of hits: by score, highest first, and by id where scores are equal."""
+"""The order of hits: by score, highest first, and by id where scores are equal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The usual settings of BM25 by name: what bm25s, Lucene and Anserini do when nothing is configured.
+"""Common settings of BM25 by name: the defaults of bm25s, Lucene and Anserini.
 
 ``pretrieve evaluate --lexical`` shows them beside the default. Tests hold each against the program, or against what it
 documents: bm25s to the last bit, Lucene to .002 of nDCG@10.

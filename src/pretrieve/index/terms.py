@@ -70,9 +70,9 @@ class SortedTerms(Sequence[bytes]):
         return np.array([self._number(term) for term in terms], np.int64)
 
     def _number(self, term: str) -> int:
-        wanted = term.encode("utf-8", "surrogatepass")
-        at = bisect_left(self, wanted)
-        return at if at < len(self) and self[at] == wanted else -1
+        key = term.encode("utf-8", "surrogatepass")
+        at = bisect_left(self, key)
+        return at if at < len(self) and self[at] == key else -1
 
     def write(self, folder: Folder, prefix: str) -> None:
         """Write as two arrays of an artefact.

@@ -51,18 +51,18 @@ CARD = Card(
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What can be set.
+    """Options.
 
     Attributes:
         length: tokens of the longest span, special tokens included; like the texts of the task to come.
         shortest: spans of fewer tokens are left out.
-        rate: part of the tokens that are hidden, in whole words.
+        rate: fraction of tokens masked, in whole words.
         head_layers: layers of the head, as the Condenser run had.
         skip_from: layer whose tokens the head sees, 0 for the embeddings; none: half of the model's layers.
         late_mlm: count the guess from the last layer as well, as much as the head's.
         force_new_head: go on with a new head where the base has none.
-        mask_same_document: other spans of a span's own document are no negatives.
-        coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
+        mask_same_document: exclude other spans of the same document from the negatives.
+        coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
     """
 
     length: int = 128
@@ -120,7 +120,7 @@ class Spans:
 
     Args:
         store: the documents.
-        specials: the encoder's special tokens.
+        specials: special tokens of the encoder.
         options: ``length``, ``shortest`` and ``coefficient`` are read.
     """
 
@@ -158,9 +158,9 @@ class Sampler:
 
     Args:
         store: the documents.
-        specials: the encoder's special tokens.
-        options: see ``Options``.
-        provenance: batches say where each token came from (for ``explain``).
+        specials: special tokens of the encoder.
+        options: options of the method.
+        provenance: whether batches record where each token comes from (for ``explain``).
     """
 
     def __init__(self, store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> None:

@@ -53,16 +53,16 @@ CARD = Card(
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What can be set.
+    """Options.
 
     Attributes:
-        length: tokens of the longest row, special tokens included.
-        rate: part of the tokens that are hidden, in whole words.
-        short: probability of a row shorter than its passage.
+        length: maximum length of a row in tokens, special tokens included.
+        rate: fraction of tokens masked, in whole words.
+        short: probability that a row is shorter than its passage.
         head_layers: layers of the head.
         skip_from: layer whose tokens the head sees, 0 for the embeddings; none: half of the model's layers.
         late_mlm: count the guess from the last layer as well, as much as the head's.
-        coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
+        coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
     """
 
     length: int = 128
@@ -150,7 +150,7 @@ def checked(encoder: Encoder, length: int, method: str) -> TransformerEncoder:
     """
     found = transformer(encoder, method)
     if found.specials.cls is None:
-        raise UsageError(f"{method} trains [CLS], and the tokenizer of this base has none: take another base.")
+        raise UsageError(f"{method} trains [CLS], and the tokenizer of this base has none: use another base.")
     if found.pooling != "cls":
         raise UsageError(f"{method} trains [CLS], and pooling={found.pooling} would not read it: set pooling=cls.")
     if length > found.max_length:
@@ -190,7 +190,7 @@ class Condenser(Objective):
     Args:
         encoder: a transformer, pooled by [CLS].
         options: ``head_layers``, ``skip_from`` and ``late_mlm`` are read.
-        seed: the run's seed, for new heads.
+        seed: seed of the run, for new heads.
     """
 
     encoder: TransformerEncoder
@@ -205,7 +205,7 @@ class Condenser(Objective):
         self.notes = note_new(encoder, Condenser_head=self.new_head, language_head=self.language.new)
 
     def encode(self, batch: Batch, step: int) -> Encoded:
-        """Compute the loss of each example; there is nothing to compare."""
+        """Compute the loss of each example; this method has no loss between examples."""
         return self.guessed(batch)[0]
 
     def guessed(self, batch: Batch) -> tuple[Encoded, Tensor]:

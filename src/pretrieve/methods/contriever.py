@@ -56,7 +56,7 @@ CARD = Card(
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What can be set.
+    """Options.
 
     Attributes:
         loss: negatives from the momentum queue, or from the batch.
@@ -72,15 +72,15 @@ class Options:
         shuffle: rate of tokens that change places.
         queue: keys remembered; a multiple of the batch size.
         momentum: of the slow encoder that makes the keys.
-        temperature: divides the similarities.
+        temperature: divisor of similarities.
         label_smoothing: share of the target spread over all keys.
         normalise_query: divide queries by their norm; none: where the encoder is compared by cosine.
         normalise_key: the same for keys.
         key_dropout: encode the queue's keys with dropout, as the released code does.
-        mask_same_document: keys of the query's own document are no negatives.
+        mask_same_document: exclude keys of the query's document from the negatives.
         mask_other_groups: keys of another language or source than the query's are no negatives, so that nothing pulls
             languages apart; random keys of a fresh queue still are.
-        coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
+        coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
         languages: groups to draw from, by code (``pt`` takes ``pt-BR`` too); empty for all.
     """
 
@@ -173,7 +173,7 @@ _TRAINING: Mapping[str, Value] = {
 _STATIC: Mapping[str, Value] = {
     "batch_size": Value(1024, "ours", "a step of a static encoder takes tens of milliseconds"),
     "learning_rate": Value(0.01, "ours", "word vectors move freely: rates of a transformer do nothing in minutes"),
-    "weight_decay": Value(0.0, "ours", "rare words would shrink though they are not seen"),
+    "weight_decay": Value(0.0, "ours", "decay would shrink the vectors of rare words"),
 }
 _STATIC_QUEUE: Mapping[str, Value] = {
     **_STATIC,
@@ -247,7 +247,7 @@ def sampler(store: TokenStore, specials: SpecialTokens, options: Options, proven
 
 
 def task(options: Options) -> str:
-    """Say what an example asks of the model."""
+    """Describe the task of an example in a sentence."""
     negatives = f"a queue of {options.queue:,} earlier keys" if options.loss == "moco" else "the keys of the batch"
     same = "is no negative" if options.mask_same_document else "may be a negative"
     languages = "; keys of other languages are none" if options.mask_other_groups else ""

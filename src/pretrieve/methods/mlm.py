@@ -39,13 +39,13 @@ CARD = Card(
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What can be set.
+    """Options.
 
     Attributes:
-        length: tokens of the longest row, special tokens included.
-        rate: part of the tokens that are hidden, in whole words.
-        short: probability of a row shorter than its passage.
-        coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
+        length: maximum length of a row in tokens, special tokens included.
+        rate: fraction of tokens masked, in whole words.
+        short: probability that a row is shorter than its passage.
+        coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
     """
 
     length: int = 128
@@ -87,7 +87,7 @@ def sampler(store: TokenStore, specials: SpecialTokens, options: Options, proven
 
 
 def task(options: Options) -> str:
-    """Say what an example asks of the model."""
+    """Describe the task of an example in a sentence."""
     return f"Guess the hidden words of each row, {options.rate:.0%} of them."
 
 
@@ -126,7 +126,7 @@ class MaskedLanguageModel(Objective):
         self.notes = note_new(encoder, language_head=self.language.new)
 
     def encode(self, batch: Batch, step: int) -> Encoded:
-        """Compute the loss of each example; there is nothing to compare."""
+        """Compute the loss of each example; this method has no loss between examples."""
         (states,) = self.encoder.states(batch.rows)
         losses = self.language.losses(states, batch.per_token["labels"], self.encoder.words)
         local = weighted(per_example(losses, batch), batch)

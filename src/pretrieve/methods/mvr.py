@@ -48,21 +48,21 @@ CARD = Card(
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What can be set.
+    """Options.
 
     Attributes:
         views: vectors of a document, V.
         queries_per_document: queries of an example, all of them for its document; 1 for labelled pairs.
         block: tokens of the longest block, title and special tokens included, viewers not.
-        query: tokens of the longest query, special tokens included.
+        query: maximum length of a query in tokens, special tokens included.
         keep_probability: probability that a sentence that asks stays in its block.
         local: weight of the loss over the views of the right document.
         temperature: at the first epoch; divides the scores of both losses.
         decay: of the temperature, which is divided by exp(decay) at each epoch.
         coldest: lowest temperature.
         epoch_steps: steps that count as an epoch.
-        mask_same_document: blocks of the query's own document are no negatives.
-        coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
+        mask_same_document: exclude blocks of the query's document from the negatives.
+        coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
     """
 
     views: int = 8
@@ -132,9 +132,9 @@ class Sampler:
 
     Args:
         store: the documents.
-        specials: the encoder's special tokens.
-        options: see ``Options``.
-        provenance: batches say where each token came from (for ``explain``).
+        specials: special tokens of the encoder.
+        options: options of the method.
+        provenance: whether batches record where each token comes from (for ``explain``).
     """
 
     def __init__(self, store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> None:
@@ -217,7 +217,7 @@ def sampler(store: TokenStore, specials: SpecialTokens, options: Options, proven
 
 
 def task(options: Options) -> str:
-    """Say what an example asks of the model."""
+    """Describe the task of an example in a sentence."""
     asked = f"find the block by each of {options.queries_per_document} of its sentences"
     return f"{asked}, through the best of {options.views} views"
 
@@ -255,7 +255,7 @@ class MultiView(Objective):
 
     Attributes:
         encoder: of queries and documents.
-        options: see ``Options``.
+        options: options of the method.
     """
 
     encoder: MultiVectorEncoder

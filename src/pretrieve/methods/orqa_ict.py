@@ -53,13 +53,13 @@ CARD = Card(
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What can be set.
+    """Options.
 
     Attributes:
         form: a sentence and its block with title (ORQA), a sentence and a window that grows around it (Megatron-LM),
             or a random span and the complement of it in its window, without titles (Contriever's paper).
         block: tokens of the longest block or window, title and special tokens included.
-        query: tokens of the longest query, special tokens included.
+        query: maximum length of a query in tokens, special tokens included.
         keep_probability: probability that the sentence stays in its block.
         short: probability that a query is cut to a random length of at least 5 tokens (Megatron-LM).
         ratio_min: shortest span of the complement form, as a part of its window.
@@ -67,9 +67,9 @@ class Options:
         encoders: one encoder for queries and blocks (tied) or one for each (untied); tied by default.
         projection: dimensions after projection; 0 for none; none: 128, and 0 for a static encoder.
         dropout: after the projection, in training.
-        temperature: divides the similarities; none: 1, and 0.05 where the encoder is compared by cosine.
-        mask_same_document: blocks of the query's own document are no negatives.
-        coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
+        temperature: divisor of similarities; by default 1, or 0.05 for an encoder with cosine similarity.
+        mask_same_document: exclude blocks of the query's document from the negatives.
+        coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
     """
 
     form: Literal["block", "window", "complement"] = "block"
@@ -126,7 +126,7 @@ PRESETS: dict[str, Preset] = {
             "optimizer": Value("adamw", "ours", "the rate was found with it"),
             "batch_size": Value(1024, "ours", "a step of a static encoder takes tens of milliseconds"),
             "learning_rate": Value(0.01, "ours", "word vectors move freely"),
-            "weight_decay": Value(0.0, "ours", "rare words would shrink though they are not seen"),
+            "weight_decay": Value(0.0, "ours", "decay would shrink the vectors of rare words"),
         },
         encoder={"pooling": Value("bert", "code", "pooled_output: tanh over the first token")},
     ),
@@ -154,7 +154,7 @@ PRESETS: dict[str, Preset] = {
         static={
             "batch_size": Value(1024, "ours", "a step of a static encoder takes tens of milliseconds"),
             "learning_rate": Value(0.01, "ours", "word vectors move freely"),
-            "weight_decay": Value(0.0, "ours", "rare words would shrink though they are not seen"),
+            "weight_decay": Value(0.0, "ours", "decay would shrink the vectors of rare words"),
         },
         encoder={"pooling": Value("mean", "paper", "Contriever")},
     ),
@@ -166,9 +166,9 @@ class Sampler:
 
     Args:
         store: the documents.
-        specials: the encoder's special tokens.
-        options: see ``Options``.
-        provenance: batches say where each token came from (for ``explain``).
+        specials: special tokens of the encoder.
+        options: options of the method.
+        provenance: whether batches record where each token comes from (for ``explain``).
     """
 
     def __init__(self, store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> None:
@@ -292,7 +292,7 @@ def sampler(store: TokenStore, specials: SpecialTokens, options: Options, proven
 
 
 def task(options: Options) -> str:
-    """Say what an example asks of the model."""
+    """Describe the task of an example in a sentence."""
     sought = {"block": "block that each sentence", "window": "window that each sentence"}
     return f"Find the {sought.get(options.form, 'rest of the window that each span')} was taken from, in the batch."
 

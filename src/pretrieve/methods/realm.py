@@ -63,14 +63,14 @@ CANDIDATES = True  # prepare() adds rows that are worth showing
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What can be set.
+    """Options.
 
     Attributes:
         mask: what is hidden: one salient span of a sentence, a random span, or random tokens (15 %).
         tagger: what finds salient spans: rules, spacy, or spacy:MODEL.
         max_masks: most tokens hidden in a sentence; longer spans are not used.
         query: tokens of the longest masked sentence, special tokens included.
-        block: tokens of the longest block, title and special tokens included.
+        block: maximum length of a block in tokens, title and special tokens included.
         joint: tokens of the longest row of the reader, masked sentence and body; at most what it can read.
         candidates: blocks that are read for each sentence, the empty one included.
         marginal: sum over blocks for each masked token (released code), or once for all of them (paper).
@@ -81,7 +81,7 @@ class Options:
         projection: dimensions of the vectors; none: 128. A base that ends in a projection keeps its own.
         dropout: after a new projection, in training.
         reader: folder or hub name of the reader; none: a copy of the retriever's transformer.
-        coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
+        coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
     """
 
     mask: Literal["salient", "span", "token"] = "salient"
@@ -254,7 +254,7 @@ class Realm(Objective):
         return with_blocks(batch, found.blocks, self.search_blocks, self._joint, facts)
 
     def encode(self, batch: Batch, step: int) -> Encoded:
-        """Compute the loss of each example from what ``prepare`` gave; there is nothing to compare."""
+        """Compute the loss of each example from the batch that ``prepare`` returned."""
         count = self.options.candidates
         present = np.asarray(batch.per_example["blocks"], np.int64) >= 0
         owners, places = np.nonzero(np.pad(present, ((0, 0), (1, 0)), constant_values=True))

@@ -60,16 +60,16 @@ _BLOCK = 1 << 25  # scores held at a time for the bag of words: 128 MiB
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What can be set.
+    """Options.
 
     Attributes:
-        length: tokens of the longest row, special tokens included.
-        rate: part of the tokens hidden from the encoder, in whole words.
+        length: maximum length of a row in tokens, special tokens included.
+        rate: fraction of tokens masked for the encoder, in whole words.
         decoder_rate: part of the other words that a place of the decoder does not see.
         query_stream: of the decoder: the vector plus a position's, or the model's embeddings of it (second version).
         bag: weight of the bag-of-words loss; 0 for none.
-        short: probability of a row shorter than its passage.
-        coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
+        short: probability that a row is shorter than its passage.
+        coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
     """
 
     length: int = 512
@@ -142,9 +142,9 @@ class Sampler:
 
     Args:
         store: the documents.
-        specials: the encoder's special tokens.
-        options: see ``Options``.
-        provenance: batches say where each token came from (for ``explain``).
+        specials: special tokens of the encoder.
+        options: options of the method.
+        provenance: whether batches record where each token comes from (for ``explain``).
     """
 
     def __init__(self, store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> None:
@@ -236,7 +236,7 @@ class RetroMAE(Objective):
         self.notes = note_new(encoder, decoder=self.enhanced_decoder.new, language_head=self.language.new)
 
     def encode(self, batch: Batch, step: int) -> Encoded:
-        """Compute the loss of each example; there is nothing to compare."""
+        """Compute the loss of each example; this method has no loss between examples."""
         facts = batch.per_token
         (states,) = self.encoder.states(batch.rows)
         rows = Rows(_truth(batch.rows.tokens, facts["labels"]), batch.rows.offsets)

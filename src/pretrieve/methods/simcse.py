@@ -45,15 +45,15 @@ CARD = Card(
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What can be set; the dropout is the model's own.
+    """Options; dropout is that of the model.
 
     Attributes:
-        length: tokens of the longest row, special tokens included.
-        short: probability of a row shorter than its passage.
-        temperature: divides the cosines.
+        length: maximum length of a row in tokens, special tokens included.
+        short: probability that a row is shorter than its passage.
+        temperature: divisor of cosine similarities.
         mlp: put Linear and tanh on the vectors in training.
-        mask_same_document: texts of the same document are no negatives.
-        coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
+        mask_same_document: exclude texts of the same document from the negatives.
+        coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
     """
 
     length: int = 32
@@ -99,9 +99,9 @@ class Sampler:
 
     Args:
         store: the documents.
-        specials: the encoder's special tokens.
-        options: see ``Options``.
-        provenance: batches say where each token came from (for ``explain``).
+        specials: special tokens of the encoder.
+        options: options of the method.
+        provenance: whether batches record where each token comes from (for ``explain``).
     """
 
     def __init__(self, store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> None:

@@ -49,20 +49,20 @@ CARD = Card(
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What can be set.
+    """Options.
 
     Attributes:
         passage: words of a passage.
-        length: tokens of the longest passage, title and special tokens included.
+        length: maximum length of a passage in tokens, title and special tokens included.
         words_min: words of the shortest span.
         words_max: words of the longest span.
         stop_words: so many most frequent words neither begin nor end a span (at most a hundredth of all words).
         query_min: tokens of the shortest query, without special tokens.
         query_max: tokens of the longest query and of the longest span, without special tokens.
         delete: probability that the span is deleted from its query.
-        temperature: divides the similarities; none: 1, and 0.05 where the encoder is compared by cosine.
-        mask_same_document: passages of other examples from the query's own document are no negatives.
-        coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
+        temperature: divisor of similarities; by default 1, or 0.05 for an encoder with cosine similarity.
+        mask_same_document: exclude passages of the query's document in other examples from the negatives.
+        coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
     """
 
     passage: int = 100
@@ -145,9 +145,9 @@ class Sampler:
 
     Args:
         store: the documents, with ``word_starts`` and ``lettered``.
-        specials: the encoder's special tokens.
-        options: see ``Options``.
-        provenance: batches say where each token came from (for ``explain``).
+        specials: special tokens of the encoder.
+        options: options of the method.
+        provenance: whether batches record where each token comes from (for ``explain``).
 
     Raises:
         UsageError: no document has a recurring span.
@@ -300,7 +300,7 @@ class RecurringSpans(Objective):
 
     Attributes:
         encoder: of queries and passages.
-        temperature: divides the similarities.
+        temperature: divisor of similarities.
     """
 
     def __init__(self, encoder: Encoder, options: Options) -> None:

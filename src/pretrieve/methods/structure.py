@@ -47,7 +47,7 @@ CARD = Card(
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What can be set. The first eight are weights of the kinds of pairs.
+    """Options. The first eight are weights of the kinds of pairs.
 
     Attributes:
         title: the title or heading to its body.
@@ -75,11 +75,11 @@ class Options:
         drop_shared: probability that a key loses the tokens that its query holds too, so that other words have to
             connect the two.
         delete: rate of deleted tokens.
-        temperature: divides the cosines.
+        temperature: divisor of cosine similarities.
         symmetric: keys look for their queries too.
         near_duplicate: keys with a cosine above this to the own key are no negatives; 0 for none; none: 0.9 for a
             static encoder, else 0.
-        coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
+        coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
     """
 
     title: float = 1.0
@@ -157,7 +157,7 @@ PRESETS: dict[str, Preset] = {
             "floor": Value(0.05, "ours", "the rate ends at a twentieth"),
             "beta2": Value(0.99, "ours", "a short memory suits a short run"),
             "epsilon": Value(1e-8, "ours", "Adam's own"),
-            "weight_decay": Value(0.0, "ours", "rare words would shrink though they are not seen"),
+            "weight_decay": Value(0.0, "ours", "decay would shrink the vectors of rare words"),
         },
         encoder={
             "dimensions": Value(256, "ours", "as good as 512 beside BM25, at half the time and size"),
@@ -207,9 +207,9 @@ class Sampler:
 
     Args:
         store: the documents.
-        specials: the encoder's special tokens.
-        options: see ``Options``.
-        provenance: batches say where each token came from (for ``explain``).
+        specials: special tokens of the encoder.
+        options: options of the method.
+        provenance: whether batches record where each token comes from (for ``explain``).
     """
 
     def __init__(self, store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> None:
@@ -333,7 +333,7 @@ def sampler(store: TokenStore, specials: SpecialTokens, options: Options, proven
 
 
 def task(options: Options) -> str:
-    """Say what an example asks of the model."""
+    """Describe the task of an example in a sentence."""
     return "Find the document of each query among those of the batch; others of the same document are no negatives."
 
 

@@ -50,13 +50,13 @@ CARD = Card(
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What can be set.
+    """Options.
 
     Attributes:
-        length: tokens of the longest row, special tokens included.
+        length: maximum length of a row in tokens, special tokens included.
         delete: part of the words that are deleted.
-        short: probability of a row shorter than its passage.
-        coefficient: power of the groups' shares: 0 gives every language or source the same weight, 1 its size.
+        short: probability that a row is shorter than its passage.
+        coefficient: exponent of group sizes: 0 samples languages or sources equally, 1 in proportion to size.
     """
 
     length: int = 128
@@ -104,9 +104,9 @@ class Sampler:
 
     Args:
         store: the documents, with ``word_starts``.
-        specials: the encoder's special tokens.
-        options: see ``Options``.
-        provenance: batches say where each token came from (for ``explain``).
+        specials: special tokens of the encoder.
+        options: options of the method.
+        provenance: whether batches record where each token comes from (for ``explain``).
     """
 
     def __init__(self, store: TokenStore, specials: SpecialTokens, options: Options, provenance: bool = False) -> None:
@@ -206,7 +206,7 @@ class DenoisingAutoEncoder(Objective):
         self.notes = note_new(encoder, cross_attention=self.reconstruction.new, language_head=self.language.new)
 
     def encode(self, batch: Batch, step: int) -> Encoded:
-        """Compute the loss of each example; there is nothing to compare."""
+        """Compute the loss of each example; this method has no loss between examples."""
         vectors = self.encoder(batch.column(0).rows)[:, 0]
         read_so_far, labels = shifted(batch.column(1).rows)
         states = self.reconstruction(vectors, read_so_far)

@@ -34,7 +34,7 @@ class Bag:
     Attributes:
         vectors: token vectors (V, D), float32, memory-mapped.
         tokenizer: the model's own.
-        prompts: what is put before a text, by task ("query", "document").
+        prompts: prompt of a text, by task ("query", "document").
         normalise: whether vectors have length one.
         similarity: how they are compared.
         fingerprint: identity of vectors and tokenizer.
@@ -118,7 +118,7 @@ class Bag:
         return sums
 
     def _sum_many(self, ids: list[list[int]]) -> FloatArray:
-        from scipy.sparse import csr_array  # only here: its import takes longer than a query
+        from scipy.sparse import csr_array  # imported here because the import takes longer than a query
 
         offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])]).astype(np.int64)
         tokens: IntArray = np.fromiter(chain.from_iterable(ids), np.int64, count=int(offsets[-1]))
@@ -132,7 +132,7 @@ def third_ranker(folder: Path) -> tuple[Bag, float] | None:
 
     Raises:
         UsageError: the model's MANIFEST names a static model that is gone.
-        CorruptError: it is damaged.
+        CorruptError: the file is damaged.
     """
     found = _read_json(folder / MANIFEST).get("meta", {}).get("third")
     return None if found is None else (Bag.load(folder / found["path"]), float(found["weight"]))
@@ -198,7 +198,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError:
-        raise CorruptError(f"{path} is damaged: restore the model from a copy, or make it again.") from None
+        raise CorruptError(f"{path} is damaged: restore the model from a copy or train it again.") from None
 
 
 def _module_paths(folder: Path) -> dict[str, str]:
@@ -209,7 +209,7 @@ def _module_paths(folder: Path) -> dict[str, str]:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise CorruptError(
-            f"{folder / 'modules.json'} is damaged: restore the model from a copy, or make it again."
+            f"{folder / 'modules.json'} is damaged: restore the model from a copy or train it again."
         ) from None
 
 

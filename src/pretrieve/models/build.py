@@ -123,7 +123,7 @@ def build_encoder(
         base: ``static``, ``new:layers=4,hidden=256``, a folder, or a name of the hub.
         store: the documents, tokenized with ``named_base``'s tokenizer if there is one.
         options: pooling, longest row, dimensions.
-        seed: the run's seed.
+        seed: seed of the run.
 
     Raises:
         UsageError: there is no such base, its weights do not fit, or it cannot take such rows or this tokenizer.
@@ -156,7 +156,7 @@ def start_words_from(encoder: TransformerEncoder, vectors: FloatArray | Tensor, 
     Args:
         encoder: the transformer; changed in place.
         vectors: (V, D) of a ``StaticEncoder``.
-        seed: the run's seed, for the rotation.
+        seed: seed of the run, for the rotation.
     """
     words: Tensor = encoder._model.get_input_embeddings().weight
     static = torch.as_tensor(vectors).detach().float().cpu()
@@ -182,7 +182,7 @@ def load_base(folder: Path, options: EncoderOptions, seed: int) -> Encoder:
 
     Raises:
         UsageError: it cannot be trained.
-        CorruptError: it is damaged.
+        CorruptError: the file is damaged.
     """
     if not (folder / "router_config.json").is_file():
         return load_encoder(folder, pooling=options.pooling, seed=seed)
@@ -201,7 +201,7 @@ def build_transformer(
         new: its size.
         specials: of the tokenizer.
         options: pooling and longest row.
-        seed: the run's seed.
+        seed: seed of the run.
 
     Raises:
         UsageError: the tokenizer has no [CLS] and [SEP].
@@ -210,7 +210,7 @@ def build_transformer(
         raise UsageError(
             "the tokenizer has no [CLS] and [SEP], which a new transformer needs: train one on the corpus."
         )
-    from transformers import BertConfig, BertModel  # only here: importing it takes seconds
+    from transformers import BertConfig, BertModel  # imported here because it takes seconds
 
     max_length = options.max_length or 512
     config: Any = BertConfig(

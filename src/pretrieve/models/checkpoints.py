@@ -23,13 +23,13 @@ class Checkpoint:
 
     Attributes:
         pooling: of the last hidden states.
-        similarity: how vectors are compared.
+        similarity: similarity function of the vectors.
         normalise: bring vectors to length one (the same ranking as cosine, other scores).
-        query_prompt: put before every query.
-        document_prompt: put before every document.
+        query_prompt: prompt of a query.
+        document_prompt: prompt of a document.
         max_length: tokens kept of a text, special tokens included; None leaves it to the model.
         query_length: the same for queries, where they are cut shorter.
-        separator: between title and text.
+        separator: separator of title and text.
         query_model: name of the query encoder's model, if this is the document encoder's.
         document_model: name of the document encoder's model, if this is the query encoder's.
         remote_code: the repository's own model code is needed, where transformers has none.

@@ -42,7 +42,7 @@ class EnhancedDecoder(nn.Module):
     Args:
         encoder: whose kind and embeddings are taken. Weights that an earlier run left beside it, named
             ``enhanced_decoder``, are the start; new ones are drawn as the model's own are.
-        seed: the run's seed, for new weights.
+        seed: seed of the run, for new weights.
         query_stream: "positions": the vector plus the position's vector; "embeddings": the model's embeddings of it,
             that is with positions, type and norm (the second version, DupMAE).
 
@@ -65,7 +65,7 @@ class EnhancedDecoder(nn.Module):
                 nn.init.zeros_(layer.bias)
         epsilon = float(_first(config, "layer_norm_eps", "norm_eps"))
         self.attention_norm, self.output_norm = nn.LayerNorm(width, eps=epsilon), nn.LayerNorm(width, eps=epsilon)
-        from transformers.activations import ACT2FN  # only here: importing it takes seconds
+        from transformers.activations import ACT2FN  # imported here because it takes seconds
 
         self.activation = ACT2FN[_first(config, "hidden_act", "hidden_activation")]
         self.dropout = nn.Dropout(float(_first(config, "hidden_dropout_prob", "mlp_dropout")))
@@ -180,7 +180,9 @@ def _check(encoder: TransformerEncoder) -> None:
     kind = encoder.model.config.model_type  # type: ignore[union-attr]
     known = hasattr(encoder.model, "embeddings") and (_table(encoder) is not None or kind == "modernbert")
     if not encoder.packed or not known or encoder.words.shape[1] != encoder.dimensions:
-        raise UsageError(f"{kind}: the decoder is known for the families of BERT, RoBERTa and ModernBERT: take one.")
+        raise UsageError(
+            f"{kind}: the decoder is known for the families of BERT, RoBERTa and ModernBERT: use one of these."
+        )
 
 
 def _first(config: Any, *names: str) -> Any:

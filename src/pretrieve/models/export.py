@@ -77,13 +77,13 @@ def save_model(
         folder: of ``core.files.create`` or ``scratch``.
         encoder: for queries and documents; for queries alone if ``documents`` is given.
         tokenizer: the tokenizer of both.
-        prompts: what is put before a text, for "query" and "document".
+        prompts: prompt of a text, for "query" and "document".
         separator: what stands between title and text of a document; stock loaders pass it over.
         documents: the encoder of documents, if untied (saved as a Router); None otherwise.
         query_length: tokens of the longest query, where one transformer reads less of queries than of documents.
 
     Raises:
-        StorageError: the disk refused.
+        StorageError: writing fails.
     """
     if isinstance(encoder, MultiVectorEncoder):
         assert documents is None

@@ -36,7 +36,7 @@ class Projected(Encoder):
     Args:
         encoder: what gives the vectors (R, V, D).
         dimensions: D after projection.
-        seed: the run's seed, for the initial weights (normal with deviation 0.02, as BERT's).
+        seed: seed of the run, for the initial weights (normal with deviation 0.02, as BERT's).
         dropout: probability of zeroing a value in training mode.
     """
 

@@ -43,7 +43,7 @@ class LanguageHead(nn.Module):
 
     Args:
         encoder: whose states it reads and whose word vectors it uses.
-        seed: the run's seed, for a new head.
+        seed: seed of the run, for a new head.
     """
 
     def __init__(self, encoder: TransformerEncoder, seed: int) -> None:
@@ -60,7 +60,7 @@ class LanguageHead(nn.Module):
         self.norm = nn.LayerNorm(width, eps=epsilon, bias=bool(config.norm_bias) if modern else True)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
         name = getattr(config, "classifier_activation" if modern else "hidden_act", "gelu")
-        from transformers.activations import ACT2FN  # only here: importing it takes seconds
+        from transformers.activations import ACT2FN  # imported here because it takes seconds
 
         self.activation = ACT2FN[name] if isinstance(name, str) else name
         self.new = not start_from(self, kept_heads(encoder), "language") and not self._starts_from_checkpoint(encoder)

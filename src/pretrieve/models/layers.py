@@ -26,7 +26,7 @@ class Layers(nn.Module):
     Args:
         encoder: the model whose kind is wanted.
         count: how many layers.
-        seed: the run's seed, for the initial weights.
+        seed: seed of the run, for the initial weights.
 
     Raises:
         UsageError: the model is of another family.

@@ -47,7 +47,7 @@ def in_batch_softmax(
         queries: (B, D).
         keys: (M, D), M >= first + B: those of all ranks, and hard negatives if any.
         similarity: "dot" or "cosine".
-        temperature: divides the similarities.
+        temperature: divisor of similarities.
         first: index of the first query's key.
         exclude: (B, M) boolean, True where a key is no negative of a query (of the same document); a query's own key
             is never excluded.
@@ -88,7 +88,7 @@ def queue_softmax(
         positives: (B, D), the key of each query.
         queue: (K, D), rows are keys.
         similarity: "dot" or "cosine".
-        temperature: divides the similarities.
+        temperature: divisor of similarities.
         exclude: (B, K) boolean, True where a key of the queue is no negative of a query.
         label_smoothing: as for ``in_batch_softmax``.
 

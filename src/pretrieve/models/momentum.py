@@ -24,7 +24,7 @@ class KeyQueue(nn.Module):
     Args:
         size: K, a multiple of the batch size.
         dimensions: D.
-        seed: the run's seed, for the first keys.
+        seed: seed of the run, for the first keys.
     """
 
     keys: Tensor

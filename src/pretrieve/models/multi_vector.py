@@ -177,7 +177,7 @@ def name_viewers(tokenizer: Tokenizer, encoder: MultiVectorEncoder, viewers: Int
     backend = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
     backend.add_special_tokens(list(names.values()))
     if [backend.token_to_id(name) for name in names.values()] != list(names):
-        raise UsageError("the tokenizer numbers its words with gaps, so viewers cannot be saved: take another base.")
+        raise UsageError("the tokenizer numbers its words with gaps, so viewers cannot be saved: use another base.")
     assert encoder.specials.sep is not None, "views are of transformers"
     end = str(backend.id_to_token(encoder.specials.sep))
     front = [names[int(viewer)] for viewer in viewers]

@@ -43,7 +43,7 @@ def convert(source: Path, output: Path, *, base: str | None = None) -> None:
     Raises:
         UsageError: there is no such file, its base is not known or not there, or the output is taken.
         CorruptError: the file is damaged, or its weights do not fit the base.
-        StorageError: the disk refused.
+        StorageError: writing fails.
     """
     path = source / CONTRIEVER if source.is_dir() else source
     if not path.is_file():
@@ -72,7 +72,7 @@ def _encoder_of(weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
 
 def _filled(folder: Path, weights: dict[str, Tensor], path: Path) -> Any:
     """A model of the base's configuration, filled with the weights, strictly."""
-    from transformers import AutoConfig, AutoModel  # only here: importing it takes seconds
+    from transformers import AutoConfig, AutoModel  # imported here because it takes seconds
 
     with seeded(0, "pretrained"):
         model: nn.Module = AutoModel.from_config(AutoConfig.from_pretrained(folder))

@@ -139,7 +139,7 @@ def packed_attention(
 @cache
 def attention() -> str:
     """Register packed attention with transformers, and return the name under which it is known there."""
-    from transformers import AttentionInterface, AttentionMaskInterface  # only here: importing it takes seconds
+    from transformers import AttentionInterface, AttentionMaskInterface  # imported here because it takes seconds
 
     AttentionInterface.register(_ATTENTION, packed_attention)
     AttentionMaskInterface.register(_ATTENTION, lambda *_, **__: None)
@@ -156,7 +156,7 @@ def _has_kernel(query: Tensor, dropout: float) -> bool:
 
 
 def _attend_by_kernel(parts: list[Tensor], packing: Packing, scaling: float | None, reach: int, causal: bool) -> Tensor:
-    from torch.nn.attention.varlen import varlen_attn  # only here: it imports PyTorch's compiler
+    from torch.nn.attention.varlen import varlen_attn  # imported here because it imports PyTorch's compiler
 
     query, key, value = (part.contiguous() for part in parts)
     longest = packing.blocks[-1][1]

@@ -98,7 +98,7 @@ def _class_of(config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 
     ``AutoModel`` loads every DPR model as a question encoder, and initialises passage weights at random.
     """
-    from transformers import AutoModel, BertConfig, BertModel  # only here: importing it takes seconds
+    from transformers import AutoModel, BertConfig, BertModel  # imported here because it takes seconds
 
     if config["model_type"] != DPR:
         return AutoModel, {}
@@ -110,7 +110,7 @@ def masked_language_model(folder: Path) -> nn.Module | None:
     """Load a checkpoint with its masked-language-model head, or None where it has none (or not a whole one)."""
     if not any("MaskedLM" in name or "PreTraining" in name for name in _config(folder).get("architectures") or []):
         return None
-    from transformers import AutoModelForMaskedLM  # only here: importing it takes seconds
+    from transformers import AutoModelForMaskedLM  # imported here because it takes seconds
 
     try:
         with seeded(0, "pretrained"), quietly():

@@ -25,7 +25,7 @@ class SpanScorer(nn.Module):
     Args:
         width: D of the hidden states.
         hidden: width of the hidden layer; 256 in the released code.
-        seed: the run's seed, for the initial weights (normal with deviation 0.02, as BERT's).
+        seed: seed of the run, for the initial weights (normal with deviation 0.02, as BERT's).
     """
 
     def __init__(self, width: int, hidden: int = 256, *, seed: int = 0) -> None:

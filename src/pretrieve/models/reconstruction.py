@@ -64,7 +64,7 @@ class TiedDecoder(nn.Module):
 
     Args:
         encoder: of the families of BERT, RoBERTa or ModernBERT.
-        seed: the run's seed, for the new weights.
+        seed: seed of the run, for the new weights.
 
     Raises:
         UsageError: another family, or weights of an earlier run that do not fit.

@@ -118,7 +118,7 @@ def load_static(folder: Path) -> StaticEncoder:
 
     Raises:
         UsageError: its tokenizer does not belong to it.
-        CorruptError: it is damaged.
+        CorruptError: the file is damaged.
     """
     tokenizer = tokenizers.load(folder)
     weights = _read_weights(folder / "model.safetensors", {"embedding.weight": 2})["embedding.weight"]
@@ -236,4 +236,4 @@ def _read_json(path: Path) -> Any:
     except OSError:
         raise UsageError(f"{path} is missing: the folder is not a whole sentence-transformers model.") from None
     except ValueError:
-        raise CorruptError(f"{path} is damaged: restore the model from a copy, or make it again.") from None
+        raise CorruptError(f"{path} is damaged: restore the model from a copy or train it again.") from None

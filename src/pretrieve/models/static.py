@@ -54,7 +54,7 @@ class StaticEncoder(Encoder):
         weights: token vectors (vocabulary, D); copied.
         specials: the special tokens of the tokenizer; a bag uses no [CLS] and [SEP].
         max_length: longest row that training makes, in tokens; inference has no limit.
-        similarity: how vectors are compared.
+        similarity: similarity function of the vectors.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ def random_vectors(scale: FloatArray, dimensions: int, seed: int) -> FloatArray:
     Args:
         scale: (vocabulary,), usually the idf.
         dimensions: D.
-        seed: the run's seed.
+        seed: seed of the run.
 
     Returns:
         (vocabulary, D), float32.

@@ -37,13 +37,13 @@ _VOCABULARIES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "*/to
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """What the user says about a model; None leaves it to the registry or to the model's own files.
+    """What user specifies about a model; None leaves it to the registry or to the model's own files.
 
     Attributes:
         pooling: of the last hidden states, for a folder that does not say.
-        similarity: how vectors are compared.
-        query_prompt: put before every query.
-        document_prompt: put before every document.
+        similarity: similarity function of the vectors.
+        query_prompt: prompt of a query.
+        document_prompt: prompt of a document.
         max_length: tokens kept of a text.
         like: a published checkpoint that the model was made from and is used like.
         batch_size: texts encoded at once.
@@ -121,8 +121,8 @@ class MultiVectorTextEncoder:
     Attributes:
         encoder: encodes queries and documents.
         tokenizer: of both, without viewers.
-        query_prompt: put before every query.
-        document_prompt: put before every document.
+        query_prompt: prompt of a query.
+        document_prompt: prompt of a document.
         fingerprint: identity of weights, tokenizer and of what was said about them.
         location: its folder.
         described: what was said about it, kept by an index to open the model in the same way.

@@ -22,10 +22,10 @@ class Crops:
     Args:
         source: windows or documents.
         tokens: (S,) the store's tokens.
-        specials: the encoder's special tokens.
+        specials: special tokens of the encoder.
         lengths: gives the length of a crop of each of some spans (R,), by their sizes (R,).
         edits: what is done to a crop before its special tokens are put around it.
-        provenance: batches say where each token came from (for ``explain``).
+        provenance: whether batches record where each token comes from (for ``explain``).
     """
 
     def __init__(

@@ -45,7 +45,7 @@ def group_notes(store: TokenStore, keep: BoolArray | None, coefficient: float) -
     Args:
         store: the documents.
         keep: (G,) the groups that are drawn from; None for all.
-        coefficient: power of the groups' shares (``batches.mixture``).
+        coefficient: exponent of group sizes (``batches.mixture``).
     """
     names, counts = store.group_names, np.bincount(np.asarray(store.groups), minlength=len(store.group_names))
     kept = np.ones(len(names), bool) if keep is None else keep

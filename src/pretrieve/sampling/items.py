@@ -96,7 +96,7 @@ class Whole:
     Args:
         store: the documents.
         minimum: documents with fewer tokens are left out.
-        coefficient: power of the groups' shares (``batches.mixture``).
+        coefficient: exponent of group sizes (``batches.mixture``).
     """
 
     def __init__(self, store: TokenStore, minimum: int = 2, coefficient: float = 1.0) -> None:
@@ -117,7 +117,7 @@ class Windows:
         store: the documents.
         length: tokens of the longest window.
         minimum: documents with fewer tokens are left out.
-        coefficient: power of the groups' shares (``batches.mixture``).
+        coefficient: exponent of group sizes (``batches.mixture``).
         keep: (groups,) whether a group's windows are items.
     """
 
@@ -152,7 +152,7 @@ class Concatenated:
     Args:
         store: the documents.
         length: tokens of a window; a shorter run is one window, or none below half of it.
-        coefficient: power of the groups' shares (``batches.mixture``).
+        coefficient: exponent of group sizes (``batches.mixture``).
         keep: (groups,) whether the windows of a group are items.
     """
 
@@ -205,7 +205,7 @@ class Blocks:
         length: tokens of the longest block, everything included; None makes a document one block.
         around: special tokens of a block: 3 for [CLS] title [SEP] body [SEP].
         least: blocks of fewer sentences are left out.
-        coefficient: power of the groups' shares (``batches.mixture``).
+        coefficient: exponent of group sizes (``batches.mixture``).
     """
 
     def __init__(

@@ -26,10 +26,10 @@ class Passages:
 
     Args:
         store: the documents.
-        specials: the encoder's special tokens.
-        length: tokens of the longest row, special tokens included.
+        specials: special tokens of the encoder.
+        length: maximum length of a row in tokens, special tokens included.
         short: probability of a shorter piece, of any length.
-        coefficient: power of the groups' shares (``batches.mixture``).
+        coefficient: exponent of group sizes (``batches.mixture``).
     """
 
     def __init__(
@@ -60,9 +60,9 @@ class MaskedRows:
 
     Args:
         store: the documents, with ``word_starts``.
-        specials: the encoder's special tokens.
-        rate: part of the tokens hidden.
-        provenance: batches say where each token came from (for ``explain``).
+        specials: special tokens of the encoder.
+        rate: fraction of tokens masked.
+        provenance: whether batches record where each token comes from (for ``explain``).
     """
 
     def __init__(self, store: TokenStore, specials: SpecialTokens, rate: float, provenance: bool = False) -> None:
@@ -101,10 +101,10 @@ class MaskedPassages(MaskedRows):
 
     Args:
         store: the documents, with ``word_starts``.
-        specials: the encoder's special tokens.
+        specials: special tokens of the encoder.
         passages: what a row is.
-        rate: part of the tokens hidden.
-        provenance: batches say where each token came from (for ``explain``).
+        rate: fraction of tokens masked.
+        provenance: whether batches record where each token comes from (for ``explain``).
     """
 
     def __init__(

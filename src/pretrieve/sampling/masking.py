@@ -43,7 +43,7 @@ class Masking:
         """
         if specials.mask is None:
             raise UsageError(
-                "the vocabulary has no mask token, which masked language modelling needs: take another base."
+                "the vocabulary has no mask token, which masked language modelling needs: use another base."
             )
         labels = np.where(picked, rows.tokens, UNLABELLED)
         where = np.flatnonzero(picked)

@@ -71,7 +71,7 @@ def span_batch(
         documents: (B,) document of each example.
         starts: (B, N) first token of each row in the store.
         stops: (B, N) the token after its last.
-        specials: the encoder's special tokens.
+        specials: special tokens of the encoder.
         provenance: the batch says where each token came from (for ``describe``).
 
     Returns:

@@ -103,7 +103,7 @@ class QuestionRows:
     Args:
         questions: what to draw from.
         tokenizer: of the encoder.
-        specials: the encoder's special tokens.
+        specials: special tokens of the encoder.
         longest: tokens of the longest row; a longer question is cut.
 
     Raises:

@@ -39,14 +39,14 @@ class Cloze:
 
     Args:
         store: the documents.
-        specials: the encoder's special tokens.
+        specials: special tokens of the encoder.
         mask: "salient", or as ablations "span" (a random one) and "token" (15 % of them) in sentences of any kind.
         tagger: see ``salient_spans``.
-        length: tokens of the longest row, special tokens included.
+        length: maximum length of a row in tokens, special tokens included.
         max_masks: most tokens masked.
         weighted: weigh examples by their masked tokens (``passages.token_weight``), or all alike.
-        coefficient: power of the groups' shares (``batches.mixture``).
-        provenance: batches say where each token came from (for ``explain``).
+        coefficient: exponent of group sizes (``batches.mixture``).
+        provenance: whether batches record where each token comes from (for ``explain``).
 
     Raises:
         UsageError: the vocabulary has no [CLS], [SEP] or [MASK].
@@ -66,7 +66,7 @@ class Cloze:
         provenance: bool = False,
     ) -> None:
         if specials.cls is None or specials.sep is None or specials.mask is None:
-            raise UsageError("the vocabulary has no [CLS], [SEP] or [MASK], which REALM needs: take another base.")
+            raise UsageError("the vocabulary has no [CLS], [SEP] or [MASK], which REALM needs: use another base.")
         self._tokens, self._specials, self._mask_id = np.asarray(store.tokens), specials, specials.mask
         self._mask, self._room, self._most = mask, length - specials.around(), max_masks
         self._weighted, self._provenance = weighted, provenance

@@ -27,8 +27,8 @@ class SearchBlocks:
 
     Args:
         store: the documents.
-        specials: the encoder's special tokens.
-        length: tokens of the longest block, title and special tokens included.
+        specials: special tokens of the encoder.
+        length: maximum length of a block in tokens, title and special tokens included.
         distinct: keep no text twice.
     """
 

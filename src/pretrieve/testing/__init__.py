@@ -1,4 +1,4 @@
-"""What a method's author runs: the promises that every method keeps, on tiny documents and encoders made in memory.
+"""Contract tests for authors of methods, on tiny documents and encoders made in memory.
 
 Example:
     >>> import neighbours  # doctest: +SKIP
@@ -26,7 +26,7 @@ __all__ = ["check_method"]
 
 
 def check_method(module: ModuleType, settings: Mapping[str, object] | None = None) -> None:
-    """Check that a method keeps the contract: every preset, on every kind of encoder that its card names.
+    """Check that a method fulfils the contract: every preset, on every kind of encoder that its card lists.
 
     The card and the values of presets are whole; ``encode`` is separable by rows, free of side effects and gives
     (B, N, V, D); ``compare`` is shared among ranks; a cached gradient is the full one; two runs are bit-equal, and so
@@ -34,11 +34,11 @@ def check_method(module: ModuleType, settings: Mapping[str, object] | None = Non
     sentence-transformers scores as the trained encoder does. It takes some seconds for each preset and kind.
 
     Args:
-        module: the method, imported.
-        settings: options for documents of about 25 tokens, where the values of the presets do not fit those.
+        module: the imported module of the method.
+        settings: options to override where the presets do not fit documents of about 25 tokens.
 
     Raises:
-        ExtensionError: a promise is broken; the text names the file, the preset, the promise and what was found.
+        ExtensionError: a check fails; the text names the file, the preset, the check and the value found.
     """
     check(module)
     method = cast(Method, module)
@@ -59,11 +59,11 @@ def check_method(module: ModuleType, settings: Mapping[str, object] | None = Non
 
 @contextmanager
 def _told(module: ModuleType, what: str) -> Iterator[None]:
-    """Turn whatever goes wrong into one error that names the method's file and what was checked."""
+    """Convert any exception into one error that names the method's file and the check."""
     try:
         yield
     except ExtensionError:
-        raise  # it names the file and the line
+        raise  # its text names the file and the line
     except Exception as error:
         text = " ".join(str(error).split()).removesuffix(".")
         raise ExtensionError(f"{failing_line(str(module.__file__), error)}: {what}: {text}.") from error

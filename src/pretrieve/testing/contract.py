@@ -1,4 +1,4 @@
-"""What every method promises (``models/objective.py``), each promise as a function of a ``Case``."""
+"""The contract of a method (``models/objective.py``); each check is a function of a ``Case``."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ _OPTIONS = TrainingOptions(steps=4, batch_size=8, learning_rate=0.01, save_every
 
 
 class BrokenPromiseError(PretrieveError):
-    """A method does not keep a promise: the text says which, and what was found."""
+    """A method breaks the contract; the text describes how."""
 
 
 def hold(condition: object, message: str) -> None:
-    """Say that a promise is broken, where a condition is not true.
+    """Raise ``BrokenPromiseError`` if a condition is false.
 
     Args:
-        condition: what was promised.
-        message: what is wrong where it is not so.
+        condition: the condition to check.
+        message: the text of the error.
 
     Raises:
-        BrokenPromiseError: it is not so.
+        BrokenPromiseError: the condition is false.
     """
     if not condition:
         raise BrokenPromiseError(message)
 
 
 def card_and_presets_are_whole(method: Method, preset: str) -> None:
-    """The card says what it is, every option is described, and every value of a preset is one that can be set.
+    """The card is complete, every option is documented, and every value of a preset is a valid option.
 
     Args:
         method: the method.
@@ -64,18 +64,18 @@ def card_and_presets_are_whole(method: Method, preset: str) -> None:
     options_of(method.Options, {name: static[name] for name in static if name in own}, where)
     options_of(TrainingOptions, {name: static[name] for name in static if name not in own}, where)
     for key, value in {**found.options, **found.training, **found.static, **found.encoder}.items():
-        hold(value.note or value.source != "ours", f"{where}: {key} is a value of ours and does not say why")
+        hold(value.note or value.source != "ours", f"{where}: {key} is a value of ours without a note that explains it")
     try:
         options_of(method.Options, {"temprature": 1})
     except UsageError:
         return
-    hold(False, "Options takes names that it does not have")
+    hold(False, "Options accepts unknown names")
 
 
 def vectors_have_four_axes(case: Case) -> None:
     """``encode`` gives (B, N, V, D), ``compare`` a scalar, and the loss is finite and has a gradient.
 
-    A statistic may be NaN, which says that no example counts; it is never infinite.
+    A statistic may be NaN (no example counts) but not infinite.
     """
     objective, batches = case.run(size=8)
     result = full_step(objective, batches(1), 1, StepContext())  # checks the shapes
@@ -87,7 +87,7 @@ def vectors_have_four_axes(case: Case) -> None:
 
 
 def encode_is_row_separable_and_free_of_side_effects(case: Case) -> None:
-    """``encode`` gives the same vectors for a batch and for its slices, twice, and changes nothing."""
+    """``encode`` returns the same vectors for a batch and its slices, repeatedly, and changes no state."""
     objective, batches = case.run(size=9)
     objective.double().eval()
     batch, before = objective.prepare(batches(2), 2), digest(objective)
@@ -122,7 +122,7 @@ def compare_shares_average_to_the_whole(case: Case) -> None:
 
 
 def cached_step_equals_full_step(case: Case) -> None:
-    """A gradient through the cache is that of the whole graph."""
+    """The gradient of a cached step equals that of a full step."""
     found: list[Tensor] = []
     for take in (full_step, cached_step):
         objective, batches = case.run(size=8)
@@ -134,7 +134,7 @@ def cached_step_equals_full_step(case: Case) -> None:
 
 
 def twice_is_bit_equal(case: Case) -> None:
-    """Two runs in single precision have the same losses, which are finite, and the same weights, bit for bit."""
+    """Two float32 runs have the same finite losses and bit-identical weights."""
     found: list[tuple[list[float], str]] = []
     for _ in range(2):
         losses: list[float] = []
@@ -147,11 +147,11 @@ def twice_is_bit_equal(case: Case) -> None:
         trainer.run()
         found.append((losses, digest(trainer.objective)))
     hold(np.isfinite(found[0][0]).all(), f"losses are not finite: {found[0][0]}")
-    hold(found[0] == found[1], "two runs with the same seed differ: all randomness has to come from an address")
+    hold(found[0] == found[1], "two runs with the same seed differ: draw all random numbers from the address")
 
 
 def resume_is_bit_equal(case: Case) -> None:
-    """A run that is resumed in the middle ends with the weights of one that was not stopped."""
+    """A resumed run ends with the weights of an uninterrupted run."""
     with tempfile.TemporaryDirectory() as folder:
         whole = _trainer(case, Checkpoints(folder=Path(folder), keep=9))
         whole.run()
@@ -160,12 +160,12 @@ def resume_is_bit_equal(case: Case) -> None:
         again.run()
         hold(
             digest(again.objective) == digest(whole.objective),
-            "a resumed run ends elsewhere: what a step changes lives in buffers or frozen parameters",
+            "a resumed run ends with other weights: keep state in buffers or frozen parameters",
         )
 
 
 def reload_is_strict_and_exact(case: Case) -> None:
-    """A checkpoint gives the same vectors when it is loaded, and a model with a surplus parameter refuses it."""
+    """A loaded checkpoint gives the same vectors, and a model with an additional parameter refuses it."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints(folder=Path(folder))
         trainer = _trainer(case, checkpoints)
@@ -186,7 +186,7 @@ def reload_is_strict_and_exact(case: Case) -> None:
 
 
 def explain_covers_every_row(case: Case) -> None:
-    """Provenance changes no token, is left out in training, and ``explain`` says where every row came from."""
+    """Provenance changes no token, is off in training, and ``explain`` covers every row."""
     documents, method = store(), case.method
 
     def batch(*, provenance: bool) -> Any:

@@ -1,4 +1,4 @@
-"""What a method leaves: a model that sentence-transformers opens, and that scores there as it does here."""
+"""The saved model: sentence-transformers opens it and computes the same scores."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def documents(count: int = 40) -> list[Document]:
     """Random documents of nine sentences, each document with words of its own.
 
     Args:
-        count: how many.
+        count: number of documents.
     """
     rng = np.random.default_rng(0)
     words = [f"word{number}" for number in range(120)]
@@ -73,7 +73,7 @@ def check_stock(folder: Path, texts: Sequence[str] = _DOCUMENTS) -> None:
     """Compare the scores of a model here and in sentence-transformers.
 
     Args:
-        folder: of the model.
+        folder: folder of the model.
         texts: documents that it knows words of.
 
     Raises:
@@ -81,10 +81,13 @@ def check_stock(folder: Path, texts: Sequence[str] = _DOCUMENTS) -> None:
     """
     ours, theirs = _reloaded(folder, texts), _stock(folder, texts)
     hold(np.ptp(ours) > 5e-5, "the trained model gives all documents the same score")
-    hold(np.allclose(ours, theirs, rtol=1e-5, atol=1e-5), "sentence-transformers scores otherwise than the encoder")
+    hold(
+        np.allclose(ours, theirs, rtol=1e-5, atol=1e-5),
+        "sentence-transformers and the encoder compute different scores",
+    )
     opened = open_encoder(str(folder))
     mine = np.asarray(opened.encode_queries(_QUERIES)), np.asarray(opened.encode_documents(texts))
-    hold(np.allclose(_scores(*mine), theirs, rtol=1e-5, atol=1e-5), "sentence-transformers scores otherwise")
+    hold(np.allclose(_scores(*mine), theirs, rtol=1e-5, atol=1e-5), "sentence-transformers computes different scores")
 
 
 def _reloaded(folder: Path, texts: Sequence[str]) -> FloatArray:

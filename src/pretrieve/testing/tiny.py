@@ -1,4 +1,4 @@
-"""Tiny stores, encoders and runs, made in memory from arrays: what methods are checked on."""
+"""Tiny stores, encoders and runs for the contract tests, made in memory from arrays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pretrieve.text.store import Store
 VOCABULARY = 120
 SPECIALS = SpecialTokens(cls=2, sep=3, mask=4, pad=0, unknown=1, vocabulary=VOCABULARY, first_ordinary=5)
 BARE = SpecialTokens(cls=None, sep=None, mask=4, pad=0, unknown=1, vocabulary=VOCABULARY, first_ordinary=5)
-KINDS = {"static": "static", "transformer": "new"}  # encoders that a card names, and how they are made here
+KINDS = {"static": "static", "transformer": "new"}  # kinds of encoders on cards, and the tiny base of each
 
 
 class TinyTokenizer:
@@ -37,11 +37,11 @@ def store(
     documents: int = 40, seed: int = 0, *, sentences: tuple[int, int] = (1, 7), words: tuple[int, int] = (3, 9),
     titles: bool = True, groups: int = 1,
 ) -> Store:  # fmt: skip
-    """Random documents, each with its own few favourite words.
+    """Random documents, each with its own frequent words.
 
     Args:
-        documents: how many.
-        seed: of all that is random.
+        documents: number of documents.
+        seed: random seed.
         sentences: fewest and most of a document.
         words: fewest and most tokens of a sentence.
         titles: whether documents have any.
@@ -99,13 +99,13 @@ def encoder(
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A preset on a kind of encoder: what is checked.
+    """A preset on a kind of encoder, to be checked.
 
     Attributes:
         method: the method's module.
         preset: name of one of its presets.
         kind: "static" or "new".
-        settings: options that the preset's values would not do for: forty documents of about 25 tokens each.
+        settings: options to override for forty documents of about 25 tokens each.
     """
 
     method: Method

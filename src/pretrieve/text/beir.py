@@ -60,7 +60,7 @@ def load_collection(folder: Path, split: str = "test", *, titles: bool = True) -
     if missing:
         raise DataError(f"{qrels_path}: query {missing[0]!r} is not in {_file(folder, 'queries')}.")
     if not qrels:
-        raise DataError(f"{qrels_path} holds no judgement.")
+        raise DataError(f"{qrels_path} holds no qrels.")
     if not documents:
         raise DataError(f"{_file(folder, 'corpus')} holds no document.")
     known = {document.id for document in documents}

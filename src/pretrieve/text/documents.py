@@ -104,16 +104,16 @@ class Documents:
         """
         indices = np.arange(len(self)) if select is None else select
         batch: list[Document] = []
-        room = _BATCH_BYTES
+        budget = _BATCH_BYTES
         with (self.path / _RECORDS).open("rb", buffering=0) as file:
             for part in range(0, len(indices), _FLUSH):
                 some = indices[part : part + _FLUSH]
                 for start, end in zip(self.offsets[some].tolist(), self.offsets[some + 1].tolist(), strict=True):
                     batch.append(_document(os.pread(file.fileno(), end - start, start)))
-                    room -= end - start
-                    if len(batch) >= size or room <= 0:
+                    budget -= end - start
+                    if len(batch) >= size or budget <= 0:
                         yield batch
-                        batch, room = [], _BATCH_BYTES
+                        batch, budget = [], _BATCH_BYTES
         if batch:
             yield batch
 

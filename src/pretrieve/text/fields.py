@@ -109,9 +109,9 @@ class Names:
 
     def _check_text(self) -> None:
         if not self._present.intersection(self._chosen["text"]):
-            wanted = " or ".join(self._chosen["text"])
+            expected = " or ".join(self._chosen["text"])
             hint = suggest(self._chosen["text"][0], self._present)
-            raise UsageError(f"{self._where}: no field {wanted}; name the one with the text by --text-field.{hint}")
+            raise UsageError(f"{self._where}: no field {expected}; name the one with the text by --text-field.{hint}")
 
 
 def document_of(record: Record, names: Names) -> Document | Fault:

@@ -64,12 +64,12 @@ class Outline:
 def parts(blocks: list[str]) -> Iterator[str]:
     """Blocks joined to parts of at most 8,000 characters; a longer block is a part of its own."""
     part: list[str] = []
-    room = PART
+    budget = PART
     for block in blocks:
-        if part and len(block) > room:
+        if part and len(block) > budget:
             yield "\n\n".join(part)
-            part, room = [], PART
+            part, budget = [], PART
         part.append(block)
-        room -= len(block) + 2
+        budget -= len(block) + 2
     if part:
         yield "\n\n".join(part)

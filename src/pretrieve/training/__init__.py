@@ -1,1 +1,1 @@
-"""Floor 3: steps, checkpoints, ranks; knows no method by name."""
+"""Steps, checkpoints and ranks (level 3); independent of the methods."""

@@ -1,4 +1,4 @@
-"""From minutes to steps: a short timed run whose effects are thrown away; the run itself then has a fixed length."""
+"""Convert minutes to steps with a short timed run on a copy, so that the run has a fixed number of steps."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pretrieve.models.objective import Objective
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.trainer import Trainer, prefetched
 
-_WARMING = 2  # first steps that are not counted: memory is allocated, kernels are chosen
-_LEAST = 5  # steps that are counted at least
+_WARMING = 2  # untimed first steps: memory is allocated and kernels are chosen
+_LEAST = 5  # minimum number of timed steps
 
 
 def steps_for_minutes(
@@ -24,16 +24,16 @@ def steps_for_minutes(
     minutes: float,
     seed: int = 0,
 ) -> int:
-    """Time steps on a copy and return how many fill what is left of the minutes.
+    """Time steps on a copy and return how many fit into the remaining minutes.
 
-    Up to a twentieth of the time is spent on it (at least seven steps).
+    Calibration takes up to 5 % of the time (at least seven steps).
 
     Args:
-        objective: copied, not changed.
+        objective: the method; copied, not changed.
         batches: the run's batches.
         options: the run's options; ``steps`` is ignored.
         minutes: wall-clock time of calibration and training together.
-        seed: of the run.
+        seed: seed of the run.
 
     Returns:
         Number of steps, at least 1.

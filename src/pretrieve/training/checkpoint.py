@@ -1,7 +1,7 @@
-"""Checkpoints: weights, buffers and optimizer state as safetensors, the step as JSON; whole or not there.
+"""Checkpoints: weights, buffers and optimizer state as safetensors, the step as JSON; written atomically.
 
 A checkpoint is an artefact (``core/files.py``) at ``checkpoints/step-000123``, named by the number of steps done.
-Nothing of randomness is in it, because randomness has addresses.
+It holds no random state: random draws depend on (seed, step) alone.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Checkpoints:
     """The checkpoints of one run.
 
     Attributes:
-        folder: where ``step-000123`` lie.
-        keep: number of checkpoints kept, the newest; at least 1.
-        fingerprints: what the run belongs to (corpus, tokenizer, recipe, ...), refused by name when it differs.
+        folder: parent folder of ``step-000123``.
+        keep: number of newest checkpoints to keep, at least 1.
+        fingerprints: hashes of corpus, tokenizer, recipe, ... by name; a checkpoint with others is refused.
     """
 
     folder: Path
@@ -43,16 +43,16 @@ class Checkpoints:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     def steps(self) -> list[int]:
-        """Numbers of the finished checkpoints, ascending; what was not finished is skipped."""
+        """Steps of the complete checkpoints, ascending; incomplete ones are skipped."""
         found = [(_NAME.fullmatch(path.name), path) for path in self.folder.glob("step-*")]
         return sorted(int(match[1]) for match, path in found if match and (path / files.MANIFEST).is_file())
 
     def latest(self) -> int | None:
-        """The newest finished checkpoint, or None."""
+        """The newest complete checkpoint, or None."""
         return max(self.steps(), default=None)
 
     def path(self, step: int) -> Path:
-        """Where the checkpoint after ``step`` steps lies."""
+        """Path of the checkpoint after ``step`` steps."""
         return self.folder / f"step-{step:06d}"
 
     def save(
@@ -62,12 +62,12 @@ class Checkpoints:
 
         Args:
             step: steps done.
-            objective: everything that learns or is remembered.
-            optimizer: its state is kept by parameter name.
-            state: counters of the trainer, and what else it resumes from, as JSON.
+            objective: the module with all weights and buffers.
+            optimizer: the optimizer, whose state is saved by parameter name.
+            state: further state of the trainer, as JSON.
 
         Raises:
-            StorageError: the disk refused; older checkpoints are untouched.
+            StorageError: writing fails; older checkpoints are unchanged.
         """
         weights = {name: values.detach().contiguous().cpu() for name, values in named_tensors(objective).items()}
         moments = {name: values.contiguous().cpu() for name, values in _moments(objective, optimizer).items()}
@@ -86,10 +86,10 @@ class Checkpoints:
 
         Args:
             step: steps done.
-            objective: everything that learns or is remembered.
+            objective: the module with all weights and buffers.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing fails.
         """
         weights = {name: values.detach().contiguous().cpu() for name, values in named_tensors(objective).items()}
         meta = {"fingerprints": dict(self.fingerprints)}
@@ -100,10 +100,10 @@ class Checkpoints:
                 self._remove(self.path(old))
 
     def load_weights(self, step: int, objective: nn.Module) -> None:
-        """Put back what ``save_weights`` wrote.
+        """Load the weights that ``save_weights`` wrote.
 
         Raises:
-            FingerprintError: it belongs to another corpus, tokenizer or recipe.
+            FingerprintError: the checkpoint is of another corpus, tokenizer or recipe.
             CorruptError: a file is damaged or does not fit.
         """
         path = self.path(step)
@@ -112,13 +112,13 @@ class Checkpoints:
         _fill(named_tensors(objective), _read(path / "weights.safetensors"), path / "weights.safetensors")
 
     def load(self, step: int, objective: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        """Put a checkpoint back, strictly: every tensor is there, none is left over, shapes agree.
+        """Load a checkpoint strictly: no missing or unexpected tensors, equal shapes.
 
         Returns:
-            What the trainer resumes from, ``step`` among it.
+            State of the trainer, including ``step``.
 
         Raises:
-            FingerprintError: it belongs to another corpus, tokenizer or recipe.
+            FingerprintError: the checkpoint is of another corpus, tokenizer or recipe.
             CorruptError: a file is damaged or does not fit.
         """
         path = self.path(step)
@@ -131,7 +131,7 @@ class Checkpoints:
         return state
 
     def sweep(self) -> None:
-        """Remove what a killed process left: temporary folders, and checkpoints that were being removed."""
+        """Remove leftovers of a killed process: temporary folders and partly removed checkpoints."""
         files.sweep(self.folder)
         for path in self.folder.glob("step-*"):
             if _NAME.fullmatch(path.name) and not (path / files.MANIFEST).is_file():
@@ -139,7 +139,9 @@ class Checkpoints:
 
     def _remove(self, path: Path) -> None:
         with storage(path):
-            (path / files.MANIFEST).unlink(missing_ok=True)  # first, so that half a removal is no checkpoint
+            (path / files.MANIFEST).unlink(
+                missing_ok=True
+            )  # removed first, so that a partly removed folder is no checkpoint
             shutil.rmtree(path)
 
     def _check_fingerprints(self, path: Path, found: Mapping[str, str]) -> None:
@@ -160,7 +162,7 @@ def named_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def digest(module: nn.Module) -> str:
-    """The sha256 of all parameters and persistent buffers: equal where two runs ended bit for bit alike."""
+    """The sha256 of all parameters and persistent buffers: equal if two runs end bit-identical."""
     found = hashlib.sha256()
     for name, values in named_tensors(module).items():
         found.update(name.encode())

@@ -1,4 +1,4 @@
-"""The loss on held-out examples while a run trains: every few steps, and when it no longer falls the run ends."""
+"""Evaluate the held-out loss during training, and stop early when it no longer decreases."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pretrieve.training.checkpoint import Checkpoints
 
 @dataclass(kw_only=True)
 class HeldOutLoss:
-    """Measures the held-out loss of a run, and remembers the weights of the lowest one where it may end the run.
+    """Measures the held-out loss of a run; with ``patience``, saves the weights of the lowest loss.
 
     Attributes:
-        measure: the loss now; has no effect on the run.
+        measure: function that returns the current held-out loss; it does not change the run.
         every: steps between measurements.
-        patience: measurements in a row without a lower loss that end the run; 0 for never.
-        best: where the weights of the lowest loss are kept; needed with ``patience`` only.
-        on_measured: hears of each measurement: the step and the loss.
-        losses: what was measured so far, in order.
+        patience: consecutive measurements without a lower loss before the run stops; 0 to never stop.
+        best: checkpoints that hold the weights of the lowest loss; used with ``patience`` only.
+        on_measured: callback that receives the step and the loss of each measurement.
+        losses: measured losses, in order.
     """
 
     measure: Callable[[], float]
@@ -33,24 +33,24 @@ class HeldOutLoss:
 
     @property
     def is_over(self) -> bool:
-        """Whether the loss has not fallen for long enough to end the run."""
+        """Whether ``patience`` is exhausted."""
         return bool(self.patience) and self._since_best >= self.patience
 
     @property
     def _since_best(self) -> int:
-        """Measurements since the lowest one; one that is not a number is no lower than any other."""
+        """Number of measurements since the lowest; NaN never counts as lower."""
         known = [loss if math.isfinite(loss) else math.inf for loss in self.losses]
         return len(known) - 1 - known.index(min(known)) if known else 0
 
     def after(self, step: int, weights: nn.Module) -> None:
-        """Measure if it is time to.
+        """Measure if this step is due.
 
         Args:
             step: steps done.
-            weights: kept where the loss is the lowest so far.
+            weights: module to save if the loss is the lowest so far.
 
         Raises:
-            StorageError: the disk refused.
+            StorageError: writing fails.
         """
         if step % self.every:
             return
@@ -61,16 +61,16 @@ class HeldOutLoss:
             self.best.save_weights(step, weights)
 
     def restore(self, weights: nn.Module) -> int | None:
-        """Take the weights of the lowest loss.
+        """Load the weights of the lowest loss.
 
         Args:
-            weights: written over.
+            weights: module to load into.
 
         Returns:
-            The step that they are of; None where nothing was kept.
+            Step of the loaded weights; None if none were saved.
 
         Raises:
-            CorruptError: what was kept is damaged.
+            CorruptError: the saved weights are damaged.
         """
         step = self.best.latest() if self.best is not None else None
         if step is not None:

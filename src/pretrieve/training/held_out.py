@@ -1,4 +1,4 @@
-"""A method's own training signal on examples that it does not train on: loss and statistics, without any effect."""
+"""The held-out loss: a method's loss and statistics on examples that it does not train on."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def held_out(
 ) -> dict[str, float]:
     """Return the mean loss and statistics of some batches, in evaluation mode and without gradient.
 
-    Batches go the road of a training step (prepare, encode, compare), on one rank. Nothing is changed: not a weight,
-    a buffer, a mode or the state of torch's generator, and ``after_step`` is not called. The same objective and batches
-    give the same values.
+    Batches pass through a training step (prepare, encode, compare) on one rank. Weights, buffers, modes and torch's
+    random state are unchanged, and ``after_step`` is not called. The same objective and batches give the same
+    values.
 
     Args:
         objective: the method.
-        batches: ``batch(step)``, of documents that were held out.
-        steps: which of the batches.
-        at: the training step that losses are computed as of, for those that change on the way (annealing).
+        batches: ``batch(step)``, batches of held-out documents.
+        steps: steps of the batches to use.
+        at: training step at which the loss is evaluated, for losses that change during training (annealing).
 
     Returns:
         ``loss`` and the method's statistics by name, each the mean over the batches in which it is a number.
@@ -42,14 +42,14 @@ def held_out(
 
 
 def _mean(values: list[float]) -> float:
-    """Mean of those that are numbers; NaN where none is."""
+    """Mean without NaN; NaN if all are NaN."""
     known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else math.nan
 
 
 @contextmanager
 def _evaluating(objective: Objective) -> Iterator[None]:
-    """Evaluation mode; afterwards every module has the mode that it had, which need not be its parent's."""
+    """Evaluation mode; restores the mode of every module afterwards."""
     modes = {module: module.training for module in objective.modules()}
     objective.eval()
     try:

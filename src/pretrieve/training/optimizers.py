@@ -1,4 +1,4 @@
-"""The optimizers of a run: torch's AdamW, and Adam as BERT's code has it."""
+"""The optimizers of a run: torch's AdamW, and the Adam variant of BERT's code."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pretrieve.training.options import TrainingOptions
 class BertAdam(torch.optim.Optimizer):
     """Adam without bias correction, with decoupled weight decay (google-research/bert, ``optimization.py``).
 
-    The moments start at zero and nothing makes up for it, so that the first updates are larger than AdamW's: 3.2
-    times at the first step with the usual decays, 2.0 times at step 300.
+    Without bias correction the first updates are larger than AdamW's: 3.2 times at the first step with the usual
+    decays, 2.0 times at step 300.
 
     Args:
         params: parameters, or groups of them with a ``weight_decay`` each.
@@ -41,7 +41,7 @@ class BertAdam(torch.optim.Optimizer):
         """Update every parameter that has a gradient.
 
         Args:
-            closure: not used; torch's interface has it.
+            closure: ignored; part of torch's interface.
         """
         for group in self.param_groups:
             mean_decay, square_decay = group["betas"]
@@ -63,11 +63,11 @@ def build_optimizer(objective: nn.Module, options: TrainingOptions) -> torch.opt
     """Build the optimizer of a run; weight decay is on matrices only (not on biases and norms).
 
     Args:
-        objective: whose parameters learn.
+        objective: module whose parameters are optimized.
         options: ``optimizer`` chooses AdamW (Loshchilov & Hutter, ICLR 2019; fused) or BERT's.
 
     Returns:
-        The optimizer, without a state.
+        The optimizer, with empty state.
     """
     parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     groups = [

@@ -1,4 +1,4 @@
-"""What can be set about training, and how the learning rate follows from the step."""
+"""Training options and the learning rate schedule."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from pretrieve.core.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """Values of a run; every one of them decides the result, but ``save_every``, ``max_checkpoints`` and ``log_every``.
+    """Training options. All change the result except ``save_every``, ``max_checkpoints`` and ``log_every``.
 
     Attributes:
-        steps: updates.
-        batch_size: examples of a step, all ranks together.
-        chunk: examples encoded at a time; 0 for the whole batch. ``cache`` says what a chunk is for.
-        cache: encode chunks twice, to hold the activations of one only (``training/step.py``).
-        learning_rate: at the top of the schedule.
-        schedule: down in a line or half a cosine, or constant.
-        floor: where the schedule ends, as a part of the learning rate.
-        warmup: fraction of the steps in which the rate rises from zero.
-        optimizer: torch's AdamW; or BERT's Adam, without bias correction, whose schedule counts from the first step and
-            not from the end of the warm-up.
-        weight_decay: decoupled, on matrices only (not on biases and norms).
-        beta1: decay of the mean, of either optimizer.
-        beta2: decay of the square.
-        epsilon: added to the root of the square.
-        clip: largest norm of the whole gradient; 0 for none.
-        precision: of the forward pass; weights stay in float32 (float64 only for float64).
+        steps: number of updates.
+        batch_size: examples per step, over all ranks.
+        chunk: examples encoded at a time; 0 for the whole batch. See ``cache``.
+        cache: gradient caching: encode each chunk twice and hold the activations of one (``training/step.py``).
+        learning_rate: peak learning rate.
+        schedule: linear or cosine decay, or constant.
+        floor: final learning rate, as a fraction of the peak.
+        warmup: fraction of steps with linear warm-up from zero.
+        optimizer: torch's AdamW, or BERT's Adam without bias correction, whose schedule counts from the first step
+            instead of the end of the warm-up.
+        weight_decay: decoupled weight decay, applied to matrices only (not to biases and norms).
+        beta1: decay of the first moment.
+        beta2: decay of the second moment.
+        epsilon: added to the root of the second moment.
+        clip: maximum norm of the gradient; 0 to disable clipping.
+        precision: precision of the forward pass; weights are float32 (float64 for float64).
         save_every: steps between checkpoints; 0 for the last only.
-        max_checkpoints: checkpoints kept, the newest.
-        on_not_finite: stop at a loss or gradient that is not finite, or skip the step.
-        skip_limit: skipped steps in a row that stop the run.
-        log_every: steps between what trackers get.
-        evaluate_every: steps between measurements of the loss on held-out examples; 0 for none.
-        patience: measurements in a row without a lower held-out loss that end the training; the weights of the lowest
-            one are the result. 0 to train to the last step and take its weights.
+        max_checkpoints: number of newest checkpoints to keep.
+        on_not_finite: stop, or skip the step, if the loss or gradient is not finite.
+        skip_limit: consecutive skipped steps after which the run stops.
+        log_every: steps between records sent to trackers.
+        evaluate_every: steps between measurements of the held-out loss; 0 to disable.
+        patience: consecutive measurements without a lower held-out loss before training stops with the weights of the
+            lowest; 0 to disable early stopping.
     """
 
     steps: int = 1000
@@ -69,7 +69,7 @@ class TrainingOptions:
         check_bounds(self, 0, COUNT, "save_every", "evaluate_every", "patience")
         check_bounds(self, 1, BATCH, "batch_size")
         check_bounds(self, 0, BATCH, "chunk")
-        check_bounds(self, 0, 1, "floor", "warmup")  # parts of the learning rate and of the steps
+        check_bounds(self, 0, 1, "floor", "warmup")  # fractions of the learning rate and of the steps
         check_bounds(self, 0, 1, "beta1", "beta2", below=True)
         check_bounds(self, 0, math.inf, "learning_rate", "weight_decay", "clip", "epsilon", below=True)
         if self.patience and not self.evaluate_every:
@@ -78,10 +78,10 @@ class TrainingOptions:
             raise UsageError("cache: set chunk to the number of examples that are encoded at a time.")
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step (from 0): a line up, then the schedule down.
+        """Learning rate of a step (from 0): linear warm-up, then the schedule.
 
-        With BERT's optimizer the first of the rising steps has rate zero, and after them the rate is what it would be
-        without a warm-up.
+        With BERT's optimizer the first warm-up step has rate zero, and after the warm-up the rate equals that of a
+        run without warm-up.
         """
         rising, bert = round(self.warmup * self.steps), self.optimizer == "bert"
         if step < rising:

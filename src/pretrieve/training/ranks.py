@@ -1,6 +1,6 @@
-"""Several processes that train one model: what they exchange, and nothing when there is only one.
+"""Distributed training: exchange between processes; a no-op for a single process.
 
-Every rank draws the same global batch and encodes its own slice, so only vectors, gradients and scalars travel.
+Every rank draws the same global batch and encodes its own slice, so only vectors, gradients and scalars are exchanged.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from pretrieve.core.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranks:
-    """Which process this is (``rank`` of ``world``); with one process nothing is sent."""
+    """This process (``rank`` of ``world``)."""
 
     rank: int = 0
     world: int = 1
 
     @staticmethod
     def current() -> Ranks:
-        """The process group that is initialised (gloo or nccl), or one process alone."""
+        """Return the ranks of the initialised process group (gloo or nccl), or a single process."""
         if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
             return Ranks()
         return Ranks(rank=torch.distributed.get_rank(), world=torch.distributed.get_world_size())
 
     def share(self, size: int) -> tuple[int, int]:
-        """First and one past the last of my examples in a global batch of ``size``.
+        """First and one past the last example of this rank in a global batch of ``size``.
 
         Raises:
             UsageError: the batch does not divide by the number of processes.
@@ -43,9 +43,9 @@ class Ranks:
         return self.rank * mine, (self.rank + 1) * mine
 
     def gather(self, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Put all ranks' vectors (B, ...) together as (B_global, ...), in rank order, with gradient.
+        """Gather all ranks' vectors (B, ...) as (B_global, ...), in rank order, with gradient.
 
-        The gradient of my vectors is the sum of what all ranks' losses give them.
+        The gradient of this rank's vectors is the sum over all ranks' losses.
         """
         if self.world == 1:
             return dict(vectors)
@@ -68,7 +68,7 @@ class Ranks:
             gradient.copy_(piece.view_as(gradient))
 
     def average(self, scalars: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Mean over ranks of scalars, in one message; a NaN ("no such example here") does not count."""
+        """Mean over ranks of scalars, in one message; NaN (no such example on a rank) is ignored."""
         if self.world == 1 or not scalars:
             return dict(scalars)
         values = torch.stack([value.detach().double() for value in scalars.values()])
@@ -78,16 +78,16 @@ class Ranks:
         return dict(zip(scalars, sums[0] / sums[1], strict=True))
 
     def barrier(self) -> None:
-        """Wait until all ranks are here."""
+        """Wait for all ranks."""
         if self.world > 1:
             torch.distributed.barrier()
 
     def largest(self, number: int) -> int:
-        """Largest of all ranks' numbers."""
+        """Maximum over ranks."""
         return self._reduced(number, torch.distributed.ReduceOp.MAX)
 
     def smallest(self, number: int) -> int:
-        """Smallest of all ranks' numbers."""
+        """Minimum over ranks."""
         return self._reduced(number, torch.distributed.ReduceOp.MIN)
 
     def _reduced(self, number: int, operation: Any) -> int:

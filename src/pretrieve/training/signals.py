@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the step, leave a checkpoint, and say so."""
+"""Ctrl-C and SIGTERM: finish the step, save a checkpoint, and report it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pretrieve.core.errors import PretrieveError
 class StoppedError(PretrieveError):
     """A signal stopped training; ``exit_code`` is 130 for SIGINT and 143 for SIGTERM."""
 
-    def __init__(self, number: int, step: int, folder: Path | None, advice: str = "go on with --resume") -> None:
-        kept = f"the state is in {folder}; {advice}" if folder else "nothing was kept"
+    def __init__(self, number: int, step: int, folder: Path | None, advice: str = "resume with --resume") -> None:
+        kept = f"the state is in {folder}; {advice}" if folder else "nothing was saved"
         super().__init__(f"stopped by {signal.Signals(number).name} after step {step}: {kept}.")
         self.exit_code = 128 + number
         self._what = (number, step, folder)
 
     def advising(self, advice: str) -> StoppedError:
-        """The same, saying another way to go on."""
+        """Return the same error with other advice on how to resume."""
         return StoppedError(*self._what, advice)
 
 
 class Stopper:
-    """While it is entered, the first SIGINT or SIGTERM is only noted; a second one acts as usual.
+    """Context in which the first SIGINT or SIGTERM is recorded; a second one acts as usual.
 
     Attributes:
-        signal: the number that arrived, 0 before.
+        signal: number of the received signal; 0 if none.
     """
 
     def __init__(self) -> None:

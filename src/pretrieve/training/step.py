@@ -1,11 +1,11 @@
-"""One step's gradient, in full or through a cache of vectors; the same for every method and any number of ranks.
+"""The gradient of a step, full or with gradient caching; the same for every method and any number of ranks.
 
 ``full_step`` keeps the graph of the whole batch. ``cached_step`` (GradCache; Gao et al., RepL4NLP 2021,
-arXiv 2101.06983) encodes chunk by chunk twice: first without graphs, to get the vectors and, through ``compare``, their
-gradients; then with graphs, to carry those on into the parameters. Memory is one chunk's activations.
+arXiv 2101.06983) encodes chunk by chunk twice: first without graphs, to compute the vectors and, with ``compare``,
+their gradients; then with graphs, to backpropagate those into the parameters. Memory is one chunk's activations.
 
-Dropout masks have an address: (seed, step, index of the chunk's first example in the global batch). So both passes of
-the cache agree, and a full step with the same chunks, or the same chunks on other ranks, draws the same masks.
+Dropout masks depend on (seed, step, index of the chunk's first example in the global batch). Both passes of the cache
+use the same masks, and so does a full step with the same chunks, or the same chunks on other ranks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ALONE = Ranks()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:
-    """Where a step happens: the run's seed, examples a chunk (0: the whole batch), the ranks, and bfloat16 or not."""
+    """Context of a step: seed, examples per chunk (0: the whole batch), ranks, and whether to use bfloat16."""
 
     seed: int = 0
     chunk: int = 0
@@ -37,9 +37,9 @@ class StepContext:
 
 @dataclass(slots=True, kw_only=True)
 class StepResult:
-    """What a step found: the global mean loss, statistics (scalars), and all ranks' vectors, detached.
+    """Result of a step: the global mean loss, statistics (scalars), and all ranks' vectors, detached.
 
-    ``batch`` is the global batch's facts, for ``after_step``.
+    ``batch`` is the global batch, for ``after_step``.
     """
 
     loss: Tensor
@@ -55,7 +55,7 @@ def full_step(objective: Objective, batch: Batch, step: int, context: StepContex
         objective: the method.
         batch: the global batch; this rank encodes its share.
         step: the training step.
-        context: where; ``chunk`` sets the chunks that dropout masks are drawn for.
+        context: context of the step; dropout masks are drawn per ``chunk``.
     """
     context = context or StepContext()
     loss, total, pieces, global_vectors = _forward(objective, batch, step, context)
@@ -65,26 +65,26 @@ def full_step(objective: Objective, batch: Batch, step: int, context: StepContex
 
 
 def forward_step(objective: Objective, batch: Batch, step: int, context: StepContext | None = None) -> StepResult:
-    """Compute the loss and statistics of a global batch as ``full_step`` does, and stop there.
+    """Compute the loss and statistics of a global batch as ``full_step`` does, without a gradient.
 
     Args:
         objective: the method.
         batch: the global batch; this rank encodes its share.
         step: the training step.
-        context: as for ``full_step``.
+        context: context of the step.
     """
     context = context or StepContext()
     return _result(batch, *_forward(objective, batch, step, context), context)
 
 
 def cached_step(objective: Objective, batch: Batch, step: int, context: StepContext) -> StepResult:
-    """Compute the same as ``full_step`` with the memory of one chunk, at the price of a second forward pass.
+    """Compute the same as ``full_step`` with the memory of one chunk and a second forward pass.
 
     Args:
         objective: the method.
         batch: the global batch; this rank encodes its share.
         step: the training step.
-        context: where; ``chunk`` examples are encoded at a time.
+        context: context of the step; ``chunk`` examples are encoded at a time.
     """
     assert context.chunk > 0, "a cached step has chunks"
     local_batch, first = _prepared(objective, batch, step, context)
@@ -109,7 +109,7 @@ def cached_step(objective: Objective, batch: Batch, step: int, context: StepCont
 def _forward(
     objective: Objective, batch: Batch, step: int, context: StepContext
 ) -> tuple[Loss, Tensor, list[Encoded], dict[str, Tensor]]:
-    """The loss between examples, the whole loss, what each chunk gave, and all ranks' vectors."""
+    """The loss between examples, the total loss, the result of each chunk, and all ranks' vectors."""
     local_batch, first = _prepared(objective, batch, step, context)
     pieces = [_encode(objective, piece, step, first + at, context) for at, piece in _chunks(local_batch, context.chunk)]
     vectors = _joined([piece.vectors for piece in pieces])
@@ -121,7 +121,7 @@ def _forward(
 
 
 def _prepared(objective: Objective, batch: Batch, step: int, context: StepContext) -> tuple[Batch, int]:
-    """My share of the batch, and the index of its first example."""
+    """This rank's share of the batch, and the index of its first example."""
     first, last = context.ranks.share(len(batch))
     local_batch = batch if context.ranks.world == 1 else batch.slice(first, last)
     with torch.no_grad():
@@ -137,7 +137,7 @@ def _chunks(batch: Batch, chunk: int) -> Iterator[tuple[int, Batch]]:
 
 
 def _encode(objective: Objective, batch: Batch, step: int, first: int, context: StepContext) -> Encoded:
-    """Encode one chunk under its own dropout masks; vectors leave in single precision or better."""
+    """Encode one chunk with its dropout masks; vectors are returned in float32 or float64."""
     device = next(objective.parameters()).device
     torch.manual_seed(torch_seed(context.seed, "dropout", step, first))
     with torch.autocast(device.type, torch.bfloat16, enabled=context.bfloat16):
@@ -155,13 +155,13 @@ def _joined(pieces: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _local(pieces: list[Encoded]) -> Tensor | None:
-    """The local losses (B,) of all pieces."""
+    """The example losses (B,) of all pieces."""
     found = [piece.example_loss for piece in pieces if piece.example_loss is not None]
     return torch.cat(found) if found else None
 
 
 def _carry_on(encoded: Encoded, leaves: dict[str, Tensor], start: int, size: int) -> None:
-    """Send the cached gradient of a chunk's vectors, and its local losses, on into the parameters."""
+    """Backpropagate the cached gradient of a chunk's vectors, and its example losses, into the parameters."""
     terms = []
     for name, values in encoded.vectors.items():
         gradient = leaves[name].grad

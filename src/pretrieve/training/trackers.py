@@ -1,4 +1,4 @@
-"""Where the figures of a run go besides the screen: TensorBoard where it is installed, others through Accelerate."""
+"""Experiment trackers: TensorBoard if installed, others through Accelerate."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ AUTO, NONE = "auto", "none"
 
 
 class Tracker:
-    """Sends every ``every``-th step's figures to one of Accelerate's trackers.
+    """Sends the metrics of every ``every``-th step to one of Accelerate's trackers.
 
     Args:
-        name: "tensorboard", "wandb", "mlflow", "trackio", ...: what Accelerate knows.
-        folder: where a tracker that writes files puts them.
+        name: "tensorboard", "wandb", "mlflow", "trackio", or another tracker of Accelerate.
+        folder: output folder of trackers that write files.
         run: name of the run.
-        values: the recipe, kept with the run where the tracker can.
-        every: steps between what is sent.
+        values: hyperparameters to store with the run.
+        every: steps between records.
 
     Raises:
-        UsageError: Accelerate knows no such tracker.
-        MissingExtraError: it is known, but not installed.
+        UsageError: Accelerate has no such tracker.
+        MissingExtraError: the tracker is not installed.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Tracker:
         values: Mapping[str, Any] | None = None,
         every: int = 10,
     ) -> None:
-        from accelerate import PartialState  # only here: importing it takes a second
+        from accelerate import PartialState  # imported here because it takes a second
 
         kind = _kind(name)
         PartialState()
@@ -52,7 +52,7 @@ class Tracker:
         self._every = every
 
     def __call__(self, progress: Progress) -> None:
-        """Send the figures of a step, if it is its turn."""
+        """Send the metrics of a step, if it is due."""
         if progress.step % self._every and progress.step != progress.steps:
             return
         figures = {
@@ -65,23 +65,23 @@ class Tracker:
         self.log(figures, progress.step)
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
-        """Send figures of a step; those that are not finite are left out."""
+        """Send the metrics of a step; non-finite values are left out."""
         self._tracker.log({name: value for name, value in figures.items() if math.isfinite(value)}, step=step)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Flush and close the tracker."""
         self._tracker.finish()
 
 
 def check_tracker(name: str) -> None:
-    """Refuse a tracker before anything is read; ``auto`` and ``none`` are always there.
+    """Check that a tracker is available before anything is read; ``auto`` and ``none`` always are.
 
     Args:
-        name: what ``--tracker`` says.
+        name: value of ``--tracker``.
 
     Raises:
-        UsageError: Accelerate knows no such tracker.
-        MissingExtraError: it is known, but not installed.
+        UsageError: Accelerate has no such tracker.
+        MissingExtraError: the tracker is not installed.
     """
     if name not in (AUTO, NONE):
         _kind(name)
@@ -100,5 +100,5 @@ def _kind(name: str) -> Any:
 
 
 def default_tracker() -> str | None:
-    """The tracker that is used unless told otherwise: TensorBoard where it is installed, else none."""
+    """The default tracker: TensorBoard if installed, otherwise none."""
     return "tensorboard" if importlib.util.find_spec("tensorboard") else None

@@ -1,7 +1,6 @@
-"""The loop: batches in, updates out, checkpoints on the way. It knows no method by name.
+"""The training loop, independent of the methods.
 
-A run is a function of its options, seed and batches; time, threads that prefetch, and when it was stopped and resumed
-change nothing in it.
+A run depends only on its options, seed and batches, not on time, prefetching, or interruptions.
 """
 
 from __future__ import annotations
@@ -27,23 +26,23 @@ from pretrieve.training.ranks import Ranks
 from pretrieve.training.signals import StoppedError, Stopper
 from pretrieve.training.step import StepContext, StepResult, cached_step, full_step
 
-_AHEAD = 4  # batches drawn ahead of the step that uses them
+_AHEAD = 4  # batches to prefetch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What is known after a step.
+    """Progress after a step.
 
     Attributes:
-        step: steps done, from 1.
-        steps: of the whole run.
-        loss: of this step, all ranks.
-        statistics: the method's own scalars.
-        learning_rate: of this step.
-        gradient_norm: before clipping.
-        tokens_per_second: of this step, all ranks.
-        real_share: tokens over the cells of a padded layout: what packing saves.
-        skipped: the step was not finite and left no trace.
+        step: number of steps done, from 1.
+        steps: number of steps of the run.
+        loss: loss of this step, over all ranks.
+        statistics: statistics of the method, scalars by name.
+        learning_rate: learning rate of this step.
+        gradient_norm: norm of the gradient before clipping.
+        tokens_per_second: throughput of this step, over all ranks.
+        real_share: tokens divided by the cells of a padded layout.
+        skipped: whether the step was skipped because it was not finite.
     """
 
     step: int
@@ -62,14 +61,15 @@ class Trainer:
     """One run of training.
 
     Attributes:
-        objective: what learns; moved to nothing, cast to float64 only where ``options.precision`` says so.
+        objective: the method. The caller places it on a device; it is cast to float64 if ``options.precision`` is
+            float64.
         batches: ``batch(step)``, the global batch of a step; a pure function.
-        options: see ``TrainingOptions``.
-        seed: of the run.
-        checkpoints: where state is kept; None keeps nothing.
+        options: training options.
+        seed: seed of the run.
+        checkpoints: checkpoints of the run; None to save nothing.
         ranks: the processes that train together.
-        on_step: hears of every step.
-        held_out: measures the loss on held-out examples, and may end the run.
+        on_step: callback that receives the progress of every step.
+        held_out: measures the held-out loss and may stop the run early.
     """
 
     objective: Objective
@@ -95,11 +95,11 @@ class Trainer:
             self.checkpoints.sweep()
 
     def resume(self) -> int:
-        """Go back to the newest checkpoint, if there is one; returns the number of steps done.
+        """Load the newest checkpoint, if any, and return the number of steps done.
 
         Raises:
-            FingerprintError: it belongs to another run.
-            CorruptError: it is damaged.
+            FingerprintError: the checkpoint is of another run.
+            CorruptError: the file is damaged.
         """
         latest = self.checkpoints.latest() if self.checkpoints is not None else None
         if latest is not None:
@@ -111,12 +111,12 @@ class Trainer:
         return self.step
 
     def run(self) -> None:
-        """Train to the last step, or until the held-out loss no longer falls.
+        """Train to the last step, or until the held-out loss no longer decreases.
 
         Raises:
-            NotFiniteError: the loss or the gradient is not finite, and the step was not taken; or an update made
-                weights that are not finite, which are neither saved nor handed on.
-            StoppedError: a signal asked to stop; a checkpoint was left.
+            NotFiniteError: the loss or the gradient is not finite, and the update is not applied; or an update made
+                weights that are not finite, which are not saved.
+            StoppedError: a signal stopped the run; a checkpoint is saved.
             UsageError: the batch does not divide by the ranks, or an option does not fit the batch.
             StorageError: a checkpoint could not be written.
         """
@@ -141,7 +141,7 @@ class Trainer:
 
     @property
     def _last_step(self) -> int:
-        """The number of steps to take; none are left where the held-out loss has ended the run already."""
+        """The number of steps of the run; the current one if early stopping has ended it."""
         return self.step if self.held_out is not None and self.held_out.is_over else self.options.steps
 
     def take(self, batch: Batch) -> None:
@@ -169,11 +169,11 @@ class Trainer:
             self.on_step(self._progress(batch, result, rate, float(norm), time.perf_counter() - started, not finite))
 
     def save(self) -> None:
-        """Check the weights, and leave a checkpoint where there is a place for it; once after each step.
+        """Check the weights and save a checkpoint, at most once per step.
 
         Raises:
-            NotFiniteError: a weight is not finite; the checkpoint before stays the newest.
-            StorageError: the disk refused.
+            NotFiniteError: a weight is not finite; the previous checkpoint stays the newest.
+            StorageError: writing fails.
         """
         if self._saved == self.step:
             return
@@ -186,7 +186,7 @@ class Trainer:
         self._saved = self.step
 
     def _check_weights(self) -> None:
-        """Look for weights or buffers without a finite length: not a number, infinite, or too large to be squared.
+        """Check that weights and buffers have a finite norm.
 
         Raises:
             NotFiniteError: names the first of them.
@@ -197,8 +197,8 @@ class Trainer:
         wrong = [name for name, values in tensors.items() if not torch.isfinite(torch.linalg.vector_norm(values))]
         raise NotFiniteError(
             f"step {self.step} (seed {self.seed}): after the update {len(wrong)} of {len(tensors)} weights are not "
-            f"finite, or too large to compute with (first {', '.join(wrong[:1])}); they are not saved. Train anew with "
-            f"a lower learning_rate (it is {self.options.learning_rate:g})."
+            f"finite, or too large to compute with (first {', '.join(wrong[:1])}); they are not saved. Train again "
+            f"with a lower learning_rate (it is {self.options.learning_rate:g})."
         )
 
     def _gradient(self, batch: Batch) -> StepResult:
@@ -218,10 +218,10 @@ class Trainer:
         return norm
 
     def _not_finite(self, batch: Batch, loss: float, norm: float) -> None:
-        """Skip the step, or stop: nothing was updated.
+        """Skip the step or stop; nothing is updated.
 
         Raises:
-            NotFiniteError: the policy is to stop, or too many steps in a row were skipped.
+            NotFiniteError: ``on_not_finite`` is stop, or too many consecutive steps were skipped.
         """
         self._skipped += 1
         if self.options.on_not_finite == "skip" and self._skipped < self.options.skip_limit:
@@ -252,7 +252,7 @@ class Trainer:
 
 
 def prefetched(batches: Callable[[int], Batch], start: int, stop: int, ahead: int = _AHEAD) -> Iterator[Batch]:
-    """Draw the batches of steps ``start`` to ``stop`` in a thread, up to ``ahead`` before they are needed."""
+    """Prefetch the batches of steps ``start`` to ``stop`` in a thread, up to ``ahead`` of them."""
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
         waiting: list[Future[Batch]] = [pool.submit(batches, step) for step in range(start, min(start + ahead, stop))]
         try:

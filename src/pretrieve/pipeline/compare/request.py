@@ -127,13 +127,13 @@ class CompareRequest:
 
     def facts(self) -> dict[str, Any]:
         """What decides each score, as plain values; methods and their own settings, labels and seeds may be added."""
-        said = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _WIDER}
-        said["settings"] = {key: str(value) for key, value in self.settings.items() if "." not in key}
-        said["tuning"] = {key: str(value) for key, value in self.tuning.items()}
-        said["sources"] = [files.digest(Path(source), without=self.output) or source for source in self.sources]
-        said["benchmark"] = [files.digest(path) for path in self._evaluated_files()]
-        said["base"] = files.digest(Path(self.base)) or self.base
-        return said
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _WIDER}
+        values["settings"] = {key: str(value) for key, value in self.settings.items() if "." not in key}
+        values["tuning"] = {key: str(value) for key, value in self.tuning.items()}
+        values["sources"] = [files.digest(Path(source), without=self.output) or source for source in self.sources]
+        values["benchmark"] = [files.digest(path) for path in self._evaluated_files()]
+        values["base"] = files.digest(Path(self.base)) or self.base
+        return values
 
     def _evaluated_files(self) -> list[Path]:
         """The files of the benchmark that are read."""
@@ -177,17 +177,17 @@ class CompareRequest:
         Raises:
             UsageError: the folder is of another comparison, or has a method with other settings.
         """
-        said = self.output / SAID
+        values = self.output / SAID
         mine = files.to_json(self.facts())
-        if said.is_file():
-            self._check_said(orjson.loads(said.read_bytes()), orjson.loads(mine))
+        if values.is_file():
+            self._check_said(orjson.loads(values.read_bytes()), orjson.loads(mine))
         path = self.output / "settings.json"
         before = orjson.loads(path.read_bytes()) if path.is_file() else {}
         now = {method: {key: str(value) for key, value in self.own(method).items()} for method in self.order}
         for method in now.keys() & before.keys():
             if now[method] != before[method] and self._trained(method):
                 raise UsageError(f"{self.output} has {method} with other settings: give the same, or another --output.")
-        files.write_file(said, mine)
+        files.write_file(values, mine)
         files.write_file(path, files.to_json(before | now))
 
     def _check_said(self, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -211,7 +211,7 @@ def options_of(method: str) -> frozenset[str]:
     from pretrieve.models.build import EncoderOptions
     from pretrieve.training.options import TrainingOptions
 
-    rooms: list[Any] = [EncoderOptions, Tokenization]
+    parts: list[Any] = [EncoderOptions, Tokenization]
     if method != NONE:
-        rooms += [find(method)[0].Options, TrainingOptions]
-    return frozenset(item.name for room in rooms for item in fields(room))
+        parts += [find(method)[0].Options, TrainingOptions]
+    return frozenset(item.name for part in parts for item in fields(part))

@@ -66,7 +66,7 @@ class DistillRequest:
         settings: options of the distillation loss and of its training by name.
         seed: seed of all randomness.
         resume: resume an interrupted run.
-        overwrite: replace what is at ``output``.
+        overwrite: replace an existing output.
         on_bad: policy for unreadable records.
         fields: field names of the sources.
         tracker: experiment tracker; ``auto`` is TensorBoard if it is installed.

@@ -131,9 +131,13 @@ def taught_vectors(folder: Path, encode: Encode, texts: Sequence[str], listener:
         listener: hears of every block.
 
     Raises:
-        DataError: a vector is not finite, or a text has several vectors.
+        DataError: a vector is not finite, a text has several vectors, or all texts are empty.
         StorageError: writing to disk failed.
     """
+    if not any(texts):
+        raise DataError(
+            "the teacher's tokenizer knows no word of these documents: choose a teacher that reads their language."
+        )
     blocks = Blocks(folder, len(texts), BLOCK)
 
     def make(items: range) -> Iterator[object]:

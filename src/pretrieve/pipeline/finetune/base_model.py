@@ -61,11 +61,11 @@ def open_start(model: str, options: ModelOptions | None = None, *, seed: int = 0
         UsageError: there is no such model, it cannot be trained, or its pooling or similarity is unknown.
         CorruptError: its weights are damaged.
     """
-    said = options = options or ModelOptions()
+    given = options = options or ModelOptions()
     if (Path(model) / MULTI_VECTOR_FILE).is_file():  # stock libraries name pooling and similarity differently
         options = replace(options, pooling="cls", similarity="dot")
     folder, folder_of_documents, usage = usage_of(model, options)
-    if (folder / "modules.json").is_file() and said.pooling is None:
+    if (folder / "modules.json").is_file() and given.pooling is None:
         queries, documents = load_encoders(folder)
     else:
         if usage.pooling not in ("mean", "cls"):

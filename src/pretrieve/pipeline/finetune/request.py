@@ -46,7 +46,7 @@ class FinetuneRequest:
         settings: values of loss, draws, refreshing and training, by name.
         seed: seed of all randomness.
         resume: resume from the last checkpoint.
-        overwrite: replace what is at ``output``.
+        overwrite: replace an existing output.
         tracker: experiment tracker; ``auto`` is TensorBoard if it is installed.
         shared: folder of tokens shared by several runs; None: the run's own.
         keep_workspace: keep documents, tokens and checkpoints of the finished run.

@@ -59,7 +59,7 @@ class GenerateRequest:
         beir: BEIR folder to write as well.
         seed: seed of all randomness.
         resume: resume an interrupted run.
-        overwrite: replace what is at ``output``.
+        overwrite: replace an existing output.
         on_bad: policy for unreadable records.
         fields: field names of the sources.
     """

@@ -1,4 +1,4 @@
-"""Answering questions with a reader that ``pretrieve read`` made, and judging its answers."""
+"""Answering questions with a reader of ``pretrieve read``, and evaluating its answers."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Answer:
     """An answer and where it was read.
 
     Attributes:
-        question: what was asked.
-        text: the answer, as it stands in the document.
-        id: of the document.
-        title: of the document.
-        block: the text that was read.
-        score: of the span, with the block's retriever score in it.
+        question: the question.
+        text: the answer, as in the document.
+        id: id of the document.
+        title: title of the document.
+        block: the text that contains the answer.
+        score: score of the span, including the block's retriever score.
     """
 
     question: str
@@ -64,11 +64,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answerer:
-    """A retriever, a reader, and the documents that they answer from.
+    """A retriever, a reader, and the documents to answer from.
 
     Attributes:
         objective: retriever and reader.
-        documents: on disk.
+        documents: the documents, on disk.
         store: their tokens.
     """
 
@@ -78,7 +78,7 @@ class Answerer:
 
     @staticmethod
     def open(folder: Path) -> Answerer:
-        """Open what ``train_reader`` left.
+        """Open the output of ``train_reader``.
 
         Raises:
             UsageError: there is no finished reader.
@@ -103,7 +103,7 @@ class Answerer:
         return [answer for answer, _ in self._answered([Question(text=text, answers=()) for text in questions])]
 
     def evaluate(self, questions: Sequence[Question], *, patterns: bool = False) -> dict[str, Any]:
-        """Judge answers: exact match, and the share of questions with an answer among the first blocks.
+        """Evaluate answers: exact match, and the share of questions with an answer among the first blocks.
 
         Args:
             questions: with their answers.
@@ -126,7 +126,7 @@ class Answerer:
     def _answered(self, questions: Sequence[Question]) -> list[tuple[Answer, IntArray]]:
         """The answer of each question, and the blocks that were retrieved for it, best first."""
         if not all(question.text.strip() for question in questions):
-            raise UsageError("a question is empty: ask something.")
+            raise UsageError("a question is empty: give a question.")
         found: list[tuple[Answer, IntArray]] = []
         sampler = self.objective.questions.of(list(questions))
         self.objective.questions = sampler
@@ -162,7 +162,7 @@ class Answerer:
         return self.documents[int(self.store.origins[self.objective.search_blocks.documents[block]])]
 
     def _text(self, block: int, start: int, stop: int) -> str:
-        """The characters of tokens ``start`` to ``stop``, which lie in a block."""
+        """The characters of tokens ``start`` to ``stop`` of a block."""
         body = int(self.store.bodies[self.objective.search_blocks.documents[block]])
         return original(self._document(block).text, self.store.tokenizer, start - body, stop - body)
 

@@ -17,18 +17,18 @@ class ReadRequest:
     """Arguments of ``train_reader``.
 
     Attributes:
-        sources: the documents to answer from.
-        questions: file with questions and answers.
-        model: the retriever to start from: a folder or a name of the hub.
+        sources: documents to answer from.
+        questions: file of questions with answers.
+        model: retriever to start from: a folder or hub name.
         output: folder for retriever and reader.
-        reader: a transformer to start the reader from; none: the retriever's own.
-        steps: updates; none: 20 times through the questions.
-        settings: of ``ReadingOptions`` and ``TrainingOptions``.
+        reader: transformer to start the reader from; None: the retriever's.
+        steps: training steps; None: 20 passes over the questions.
+        settings: values of ``ReadingOptions`` and ``TrainingOptions``, by name.
         seed: seed of the run.
         resume: resume from the last checkpoint.
-        overwrite: replace what is at the output.
-        on_bad: what to do with documents that cannot be read.
-        fields: names of the documents' fields.
+        overwrite: replace an existing output.
+        on_bad: policy for unreadable records.
+        fields: field names of the sources.
         tracker: experiment tracker; ``auto`` is TensorBoard if it is installed.
         keep_workspace: keep tokens and checkpoints of the finished run.
     """

@@ -43,7 +43,7 @@ from pretrieve.training.options import TrainingOptions
 KIND, RETRIEVER, READER, VECTORS = "reader", "retriever", "reader", "vectors"
 DOCUMENTS, STORE, REPORT = "documents", "store", "report.json"
 EPOCHS = 20
-_HELD_OUT_MOST, _HELD_OUT_BATCHES = 200, 32  # questions held out, and measured, where the held-out loss is asked for
+_HELD_OUT_MOST, _HELD_OUT_BATCHES = 200, 32  # maximum number of held-out questions and batches, for the held-out loss
 LONGEST_QUESTION = 64  # tokens; ORQA cuts none
 
 TRAINING: Mapping[str, Value] = {
@@ -60,10 +60,10 @@ TRAINING: Mapping[str, Value] = {
 
 
 def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict[str, Any]:
-    """Fine-tune a retriever's question encoder and a reader together; the vectors of the blocks stay.
+    """Fine-tune a retriever's question encoder and a reader together; the vectors of the blocks are fixed.
 
     Returns:
-        What was done, as kept in ``report.json``.
+        The report, as saved in ``report.json``.
 
     Raises:
         UsageError: options or models do not fit, the output is taken, or no answer occurs in the documents.
@@ -93,7 +93,7 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         listener.advance(len(objective.search_blocks))
         found = sum(len(answers.held(number, objective.search_blocks)) > 0 for number in range(len(questions)))
         if not found:
-            raise UsageError(f"no answer of {request.questions} occurs in the documents: there is nothing to learn.")
+            raise UsageError(f"no answer of {request.questions} occurs in the documents: there is nothing to train on.")
         report = {
             "model": request.model,
             "options": dataclasses.asdict(options),
@@ -117,12 +117,12 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
 def open_models(
     folder: Path, reader: str | None, seed: int = 0
 ) -> tuple[tuple[Encoder, Encoder], TransformerEncoder, Tokenizer]:
-    """Load a retriever's two encoders, the transformer that is to read, and the tokenizer of all three.
+    """Load a retriever's two encoders, the reader's transformer, and the tokenizer of all three.
 
     Args:
         folder: the retriever.
-        reader: folder or name of the reader's start; none: a copy of the retriever's own transformer.
-        seed: for weights that a checkpoint lacks.
+        reader: folder or hub name of the reader's starting model; None: a copy of the retriever's transformer.
+        seed: seed of weights that a checkpoint lacks.
 
     Raises:
         UsageError: there is no transformer to read with, or its tokenizer is another one.
@@ -134,12 +134,12 @@ def open_models(
     if reader is None:
         if inner is None:
             raise UsageError(
-                f"{folder} is no transformer, so it cannot read: start from one, e.g. trained by orqa-ict."
+                f"{folder} is not a transformer, so it cannot be a reader: start from one, such as a model of orqa-ict."
             )
         return encoders, _whole(deepcopy(inner)), vocabulary
     found = _transformer_of(load_encoder(resolve(reader), seed=seed))
     if found is None:
-        raise UsageError(f"{reader} is no transformer, so it cannot read: give another --reader.")
+        raise UsageError(f"{reader} is not a transformer, so it cannot be a reader: give another --reader.")
     assert found.source is not None
     if tokenizers.load(found.source).fingerprint != vocabulary.fingerprint:
         raise UsageError(
@@ -154,7 +154,7 @@ def _transformer_of(encoder: Encoder) -> TransformerEncoder | None:
 
 
 def _whole(reader: TransformerEncoder) -> TransformerEncoder:
-    """All of a transformer learns but its pooler, which nobody reads."""
+    """All weights of a transformer are trained, except the unused pooler."""
     reader.requires_grad_(True)
     pooler = getattr(reader.model, "pooler", None)
     if pooler is not None:
@@ -174,7 +174,7 @@ def _options(request: ReadRequest, questions: int) -> tuple[ReadingOptions, Trai
 
 
 def _documents(run: Run, request: ReadRequest) -> Documents:
-    """Documents, which move to the output, where answers are read from; a finished run's are only compared."""
+    """Documents, which are moved to the output to answer from; those of a finished run are only compared."""
     documents = read_documents(
         request.sources,
         run.workspace / DOCUMENTS,
@@ -195,7 +195,7 @@ def _training(
     training: TrainingOptions,
     fingerprints: Mapping[str, str],
 ) -> Training:
-    """The training, for ``fit``; a tenth of the questions is held out where the held-out loss is asked for."""
+    """The training, for ``fit``; a tenth of the questions is held out if the held-out loss is measured."""
     count = len(sampler.bare)
     held = min(_HELD_OUT_MOST, count // 10) if training.evaluate_every else 0
     order = shuffled(np.arange(count), count, request.seed, "questions")
@@ -219,14 +219,14 @@ def _training(
 def _held_out_loss(
     objective: OpenQuestionAnswering, sampler: SomeQuestions, count: int, request: ReadRequest
 ) -> Callable[[], float]:
-    """The loss on questions that are not trained on."""
+    """The loss on held-out questions."""
     batches = Batches(sampler=sampler, batch_size=1, seed=request.seed)
     steps = range(min(_HELD_OUT_BATCHES, count))
     return lambda: held_out(objective, batches, steps)["loss"]
 
 
 def _publish(run: Run, objective: OpenQuestionAnswering, vocabulary: Tokenizer, report: Mapping[str, Any]) -> None:
-    """Write retriever and reader, with the documents and tokens that answers are read from."""
+    """Write retriever and reader, with the documents and tokens to answer from."""
     with run.publishing(KIND, {"options": report["options"], "seed": report["seed"]}) as whole:
         with files.create(whole.path / RETRIEVER, "model") as folder:
             save_model(folder, objective.query_encoder, vocabulary, documents=objective.encoder)

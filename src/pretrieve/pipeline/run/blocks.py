@@ -1,4 +1,4 @@
-"""Long work in blocks, each a file of JSON lines that is written when it is done: a killed run loses one block."""
+"""Long computations in blocks, each saved as a file of JSON lines: an interrupted run loses at most one block."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Blocks:
     """A folder of blocks, in order.
 
     Attributes:
-        folder: where they lie; its name ends with ``.jsonl.parts``, which ``place.hold`` knows for work worth keeping.
+        folder: their folder; its name ends with ``.jsonl.parts``, which ``worth_resuming`` recognises.
         total: number of items.
-        size: items of a block; the last one may have fewer.
+        size: number of items of a block; the last one may have fewer.
     """
 
     folder: Path
@@ -28,10 +28,10 @@ class Blocks:
     size: int
 
     def run(self, make: Callable[[range], Iterable[object]], listener: Listener) -> None:
-        """Make the blocks that are not there yet.
+        """Compute the missing blocks.
 
         Args:
-            make: gives the JSON values of some items.
+            make: function that returns the JSON values of some items.
             listener: receives progress for every block, finished ones included.
 
         Raises:
@@ -44,7 +44,7 @@ class Blocks:
             listener.advance(len(items))
 
     def done(self) -> bool:
-        """Whether all blocks are there."""
+        """Whether all blocks are finished."""
         return all(self._path(items).is_file() for items in self._ranges())
 
     def data(self) -> Iterator[bytes]:

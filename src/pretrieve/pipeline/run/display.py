@@ -1,4 +1,4 @@
-"""Progress on a terminal: one line a stage, with figures and the time left; plain lines where there is no terminal."""
+"""Progress on a terminal: one line per stage, with figures and the time left; plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Display:
         self._progress.stop()
 
     def stage(self, name: str, total: int | None = None, unit: str = "") -> None:
-        """Begin a line for a new piece of work."""
+        """Start the line of a new stage."""
         self._finish()
         self._name, self._started, self._done, self._detail = name, time.monotonic(), 0, ""
         self._total, self._logged = total, self._started
@@ -62,7 +62,7 @@ class Display:
         self._task = self._progress.add_task(label, total=total, detail="")
 
     def advance(self, count: int, detail: str = "") -> None:
-        """Move the current line on."""
+        """Advance the current stage."""
         self._done += count
         self._detail = shown(detail, markup=True) or self._detail
         if self._task is not None:
@@ -70,11 +70,11 @@ class Display:
             self._log()
 
     def note(self, text: str) -> None:
-        """Print a remark above the bars."""
+        """Print a note above the bars."""
         self.console.print(f"[yellow]note:[/] {shown(text, markup=True)}", highlight=False, soft_wrap=True)
 
     def _log(self) -> None:
-        """Where there is no terminal, a line a minute: a log shows that a long run is alive."""
+        """Without a terminal, print one line per minute, so that a log shows progress."""
         now = time.monotonic()
         if not self._plain or now - self._logged < _LOG_EVERY:
             return

@@ -18,26 +18,26 @@ from pretrieve.training.options import TrainingOptions
 from pretrieve.training.trackers import Tracker, default_tracker
 from pretrieve.training.trainer import Progress, Trainer
 
-_SMOOTH = 0.95  # of the figures that are shown: the share of what was shown before
-_LAST = 0.1  # part of the steps whose statistics are averaged at the end
+_SMOOTH = 0.95  # smoothing of the displayed figures: weight of the previous value
+_LAST = 0.1  # fraction of the last steps whose statistics are averaged
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What is trained, and how.
+    """A training: what is trained, and how.
 
     Attributes:
-        name: to show.
-        objective: what learns.
+        name: name to display.
+        objective: objective to train.
         batches: the global batch of each step.
-        options: of the training.
+        options: options of the training.
         seed: seed of the run.
-        fingerprints: what its checkpoints belong to.
-        part: folder of this training among those of the run; empty where there is one only.
+        fingerprints: fingerprints that its checkpoints must match.
+        part: subfolder of this training in the run; empty if it is the only one.
         tracker: experiment tracker; ``auto`` is TensorBoard if it is installed.
-        values: the recipe, for the tracker.
-        figures: statistics that are shown beside the loss.
-        held_out: the loss on examples that are not trained on; None where none are held out.
+        values: values of the recipe, for the tracker.
+        figures: names of statistics displayed with the loss.
+        held_out: function that returns the loss on held-out examples; None where none are held out.
     """
 
     name: str
@@ -57,15 +57,15 @@ def fit(run: Run, training: Training) -> dict[str, float]:
     """Train to the last step, or resume from the newest checkpoint.
 
     Args:
-        run: holds the folders, and says whether to resume.
-        training: what is trained.
+        run: the run, with its folders.
+        training: the training.
 
     Returns:
-        Statistics of the last tenth of the steps that were taken now, averaged; empty where none was left to take.
+        Statistics of the last tenth of the steps of this call, averaged; empty if no step was left.
 
     Raises:
         UsageError: ``evaluate_every`` is set, and nothing is held out to evaluate on.
-        StoppedError: a signal asked to stop; a checkpoint was left.
+        StoppedError: a signal stopped the run; a checkpoint was saved.
         NotFiniteError: loss, gradient or weights are not finite.
         FingerprintError: the checkpoint belongs to another run.
         StorageError: writing to disk failed.
@@ -99,7 +99,7 @@ def fit(run: Run, training: Training) -> dict[str, float]:
 
 
 def _held_out(run: Run, training: Training, shown: _Shown, track: Callable[..., None]) -> HeldOutLoss | None:
-    """What measures the held-out loss, where the options ask for it.
+    """Return what measures the held-out loss, if the options enable it.
 
     Raises:
         UsageError: nothing is held out.
@@ -108,9 +108,7 @@ def _held_out(run: Run, training: Training, shown: _Shown, track: Callable[..., 
     if not options.evaluate_every:
         return None
     if training.held_out is None:
-        raise UsageError(
-            f"evaluate_every={options.evaluate_every}: no examples are held out here (too few, or none were asked for)."
-        )
+        raise UsageError(f"evaluate_every={options.evaluate_every}: no examples are held out (too few, or disabled).")
 
     def report(step: int, loss: float) -> None:
         shown.held_out = f"held-out loss {loss:.3f} at step {step:,}"
@@ -129,7 +127,7 @@ def _held_out(run: Run, training: Training, shown: _Shown, track: Callable[..., 
 
 @contextmanager
 def tracking(training: Training, folder: Path) -> Iterator[Callable[[Progress], None]]:
-    """Where curves go besides the screen; nowhere if nothing is installed or wanted."""
+    """Return the tracker of curves; it does nothing if none is installed or enabled."""
     name = default_tracker() if training.tracker == "auto" else training.tracker
     if name in (None, "none"):
         yield lambda progress: None
@@ -143,13 +141,13 @@ def tracking(training: Training, folder: Path) -> Iterator[Callable[[Progress], 
 
 
 class _Shown:
-    """Figures of the steps: smoothed for the line of progress, and those of the last steps for the report."""
+    """Figures of the steps: smoothed for display, and averaged over the last steps for the report."""
 
     def __init__(self, training: Training, run: Run) -> None:
         self._training, self._run = training, run
         self._smooth: dict[str, float] = {}
         self._last: list[Mapping[str, float]] = []
-        self.held_out = ""  # what was measured last, in words
+        self.held_out = ""  # the latest held-out loss, as text
 
     def __call__(self, progress: Progress) -> None:
         figures = {name: float(progress.statistics.get(name, float("nan"))) for name in self._training.figures}

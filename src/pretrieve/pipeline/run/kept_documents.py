@@ -14,13 +14,13 @@ from pretrieve.text.documents import Documents
 
 @contextlib.contextmanager
 def kept_documents(shared: Path) -> Iterator[Callable[[], Documents]]:
-    """Keep the documents of the runs in a block, for as long as Python runs; their tokens go when the block ends.
+    """Keep the documents of the runs in a block until Python exits; their tokens are removed when the block ends.
 
     Args:
-        shared: a new folder of the caller's, which the requests of the runs name.
+        shared: a new folder of the caller, named in the requests of the runs.
 
     Yields:
-        What opens the documents, to be called after the runs.
+        A function that opens the documents, to be called after the runs.
     """
     atexit.register(shutil.rmtree, shared, ignore_errors=True)
     try:

@@ -1,4 +1,4 @@
-"""What a long piece of work tells whoever watches: stages, counts, training steps, and remarks."""
+"""Progress of long computations: stages, counts, training steps and notes."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ T = TypeVar("T")
 
 
 class Listener(Protocol):
-    """Receives progress; the command line draws bars from it, a script may ignore it."""
+    """Receives progress; the command line displays bars, a script may ignore it."""
 
     def stage(self, name: str, total: int | None = None, unit: str = "") -> None:
-        """A new piece of work begins; ``total`` in units when it is known."""
+        """Start a stage; ``total`` is its number of units, if known."""
 
     def advance(self, count: int, detail: str = "") -> None:
-        """``count`` more units of the current stage are done; ``detail`` is a short line of figures."""
+        """Count ``count`` more finished units of the current stage; ``detail`` is a short line of figures."""
 
     def note(self, text: str) -> None:
-        """Something that the user should know, in one line."""
+        """Report something that the user should know, in one line."""
 
 
 class Silent:
-    """A listener that says nothing."""
+    """A listener that ignores everything."""
 
     def stage(self, name: str, total: int | None = None, unit: str = "") -> None:
         """Ignore."""
@@ -36,7 +36,7 @@ class Silent:
 
 
 def counted(items: Iterable[T], listener: Listener, every: int = 256) -> Iterator[T]:
-    """Pass items through, telling the listener of every ``every`` of them."""
+    """Pass items through, and report every ``every`` of them to the listener."""
     pending = 0
     for item in items:
         yield item
@@ -48,7 +48,7 @@ def counted(items: Iterable[T], listener: Listener, every: int = 256) -> Iterato
 
 
 def shown(progress: bool) -> AbstractContextManager[Listener]:
-    """The progress bars of the command line, or a listener that says nothing; bars need rich, which takes time."""
+    """The progress bars of the command line, or a silent listener; rich is imported only for bars."""
     if not progress:
         return nullcontext(Silent())
     from pretrieve.pipeline.run.display import Display

@@ -1,4 +1,4 @@
-"""A recipe is everything that decides a run: with the same documents it gives the same model again."""
+"""A recipe holds everything that determines a run: with the same documents it reproduces the model."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import orjson
 from pretrieve.core import files
 from pretrieve.core.errors import CorruptError, FingerprintError
 
-_SHOWN = 3  # differences that a message names
+_SHOWN = 3  # maximum number of differences named in a message
 _COMPARED = ("corpus", "tokenizer", "method", "variant", "base", "seed", "encoder", "options", "training")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The effective values of a run, after presets, defaults and calibration; kept as ``recipe.json``.
+    """The effective values of a run, after presets, defaults and calibration; saved as ``recipe.json``.
 
-    ``corpus``, ``tokenizer`` and ``store`` are fingerprints; ``sources`` and ``command`` are for people. ``variant``
-    names the variant of the preset that the values are of.
+    ``corpus``, ``tokenizer`` and ``store`` are fingerprints; ``sources`` and ``command`` are informative. ``variant``
+    is the variant of the preset.
     """
 
     method: str
@@ -40,7 +40,7 @@ class Recipe:
 
     @property
     def fingerprint(self) -> str:
-        """Identity of what the run computes: everything but the words for people."""
+        """Identity of what the run computes, without the informative fields."""
         said = asdict(self)
         return files.fingerprint({key: said[key] for key in said if key not in ("sources", "command", "versions")})
 
@@ -78,17 +78,17 @@ def load(path: Path) -> Recipe:
 
 
 def plain(values: Any) -> Any:
-    """Values as they are after a round through JSON, so that a tuple equals the list that a file gives back."""
+    """Values after a round trip through JSON, so that a tuple equals the list read from a file."""
     return orjson.loads(files.to_json(values))
 
 
 def check_same(before: Any, now: Any, name: str = "") -> None:
-    """Refuse to resume a run as another one: the one check of every command, of finished runs and of stopped ones.
+    """Refuse to resume a run with other values: the check of every command, for finished and interrupted runs.
 
     Args:
         before: plain values of the run, nested by name.
-        now: the same of the command that is to resume it.
-        name: what the values are of.
+        now: the same of the command that resumes it.
+        name: name of the values.
 
     Raises:
         FingerprintError: names what differs.
@@ -102,7 +102,7 @@ def check_same(before: Any, now: Any, name: str = "") -> None:
 
 
 def _differences(before: Any, now: Any, name: str) -> Iterator[str]:
-    """Each value that differs, in words, by its dotted name."""
+    """Each differing value as text, by its dotted name."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in dict.fromkeys((*before, *now)):
             yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else key)

@@ -1,8 +1,8 @@
 """One run: locked, the same command as before, finished or not, resumed, published. Every command that trains is one.
 
-A command opens its run with ``begin`` and notes with ``Run.same`` what decides it, in the order in which it becomes
-known: the request before anything is read, then the documents, the labels, the effective values. Whoever resumes with
-something else is refused by the first note that differs, whether the run was stopped or is finished.
+A command opens its run with ``begin`` and records with ``Run.same`` what determines it, in order: the
+request before anything is read, then the documents, the labels, the effective values. Resuming with other
+values is refused at the first difference, for interrupted and finished runs.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from pretrieve.pipeline.run.recipe import check_same, plain
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.workspace import CHECKPOINTS, Workspace
 
-RECORD = "run.json"  # what decides the run, in the workspace and beside the finished model
+RECORD = "run.json"  # values that determine the run, in the workspace and beside the finished model
 _NOT_DECIDING = ("output", "resume", "overwrite", "tracker", "keep_workspace", "shared")
 
 
 class Request(Protocol):
-    """What every request of a run has; each is a frozen dataclass."""
+    """The fields that every request has; each request is a frozen dataclass."""
 
     @property
     def output(self) -> Path:
@@ -42,7 +42,7 @@ class Request(Protocol):
 
     @property
     def overwrite(self) -> bool:
-        """Replace what is at the output."""
+        """Replace an existing output."""
         ...
 
 
@@ -53,10 +53,10 @@ class Run:
     Attributes:
         command: name of the command.
         output: folder for the result.
-        resume: a stopped run is resumed.
+        resume: whether to resume an interrupted run.
         listener: receives progress.
-        work: where it works, beside the output.
-        facts: what decides the run, as noted so far.
+        work: workspace, beside the output.
+        facts: values that determine the run, as recorded so far.
     """
 
     command: str
@@ -79,7 +79,7 @@ class Run:
 
     @property
     def workspace(self) -> Path:
-        """Where documents, tokens and other parts of a run lie while it works."""
+        """The folder of documents, tokens and other parts while the run works."""
         return self.work.path
 
     @property
@@ -89,18 +89,18 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the result is there already."""
+        """Whether the result exists already."""
         return self.work.finished
 
     def same(self, name: str, value: Any) -> None:
-        """Note something that decides the run, or refuse to resume the run with something else.
+        """Record a value that determines the run, or refuse to resume the run with another one.
 
         Args:
-            name: what it is.
+            name: name of the value.
             value: plain values, nested by name.
 
         Raises:
-            FingerprintError: it was another; the message names what differs.
+            FingerprintError: the values differ; the message names them.
             StorageError: writing to disk failed.
         """
         now = plain(value)
@@ -111,11 +111,11 @@ class Run:
             files.write_file(self.workspace / RECORD, files.to_json({**self._before, **self.facts}))
 
     def same_data(self, name: str, fingerprint: str) -> None:
-        """Note data that the run reads, or refuse to resume the run with other data.
+        """Record data that the run reads, or refuse to resume the run with other data.
 
         Args:
-            name: what it is, a plural: documents, labels.
-            fingerprint: of its contents.
+            name: name of the data, in the plural: documents, labels.
+            fingerprint: fingerprint of its contents.
 
         Raises:
             FingerprintError: the run read other data.
@@ -130,21 +130,21 @@ class Run:
 
     @contextlib.contextmanager
     def publishing(self, kind: str, meta: Mapping[str, Any]) -> Iterator[files.Folder]:
-        """Write the result: it takes its place whole when the block ends, with what decided the run in it.
+        """Write the result: it is published when the block ends, with the values that determine the run.
 
         Args:
-            kind: of the result.
-            meta: what its MANIFEST says; read when the block ends.
+            kind: kind of the result.
+            meta: facts for its MANIFEST; read when the block ends.
 
         Raises:
-            StorageError: writing to disk failed; what was at the output is there still.
+            StorageError: writing to disk failed; an existing output is unchanged.
         """
         with self.work.publish(kind, meta) as folder:
             yield folder
             folder.json(RECORD, self.facts)
 
     def say_finished(self) -> None:
-        """Tell that nothing is left to do."""
+        """Report that the run is finished."""
         self.listener.note(f"{self.output} is already finished.")
 
 
@@ -157,19 +157,19 @@ def begin(
     inputs: tuple[str, ...] = (),
     without: tuple[str, ...] = (),
 ) -> Iterator[Run]:
-    """Hold the output of a run, and check that a run to be resumed is the one that is asked for.
+    """Lock the output of a run, and check that a resumed run has the same arguments.
 
     Args:
         command: name of the command.
-        request: its arguments, a frozen dataclass.
+        request: arguments of the command, a frozen dataclass.
         listener: receives progress.
-        inputs: names of arguments that are files or folders: their contents decide, not where they lie.
-        without: names of arguments that something else stands for: ``Run.same_data`` takes the fingerprint of the
-            documents that are read from sources.
+        inputs: names of arguments that are files or folders: their contents count, not their paths.
+        without: names of arguments checked otherwise: ``Run.same_data`` checks the fingerprint of the documents read
+            from the sources.
 
     Raises:
         FingerprintError: the run at the output had other arguments.
-        LockedError: another process holds the output.
+        LockedError: another process has locked the output.
         InterruptedRunError: a signal arrived outside training.
         StorageError: writing to disk failed.
     """
@@ -187,12 +187,12 @@ def begin(
 
 
 def request_facts(request: Any, inputs: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The arguments of a request that decide its run, as plain values.
+    """The arguments of a request that determine its run, as plain values.
 
     Args:
         request: a dataclass.
-        inputs: names of arguments that are files or folders, or names of a hub; told by their contents.
-        without: names of arguments that something else stands for.
+        inputs: names of arguments that are files, folders or hub names; identified by their contents.
+        without: names of arguments to leave out.
     """
     found: dict[str, Any] = {}
     for item in dataclasses.fields(request):

@@ -1,7 +1,7 @@
-"""Settings by name, ``--set KEY=VALUE``: each goes to the part of a run that it configures.
+"""Settings by name, ``--set KEY=VALUE``: each configures one part of a run.
 
-A part is a dataclass of options: of the method, the training, the encoder, the tokenizer. A name alone is enough where
-one part knows it; ``part.name`` always works. A name that two parts know is an error that names both.
+A part is a dataclass of options: of the method, the training, the encoder, the tokenizer. A plain name is enough where
+only one part has it; ``part.name`` always works. A name that two parts have is an error that names both.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ def sort_settings(settings: Mapping[str, object], parts: Parts, where: str = "--
     Args:
         settings: values by ``name`` or ``part.name``.
         parts: dataclasses of options by the name of the part.
-        where: what to name in the message: the option, or the file that the settings stand in.
+        where: origin of the settings for the message: the option, or a file.
 
     Returns:
         Values by part and name; a part without settings is empty.
 
     Raises:
-        UsageError: a name is unknown (the closest is suggested), known to two parts, or given twice.
+        UsageError: a name is unknown (the closest is suggested), ambiguous, or given twice.
     """
     found: Sorted = {part: {} for part in parts}
     for key, value in settings.items():
@@ -46,7 +46,7 @@ def names_of(parts: Parts) -> list[str]:
 
 
 def _home(key: str, parts: Parts, where: str) -> tuple[str, str]:
-    """Part and name that a key stands for."""
+    """Part and name of a key."""
     known = _known(parts)
     part, dot, name = key.rpartition(".")
     homes = known.get(name, [])
@@ -61,7 +61,7 @@ def _home(key: str, parts: Parts, where: str) -> tuple[str, str]:
 
 
 def _known(parts: Parts) -> dict[str, list[str]]:
-    """The parts that know each name, in the order of the parts."""
+    """The parts that have each name, in the order of the parts."""
     known: dict[str, list[str]] = {}
     for part, kind in parts.items():
         for item in dataclasses.fields(kind):

@@ -1,4 +1,4 @@
-"""Reading the documents of a run: fields, bad records, and whether they are those of the run to be resumed."""
+"""Reading the documents of a run: fields, bad records, and the check that a resumed run has the same ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DOCUMENTS = "documents"  # in the workspace
 
 
 class NamesSources(Protocol):
-    """A request that says how documents are read."""
+    """A request that specifies how documents are read."""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -28,12 +28,12 @@ class NamesSources(Protocol):
 
     @property
     def on_bad(self) -> OnBad:
-        """What to do with records that cannot be read."""
+        """Policy for unreadable records."""
         ...
 
     @property
     def fields(self) -> Fields:
-        """Which fields of the sources hold what."""
+        """Field names of the sources."""
         ...
 
 
@@ -47,15 +47,15 @@ class ReadsSources(NamesSources, Protocol):
 
     @property
     def shared(self) -> Path | None:
-        """Folder of documents and tokens that several runs read, or None."""
+        """Folder of documents and tokens shared by several runs, or None."""
         ...
 
 
 def documents_of(run: Run, request: ReadsSources) -> Documents:
-    """Read the documents of a run into its workspace, or into the folder that it shares with other runs.
+    """Read the documents of a run into its workspace, or into the folder shared with other runs.
 
-    A run that is resumed reads them again, to see that they are the same; those of a shared folder are read once, and
-    whoever shares it answers for the sources.
+    A resumed run reads them again, to check that they are the same; those of a shared folder are read once, and the
+    caller checks the sources.
 
     Args:
         run: the run.
@@ -79,7 +79,7 @@ def documents_of(run: Run, request: ReadsSources) -> Documents:
 
 
 def _shared_documents(run: Run, request: ReadsSources, shared: Path) -> Documents:
-    """Documents that several runs read; the first of them writes them, while the others wait."""
+    """Documents shared by several runs; the first one writes them, while the others wait."""
     target = shared / DOCUMENTS
     with files.lock(shared / "locks" / DOCUMENTS, wait=True):
         there = (target / files.MANIFEST).is_file()
@@ -110,18 +110,18 @@ def fields_of(
     titles: bool,
     wikipedia: bool = False,
 ) -> Fields:
-    """Names of fields as the user gave them; None leaves the usual conventions."""
+    """Names of fields as given by the user; None: the usual conventions."""
     return Fields(text=text, title=title, id=identity, group=group, use_titles=titles, wikipedia=wikipedia)
 
 
 def source_words(request: NamesSources) -> list[str]:
-    """Options of a command that reads the sources of a request as the request does."""
+    """Command-line options that read the sources as the request does."""
     words = ["--on-bad", request.on_bad] if request.on_bad != "fail" else []
     return words + field_words(request.fields)
 
 
 def field_words(fields: Fields) -> list[str]:
-    """Options of a command that say which fields of the sources hold what, those that are not usual."""
+    """Command-line options of the fields that differ from the conventions."""
     words: list[str] = []
     for name in ("text", "title", "id", "group"):
         words += [f"--{name}-field", value] if (value := getattr(fields, name)) else []
@@ -139,7 +139,7 @@ def read_documents(
     quarantine: Path | None = None,
     replace: bool = False,
 ) -> Documents:
-    """Read sources into documents on disk, saying what was dropped.
+    """Read sources into documents on disk, and report dropped records.
 
     Raises:
         DataError: a record is bad and ``on_bad`` is fail, or there is no document.

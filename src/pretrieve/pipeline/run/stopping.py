@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: work ends at once, in one line that says what is kept and how to resume."""
+"""Ctrl-C and SIGTERM: stop with one line that says what is saved and how to resume."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class InterruptedRunError(PretrieveError):
         return InterruptedRunError(self._number, advice)
 
 
-class _Signal(BaseException):  # as KeyboardInterrupt: nothing that handles errors may catch it
+class _Signal(BaseException):  # like KeyboardInterrupt, not caught by handlers of errors
     def __init__(self, number: int) -> None:
         super().__init__()
         self.number = number
@@ -32,11 +32,11 @@ class _Signal(BaseException):  # as KeyboardInterrupt: nothing that handles erro
 
 @contextlib.contextmanager
 def stoppable(advice: str | Callable[[], str] | None = None) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into one clear line; outside the main thread they act as usual.
+    """Turn SIGINT and SIGTERM into a one-line error; outside the main thread they act as usual.
 
     Args:
-        advice: what is kept and how to resume, or a function that says it when all is tidied up; it stands for that of
-            the work within. None: where the work within says nothing.
+        advice: what is saved and how to resume, or a function that returns it after the cleanup; it replaces the
+            advice of an inner block. None: keep the inner advice.
 
     Raises:
         InterruptedRunError: a signal arrived.
@@ -48,19 +48,19 @@ def stoppable(advice: str | Callable[[], str] | None = None) -> Iterator[None]:
     try:
         yield
     except _Signal as stop:
-        raise InterruptedRunError(stop.number, _said(advice)) from None
+        raise InterruptedRunError(stop.number, _text(advice)) from None
     except InterruptedRunError as stop:
         if advice is None:
             raise
-        raise stop.advising(_said(advice)) from None
+        raise stop.advising(_text(advice)) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _said(advice: str | Callable[[], str] | None) -> str:
+def _text(advice: str | Callable[[], str] | None) -> str:
     if advice is None:
-        return "give the same command again"
+        return "run the same command again"
     return advice if isinstance(advice, str) else advice()
 
 

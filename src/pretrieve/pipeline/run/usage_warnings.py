@@ -1,4 +1,4 @@
-"""What a user should hear before a model is used otherwise than it was made for; nothing here refuses anything."""
+"""Warnings about models that are not used as intended; nothing here is an error."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from pretrieve.models.text_encoder import ModelOptions
 
 
 def before_use(model: str, options: ModelOptions) -> list[str]:
-    """Lines on what is said of a model against those who made it.
+    """Warnings where the given usage of a model contradicts its authors'.
 
     Args:
         model: a folder or a hub name.
-        options: what is said about it.
+        options: usage given by the user.
     """
     known = known_as(model, options.like)
     if known is None:
         return []
-    said = ("pooling", "similarity", "query_prompt", "document_prompt")
-    return wrong_uses(model, known, {key: getattr(options, key) for key in said})
+    options_given = ("pooling", "similarity", "query_prompt", "document_prompt")
+    return wrong_uses(model, known, {key: getattr(options, key) for key in options_given})
 
 
 def untuned(model: str, options: ModelOptions) -> list[str]:
-    """A line on a model that has to be fine-tuned before it can search, if it is one."""
+    """A warning about a model that needs fine-tuning before search, if it is one."""
     known = known_as(model, options.like)
     if _is_pretraining_only(Path(model)) if known is None else not known.tuned:
         remedy = f"pretrieve finetune {model} LABELS -o tuned"
@@ -39,18 +39,18 @@ def untuned(model: str, options: ModelOptions) -> list[str]:
 
 
 def before_search(model: str, options: ModelOptions) -> list[str]:
-    """Lines of both kinds."""
+    """Warnings of both kinds."""
     return [*before_use(model, options), *untuned(model, options)]
 
 
 def warn(lines: Iterable[str]) -> None:
-    """Say lines to a user of Python, at the place that called what calls this."""
+    """Emit warnings to a user of Python, at the caller's caller."""
     for line in lines:
         warnings.warn(line, PretrieveWarning, stacklevel=3)
 
 
 def _is_pretraining_only(folder: Path) -> bool:
-    """Whether a model of ours is one that its method does not mean to be searched before fine-tuning."""
+    """Whether a model of ours is of a pretraining-only method."""
     recipe = folder / "recipe.json"
     if not recipe.is_file() or Bag.readable(
         folder
@@ -58,7 +58,7 @@ def _is_pretraining_only(folder: Path) -> bool:
         return False
     try:
         method = orjson.loads(recipe.read_bytes())["method"]
-    except (ValueError, TypeError, KeyError):  # somebody else's file of that name
+    except (ValueError, TypeError, KeyError):  # another file of that name
         return False
     known = methods.listing()
     return method in known and known[method].pretraining_only

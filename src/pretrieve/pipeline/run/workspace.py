@@ -1,8 +1,8 @@
-"""Where a run works: a folder beside its output, held by one process.
+"""The workspace of a run: a folder beside its output, locked by one process.
 
-``Workspace`` leaves the output alone until the new one is whole, and exchanges the two in one step. What is at the
-output before, is read as usual while a run with --overwrite works, and after it was killed. In the workspace lie the
-documents, tokens and checkpoints of a run that was stopped; a run that is done removes it.
+``Workspace`` leaves the output unchanged until the new one is complete, and exchanges the two atomically: with
+--overwrite, the old output stays usable during the run, and after a kill. The workspace holds the documents, tokens and
+checkpoints of an unfinished run; a finished run removes it.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from pretrieve.core.disk import LOCK, TEMPORARY
 from pretrieve.core.errors import StorageError, UsageError
 
 CHECKPOINTS = "checkpoints"
-STATIC = "static"  # inside the folder of a retrieval model: the static model beside it
-_WORK = (f"**/{CHECKPOINTS}/**/step-*", "**/negatives-*.jsonl", "**/*.jsonl.parts/*.jsonl")  # what took time to make
+STATIC = "static"  # the static model in the folder of a retrieval model
+_WORK = (f"**/{CHECKPOINTS}/**/step-*", "**/negatives-*.jsonl", "**/*.jsonl.parts/*.jsonl")  # worth resuming from
 
 
 _BESIDE, _RUN, _PREVIOUS = ".work", "run", "previous"
-_STATE = "workspace.json"  # of a run: the MANIFEST that it found at the output, and the one that it puts there
+_STATE = "workspace.json"  # of a run: MANIFESTs of the output it replaces and of the output it publishes
 
 
 def workspace_of(output: Path) -> Path:
-    """Where a run to an output works: a folder in ``OUTPUT.work``."""
+    """The workspace of an output: a folder in ``OUTPUT.work``."""
     return beside(output, _BESIDE) / _RUN
 
 
 def beside(output: Path, ending: str) -> Path:
-    """The path of something that lies beside an output and has its name, with an ending; links are resolved.
+    """The path beside an output with its name and an ending; links are resolved.
 
     Raises:
-        UsageError: there is nothing beside it: it is the root of a disk.
+        UsageError: the output is the root of a disk.
     """
     place = output.resolve()
     if not place.name:
@@ -47,17 +47,16 @@ def beside(output: Path, ending: str) -> Path:
 
 
 class Workspace:
-    """The folder that a run works in, beside its output; one process at a time has it.
+    """The folder that a run works in, beside its output; one process at a time holds its lock.
 
-    Entered, it is ``path``: empty, or with ``resume`` what an earlier run left. The output is written by ``publish``,
-    whole or not at all. When the block ends without an error the folder is removed; when it ends with one, the folder
-    stays if something in it is worth resuming, and otherwise all is as it was before: an unfinished run that was to be
-    begun anew is there again.
+    Entering it creates ``path``: empty, or with ``resume`` the files of the earlier run. ``publish`` writes the output
+    atomically. When the block ends without an error, the folder is removed. After an error, the folder is kept if it is
+    worth resuming; otherwise the previous state is restored, including an unfinished run that ``overwrite`` replaced.
 
     Attributes:
-        output: the folder to make, links resolved.
-        path: the folder to work in.
-        finished: with ``resume``: the output is that of this run, or there is no other run to resume.
+        output: output folder, links resolved.
+        path: folder to work in.
+        finished: with ``resume``: whether the output is that of this run, or there is no run to resume.
 
     Example:
         >>> with Workspace(Path("my-model"), overwrite=True) as work:  # doctest: +SKIP
@@ -69,36 +68,36 @@ class Workspace:
     def __init__(
         self, output: Path, *, resume: bool = False, overwrite: bool = False, keep: bool = False, wait: bool = False
     ) -> None:
-        """Say what is wanted; nothing is touched before the block is entered.
+        """Create a workspace; nothing is touched before the block is entered.
 
         Args:
-            output: the folder to make.
-            resume: take up what an earlier run left.
-            overwrite: the output may be replaced, and an unfinished run begun anew.
-            keep: leave the folder when the run is done.
-            wait: until no other process has it.
+            output: output folder.
+            resume: resume an unfinished run.
+            overwrite: replace an existing output, and restart an unfinished run.
+            keep: keep the folder of a finished run.
+            wait: wait until no other process holds the lock.
         """
         self.output = output.resolve()
         self.path = workspace_of(output)
         self.finished = False
-        self._said, self._resume, self._overwrite, self._keep, self._wait = output, resume, overwrite, keep, wait
-        self._room = self.path.parent
-        self._previous = self._room / _PREVIOUS
-        self._missing = [path for path in (self._room, *self._room.parents) if not path.exists()]
+        self._given, self._resume, self._overwrite, self._keep, self._wait = output, resume, overwrite, keep, wait
+        self._parent = self.path.parent
+        self._previous = self._parent / _PREVIOUS
+        self._missing = [path for path in (self._parent, *self._parent.parents) if not path.exists()]
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Workspace:
-        """Take the folder.
+        """Lock and prepare the folder.
 
         Raises:
-            LockedError: another process has it.
-            UsageError: as ``check_workspace``, which may have changed since.
+            LockedError: another process holds the lock.
+            UsageError: as ``check_workspace``.
             StorageError: writing to disk failed.
         """
-        _check_ours(self._room)
+        _check_ours(self._parent)
         try:
-            disk.make_folder(self._room, exist_ok=True)
-            self._stack.enter_context(files.lock(self._room, wait=self._wait))
+            disk.make_folder(self._parent, exist_ok=True)
+            self._stack.enter_context(files.lock(self._parent, wait=self._wait))
         except StorageError:
             self._remove_empty()
             raise
@@ -111,19 +110,19 @@ class Workspace:
         return self
 
     def _begin(self) -> None:
-        disk.sweep(self._room)
-        disk.sweep(self._room.parent, self.output.name)  # of a file beside the output, such as a quarantine
+        disk.sweep(self._parent)
+        disk.sweep(self._parent.parent, self.output.name)  # of a file beside the output, such as a quarantine
         disk.recover(self.output)
         self._settle()
-        check_workspace(self._said, (), resume=self._resume, overwrite=self._overwrite)
+        check_workspace(self._given, (), resume=self._resume, overwrite=self._overwrite)
         found = _manifest(self.output)
         state = _state(self.path) if self._resume else {}
         if self._resume and found and (not state or state["publishes"] == found):
             self.finished = True
         elif state and found and state["replaces"] != found:
             raise UsageError(
-                f"{self._said} is not what it was when the run in {_shown(self._said)} began: move it away to resume "
-                "that run, or give --overwrite to start anew."
+                f"{self._given} is not what it was when the run in {_shown(self._given)} began: move it away to resume "
+                "that run, or give --overwrite to restart."
             )
         with disk.storage(self.path):
             if not self._resume and self.path.exists():
@@ -134,14 +133,14 @@ class Workspace:
             self._save(replaces=found, publishes="")
 
     def _settle(self) -> None:
-        """Undo, or complete, what a killed run that was begun anew did to the one before it."""
+        """Undo or complete the replacement of an unfinished run that a kill interrupted."""
         if self._previous.exists():
             self._put_back()
         if not (self._resume or worth_resuming(self.path)):
             disk.remove(self.path)
 
     def _put_back(self) -> None:
-        """Remove what is not worth resuming, and put the run before it in its place."""
+        """Remove a run that is not worth resuming, and restore the previous one."""
         if not worth_resuming(self.path):
             disk.remove(self.path)
             if self._previous.exists():
@@ -151,14 +150,14 @@ class Workspace:
 
     @contextlib.contextmanager
     def publish(self, kind: str, meta: Mapping[str, Any] | None = None) -> Iterator[files.Folder]:
-        """Write the output: it takes its place whole when the block ends, or not at all.
+        """Write the output: it is published when the block ends, or not at all.
 
         Args:
-            kind: what it is, for its MANIFEST.
+            kind: kind of the output, for its MANIFEST.
             meta: facts for its MANIFEST; read when the block ends.
 
         Raises:
-            StorageError: writing to disk failed; what was at the output is there still.
+            StorageError: writing to disk failed; an existing output is unchanged.
         """
         with files.scratch(self.path, "output") as folder:
             yield folder
@@ -171,11 +170,11 @@ class Workspace:
         files.write_file(self.path / _STATE, files.to_json(state))
 
     def advice(self) -> str:
-        """What is kept of a run that was stopped, and how it is resumed, for people."""
+        """What an interrupted run has saved and how to resume it, as text."""
         if worth_resuming(self.path):
-            return f"what is done is kept in {_shown(self._said)}; add --resume to continue"
-        state = "is as it was" if self.output.exists() else "was not made"
-        return f"{self._said} {state}; nothing is left to resume: give the same command again"
+            return f"progress is saved in {_shown(self._given)}; add --resume to continue"
+        state = "is unchanged" if self.output.exists() else "was not made"
+        return f"{self._given} {state}; there is nothing to resume: run the same command again"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -189,49 +188,48 @@ class Workspace:
                 disk.remove(self._previous)
                 if not self._keep:
                     _discard(self.path)
-                self._missing = [self._room]
+                self._missing = [self._parent]
         finally:
             self._leave()
 
     def _leave(self) -> None:
-        """Give the folder free; one with nothing left in it is removed, and so are its parents that were missing."""
-        if {path.name for path in self._room.iterdir()} <= {LOCK}:
-            (self._room / LOCK).unlink(missing_ok=True)  # while it is held: who waits for it sees that it is gone
+        """Unlock the folder; remove it if it is empty, and parents that were created."""
+        if {path.name for path in self._parent.iterdir()} <= {LOCK}:
+            (self._parent / LOCK).unlink(missing_ok=True)  # while it is locked: waiting processes notice
             self._remove_empty()
         self._stack.close()
 
     def _remove_empty(self) -> None:
-        with contextlib.suppress(OSError):  # not empty: another process begins here
-            for path in self._missing if self._missing else [self._room]:
+        with contextlib.suppress(OSError):  # not empty: another process starts here
+            for path in self._missing if self._missing else [self._parent]:
                 path.rmdir()
 
 
 def check_workspace(
     output: Path, sources: Iterable[str | Path], *, resume: bool = False, overwrite: bool = False
 ) -> None:
-    """Refuse an output that is taken, that has an unfinished run, or that the run reads; before anything is read.
+    """Refuse an output that exists, that has an unfinished run, or that the run reads, before anything is read.
 
     Args:
-        output: the folder to make.
-        sources: what the run reads.
-        resume: take up what an earlier run left.
-        overwrite: the output may be replaced, and an unfinished run begun anew.
+        output: output folder.
+        sources: paths that the run reads.
+        resume: resume an unfinished run.
+        overwrite: replace an existing output, and restart an unfinished run.
 
     Raises:
-        UsageError: it cannot be written, or is read.
+        UsageError: the output cannot be written, or is read.
     """
     place = output.resolve()
-    room = beside(output, _BESIDE)
-    _check_ours(room)
-    if not (resume or overwrite) and any(_unfinished(room / name, place) for name in (_RUN, _PREVIOUS)):
+    folder = beside(output, _BESIDE)
+    _check_ours(folder)
+    if not (resume or overwrite) and any(_unfinished(folder / name, place) for name in (_RUN, _PREVIOUS)):
         raise UsageError(
-            f"{output} has a run that was not finished, in {_shown(output)}: add --resume to continue, or --overwrite "
-            "to start anew."
+            f"{output} has an unfinished run, in {_shown(output)}: add --resume to continue, or --overwrite to restart."
         )
-    if not (resume and _manifest(place) and not _state(room / _RUN)):  # that run is done: nothing is replaced
+    if not (resume and _manifest(place) and not _state(folder / _RUN)):  # that run is finished: nothing is replaced
         files.check_free(output, replace=resume or overwrite)
     if overwrite and not resume:
-        for taken in (place, room):
+        for taken in (place, folder):
             files.check_apart(taken, sources)
 
 
@@ -241,27 +239,27 @@ def _unfinished(path: Path, output: Path) -> bool:
 
 
 def worth_resuming(folder: Path) -> bool:
-    """Whether there is in a folder what took time to make: checkpoints, mined negatives, finished blocks."""
+    """Whether a folder has results worth resuming from: checkpoints, mined negatives, finished blocks."""
     return any(next(folder.glob(pattern), None) is not None for pattern in _WORK)
 
 
 def _shown(output: Path) -> Path:
-    """The folder beside an output, as near to the user's own words as they name it."""
-    room = beside(output, _BESIDE)
-    said = output.parent / room.name
-    return said if said.resolve() == room else room
+    """The folder beside an output, in the notation of the user's path where possible."""
+    folder = beside(output, _BESIDE)
+    given = output.parent / folder.name
+    return given if given.resolve() == folder else folder
 
 
-def _check_ours(room: Path) -> None:
-    """Refuse to work in something of the user's that happens to have the name."""
-    names = {path.name for path in room.iterdir()} if room.is_dir() else {room.name} if room.exists() else set()
+def _check_ours(folder: Path) -> None:
+    """Refuse to work in a folder of the user's with the same name."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name} if folder.exists() else set()
     ours = all(name in (LOCK, _RUN, _PREVIOUS) or name.startswith(TEMPORARY) for name in names)
-    if room.is_symlink() or not ours:
-        raise UsageError(f"{room} is needed to work in and was not made by pretrieve: choose another --output.")
+    if folder.is_symlink() or not ours:
+        raise UsageError(f"{folder} is needed as the workspace and was not made by pretrieve: choose another --output.")
 
 
 def _manifest(folder: Path) -> str:
-    """What tells one artefact from another; empty where there is none."""
+    """Identity of an artefact; empty where there is none."""
     path = folder / files.MANIFEST
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
@@ -272,7 +270,7 @@ def _state(path: Path) -> dict[str, str]:
 
 
 def _discard(path: Path) -> None:
-    """Remove a folder; what tells that its run is done goes last, in case of a kill."""
+    """Remove a folder; the record of its finished run is removed last, in case of a kill."""
     for part in path.iterdir():
         if part.name != _STATE:
             disk.remove(part)
@@ -281,17 +279,17 @@ def _discard(path: Path) -> None:
 
 @contextlib.contextmanager
 def hold_parts(folder: Path, *, clear: bool = False, wait: bool = False) -> Iterator[None]:
-    """Hold a folder of finished parts, to which work adds: those of a comparison, or of generated labels.
+    """Lock a folder of finished parts, such as those of a comparison or of generated labels.
 
-    One that was empty is empty again if the work fails before there is anything worth resuming.
+    A folder that was empty is emptied again after an error, if there is nothing worth resuming.
 
     Args:
         folder: the folder.
         clear: remove what is in it first.
-        wait: until no other process holds it.
+        wait: wait until no other process holds the lock.
 
     Raises:
-        LockedError: another process holds it.
+        LockedError: another process holds the lock.
         StorageError: writing to disk failed.
     """
     missing = not folder.exists()
@@ -310,7 +308,7 @@ def hold_parts(folder: Path, *, clear: bool = False, wait: bool = False) -> Iter
 
 
 def parts_in(folder: Path) -> list[str]:
-    """What is in a folder, but for its lock and what a killed process left; nothing where there is no folder."""
+    """Names in a folder, without its lock and temporary files; empty where there is no folder."""
     found = folder.iterdir() if folder.is_dir() else ()
     return [path.name for path in found if path.name != LOCK and not path.name.startswith(TEMPORARY)]
 
@@ -321,9 +319,9 @@ def _clear(folder: Path) -> None:
 
 
 def _leave(folder: Path, *, missing: bool) -> None:
-    """Remove the lock of an empty folder while it is held (who waits for it sees that it is gone), and the folder."""
+    """Remove the lock of an empty folder while it is held (waiting processes notice), and the folder."""
     if not parts_in(folder):
         (folder / LOCK).unlink(missing_ok=True)
         if missing:
-            with contextlib.suppress(OSError):  # another process has begun here
+            with contextlib.suppress(OSError):  # another process has started here
                 folder.rmdir()

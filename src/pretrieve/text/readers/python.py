@@ -47,11 +47,11 @@ def read(names: str, limit: int) -> Iterator[Record | Fault]:
         UsageError: a package is not installed, with a suggestion.
     """
     found = packages()
-    wanted = [part.strip() for part in names.split(",") if part.strip()] or sorted(found)
-    for package in wanted:
+    selected = [part.strip() for part in names.split(",") if part.strip()] or sorted(found)
+    for package in selected:
         if package not in found:
             raise UsageError(f"python:{names}: no installed package is called {package!r}.{_near(package, found)}")
-    sources = [source for package in dict.fromkeys(wanted) for source in _modules(package, found[package])]
+    sources = [source for package in dict.fromkeys(selected) for source in _modules(package, found[package])]
     taken: Counter[str] = Counter()
     for where, fields in _documents(sources, limit):
         name = fields["id"]
