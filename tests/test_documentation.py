@@ -26,6 +26,7 @@ import stock
 import teachers
 import writers
 from pretrieve.cli.app import app
+from test_architecture import FLOORS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -207,6 +208,15 @@ def test_files_that_the_tour_names_exist() -> None:
     """Paths of Python files in CONTRIBUTING, from the root or from the package."""
     for name in re.findall(r"`([\w/]+/[\w/]*\.?\w*)`", (ROOT / "CONTRIBUTING.md").read_text()):
         assert any((folder / name).exists() for folder in (ROOT, PACKAGE, PACKAGE / "pipeline")), name
+
+
+def test_floors_of_the_layout_are_those_that_are_checked() -> None:
+    rows = re.findall(r"^\| (\d) \| `([\w.]+)/?` \|.*\| (.*) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    shown = {name.removesuffix(".py"): int(floor) for floor, name, _ in rows}
+    assert shown == {name: floor for name, floor in FLOORS.items() if not name.startswith("__")}
+    for _, name, places in rows:
+        for place in re.findall(r"`([\w/]+\.py)`", places):
+            assert any((folder / place).exists() for folder in (PACKAGE, PACKAGE / name)), place
 
 
 def test_commands_that_are_not_run_are_shown() -> None:
