@@ -149,7 +149,7 @@ def run_all(asked: argparse.Namespace, folder: Path) -> None:
         values = next(iter(found["values"].values()))
         print(f"{path.stem}: {sum(values) / len(values):.4f} ({found['seconds']:.0f} s)", flush=True)
 
-    kept(("BM25",), lambda: {"values": values_of(evaluator.words()), "seconds": 0.0})
+    kept(("BM25",), lambda: {"values": values_of(evaluator.lexical()), "seconds": 0.0})
     for seed in asked.seeds:
         for name in asked.starts:
             kept(

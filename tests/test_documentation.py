@@ -26,6 +26,7 @@ import stock
 import teachers
 import writers
 from pretrieve.cli.app import app
+from test_architecture import FLOORS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -189,6 +190,14 @@ def test_commands_and_options_in_the_text_exist(page: Path) -> None:
                 assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", span)) <= known, f"{span}: {line}"
 
 
+def test_settings_in_the_text_exist() -> None:
+    """``--set name=value``: the name is an option of some part."""
+    code = "\n".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    for page in PAGES:
+        for name in re.findall(r"--set (?:\w+\.)?(\w+)=", page.read_text()):
+            assert page.name in HISTORY or re.search(rf"^    {name}: ", code, re.MULTILINE), f"{page.name}: {name}"
+
+
 def test_links_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[\w-]*)?\)", page.read_text()):
@@ -199,6 +208,15 @@ def test_files_that_the_tour_names_exist() -> None:
     """Paths of Python files in CONTRIBUTING, from the root or from the package."""
     for name in re.findall(r"`([\w/]+/[\w/]*\.?\w*)`", (ROOT / "CONTRIBUTING.md").read_text()):
         assert any((folder / name).exists() for folder in (ROOT, PACKAGE, PACKAGE / "pipeline")), name
+
+
+def test_floors_of_the_layout_are_those_that_are_checked() -> None:
+    rows = re.findall(r"^\| (\d) \| `([\w.]+)/?` \|.*\| (.*) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    shown = {name.removesuffix(".py"): int(floor) for floor, name, _ in rows}
+    assert shown == {name: floor for name, floor in FLOORS.items() if not name.startswith("__")}
+    for _, name, places in rows:
+        for place in re.findall(r"`([\w/]+\.py)`", places):
+            assert any((folder / place).exists() for folder in (PACKAGE, PACKAGE / name)), place
 
 
 def test_commands_that_are_not_run_are_shown() -> None:

@@ -1,4 +1,4 @@
-"""``Retriever``: the object that a person holds."""
+"""``Retriever``: the Python interface."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Retriever:
     Attributes:
         model: encodes queries and documents.
         location: folder or hub name of the model.
-        documents: what ``search`` looks through when it is given no corpus; None for a model alone.
+        documents: default corpus of ``search``; None for a model alone.
     """
 
     def __init__(self, model: TextEncoder, location: str, documents: Records | None = None) -> None:
@@ -62,17 +62,17 @@ class Retriever:
 
         Args:
             sources: files, folders, ``python:...`` or ``hf:...``; one or several.
-            output: folder for the model; a temporary one if not given.
-            method: a preset; what suits the encoder if not given.
+            output: output folder of the model; default: a temporary one.
+            method: preset; default: by the encoder.
             base: ``static``, a hub name, a folder, or ``new:layers=4,hidden=256``.
-            minutes: time to train for (1.5 if neither this nor ``steps`` is given).
-            steps: number of steps, instead of minutes.
-            settings: options of method, training and encoder by name.
+            minutes: training time; default 1.5, if ``steps`` is not given.
+            steps: number of steps, in place of ``minutes``.
+            settings: options of method, training and encoder, by name.
             seed: seed of all randomness.
             resume: resume from the last checkpoint.
             overwrite: replace an existing output.
             on_bad: policy for unreadable records.
-            progress: draw progress bars.
+            progress: show progress bars.
 
         Returns:
             A retriever over the documents it was trained on.
@@ -101,13 +101,13 @@ class Retriever:
     def distill(
         sources: Paths, teacher: str, output: str | Path | None = None, *, progress: bool = True, **options: Any
     ) -> Retriever:
-        """Make a static model of a transformer's on documents without labels; the retriever is over these.
+        """Distil a transformer into a static model on documents without labels; return a retriever over them.
 
         Args:
             sources: files, folders, ``python:...`` or ``hf:...``; one or several.
             teacher: folder or hub name of the transformer.
-            output: folder for the model; a temporary one if not given.
-            progress: draw progress bars.
+            output: output folder of the model; default: a temporary one.
+            progress: show progress bars.
             options: other arguments of ``pipeline.distill.request.DistillRequest``: ``minutes``, ``words``, ``seed``...
 
         Raises:
@@ -126,11 +126,11 @@ class Retriever:
 
         Args:
             name: a model's folder or hub name, or the folder of an index.
-            described: for a model that does not say it itself: ``pooling``, ``similarity``, ``query_prompt``,
+            described: usage of a model whose files do not specify it: ``pooling``, ``similarity``, ``query_prompt``,
                 ``document_prompt``, ``max_length``; or ``like``, a published checkpoint that it is a copy of.
 
         Raises:
-            UsageError: there is no such model, or it has to be described.
+            UsageError: there is no such model, or its usage is unknown.
         """
         from pretrieve.core.files import MANIFEST
 
@@ -151,17 +151,17 @@ class Retriever:
     def search(
         self, query: str, corpus: Sequence[str] | None = None, *, top_k: int = 10, mode: Mode = "hybrid"
     ) -> list[Hit]:
-        """Find the best documents for a query.
+        """Return the best documents for a query.
 
         Args:
-            query: what to look for.
+            query: text of the query.
             corpus: texts to look through, whose ids are their places in the list; the retriever's own documents if
                 not given.
             top_k: number of hits.
             mode: hybrid, dense or lexical.
 
         Raises:
-            UsageError: there is nothing to look through.
+            UsageError: there are no documents to search.
         """
         from pretrieve.pipeline.run.usage_warnings import warn
 
@@ -211,17 +211,17 @@ class Retriever:
         progress: bool = True,
         **options: Any,
     ) -> Retriever:
-        """Fine-tune the model on labelled queries, and judge it on some that are held out.
+        """Fine-tune the model on labelled queries, and evaluate it on held-out ones.
 
         Args:
-            labels: a BEIR folder, or a file of queries with positives and maybe negatives.
+            labels: a BEIR folder, or a file of queries with positives and optional negatives.
             output: folder for the model, with ``report.json`` in it; a temporary one if not given.
-            negatives: none, given, bm25, mined or ance; given where the labels bring them, else bm25.
-            negatives_file: what ``mine`` wrote, instead.
-            limit: labelled queries to learn from.
+            negatives: none, given, bm25, mined or ance; default: given where the labels have them, else bm25.
+            negatives_file: file written by ``mine``, in place of ``negatives``.
+            limit: maximum number of labelled queries.
             resume: resume from the last checkpoint.
             overwrite: replace an existing output.
-            progress: draw progress bars.
+            progress: show progress bars.
             options: other arguments of ``pipeline.finetune.request.FinetuneRequest``: ``split``, ``recipe``,
                 ``epochs``, ``steps``, ``settings``, ``seed``...
 
@@ -241,7 +241,7 @@ class Retriever:
         given |= {"negatives_file": None if negatives_file is None else Path(negatives_file)}
         given |= {"described": self._described(), "limit": limit, "resume": resume, "overwrite": overwrite}
         if twice := options.keys() & given.keys():
-            raise UsageError(f"finetune: {', '.join(sorted(twice))} is what this retriever is; leave it out.")
+            raise UsageError(f"finetune: {', '.join(sorted(twice))} is given by this retriever; leave it out.")
         request = options_of(FinetuneRequest, {**options, **given}, where="finetune")
         request = replace(request, negatives=negatives)  # "none" is a name here
         with _display(progress) as listener:
@@ -259,15 +259,15 @@ class Retriever:
         progress: bool = True,
         **options: Any,
     ) -> int:
-        """Find hard negatives for labelled queries, and write them to a file that can be looked at.
+        """Mine hard negatives for labelled queries, and write them to a readable file.
 
         Args:
             labels: a BEIR folder, or a file of queries with positives.
             output: the file; ``finetune`` takes it as ``negatives_file``.
-            by: words (bm25), the model, or half by each (both).
+            by: bm25, model, or both (half of the negatives by each).
             split: split of a BEIR folder.
             documents: further sources of documents, for a file of labels.
-            progress: draw progress bars.
+            progress: show progress bars.
             options: ``number``, ``depth``, ``skip``, ``relative_margin`` and ``seed`` of ``pipeline.mine.MineOptions``.
 
         Returns:
@@ -285,12 +285,12 @@ class Retriever:
             )[0]
 
     def generate(self, output: str | Path, sources: Paths = (), *, progress: bool = True, **options: Any) -> int:
-        """Write queries for documents by a generator, with hard negatives and a cross-encoder's scores.
+        """Generate queries for documents, with hard negatives and a cross-encoder's scores.
 
         Args:
             output: the file; ``finetune`` takes it as labels.
             sources: documents; the retriever's own if not given.
-            progress: draw progress bars.
+            progress: show progress bars.
             options: arguments of ``pipeline.generate.request.GenerateRequest``: ``generator``, ``queries``...
 
         Returns:
@@ -314,14 +314,14 @@ class Retriever:
         progress: bool = True,
         **options: Any,
     ) -> FairTable:
-        """Train, fine-tune and judge methods from one base, on the same documents, tokens and seeds.
+        """Train, fine-tune and evaluate methods from one base, on the same documents, tokens and seeds.
 
         Args:
             sources: training documents of every method.
-            benchmark: BEIR folder to judge on, and to take labels from.
-            output: folder for the report; one that was stopped goes on, and more methods or labels add to it.
+            benchmark: BEIR folder to evaluate on, and to take labels from.
+            output: output folder; an interrupted comparison resumes, and methods and labels can be added.
             methods: presets; ``none`` is the base as it is.
-            progress: draw progress bars.
+            progress: show progress bars.
             options: other arguments of ``pipeline.compare.request.CompareRequest``: ``base``, ``tokens``, ``labels``,
                 ``seeds``...
 
@@ -348,13 +348,13 @@ class Retriever:
 
     @cached_property
     def _untuned(self) -> list[str]:
-        """A line where the model has to be fine-tuned first; its folder is looked at once, not at every search."""
+        """A warning if the model needs fine-tuning first; its folder is checked once."""
         from pretrieve.pipeline.run.usage_warnings import untuned
 
         return untuned(self.location, self._described())
 
     def _described(self) -> ModelOptions:
-        """What was said about the model when it was opened."""
+        """The usage of the model as given when it was opened."""
         return ModelOptions(**getattr(self.model, "described", {}))
 
     def evaluate(
@@ -367,12 +367,12 @@ class Retriever:
         drop_same_id: bool = False,
         progress: bool = True,
     ) -> Result | CrossLingualResult:
-        """Judge the model and BM25 on a BEIR folder, or on every pair of languages of a cross-lingual one.
+        """Evaluate the model and BM25 on a BEIR folder, or on every pair of languages of a cross-lingual one.
 
         Args:
             folder: with documents, queries and qrels.
             split: split of the qrels.
-            metrics: names as ``nDCG@10``.
+            metrics: names such as ``nDCG@10``.
             modes: ``dense``, ``hybrid``, or both.
             drop_same_id: a query does not find the document of its own id.
             progress: show progress.
@@ -381,7 +381,7 @@ class Retriever:
             Values by query, means, intervals and tests; ``markdown()`` shows them.
 
         Raises:
-            UsageError: the folder, split or a metric is not there.
+            UsageError: the folder, split or a metric does not exist.
             DataError: a line of the folder cannot be read.
         """
         from pretrieve.pipeline.evaluate import EvaluateRequest, run_evaluation

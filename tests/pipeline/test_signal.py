@@ -47,7 +47,7 @@ def test_a_pretraining_only_method_reports_what_it_learned(tmp_path, source) -> 
     assert 0 < signal["after"]["mlm"] < signal["before"]["mlm"] < 7
     assert signal["documents"] == 6
     assert f"held-out mlm: {signal['before']['mlm']:.3f} -> {signal['after']['mlm']:.3f}" in report.reason
-    assert "not judged" not in report.reason
+    assert "not measured" not in report.reason
     assert open_report(tmp_path / "out").signal == signal
     card = (tmp_path / "out" / "README.md").read_text()
     assert f"| mlm | {signal['before']['mlm']:.4f} | {signal['after']['mlm']:.4f} |" in card

@@ -1,4 +1,4 @@
-"""``--config FILE`` and ``train --recipe FILE``: options and settings that stand in a file.
+"""``--config FILE`` and ``train --recipe FILE``: options and settings from a file.
 
 A file is a command line that is written down: what it holds is put before the user's own options, which override it.
 TOML and JSON are read; YAML is not, because no dependency reads it.
@@ -28,7 +28,7 @@ _ONE_OF = {  # of two budgets, the one on the command line counts
 
 
 class Configured(TyperCommand):
-    """A command whose options may stand in a file.
+    """A command whose options may come from a file.
 
     Attributes:
         origins: file of each setting that came from one.

@@ -196,7 +196,7 @@ def command(
             text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles
         ),
     )
-    request.check()  # before torch is imported: a wrong option answers at once
+    request.check()  # before torch is imported: invalid options are reported fast
     with working(as_json, output_json) as display:
         from pretrieve.pipeline.distill.distill import distill
 

@@ -1,4 +1,4 @@
-"""Errors as one line: ours as they are, unreadable files by their name, all others with a file of details."""
+"""Errors in one line: ours as they are, unreadable files by name, all others with a file of details."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def print_error(error: Exception) -> int:
 
 
 def _better(error: Exception) -> Exception:
-    """The error of ours that stands for another: a missing extra, a mistake in a user's own method or reader."""
+    """The error of ours in place of another: a missing extra, a mistake in a user's method or reader."""
     if isinstance(error, PretrieveError):
         return error
     missing = None
@@ -48,7 +48,7 @@ def _better(error: Exception) -> Exception:
 
 
 def _expected(error: Exception) -> str:
-    """What is wrong and what to do about it; empty where we do not know."""
+    """Cause and remedy; empty if unknown."""
     if isinstance(error, PretrieveError):
         return str(error)
     for one in _chain(error):
@@ -62,14 +62,14 @@ def _expected(error: Exception) -> str:
 
 
 def _errno(error: BaseException) -> int | None:
-    """The number of a system error; libraries in Rust only put it into their text."""
+    """The number of a system error; libraries in Rust give it only in their text."""
     if isinstance(error, OSError):
         return error.errno
     return errno.EMFILE if f"(os error {errno.EMFILE})" in str(error) else None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it came from."""
+    """An error and its causes."""
     seen: set[int] = set()
     found: BaseException | None = error
     while found is not None and id(found) not in seen:
@@ -79,7 +79,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _unexpected(error: Exception) -> str:
-    """An error that we did not foresee, with the file that holds its details."""
+    """An unexpected error, with the file of its details."""
     what = shown(error)
     shortened = f"{what[:300]}..." if len(what) > 300 else what
     path = _write_details(error)

@@ -1,4 +1,4 @@
-"""``pretrieve finetune``: labels and a start in, a better retriever out."""
+"""``pretrieve finetune``: labels and a model in, a fine-tuned retriever out."""
 
 from __future__ import annotations
 

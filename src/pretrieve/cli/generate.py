@@ -1,4 +1,4 @@
-"""``pretrieve generate``: labels for documents that have none, by a generator and a cross-encoder of the user's own."""
+"""``pretrieve generate``: labels for documents that have none, with the user's own generator and cross-encoder."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ def command(
             text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles
         ),
     )
-    request.check()  # before torch is imported: a wrong option answers at once
+    request.check()  # before torch is imported: invalid options are reported fast
     with working(as_json, output_json) as display:
         from pretrieve.pipeline.generate.generate import generate
 

@@ -1,4 +1,4 @@
-"""What ``generate`` prints when it is done."""
+"""The output of ``generate``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def print_generated(report: GenerateReport, request: GenerateRequest) -> None:
-    """Print what became of the queries, and some of them."""
+    """Print the counts of generated queries, and some examples."""
     counts, documents = report.counts, report.documents
     dropped = [f"{number:,} {reason.replace('_', ' ')}" for reason, number in counts["dropped"].items() if number]
     scored = f", scored by {request.cross_encoder}" if request.cross_encoder else ""

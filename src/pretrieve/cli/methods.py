@@ -85,7 +85,7 @@ def _print_list() -> None:
     from rich.console import Console
 
     console = Console()
-    _print_group(console, "Retrievers, to be searched with as they are", pretraining_only=False)
+    _print_group(console, "Retrievers, ready for search", pretraining_only=False)
     _print_group(console, "Pre-training only: fine-tune before search", pretraining_only=True)
     console.print("\nThe card of one, with the source of every value and its results:  [bold]pretrieve methods NAME[/]")
 
@@ -117,7 +117,7 @@ def _print_card(name: str) -> None:
     made_for = (
         "Pre-training only: fine-tune the model before search"
         if card["pretraining_only"]
-        else "A retriever, to be searched with as it is"
+        else "A retriever, ready for search"
     )
     for label, text in (
         ("Idea", card["idea"]),
@@ -150,7 +150,7 @@ def _base(card: dict[str, Any]) -> str:
 
 
 def _print_values(console: Any, label: str, values: dict[str, Any]) -> None:
-    """Values of one part: name and value, and below them where they stand."""
+    """Values of one part: name and value, with their sources below."""
     from rich.table import Table
 
     if not values:
@@ -176,7 +176,7 @@ def _shown(value: Any) -> str:
 
 
 def _print_results(console: Any, rows: list[dict[str, Any]]) -> None:
-    """What was measured; the ranges are over seeds."""
+    """Results; ranges are over seeds."""
     from rich.table import Table
 
     if not rows:

@@ -1,4 +1,4 @@
-"""``pretrieve mine``: hard negatives for labelled queries, in a file that can be looked at."""
+"""``pretrieve mine``: hard negatives for labelled queries, in a readable file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every command prints: JSON on standard output for machines, or text for people; progress on standard error."""
+"""The output of commands: JSON on standard output for machines, or text for people; progress on standard error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def working(as_json: bool, output_json: Path | None) -> Iterator[Display]:
 
     Args:
         as_json: ``--json``.
-        output_json: ``--output-json``, refused at once where it cannot be written.
+        output_json: ``--output-json``; a path that cannot be written is refused before the work.
 
     Raises:
         UsageError: there can be no such file.
@@ -35,7 +35,7 @@ def working(as_json: bool, output_json: Path | None) -> Iterator[Display]:
 
 
 def write_json(result: Mapping[str, Any], as_json: bool, output_json: Path | None) -> bool:
-    """Give a result as JSON where it is asked for.
+    """Print or write a result as JSON, if requested.
 
     Args:
         result: plain values.
@@ -59,7 +59,7 @@ def write_json(result: Mapping[str, Any], as_json: bool, output_json: Path | Non
 
 
 def say(text: str = "", *, lines: bool = False) -> None:
-    """Print text that may hold anything: what a terminal would obey is escaped.
+    """Print untrusted text, with terminal control characters escaped.
 
     Args:
         text: to print.
@@ -82,7 +82,7 @@ def print_next(*commands: Sequence[str]) -> None:
 
 
 def free_name(name: str) -> str:
-    """The name, or with a number behind it where something of this name is there already."""
+    """The name, with a number appended if it exists."""
     number = 1
     found = name
     while Path(found).exists():

@@ -44,7 +44,7 @@ _NAMES = {
 
 
 def _escaped(text: object) -> str:
-    """Plain text in Rich's markup, without anything that a terminal obeys."""
+    """Plain text escaped for Rich's markup and the terminal."""
     return shown(text, markup=True)
 
 
@@ -147,7 +147,7 @@ def _probe_table(probe: dict[str, Any]) -> Table:
 
 
 def print_pairs(pairs: list[dict[str, Any]], summary: dict[str, Any]) -> None:
-    """Print training examples in colour, and what is asked of them."""
+    """Print training examples in colour, with facts about them."""
     console = Console()
     console.print(
         f"[bold cyan]{_escaped(summary['method'])}[/] on {summary['documents']:,} documents, {summary['tokens']:,} "
@@ -193,7 +193,7 @@ def _text(row: dict[str, Any]) -> str:
 
 
 def _marked(state: str, seen: str, stands: str) -> str:
-    """A piece in its colours; what stands in the document and is not seen by the model is between ‹ and ›."""
+    """A piece in its colours; text of the document that the model does not see is between ‹ and ›."""
     style = _STYLES[state]
     if state == "kept":
         return _escaped(seen)

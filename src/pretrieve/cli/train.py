@@ -138,7 +138,7 @@ def command(
             wikipedia=wikipedia,
         ),
     )
-    request.check()  # before torch is imported: a wrong option answers at once
+    request.check()  # before torch is imported: invalid options are reported fast
     with working(as_json, output_json) as display:
         from pretrieve.pipeline.pretrain.train import train
 
@@ -154,7 +154,7 @@ def command(
 
 
 def _other_recipe(report: Report, path: Path) -> str:
-    """Why a run did not repeat the recipe that it was given, or nothing."""
+    """The reason why a run did not repeat the given recipe, if it did not."""
     from pretrieve.pipeline.run import recipe as recipes
 
     before = recipes.load(path)
@@ -165,7 +165,7 @@ def _other_recipe(report: Report, path: Path) -> str:
 
 
 def _next(request: TrainRequest, report: Report) -> list[list[str]]:
-    """Index and search; a model that needs fine-tuning first has no command that is complete."""
+    """Index and search; a pretraining-only model has no complete next command."""
     from pretrieve.methods import find
     from pretrieve.pipeline.run.sources import source_words
 

@@ -28,7 +28,7 @@ def array_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
 
 
 def load_array(path: Path, *, mmap: bool = True) -> npt.NDArray[Any]:
-    """Open a raw array, memory-mapped read-only unless told otherwise; the header is checked against the length first.
+    """Open a raw array, memory-mapped read-only by default; the header is checked against the length first.
 
     Raises:
         CorruptError: the header or the length is wrong.

@@ -1,4 +1,4 @@
-"""Bounds of options: a value outside is refused at once, in one line that names the bound."""
+"""Bounds of options: a value outside is refused with one line that names the bound."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 from pretrieve.core.errors import UsageError
 
-COUNT = 1_000_000_000  # steps, records, entries: more is a slip of the keyboard
+COUNT = 1_000_000_000  # steps, records, entries: more is a typing error
 BATCH = 1_000_000  # examples or rows of a step
 TOKENS = 131_072  # of one row
 WIDTH = 16_384  # dimensions of a vector or a layer
@@ -17,7 +17,7 @@ def check_bounds(options: object, low: float, high: float, *names: str, below: b
     """Refuse options outside their bounds; those that are None are not checked.
 
     Args:
-        options: what has the options as attributes.
+        options: object with the options as attributes.
         low: lowest value allowed.
         high: highest value allowed; infinity for any finite number.
         names: of the options.

@@ -1,4 +1,4 @@
-"""Options are dataclasses beside the thing they configure; here is how text becomes one.
+"""Options are dataclasses beside what they configure; this module builds them from text.
 
 An unknown key or a value of the wrong type is an error with a suggestion (published code that ignores unknown flags
 trained other models than its README says: methods card of Contriever).
@@ -21,7 +21,7 @@ Source = Literal["paper", "code", "ours"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Value:
-    """A hyper-parameter with its provenance: ``note`` says where it stands in the paper or code, or why it is ours."""
+    """A hyper-parameter with its provenance: ``note`` gives the place in paper or code, or our reason."""
 
     value: Any
     source: Source
@@ -49,7 +49,7 @@ def options_of(kind: type[T], values: Mapping[str, Any], where: str = "--set") -
     Args:
         kind: the dataclass.
         values: field names and values (text from the command line, or typed values from a recipe).
-        where: what to name in the message.
+        where: origin of the values, for the message.
 
     Raises:
         UsageError: unknown key (with a suggestion), or a value that does not fit its type.
@@ -64,8 +64,8 @@ def check_names(kind: type[Any], names: Iterable[str], where: str) -> None:
 
     Args:
         kind: the dataclass.
-        names: what was given.
-        where: what to name in the message.
+        names: given names.
+        where: origin of the values, for the message.
 
     Raises:
         UsageError: a name is unknown; the closest is suggested.

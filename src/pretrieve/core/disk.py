@@ -1,4 +1,4 @@
-"""What the disk does and how it refuses: syncing, exchanging, locking, and its errors in one clear line.
+"""Disk operations: syncing, exchanging, locking, and one-line errors.
 
 ``fault_point`` is passed by every operation that touches the disk, so that a test can stop the process or fail the call
 at the k-th one; it does nothing otherwise.
@@ -37,12 +37,12 @@ fault_point: Callable[[str, Path], None] = _no_fault
 
 @contextlib.contextmanager
 def storage(path: Path, needed: Callable[[], tuple[int, int]] = lambda: (0, 0)) -> Iterator[None]:
-    """Turn an error of the disk into one clear line.
+    """Turn an error of the disk into a one-line error.
 
     Args:
         path: what is written.
-        needed: asked where the disk is full: bytes that the artefact needs at least, as far as they are known, and
-            bytes of it that are on the disk already and are removed with it.
+        needed: called if the disk is full: returns the minimum bytes of the artefact, if known, and its bytes that are
+            already on disk and will be removed.
 
     Raises:
         StorageError: in place of any ``OSError``.
@@ -62,7 +62,7 @@ def storage(path: Path, needed: Callable[[], tuple[int, int]] = lambda: (0, 0)) 
 
 @contextlib.contextmanager
 def lock(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold the only right to write below ``path`` (a folder): released by the system even if the process is killed.
+    """Lock a folder for writing; the system releases the lock if the process is killed.
 
     Args:
         path: the folder.
@@ -77,11 +77,11 @@ def lock(path: Path, *, wait: bool = False) -> Iterator[None]:
             path.mkdir(parents=True, exist_ok=True)
             try:
                 file = (path / LOCK).open("a+b", buffering=0)
-            except FileNotFoundError:  # who held it before removed the folder in between
+            except FileNotFoundError:  # the previous holder removed the folder in between
                 continue
         with file:
             _take(file, path, wait=wait)
-            if not _is_at(file, path / LOCK):  # who held it before has removed the folder: make it again
+            if not _is_at(file, path / LOCK):  # the previous holder removed the folder: create it again
                 continue
             try:
                 file.truncate(0)
@@ -118,10 +118,10 @@ def make_folder(path: Path, *, exist_ok: bool = False) -> None:
 
     Args:
         path: the folder.
-        exist_ok: it may be there already.
+        exist_ok: accept an existing folder.
 
     Raises:
-        StorageError: it is there already, or writing to disk failed; the text names the place that cannot be written.
+        StorageError: it exists, or writing to disk failed; the text names the path.
     """
     with storage(path):
         fault_point("mkdir", path)
@@ -141,11 +141,11 @@ def temporary(parent: Path, name: str) -> Path:
 
 
 def sweep(parent: Path, name: str = "") -> None:
-    """Remove what a killed process left in a folder under a temporary name; call it while holding a lock.
+    """Remove temporary files of killed processes from a folder; call it while holding its lock.
 
     Args:
         parent: the folder.
-        name: only what was to become this name, or one that begins with it and a dot; all without it.
+        name: final name of the files to remove, or its part before a dot; default: all.
     """
     for path in parent.glob(f"{TEMPORARY}*"):
         what, _, owner = path.name.removeprefix(TEMPORARY).rpartition(".")[0].rpartition(".")
@@ -163,7 +163,7 @@ def remove(path: Path) -> None:
 
 
 def _others(pid: int) -> bool:
-    """Whether another process of that number lives."""
+    """Whether another process with that id is alive."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

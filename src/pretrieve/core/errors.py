@@ -1,6 +1,6 @@
 """The errors a user can meet: one line that says what is wrong, where, and what to do.
 
-Two kinds of error exist here (habit 15): these, for the user, whose text holds the remedy, and ``assert``, for us.
+Two kinds of error exist here: these, for the user, whose text holds the remedy, and ``assert``, for us.
 The command line prints the text of a ``PretrieveError`` and exits with its ``exit_code``; it never shows a traceback.
 """
 
@@ -11,23 +11,23 @@ from collections.abc import Iterable
 
 
 class PretrieveError(ValueError):
-    """Base of all errors that a user can cause or mend; ``exit_code`` is what the command line returns."""
+    """Base of all errors that a user can cause or fix; ``exit_code`` is what the command line returns."""
 
     exit_code = 1
 
 
 class PretrieveWarning(UserWarning):
-    """Something is done as asked that is likely not what is wanted: the text says what to do instead."""
+    """Something is done as requested but is likely a mistake: the text says what to do instead."""
 
 
 class UsageError(PretrieveError):
-    """A wrong option, name or value was given (exit code 2)."""
+    """An option, name or value is invalid (exit code 2)."""
 
     exit_code = 2
 
 
 class DataError(PretrieveError):
-    """The documents cannot be read as asked: the text names ``file:line`` and the reason."""
+    """The documents cannot be read: the text names ``file:line`` and the reason."""
 
 
 class CorruptError(PretrieveError):
@@ -47,7 +47,7 @@ class LockedError(PretrieveError):
 
 
 class StorageError(PretrieveError):
-    """The disk refused (full, read-only, missing): the text names the path and, when known, the bytes needed."""
+    """Writing to disk failed (full, read-only, missing): the text names the path and, when known, the bytes needed."""
 
 
 class NotFiniteError(PretrieveError):

@@ -1,8 +1,8 @@
 """Registries that are folders: a file of the package's folder is an entry, and so is a file of a user's folder.
 
 Methods, readers, strategies for negatives and kinds of encoders are each found this way, so adding one is one file. A
-user names folders in an environment variable, divided as in ``PATH``. What is wrong in a user's file is an
-``ExtensionError`` that names the file, and the line where it is known.
+user names folders in an environment variable, divided as in ``PATH``. An invalid user's file raises an
+``ExtensionError`` that names the file, and the line if known.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def failing_line(path: str, error: BaseException) -> str:
 
 
 def blame(error: BaseException) -> ExtensionError | None:
-    """Say where in a user's file an error arose, in one line; None if it arose elsewhere.
+    """Describe where in a user's file an error was raised, in one line; None if it was raised elsewhere.
 
     Args:
         error: what was raised.

@@ -1,4 +1,4 @@
-"""Parts of the installation that are optional: what each consists of, and the one line that says how to get it.
+"""Optional parts of the installation: their modules, and how to install them.
 
 Indexing, searching and evaluating with a static model need none of them.
 """
@@ -36,7 +36,7 @@ def require(extra: Extra, user: str) -> None:
 
     Args:
         extra: its name.
-        user: what needs it, as the subject of a sentence.
+        user: feature that needs it, as the subject of a sentence.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -51,7 +51,7 @@ def explain(error: ModuleNotFoundError, user: str) -> MissingExtraError | None:
 
     Args:
         error: what an import raised.
-        user: what needs the module, as the subject of a sentence.
+        user: feature that needs the module, as the subject of a sentence.
     """
     module = (error.name or "").split(".")[0]
     extra = next((name for name, modules in _MODULES.items() if module in modules), None)

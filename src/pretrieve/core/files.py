@@ -1,7 +1,7 @@
-"""One writer of files: an artefact is a folder that is there whole or not at all.
+"""The writer of files: an artefact is a folder that is written atomically.
 
 ``create(target)`` gives a temporary folder beside the target; everything is written there, synced, described in a
-MANIFEST (written last), and put in its place in one step, by ``put``. Readers use ``read_manifest``, which accepts only
+MANIFEST (written last), and moved into place atomically, by ``put``. Readers use ``read_manifest``, which accepts only
 what the MANIFEST describes. No pickle anywhere: safetensors, JSON, and raw arrays with a header that is checked before
 allocation.
 
@@ -125,17 +125,17 @@ class HashingFile:
 def create(
     target: Path, kind: str, *, replace: bool = False, meta: Mapping[str, Any] | None = None
 ) -> Iterator[Folder]:
-    """Write an artefact: the folder appears at ``target`` whole when the block ends, or not at all.
+    """Write an artefact: the folder appears at ``target`` when the block ends, or not at all.
 
     Args:
-        target: where the folder will be; its parent is made.
-        kind: what it is ("store", "checkpoint", "index", "model"), kept in the MANIFEST.
-        replace: an artefact that is there is swapped for the new one in one step; without it, it is an error.
-        meta: fingerprints and other facts kept in the MANIFEST; read when the block ends.
+        target: path of the folder; its parent is created.
+        kind: kind of the artefact ("store", "checkpoint", "index", "model"), stored in the MANIFEST.
+        replace: replace an existing artefact atomically; otherwise it is an error.
+        meta: fingerprints and other facts stored in the MANIFEST; read when the block ends.
 
     Raises:
-        UsageError: something is at ``target`` and ``replace`` is off, or it is no artefact of pretrieve.
-        StorageError: writing to disk failed; nothing is left behind.
+        UsageError: ``target`` exists and ``replace`` is off, or it is not an artefact of pretrieve.
+        StorageError: writing to disk failed; nothing is left on disk.
     """
     target = target.resolve()  # what a link points to is replaced, not the link
     check_free(target, replace=replace)
@@ -159,16 +159,16 @@ def finish(folder: Folder, kind: str, meta: Mapping[str, Any] | None = None) -> 
 
 
 def put(made: Path, target: Path) -> None:
-    """Put a finished folder in its place in one step; what was there is afterwards where the folder was made.
+    """Move a finished folder into place atomically; the previous content is exchanged to the place of the folder.
 
-    An empty folder that this process works in is filled, MANIFEST last: whoever called it goes on there.
+    If the target is the empty current folder, it is filled in place, MANIFEST last.
 
     Args:
         made: the folder, on the same file system.
         target: nothing, an empty folder, or an artefact.
 
     Raises:
-        StorageError: writing to disk failed; ``target`` is what it was.
+        StorageError: writing to disk failed; ``target`` is unchanged.
     """
     with storage(target):
         disk.fault_point("rename", target)
@@ -197,7 +197,7 @@ def _fill(made: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def scratch(parent: Path, name: str) -> Iterator[Folder]:
-    """A temporary folder inside ``parent`` that is gone when the block ends.
+    """A temporary folder inside ``parent``, removed when the block ends.
 
     Raises:
         StorageError: writing to disk failed.
@@ -212,7 +212,7 @@ def scratch(parent: Path, name: str) -> Iterator[Folder]:
 
 @contextlib.contextmanager
 def create_file(target: Path) -> Iterator[HashingFile]:
-    """Write a single file that is no part of an artefact: it appears whole when the block ends, or not at all.
+    """Write a single file outside an artefact: it appears when the block ends, or not at all.
 
     Raises:
         StorageError: writing to disk failed.
@@ -227,11 +227,11 @@ def create_file(target: Path) -> Iterator[HashingFile]:
 
 
 def check_free(target: Path, *, replace: bool) -> None:
-    """Say early that a target cannot be written, before hours of work.
+    """Check that a target can be written, before any work.
 
     Raises:
-        UsageError: it exists and may not be replaced, is something of the user's that is no artefact, or a folder that
-            the system does not let go of: a mount point, or the current folder where that is not empty.
+        UsageError: it exists and may not be replaced, is not an artefact, or is a folder that the system cannot
+            replace: a mount point, or a non-empty current folder.
     """
     if os.path.ismount(target):
         raise UsageError(f"{target} is a mount point, which cannot be replaced: choose a folder in it.")
@@ -246,7 +246,7 @@ def check_free(target: Path, *, replace: bool) -> None:
 
 
 def check_apart(target: Path, sources: Iterable[str | Path]) -> None:
-    """Say early that what is to be replaced is what is to be read.
+    """Check that a target to replace is not also read.
 
     Raises:
         UsageError: a source is the target, or lies in it.
@@ -289,7 +289,7 @@ def digest(path: Path, *, without: Path | None = None) -> str:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write one file of the user's choice (a report, a run), whole or not at all.
+    """Write one file (a report, a run) atomically.
 
     Raises:
         StorageError: writing to disk failed.

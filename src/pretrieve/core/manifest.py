@@ -1,4 +1,4 @@
-"""The MANIFEST of an artefact: which files it consists of, and whether they are those that were written."""
+"""The MANIFEST of an artefact: its files, with their lengths and hashes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def read_manifest(path: Path, kind: str) -> dict[str, Any]:
 
     Args:
         path: the artefact's folder.
-        kind: what it has to be.
+        kind: required kind.
 
     Returns:
-        The ``meta`` mapping that was given when it was written.
+        The ``meta`` mapping given when it was written.
 
     Raises:
         UsageError: there is no such artefact here.

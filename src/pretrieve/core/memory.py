@@ -1,4 +1,4 @@
-"""Freed memory is kept for the next batch instead of going back to the system.
+"""Keep freed memory for the next batch instead of returning it to the system.
 
 A batch is a dozen arrays of a megabyte; glibc maps and unmaps such blocks each time, and the page faults cost more than
 the arithmetic (sampling runs twice as fast without them). When training is done it does go back: a process that trains
@@ -13,7 +13,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of mallopt(3)
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc to keep up to 1 GB of freed memory and to serve blocks up to 32 MB from it; elsewhere do nothing."""
+    """Make glibc keep up to 1 GB of freed memory and to serve blocks up to 32 MB from it; elsewhere do nothing."""
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
         library.mallopt(_MMAP_THRESHOLD, 32 << 20)

@@ -1,7 +1,7 @@
 """Randomness has an address, not a state: every draw is a pure function of (seed, stream, step).
 
-A generator is made where it is used, from its address, and thrown away. Nothing about randomness is ever saved, so
-resuming is an integer, and the batches of a run are the same whatever the number of ranks and workers.
+A generator is made where it is used, from its address, and discarded. No random state is saved: a run resumes from its
+step number, and its batches do not depend on the number of ranks and workers.
 Philox: Salmon et al., *Parallel random numbers: as easy as 1, 2, 3*, SC 2011.
 """
 

@@ -1,4 +1,4 @@
-"""Text from outside (titles, ids, paths, names of models) as it may be printed on a terminal."""
+"""Escape text from outside (titles, ids, paths, names of models) for the terminal."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udff
 
 
 def shown(text: object, *, lines: bool = False, markup: bool = False) -> str:
-    r"""Text without anything that a terminal obeys: what is not printable becomes its escape, such as ``\x1b``.
+    r"""Escape unprintable characters, which could control a terminal, such as ``\x1b``.
 
     Args:
-        text: what is to be printed.
+        text: text to print.
         lines: keep line breaks and tabs; without it they become spaces, one for one.
         markup: it is printed by Rich, which takes ``[red]`` for a style: escape such brackets too.
 

@@ -1,8 +1,8 @@
-"""The shapes that everything agrees on: ragged rows, batches, documents and special tokens.
+"""Shared types: ragged rows, batches, documents and special tokens.
 
 Legend of axes for the whole package: **B** examples, **N** rows an example, **V** vectors a row, **D** dimensions,
-**S** all tokens of a batch laid end to end, **R** rows (= B * N in a batch). Nobody pads: how rows are laid out for the
-hardware is the encoder's business alone.
+**S** all tokens of a batch laid end to end, **R** rows (= B * N in a batch). There is no padding: the layout
+of rows for the hardware is left to the encoder.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class Batch:
 
 
 class TextEncoder(Protocol):
-    """Texts in, vectors out, with the model's own prompts; what an index asks of a model."""
+    """Texts in, vectors out, with the model's own prompts; the interface of a model for an index."""
 
     @property
     def fingerprint(self) -> str:

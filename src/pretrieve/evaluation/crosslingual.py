@@ -178,10 +178,10 @@ def _labelled_queries(queries: Mapping[str, str], qrels: Mapping[str, Any], wher
 
 
 def _indices(collection: Collection, models: Mapping[str, TextEncoder], options: IndexOptions) -> dict[str, Index]:
-    words = Index.of(collection.documents, None, options)
-    found = {"BM25": words}
+    bm25 = Index.of(collection.documents, None, options)
+    found = {"BM25": bm25}
     for name, encoder in models.items():
-        found[name] = Index.of(collection.documents, encoder, options, lexical=words.lexical)
+        found[name] = Index.of(collection.documents, encoder, options, lexical=bm25.lexical)
     return found
 
 

@@ -4,7 +4,7 @@ Kinds of queries, each of which misses something:
 
 * *known item*: a title, a first or any other sentence has to find the document it was taken from, without it. Words
   that the two share answer most of them, so vectors that learn topics gain little here.
-* *titled*: where most titles stand on several documents, as those of contracts and policies on their passages, people
+* *titled*: where titles repeat, as those of contracts and policies on their passages, people
   name the title: the title and the first words of a sentence have to find the sentence's document.
 * *topical*: a title or the first words of a document have to find the ten documents that a committee finds with the
   whole document as the query, itself left out. Long queries are reliable, short ones are realistic. The
@@ -35,8 +35,8 @@ WEIGHTS = (0.25, 0.5, 1.0, 2.0)
 SENTENCE, TITLED, TOPICAL, LEXICAL = "sentence", "titled", "topical", "lexical"
 _RELEVANT = 10  # documents in a committee's ranking
 _MEMBER = 0.5  # weight of each trained system in the committee, beside BM25
-_OPENING = 12  # words of a document without a title that stand in for a query
-_REPEATED = 0.5  # share of titles that stand on several documents, from which queries name them
+_OPENING = 12  # words of the query of a document without a title
+_REPEATED = 0.5  # share of repeated titles above which queries include the title
 _FIRST_WORDS = 5  # of a sentence, in a query that names the title
 _DISCOUNTS = 1 / np.log2(np.arange(2, _RELEVANT + 2))
 

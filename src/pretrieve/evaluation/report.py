@@ -38,9 +38,9 @@ def result_tables(result: Result) -> list[Table]:
 
 
 def shared_folder(systems: Sequence[str]) -> str:
-    """The folder, with its slash, that all models lie in which are folders; empty for fewer than two of them.
+    """The common parent folder of all local models, with its slash; empty for fewer than two.
 
-    In a narrow table it would be all that is left of their names.
+    In a narrow table it would hide the end of their names.
     """
     folders = list(dict.fromkeys(name for name in systems if Path(name).is_dir()))
     if len(folders) < 2 or len({Path(name).is_absolute() for name in folders}) > 1:

@@ -16,7 +16,7 @@ from pretrieve.core.rng import generator
 from pretrieve.core.types import FloatArray
 
 _EXACT = 16  # differing queries up to which every sign is tried
-_BLOCK = 1 << 22  # signs or draws held at once
+_BLOCK = 1 << 22  # maximum number of signs or draws in memory
 
 
 def paired_permutation(a: FloatArray, b: FloatArray, resamples: int = 9999, seed: int = 0) -> float:

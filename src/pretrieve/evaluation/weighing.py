@@ -16,7 +16,7 @@ from pretrieve.text.beir import Collection
 
 EVEN = 1.0  # equal weights: the default where queries do not decide
 _FOLDS = 5
-_BLOCK = 1 << 24  # scores held at once
+_BLOCK = 1 << 24  # maximum number of scores in memory
 
 
 def weigh(index: Index, collection: Collection, metric: str, measures: Any, depth: int) -> tuple[FloatArray, float]:
@@ -74,10 +74,10 @@ def _ranked(index: Index, collection: Collection, depth: int) -> Iterator[tuple[
     size = max(1, _BLOCK // (len(ids) * index.dense.views))
     for start in range(0, len(queries), size):
         names, texts = zip(*queries[start : start + size], strict=True)
-        words, vectors = index.lexical.scores(texts), index.dense.scores(texts)
+        lexical_scores, dense_scores = index.lexical.scores(texts), index.dense.scores(texts)
 
         def hits(scores: FloatArray) -> list[list[str]]:
             tops: list[IntArray] = [top_k(row, index.ranks, depth) for row in scores]
             return [[ids[number] for number in top.tolist()] for top in tops]
 
-        yield list(names), [hits(fuse(words, vectors, weight)) for weight in WEIGHTS]
+        yield list(names), [hits(fuse(lexical_scores, dense_scores, weight)) for weight in WEIGHTS]

@@ -18,8 +18,8 @@ def queries_of(answer: str, number: int, *, lines: bool) -> list[str]:
 
     Args:
         answer: what the generator wrote.
-        number: of queries that were asked for.
-        lines: each line is a query; otherwise the whole first line is the only one, as it stands.
+        number: maximum number of queries.
+        lines: each line is a query; otherwise the whole first line is the only query.
     """
     text = answer.encode(errors="replace").decode()  # half a surrogate pair cannot be written
     text = _CONTROL.sub(" ", _THOUGHT.sub("", text)).strip()

@@ -1,4 +1,4 @@
-"""Asking a generator for queries: what is drawn how, and from which address."""
+"""Sampling queries from a generator, with reproducible randomness."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _STREAM = "generate"
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How a generator draws. The defaults are those of GPL's released code.
+    """Sampling options of a generator. The defaults are those of GPL's released code.
 
     Attributes:
-        temperature: divides the logits; 0 takes the most likely word.
-        top_k: words are drawn from the so many most likely ones; 0 from all. Endpoints do not hear of it.
-        top_p: words are drawn from the most likely ones that have this probability together.
+        temperature: sampling temperature; 0: the most likely token.
+        top_k: sampling among the most likely tokens; 0: all. Not sent to an endpoint.
+        top_p: nucleus sampling probability.
         max_new_tokens: maximum number of tokens of a query.
         seed: seed of all randomness.
     """
@@ -37,7 +37,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not self.temperature >= 0 or not 0 < self.top_p <= 1:
-            raise UsageError("--temperature is 0 or above, and --top-p above 0 and at most 1.")
+            raise UsageError("--temperature must be 0 or above, and --top-p above 0 and at most 1.")
         if self.top_k < 0:
             raise UsageError(f"--top-k {self.top_k}: it is 0 or above.")
         if self.max_new_tokens < 1:
@@ -86,11 +86,11 @@ class Generator(Protocol):
 def write_queries(
     model: Generator, prompt: Prompt, documents: Sequence[tuple[int, Document]]
 ) -> list[list[str] | None]:
-    """Ask for the queries of some documents.
+    """Generate the queries of some documents.
 
     Args:
         model: the generator.
-        prompt: what it is asked.
+        prompt: the prompt.
         documents: documents with their numbers in the collection.
 
     Returns:

@@ -1,6 +1,6 @@
 """A generator behind an OpenAI-compatible endpoint: chat completions over HTTP, by the standard library alone.
 
-Documents leave this machine only when the user says so: an address that is not loopback is refused without
+Documents are sent to another machine only with permission: an address that is not loopback is refused without
 ``allow_remote``, and redirections are refused always.
 """
 
@@ -29,7 +29,7 @@ _BUSY = (408, 409, 425, 429, 500, 502, 503, 504, 529)  # worth another try
 _OF_ONE = (400, 413, 422)  # about this request alone, perhaps: a text that is too long, or that a filter refuses
 _FIRST, _LONGEST = 0.5, 30.0  # seconds before the first retry, doubled for each; and before any
 _ANSWER = 4 << 20  # bytes of an answer that are read
-MOST = 32  # requests at once, and documents between two points where a run can be gone on with
+MOST = 32  # concurrent requests at most, and documents between two saves
 _POLL = 0.2  # seconds between two looks for a signal
 _DETAIL = 200  # characters of a server's message that are shown
 
@@ -39,7 +39,7 @@ class EndpointError(PretrieveError):
 
 
 class _TransientError(Exception):
-    """An answer that another try may mend; ``wait`` is what the server asks for, in seconds."""
+    """An error that a retry may fix; ``wait`` is the delay requested by the server, in seconds."""
 
     def __init__(self, what: str, wait: float = 0.0) -> None:
         super().__init__(what)
@@ -61,7 +61,7 @@ class Connection:
         allow_remote: documents may be sent to another machine.
         timeout: seconds to wait for an answer.
         retries: tries after the first one that fails.
-        concurrency: requests at once, at most ``MOST``.
+        concurrency: number of concurrent requests, at most ``MOST``.
         skip_refused: leave out documents that the endpoint refuses.
 
     Raises:
@@ -113,7 +113,7 @@ class EndpointGenerator:
 
     Attributes:
         kind: "chat".
-        fingerprint: address and name of the model; what it is there nobody tells.
+        fingerprint: address and name of the model; its contents are unknown.
 
     Args:
         connection: how it is reached.
@@ -154,7 +154,7 @@ class EndpointGenerator:
                 if self._connection.skip_refused:
                     return None
                 raise EndpointError(
-                    f"{self._connection.address} refuses document {ask.document.id!r} ({error}): mend the options, or "
+                    f"{self._connection.address} refuses document {ask.document.id!r} ({error}): fix the options, or "
                     "leave such documents out with --skip-refused."
                 ) from None
             except _TransientError as error:
@@ -219,7 +219,7 @@ class _NoRedirection(urllib.request.HTTPRedirectHandler):
 def _all_at_once(
     work: Callable[[Ask], str | None], asks: Sequence[Ask], threads: int, stopped: threading.Event
 ) -> list[str | None]:
-    """Do the work on several threads; the first error ends it, and a signal is heard at once.
+    """Do the work on several threads; the first error ends it, and signals are handled immediately.
 
     The threads are daemons: the pool of the standard library waits for answers when the process ends.
     """

@@ -17,7 +17,7 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True)
 class Filtered:
-    """The queries of one document: those that are kept, and for each other one the reason."""
+    """The queries of one document: the kept ones, and the reason for each other one."""
 
     kept: list[str]
     dropped: list[str]
@@ -29,7 +29,7 @@ def plain(text: str) -> str:
 
 
 def sift(queries: Iterable[str], document: Document, *, copied_words: int) -> Filtered:
-    """Judge the queries of a document by their words alone.
+    """Filter the queries of a document by their text.
 
     A short query may stand in its document word for word: people search with words that they expect to find. A longer
     verbatim run teaches nothing but equality of strings, and so does the title.

@@ -22,7 +22,7 @@ _SAMPLING = ("temperature", "top_k", "top_p", "typical_p", "min_p", "max_length"
 
 
 class LocalGenerator:
-    """A seq2seq or causal model of transformers; its weights are loaded when the first text is asked for.
+    """A seq2seq or causal model of transformers; its weights are loaded on first use.
 
     Attributes:
         kind: "seq2seq"; "chat" for a causal model whose tokenizer has a chat template; "plain" for any other.

@@ -1,4 +1,4 @@
-"""Models that a user names: a folder or a name of the hub, opened without remarks of the libraries."""
+"""Opening models by folder or hub name, without warnings of the libraries."""
 
 from __future__ import annotations
 

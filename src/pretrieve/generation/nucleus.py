@@ -19,9 +19,9 @@ class Nucleus:
 
     Args:
         uniform: (R, T) numbers in [0, 1); column t decides step t.
-        temperature: divides the logits; 0 takes the most likely word.
+        temperature: sampling temperature; 0: the most likely token.
         top_k: words are drawn from the so many most likely ones; 0 from all.
-        top_p: words are drawn from the most likely ones that have this probability together.
+        top_p: nucleus sampling probability.
     """
 
     def __init__(self, uniform: FloatArray, temperature: float, top_k: int, top_p: float) -> None:

@@ -1,4 +1,4 @@
-"""What a generator is asked: a template with the document in it, cut to what the generator reads."""
+"""The prompt: a template with the document, cut to the length that the generator reads."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Prompt:
 
     Attributes:
         template: text with ``{document}``, and maybe ``{title}`` and ``{number}``.
-        number: queries wanted for each document.
+        number: queries to generate per document.
         words: a document is cut after so many words.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A teacher: a cross-encoder that reads query and document together and says how well they fit.
+"""A teacher: a cross-encoder that scores query and document together.
 
 Hofstätter et al., *Improving efficient neural ranking models with cross-architecture knowledge distillation*, arXiv
 2010.02666; Wang et al., *GPL*, NAACL 2022, arXiv 2112.07577.

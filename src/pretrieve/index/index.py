@@ -119,7 +119,7 @@ class Index:
         """Index documents on disk; vectors are streamed to it.
 
         Args:
-            target: the folder to make.
+            target: output folder.
             documents: the documents; read once.
             encoder: the model.
             options: options of the index.
@@ -128,7 +128,7 @@ class Index:
         Raises:
             DataError: there are no documents, or the model gives values that are not finite.
             UsageError: ``target`` exists.
-            StorageError: writing to disk failed; nothing is left behind.
+            StorageError: writing to disk failed; nothing is left on disk.
         """
         meta: dict[str, Any] = {}
         with files.create(target, "index", replace=replace, meta=meta) as folder:
@@ -233,10 +233,10 @@ class Index:
     def _scores(self, queries: Sequence[str], mode: Mode) -> tuple[FloatArray, BoolArray | None]:
         if mode == "dense" and self.dense is not None:
             return self.dense.scores(queries), None
-        words = self.lexical.scores(queries)
+        lexical_scores = self.lexical.scores(queries)
         if mode == "lexical" or self.dense is None or self.fusion.dense == 0.0:
-            return words, words > 0
-        fused = fuse(words, self.dense.scores(queries), self.fusion.dense)
+            return lexical_scores, lexical_scores > 0
+        fused = fuse(lexical_scores, self.dense.scores(queries), self.fusion.dense)
         if self.fusion.passages and self.lexical.passages is not None:
             fused += np.float32(self.fusion.passages) * standardise(self.lexical.passages.scores(queries))
         if self.fusion.third and self.third is not None:

@@ -45,11 +45,11 @@ class BM25:
 
 SHORT = BM25(k1=1.2, b=0.9)
 SHORT_TERMS = 128  # median number of terms below which documents are short
-_REPEATED = 0.5  # share of titles that stand on an earlier document, from which documents are passages
+_REPEATED = 0.5  # share of repeated titles above which documents count as passages
 
 
 class Titles:
-    """Counts titles that stand on several documents, while the documents pass by."""
+    """Counts repeated titles while documents are streamed."""
 
     def __init__(self) -> None:
         self._count, self._seen = 0, set[int]()

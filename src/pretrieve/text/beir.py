@@ -21,14 +21,14 @@ from pretrieve.core.types import Document
 
 @dataclass(frozen=True, kw_only=True)
 class Collection:
-    """Documents, queries and what is relevant to them.
+    """Documents, queries and qrels.
 
     Attributes:
         name: the folder's name.
-        split: which judgements.
+        split: name of the qrels.
         documents: all documents.
-        queries: text by id, of the queries that are judged.
-        qrels: for each query the judged documents' ids and grades; above 0 is relevant.
+        queries: text by id, of the queries with qrels.
+        qrels: for each query the ids and grades of documents; above 0 is relevant.
     """
 
     name: str
@@ -92,7 +92,7 @@ def read_queries(folder: Path, name: str = "queries") -> dict[str, str]:
 
 
 def read_qrels(folder: Path, split: str) -> dict[str, dict[str, int]]:
-    """Read the judgements of a split: for each query the documents' grades.
+    """Read the qrels of a split: for each query the documents' grades.
 
     Raises:
         UsageError: there is no such split.

@@ -1,6 +1,6 @@
 """Reading a corpus: any sources in, clean documents out, bad records reported by ``file:line`` and reason.
 
-Everything streams. Whatever a format gives is checked in one place, here: types, characters, emptiness, duplicates.
+Everything is streamed. Types, characters, empty texts and duplicates are checked here, for all formats.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ def read(
     """Read documents from files, folders, BEIR folders, ``python:`` and ``hf:`` sources, one after the other.
 
     Args:
-        sources: what to read.
-        fields: which fields hold what; by convention if not given.
-        on_bad: what to do with a bad record: stop with an error, skip and count it, or also put it aside.
+        sources: sources to read.
+        fields: field names; default: the usual conventions.
+        on_bad: policy for bad records: fail, skip and count, or also write them to the quarantine.
         report: counts, filled while reading.
         quarantine: with ``on_bad="quarantine"``, the JSON Lines file that bad records are written to, with place and
             reason; it appears when all is read, and only if there was one.
-        deduplicate: drop documents whose title and text were seen before; off, for judging by given ids.
-        max_record_bytes: most bytes of a line (JSONL, CSV, TSV, text) or of a Markdown or HTML file.
+        deduplicate: drop documents with a known title and text; off for evaluation by given ids.
+        max_record_bytes: maximum number of bytes of a line (JSONL, CSV, TSV, text) or of a Markdown or HTML file.
 
     Raises:
         UsageError: a source does not exist or is of an unknown kind, or a named field is nowhere.
-        ExtensionError: a reader of the user's own is wrong.
+        ExtensionError: a reader of the user is invalid.
         DataError: a record is bad and ``on_bad`` is ``"fail"``, or there is no good document at all.
         StorageError: a file cannot be read.
     """
@@ -90,7 +90,7 @@ class _Input:
 
 
 class _Reader:
-    """Turns records into documents, and knows which were seen."""
+    """Turns records into documents, and drops duplicates."""
 
     def __init__(self, fields: Fields, report: ReadReport, deduplicate: bool) -> None:
         self._fields, self._report = fields, report
@@ -142,7 +142,7 @@ def _policy(on_bad: OnBad, quarantine: Path | None, stack: contextlib.ExitStack)
 
 
 def _fail(fault: Fault) -> None:
-    raise DataError(f"{fault}: mend it, or pass over such records with --on-bad skip (or quarantine).")
+    raise DataError(f"{fault}: fix it, or skip such records with --on-bad skip (or quarantine).")
 
 
 def _quarantined(fault: Fault) -> bytes:

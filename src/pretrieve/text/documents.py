@@ -34,7 +34,7 @@ class Documents:
         path: the artefact's folder.
         offsets: (n+1,) int64; document i is bytes ``offsets[i]`` to ``offsets[i+1]`` of ``records.jsonl``.
         fingerprint: hash of all of it, in order.
-        meta: what else the MANIFEST says, e.g. the report of the reading.
+        meta: further facts of the MANIFEST, such as the report of reading.
     """
 
     path: Path
@@ -50,8 +50,8 @@ class Documents:
         """Stream documents into an artefact and open it.
 
         Args:
-            target: the folder to make.
-            documents: what ``corpus.read`` gives, or any other documents.
+            target: output folder.
+            documents: documents, such as those of ``corpus.read``.
             meta: facts to keep in the MANIFEST; read when all documents are written, so a report may fill up meanwhile.
             replace: replace an existing artefact.
 

@@ -1,6 +1,6 @@
 """Documents to token ids, with the token where each sentence begins: the inner loop of preparing a corpus.
 
-Almost all time is the tokenizer's own; what is done around it is kept to a few operations a document. Sentence starts
+Almost all time is spent in the tokenizer; the code around it takes a few operations per document. Sentence starts
 come from the tokenizer's character offsets, by bisection.
 """
 
@@ -52,11 +52,11 @@ def encode(documents: Sequence[Document], tokenizer: Tokenizer, *, sentences: bo
 
     Args:
         documents: n documents.
-        tokenizer: what cuts them into tokens.
+        tokenizer: tokenizer of the texts.
         sentences: find the sentences of bodies, by the rules of the language that ``group`` names, if it does.
     """
     texts: list[str] = []
-    languages: list[str | None] = []  # None: sentences are not wanted in this text
+    languages: list[str | None] = []  # None: no sentences for this text
     owners: list[int] = []
     for index, document in enumerate(documents):
         parts = pieces(document.text)
@@ -96,7 +96,7 @@ def first_words(text: str, tokens: int) -> str:
 
     Args:
         text: any text.
-        tokens: that are wanted at least.
+        tokens: minimum number of tokens.
     """
     if len(text) <= _CHARACTERS * tokens:  # little to win
         return text

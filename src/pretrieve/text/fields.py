@@ -1,4 +1,4 @@
-"""From the fields of a record to a document: names by convention or as told, types, characters, lengths."""
+"""From the fields of a record to a document: names by convention or as given, types, characters, lengths."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CONVENTIONS: Mapping[str, tuple[str, ...]] = {
     "text": ("text", "contents", "body"),
     "group": ("lang", "language"),
 }
-DETECT = "detect"  # the name of a group field that is none: the language is found out from title and text
+DETECT = "detect"  # reserved name of the group field: the language is detected from title and text
 _ID_LENGTH = 512
 _PATIENCE = 1000  # records among which an optional field that the user named has to occur
 _CONTROL = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
@@ -26,15 +26,15 @@ _CONTROL = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fields:
-    """Which fields of a record hold what; None takes the usual names.
+    """Field names of a record; None: the usual names.
 
     Attributes:
         id: by convention ``_id`` or ``id``; a record without one is named by its place, ``file:line``.
         title: by convention ``title``; may be absent.
         text: by convention ``text``, ``contents`` or ``body``.
-        group: language or source; by convention ``lang`` or ``language``; may be absent. ``detect`` stands for no
-            field: the language of each document is found out from its text (``text.language.detect``).
-        use_titles: off, titles are left out.
+        group: language or source; by convention ``lang`` or ``language``; may be absent. ``detect``: the
+            language of each document is detected from its text (``text.language.detect``).
+        use_titles: whether to use titles.
         wikipedia: read HTML entities, and leave out lists, indices, outlines and pages of disambiguation.
     """
 
@@ -50,7 +50,7 @@ class Names:
     """The field names of one source, checked as its records come.
 
     Args:
-        fields: what the user asked for.
+        fields: field names given by the user.
         where: the source, for messages.
         tabular: all records have the same fields, so that a missing text is a wrong name and no fault of a record.
     """
@@ -98,7 +98,7 @@ class Names:
             self._patience = 0
 
     def check_all_seen(self) -> None:
-        """Say that a named field never occurred.
+        """Report that a named field never occurred.
 
         Raises:
             UsageError: listing the fields that did.
@@ -118,7 +118,7 @@ def document_of(record: Record, names: Names) -> Document | Fault:
     """Check a record and make it a document.
 
     Line ends become line feeds, other control characters a space; white space around text and title goes. The language
-    is detected only where that was asked for: it takes about a millisecond a document.
+    is detected only on request: it takes about a millisecond per document.
 
     Raises:
         UsageError: a field that the user named is not in the source.

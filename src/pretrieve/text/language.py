@@ -19,7 +19,7 @@ _ALIASES = {"nb": "no", "nn": "no", "zh-hans": "zh-cn", "zh-hant": "zh-tw", "iw"
 
 
 def spaceless(text: str, share: float = 0.3) -> bool:
-    """Say whether a text is in a script without spaces between words (Chinese, Japanese, Thai, Khmer, ...).
+    """Whether a text is in a script without spaces between words (Chinese, Japanese, Thai, Khmer, ...).
 
     Args:
         text: any text; its first 20,000 characters are looked at.
@@ -31,7 +31,7 @@ def spaceless(text: str, share: float = 0.3) -> bool:
 
 
 def starts_spaceless(token: str) -> bool:
-    """Say whether the first character of a token is a letter (not a combining vowel sign) of a spaceless script."""
+    """Whether the first character of a token is a letter (not a combining vowel sign) of a spaceless script."""
     return SPACELESS.match(token) is not None and unicodedata.category(token[0]).startswith("L")
 
 
@@ -43,7 +43,7 @@ def detect(text: str) -> str:
     head = text[:_DETECT]
     if not any(map(str.isalpha, head)):
         return "en"
-    import py3langid  # loads a model, a fraction of a second: only where a language is asked for
+    import py3langid  # loads a model, which takes a fraction of a second: imported on use
 
     return str(py3langid.classify(head)[0])
 
@@ -55,7 +55,7 @@ def majority(texts: Iterable[str]) -> str:
 
 
 def same_language(group: str, language: str) -> bool:
-    """Say whether a group of documents holds a wanted language.
+    """Whether a group of documents contains a language.
 
     Case and the sign between the parts of a code do not matter (``pt_BR`` is ``pt-br``), Bokmål and Nynorsk are
     Norwegian, and simplified and traditional script are ``zh-cn`` and ``zh-tw``. A code without a region stands for all

@@ -1,4 +1,4 @@
-"""What readers give: records with named fields, and faults that say where and why."""
+"""The output of readers: records with named fields, and faults with place and reason."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Fault:
     Attributes:
         where: ``file:line``.
         reason: one of a few words that faults are counted by.
-        detail: more, for the message.
-        raw: what was found there.
+        detail: further detail for the message.
+        raw: the raw content.
     """
 
     where: str
@@ -50,7 +50,7 @@ class Fault:
 
 @dataclass
 class ReadReport:
-    """What became of the records of a corpus; ``read == kept + duplicates + bad + passed_over``.
+    """Counts of the records of a corpus; ``read == kept + duplicates + bad + passed_over``.
 
     Attributes:
         read: records found, good and bad.
@@ -74,7 +74,7 @@ class ReadReport:
         return self.faults.total()
 
     def count(self, result: Document | Fault | None) -> None:
-        """Count what became of a record; None is a duplicate. The first faults are kept as examples."""
+        """Count a record; None is a duplicate. The first faults are stored as examples."""
         self.read += 1
         if result is None:
             self.duplicates += 1
@@ -90,7 +90,7 @@ class ReadReport:
         self.passed_over += 1
 
     def summary(self) -> str:
-        """One line: what was kept, dropped and refused."""
+        """One line with the numbers of documents, duplicates and bad records."""
         words = [f"{self.kept:,} documents"]
         if self.duplicates:
             words.append(f"{self.duplicates:,} exact duplicates dropped")

@@ -52,7 +52,7 @@ class Store:
         origins: (n,) int64 index of each document in the ``Documents`` it came from.
         groups: (n,) uint16 index in ``group_names`` (language or source).
         group_names: names of the groups.
-        tokenizer: what made the ids.
+        tokenizer: tokenizer of the ids.
         corpus: fingerprint of the ``Documents``.
         fingerprint: hash of everything in the store.
         dropped: number of documents without any token in their body, which are left out.
@@ -119,9 +119,9 @@ class Store:
         The tokenizer uses as many threads as the process may (``RAYON_NUM_THREADS`` limits them).
 
         Args:
-            target: the folder to make.
-            documents: what to encode.
-            tokenizer: what to encode it with.
+            target: output folder.
+            documents: documents to encode.
+            tokenizer: tokenizer to encode with.
             select: indices of the documents to take, in this order; all by default.
             sentences: find where sentences start (about a third slower).
             replace: replace an existing artefact.
@@ -151,7 +151,7 @@ class Store:
 
     @staticmethod
     def open(path: Path) -> Store:
-        """Open what ``build`` made, memory-mapped.
+        """Open the output of ``build``, memory-mapped.
 
         Raises:
             UsageError: there is no store here.

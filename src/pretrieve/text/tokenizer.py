@@ -1,7 +1,7 @@
 """Tokenizers: trained on the corpus or taken from a model; ids in, ids out, nothing of a model's code.
 
 A trained vocabulary is WordPiece (Schuster & Nakajima, *Japanese and Korean voice search*, ICASSP 2012) or, where words
-have no spaces, BPE (Sennrich et al., ACL 2016); Unigram (Kudo, *Subword regularization*, ACL 2018) can be asked for.
+have no spaces, BPE (Sennrich et al., ACL 2016); Unigram (Kudo, *Subword regularization*, ACL 2018) is optional.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def _of_vocabulary(folder: Path) -> Tokenizer:
 
 
 def _surrounding(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
-    """Make a tokenizer put [CLS] and [SEP] around texts when it is asked to."""
+    """Make a tokenizer add [CLS] and [SEP] around texts on request."""
     tokens = [(token, backend.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     backend.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=tokens
@@ -172,8 +172,8 @@ def train(
     """Train a vocabulary; the same texts give the same tokenizer (but for Unigram, whose library rounds as it goes).
 
     Args:
-        texts: what to learn from, kept in memory: a sample (``Documents.sample`` picks some evenly).
-        vocabulary_size: most entries wanted, special tokens included; a small corpus gives fewer.
+        texts: training texts, held in memory: a sample (``Documents.sample`` picks some evenly).
+        vocabulary_size: maximum number of entries, special tokens included; a small corpus gives fewer.
         algorithm: ``auto`` takes BPE where most texts are in a script without spaces between words, else WordPiece.
         lowercase: fold case, and remove accents as BERT's uncased models do.
 
@@ -192,7 +192,7 @@ def train(
 
 
 def word_starts(backend: tokenizers.Tokenizer) -> BoolArray:
-    """Say of every token whether a word begins with it, (V,).
+    """Return for every token whether it begins a word, (V,).
 
     WordPiece marks continuations with ``##``; byte-level and sentencepiece vocabularies mark beginnings with a space.
     Letters of scripts without spaces, and in the latter two signs of punctuation, always count as beginnings.
@@ -212,7 +212,7 @@ def word_starts(backend: tokenizers.Tokenizer) -> BoolArray:
 
 
 def lettered(backend: tokenizers.Tokenizer) -> BoolArray:
-    """Say of every token whether it holds a letter or a digit, (V,); special tokens do not.
+    """Return for every token whether it contains a letter or a digit, (V,); special tokens do not.
 
     A piece of a character (byte-level vocabularies have such) counts as a letter: signs are whole tokens.
     """

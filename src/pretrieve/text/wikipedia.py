@@ -9,7 +9,7 @@ _NO_ARTICLE = re.compile(r"(list|index|outline) of \S|.*\(disambiguation\)", re.
 
 
 def is_article(title: str) -> bool:
-    """Say whether a page is an article: not "List of ...", "Index of ...", "Outline of ..." or "(disambiguation)"."""
+    """Whether a page is an article: not "List of ...", "Index of ...", "Outline of ..." or "(disambiguation)"."""
     return _NO_ARTICLE.match(html.unescape(title).strip()) is None
 
 

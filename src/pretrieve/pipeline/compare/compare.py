@@ -75,14 +75,14 @@ def _compare(request: CompareRequest, listener: Listener) -> Scores:
     with hold_parts(request.output, wait=True):
         request.begin()
         evaluator = _Evaluator(request, listener)
-        evaluator.words()
+        evaluator.lexical()
         _pretrained(request, NONE, 0, listener)
         _rehearse(request, listener)
         if request.finetune and request.labels and request.negatives == "bm25":
             _negatives(request, listener)
     parts = [(method, seed) for seed in range(request.seeds) for method in request.methods]
     _share(request, parts, lambda method, seed: _part(request, evaluator, method, seed, listener), listener)
-    return [*evaluator.words(), *(score for part in parts for score in _part(request, evaluator, *part, listener))]
+    return [*evaluator.lexical(), *(score for part in parts for score in _part(request, evaluator, *part, listener))]
 
 
 def _with_what_there_is(request: CompareRequest, listener: Listener) -> CompareRequest:
@@ -318,11 +318,11 @@ class _Evaluator:
         self._request, self._listener = request, listener
         self._collection = CollectionEvaluator(request.benchmark, request.split, request.metric)
 
-    def words(self) -> Scores:
+    def lexical(self) -> Scores:
         """The score of BM25."""
         path = self._request.place("scores", f"{BM25}.json")
         if not path.is_file():
-            self._keep(path, BM25, 0, None, self._collection.words)
+            self._keep(path, BM25, 0, None, self._collection.lexical)
         return list(orjson.loads(path.read_bytes()))
 
     def scores(self, model: Path, method: str, seed: int, labels: int | None) -> Scores:

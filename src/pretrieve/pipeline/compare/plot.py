@@ -44,9 +44,9 @@ def _lines(axes: Any, table: FairTable, mode: str) -> None:
         for place, cell in known:
             if len(cell.seeds) > 1:
                 axes.vlines(place, cell.seeds.min(), cell.seeds.max(), colors="0.7", linewidth=1)
-    words = next((cell for (_, _, kind), cell in table.cells.items() if kind == "lexical"), None)
-    if words is not None:
-        axes.axhline(words.mean, color="0.5", linestyle=":", label="BM25")
+    bm25 = next((cell for (_, _, kind), cell in table.cells.items() if kind == "lexical"), None)
+    if bm25 is not None:
+        axes.axhline(bm25.mean, color="0.5", linestyle=":", label="BM25")
     axes.set_xticks(list(places), ["as it is" if s is None else f"{s:,}" if s else "all" for s in stages])
     axes.set_xlabel("labelled queries of fine-tuning")
     axes.set_ylabel(f"{table.metric} ({mode})")

@@ -35,7 +35,7 @@ class CollectionEvaluator:
         self._collection: Collection | None = None
         self._lexical: Lexical | None = None
 
-    def words(self) -> dict[Mode, FloatArray]:
+    def lexical(self) -> dict[Mode, FloatArray]:
         """(Q,) values of BM25 by query, as the mode ``lexical``."""
         return self._evaluate(None, ("lexical",))
 

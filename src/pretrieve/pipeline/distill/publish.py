@@ -156,8 +156,8 @@ def _card(report: Report, choice: Choice | None, teacher: Teacher) -> str:
         f"Selection: {report.reason}.\n",
     ]
     if report.signal is not None:
-        told = ", ".join(f"{name} {value:.3f}" for name, value in report.signal["stages"].items())
-        parts.append(f"Rank correlation with the teacher on held-out texts, by stage: {told}.\n")
+        stages = ", ".join(f"{name} {value:.3f}" for name, value in report.signal["stages"].items())
+        parts.append(f"Rank correlation with the teacher on held-out texts, by stage: {stages}.\n")
     if choice is not None:
         parts.append(
             f"## Label-free probe\n\nnDCG@10 among {choice.scores.pool:,} documents, on queries made of documents that "

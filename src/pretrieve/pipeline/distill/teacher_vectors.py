@@ -128,7 +128,7 @@ def taught_vectors(folder: Path, encode: Encode, texts: Sequence[str], listener:
         folder: folder of the blocks.
         encode: the teacher's encoder of queries or documents.
         texts: R texts; an empty one gets a zero vector.
-        listener: hears of every block.
+        listener: receives progress for every block.
 
     Raises:
         DataError: a vector is not finite, a text has several vectors, or all texts are empty.

@@ -49,10 +49,10 @@ def evaluate_finetuned(request: FinetuneRequest, model: Path, labels: Labels, li
     collection = _collection(labels, _POOL if static else _POOL_TRANSFORMER)
     listener.stage("evaluate", len(labels), "queries")
     measures = parse_metrics((METRIC,))
-    words = Index.of(collection.documents)
-    rows, weights = [_row("BM25", words, collection, "lexical")], {}
+    bm25 = Index.of(collection.documents)
+    rows, weights = [_row("BM25", bm25, collection, "lexical")], {}
     for name, encoder in models.items():
-        index = Index.of(collection.documents, encoder, IndexOptions(dense=EVEN), lexical=words.lexical)
+        index = Index.of(collection.documents, encoder, IndexOptions(dense=EVEN), lexical=bm25.lexical)
         rows.append(_row(name, index, collection, "dense"))
         values, weights[name] = weigh(index, collection, METRIC, measures, _DEPTH)
         rows.append(Row(system=name, mode="hybrid", values={METRIC: values}))

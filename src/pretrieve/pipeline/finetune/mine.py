@@ -216,7 +216,7 @@ def _index(parts: Path, labels: Labels, model: TextEncoder | None, listener: Lis
     """Index the documents; vectors of a model are stored on disk and reused when a run resumes."""
     documents = _Collection(labels.records, labels.size)
     if model is None:
-        listener.stage("words", labels.size, "documents")
+        listener.stage("index", labels.size, "documents")
         return Index.of(documents)
     target = parts / "index"
     if (target / files.MANIFEST).is_file():

@@ -48,7 +48,7 @@ class GenerateReport:
     Attributes:
         values: arguments of the run.
         prompt: the template.
-        documents: in the collection, asked for queries, refused by the endpoint, and with a query that was kept.
+        documents: number read, prompted with, refused by the endpoint, and with at least one kept query.
         counts: number of queries generated, kept, and dropped by reason.
         queries: number of queries in the file; one made from two documents counts once.
         negatives: number of negatives in the file.
@@ -232,7 +232,7 @@ class _Run:
         return blocks
 
     def _index(self, documents: Documents) -> Index:
-        """Index the documents; vectors lie on disk, and are there still when a stopped run goes on."""
+        """Index the documents; vectors are stored on disk and reused when a run resumes."""
         self.listener.stage("index", len(documents), "documents")
         target = self.parts / "index"
         if self.model is None:

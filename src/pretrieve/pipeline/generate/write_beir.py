@@ -19,7 +19,7 @@ def write_beir(target: Path, labels: Labels, *, replace: bool = False) -> None:
     """Write documents, queries and qrels; negatives and scores are left out.
 
     Args:
-        target: the folder to make.
+        target: output folder.
         labels: labels to write.
         replace: replace an existing folder of this kind.
 

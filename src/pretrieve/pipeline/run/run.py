@@ -84,7 +84,7 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """Where checkpoints lie."""
+        """The folder of checkpoints."""
         return self.work.path / CHECKPOINTS
 
     @property
