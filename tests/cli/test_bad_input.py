@@ -164,7 +164,7 @@ def test_index_of_another_model(run, tmp_path, documents, model) -> None:
     assert outcome.code == 1
     assert "was built with model" in one_line(outcome.err)
     shutil.rmtree(copy)
-    assert "gone" in one_line(run("search", tmp_path / "index", "river").err)
+    assert "no longer exists" in one_line(run("search", tmp_path / "index", "river").err)
 
 
 def test_damage_is_named(run, tmp_path, documents, model) -> None:

@@ -224,7 +224,7 @@ def test_resume_after_a_signal_gives_the_same_model(tmp_path, documents) -> None
     subprocess.run(command(broken, "--resume"), check=True, capture_output=True)
     assert (straight / "model.safetensors").read_bytes() == (broken / "model.safetensors").read_bytes()
     refused = subprocess.run(command(broken, "--resume"), capture_output=True, text=True, check=True)
-    assert "finished already" in refused.stderr
+    assert "already finished" in refused.stderr
     other = subprocess.run(command(broken, "--resume", "--seed", "4"), capture_output=True, text=True, check=False)
     assert other.returncode == 1
     assert "seed was 3 and is 4" in other.stderr

@@ -76,7 +76,7 @@ def test_the_road(made, run, tmp_path) -> None:
     assert run("verify", model).code == 0
     again = run("distill", made / "documents.jsonl", "--teacher", made / "teacher", "-o", model, *FEW, "--resume")
     assert again.code == 0
-    assert "finished already" in again.err
+    assert "already finished" in again.err
     taken = run("distill", made / "documents.jsonl", "--teacher", made / "teacher", "-o", model, *FEW)
     assert taken.code == 2
 

@@ -115,7 +115,7 @@ def test_a_model_that_is_overwritten_is_found_until_the_new_one_is_whole(run, ma
     assert bytes_of(out) != old
     assert not [name for name in bytes_of(out) if "records" in name or "store" in name], "no copy of the documents"
     finished = run(*words, "--steps", 12, "--resume")
-    assert (finished.code, "finished already" in finished.err) == (0, True)
+    assert (finished.code, "already finished" in finished.err) == (0, True)
 
 
 def test_an_overwriting_run_is_resumed_and_then_replaces(run, made, tmp_path) -> None:

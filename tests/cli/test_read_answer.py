@@ -143,7 +143,7 @@ def test_what_is_wrong_is_said_in_one_line(run, place, tmp_path, change, message
 def test_a_static_model_cannot_read(run, model, documents, place, tmp_path) -> None:
     outcome = run("read", documents, "--questions", place["train"], "--model", model, "-o", tmp_path / "out")
     assert outcome.code == 2
-    assert "no transformer" in outcome.err
+    assert "not a transformer" in outcome.err
 
 
 def test_answer_needs_a_question_or_a_file(run, place) -> None:

@@ -34,7 +34,7 @@ def test_a_finished_run_is_resumed_by_the_same_command_only(run, room, monkeypat
     before = {path: path.read_bytes() for path in (room / f"{command}-out").rglob("*") if path.is_file()}
     again = run(command, *words, "--resume")
     assert again.code == 0
-    assert "finished already" in again.err + again.out
+    assert "already finished" in again.err + again.out
     for more, said in (
         (("--seed", "1"), "seed was 0 and is 1"),
         (("--steps", "3"), "steps was 2 and is 3"),

@@ -168,7 +168,7 @@ def test_unknown_metrics_are_named_with_a_suggestion():
     [
         (["P"], "metric 'P' cannot be computed here"),
         (["nDCG@0"], "its cut-off is at least 1"),
-        (["RR@10", "MRR@10"], "'MRR@10' is another name of one that is given already"),
+        (["RR@10", "MRR@10"], "'MRR@10' is another name of a metric that is already given"),
         (["AP", "MAP"], "another name"),
     ],
 )

@@ -518,7 +518,7 @@ def test_a_fine_tuned_model_keeps_the_mark_between_title_and_text(hub, tmp_path)
     hub.publish(name)
     labels = labelling.beir(tmp_path / "beir", 12, 4)
     request = FinetuneRequest(model=name, labels=labels, output=tmp_path / "out", steps=1, negatives="none")
-    finetune(request, run_evaluation=False)
+    finetune(request, evaluate=False)
     tuned, start = open_encoder(str(tmp_path / "out"), ModelOptions(device="cpu")), open_start(str(tmp_path / "out"))
     assert tuned.separator == start.separator == SEP
     assert start.query_encoder is not None
@@ -553,7 +553,7 @@ def test_every_road_says_it(hub, tmp_path) -> None:
         build_index(documents, name, tmp_path / f"index{count}", indexed, fields=Fields(), described=described)
         request = FinetuneRequest(model=name, labels=folder, output=tmp_path / f"out{count}", steps=1, negatives="none",
                          described=ModelOptions(**described))  # fmt: skip
-        finetune(request, tuned, run_evaluation=False)
+        finetune(request, tuned, evaluate=False)
         for heard in (judged, indexed):
             said = [line for line in heard.lines if name in line]
             assert len(said) == count + 1

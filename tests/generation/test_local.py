@@ -114,7 +114,7 @@ def test_a_long_document_is_cut_and_not_the_prompt(made) -> None:
     for kind, room in (("bart", 64), ("gpt2", 128 - 8)):
         model = LocalGenerator(str(made / kind), Sampling(max_new_tokens=8))
         prompt = Prompt("{document} END", 1, 4000)
-        fitted = model._fitted(prompt, Ask(document, 0), model._room(8))
+        fitted = model._fitted(prompt, Ask(document, 0), model._prompt_budget(8))
         assert fitted.endswith("END")
         assert room * 0.8 < len(fitted.split()) <= room
         assert model.complete(prompt, [Ask(document, 0)])[0]

@@ -115,7 +115,7 @@ def test_a_missing_model_and_a_missing_index(tmp_path):
     model = static_model(tmp_path / "model", MADE)
     Index.build(tmp_path / "index", MADE, Bag.load(model))
     model.rename(tmp_path / "moved")
-    with pytest.raises(UsageError, match="is gone"):
+    with pytest.raises(UsageError, match="no longer exists"):
         Index.open(tmp_path / "index")
     assert Index.open(tmp_path / "index", Bag.load(tmp_path / "moved")).search(QUERIES[0])
     with pytest.raises(UsageError, match="no such folder"):

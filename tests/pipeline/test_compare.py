@@ -403,7 +403,7 @@ def test_more_labels_than_there_are_and_a_narrower_report(made, tmp_path) -> Non
     request = request_of(made, tmp_path / "out", methods=("none",), labels=(20, 50, 999, 0), seeds=1, settings=PLAIN)
     heard = _Hearing()
     assert {score["labels"] for score in compare(request, heard)} == {None, 20, 0}
-    assert sum("has 50 labelled queries; all are taken" in note for note in heard.notes) == 2
+    assert sum("has 50 labelled queries; all are used" in note for note in heard.notes) == 2
     alone = replace(request, methods=("mlm",), labels=(20,), tokens=6000)
     table = report(alone, compare(alone, heard))
     assert table.methods == ["none", "mlm"], "the base stands beside, or there is nothing to test against"

@@ -265,7 +265,7 @@ def test_killed_and_gone_on_is_bit_equal(made, tmp_path) -> None:
     listener = Silent()
     listener.note = told.append  # type: ignore[method-assign]
     finetune(request_of(made, output, **values, resume=True), listener)
-    assert "finished already" in told[0]
+    assert "already finished" in told[0]
 
 
 @pytest.mark.parametrize("stage", ["mine", "finetune", "evaluate"])
@@ -287,7 +287,7 @@ def test_mined_gone_on_from_any_stage_is_bit_equal(made, tmp_path, stage) -> Non
         ({"settings": {"temprature": "1"}}, "Did you mean 'temperature'"),
         ({"settings": {"batch_size": "many"}}, "whole number"),
         ({"settings": {"hard": "2"}}, "hard"),
-        ({"limit": 1}, "fewest"),
+        ({"limit": 1}, "the minimum is two"),
         ({"negatives": "bm25", "negatives_file": Path("x")}, "not both"),
         ({"negatives_file": Path("nowhere")}, "no such file"),
         ({"model": "/nowhere/model"}, "/nowhere/model"),
@@ -361,7 +361,7 @@ def test_train_does_not_take_a_fine_tuned_folder_for_its_own(made, tmp_path) -> 
 
 
 def test_a_retriever_is_its_own_start(made) -> None:
-    with pytest.raises(UsageError, match="model is what this retriever is"):
+    with pytest.raises(UsageError, match="model is given by this retriever"):
         Retriever.load(str(made / "static")).finetune(made / "beir", model="another", steps=1)
 
 

@@ -335,7 +335,7 @@ def test_from_python(made, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"queries": 0}, "--queries 0: 1 is the fewest"),
+        ({"queries": 0}, "--queries 0: 1 is the minimum"),
         ({"keep_within": 0}, "--keep-within 0"),
         ({"max_documents": 0}, "--max-documents 0"),
         ({"negatives": 30}, "--depth 12"),

@@ -107,7 +107,7 @@ def test_the_saved_model_has_them_scaled_and_the_start_has_not(tmp_path) -> None
 
 def test_a_factor_is_between_none_and_all() -> None:
     for wrong in (-0.1, 1.5):
-        with pytest.raises(UsageError, match="between 0 and 1"):
+        with pytest.raises(UsageError, match="at least 0 and at most 1"):
             EncoderOptions(stop_word_scale=wrong)
     documents = store()
     plain, scaled = (

@@ -243,7 +243,9 @@ def objective(encoder: Encoder, options: Options, seed: int, store: TokenStore) 
     if not isinstance(encoder, MultiVectorEncoder):
         encoder = add_viewers(transformer(encoder, "mvr"), options.views, seed)
     if encoder.vectors_per_document != options.views:
-        raise UsageError(f"views={options.views}: this model was trained with {encoder.views}; set that.")
+        raise UsageError(
+            f"views={options.views}: this model was trained with {encoder.vectors_per_document}; set that."
+        )
     return MultiView(encoder, options)
 
 

@@ -138,7 +138,7 @@ def _finished(request: GenerateRequest, listener: Listener) -> GenerateReport:
             f"cannot resume: {request.output} was written by another command. Give the same one as before, or another "
             "--output."
         )
-    listener.note(f"{request.output} is finished already.")
+    listener.note(f"{request.output} is already finished.")
     return report
 
 

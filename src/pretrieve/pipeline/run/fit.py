@@ -11,7 +11,7 @@ from typing import Any
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch
 from pretrieve.models.objective import Objective
-from pretrieve.pipeline.run.run import Run
+from pretrieve.pipeline.run.run import CURVES, Run
 from pretrieve.training.checkpoint import Checkpoints
 from pretrieve.training.early_stopping import HeldOutLoss
 from pretrieve.training.options import TrainingOptions
@@ -73,7 +73,7 @@ def fit(run: Run, training: Training) -> dict[str, float]:
     options = training.options
     run.listener.stage(training.name, options.steps, "steps")
     shown = _Shown(training, run)
-    with tracking(training, run.workspace / "curves" / training.part) as track:
+    with tracking(training, run.workspace / CURVES / training.part) as track:
 
         def watch(progress: Progress) -> None:
             shown(progress)

@@ -23,6 +23,7 @@ from pretrieve.pipeline.run.recipe import check_same, plain
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.workspace import CHECKPOINTS, Workspace
 
+CURVES = "curves"  # what trackers that write files leave
 RECORD = "run.json"  # values that determine the run, in the workspace and beside the finished model
 _NOT_DECIDING = ("output", "resume", "overwrite", "tracker", "keep_workspace", "shared")
 
@@ -142,6 +143,8 @@ class Run:
         with self.work.publish(kind, meta) as folder:
             yield folder
             folder.json(RECORD, self.facts)
+            if (self.workspace / CURVES).is_dir():
+                files.put(self.workspace / CURVES, folder.path / CURVES)
 
     def say_finished(self) -> None:
         """Report that the run is finished."""
