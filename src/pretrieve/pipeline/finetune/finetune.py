@@ -20,7 +20,8 @@ from pretrieve.models.export import save_model
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.pipeline.finetune import negatives as strategies
 from pretrieve.pipeline.finetune.base_model import Start, open_start
-from pretrieve.pipeline.finetune.card import evaluate_finetuned, finetuned_card
+from pretrieve.pipeline.finetune.card import finetuned_card
+from pretrieve.pipeline.finetune.held_out_queries import evaluate_finetuned
 from pretrieve.pipeline.finetune.read_labels import read_labels
 from pretrieve.pipeline.finetune.report import MODEL, REPORT, FinetuneReport, open_report
 from pretrieve.pipeline.finetune.request import FinetuneRequest, Values, values_of
