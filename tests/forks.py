@@ -11,9 +11,15 @@ from typing import Any
 import pytest
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(
-    ["pretrieve.pipeline.pretrain.train", "pretrieve.cli.app"]
-)  # what takes seconds to import
+SERVER.set_forkserver_preload(  # what takes seconds to import
+    [
+        "pretrieve.cli.app",
+        "pretrieve.pipeline.pretrain.train",
+        "torch._dynamo",
+        "transformers.models.bert.modeling_bert",
+        "transformers.loss.loss_utils",
+    ]
+)
 
 
 def start(target: Any, *arguments: Any) -> tuple[Any, Connection]:

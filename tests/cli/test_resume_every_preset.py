@@ -21,7 +21,7 @@ from pretrieve import methods
 from pretrieve.models.build import EncoderOptions
 from pretrieve.training.options import TrainingOptions
 
-STEPS = 30
+STEPS = 16
 CASES = [(preset, kind) for preset in sorted(methods.presets()) for kind in tiny.kinds(preset)]
 BASES = {"static": "static", "new": "new:layers=2,hidden=16,heads=2,intermediate=32"}
 
@@ -106,9 +106,9 @@ def test_a_preset_resumes(preset: str, kind: str, documents: Path, tmp_path: Pat
     (tmp_path / "b").mkdir()
     whole, parts = (Runner(documents, tmp_path / name / "model", preset, kind) for name in "ab")
     assert whole.run() == 0, whole.log.read_text()
-    assert parts.run(stop=signal.SIGINT, after=3) == 130, parts.log.read_text()
+    assert parts.run(stop=signal.SIGINT, after=2) == 130, parts.log.read_text()
     done = parts.steps()
-    assert parts.run("--resume", stop=signal.SIGKILL, after=done + 3) == -signal.SIGKILL, parts.log.read_text()
+    assert parts.run("--resume", stop=signal.SIGKILL, after=done + 2) == -signal.SIGKILL, parts.log.read_text()
     assert parts.steps() > done, "the second part went further"
     assert parts.run("--resume") == 0, parts.log.read_text()
     assert parts.weights() == whole.weights()
