@@ -38,6 +38,7 @@ from pretrieve.pipeline.pretrain import data as prepare
 from pretrieve.pipeline.pretrain.request import Tokenization, TrainRequest
 from pretrieve.pipeline.run.progress import Silent
 from pretrieve.pipeline.run.sources import read_documents
+from pretrieve.pipeline.run.tokens import store_of
 from pretrieve.text.corpus import Fields
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
@@ -70,7 +71,7 @@ def prepared(sources: list[Path], work: Path) -> Store:
         vocabulary = Store.open(work / "store").tokenizer
     else:
         vocabulary = prepare.train_tokenizer(documents, select, Tokenization())
-    return prepare.build_store(work / "store", documents, select, vocabulary, Silent())
+    return store_of(documents, vocabulary, Silent(), folder=work / "store", select=select)
 
 
 def trained(request: TrainRequest, store: Store) -> tuple[Run, list[float]]:

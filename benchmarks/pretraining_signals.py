@@ -104,6 +104,7 @@ def prepared(data: str, work: Path, vocabulary_size: int = VOCABULARY, character
     from pretrieve.pipeline.pretrain.request import Tokenization
     from pretrieve.pipeline.run.progress import Silent
     from pretrieve.pipeline.run.sources import read_documents
+    from pretrieve.pipeline.run.tokens import store_of
     from pretrieve.text.corpus import Fields
     from pretrieve.text.documents import Documents
     from pretrieve.text.store import Store
@@ -112,8 +113,8 @@ def prepared(data: str, work: Path, vocabulary_size: int = VOCABULARY, character
         documents = read_documents((data,), work / "documents", Silent(), fields=Fields(), on_bad="skip", replace=True)
         train, held_out = divided(documents, characters)
         vocabulary = prepare.train_tokenizer(documents, train, Tokenization(vocabulary_size=vocabulary_size))
-        prepare.build_store(work / "store", documents, train, vocabulary, Silent())
-        prepare.build_store(work / "held-out" / "store", documents, held_out, vocabulary, Silent())
+        store_of(documents, vocabulary, Silent(), folder=work / "store", select=train)
+        store_of(documents, vocabulary, Silent(), folder=work / "held-out" / "store", select=held_out)
     documents = Documents.open(work / "documents")
     train, held_out = divided(documents, characters)
     everything = prepare.Prepared(documents=documents, train=train, held_out=held_out, store=Store.open(work / "store"))

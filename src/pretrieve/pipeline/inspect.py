@@ -20,6 +20,7 @@ from pretrieve.pipeline.pretrain import data as prepare
 from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.sources import OnBad, read_documents
+from pretrieve.pipeline.run.tokens import store_of
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.pairs import PairDescription, RowDescription
 from pretrieve.text import tokenizer
@@ -101,7 +102,7 @@ def _prepared(
     every = np.arange(len(documents))
     folder = named_base(request.base)
     vocabulary = tokenizer.load(folder) if folder else prepare.train_tokenizer(documents, every, choices.tokenization)
-    return documents, prepare.build_store(place / "store", documents, every, vocabulary, listener)
+    return documents, store_of(documents, vocabulary, listener, folder=place / "store", select=every)
 
 
 def _specials(base: str, store: Store) -> SpecialTokens:

@@ -31,11 +31,11 @@ from pretrieve.pipeline.finetune.request import FinetuneRequest
 from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain.data import split
 from pretrieve.pipeline.pretrain.request import TrainRequest
-from pretrieve.pipeline.pretrain.shared_store import shared_store
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.sources import DOCUMENTS
 from pretrieve.pipeline.run.stopping import stoppable
+from pretrieve.pipeline.run.tokens import store_of
 from pretrieve.pipeline.run.workspace import hold_parts
 from pretrieve.text import tokenizer
 from pretrieve.text.beir import read_qrels
@@ -268,7 +268,9 @@ def _store_of(request: TrainRequest, base: Path) -> Store:
     assert request.shared is not None
     documents = Documents.open(request.shared / DOCUMENTS)
     select, _ = split(len(documents), request.seed, request.held_out)
-    return shared_store(request.shared, documents, select, tokenizer.load(base), Silent())
+    return store_of(
+        documents, tokenizer.load(base), Silent(), folder=request.output, shared=request.shared, select=select
+    )
 
 
 def _seen(request: TrainRequest, base: Path) -> float:

@@ -37,7 +37,7 @@ from pretrieve.pipeline.distill.request import TEACHER_TOKENS, DistillRequest, s
 from pretrieve.pipeline.distill.teacher import Teacher, open_teacher
 from pretrieve.pipeline.distill.teacher_vectors import draw_pieces, taught_vectors, texts_of, tokens_for_minutes
 from pretrieve.pipeline.pretrain.build import versions
-from pretrieve.pipeline.pretrain.data import Prepared, build_store, split
+from pretrieve.pipeline.pretrain.data import Prepared, split
 from pretrieve.pipeline.pretrain.report import Report, open_report
 from pretrieve.pipeline.run import recipe as recipes
 from pretrieve.pipeline.run.fit import Training, fit
@@ -46,6 +46,7 @@ from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.recipe import Recipe
 from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.sources import documents_of
+from pretrieve.pipeline.run.tokens import store_of
 from pretrieve.sampling.batches import Batches
 from pretrieve.text.documents import Documents
 from pretrieve.text.tokenizer import Tokenizer
@@ -156,7 +157,13 @@ class _Stages:
     def _prepare(self, documents: Documents) -> Prepared:
         request = self.request
         select, held_out = split(len(documents), request.seed) if request.select else (np.arange(len(documents)), _NONE)
-        store = build_store(self.workspace / "store", documents, select, self._vocabulary(documents), self.listener)
+        store = store_of(
+            documents,
+            self._vocabulary(documents),
+            self.listener,
+            folder=self.workspace / "store",
+            select=select,
+        )
         if store.dropped:
             self.listener.note(f"{store.dropped:,} documents have no token in their text and are left out of training.")
         return Prepared(documents=documents, train=select, held_out=held_out, store=store)

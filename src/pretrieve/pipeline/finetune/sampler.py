@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pretrieve.core import files
 from pretrieve.finetuning.labelled import Draw, Labelled, Texts
 from pretrieve.pipeline.finetune.base_model import Start
 from pretrieve.pipeline.run.progress import Listener
+from pretrieve.pipeline.run.tokens import store_of
 from pretrieve.sampling.labels import Labels
 from pretrieve.text.store import Store
 
@@ -36,26 +36,9 @@ def sampler_of(
         passage_length=min(draw.passage_length, start.documents.max_length),
     )
     texts = Texts(labels, start.prompts, start.separator, (draw.query_length, draw.passage_length))
-    if shared is None:
-        store = _store_of(texts, start, target, listener)
-    else:
-        name = files.fingerprint([texts.fingerprint, start.tokenizer.fingerprint])
-        with files.lock(shared / "locks" / name, wait=True):
-            store = _store_of(texts, start, shared / f"labels-{name}", listener)
+    store = store_of(texts, start.tokenizer, listener, folder=target, shared=shared, sentences=False, unit="texts")
     _note_on_lengths(store, labels, draw.passage_length, start.documents.max_length, listener)
     return Labelled(labels, store, start.documents.specials, draw)
-
-
-def _store_of(texts: Texts, start: Start, target: Path, listener: Listener) -> Store:
-    """The tokens of documents and queries; an existing store of the same texts is reused."""
-    if (target / files.MANIFEST).is_file():
-        store = Store.open(target)
-        if store.corpus == texts.fingerprint and store.tokenizer.fingerprint == start.tokenizer.fingerprint:
-            return store
-    listener.stage("encode", len(texts), "texts")
-    store = Store.build(target, texts, start.tokenizer, sentences=False, replace=True)
-    listener.advance(len(texts), f"{len(store.tokens):,} tokens")
-    return store
 
 
 def _note_on_lengths(store: Store, labels: Labels, length: int, longest: int, listener: Listener) -> None:

@@ -33,7 +33,7 @@ from pretrieve.pipeline.generate.scored import CrossEncoderScorer, examples_of, 
 from pretrieve.pipeline.generate.write_beir import write_beir
 from pretrieve.pipeline.run.blocks import Blocks
 from pretrieve.pipeline.run.progress import Listener, Silent
-from pretrieve.pipeline.run.sources import read_documents
+from pretrieve.pipeline.run.sources import read_request
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.usage_warnings import before_search
 from pretrieve.pipeline.run.workspace import hold_parts
@@ -183,15 +183,7 @@ class _Run:
             return Documents.write(target, given, replace=True)
         if not request.sources:
             raise UsageError("there are no documents: give sources.")
-        return read_documents(
-            request.sources,
-            target,
-            self.listener,
-            fields=request.fields,
-            on_bad=request.on_bad,
-            quarantine=request.output.with_name(f"{request.output.name}.quarantine.jsonl"),
-            replace=True,
-        )
+        return read_request(request, target, self.listener)
 
     def _check_same(self, documents: Documents) -> None:
         """Record what the parts belong to, or refuse those of another run."""

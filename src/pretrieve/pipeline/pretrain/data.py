@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from pretrieve.core import files
 from pretrieve.core.rng import shuffled
 from pretrieve.core.types import IntArray
 from pretrieve.pipeline.pretrain.request import Tokenization
-from pretrieve.pipeline.run.progress import Listener
 from pretrieve.text import tokenizer
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
@@ -69,32 +66,6 @@ def train_tokenizer(documents: Documents, select: IntArray, how: Tokenization) -
         algorithm=how.algorithm,
         lowercase=how.lowercase,
     )
-
-
-def build_store(
-    folder: Path, documents: Documents, select: IntArray, vocabulary: Tokenizer, listener: Listener
-) -> Store:
-    """Encode the training documents; an existing store of the same documents is reused.
-
-    Args:
-        folder: for the store.
-        documents: all documents.
-        select: indices of those to encode, ascending.
-        vocabulary: the tokenizer.
-        listener: receives progress.
-
-    Raises:
-        DataError: no document has any token.
-    """
-    if (folder / files.MANIFEST).is_file():
-        store = Store.open(folder)
-        same = store.corpus == documents.fingerprint and store.tokenizer.fingerprint == vocabulary.fingerprint
-        if same and len(store) + store.dropped == len(select):
-            return store
-    listener.stage("encode", len(select), "documents")
-    store = Store.build(folder, documents, vocabulary, select=select, replace=True)
-    listener.advance(len(select), f"{len(store.tokens):,} tokens")
-    return store
 
 
 def _texts(documents: Documents, select: IntArray) -> Iterator[str]:

@@ -18,11 +18,10 @@ from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain.build import Choices, Plan
 from pretrieve.pipeline.pretrain.data import Prepared
-from pretrieve.pipeline.pretrain.shared_store import shared_store
 from pretrieve.pipeline.run.progress import Listener, Silent
+from pretrieve.pipeline.run.tokens import store_of
 from pretrieve.sampling.batches import Batches
 from pretrieve.text.documents import Documents
-from pretrieve.text.store import Store
 from pretrieve.training.held_out import held_out
 
 _CHARACTERS = 500_000  # maximum amount of held-out text that is used
@@ -101,40 +100,21 @@ def signal_of(
         shared: folder of tokens shared by several runs, in place of ``workspace``.
 
     Returns:
-        None where nothing was held out, for static encoders, which are evaluated by searching, and for methods that
-        compare with the state of earlier steps, which is noise before the first step. Pretraining-only methods are
-        always measured.
-    """
-    if not _measurable(made.objective, pretraining_only=choices.module.CARD.pretraining_only):
-        return None
-    return batches_of(workspace, choices, made, prepared, listener, shared=shared)
-
-
-def batches_of(
-    workspace: Path,
-    choices: Choices,
-    made: Plan,
-    prepared: Prepared,
-    listener: Listener,
-    *,
-    shared: Path | None = None,
-) -> Signal | None:
-    """The same for any method and encoder, for the loss while it trains; None where nothing was held out.
-
-    Args:
-        workspace: as of ``signal_of``, as are the others.
-        choices: the method and its values.
-        made: the run.
-        prepared: the documents.
-        listener: receives the reason where nothing can be measured.
-        shared: folder of tokens shared by several runs.
+        None where nothing was held out, or where the method cannot use what was.
     """
     if not len(prepared.held_out):
         return None
     options = options_of(choices.module.Options, {**choices.options, **planning.suited(choices, prepared.store)})
     try:
         select = _capped(prepared.documents, prepared.held_out)
-        store = _tokens(workspace, prepared, select, shared)
+        store = store_of(
+            prepared.documents,
+            prepared.store.tokenizer,
+            Silent(),
+            folder=workspace / "held-out",
+            shared=shared,
+            select=select,
+        )
         sampler = choices.module.sampler(store, made.encoder.specials, options)
         batches = Batches(sampler=sampler, batch_size=min(_BATCH, made.training.batch_size), seed=made.recipe.seed)
         tokens = len(batches(0).rows.tokens)
@@ -143,14 +123,6 @@ def batches_of(
         return None
     count = min(max(1, _TOKENS // max(tokens, 1)), _MOST_BATCHES)
     return Signal(batches=batches, steps=tuple(range(count)), at=made.training.steps - 1, documents=len(store))
-
-
-def _tokens(workspace: Path, prepared: Prepared, select: IntArray, shared: Path | None) -> Store:
-    """The tokens of held-out documents."""
-    documents, vocabulary = prepared.documents, prepared.store.tokenizer
-    if shared is not None:
-        return shared_store(shared, documents, select, vocabulary, Silent())
-    return Store.build(workspace / "held-out", documents, vocabulary, select=select, replace=True)
 
 
 def gain(signal: Signal, before: Mapping[str, float], objective: Objective) -> Gain:
@@ -165,11 +137,20 @@ def gain(signal: Signal, before: Mapping[str, float], objective: Objective) -> G
     return Gain(before=before, after=signal(objective), documents=signal.documents, examples=examples)
 
 
-def _measurable(objective: Objective, *, pretraining_only: bool) -> bool:
-    """Whether values before and after training can be compared."""
+def comparable(choices: Choices, made: Plan) -> bool:
+    """Whether held-out values before and after training can be compared.
+
+    They cannot for static encoders, which are evaluated by searching, and for methods that compare with the state of
+    earlier steps, which is noise before the first step. Pretraining-only methods always can.
+
+    Args:
+        choices: the method.
+        made: the run.
+    """
+    objective = made.objective
     remembered = {name for name, _ in objective.named_buffers() if name in objective.state_dict()}
     remembers = any(not name.startswith(("encoder.", "query_encoder.")) for name in remembered)
-    return pretraining_only or (isinstance(objective.encoder, TransformerEncoder) and not remembers)
+    return choices.module.CARD.pretraining_only or (isinstance(objective.encoder, TransformerEncoder) and not remembers)
 
 
 def _capped(documents: Documents, select: IntArray) -> IntArray:

@@ -17,17 +17,17 @@ from pretrieve.pipeline.pretrain import data, third_ranker
 from pretrieve.pipeline.pretrain import warm_start as warm
 from pretrieve.pipeline.pretrain.build import Choices, Plan
 from pretrieve.pipeline.pretrain.data import Prepared
-from pretrieve.pipeline.pretrain.held_out_loss import batches_of, gain, signal_of
+from pretrieve.pipeline.pretrain.held_out_loss import comparable, gain, signal_of
 from pretrieve.pipeline.pretrain.publish import publish
 from pretrieve.pipeline.pretrain.report import Report, open_report
 from pretrieve.pipeline.pretrain.request import DEFAULT_MINUTES, TrainRequest, train_command
 from pretrieve.pipeline.pretrain.selection import Trained, select, too_little, untrained
-from pretrieve.pipeline.pretrain.shared_store import shared_store
 from pretrieve.pipeline.pretrain.stop_words import scale_stop_words
 from pretrieve.pipeline.run import recipe, sources
 from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
+from pretrieve.pipeline.run.tokens import store_of
 from pretrieve.text import tokenizer
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
@@ -152,10 +152,9 @@ def prepare_documents(run: Run, request: TrainRequest, choices: Choices, documen
     """
     select, held_out = data.split(len(documents), request.seed, request.held_out)
     vocabulary = _vocabulary(run, request, choices, documents, select)
-    if request.shared is not None:
-        store = shared_store(request.shared, documents, select, vocabulary, run.listener)
-    else:
-        store = data.build_store(run.workspace / "store", documents, select, vocabulary, run.listener)
+    store = store_of(
+        documents, vocabulary, run.listener, folder=run.workspace / "store", shared=request.shared, select=select
+    )
     if store.dropped:
         run.listener.note(f"{store.dropped:,} documents have no token in their text and are left out of training.")
     return Prepared(documents=documents, train=select, held_out=held_out, store=store)
@@ -244,17 +243,17 @@ def _warn_of_noise(made: Plan, listener: Listener) -> None:
 
 def _run_measured(run: Run, request: TrainRequest, choices: Choices, made: Plan, prepared: Prepared) -> Trained:
     """Train a variant, and measure the method's own loss on held-out documents before and after."""
-    folder = run.workspace / choices.variant
-    signal = signal_of(folder, choices, made, prepared, run.listener, shared=request.shared)
-    before = signal(made.objective) if signal is not None else {}
-    held_out = None
-    if made.training.evaluate_every:
-        measured = signal or batches_of(folder, choices, made, prepared, run.listener, shared=request.shared)
-        held_out = None if measured is None else partial(measured.loss, made.objective)
+    folder, compared = run.workspace / choices.variant, comparable(choices, made)
+    every = made.training.evaluate_every
+    signal = None
+    if compared or every:
+        signal = signal_of(folder, choices, made, prepared, run.listener, shared=request.shared)
+    before = signal(made.objective) if signal is not None and compared else {}
+    held_out = partial(signal.loss, made.objective) if signal is not None and every else None
     fit(run, replace(_training(request, choices, made), held_out=held_out))
     factor = choices.encoder.stop_word_scale
     scale_stop_words(made.objective.encoder, prepared.store.tokenizer, prepared.documents, factor)
-    found = gain(signal, before, made.objective) if signal is not None else None
+    found = gain(signal, before, made.objective) if signal is not None and compared else None
     return Trained(name=choices.variant or made.recipe.method, plan=made, gain=found)
 
 

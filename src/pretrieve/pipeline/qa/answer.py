@@ -18,7 +18,6 @@ from pretrieve.evaluation.answers import answer_recall, has_answer, matcher
 from pretrieve.finetuning.open_qa import OpenQuestionAnswering, ReadingOptions
 from pretrieve.models.heads import kept_heads, start_from
 from pretrieve.pipeline.qa.train_reader import (
-    DOCUMENTS,
     KIND,
     LONGEST_QUESTION,
     READER,
@@ -27,6 +26,7 @@ from pretrieve.pipeline.qa.train_reader import (
     VECTORS,
     open_models,
 )
+from pretrieve.pipeline.run.sources import DOCUMENTS
 from pretrieve.sampling.questions import Question, QuestionRows
 from pretrieve.text.documents import Documents
 from pretrieve.text.encoding import pieces

@@ -29,8 +29,7 @@ from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.settings import sort_settings
-from pretrieve.pipeline.run.sources import read_documents
-from pretrieve.pipeline.run.workspace import beside
+from pretrieve.pipeline.run.sources import DOCUMENTS, read_request
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.questions import QuestionRows, SomeQuestions, read_questions
 from pretrieve.text import tokenizer as tokenizers
@@ -41,7 +40,7 @@ from pretrieve.training.held_out import held_out
 from pretrieve.training.options import TrainingOptions
 
 KIND, RETRIEVER, READER, VECTORS = "reader", "retriever", "reader", "vectors"
-DOCUMENTS, STORE, REPORT = "documents", "store", "report.json"
+STORE, REPORT = "store", "report.json"
 EPOCHS = 20
 _HELD_OUT_MOST, _HELD_OUT_BATCHES = 200, 32  # maximum number of held-out questions and batches, for the held-out loss
 LONGEST_QUESTION = 64  # tokens; ORQA cuts none
@@ -175,15 +174,7 @@ def _options(request: ReadRequest, questions: int) -> tuple[ReadingOptions, Trai
 
 def _documents(run: Run, request: ReadRequest) -> Documents:
     """Documents, which are moved to the output to answer from; those of a finished run are only compared."""
-    documents = read_documents(
-        request.sources,
-        run.workspace / DOCUMENTS,
-        run.listener,
-        fields=request.fields,
-        on_bad=request.on_bad,
-        quarantine=beside(request.output, ".quarantine.jsonl"),
-        replace=True,
-    )
+    documents = read_request(request, run.workspace / DOCUMENTS, run.listener)
     run.same_data("documents", documents.fingerprint)
     return documents
 

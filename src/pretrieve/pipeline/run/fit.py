@@ -73,11 +73,12 @@ def fit(run: Run, training: Training) -> dict[str, float]:
     options = training.options
     run.listener.stage(training.name, options.steps, "steps")
     shown = _Shown(training, run)
-    with tracking(training, run.workspace / CURVES / training.part) as track:
+    with _tracking(training, run.workspace / CURVES / training.part) as tracker:
 
         def watch(progress: Progress) -> None:
             shown(progress)
-            track(progress)
+            if tracker is not None:
+                tracker(progress)
 
         trainer = Trainer(
             objective=training.objective,
@@ -90,7 +91,7 @@ def fit(run: Run, training: Training) -> dict[str, float]:
                 fingerprints=training.fingerprints,
             ),
             on_step=watch,
-            held_out=_held_out(run, training, shown, track),
+            held_out=_held_out(run, training, shown, tracker),
         )
         if run.resume:
             run.listener.advance(trainer.resume())
@@ -98,7 +99,7 @@ def fit(run: Run, training: Training) -> dict[str, float]:
     return shown.last()
 
 
-def _held_out(run: Run, training: Training, shown: _Shown, track: Callable[..., None]) -> HeldOutLoss | None:
+def _held_out(run: Run, training: Training, shown: _Shown, tracker: Tracker | None) -> HeldOutLoss | None:
     """Return what measures the held-out loss, if the options enable it.
 
     Raises:
@@ -112,8 +113,8 @@ def _held_out(run: Run, training: Training, shown: _Shown, track: Callable[..., 
 
     def report(step: int, loss: float) -> None:
         shown.held_out = f"held-out loss {loss:.3f} at step {step:,}"
-        if isinstance(track, Tracker):
-            track.log({"held_out_loss": loss}, step)
+        if tracker is not None:
+            tracker.log({"held_out_loss": loss}, step)
 
     best = Checkpoints(folder=run.checkpoints / training.part / "best", fingerprints=training.fingerprints)
     return HeldOutLoss(
@@ -126,11 +127,11 @@ def _held_out(run: Run, training: Training, shown: _Shown, track: Callable[..., 
 
 
 @contextmanager
-def tracking(training: Training, folder: Path) -> Iterator[Callable[[Progress], None]]:
-    """Return the tracker of curves; it does nothing if none is installed or enabled."""
+def _tracking(training: Training, folder: Path) -> Iterator[Tracker | None]:
+    """Open the tracker of curves; None if none is installed or enabled."""
     name = default_tracker() if training.tracker == "auto" else training.tracker
     if name in (None, "none"):
-        yield lambda progress: None
+        yield None
         return
     values = {key: str(value) for key, value in training.values.items()}
     tracker = Tracker(name, folder, values=values, every=training.options.log_every)

@@ -46,6 +46,11 @@ class Request(Protocol):
         """Replace an existing output."""
         ...
 
+    @property
+    def keep_workspace(self) -> bool:
+        """Keep the workspace of a finished run."""
+        ...
+
 
 @dataclass(kw_only=True)
 class Run:
@@ -180,7 +185,7 @@ def begin(
         request.output,
         resume=request.resume,
         overwrite=request.overwrite,
-        keep=getattr(request, "keep_workspace", False),
+        keep=request.keep_workspace,
     )
     with stoppable(work.advice), work:
         run = Run(command=command, output=request.output, resume=request.resume, listener=listener, work=work)

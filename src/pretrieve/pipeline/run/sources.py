@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from pretrieve.core import files
 from pretrieve.pipeline.run.progress import Listener, counted
 from pretrieve.pipeline.run.run import Run
+from pretrieve.pipeline.run.workspace import beside
 from pretrieve.text import corpus
 from pretrieve.text.corpus import Fields, ReadReport
 from pretrieve.text.documents import Documents
@@ -38,12 +39,16 @@ class NamesSources(Protocol):
 
 
 class ReadsSources(NamesSources, Protocol):
-    """A request of a run that reads documents."""
+    """A request that reads documents for an output."""
 
     @property
     def output(self) -> Path:
-        """Folder for the result."""
+        """Folder or file for the result."""
         ...
+
+
+class SharesDocuments(ReadsSources, Protocol):
+    """A request of a run whose documents may be shared."""
 
     @property
     def shared(self) -> Path | None:
@@ -51,7 +56,7 @@ class ReadsSources(NamesSources, Protocol):
         ...
 
 
-def documents_of(run: Run, request: ReadsSources) -> Documents:
+def documents_of(run: Run, request: SharesDocuments) -> Documents:
     """Read the documents of a run into its workspace, or into the folder shared with other runs.
 
     A resumed run reads them again, to check that they are the same; those of a shared folder are read once, and the
@@ -70,7 +75,7 @@ def documents_of(run: Run, request: ReadsSources) -> Documents:
         return _shared_documents(run, request, request.shared)
     target, again = run.workspace / DOCUMENTS, run.workspace / "documents-again"
     before = run.resume and (target / files.MANIFEST).is_file()
-    documents = _read(run, request, again if before or run.finished else target)
+    documents = read_request(request, again if before or run.finished else target, run.listener)
     try:
         run.same_data("documents", documents.fingerprint)
     finally:
@@ -83,20 +88,30 @@ def _shared_documents(run: Run, request: ReadsSources, shared: Path) -> Document
     target = shared / DOCUMENTS
     with files.lock(shared / "locks" / DOCUMENTS, wait=True):
         there = (target / files.MANIFEST).is_file()
-        documents = Documents.open(target) if there else _read(run, request, target)
+        documents = Documents.open(target) if there else read_request(request, target, run.listener)
     run.same_data("documents", documents.fingerprint)
     return documents
 
 
-def _read(run: Run, request: ReadsSources, target: Path) -> Documents:
-    """Read the sources of a request into a folder."""
+def read_request(request: ReadsSources, target: Path, listener: Listener) -> Documents:
+    """Read the sources of a request into a folder; quarantined records go beside its output.
+
+    Args:
+        request: names the sources and how they are read.
+        target: folder for the documents.
+        listener: receives progress.
+
+    Raises:
+        DataError: a record is bad and ``on_bad`` is fail, or there is no document.
+        UsageError: a source is missing, or of an unknown kind.
+    """
     return read_documents(
         request.sources,
         target,
-        run.listener,
+        listener,
         fields=request.fields,
         on_bad=request.on_bad,
-        quarantine=request.output.with_name(f"{request.output.name}.quarantine.jsonl"),
+        quarantine=beside(request.output, ".quarantine.jsonl"),
         replace=True,
     )
 
