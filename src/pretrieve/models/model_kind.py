@@ -100,7 +100,7 @@ def _other_kind(folder: Path, inner: Path, kinds: list[str], settings: Mapping[s
         return "a sparse model (SPLADE and the like): its vectors are weights of words"
     late = similarity in ("maxsim", "colbert") or "colbert" in saved.lower() or _is_unpooled(folder, names)
     if said == "MultiVectorEncoder" or late or set(names) & set(_MULTI_VECTOR) or any(map(_is_late, kinds)):
-        return "a multi-vector model (ColBERT, PyLate and the like): it has a vector for every token"
+        return "a multi-vector model (ColBERT, PyLate and the like): it has several vectors for a text"
     if said == "CrossEncoder" or (saved.endswith(_SCORERS) and "Pooling" not in names):
         return f"a cross-encoder or classifier ({saved or said}): it scores texts and gives no vectors for them"
     return ""

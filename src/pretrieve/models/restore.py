@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from pretrieve.core.errors import CorruptError, UsageError
+from pretrieve.core.errors import CorruptError, ModelError, UsageError
 from pretrieve.models import kinds
 from pretrieve.models.encoder import Encoder, Pooling
 from pretrieve.models.export import DOCUMENT_MODEL, IDENTITY, MULTI_VECTOR_FILE, QUERY_MODEL, TANH
@@ -126,9 +126,9 @@ def load_static(folder: Path) -> StaticEncoder:
 
 def _check_vocabulary(folder: Path, tokenizer: Tokenizer, size: int) -> None:
     if tokenizer.specials.vocabulary > size:
-        raise UsageError(
+        raise ModelError(
             f"{folder}: the tokenizer has {tokenizer.specials.vocabulary} entries and the model {size} vectors: "
-            "they do not match."
+            "they do not match. Restore both from the same model."
         )
 
 

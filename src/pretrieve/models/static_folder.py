@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pretrieve.core.errors import CorruptError
-from pretrieve.core.model_files import read_json, read_object
+from pretrieve.core.model_files import read_object
 from pretrieve.core.types import FloatArray, IntArray
+from pretrieve.models.model_kind import MODULES, SETTINGS, last, module_entries
 from pretrieve.models.weight_files import SAFETENSORS, TORCH, header_of
 
 _NESTED = "0_StaticEmbedding"
@@ -81,15 +82,12 @@ def find_static(folder: Path) -> StaticFolder | None:
 
     Raises:
         CorruptError: ``modules.json`` cannot be read.
+        ModelError: it is no list of modules.
     """
-    path = folder / "modules.json"
-    if path.is_file():
-        try:
-            modules = [(entry["type"].rsplit(".", 1)[-1], entry["path"]) for entry in read_json(path)]
-        except (KeyError, TypeError, AttributeError):
-            raise CorruptError(f"{path} is damaged: restore the model from a copy or train it again.") from None
-        kinds = [kind for kind, _ in modules]
-        inner = folder / modules[0][1] if kinds in _MODULES else None
+    if (folder / MODULES).is_file():
+        modules = module_entries(folder)
+        kinds = [last(kind) for kind, _ in modules]
+        inner = modules[0][1] if kinds in _MODULES else None
         if inner is None or ((inner / TORCH).is_file() and not (inner / SAFETENSORS).is_file()):
             return None
         return StaticFolder(inner=inner, normalise=len(kinds) > 1, without_unknown=False)
@@ -99,7 +97,7 @@ def find_static(folder: Path) -> StaticFolder | None:
 def _of_model2vec(folder: Path) -> StaticFolder | None:
     config = read_object(folder / "config.json") if (folder / "config.json").is_file() else {}
     said = config.get("model_type") == "model2vec" or "StaticModel" in (config.get("architectures") or [])
-    if not said and (config or not (folder / "config_sentence_transformers.json").is_file()):
+    if not said and (config or not (folder / SETTINGS).is_file()):
         return None
     for inner in (folder, folder / _NESTED):
         if (inner / SAFETENSORS).is_file() and (inner / "tokenizer.json").is_file():

@@ -11,7 +11,7 @@ from pretrieve.core.errors import ModelError, PretrieveError, UsageError
 from pretrieve.core.model_files import read_object
 from pretrieve.models.checkpoints import Checkpoint
 from pretrieve.models.misfits import strictly
-from pretrieve.models.model_kind import module_entries, transformer_folder
+from pretrieve.models.model_kind import transformer_folder
 from pretrieve.models.model_options import ModelOptions
 from pretrieve.models.model_usage import module_names, settings_of
 from pretrieve.models.pretrained import quietly
@@ -46,7 +46,6 @@ def _load(folder: Path, usage: Checkpoint, options: ModelOptions, *, known: bool
     names = module_names(folder)
     if names and options.pooling is None and not (known and _pools_otherwise(folder, usage)):
         foreign = usage.remote_code and not _is_in_transformers(folder)
-        _check_classes(folder)
         model = SentenceTransformer(str(folder), device=options.device, trust_remote_code=foreign)
     else:
         parts, longest = _of_bare_weights(transformer_folder(folder), usage)
@@ -128,20 +127,6 @@ def explained(name: object) -> Iterator[None]:
         raise ModelError(
             f"{name}: sentence-transformers cannot use it ({reason}): restore the model from a copy, or give another."
         ) from None
-
-
-def _check_classes(folder: Path) -> None:
-    from sentence_transformers import __version__
-    from sentence_transformers.util import import_from_string
-
-    for kind, _ in module_entries(folder):
-        try:
-            import_from_string(kind)
-        except (ImportError, AttributeError):
-            raise ModelError(
-                f"{folder}: modules.json names the module {kind}, which sentence-transformers {__version__} does not "
-                "have: update it if the model is newer, or restore the model from a copy."
-            ) from None
 
 
 def _check_vocabularies(folder: Path, model: SentenceTransformer) -> None:

@@ -7,6 +7,7 @@ loaded (``models/misfits.py``).
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ _NEEDS = {
     "WordEmbeddings": ("wordembedding_config.json", True),
 }
 _ROUTERS = ("Router", "Asym")
+_KNOWN = (*_NEEDS, *_ROUTERS, "Transformer", "StaticEmbedding", "Normalize", "Dropout")
+_STOCK = re.compile(rf"sentence_transformers(\.\w+)*\.(models|modules)(\.\w+)?\.({'|'.join(_KNOWN)})")
 _TOKENIZERS = ("tokenizer.json", "vocab*", "*.model", "tekken.json", "*.spm")
 _WITHOUT_FILES = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")  # they read bytes or characters
 _FROM_COPY = "download it again, or restore the model from a copy."
@@ -54,7 +57,7 @@ def check_whole(folder: Path, name: str | None = None, *, own_code: bool = False
     refuse_other_kinds(folder, name or str(folder), own_code=own_code)
     modules = module_entries(folder)
     for kind, place in modules:
-        _check_module(folder, last(kind), place)
+        _check_module(folder, kind, place)
     if modules:
         return
     if (static := find_static(folder)) is not None:
@@ -63,7 +66,10 @@ def check_whole(folder: Path, name: str | None = None, *, own_code: bool = False
         _check_transformer(folder)
 
 
-def _check_module(folder: Path, kind: str, place: Path) -> None:
+def _check_module(folder: Path, path: str, place: Path) -> None:
+    if not _STOCK.fullmatch(path):
+        _check_class(folder, path)
+    kind = last(path)
     if kind == "Transformer":
         _check_transformer(place)
     elif kind == "StaticEmbedding":
@@ -79,6 +85,21 @@ def _check_module(folder: Path, kind: str, place: Path) -> None:
             check_weights(place)
     elif kind not in ("Normalize", "Dropout") and not place.is_dir():
         raise _missing(folder, kind, place)
+
+
+def _check_class(folder: Path, path: str) -> None:
+    try:
+        from sentence_transformers import __version__
+        from sentence_transformers.util import import_from_string
+    except ImportError:  # whoever loads the model says that it is not installed
+        return
+    try:
+        import_from_string(path)
+    except (ImportError, AttributeError):
+        raise ModelError(
+            f"{folder}: it names the module {path}, which sentence-transformers {__version__} does not have: update "
+            "that library if the model is newer, or restore the model from a copy."
+        ) from None
 
 
 def _missing(folder: Path, kind: str, path: Path) -> ModelError:
@@ -118,9 +139,10 @@ def _check_tokenizer(place: Path) -> None:
 
 
 def _check_router(folder: Path, place: Path) -> None:
-    path = next((place / name for name in ("router_config.json", "config.json") if (place / name).is_file()), None)
-    if path is None:
-        raise _missing(folder, "Router", place / "router_config.json")
+    path, older = place / "router_config.json", place / "config.json"
+    if not path.is_file() and (not older.is_file() or "types" not in read_object(older)):
+        raise _missing(folder, "Router", path)
+    path = path if path.is_file() else older
     facts = read_object(path)
     kinds, routes = facts.get("types"), facts.get("structure")
     if not isinstance(kinds, dict) or not isinstance(routes, dict):
@@ -135,7 +157,7 @@ def _check_router(folder: Path, place: Path) -> None:
     for part in (part for parts in routes.values() for part in parts):
         if part not in kinds:
             raise ModelError(f"{path} names the module {part} and not its type: {_FROM_COPY}")
-        _check_module(folder, last(kinds[part]), place / part)
+        _check_module(folder, kinds[part], place / part)
 
 
 def _is_mapped(task: str, mappings: dict[str, Any]) -> bool:
