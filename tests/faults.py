@@ -220,7 +220,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "code of its own": (
         config(model_type="xnew", auto_map={"AutoModel": "modeling_x.X"}), "the architecture xnew, and pretrieve runs",
     ),
-    "unknown architecture": (config(model_type="xnew"), "xnew"),
+    "unknown architecture": (config(model_type="xnew"), "the architecture xnew, which the installed"),
     "adapter": (replaced("adapter_config.json", {"base_model_name_or_path": "a/base"}), "an adapter (LoRA) of a/base"),
     "one route": (router("document"), "no route 'query'"),
     "a lost route": (router("query", "document", lost=True), "query_1_Pooling/config.json of its module Pooling"),

@@ -15,7 +15,7 @@ from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 import labelling
-from pretrieve.core.errors import CorruptError, UsageError
+from pretrieve.core.errors import CorruptError, PretrieveWarning, UsageError
 from pretrieve.core.types import Rows
 from pretrieve.models.bag import Bag
 from pretrieve.models.restore import load_encoder
@@ -151,6 +151,8 @@ def test_dimensions_are_cut_as_stock_cuts_them(kind: str, given: int | None, tmp
     assert (opened.fingerprint != open_encoder(str(folder), ModelOptions(device="cpu")).fingerprint) == bool(given)
     with pytest.raises(UsageError, match="truncate_dim=0"):
         ModelOptions(truncate_dim=0)
+    with pytest.warns(PretrieveWarning, match="keeps 6 dimensions of its vectors: it is fine-tuned"):
+        open_start(str(folder))
 
 
 @pytest.mark.parametrize("name", ["nested", "model2vec", "quantised", "quantised in half"])

@@ -41,11 +41,15 @@ def refuse_misfits(folder: Path, report: Mapping[str, Any], *, pooler: bool = Fa
     missing = sorted(key for key in report["missing_keys"] if pooler or not key.startswith("pooler."))
     left_over = sorted(key for key in report["unexpected_keys"] if not _is_known_unused(key))
     wrong = sorted(str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"])
-    for words, keys in (("lacks", missing), ("has left over", left_over), ("has the wrong shape for", wrong)):
+    for words, keys, result in (
+        ("lacks", missing, "it would be partly random"),
+        ("has left over", left_over, "a part of it would be dropped"),
+        ("has the wrong shape for", wrong, "it would be partly random"),
+    ):
         if keys:
             raise ModelError(
-                f"{folder}: the checkpoint {words} {len(keys)} weights of the encoder, first {keys[0]!r}: it would be "
-                "partly random. It was saved from another class, or under other names: save it again from its own."
+                f"{folder}: the checkpoint {words} {len(keys)} weights of the encoder, first {keys[0]!r}: {result}. "
+                "It was saved from another class, or under other names: save it again from its own."
             )
     if dropped := sorted(key for key in report["unexpected_keys"] if key.startswith(_SIMCSE)):
         warnings.warn(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pretrieve.core.errors import ModelError
+from pretrieve.core.errors import CorruptError, ModelError
 from pretrieve.core.model_files import read_json, read_object
 
 MODULES = "modules.json"
@@ -31,6 +31,8 @@ def module_entries(folder: Path) -> list[tuple[str, Path]]:
     """
     path = folder / MODULES
     entries = read_json(path) if path.is_file() else []
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise CorruptError(f"{path} is not a list of modules: restore the model from a copy.")
     found = []
     for entry in entries:
         kind, place = entry.get("type"), entry.get("path")
@@ -102,7 +104,7 @@ def _other_kind(folder: Path, inner: Path, kinds: list[str], settings: Mapping[s
     if said == "MultiVectorEncoder" or late or set(names) & set(_MULTI_VECTOR) or any(map(_is_late, kinds)):
         return "a multi-vector model (ColBERT, PyLate and the like): it has several vectors for a text"
     if said == "CrossEncoder" or (saved.endswith(_SCORERS) and "Pooling" not in names):
-        return f"a cross-encoder or classifier ({saved or said}): it scores texts and gives no vectors for them"
+        return f"a cross-encoder or classifier ({said or saved}): it scores texts and gives no vectors for them"
     return ""
 
 
@@ -119,8 +121,14 @@ def _refuse_own_code(inner: Path, name: str, kinds: list[str]) -> None:
     foreign = next((kind for kind in kinds if not kind.startswith(_STOCK)), "")
     path = inner / "config.json"
     config = read_object(path) if path.is_file() else {}
-    if not foreign and config.get("auto_map") and not _in_transformers(config.get("model_type")):
-        foreign = f"the architecture {config.get('model_type')}"
+    kind = config.get("model_type")
+    if not foreign and kind not in (None, "model2vec") and not _in_transformers(kind):
+        foreign = f"the architecture {kind}"
+        if not config.get("auto_map"):
+            raise ModelError(
+                f"{path} names {foreign}, which the installed transformers does not have: update transformers if the "
+                "model is newer, or give another model."
+            )
     if foreign:
         raise ModelError(
             f"{name} needs code that comes with it (trust_remote_code), for {foreign}, and pretrieve runs such code "
@@ -130,8 +138,10 @@ def _refuse_own_code(inner: Path, name: str, kinds: list[str]) -> None:
 
 
 def _in_transformers(model_type: object) -> bool:
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # only here: it takes a second
-
+    try:
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # only here: it takes a second
+    except ImportError:  # whoever loads the model says that it is not installed
+        return True
     return model_type in CONFIG_MAPPING_NAMES
 
 
