@@ -170,3 +170,17 @@ def test_a_bare_model_is_searched_as_it_was_described(run, made: Path, tmp_path:
     texts = {line["id"]: f"{line['title']} {line['text']}" for line in lines}
     for hit in json.loads(outcome.out)["hits"]:
         assert hit["score"] == pytest.approx(float(asked @ model.encode([texts[hit["id"]]])[0]), abs=1e-4)
+
+
+def test_an_older_index_says_it_of_another_size(run, made: Path, tmp_path: Path) -> None:
+    """It does not know the configuration; the sizes of vectors tell."""
+    model, index = Path(shutil.copytree(made / "transformer", tmp_path / "model")), tmp_path / "index"
+    assert run("index", made / "documents.jsonl", "--model", model, "-o", index).code == 0
+    manifest = orjson.loads((index / "MANIFEST.json").read_bytes())
+    del manifest["meta"]["model"]["configuration"]
+    (index / "MANIFEST.json").write_bytes(orjson.dumps(manifest))
+    settings = model / "config_sentence_transformers.json"
+    settings.write_bytes(orjson.dumps(orjson.loads(settings.read_bytes()) | {"truncate_dim": 6}))
+    outcome = run("search", index, QUERY)
+    assert outcome.code == 1
+    assert "vectors of 6 dimensions, and the documents' have 16" in one_line(outcome.err)
