@@ -29,6 +29,10 @@ def command(
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Number of hits.")] = 10,
     mode: Annotated[Mode, typer.Option("--mode", help="Ranking to use.")] = "hybrid",
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Where the index's model is now, if it was moved.", show_default=False),
+    ] = None,
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
@@ -42,7 +46,7 @@ def command(
 
     _check(query, output_json)
     with working(as_json, output_json):
-        opened = open_index(index, mode)
+        opened = open_index(index, mode, model)
     if query is not None:
         hits = opened.search(query, k=k, mode=mode)
         if not write_json(_facts(opened, query, mode, hits), as_json, output_json):

@@ -30,6 +30,7 @@ from pretrieve.index.pseudo import Records, full_text, pseudo_queries
 from pretrieve.index.ranking import id_ranks, top_k
 from pretrieve.index.stop_words import StopWords
 from pretrieve.models.bag import Bag, third_ranker
+from pretrieve.models.model_options import ModelOptions
 from pretrieve.text.documents import Documents
 from pretrieve.text.language import detect
 
@@ -160,12 +161,8 @@ class Index:
         """
         meta = files.read_manifest(path, "index")
         if encoder is None:
-            encoder = _static_model(Path(meta["model"]["location"]), path)
-        if encoder.fingerprint != meta["model"]["fingerprint"]:
-            raise FingerprintError(
-                f"{path} was built with model {meta['model']['fingerprint']} ({meta['model']['location']}), "
-                f"but the model given is {encoder.fingerprint} ({encoder.location}): give the first, or index again."
-            )
+            encoder = _static_model(meta["model"], path)
+        _check_model(path, meta["model"], encoder)
         static = _third_ranker(encoder) if "third" in meta["model"] else None
         if (None if static is None else static[0].fingerprint) != meta["model"].get("third"):
             raise FingerprintError(f"{path}: the static model beside {encoder.location} is another one: index again.")
@@ -244,14 +241,30 @@ class Index:
         return fused, None
 
 
-def _static_model(folder: Path, index: Path) -> TextEncoder:
+def _check_model(path: Path, built: Mapping[str, Any], encoder: TextEncoder) -> None:
+    """Refuse another model than the index was built with, and the same one whose configuration has changed."""
+    if encoder.fingerprint != built["fingerprint"]:
+        raise FingerprintError(
+            f"{path} was built with model {built['fingerprint']} ({built['location']}), but the model is now "
+            f"{encoder.fingerprint} ({encoder.location}): restore or give the first, or index again."
+        )
+    now = getattr(encoder, "configuration", None)
+    if now != built.get("configuration", now):  # an older index does not say
+        raise FingerprintError(
+            f"{path} was built with another configuration ({built['configuration']}, now {now}) of {encoder.location}: "
+            "its modules, pooling, length or dimensions have changed. Restore the model, or index again."
+        )
+
+
+def _static_model(built: Mapping[str, Any], index: Path) -> TextEncoder:
+    folder = Path(built["location"])
     if not folder.is_dir():
         raise UsageError(
-            f"{folder}, the model of {index}, no longer exists: give it with --model, or build the index again."
+            f"{folder}, the model of {index}, no longer exists: give its new place with --model, or index again."
         )
     if not Bag.readable(folder):
         raise UsageError(f"{folder}, the model of {index}, is no static model: open it, and give it as the encoder.")
-    return Bag.load(folder)
+    return Bag.load(folder, ModelOptions(**built.get("described", {})))
 
 
 def _third_ranker(encoder: TextEncoder | None) -> tuple[Bag, float] | None:
@@ -338,6 +351,7 @@ def _facts(
             "location": str(folder.absolute()) if folder.is_dir() else encoder.location,
             "similarity": encoder.similarity,
             "described": dict(getattr(encoder, "described", {})),
+            **({"configuration": found} if (found := getattr(encoder, "configuration", "")) else {}),
             **({} if static is None else {"third": static[0].fingerprint}),
             **({"views": dense.views} if dense.views > 1 else {}),
         },

@@ -75,20 +75,23 @@ def build_index(
     return index
 
 
-def open_index(path: Path, mode: str = "hybrid") -> Index:
-    """Open an index with its own model; a static one needs neither torch nor transformers.
+def open_index(path: Path, mode: str = "hybrid", model: str | None = None) -> Index:
+    """Open an index with its own model, used as when the index was built; a static one needs no torch.
+
+    Args:
+        path: the index's folder.
+        mode: ranking that is asked for.
+        model: where its model is now; default: where it was when the index was built.
 
     Raises:
         UsageError: there is no index, or its model no longer exists.
         FingerprintError: the model has changed since.
     """
-    from pretrieve.models.bag import Bag
+    from pretrieve.models.text_encoder import ModelOptions, open_encoder
 
     facts = files.load_manifest(path, "index")["meta"]["model"]  # Index.open checks the files
-    location, described = facts["location"], facts.get("described", {})
+    location = model or facts["location"]
     encoder: TextEncoder | None = None
-    if not Bag.readable(Path(location)) and (Path(location).exists() or not Path(location).is_absolute()):
-        from pretrieve.models.text_encoder import ModelOptions, open_encoder
-
-        encoder = open_encoder(location, ModelOptions(**described))
+    if model is not None or Path(location).exists() or not Path(location).is_absolute():
+        encoder = open_encoder(location, ModelOptions(**facts.get("described", {})))
     return Index.open(path, encoder)
