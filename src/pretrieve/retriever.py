@@ -256,6 +256,7 @@ class Retriever:
         by: By = "both",
         split: str = "train",
         documents: Sequence[str] = (),
+        on_bad: OnBad = "fail",
         progress: bool = True,
         **options: Any,
     ) -> int:
@@ -267,6 +268,7 @@ class Retriever:
             by: bm25, model, or both (half of the negatives by each).
             split: split of a BEIR folder.
             documents: further sources of documents, for a file of labels.
+            on_bad: policy for bad records of labels and documents.
             progress: show progress bars.
             options: ``number``, ``depth``, ``skip``, ``relative_margin`` and ``seed`` of ``pipeline.mine.MineOptions``.
 
@@ -281,7 +283,14 @@ class Retriever:
         chosen = options_of(MineOptions, {"by": by, **options}, where="mine")
         with _display(progress) as listener:
             return mine_source(
-                Path(labels), self.model, Path(output), chosen, listener, split=split, documents=documents
+                Path(labels),
+                self.model,
+                Path(output),
+                chosen,
+                listener,
+                split=split,
+                documents=documents,
+                on_bad=on_bad,
             )[0]
 
     def generate(self, output: str | Path, sources: Paths = (), *, progress: bool = True, **options: Any) -> int:

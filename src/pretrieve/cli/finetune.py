@@ -139,4 +139,5 @@ def command(
     from pretrieve.cli.tables import print_tuning
 
     print_tuning(report, request)
-    print_next(*after_finetune(labels, split, documents or [], str(output)))
+    again = ("--on-bad", on_bad) if on_bad != "fail" else ()
+    print_next(*after_finetune(labels, split, documents or [], str(output), again))

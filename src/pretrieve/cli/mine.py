@@ -76,4 +76,5 @@ def command(
     facts = {"output": str(output), "negatives": count, "queries": queries, "options": asdict(options)}
     if not write_json(facts, as_json, output_json):
         say(f"{output}: {count:,} negatives for {queries:,} queries, one line a query.")
-        print_next(*after_mine(labels, split, documents or [], model, output))
+        options_again = ("--on-bad", on_bad) if on_bad != "fail" else ()
+        print_next(*after_mine(labels, split, documents or [], model, output, options_again))

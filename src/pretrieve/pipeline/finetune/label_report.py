@@ -21,14 +21,14 @@ _HINTS = {
 }
 # What was done, by the name of its count.
 _DONE = {
-    "merged": "records have the text of an earlier query: merged with it",
-    "repeated": "documents are given again for the same query: merged",
-    "conflicting_scores": "scores differ from an earlier one of the same query and document: the first is used",
-    "contradicted": "negatives are positives of the same query: dropped",
-    "empty_negatives": "empty negatives: dropped",
-    "by_id": "documents are given by id: their texts are those of --documents",
-    "missing": "labelled documents are not in the collection: left out",
-    "without_positive": "queries have no positive document: left out",
+    "merged": "records merged with an earlier one of the same query text",
+    "repeated": "documents given again for the same query, merged",
+    "conflicting_scores": "scores that differ from an earlier one of the same query and document, which is used",
+    "contradicted": "negatives that are positives of the same query, dropped",
+    "empty_negatives": "empty negatives, dropped",
+    "by_id": "documents given by an id of --documents",
+    "missing": "labelled documents that the collection lacks, left out",
+    "without_positive": "queries without a positive document, left out",
 }
 
 
@@ -74,7 +74,7 @@ class LabelReport:
     def faulty(self) -> str:
         """The number of bad records, by reason; empty without any."""
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in self.faults.most_common())
-        return f"{self.faults.total():,} bad records ({reasons})" if reasons else ""
+        return f"bad records: {self.faults.total():,} ({reasons})" if reasons else ""
 
     def lines(self, source: str) -> list[str]:
         """What a user should know, one line each.
@@ -83,8 +83,8 @@ class LabelReport:
             source: the file or folder.
         """
         found = [*self.notes, *self._unused(), *self._labelled()]
-        found += [f"{self.counts[name]:,} {words}." for name, words in _DONE.items() if self.counts[name]]
-        found += [f"{self.faulty()} left out."] if self.faults else []
+        found += [f"{words}: {self.counts[name]:,}." for name, words in _DONE.items() if self.counts[name]]
+        found += [f"left out: {self.faulty()}."] if self.faults else []
         lines = [*(f"{source}: {line}" for line in found), *self.examples]
         if self.documents.duplicates or self.documents.bad or self.documents.passed_over:
             lines += [f"--documents: {self.documents.summary()}.", *self.documents.examples]
@@ -104,7 +104,7 @@ class LabelReport:
     def _unused(self) -> list[str]:
         named = self.unused.most_common(_NAMED)
         lines = [
-            f"the field {name!r} is not used ({count:,} records)" + (f": {_HINTS[name]}." if name in _HINTS else ".")
+            f"the field {name!r} is not used (records: {count:,})" + (f": {_HINTS[name]}." if name in _HINTS else ".")
             for name, count in named
         ]
         rest = len(self.unused) - len(named)
@@ -115,6 +115,6 @@ class LabelReport:
         if not positive + negative + between:
             return []
         return [
-            f"labelled documents: {positive:,} are positives (a label of at least {POSITIVE_FROM:g}), {negative:,} "
-            f"negatives (0), and {between:,} between are neither: not used."
+            f"labelled documents: positives (a label of at least {POSITIVE_FROM:g}): {positive:,}; negatives (0): "
+            f"{negative:,}; between, not used: {between:,}."
         ]

@@ -192,9 +192,7 @@ def mine_source(
         where = LabelSource(path=source, split=split, documents=documents, on_bad=on_bad, quarantine=quarantine)
         labels, found = read_and_report(where, Path(temporary) / "records", listener)
         if found.with_negatives:
-            listener.note(
-                f"negatives of {found.with_negatives:,} queries in {source} are documents to search, no more."
-            )
+            listener.note(f"{source}: its negatives are among the documents to search, and not copied to the output.")
         return mine(labels, model, output, options, listener), len(labels)
 
 

@@ -62,6 +62,8 @@ def read_and_report(source: LabelSource, target: Path, listener: Listener) -> tu
     listener.advance(len(labels), f"{labels.size:,} documents")
     for line in report.lines(str(source.path)):
         listener.note(line)
+    if source.on_bad == "quarantine" and report.faults:
+        listener.note(f"bad records of the labels are in {source.quarantine}.")
     return labels, report
 
 

@@ -25,8 +25,8 @@ class FinetuneReport:
         documents: number in the collection.
         negatives: number of hard negatives known before training.
         evaluation: nDCG@10 on the held-out queries of BM25, the start and the model, with tests; None without any.
-        labels: what reading the labels found (``LabelReport``), and under "trained_with_negatives" the number of
-            training queries with negatives, where these are known before training. Empty in reports of earlier versions.
+        labels: what reading the labels found (``LabelReport``); "trained_with_negatives" is the number of training
+            queries with negatives, where these are known before training. Empty in reports of earlier versions.
     """
 
     values: Mapping[str, Any]
