@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pretrieve.index.pseudo import Records
     from pretrieve.pipeline.finetune.mine import By
 
-OnBad = Literal["fail", "skip", "quarantine"]
+OnBad = Literal["auto", "fail", "skip", "quarantine"]
 Paths = str | Path | Sequence[str | Path]
 
 
@@ -55,7 +55,7 @@ class Retriever:
         seed: int = 0,
         resume: bool = False,
         overwrite: bool = False,
-        on_bad: OnBad = "fail",
+        on_bad: OnBad = "auto",
         progress: bool = True,
     ) -> Retriever:
         """Train on documents without labels.
@@ -256,7 +256,6 @@ class Retriever:
         by: By = "both",
         split: str = "train",
         documents: Sequence[str] = (),
-        on_bad: OnBad = "fail",
         progress: bool = True,
         **options: Any,
     ) -> int:
@@ -268,7 +267,6 @@ class Retriever:
             by: bm25, model, or both (half of the negatives by each).
             split: split of a BEIR folder.
             documents: further sources of documents, for a file of labels.
-            on_bad: policy for bad records of labels and documents.
             progress: show progress bars.
             options: ``number``, ``depth``, ``skip``, ``relative_margin`` and ``seed`` of ``pipeline.mine.MineOptions``.
 
@@ -283,14 +281,7 @@ class Retriever:
         chosen = options_of(MineOptions, {"by": by, **options}, where="mine")
         with _display(progress) as listener:
             return mine_source(
-                Path(labels),
-                self.model,
-                Path(output),
-                chosen,
-                listener,
-                split=split,
-                documents=documents,
-                on_bad=on_bad,
+                Path(labels), self.model, Path(output), chosen, listener, split=split, documents=documents
             )[0]
 
     def generate(self, output: str | Path, sources: Paths = (), *, progress: bool = True, **options: Any) -> int:
