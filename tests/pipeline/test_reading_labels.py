@@ -182,13 +182,22 @@ def test_two_documents_with_one_id_stay_two(tmp_path) -> None:
         (b'{"query": "a", "pos": [], "neg": ["b"]}\n', "labels.jsonl:1: no positive document"),
         (b'{"query": "a", "pos": [3]}\n', "labels.jsonl:1: unknown document id ('3'"),
         (b'{"query": "a", "pos": [{"title": "b"}]}\n', "labels.jsonl:1: not a document (an object without text"),
-        (b'{"query": "a", "pos": ["b"], "pos_scores": [1, 2]}\n', "labels.jsonl:1: wrong number of scores (2 pos_scores for 1"),
-        (b'{"query": "a", "pos": ["b"], "pos_scores": ["x"]}\n', "labels.jsonl:1: wrong score (pos_scores: 'x' is not a number)"),
+        (
+            b'{"query": "a", "pos": ["b"], "pos_scores": [1, 2]}\n',
+            "labels.jsonl:1: wrong number of scores (2 pos_scores for 1",
+        ),
+        (
+            b'{"query": "a", "pos": ["b"], "pos_scores": ["x"]}\n',
+            "labels.jsonl:1: wrong score (pos_scores: 'x' is not a number)",
+        ),
         (
             b'{"query": "a", "pos": ["b"], "pos_scores": ["inf"]}\n',
             "labels.jsonl:1: wrong score (pos_scores: one is beyond 1e+06)",
         ),
-        (b'{"id": 1, "query": "a", "pos": "b"}\n{"id": 1, "query": "c", "pos": "b"}\n', "jsonl:2: query id taken ('1' is"),
+        (
+            b'{"id": 1, "query": "a", "pos": "b"}\n{"id": 1, "query": "c", "pos": "b"}\n',
+            "jsonl:2: query id taken ('1' is",
+        ),
         (b"[1, 2]\n", "labels.jsonl:1: not a record (a JSON object"),
         (b"\n \n", "no query with a positive"),
     ],
@@ -208,7 +217,9 @@ def test_bad_lines(tmp_path, content, words) -> None:
     [
         ("labels.json", b"{not json", "malformed JSON"),
         ("labels.json", b'{"query": "a"}', "no positive document"),
-        ("labels.json", b'["a", 1]', "labels.json, entry 0: not a record (a JSON object"),
+        ("labels.json", b'[{}, "a"]', "labels.json, entry 0: no query"),
+        ("labels.json", b"[]", "labels.json: no query with a positive document"),
+        ("labels.json", b'["a", 1]', "labels.json:1: not a record (a JSON object"),
         ("labels.jsonl.gz", gzip.compress(b'{"query": "a", "positive": "x"}\n' * 50)[:-12], "labels.jsonl.gz"),
     ],
 )

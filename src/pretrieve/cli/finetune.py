@@ -54,7 +54,7 @@ def command(
     output: OutputFolder,
     split: Split = "train",
     documents: MoreDocuments = None,
-    on_bad: OnBadOption = "fail",
+    on_bad: OnBadOption = "auto",
     negatives: Annotated[
         str | None,
         typer.Option(
@@ -139,5 +139,5 @@ def command(
     from pretrieve.cli.tables import print_tuning
 
     print_tuning(report, request)
-    again = ("--on-bad", on_bad) if on_bad != "fail" else ()
+    again = ("--on-bad", on_bad) if on_bad != "auto" else ()
     print_next(*after_finetune(labels, split, documents or [], str(output), again))

@@ -31,7 +31,7 @@ def command(
     ] = None,
     split: Split = "train",
     documents: MoreDocuments = None,
-    on_bad: OnBadOption = "fail",
+    on_bad: OnBadOption = "auto",
     number: Annotated[int, typer.Option("--number", min=1, help="Negatives for each query.")] = 30,
     depth: Annotated[int, typer.Option("--depth", min=1, help="Hits to draw the negatives from.")] = 200,
     skip: Annotated[int, typer.Option("--skip", min=0, help="First hits to skip: they are often relevant.")] = 0,
@@ -76,5 +76,5 @@ def command(
     facts = {"output": str(output), "negatives": count, "queries": queries, "options": asdict(options)}
     if not write_json(facts, as_json, output_json):
         say(f"{output}: {count:,} negatives for {queries:,} queries, one line a query.")
-        options_again = ("--on-bad", on_bad) if on_bad != "fail" else ()
-        print_next(*after_mine(labels, split, documents or [], model, output, options_again))
+        again = ("--on-bad", on_bad) if on_bad != "auto" else ()
+        print_next(*after_mine(labels, split, documents or [], model, output, again))

@@ -197,7 +197,7 @@ def _first_model(run: Run, request: FinetuneRequest, file: Path, *, hold_out: bo
     """A model of the same labels and values with the negatives of a file; it is not evaluated."""
     output = run.workspace / "first"
     first = replace(request, output=output, negatives="given", negatives_file=file, overwrite=False, resume=True)
-    first = replace(first, on_bad="fail" if request.on_bad == "fail" else "skip")
+    first = replace(first, on_bad="skip" if request.on_bad == "quarantine" else request.on_bad)
     _finetune(first, run.listener, hold_out=hold_out, evaluate=False, first=True)
     return open_encoder(str(output))
 

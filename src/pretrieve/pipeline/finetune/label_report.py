@@ -9,9 +9,9 @@ from typing import Any
 
 from pretrieve.core.shown import shown
 from pretrieve.pipeline.finetune.label_formats.scores import POSITIVE_FROM
-from pretrieve.text.records import Fault, ReadReport
+from pretrieve.text.records import Fault
+from pretrieve.text.report import ReadReport
 
-_EXAMPLES = 10  # faults that are shown
 _NAMED = 20  # fields that are named
 _HINTS = {
     "prompt": "a prompt for each query is not supported: give one for all with --query-prompt",
@@ -38,8 +38,7 @@ class LabelReport:
 
     Attributes:
         records: records found, good and bad.
-        faults: number of bad records by reason.
-        examples: the first bad records, one line each.
+        reading: bad records by reason, with examples.
         unused: number of records with a field that is not used, by its name.
         counts: what was merged, left out or decided, by name.
         notes: further lines on the file.
@@ -49,8 +48,7 @@ class LabelReport:
     """
 
     records: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
-    examples: list[str] = field(default_factory=list)
+    reading: ReadReport = field(default_factory=ReadReport)
     unused: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
@@ -58,11 +56,20 @@ class LabelReport:
     with_negatives: int = 0
     documents: ReadReport = field(default_factory=ReadReport)
 
+    @property
+    def faults(self) -> Counter[str]:
+        """Number of bad records by reason."""
+        return self.reading.faults
+
+    @property
+    def examples(self) -> list[str]:
+        """Examples of bad records, one line each."""
+        return self.reading.examples
+
     def bad(self, fault: Fault) -> None:
-        """Count a bad record; the first ones are stored as examples."""
+        """Count a bad record."""
         self.records += 1
-        self.faults[fault.reason] += 1
-        self.examples += [str(fault)] if len(self.examples) < _EXAMPLES else []
+        self.reading.count(fault)
 
     def good(self, unused: Sequence[str], counts: Counter[str]) -> None:
         """Count a record that is used, the fields that are not, and what was decided."""
@@ -86,9 +93,7 @@ class LabelReport:
         found += [f"{words}: {self.counts[name]:,}." for name, words in _DONE.items() if self.counts[name]]
         found += [f"left out: {self.faulty()}."] if self.faults else []
         lines = [*(f"{source}: {line}" for line in found), *self.examples]
-        if self.documents.duplicates or self.documents.bad or self.documents.passed_over:
-            lines += [f"--documents: {self.documents.summary()}.", *self.documents.examples]
-        return [shown(line) for line in lines]
+        return [shown(line) for line in [*lines, *(f"--documents: {line}" for line in self.documents.lines())]]
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""

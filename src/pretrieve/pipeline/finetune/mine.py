@@ -28,10 +28,10 @@ from pretrieve.index.pseudo import full_text
 from pretrieve.index.ranking import top_k
 from pretrieve.pipeline.finetune.read_labels import LabelSource, documents_by_id, read_and_report
 from pretrieve.pipeline.run.progress import Listener
-from pretrieve.pipeline.run.sources import OnBad
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.workspace import beside
 from pretrieve.sampling.labels import Labels
+from pretrieve.text.corpus import OnBad
 from pretrieve.text.documents import Documents
 
 By = Literal["bm25", "model", "both"]
@@ -169,7 +169,7 @@ def check_file(output: Path, sources: Sequence[str | Path]) -> None:
 
 def mine_source(
     source: Path, model: TextEncoder | None, output: Path, options: MineOptions, listener: Listener,
-    *, split: str = "train", documents: Sequence[str] = (), on_bad: OnBad = "fail",
+    *, split: str = "train", documents: Sequence[str] = (), on_bad: OnBad = "auto",
 ) -> tuple[int, int]:  # fmt: skip
     """Read labels and mine negatives for them; return the numbers of negatives and of queries.
 

@@ -41,7 +41,7 @@ class LabelSource:
     path: Path
     split: str = "train"
     documents: Sequence[str] = ()
-    on_bad: OnBad = "fail"
+    on_bad: OnBad = "auto"
     quarantine: Path | None = None
 
 
@@ -100,7 +100,7 @@ def read_source(source: LabelSource, target: Path, report: LabelReport) -> Label
 
         def refuse(fault: Fault) -> None:
             report.bad(fault)
-            policy(fault)
+            policy(fault, named=True)
 
         records = _records(source, reader, report, refuse)
         labels = reader.labels(Documents.write(target, records, replace=True))

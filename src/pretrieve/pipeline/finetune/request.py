@@ -18,8 +18,8 @@ from pretrieve.finetuning.labelled import Draw
 from pretrieve.models.text_encoder import ModelOptions
 from pretrieve.pipeline.finetune import negatives as strategies
 from pretrieve.pipeline.run.settings import sort_settings
-from pretrieve.pipeline.run.sources import OnBad
 from pretrieve.pipeline.run.workspace import check_workspace
+from pretrieve.text.corpus import OnBad
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.trackers import check_tracker
 
@@ -61,7 +61,7 @@ class FinetuneRequest:
     documents: tuple[str, ...] = ()
     negatives: str | None = None
     negatives_file: Path | None = None
-    on_bad: OnBad = "fail"
+    on_bad: OnBad = "auto"
     recipe: str | None = None
     limit: int | None = None
     epochs: int | None = None
@@ -110,7 +110,7 @@ class FinetuneRequest:
         for name in ("recipe", "limit", "epochs", "steps", "negatives_file"):
             if (value := getattr(self, name)) is not None:
                 words += [f"--{name.replace('_', '-')}", str(value)]
-        words += ["--on-bad", self.on_bad] if self.on_bad != "fail" else []
+        words += ["--on-bad", self.on_bad] if self.on_bad != "auto" else []
         for source in self.documents:
             words += ["--documents", source]
         for name in ("pooling", "similarity", "query_prompt", "document_prompt", "max_length", "like"):

@@ -101,8 +101,10 @@ class LabelFields:
 
 
 def empty(value: object) -> bool:
-    """Whether a field holds nothing: null, an empty text or list."""
-    return value is None or (isinstance(value, str) and not value.strip()) or value in ([], {})
+    """Whether a field holds nothing: null, an empty text, or a list or object of such."""
+    if isinstance(value, list | dict):
+        return all(empty(one) for one in (value.values() if isinstance(value, dict) else value))
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def text_of(fields: LabelFields, names: Sequence[str], what: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pretrieve.core import files
+from pretrieve.core.shown import shown
 from pretrieve.core.types import Document
 from pretrieve.pipeline.finetune.label_formats import json_files, llamaindex, tables
 from pretrieve.pipeline.finetune.label_formats.example import BadLabelError, Example
@@ -59,4 +60,4 @@ def _example(value: object, where: str, raw: object) -> Example | Fault:
     try:
         return example_of(value, where, raw)
     except BadLabelError as error:
-        return Fault(where, error.reason, error.detail, raw)
+        return Fault(where, error.reason, shown(error.detail), raw)

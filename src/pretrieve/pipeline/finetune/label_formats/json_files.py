@@ -46,7 +46,7 @@ def _is_whole(path: Path, limit: int) -> bool:
                 value = orjson.loads(line)
             except orjson.JSONDecodeError:
                 return written or line in _OPENED or line.startswith(b"[")
-            return isinstance(value, list) and not (value and all(isinstance(one, str) for one in value))
+            return isinstance(value, list) and (not value or any(isinstance(one, list | dict) for one in value))
     return False
 
 

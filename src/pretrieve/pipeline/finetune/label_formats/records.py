@@ -105,7 +105,7 @@ def _triplet(fields: LabelFields, negatives: Sequence[Item | None] | None, where
         raise BadLabelError("no positive document", f"{found[0]} is empty, or holds an empty document")
     others = list(negatives or ())
     scores = _scores_of_both(fields, len(positives), len(others))
-    counts["empty_negatives"] += sum(item is None for item in others) if len(others) > 1 else 0
+    counts["empty_negatives"] += sum(item is None for item in others)
     return _scored(positives, scores[: len(positives)]), _scored(others, scores[len(positives) :])
 
 

@@ -6,7 +6,6 @@ A TSV without a header, as MS MARCO's triples, holds query, positive and perhaps
 from __future__ import annotations
 
 import csv
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -16,8 +15,8 @@ from pretrieve.core.extras import require
 from pretrieve.core.shown import shown
 from pretrieve.pipeline.finetune.label_formats.fields import LIST, LIST_ID, POSITIVE, POSITIVE_ID, QUERY
 from pretrieve.text.readers import by_suffix
-from pretrieve.text.records import Fault, Record
-from pretrieve.text.streams import COMPRESSED, DamagedStreamError, chunks, stem, text_lines
+from pretrieve.text.records import Fault, Note, Record
+from pretrieve.text.streams import DamagedStreamError, seekable, stem, text_lines
 
 _ROWS = 256  # rows turned into Python objects at once
 _KNOWN = {*QUERY, *POSITIVE, *POSITIVE_ID, *LIST, *LIST_ID}
@@ -44,11 +43,15 @@ def read(path: Path, limit: int, notes: list[str]) -> Iterator[Record | Fault]:
     repeated = sorted({name for name in header or () if (header or []).count(name) > 1})
     if repeated:
         raise DataError(f"{path}:1: two columns are named {shown(repeated[0])!r}: give each its own name.")
-    for item in by_suffix()[suffix].read(path, limit):
-        if isinstance(item, Record | Fault):
-            yield item
-        else:
+    yield from _told(by_suffix()[suffix].read(path, limit), notes)
+
+
+def _told(items: Iterator[Record | Fault | Note], notes: list[str]) -> Iterator[Record | Fault]:
+    for item in items:
+        if isinstance(item, Note):
             notes.append(str(item))
+        else:
+            yield item
 
 
 def _first_row(path: Path, limit: int, delimiter: str) -> list[str] | None:
@@ -56,7 +59,7 @@ def _first_row(path: Path, limit: int, delimiter: str) -> list[str] | None:
     for item in text_lines(path, limit):
         if isinstance(item, Fault):
             return None
-        if item[1].strip():
+        if isinstance(item, tuple) and item[1].strip():
             if delimiter == "\t":
                 return item[1].split("\t")
             csv.field_size_limit(limit)
@@ -74,15 +77,8 @@ def _without_header(path: Path, limit: int, first: Sequence[str], notes: list[st
     if stem(path)[1] != ".tsv" or len(first) not in (2, 3) or not any(len(cell.split()) >= _WORDS for cell in first):
         raise DataError(f"{named}: name the columns in the first line, as in docs/labels.md.")
     notes.append(f"no header: {shape} are read as {', '.join(_COLUMNS[: len(first)])}, the first row too.")
-    for item in text_lines(path, limit):
-        if isinstance(item, Fault):
-            yield item
-        elif item[1].strip():
-            cells, where = item[1].split("\t"), f"{path}:{item[0]}"
-            if len(cells) == len(first):
-                yield Record(where, dict(zip(_COLUMNS, cells, strict=False)), cells)
-            else:
-                yield Fault(where, "wrong number of columns", f"expected {len(first)}, found {len(cells)}", cells)
+    columns = _COLUMNS[: len(first)]
+    yield from _told(by_suffix()[".tsv"].read(path, limit, columns=columns), notes)
 
 
 def read_parquet(path: Path) -> Iterator[Record | Fault]:
@@ -92,19 +88,11 @@ def read_parquet(path: Path) -> Iterator[Record | Fault]:
         MissingExtraError: pyarrow is not installed.
     """
     require("parquet", str(path))
-    if path.suffix not in COMPRESSED:
-        with path.open("rb") as file:
+    try:
+        with seekable(path) as file:
             yield from _rows(path, file)
-        return
-    with tempfile.TemporaryFile() as file:
-        try:
-            for chunk in chunks(path):
-                file.write(chunk)
-        except DamagedStreamError as error:
-            yield error.fault(f"{path}:1")
-            return
-        file.seek(0)
-        yield from _rows(path, file)
+    except DamagedStreamError as error:
+        yield error.fault(f"{path}:1")
 
 
 def _rows(path: Path, file: IO[bytes]) -> Iterator[Record | Fault]:
