@@ -166,3 +166,24 @@ def test_the_next_command_reads_the_labels_as_this_one(run, start, tmp_path, mon
     words = shlex.split(outcome.out.split("Next:\n")[1].strip())
     outcome = run(*words[1:], "--steps", 2, "--tracker", "none")
     assert outcome.code == 0, outcome.err
+
+
+def test_questions_of_a_reader(run, things, tmp_path) -> None:
+    """``read`` names what it does not use of its questions, and knows the same policies."""
+    records = [orjson.loads(line) for line in (things / "questions.jsonl").read_bytes().splitlines()]
+    records = [{**record, "topic": "towns"} for record in records]
+    questions = labelling.lines(tmp_path / "questions.jsonl", [*records, {"question": "no answer"}])
+    arguments = (
+        "read", things / "towns.jsonl", "--questions", questions, "--model", things / "towers", "-o", tmp_path / "out",
+        *["--steps", "1", "--tracker", "none", "--set", "batch_size=12", "--set", "block=48", "--set", "read=2"],
+    )  # fmt: skip
+    outcome = run(*arguments)
+    assert outcome.code == 1
+    assert "questions.jsonl:13: no list of answers" in outcome.err
+    outcome = run(*arguments, "--on-bad", "skip")
+    assert outcome.code == 0, outcome.err
+    assert "questions.jsonl: the field 'topic' is not used (lines: 12)" in outcome.err
+    assert "left out: bad lines: 1 (no list of answers: 1)" in outcome.err
+    outcome = run("answer", tmp_path / "out", "--questions", labelling.lines(tmp_path / "q.jsonl", records))
+    assert outcome.code == 0, outcome.err
+    assert "q.jsonl: the field 'topic' is not used (lines: 12)" in outcome.err
