@@ -361,3 +361,19 @@ def test_a_folder_reports_what_its_corpus_lacks(tmp_path) -> None:
     found, report = read(folder, on_bad="skip")
     assert len(found) == 1
     assert (report.counts["missing"], report.counts["without_positive"], report.faults) == (2, 2, {"no query": 1})
+
+
+def test_other_files_and_encodings(tmp_path) -> None:
+    for name, data in (("labels.pdf", b"%PDF-1.4"), ("labels.txt", b"a text\tand another\n"), ("labels", b"\0\1\2")):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(DataError, match=rf"{name}: no labels: JSONL, JSON, CSV, TSV, Parquet"):
+            read(tmp_path / name)
+    (tmp_path / "labels.csv").write_bytes("query,positive\nwas ist das größte,der große Fluß\n".encode("latin-1"))
+    found, report = read(tmp_path / "labels.csv")
+    assert texts(found) == [("was ist das größte", {"der große Fluß"}, set())]
+    assert [line for line in report.lines("labels.csv") if "read as windows-1252" in line]
+    (tmp_path / "labels.jsonl").write_bytes('{"query": "größte", "positive": "Fluß"}\n'.encode("utf-16"))
+    assert texts(read(tmp_path / "labels.jsonl")[0]) == [("größte", {"Fluß"}, set())]
+    (tmp_path / "labels.jsonl").write_bytes('{"query": "größte", "positive": "Fluß"}\n'.encode("latin-1"))
+    with pytest.raises(DataError, match="labels.jsonl:1: not UTF-8"):
+        read(tmp_path / "labels.jsonl")

@@ -50,26 +50,30 @@ class LabelReader:
 
     def add(self, document: Document) -> int:
         """Number a document of the collection, be it a copy of another or not."""
+        return self._add_content(document, _content(document))
+
+    def _add_content(self, document: Document, content: bytes) -> int:
         number = len(self._canonical)
         self._numbers.setdefault(document.id, number)
-        self._canonical.append(self._contents.setdefault(_content(document), number))
+        self._canonical.append(self._contents.setdefault(content, number))
         return number
 
     def document(self, document: Document) -> tuple[int, Document | None]:
         """Add a document of a query.
 
         Args:
-            document: document as given by the labels.
+            document: document as given by the labels; its content's hash becomes its id where it has none.
 
         Returns:
             Its number, and the document to write, or None where its text is known already.
         """
-        number = self._contents.get(_content(document))
+        content = _content(document)
+        number = self._contents.get(content)
         if number is not None:
             return number, None
-        if document.id in self._numbers:  # of another text
-            document = named(replace(document, id=""))
-        return self.add(document), document
+        if not document.id or document.id in self._numbers:  # of another text
+            document = replace(document, id=f"d{content.hex()[:16]}")
+        return self._add_content(document, content), document
 
     def number(self, name: str) -> int | None:
         """Number of the document with an id; None where there is none."""
@@ -170,13 +174,6 @@ def _joined(rows: Sequence[Side]) -> tuple[Rows, FloatArray]:
     """Positives or negatives of all queries, and a teacher's scores of them."""
     scores = [score for row in rows for score in row.values()]
     return Rows.of([list(row) for row in rows]), np.asarray(scores, np.float32)
-
-
-def named(document: Document) -> Document:
-    """The document, with its content hash as the id where it has none."""
-    if document.id:
-        return document
-    return replace(document, id=f"d{_content(document).hex()[:16]}")
 
 
 def _content(document: Document) -> bytes:

@@ -15,7 +15,6 @@ from pretrieve.pipeline.finetune.label_formats.fields import (
     id_of,
     listed,
 )
-from pretrieve.pipeline.finetune.label_reader import named
 
 
 def items_of(
@@ -57,7 +56,7 @@ def item_of(value: object, field: str, fields: LabelFields, where: str) -> Item 
     if empty(value):
         return None
     if isinstance(value, str):
-        return named(Document(id="", text=value, where=where))
+        return Document(id="", text=value, where=where)
     if isinstance(value, int) and not isinstance(value, bool):
         return Reference(str(value))
     if isinstance(value, dict):
@@ -89,7 +88,7 @@ def _object(inner: LabelFields, fields: LabelFields, where: str) -> Item | None:
         if name or text is not None:
             return Reference(name) if name and text is None else None
         raise BadLabelError("not a document", f"an object without text; its fields: {inner.listed()}")
-    return named(Document(id=name, title=title[1] if title else "", text=text[1], where=where))
+    return Document(id=name, title=title[1] if title else "", text=text[1], where=where)
 
 
 def _flat(value: object) -> list[object]:

@@ -71,7 +71,7 @@ class LabelFields:
         """The fields of a stem and a number (``negative_1``, ``negative_2``, ...), by number; they count as used."""
         found: list[tuple[int, str, Any]] = []
         for lower, name in self._names.items():
-            match = _NUMBERED.fullmatch(lower)
+            match = _NUMBERED.fullmatch(lower) if lower[-1:].isdigit() else None
             if match and match[1] in stems and len(match[2]) < 10:
                 found.append((int(match[2]), str(name), self._record[name]))
                 self._used.add(name)
@@ -83,7 +83,8 @@ class LabelFields:
 
     def has(self, names: Sequence[str]) -> bool:
         """Whether one of some fields is there and holds something."""
-        return any(name in self._names and not empty(self._record[self._names[name]]) for name in names)
+        known = self._names.keys() & names
+        return bool(known) and any(not empty(self._record[self._names[name]]) for name in known)
 
     def adopt(self, inner: LabelFields) -> None:
         """Count the unused fields of a field's value as this record's."""

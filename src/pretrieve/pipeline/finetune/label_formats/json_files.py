@@ -8,10 +8,12 @@ from typing import Any
 
 import orjson
 
+from pretrieve.core.errors import DataError
 from pretrieve.text.records import Fault
 from pretrieve.text.streams import lines, not_utf8, stem
 
 _WHOLE = 1 << 36  # bytes of a line of a file that is one value
+_SUFFIXES = (".jsonl", ".ndjson", ".json", ".jl")
 _OPENED = (b"[", b"{", b"[{")  # the first line of a value on several lines
 
 Value = tuple[Any, str, object]  # value, where, raw
@@ -23,7 +25,11 @@ def read(path: Path, limit: int) -> Iterator[Value | Fault]:
     Args:
         path: the file, perhaps compressed.
         limit: most bytes of a line, where each line is a record.
+
+    Raises:
+        DataError: it is not JSON by its suffix and its first bytes.
     """
+    _check_kind(path, limit)
     if _is_whole(path, limit):
         yield from _entries(path)
         return
@@ -32,6 +38,23 @@ def read(path: Path, limit: int) -> Iterator[Value | Fault]:
             yield item
         elif item[1].strip():
             yield _loaded(item[1], f"{path}:{item[0]}")
+
+
+def _check_kind(path: Path, limit: int) -> None:
+    """Refuse a file that is not JSON by its suffix and its first bytes.
+
+    Raises:
+        DataError: it is not.
+    """
+    if stem(path)[1] in _SUFFIXES:
+        return
+    for item in lines(path, limit):
+        start = item.raw if isinstance(item, Fault) else item[1]
+        if not isinstance(start, bytes) or not start.strip():
+            continue
+        if not start.lstrip().startswith((b"{", b"[")):
+            raise DataError(f"{path}: no labels: JSONL, JSON, CSV, TSV, Parquet or a BEIR folder are (docs/labels.md).")
+        return
 
 
 def _is_whole(path: Path, limit: int) -> bool:

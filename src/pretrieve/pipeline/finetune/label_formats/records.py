@@ -39,6 +39,7 @@ from pretrieve.pipeline.finetune.label_formats.scores import POSITIVE_FROM, labe
 
 Sides = tuple[list[Scored], list[Scored]]
 _LABELS, _SCORES = LABEL[:2], LABEL[2:]
+_TEACHER, _ANY_NEGATIVE = (*POSITIVE_SCORES, *NEGATIVE_SCORES), (*NEGATIVE, *NEGATIVE_ID)
 
 
 def example_of(value: object, where: str, raw: object = None) -> Example:
@@ -56,7 +57,7 @@ def example_of(value: object, where: str, raw: object = None) -> Example:
     query, name, counts = text_of(fields, QUERY, "query"), id_of(fields, QUERY_ID), Counter[str]()
     answers = _answers(fields)
     found = _negatives(fields, where)
-    labelled = fields.has(LABEL) and not found and not fields.has((*POSITIVE_SCORES, *NEGATIVE_SCORES))
+    labelled = fields.has(LABEL) and not found and not fields.has(_TEACHER)
     positives, negatives = _labelled(fields, where, counts) if labelled else _triplet(fields, found, where, counts)
     return Example(
         query=query, where=where, name=name, positives=positives, negatives=negatives, answers=answers,
@@ -86,7 +87,7 @@ def _negatives(fields: LabelFields, where: str) -> list[Item | None] | None:
     numbered = fields.numbered(NUMBERED_NEGATIVE)
     if any(not empty(value) for _, value in numbered):
         return [item_of(value, name, fields, where) for name, value in numbered]
-    if not fields.has((*NEGATIVE, *NEGATIVE_ID)):
+    if not fields.has(_ANY_NEGATIVE):
         return None
     found = items_of(fields, NEGATIVE, NEGATIVE_ID, where)
     return None if found is None else found[1]
@@ -115,7 +116,7 @@ def _scores_of_both(fields: LabelFields, positives: int, negatives: int) -> list
         *teacher_scores(fields, POSITIVE_SCORES, positives),
         *teacher_scores(fields, NEGATIVE_SCORES, negatives),
     ]
-    if fields.has((*POSITIVE_SCORES, *NEGATIVE_SCORES)) or not fields.has(LABEL):
+    if fields.has(_TEACHER) or not fields.has(LABEL):
         return sides
     found = fields.first((*_SCORES, *_LABELS))
     assert found is not None

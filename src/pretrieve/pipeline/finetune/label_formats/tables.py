@@ -49,7 +49,7 @@ def read(path: Path, limit: int, notes: list[str]) -> Iterator[Record | Fault]:
 def _told(items: Iterator[Record | Fault | Note], notes: list[str]) -> Iterator[Record | Fault]:
     for item in items:
         if isinstance(item, Note):
-            notes.append(str(item))
+            notes.append(f"{item.reason}{f' ({item.detail})' if item.detail else ''}.")
         else:
             yield item
 
@@ -75,7 +75,8 @@ def _without_header(path: Path, limit: int, first: Sequence[str], notes: list[st
     shape = f"{len(first)} columns" if len(first) > 1 else "one column"
     named = f"{path}:1: no column is named query, question or anchor (found: {shown(', '.join(first)):.200})"
     if stem(path)[1] != ".tsv" or len(first) not in (2, 3) or not any(len(cell.split()) >= _WORDS for cell in first):
-        raise DataError(f"{named}: name the columns in the first line, as in docs/labels.md.")
+        parted = "" if len(first) > 1 else ", parted by commas in .csv and by tabs in .tsv"
+        raise DataError(f"{named}: name the columns in the first line{parted}, as in docs/labels.md.")
     notes.append(f"no header: {shape} are read as {', '.join(_COLUMNS[: len(first)])}, the first row too.")
     columns = _COLUMNS[: len(first)]
     yield from _told(by_suffix()[".tsv"].read(path, limit, columns=columns), notes)
