@@ -375,5 +375,5 @@ def test_other_files_and_encodings(tmp_path) -> None:
     (tmp_path / "labels.jsonl").write_bytes('{"query": "größte", "positive": "Fluß"}\n'.encode("utf-16"))
     assert texts(read(tmp_path / "labels.jsonl")[0]) == [("größte", {"Fluß"}, set())]
     (tmp_path / "labels.jsonl").write_bytes('{"query": "größte", "positive": "Fluß"}\n'.encode("latin-1"))
-    with pytest.raises(DataError, match="labels.jsonl:1: not UTF-8"):
+    with pytest.raises(DataError, match=r"labels.jsonl:1: not UTF-8"):
         read(tmp_path / "labels.jsonl")
