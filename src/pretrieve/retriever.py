@@ -268,7 +268,7 @@ class Retriever:
             split: split of a BEIR folder.
             documents: further sources of documents, for a file of labels.
             progress: show progress bars.
-            options: ``number``, ``depth``, ``skip``, ``relative_margin`` and ``seed`` of ``pipeline.mine.MineOptions``.
+            options: ``on_bad``, and values of ``pipeline.mine.MineOptions``: ``number``, ``depth``, ``skip``...
 
         Returns:
             The number of negatives.
@@ -278,11 +278,10 @@ class Retriever:
         """
         from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
 
+        reading = {"split": split, "documents": documents, "on_bad": options.pop("on_bad", "auto")}
         chosen = options_of(MineOptions, {"by": by, **options}, where="mine")
         with _display(progress) as listener:
-            return mine_source(
-                Path(labels), self.model, Path(output), chosen, listener, split=split, documents=documents
-            )[0]
+            return mine_source(Path(labels), self.model, Path(output), chosen, listener, **reading)[0]
 
     def generate(self, output: str | Path, sources: Paths = (), *, progress: bool = True, **options: Any) -> int:
         """Generate queries for documents, with hard negatives and a cross-encoder's scores.

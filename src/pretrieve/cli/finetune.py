@@ -17,6 +17,7 @@ from pretrieve.cli.options import (
     Like,
     MaxLength,
     MoreDocuments,
+    OnBadOption,
     OutputFolder,
     OutputJson,
     Overwrite,
@@ -53,6 +54,7 @@ def command(
     output: OutputFolder,
     split: Split = "train",
     documents: MoreDocuments = None,
+    on_bad: OnBadOption = "auto",
     negatives: Annotated[
         str | None,
         typer.Option(
@@ -105,6 +107,7 @@ def command(
         output=output,
         split=split,
         documents=tuple(documents or ()),
+        on_bad=on_bad,
         negatives=negatives,
         negatives_file=negatives_file,
         recipe=recipe,
@@ -136,4 +139,5 @@ def command(
     from pretrieve.cli.tables import print_tuning
 
     print_tuning(report, request)
-    print_next(*after_finetune(labels, split, documents or [], str(output)))
+    again = ("--on-bad", on_bad) if on_bad != "auto" else ()
+    print_next(*after_finetune(labels, split, documents or [], str(output), again))

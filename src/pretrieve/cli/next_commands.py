@@ -15,7 +15,9 @@ Words = list[str]
 _PREFERRED = ("test", "dev", "validation", "valid", "val")  # splits to evaluate on
 
 
-def after_finetune(labels: Path, split: str, documents: Sequence[str], model: str) -> list[Words]:
+def after_finetune(
+    labels: Path, split: str, documents: Sequence[str], model: str, options: Sequence[str] = ()
+) -> list[Words]:
     """Evaluate on a split that was not trained on; where there is none, index and search.
 
     Args:
@@ -23,13 +25,14 @@ def after_finetune(labels: Path, split: str, documents: Sequence[str], model: st
         split: what was trained on.
         documents: further sources of documents.
         model: folder of the fine-tuned model.
+        options: how the further documents are read.
     """
     others = [name for name in splits_of(labels) if name != split]
     if others:
         chosen = next((name for name in _PREFERRED if name in others), others[0])
         return [["pretrieve", "evaluate", str(labels), "--model", model, "--split", chosen]]
     sources = [str(labels)] if labels.is_dir() else list(documents)
-    return after_training(sources, model) if sources else []
+    return after_training(sources, model, () if labels.is_dir() else options) if sources else []
 
 
 def after_training(sources: Sequence[str], model: str, options: Sequence[str] = ()) -> list[Words]:
@@ -47,7 +50,14 @@ def after_training(sources: Sequence[str], model: str, options: Sequence[str] = 
     ]
 
 
-def after_mine(labels: Path, split: str, documents: Sequence[str], model: str | None, negatives: Path) -> list[Words]:
+def after_mine(
+    labels: Path,
+    split: str,
+    documents: Sequence[str],
+    model: str | None,
+    negatives: Path,
+    options: Sequence[str] = (),
+) -> list[Words]:
     """Fine-tune with the negatives: the model that mined them, or one that is trained first.
 
     Args:
@@ -56,12 +66,13 @@ def after_mine(labels: Path, split: str, documents: Sequence[str], model: str | 
         documents: further sources of documents.
         model: what mined; None for BM25 alone.
         negatives: the file.
+        options: how labels and documents are read.
     """
     sources = [str(labels)] if labels.is_dir() else list(documents)
     if model is None and not sources:
         return []
-    first, base = _trained_first(sources, model)
-    words = ["pretrieve", "finetune", base, str(labels), "-o", free_name("tuned")]
+    first, base = _trained_first(sources, model, options)
+    words = ["pretrieve", "finetune", base, str(labels), "-o", free_name("tuned"), *options]
     words += ["--negatives-file", str(negatives)]
     words += ["--split", split] if labels.is_dir() and split != "train" else []
     return [*first, words + [word for source in documents for word in ("--documents", source)]]
