@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pretrieve.cli.next_commands import after_finetune
+from pretrieve.cli.next_commands import after_finetune, unseen_splits
 from pretrieve.cli.options import (
     LABELS,
     Config,
@@ -29,7 +29,7 @@ from pretrieve.cli.options import (
     Split,
     Tracker,
 )
-from pretrieve.cli.output import print_next, working, write_json
+from pretrieve.cli.output import print_next, say, working, write_json
 from pretrieve.pipeline.finetune.negatives import summaries
 
 NAME = "finetune"
@@ -136,4 +136,7 @@ def command(
     from pretrieve.cli.tables import print_tuning
 
     print_tuning(report, request)
-    print_next(*after_finetune(labels, split, documents or [], str(output)))
+    unseen = unseen_splits(labels, split, str(output))
+    if labels.is_dir() and not unseen:
+        say(f"{labels} has no split that was not trained on: evaluate on queries from elsewhere.")
+    print_next(*after_finetune(labels, unseen, documents or [], str(output)))
