@@ -138,5 +138,5 @@ def command(
     print_tuning(report, request)
     unseen = unseen_splits(labels, split, str(output))
     if labels.is_dir() and not unseen:
-        say(f"{labels} has no split that was not trained on: evaluate on queries from elsewhere.")
+        say(f"{labels} has no split whose queries were not trained on: evaluate on others.")
     print_next(*after_finetune(labels, unseen, documents or [], str(output)))

@@ -66,9 +66,11 @@ def load_collection(folder: Path, split: str = "test", *, titles: bool = True, m
     check_queries(qrels.first, texts, queries_path)
     if not documents:
         raise DataError(f"{corpus_path} holds no document.")
-    known = {document.id for document in documents}
-    if not any(name in known for grades in qrels.grades.values() for name in grades):
-        raise DataError(f"{qrels_path} judges no document of {corpus_path}: are their ids the same?")
+    known, judged = {document.id for document in documents}, {name for one in qrels.grades.values() for name in one}
+    if not known & judged:
+        padded = {name.strip() for name in known} & {name.strip() for name in judged}
+        why = "white space around the ids differs" if padded else "are their ids the same?"
+        raise DataError(f"{qrels_path} judges no document of {corpus_path}: {why}")
     return Collection(
         name=name_of(folder),
         split=split,
