@@ -98,3 +98,23 @@ def test_a_collection_in_memory_is_refused_too(bag):
     result = evaluate(data, {}, options=OPTIONS, max_passage=True)
     assert (result.data["repeated_document_ids"], result.data["documents_of_repeated_ids"]) == (433, 1299)
     assert "MaxP" in "".join(result.warnings)
+
+
+def test_a_metric_that_passes_over_documents_without_qrels_sees_deep(bag):
+    """The first three judged hits stand far below the third place."""
+    data = collection(1)
+    index = Index.of(data.documents, bag, OPTIONS)
+    name = "P(judged_only=True)@3"
+    found = evaluate_rankings(rank(index, data, 1000, "dense", drop_same_id=False), data, parse_metrics([name]))[name]
+    for value, (query, hits) in zip(found, rank(index, data, 1000, "dense", drop_same_id=False), strict=True):
+        grades = [grade for hit in hits if (grade := data.qrels[query].get(hit, -1)) >= 0][:3]  # below 0: no qrels
+        assert value == sum(grade > 0 for grade in grades) / 3
+    assert depth_of(parse_metrics([name])) == 1000
+    assert depth_of(parse_metrics(["RR@10", "R@100"])) == 100
+
+
+def test_the_best_place_counts_in_a_ranking_with_repeated_ids():
+    data = Collection(name="x", split="y", documents=[], queries={"q": ""}, qrels={"q": {"a": 1}})
+    for hits in (["a", "b", "a", "c", "a"], ["a", "a", "a"], ["a"]):
+        assert evaluate_rankings(iter([("q", hits)]), data, parse_metrics(["nDCG@3"]))["nDCG@3"].tolist() == [1.0]
+    assert evaluate_rankings(iter([("q", ["b", "b", "a"])]), data, parse_metrics(["RR@2"]))["RR@2"].tolist() == [0.5]
