@@ -213,3 +213,18 @@ def test_python_gets_it_too(things, folder) -> None:
         retriever.evaluate(folder, progress=False)
     result = retriever.evaluate(folder, progress=False, max_passage=True)
     assert result.warnings == ["Ids of several documents: 60, of 120 documents; the best place of an id counts (MaxP)."]
+
+
+def test_what_is_trained_from_a_tuned_model_knows_its_queries(run, things, labelled, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("finetune", things / "start", labelled, "-o", "tuned", "--split", "test", *QUICK).code == 0
+    words = ("--tracker", "none", "--steps", "1", "--set", "batch_size=8")
+    assert run("train", labelled / "corpus.jsonl", "-o", "further", "--base", "tuned", *words).code == 0
+    told = Path("tuned/training_queries.json").read_bytes()
+    for name in ("further", "further/start"):
+        assert Path(name, "training_queries.json").read_bytes() == told
+    Path("static").mkdir()
+    Path("static/training_queries.json").write_bytes(told)  # no base: --base static is a kind of encoder
+    words = ("--tracker", "none", "--steps", "1", "--set", "vocabulary_size=300", "--set", "batch_size=8")
+    assert run("train", labelled / "corpus.jsonl", "-o", "other", "--base", "static", *words).code == 0
+    assert not Path("other/training_queries.json").exists()
