@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -223,6 +224,11 @@ def test_what_is_trained_from_a_tuned_model_knows_its_queries(run, things, label
     told = Path("tuned/training_queries.json").read_bytes()
     for name in ("further", "further/start"):
         assert Path(name, "training_queries.json").read_bytes() == told
+    shutil.copytree(things / "teacher", "teacher")
+    Path("teacher/training_queries.json").write_bytes(told)
+    words = ("--tracker", "none", "--minutes", "0.01", "--steps", "1", "--contrast-steps", "1")
+    assert run("distill", things / "docs.jsonl", "--teacher", "teacher", "-o", "distilled", *words).code == 0
+    assert Path("distilled/training_queries.json").read_bytes() == told
     Path("static").mkdir()
     Path("static/training_queries.json").write_bytes(told)  # no base: --base static is a kind of encoder
     words = ("--tracker", "none", "--steps", "1", "--set", "vocabulary_size=300", "--set", "batch_size=8")
