@@ -12,6 +12,7 @@ import zstandard
 
 from pretrieve.core.errors import DataError, UsageError
 from pretrieve.text.beir import load_collection, read_qrels, read_queries
+from pretrieve.text.beir_files import split_files
 
 CORPUS = b'{"_id": "d1", "title": "A", "text": "one"}\n{"_id": "d2", "text": "two"}\n'
 QUERIES = b'{"_id": "q1", "text": "first"}\n{"_id": "q2", "text": "second"}\n'
@@ -50,6 +51,14 @@ def test_packed_files(folder, suffix, pack):
         path.with_name(path.name + suffix).write_bytes(pack(path.read_bytes()))
         path.unlink()
     assert content(folder) == expected
+
+
+def test_hidden_files_are_no_splits(folder):
+    (folder / "qrels" / "._test.tsv").write_bytes(b"\0\5\26\7")
+    (folder / "qrels" / "dev.tsv.gz").write_bytes(gzip.compress(QRELS))
+    (folder / "qrels" / "dev.tsv").write_bytes(QRELS)
+    assert {name: path.name for name, path in split_files(folder).items()} == {"dev": "dev.tsv", "test": "test.tsv"}
+    assert split_files(folder / "corpus.jsonl") == split_files(folder / "none") == {}
 
 
 @pytest.mark.parametrize("inner", ["tiny/", ""])

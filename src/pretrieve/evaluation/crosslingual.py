@@ -200,7 +200,8 @@ def _facts(collection: Languages, *, max_passage: bool) -> dict[str, dict[str, i
 
 
 def _codes(folder: Path) -> set[str]:
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    listed = folder.iterdir() if folder.is_dir() else ()
+    names = [path.name for path in listed if not path.name.startswith(".")]
     endings = [f".jsonl{packed}" for packed in ("", *COMPRESSED)]
     return {name.removesuffix(ending) for name in names for ending in endings if name.endswith(ending)}
 

@@ -58,7 +58,8 @@ def split_files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir() and not (folder.is_file() and zipfile.is_zipfile(folder)):
         return {}
     qrels = beir_root(folder) / "qrels"
-    names = {path.name: path for path in qrels.iterdir()} if qrels.is_dir() else {}
+    listed = qrels.iterdir() if qrels.is_dir() else ()
+    names = {path.name: path for path in listed if not path.name.startswith(".")}
     found: dict[str, Path] = {}
     for packed in reversed(_PACKED):
         ending = f".tsv{packed}"
