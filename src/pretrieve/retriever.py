@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pretrieve.index.pseudo import Records
     from pretrieve.pipeline.finetune.mine import By
 
-OnBad = Literal["fail", "skip", "quarantine"]
+OnBad = Literal["auto", "fail", "skip", "quarantine"]
 Paths = str | Path | Sequence[str | Path]
 
 
@@ -55,7 +55,7 @@ class Retriever:
         seed: int = 0,
         resume: bool = False,
         overwrite: bool = False,
-        on_bad: OnBad = "fail",
+        on_bad: OnBad = "auto",
         progress: bool = True,
     ) -> Retriever:
         """Train on documents without labels.

@@ -190,15 +190,16 @@ def test_ends_and_controls_are_normalised(tmp_path: Path) -> None:
 
 def test_sources_that_do_not_exist(tmp_path: Path) -> None:
     (tmp_path / "guide.md").write_text("# A\n\nb c")
-    (tmp_path / "a.docx").write_text("x")
+    (tmp_path / "a.abc").write_bytes(bytes(range(256)))
     with pytest.raises(UsageError, match=r"no such file or folder\. Did you mean '.*guide\.md'\?"):
         list(read([tmp_path / "giude.md"]))
     with pytest.raises(
-        UsageError, match=r"unknown suffix '\.docx'; known are \.csv, .*\.tsv.* also with \.gz or \.zst"
+        UsageError,
+        match=r"unknown suffix '\.abc'; known are .*\.csv, .*\.tsv.* also with \.gz, \.zst, \.bz2, \.xz, and \.zip",
     ):
-        list(read([tmp_path / "a.docx"]))
+        list(read([tmp_path / "a.abc"]))
     (tmp_path / "sub").mkdir()
-    with pytest.raises(UsageError, match="no file here or below has a known suffix"):
+    with pytest.raises(UsageError, match="no file here or below can be read"):
         list(read([tmp_path / "sub"]))
     with pytest.raises(UsageError, match="no such file"):
         list(read([tmp_path / "none" / "deep.md"]))
@@ -282,7 +283,7 @@ def test_csv_quotes_and_columns(tmp_path: Path) -> None:
 
 
 def test_tsv_has_no_quotes(tmp_path: Path) -> None:
-    (tmp_path / "a.tsv").write_bytes(b'id\ttext\n1\tsays "hi\n2\tb\tc\n3\t\xff\n4\td e\n')
+    (tmp_path / "a.tsv").write_bytes(b'id\ttext\n1\tsays "hi\n2\tb\tc\n3\t\xff \xc3\xa9 \xc3\xa8\n4\td e\n')
     report = ReadReport()
     assert [d.text for d in read([tmp_path], on_bad="skip", report=report)] == ['says "hi', "d e"]
     assert dict(report.faults) == {"wrong number of columns": 1, "not UTF-8": 1}
@@ -312,8 +313,13 @@ def test_documents_of_all_sources_share_ids_and_contents(tmp_path: Path) -> None
     assert len(list(read([tmp_path], on_bad="skip", deduplicate=False))) == 3
 
 
-def test_unreadable_file_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_dangling_link_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").symlink_to(tmp_path / "gone.jsonl")
     (tmp_path / "b.jsonl").write_bytes(good(1))
-    with pytest.raises(DataError.__mro__[1], match=r"a\.jsonl: No such file"):
-        list(read([tmp_path]))
+    with pytest.raises(DataError, match=r"a\.jsonl: a dangling link"):
+        list(read([tmp_path], on_bad="fail"))
+    report = ReadReport()
+    assert len(list(read([tmp_path], report=report))) == 1
+    assert dict(report.faults) == {"a dangling link": 1}
+    with pytest.raises(UsageError, match="a dangling link"):
+        list(read([tmp_path / "a.jsonl"]))

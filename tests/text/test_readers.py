@@ -109,7 +109,7 @@ def test_html_deep_and_other_charsets(tmp_path: Path) -> None:
 def test_text_files_that_are_none(tmp_path: Path, name: str) -> None:
     (tmp_path / "good.txt").write_text("A good text.")
     for content, reason in [
-        (b"caf\xe9 au lait", "not UTF-8"),
+        (b"caf\xe9 au lait caf\xc3\xa9 caf\xc3\xa9", "not UTF-8"),
         (b"word " * 1000, "too long"),
         (b"  \n\n ", "empty document"),
         (b"a\0b c", "NUL character"),

@@ -9,14 +9,18 @@ import typer
 from pretrieve.cli.next_commands import after_training
 from pretrieve.cli.options import (
     SOURCES,
+    Columns,
     Config,
     DocumentPrompt,
+    Exclude,
     GroupField,
     IdField,
+    Include,
     Json,
     KeepWorkspace,
     Like,
     MaxLength,
+    NoIgnore,
     OnBadOption,
     OutputFolder,
     OutputJson,
@@ -145,7 +149,11 @@ def command(
     overwrite: Overwrite = False,
     tracker: Tracker = "auto",
     keep_workspace: KeepWorkspace = False,
-    on_bad: OnBadOption = "fail",
+    on_bad: OnBadOption = "auto",
+    include: Include = None,
+    exclude: Exclude = None,
+    no_ignore: NoIgnore = False,
+    columns: Columns = None,
     text_field: TextField = None,
     title_field: TitleField = None,
     id_field: IdField = None,
@@ -158,7 +166,7 @@ def command(
     from pretrieve.core.config import parse_assignments
     from pretrieve.models.text_encoder import ModelOptions
     from pretrieve.pipeline.distill.request import DistillRequest
-    from pretrieve.pipeline.run.sources import fields_of, source_words
+    from pretrieve.pipeline.run.sources import fields_of, filter_of, source_words
 
     request = DistillRequest(
         sources=tuple(sources),
@@ -192,6 +200,7 @@ def command(
         tracker=tracker,
         keep_workspace=keep_workspace,
         on_bad=on_bad,
+        file_filter=filter_of(include, exclude, ignore=not no_ignore),
         fields=fields_of(
             text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles
         ),

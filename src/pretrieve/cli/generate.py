@@ -10,10 +10,14 @@ import typer
 from pretrieve.cli.next_commands import after_generate
 from pretrieve.cli.options import (
     SOURCES,
+    Columns,
     Config,
+    Exclude,
     GroupField,
     IdField,
+    Include,
     Json,
+    NoIgnore,
     OnBadOption,
     OutputFile,
     OutputJson,
@@ -180,7 +184,11 @@ def command(
     seed: Seed = 0,
     resume: Resume = False,
     overwrite: Overwrite = False,
-    on_bad: OnBadOption = "fail",
+    on_bad: OnBadOption = "auto",
+    include: Include = None,
+    exclude: Exclude = None,
+    no_ignore: NoIgnore = False,
+    columns: Columns = None,
     text_field: TextField = None,
     title_field: TitleField = None,
     id_field: IdField = None,
@@ -192,7 +200,7 @@ def command(
     """Generate queries for documents, keep those that find their document, and add hard negatives and scores."""
     from pretrieve.cli.generated import print_generated
     from pretrieve.pipeline.generate.request import GenerateRequest
-    from pretrieve.pipeline.run.sources import fields_of
+    from pretrieve.pipeline.run.sources import fields_of, filter_of
 
     request = GenerateRequest(
         sources=tuple(sources),
@@ -225,6 +233,7 @@ def command(
         resume=resume,
         overwrite=overwrite,
         on_bad=on_bad,
+        file_filter=filter_of(include, exclude, ignore=not no_ignore),
         fields=fields_of(
             text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles
         ),

@@ -8,12 +8,16 @@ import typer
 
 from pretrieve.cli.options import (
     SOURCES,
+    Columns,
     DocumentPrompt,
+    Exclude,
     GroupField,
     IdField,
+    Include,
     Json,
     Like,
     MaxLength,
+    NoIgnore,
     OnBadOption,
     OutputFolder,
     OutputJson,
@@ -37,7 +41,11 @@ def command(
     model: Annotated[str, typer.Option("--model", help="Model: a folder or hub name.", show_default=False)],
     output: OutputFolder,
     overwrite: Overwrite = False,
-    on_bad: OnBadOption = "fail",
+    on_bad: OnBadOption = "auto",
+    include: Include = None,
+    exclude: Exclude = None,
+    no_ignore: NoIgnore = False,
+    columns: Columns = None,
     text_field: TextField = None,
     title_field: TitleField = None,
     id_field: IdField = None,
@@ -94,7 +102,7 @@ def command(
     from pretrieve.index.index import IndexOptions
     from pretrieve.index.lexical import BM25
     from pretrieve.pipeline.index import build_index
-    from pretrieve.pipeline.run.sources import fields_of
+    from pretrieve.pipeline.run.sources import fields_of, filter_of
 
     files.check_free(output, replace=overwrite)
     given = {name: value for name, value in (("k1", k1), ("b", b)) if value is not None}
@@ -106,6 +114,7 @@ def command(
         group=group_field,
         titles=not without_titles,
         wikipedia=wikipedia,
+        columns=columns,
     )
     with working(as_json, output_json) as display:
         built = build_index(
@@ -116,6 +125,7 @@ def command(
             replace=overwrite,
             fields=fields,
             on_bad=on_bad,
+            file_filter=filter_of(include, exclude, ignore=not no_ignore),
             described={
                 "pooling": pooling,
                 "similarity": similarity,

@@ -8,9 +8,13 @@ import typer
 
 from pretrieve.cli.options import (
     SOURCES,
+    Columns,
+    Exclude,
     GroupField,
     IdField,
+    Include,
     Json,
+    NoIgnore,
     OnBadOption,
     OutputJson,
     Seed,
@@ -41,7 +45,11 @@ def command(
     number: Annotated[int, typer.Option("-n", min=1, help="Number of examples.")] = 5,
     settings: Settings = None,
     seed: Seed = 0,
-    on_bad: OnBadOption = "fail",
+    on_bad: OnBadOption = "auto",
+    include: Include = None,
+    exclude: Exclude = None,
+    no_ignore: NoIgnore = False,
+    columns: Columns = None,
     text_field: TextField = None,
     title_field: TitleField = None,
     id_field: IdField = None,
@@ -53,7 +61,7 @@ def command(
     """Show training examples in colour, as the method trains on them."""
     from pretrieve.core.config import parse_assignments
     from pretrieve.pipeline.inspect import InspectRequest, look
-    from pretrieve.pipeline.run.sources import fields_of
+    from pretrieve.pipeline.run.sources import fields_of, filter_of
 
     fields = fields_of(
         text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles
@@ -66,6 +74,7 @@ def command(
         settings=parse_assignments(settings or []),
         seed=seed,
         on_bad=on_bad,
+        file_filter=filter_of(include, exclude, ignore=not no_ignore),
         fields=fields,
     )
     with working(as_json, output_json) as display:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-OnBad = Literal["fail", "skip", "quarantine"]
+OnBad = Literal["auto", "fail", "skip", "quarantine"]
 Mode = Literal["hybrid", "dense", "lexical"]
 
 
@@ -96,7 +96,42 @@ Tracker = Annotated[
 # How documents are read.
 OnBadOption = Annotated[
     OnBad,
-    typer.Option("--on-bad", help="Unreadable record: stop, skip it, or write it to a file with the reason."),
+    typer.Option(
+        "--on-bad",
+        help="Unreadable record: stop, skip it, or write it to a file with the reason; auto stops for a file that is "
+        "named, and skips in folders and archives.",
+    ),
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include",
+        metavar="PATTERN",
+        help="Read only the files of folders that match, such as '*.md' or 'docs/**'. Repeatable.",
+        show_default=False,
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude", metavar="PATTERN", help="Leave out files and folders that match. Repeatable.", show_default=False
+    ),
+]
+NoIgnore = Annotated[
+    bool,
+    typer.Option(
+        "--no-ignore",
+        help="Read hidden files, installed packages, and what .gitignore names, too.",
+    ),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="NAME,...",
+        help="Names of the columns of CSV and TSV without a header, in order, such as id,text.",
+        show_default=False,
+    ),
 ]
 TextField = Annotated[str | None, typer.Option("--text-field", help="Name of the text field.", show_default=False)]
 TitleField = Annotated[str | None, typer.Option("--title-field", help="Name of the title field.", show_default=False)]

@@ -9,10 +9,14 @@ import typer
 
 from pretrieve.cli.options import (
     SOURCES,
+    Columns,
     Config,
+    Exclude,
     IdField,
+    Include,
     Json,
     KeepWorkspace,
+    NoIgnore,
     OnBadOption,
     OutputFolder,
     OutputJson,
@@ -65,7 +69,11 @@ def command(
     overwrite: Overwrite = False,
     tracker: Tracker = "auto",
     keep_workspace: KeepWorkspace = False,
-    on_bad: OnBadOption = "fail",
+    on_bad: OnBadOption = "auto",
+    include: Include = None,
+    exclude: Exclude = None,
+    no_ignore: NoIgnore = False,
+    columns: Columns = None,
     text_field: TextField = None,
     title_field: TitleField = None,
     id_field: IdField = None,
@@ -78,7 +86,7 @@ def command(
     from pretrieve.core.config import parse_assignments
     from pretrieve.pipeline.qa.request import ReadRequest
     from pretrieve.pipeline.qa.train_reader import train_reader
-    from pretrieve.pipeline.run.sources import fields_of
+    from pretrieve.pipeline.run.sources import fields_of, filter_of
     from pretrieve.sampling.questions import read_questions
 
     request = ReadRequest(
@@ -95,6 +103,7 @@ def command(
         tracker=tracker,
         keep_workspace=keep_workspace,
         on_bad=on_bad,
+        file_filter=filter_of(include, exclude, ignore=not no_ignore),
         fields=fields_of(
             text=text_field,
             title=title_field,
@@ -102,6 +111,7 @@ def command(
             group=None,
             titles=not without_titles,
             wikipedia=wikipedia,
+            columns=columns,
         ),
     )
     request.check()

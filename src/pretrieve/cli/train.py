@@ -10,11 +10,15 @@ import typer
 from pretrieve.cli.next_commands import after_training
 from pretrieve.cli.options import (
     SOURCES,
+    Columns,
     Config,
+    Exclude,
     GroupField,
     IdField,
+    Include,
     Json,
     KeepWorkspace,
+    NoIgnore,
     OnBadOption,
     OutputFolder,
     OutputJson,
@@ -97,7 +101,11 @@ def command(
     overwrite: Overwrite = False,
     tracker: Tracker = "auto",
     keep_workspace: KeepWorkspace = False,
-    on_bad: OnBadOption = "fail",
+    on_bad: OnBadOption = "auto",
+    include: Include = None,
+    exclude: Exclude = None,
+    no_ignore: NoIgnore = False,
+    columns: Columns = None,
     text_field: TextField = None,
     title_field: TitleField = None,
     id_field: IdField = None,
@@ -110,7 +118,7 @@ def command(
     """Train a retriever on documents, without labels; the result is a stock sentence-transformers model."""
     from pretrieve.core.config import parse_assignments
     from pretrieve.pipeline.pretrain.request import TrainRequest
-    from pretrieve.pipeline.run.sources import fields_of
+    from pretrieve.pipeline.run.sources import fields_of, filter_of
 
     request = TrainRequest(
         sources=tuple(sources),
@@ -125,6 +133,7 @@ def command(
         resume=resume,
         overwrite=overwrite,
         on_bad=on_bad,
+        file_filter=filter_of(include, exclude, ignore=not no_ignore),
         tracker=tracker,
         keep_workspace=keep_workspace,
         held_out=held_out_documents,
@@ -136,6 +145,7 @@ def command(
             group=group_field,
             titles=not without_titles,
             wikipedia=wikipedia,
+            columns=columns,
         ),
     )
     request.check()  # before torch is imported: invalid options are reported fast

@@ -59,9 +59,17 @@ class ExtensionError(PretrieveError):
 
 
 class MissingExtraError(UsageError):
-    """An optional part is not installed: the text names the extra to install."""
+    """An optional part is not installed: the text names the extra to install.
+
+    Attributes:
+        extra: its name.
+    """
 
     exit_code = 1  # nothing is wrong with how the command was written
+
+    def __init__(self, text: str, extra: str = "") -> None:
+        super().__init__(text)
+        self.extra = extra
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -43,7 +43,7 @@ def require(extra: Extra, user: str) -> None:
     """
     for module in _MODULES[extra]:
         if not _is_installed(module):
-            raise MissingExtraError(_remedy(extra, user, module))
+            raise MissingExtraError(_remedy(extra, user, module), extra)
 
 
 def explain(error: ModuleNotFoundError, user: str) -> MissingExtraError | None:
@@ -55,7 +55,7 @@ def explain(error: ModuleNotFoundError, user: str) -> MissingExtraError | None:
     """
     module = (error.name or "").split(".")[0]
     extra = next((name for name, modules in _MODULES.items() if module in modules), None)
-    return None if extra is None or _is_installed(module) else MissingExtraError(_remedy(extra, user, module))
+    return None if extra is None or _is_installed(module) else MissingExtraError(_remedy(extra, user, module), extra)
 
 
 def _remedy(extra: Extra, user: str, module: str) -> str:

@@ -10,10 +10,9 @@ from pretrieve.core import files
 from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.pipeline.run.progress import Listener
-from pretrieve.pipeline.run.sources import OnBad
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.workspace import Workspace, beside, check_workspace
-from pretrieve.text.corpus import Fields
+from pretrieve.text.corpus import Fields, FileFilter, OnBad
 
 if TYPE_CHECKING:
     from pretrieve.core.types import TextEncoder
@@ -27,7 +26,8 @@ def build_index(
     *,
     replace: bool = False,
     fields: Fields,
-    on_bad: OnBad = "fail",
+    file_filter: FileFilter = FileFilter(),  # noqa: B008 - frozen
+    on_bad: OnBad = "auto",
     described: Mapping[str, Any] | None = None,
     lexical: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
 ) -> Index:
@@ -40,6 +40,7 @@ def build_index(
         listener: receives progress.
         replace: replace an existing index.
         fields: names of the fields.
+        file_filter: the files that are read in folders.
         on_bad: policy for unreadable records.
         described: usage of a model whose files do not specify it; stored in the index.
         lexical: parameters of BM25, stop words and stemmer.
@@ -64,6 +65,7 @@ def build_index(
             work.path / "documents",
             listener,
             fields=fields,
+            file_filter=file_filter,
             on_bad=on_bad,
             quarantine=beside(output, ".quarantine.jsonl"),
         )

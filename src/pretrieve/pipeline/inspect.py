@@ -19,12 +19,12 @@ from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain import data as prepare
 from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.run.progress import Listener, Silent
-from pretrieve.pipeline.run.sources import OnBad, read_documents
+from pretrieve.pipeline.run.sources import read_documents
 from pretrieve.pipeline.run.tokens import store_of
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.pairs import PairDescription, RowDescription
 from pretrieve.text import tokenizer
-from pretrieve.text.corpus import Fields
+from pretrieve.text.corpus import Fields, FileFilter, OnBad
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
 
@@ -44,7 +44,8 @@ class InspectRequest:
     number: int = 5
     settings: dict[str, str] = field(default_factory=dict)
     seed: int = 0
-    on_bad: OnBad = "fail"
+    on_bad: OnBad = "auto"
+    file_filter: FileFilter = field(default_factory=FileFilter)
     fields: Fields = field(default_factory=Fields)
 
 
@@ -66,6 +67,7 @@ def look(request: InspectRequest, listener: Listener | None = None) -> tuple[lis
         settings=request.settings,
         seed=request.seed,
         on_bad=request.on_bad,
+        file_filter=request.file_filter,
         fields=request.fields,
     )
     choices = planning.choose(train_request)
@@ -96,8 +98,8 @@ def _prepared(
 ) -> tuple[Documents, Store]:
     """All documents, and their tokens."""
     documents = read_documents(
-        request.sources, place / "documents", listener, fields=request.fields, on_bad=request.on_bad,
-        quarantine=Path(f"{request.method or 'inspect'}.quarantine.jsonl"),
+        request.sources, place / "documents", listener, fields=request.fields, file_filter=request.file_filter,
+        on_bad=request.on_bad, quarantine=Path(f"{request.method or 'inspect'}.quarantine.jsonl"),
     )  # fmt: skip
     every = np.arange(len(documents))
     folder = named_base(request.base)

@@ -16,6 +16,7 @@ from pretrieve.core.files import fingerprint
 from pretrieve.core.types import Batch, IntArray, Rows, SpecialTokens
 from pretrieve.sampling.batches import Address, Mixture, mixture
 from pretrieve.sampling.spans import CLS, SEP, lay_out, read
+from pretrieve.text.records import Note
 from pretrieve.text.streams import stem, text_lines
 from pretrieve.text.tokenizer import Tokenizer
 
@@ -55,6 +56,8 @@ def read_questions(path: Path) -> list[Question]:
 
 def _read(path: Path, *, table: bool) -> Iterator[Question]:
     for item in text_lines(path, _LIMIT):
+        if isinstance(item, Note):  # a guessed encoding
+            continue
         if not isinstance(item, tuple):
             raise DataError(f"{item}: fix the file of questions.")
         number, line = item

@@ -6,30 +6,27 @@ Everything is streamed. Types, characters, empty texts and duplicates are checke
 from __future__ import annotations
 
 import contextlib
-import difflib
-import os
-import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Literal
 
 import orjson
 
 from pretrieve.core import files
-from pretrieve.core.errors import DataError, ExtensionError, UsageError
+from pretrieve.core.errors import DataError, ExtensionError, MissingExtraError, UsageError
 from pretrieve.core.extensions import place
 from pretrieve.core.types import Document
 from pretrieve.text.fields import Fields, Names, document_of
-from pretrieve.text.readers import by_scheme, by_suffix
-from pretrieve.text.records import Fault, ReadReport, Record
+from pretrieve.text.file_filter import FileFilter
+from pretrieve.text.inputs import Input, inputs_of
+from pretrieve.text.records import Fault, Note, Record
+from pretrieve.text.report import ReadReport
 from pretrieve.text.seen import Seen
-from pretrieve.text.streams import COMPRESSED, stem
+from pretrieve.text.streams import DamagedStreamError
 
-__all__ = ["Fields", "ReadReport", "read"]
+__all__ = ["Fields", "FileFilter", "ReadReport", "read"]
 
-OnBad = Literal["fail", "skip", "quarantine"]
+OnBad = Literal["auto", "fail", "skip", "quarantine"]
 MAX_RECORD_BYTES = 10 << 20
 
 
@@ -37,18 +34,21 @@ def read(
     sources: Sequence[str | Path],
     *,
     fields: Fields | None = None,
-    on_bad: OnBad = "fail",
+    file_filter: FileFilter | None = None,
+    on_bad: OnBad = "auto",
     report: ReadReport | None = None,
     quarantine: Path | None = None,
     deduplicate: bool = True,
     max_record_bytes: int = MAX_RECORD_BYTES,
 ) -> Iterator[Document]:
-    """Read documents from files, folders, BEIR folders, ``python:`` and ``hf:`` sources, one after the other.
+    """Read documents from files, folders, archives, ``python:`` and ``hf:`` sources, one after the other.
 
     Args:
         sources: sources to read.
         fields: field names; default: the usual conventions.
-        on_bad: policy for bad records: fail, skip and count, or also write them to the quarantine.
+        file_filter: which files of folders and archives are read; default: all with a known format that are not hidden.
+        on_bad: policy for bad records: fail, skip and count, or also write them to the quarantine. ``auto`` fails for a
+            file that is named, and skips in folders and archives.
         report: counts, filled while reading.
         quarantine: with ``on_bad="quarantine"``, the JSON Lines file that bad records are written to, with place and
             reason; it appears when all is read, and only if there was one.
@@ -58,52 +58,72 @@ def read(
     Raises:
         UsageError: a source does not exist or is of an unknown kind, or a named field is nowhere.
         ExtensionError: a reader of the user is invalid.
-        DataError: a record is bad and ``on_bad`` is ``"fail"``, or there is no good document at all.
-        StorageError: a file cannot be read.
+        DataError: a record is bad and the policy is to fail, or there is no good document at all.
+        StorageError: a file that is named cannot be read.
     """
     assert on_bad != "quarantine" or quarantine is not None
     report = report if report is not None else ReadReport()
-    reader = _Reader(fields or Fields(), report, deduplicate)
-    inputs = [item for source in sources for item in _inputs(str(source))]
+    reader = _Reader(fields or Fields(), report, deduplicate, max_record_bytes)
+    found = [item for source in sources for item in inputs_of(str(source), file_filter or FileFilter(), report)]
     with contextlib.ExitStack() as stack:
         refuse = _policy(on_bad, quarantine, stack)
-        for item in inputs:
-            for result in reader.documents(item, max_record_bytes):
+        for item in found:
+            for result in [item] if isinstance(item, Fault) else reader.documents(item):
                 if isinstance(result, Document):
                     yield result
                 else:
-                    refuse(result)
+                    refuse(result, named=not isinstance(item, Fault) and item.named)
         if not report.kept:
-            raise DataError(f"no documents in {', '.join(map(str, sources))}: {report.summary()}.")
-
-
-@dataclass(frozen=True, slots=True)
-class _Input:
-    """One file, or what follows a scheme, with the reader for it."""
-
-    reader: ModuleType
-    argument: str | Path
-
-    def records(self, limit: int) -> Iterator[Record | Fault]:
-        with files.storage(Path(self.argument)):
-            yield from self.reader.read(self.argument, limit)
+            raise reader.refusal or DataError(f"no documents in {', '.join(map(str, sources))}: {report.summary()}.")
 
 
 class _Reader:
-    """Turns records into documents, and drops duplicates."""
+    """Turns the records of files into documents, drops duplicates, and counts."""
 
-    def __init__(self, fields: Fields, report: ReadReport, deduplicate: bool) -> None:
-        self._fields, self._report = fields, report
+    def __init__(self, fields: Fields, report: ReadReport, deduplicate: bool, limit: int) -> None:
+        self._fields, self._report, self._limit = fields, report, limit
         self._contents = Seen() if deduplicate else None
         self._ids = Seen()
+        self.refusal: UsageError | None = None  # the first file of a folder that lacks its fields
 
-    def documents(self, item: _Input, limit: int) -> Iterator[Document | Fault]:
-        names = Names(self._fields, str(item.argument), tabular=getattr(item.reader, "TABULAR", False))
-        for record in item.records(limit):
+    def documents(self, item: Input) -> Iterator[Document | Fault]:
+        """The documents and faults of an input; those of a file in a folder never end the reading.
+
+        Raises:
+            UsageError: a field is missing in a file that was named.
+        """
+        characters = seen = 0
+        try:
+            for result in self._documents(item):
+                seen += 1
+                characters += len(result.text) if isinstance(result, Document) else 0
+                yield result
+        except MissingExtraError as error:
+            if item.named:
+                raise
+            self.refusal = self.refusal or error
+            self._report.ignore(f"{item.kind}: needs {error.extra}")
+            return
+        except (UsageError, OSError, DamagedStreamError) as error:
+            if item.named:
+                raise
+            self.refusal = self.refusal or (error if isinstance(error, UsageError) else None)
+            yield self._count(_fault_of(item, error))
+        self._report.finish(str(item.argument), characters)
+
+    def _documents(self, item: Input) -> Iterator[Document | Fault]:
+        tabular = getattr(item.reader, "TABULAR", False)
+        names = Names(self._fields, str(item.argument), tabular=tabular, named=item.named)
+        none = True
+        for record in item.records(self._limit, self._fields.columns):
+            if isinstance(record, Note):
+                self._report.note(record)
+                continue
             if not isinstance(record, Record | Fault):
                 raise ExtensionError(
                     f"{place(item.reader.read)}: read has to give Record or Fault, not {record!r:.80}."
                 )
+            none = False
             if isinstance(record, Record) and names.passes_over(record):
                 self._report.pass_over()
                 continue
@@ -111,38 +131,59 @@ class _Reader:
             self._report.count(result)
             if result is not None:
                 yield result
+        for note in names.notes():
+            self._report.note(note)
         names.check_all_seen()
+        if none and not item.named:
+            yield self._count(Fault(str(item.argument), "empty file"))
+
+    def _count(self, fault: Fault) -> Fault:
+        self._report.count(fault)
+        return fault
 
     def _document(self, record: Record | Fault, names: Names) -> Document | Fault | None:
         """The document; a fault if the record is bad or its id is taken; None if its content was seen."""
         document = record if isinstance(record, Fault) else document_of(record, names)
         if isinstance(document, Fault):
             return document
-        if self._contents is not None and not self._contents.add(f"{document.title}\0{document.text}".encode()):
+        if self._ids.has(document.id.encode()):
+            known = self._contents is not None and self._contents.has(_content(document))
+            raw = getattr(record, "raw", None)
+            return None if known else Fault(document.where, "duplicate id", repr(document.id), raw)
+        if self._contents is not None and not self._contents.add(_content(document)):
             return None
-        if not self._ids.add(document.id.encode()):
-            return Fault(document.where, "duplicate id", repr(document.id), getattr(record, "raw", None))
+        self._ids.add(document.id.encode())
         return document
 
 
-def _policy(on_bad: OnBad, quarantine: Path | None, stack: contextlib.ExitStack) -> Callable[[Fault], None]:
-    if on_bad == "fail":
-        return _fail
-    if on_bad == "skip":
-        return lambda fault: None
-    assert quarantine is not None
+def _content(document: Document) -> bytes:
+    return f"{document.title}\0{document.text}".encode()
+
+
+def _fault_of(item: Input, error: Exception) -> Fault:
+    """The fault of a file in a folder that could not be read, or lacks its fields."""
+    if isinstance(error, DamagedStreamError):
+        return error.fault(str(item.argument))
+    if isinstance(error, OSError):
+        return Fault(str(item.argument), "unreadable", error.strerror or str(error))
+    return Fault(str(item.argument), "no text field", str(error).removeprefix(f"{item.argument}: "))
+
+
+def _policy(on_bad: OnBad, quarantine: Path | None, stack: contextlib.ExitStack) -> Callable[..., None]:
+    """What is done with a fault; ``named`` says that its file was named, and not found in a folder."""
     opened: list[files.HashingFile] = []
 
-    def put_aside(fault: Fault) -> None:
+    def refuse(fault: Fault, *, named: bool) -> None:
+        if on_bad == "fail" or (on_bad == "auto" and named):
+            raise DataError(f"{fault}: fix it, or skip such records with --on-bad skip (or quarantine).")
+        if on_bad != "quarantine":
+            return
+        assert quarantine is not None
         if not opened:
             opened.append(stack.enter_context(files.create_file(quarantine)))
         opened[0].write(_quarantined(fault))
 
-    return put_aside
-
-
-def _fail(fault: Fault) -> None:
-    raise DataError(f"{fault}: fix it, or skip such records with --on-bad skip (or quarantine).")
+    return refuse
 
 
 def _quarantined(fault: Fault) -> bytes:
@@ -152,50 +193,3 @@ def _quarantined(fault: Fault) -> bytes:
 
 def _as_text(value: object) -> str:
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else repr(value)
-
-
-def _inputs(source: str) -> list[_Input]:
-    scheme, colon, name = source.partition(":")
-    if colon and scheme in by_scheme():
-        return [_Input(by_scheme()[scheme], name)]
-    path = Path(source)
-    if path.is_dir():
-        found = list(_files_below(path))
-        if not found:
-            raise UsageError(f"{path}: no file here or below has a known suffix ({_known()}).")
-        return found
-    if not path.exists():
-        raise UsageError(f"{path}: no such file or folder.{_neighbour(path)}")
-    return [_Input(_reader_of(path), path)]
-
-
-def _files_below(folder: Path) -> Iterator[_Input]:
-    """Files with a known suffix, sorted, hidden ones passed over; of a BEIR folder only its corpus."""
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        visible = sorted(name for name in names if not name.startswith("."))
-        corpora = [name for name in visible if re.fullmatch(r"corpus\.jsonl(\.gz|\.zst)?", name)]
-        if corpora:
-            folders.clear()
-        for name in corpora[:1] or visible:
-            path = Path(parent, name)
-            if stem(path)[1] in by_suffix():
-                yield _Input(_reader_of(path), path)
-
-
-def _reader_of(path: Path) -> ModuleType:
-    suffix = stem(path)[1]
-    if suffix not in by_suffix():
-        raise UsageError(f"{path}: unknown suffix {suffix or path.suffix!r}; known are {_known()}.")
-    return by_suffix()[suffix]
-
-
-def _known() -> str:
-    return f"{', '.join(sorted(by_suffix()))}, each also with {' or '.join(COMPRESSED)}"
-
-
-def _neighbour(path: Path) -> str:
-    with contextlib.suppress(OSError):
-        close = difflib.get_close_matches(path.name, [near.name for near in path.parent.iterdir()], n=1)
-        return f" Did you mean {str(path.with_name(close[0]))!r}?" if close else ""
-    return ""

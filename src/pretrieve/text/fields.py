@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pretrieve.core.errors import UsageError, suggest
 from pretrieve.core.types import Document
 from pretrieve.text.language import detect
-from pretrieve.text.records import Fault, Record
+from pretrieve.text.records import Fault, Note, Record
 from pretrieve.text.wikipedia import is_article, unescaped
 
 _CONVENTIONS: Mapping[str, tuple[str, ...]] = {
@@ -34,6 +34,7 @@ class Fields:
         text: by convention ``text``, ``contents`` or ``body``.
         group: language or source; by convention ``lang`` or ``language``; may be absent. ``detect``: the
             language of each document is detected from its text (``text.language.detect``).
+        columns: names of the columns, in order, of tables without a header.
         use_titles: whether to use titles.
         wikipedia: read HTML entities, and leave out lists, indices, outlines and pages of disambiguation.
     """
@@ -42,6 +43,7 @@ class Fields:
     title: str | None = None
     text: str | None = None
     group: str | None = None
+    columns: tuple[str, ...] | None = None
     use_titles: bool = True
     wikipedia: bool = False
 
@@ -53,16 +55,17 @@ class Names:
         fields: field names given by the user.
         where: the source, for messages.
         tabular: all records have the same fields, so that a missing text is a wrong name and no fault of a record.
+        named: the source was named by the user; else it was found in a folder, and what it lacks may be guessed.
     """
 
-    def __init__(self, fields: Fields, where: str, *, tabular: bool) -> None:
+    def __init__(self, fields: Fields, where: str, *, tabular: bool, named: bool = True) -> None:
         self.use_titles, self.detects = fields.use_titles, fields.group == DETECT
         self._wikipedia = fields.wikipedia
-        self._where, self._tabular = where, tabular
-        named = {role: name for role in _CONVENTIONS if (name := getattr(fields, role))}
-        named = {role: name for role, name in named.items() if not (role == "group" and self.detects)}
-        self._named = set(named.values())
-        self._chosen = {**_CONVENTIONS, **{role: (name,) for role, name in named.items()}}
+        self._where, self._tabular, self._named_source = where, tabular, named
+        given = {role: name for role in _CONVENTIONS if (name := getattr(fields, role))}
+        given = {role: name for role, name in given.items() if not (role == "group" and self.detects)}
+        self._named = set(given.values())
+        self._chosen = {**_CONVENTIONS, **{role: (name,) for role, name in given.items()}}
         self._present: set[str] = set()
         self._patience = _PATIENCE
 
@@ -96,6 +99,10 @@ class Names:
         if self._tabular or self._patience == 0:
             self.check_all_seen()
             self._patience = 0
+
+    def notes(self) -> list[Note]:
+        """What was guessed or not used of this source."""
+        return []
 
     def check_all_seen(self) -> None:
         """Report that a named field never occurred.

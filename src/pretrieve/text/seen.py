@@ -23,13 +23,23 @@ class Seen:
 
     def add(self, text: bytes) -> bool:
         """Add a text; return whether it is new."""
-        value = int.from_bytes(blake2b(text, digest_size=8).digest(), "little") or 1
+        value = _hash(text)
         if not self._insert(self._table, value):
             return False
         self._size += 1
         if self._size * 4 > len(self._table) * 3:
             self._grow()
         return True
+
+    def has(self, text: bytes) -> bool:
+        """Whether a text was added."""
+        mask, value = len(self._table) - 1, _hash(text)
+        place = value & mask
+        while found := self._table[place]:
+            if found == value:
+                return True
+            place = (place + 1) & mask
+        return False
 
     @staticmethod
     def _insert(table: array[int], value: int) -> bool:
@@ -48,3 +58,7 @@ class Seen:
             if value:
                 self._insert(table, value)
         self._table = table
+
+
+def _hash(text: bytes) -> int:
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little") or 1

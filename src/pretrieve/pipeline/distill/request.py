@@ -14,9 +14,9 @@ from pretrieve.core.model_files import check_model_files
 from pretrieve.core.shown import command_line
 from pretrieve.models.text_encoder import ModelOptions
 from pretrieve.pipeline.run.settings import sort_settings
-from pretrieve.pipeline.run.sources import OnBad, field_words
+from pretrieve.pipeline.run.sources import field_words
 from pretrieve.pipeline.run.workspace import check_workspace
-from pretrieve.text.corpus import Fields
+from pretrieve.text.corpus import Fields, FileFilter, OnBad
 from pretrieve.training.trackers import check_tracker
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class DistillRequest:
         resume: resume an interrupted run.
         overwrite: replace an existing output.
         on_bad: policy for unreadable records.
+        file_filter: the files that are read in folders.
         fields: field names of the sources.
         tracker: experiment tracker; ``auto`` is TensorBoard if it is installed.
         shared: folder of documents shared by several runs; None: the run's own.
@@ -95,7 +96,8 @@ class DistillRequest:
     seed: int = 0
     resume: bool = False
     overwrite: bool = False
-    on_bad: OnBad = "fail"
+    on_bad: OnBad = "auto"
+    file_filter: FileFilter = field(default_factory=FileFilter)
     fields: Fields = field(default_factory=Fields)
     tracker: str = "none"
     shared: Path | None = None

@@ -13,7 +13,7 @@ from pretrieve.core.extras import require
 from pretrieve.generation.asking import Sampling
 from pretrieve.generation.endpoint import Connection
 from pretrieve.generation.prompts import DEFAULTS, Kind, Prompt
-from pretrieve.text.corpus import Fields, OnBad
+from pretrieve.text.corpus import Fields, FileFilter, OnBad
 
 if TYPE_CHECKING:
     from pretrieve.generation.asking import Generator
@@ -61,6 +61,7 @@ class GenerateRequest:
         resume: resume an interrupted run.
         overwrite: replace an existing output.
         on_bad: policy for unreadable records.
+        file_filter: the files that are read in folders.
         fields: field names of the sources.
     """
 
@@ -93,7 +94,8 @@ class GenerateRequest:
     seed: int = 0
     resume: bool = False
     overwrite: bool = False
-    on_bad: OnBad = "fail"
+    on_bad: OnBad = "auto"
+    file_filter: FileFilter = field(default_factory=FileFilter)
     fields: Fields = field(default_factory=Fields)
 
     def check(self) -> None:

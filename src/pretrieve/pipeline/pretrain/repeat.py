@@ -51,14 +51,21 @@ def options_of_recipe(path: Path) -> dict[str, Any]:
         "seed": made.seed,
         "variants": ",".join(variants),
         "select": requested.get("select", False),
-        "on_bad": requested.get("on_bad", "fail"),
+        "on_bad": requested.get("on_bad", "auto"),
         "held_out_documents": requested.get("held_out"),
         "set": _settings(made, variants, requested.get("settings", {})),
     }
     fields = requested.get("fields", {})
+    files = requested.get("file_filter", {})
+    found |= {
+        "include": files.get("include"),
+        "exclude": files.get("exclude"),
+        "no_ignore": not files.get("ignore", True),
+    }
+    found |= {"columns": ",".join(fields.get("columns") or ())}
     found |= {f"{name}_field": fields.get(name) for name in _FIELDS}
     found |= {"without_titles": not fields.get("use_titles", True), "wikipedia": fields.get("wikipedia", False)}
-    return {name: value for name, value in found.items() if value not in (None, "")}
+    return {name: value for name, value in found.items() if value not in (None, "", [])}
 
 
 def _request(path: Path) -> Mapping[str, Any]:

@@ -11,9 +11,9 @@ from pretrieve.core.bounds import check_bounds
 from pretrieve.core.config import setting_text
 from pretrieve.core.errors import UsageError
 from pretrieve.core.shown import command_line
-from pretrieve.pipeline.run.sources import OnBad, source_words
+from pretrieve.pipeline.run.sources import source_words
 from pretrieve.pipeline.run.workspace import check_workspace
-from pretrieve.text.corpus import Fields
+from pretrieve.text.corpus import Fields, FileFilter, OnBad
 from pretrieve.text.tokenizer import Algorithm
 from pretrieve.training.trackers import check_tracker
 
@@ -53,7 +53,8 @@ class TrainRequest:
     seed: int = 0
     resume: bool = False
     overwrite: bool = False
-    on_bad: OnBad = "fail"
+    on_bad: OnBad = "auto"
+    file_filter: FileFilter = field(default_factory=FileFilter)
     tracker: str = "auto"
     held_out: int = HELD_OUT  # maximum number of held-out documents
     variants: tuple[str, ...] = ()  # variants of the preset to train; None: all

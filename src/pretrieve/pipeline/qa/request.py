@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pretrieve.pipeline.run.sources import OnBad
 from pretrieve.pipeline.run.workspace import check_workspace
-from pretrieve.text.corpus import Fields
+from pretrieve.text.corpus import Fields, FileFilter, OnBad
 from pretrieve.training.trackers import check_tracker
 
 
@@ -28,6 +27,7 @@ class ReadRequest:
         resume: resume from the last checkpoint.
         overwrite: replace an existing output.
         on_bad: policy for unreadable records.
+        file_filter: the files that are read in folders.
         fields: field names of the sources.
         tracker: experiment tracker; ``auto`` is TensorBoard if it is installed.
         keep_workspace: keep tokens and checkpoints of the finished run.
@@ -43,7 +43,8 @@ class ReadRequest:
     seed: int = 0
     resume: bool = False
     overwrite: bool = False
-    on_bad: OnBad = "fail"
+    on_bad: OnBad = "auto"
+    file_filter: FileFilter = field(default_factory=FileFilter)
     fields: Fields = field(default_factory=Fields)
     tracker: str = "none"
     keep_workspace: bool = False

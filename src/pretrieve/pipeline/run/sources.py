@@ -5,17 +5,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from pretrieve.core import files
 from pretrieve.pipeline.run.progress import Listener, counted
 from pretrieve.pipeline.run.run import Run
 from pretrieve.pipeline.run.workspace import beside
 from pretrieve.text import corpus
-from pretrieve.text.corpus import Fields, ReadReport
+from pretrieve.text.corpus import Fields, FileFilter, OnBad, ReadReport
 from pretrieve.text.documents import Documents
 
-OnBad = Literal["fail", "skip", "quarantine"]
 DOCUMENTS = "documents"  # in the workspace
 
 
@@ -35,6 +34,11 @@ class NamesSources(Protocol):
     @property
     def fields(self) -> Fields:
         """Field names of the sources."""
+        ...
+
+    @property
+    def file_filter(self) -> FileFilter:
+        """The files that are read in folders."""
         ...
 
 
@@ -110,6 +114,7 @@ def read_request(request: ReadsSources, target: Path, listener: Listener) -> Doc
         target,
         listener,
         fields=request.fields,
+        file_filter=request.file_filter,
         on_bad=request.on_bad,
         quarantine=beside(request.output, ".quarantine.jsonl"),
         replace=True,
@@ -124,14 +129,33 @@ def fields_of(
     group: str | None,
     titles: bool,
     wikipedia: bool = False,
+    columns: str | None = None,
 ) -> Fields:
     """Names of fields as given by the user; None: the usual conventions."""
-    return Fields(text=text, title=title, id=identity, group=group, use_titles=titles, wikipedia=wikipedia)
+    return Fields(
+        text=text,
+        title=title,
+        id=identity,
+        group=group,
+        use_titles=titles,
+        wikipedia=wikipedia,
+        columns=tuple(name.strip() for name in columns.split(",")) if columns else None,
+    )
+
+
+def filter_of(include: Sequence[str] | None, exclude: Sequence[str] | None, *, ignore: bool) -> FileFilter:
+    """The files of folders that are read, as given by the user."""
+    return FileFilter(include=tuple(include or ()), exclude=tuple(exclude or ()), ignore=ignore)
 
 
 def source_words(request: NamesSources) -> list[str]:
     """Command-line options that read the sources as the request does."""
-    words = ["--on-bad", request.on_bad] if request.on_bad != "fail" else []
+    words = ["--on-bad", request.on_bad] if request.on_bad != "auto" else []
+    for pattern in request.file_filter.include:
+        words += ["--include", pattern]
+    for pattern in request.file_filter.exclude:
+        words += ["--exclude", pattern]
+    words += [] if request.file_filter.ignore else ["--no-ignore"]
     return words + field_words(request.fields)
 
 
@@ -140,6 +164,7 @@ def field_words(fields: Fields) -> list[str]:
     words: list[str] = []
     for name in ("text", "title", "id", "group"):
         words += [f"--{name}-field", value] if (value := getattr(fields, name)) else []
+    words += ["--columns", ",".join(fields.columns)] if fields.columns else []
     words += [] if fields.use_titles else ["--without-titles"]
     return words + (["--wikipedia"] if fields.wikipedia else [])
 
@@ -150,6 +175,7 @@ def read_documents(
     listener: Listener,
     *,
     fields: Fields,
+    file_filter: FileFilter = FileFilter(),  # noqa: B008 - frozen
     on_bad: OnBad,
     quarantine: Path | None = None,
     replace: bool = False,
@@ -162,10 +188,10 @@ def read_documents(
     """
     listener.stage("read", unit="documents")
     report = ReadReport()
-    found = corpus.read(sources, fields=fields, on_bad=on_bad, report=report, quarantine=quarantine)
+    found = corpus.read(
+        sources, fields=fields, file_filter=file_filter, on_bad=on_bad, report=report, quarantine=quarantine
+    )
     documents = Documents.write(target, counted(found, listener), replace=replace)
-    if report.duplicates or report.bad or report.passed_over:
-        listener.note(report.summary())
-    for line in report.examples:
+    for line in report.lines():
         listener.note(line)
     return documents

@@ -2,7 +2,10 @@
 
 The folder is the registry: a file with ``SUFFIXES`` reads files, one with ``SCHEME`` what comes after ``scheme:``. A
 file reader has ``read(path, limit)``, a scheme reader ``read(name, limit)``. Both give records and faults, and hold no
-more than about ``limit`` bytes of a record in memory. ``TABULAR = True`` says that all records have the same fields.
+more than about ``limit`` bytes of a record in memory. ``TABULAR = True`` says that all records have the same fields;
+such a reader takes ``columns``, the names of the columns of a table without a header, too. A file reader with
+``recognises(head)`` reads files without a known suffix whose first bytes it recognises, those with ``GENERAL = True``
+last.
 
 Files of your own are readers too: name their folders in the environment variable ``PRETRIEVE_READERS``, divided as in
 ``PATH`` (docs/add-a-reader.md).
@@ -46,6 +49,17 @@ def by_scheme() -> dict[str, ModuleType]:
         ExtensionError: as ``by_suffix``.
     """
     return _readers(REGISTRY.folders())[1]
+
+
+def by_content(head: bytes) -> ModuleType | None:
+    """The reader of a file without a known suffix; None if no reader recognises its first bytes.
+
+    Args:
+        head: the first bytes of the file, unpacked.
+    """
+    found = {id(module): module for module in by_suffix().values() if hasattr(module, "recognises")}
+    readers = sorted(found.values(), key=lambda module: getattr(module, "GENERAL", False))
+    return next((module for module in readers if module.recognises(head)), None)
 
 
 @cache

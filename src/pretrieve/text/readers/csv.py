@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pretrieve.text.records import Fault, Record, row
-from pretrieve.text.streams import lines
+from pretrieve.text.records import Fault, Note, Record, row
+from pretrieve.text.streams import guessed_lines
 
 SUFFIXES = (".csv",)
 TABULAR = True
 
 
-def read(path: Path, limit: int) -> Iterator[Record | Fault]:
+def read(path: Path, limit: int, columns: Sequence[str] | None = None) -> Iterator[Record | Fault | Note]:
     """Read the rows of a file; blank lines are passed over.
 
     A line whose quotes do not fit is a fault alone: what an unclosed quote swallowed is read again from the next line.
@@ -21,11 +21,12 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault]:
     Args:
         path: the file, perhaps compressed.
         limit: most bytes of a line, and of a cell.
+        columns: names of the columns, where the first line does not name them.
     """
     csv.field_size_limit(limit)
     source = _Lines(path, limit)
     reader = csv.reader(source, strict=True)
-    header: list[str] | None = None
+    header = None if columns is None else list(columns)
     while True:
         source.begin()
         try:
@@ -59,7 +60,7 @@ class _Lines:
     """
 
     def __init__(self, path: Path, limit: int) -> None:
-        self._lines, self._faults = lines(path, limit), list[Fault]()
+        self._lines, self._faults = guessed_lines(path, limit), list[Fault | Note]()
         self._record: list[tuple[int, bytes]] = []
         self._again: list[tuple[int, bytes]] = []  # in reverse
 
@@ -83,12 +84,12 @@ class _Lines:
     def __next__(self) -> str:
         while True:
             item = self._again.pop() if self._again else next(self._lines)
-            if not isinstance(item, Fault):
+            if not isinstance(item, Fault | Note):
                 self._record.append(item)
                 return item[1].decode(errors="surrogateescape") + "\n"
             self._faults.append(item)
 
-    def faults(self) -> list[Fault]:
-        """Faults since the last call."""
+    def faults(self) -> list[Fault | Note]:
+        """Faults and notes since the last call."""
         found, self._faults = self._faults, []
         return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pretrieve.core.errors import DataError, UsageError
 from pretrieve.core.extras import require
@@ -13,12 +13,13 @@ SCHEME = "hf"
 TABULAR = True
 
 
-def read(name: str, limit: int) -> Iterator[Record | Fault]:
+def read(name: str, limit: int, columns: Sequence[str] | None = None) -> Iterator[Record | Fault]:
     """Read the rows of a data set.
 
     Args:
         name: ``name`` or ``name@split``; the split is ``train`` by default.
         limit: rows are as long as they are; not used.
+        columns: not used: a data set names its columns.
 
     Raises:
         MissingExtraError: the ``datasets`` library is not installed.

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pretrieve.text.outline import Outline
-from pretrieve.text.records import Fault, Record
-from pretrieve.text.streams import not_utf8, whole
+from pretrieve.text.records import Fault, Note, Record
+from pretrieve.text.streams import whole_text
 
 SUFFIXES = (".html", ".htm", ".xhtml")
 _CHARSET = re.compile(rb"<meta[^>]{1,200}?charset=[\"']?([\w.:-]{1,40})", re.IGNORECASE)
@@ -21,27 +21,25 @@ sup time tt u var wbr
 _INLINE = frozenset(_INLINE_TAGS.split())
 
 
-def read(path: Path, limit: int) -> Iterator[Record | Fault]:
+def read(path: Path, limit: int) -> Iterator[Record | Fault | Note]:
     """Read a page as one document if short, else as one document a section, titled ``Guide > Install``.
 
     Args:
         path: the file, perhaps compressed; UTF-8 unless it declares another charset.
         limit: most bytes of the file.
     """
-    data = whole(path, limit)
-    if isinstance(data, Fault):
-        yield data
+    content = whole_text(path, limit, _charset)
+    if isinstance(content, Fault):
+        yield content
         return
-    charset = _CHARSET.search(data[:2048])
-    try:
-        source = data.decode(charset[1].decode() if charset else "utf-8")
-    except UnicodeDecodeError as error:
-        yield not_utf8(f"{path}:1", data, error)
-        return
-    except LookupError:
-        yield Fault(f"{path}:1", "not UTF-8", "it declares an unknown charset", data)
-        return
-    yield from outline(source).records(path)
+    yield from content.notes
+    yield from outline(content.text).records(path)
+
+
+def _charset(head: bytes) -> str | None:
+    """The charset that a page declares."""
+    found = _CHARSET.search(head)
+    return found[1].decode() if found else None
 
 
 def outline(source: str) -> Outline:

@@ -27,6 +27,11 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault]:
             yield _record(f"{path}:{item[0]}", item[1])
 
 
+def recognises(head: bytes) -> bool:
+    """Whether a file without a known suffix holds a JSON object a line."""
+    return head.lstrip().startswith(b'{"')
+
+
 def _record(where: str, line: bytes) -> Record | Fault:
     try:
         value = orjson.loads(line)

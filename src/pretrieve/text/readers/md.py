@@ -9,31 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from pretrieve.text.outline import Outline
-from pretrieve.text.records import Fault, Record
-from pretrieve.text.streams import not_utf8, whole
+from pretrieve.text.records import Fault, Note, Record
+from pretrieve.text.streams import whole_text
 
 SUFFIXES = (".md", ".markdown")
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _TITLE = re.compile(r"^title:[ \t]*[\"']?(.+?)[\"']?[ \t]*$", re.MULTILINE)
 
 
-def read(path: Path, limit: int) -> Iterator[Record | Fault]:
+def read(path: Path, limit: int) -> Iterator[Record | Fault | Note]:
     """Read a file as one document if short, else as one document a section, titled ``Guide > Install``.
 
     Args:
         path: the file, perhaps compressed.
         limit: most bytes of the file.
     """
-    data = whole(path, limit)
-    if isinstance(data, Fault):
-        yield data
+    content = whole_text(path, limit)
+    if isinstance(content, Fault):
+        yield content
         return
-    try:
-        source = data.decode().replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        yield not_utf8(f"{path}:1", data, error)
-        return
-    yield from outline(source).records(path)
+    yield from content.notes
+    yield from outline(content.text).records(path)
 
 
 def outline(source: str) -> Outline:

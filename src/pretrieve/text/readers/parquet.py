@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from pretrieve.core.extras import require
 from pretrieve.text.records import Fault, Record
-from pretrieve.text.streams import COMPRESSED, DamagedStreamError, chunks
+from pretrieve.text.streams import DamagedStreamError, seekable
 
 SUFFIXES = (".parquet",)
 TABULAR = True
 _ROWS = 256  # rows turned into Python objects at once
 
 
-def read(path: Path, limit: int) -> Iterator[Record | Fault]:
+def read(path: Path, limit: int, columns: Sequence[str] | None = None) -> Iterator[Record | Fault]:
     """Read the rows of a file; one that is compressed as a whole is unpacked into a temporary file first.
 
     Args:
         path: the file.
         limit: rows are as long as they are; not used.
+        columns: not used: a Parquet file names its columns.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
     """
     require("parquet", str(path))
-    if path.suffix not in COMPRESSED:
-        with path.open("rb") as file:
+    try:
+        with seekable(path) as file:
             yield from _rows(path, file)
-        return
-    with tempfile.TemporaryFile() as file:
-        try:
-            for chunk in chunks(path):
-                file.write(chunk)
-        except DamagedStreamError as error:
-            yield error.fault(f"{path}:1")
-            return
-        file.seek(0)
-        yield from _rows(path, file)
+    except DamagedStreamError as error:
+        yield error.fault(f"{path}:1")
 
 
 def _rows(path: Path, file: IO[bytes]) -> Iterator[Record | Fault]:

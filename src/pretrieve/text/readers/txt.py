@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from pretrieve.text.decoding import is_binary
 from pretrieve.text.outline import PART
-from pretrieve.text.records import Fault, Record
+from pretrieve.text.records import Fault, Note, Record
 from pretrieve.text.streams import text_lines
 
 SUFFIXES = (".txt",)
+GENERAL = True
 _FORCED = 4 * PART  # characters after which even a paragraph is cut, at the end of a line
 
 
-def read(path: Path, limit: int) -> Iterator[Record | Fault]:
+def read(path: Path, limit: int) -> Iterator[Record | Fault | Note]:
     """Read a file as one document, or as parts of about 8,000 characters; a fault ends it.
 
     Args:
@@ -24,6 +26,9 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault]:
     size = number = 0
     first = 1
     for item in text_lines(path, limit):
+        if isinstance(item, Note):
+            yield item
+            continue
         if isinstance(item, Fault):
             yield item
             return
@@ -36,6 +41,11 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault]:
         size += len(line) + 1
     if part and (any(line.strip() for line in part) or not number):
         yield _record(path, first, number + 1 if number else 0, part)
+
+
+def recognises(head: bytes) -> bool:
+    """Whether a file without a known suffix is text."""
+    return bool(head.strip()) and not is_binary(head)
 
 
 def _record(path: Path, line: int, number: int, part: list[str]) -> Record:
