@@ -154,11 +154,12 @@ def test_lines_that_cannot_be_used(folder, name, line, message):
 
 @pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"])
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-def test_utf16_is_named(folder, name, encoding):
-    path = folder / name
-    path.write_bytes(("\ufeff" + path.read_text()).encode(encoding))
-    with pytest.raises(DataError, match=rf"{Path(name).name}:1: UTF-16 text; save the file as UTF-8"):
-        load_collection(folder)
+@pytest.mark.parametrize("mark", ["\ufeff", ""])
+def test_utf16_is_read(folder, name, encoding, mark):
+    expected, path = content(folder), folder / name
+    text = path.read_text()
+    path.write_bytes(f"{mark}{text}".encode(encoding))
+    assert content(folder) == expected
 
 
 def test_a_query_with_two_texts_is_refused_and_a_copy_is_counted(folder):

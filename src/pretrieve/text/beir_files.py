@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,6 @@ from pretrieve.text.streams import COMPRESSED, lines
 
 _LONGEST = 1 << 26  # bytes of a line
 _PACKED = ("", *COMPRESSED)  # the plain file is read where it is beside a packed one
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def beir_root(folder: Path) -> Path:
@@ -85,7 +83,7 @@ def beir_lines(path: Path) -> Iterator[tuple[bytes, str]]:
     """The lines of a file that are not blank, each with its ``file:line``.
 
     Raises:
-        DataError: the file is damaged, is UTF-16, or has a line that is too long.
+        DataError: the file is damaged, or has a line that is too long.
         StorageError: it cannot be read.
     """
     with storage(path):
@@ -95,11 +93,9 @@ def beir_lines(path: Path) -> Iterator[tuple[bytes, str]]:
                     again = ": fetch the file again" if item.reason.startswith(("cut", "damaged")) else ""
                     raise DataError(f"{item}{again}.")
                 number, line = item
-                if number == 1 and line.startswith(_UTF16):
-                    raise DataError(f"{path}:1: UTF-16 text; save the file as UTF-8.")
                 if line.strip():
                     yield line, f"{path}:{number}"
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # damaged, encrypted, unknown packing
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # its head, encrypted, unknown packing
             raise DataError(f"{path} cannot be unpacked ({error}): fetch it again, or unpack it yourself.") from None
 
 
