@@ -364,6 +364,7 @@ class Retriever:
         metrics: Sequence[str] = ("nDCG@10", "R@100", "RR@10"),
         modes: Sequence[Mode] = ("dense", "hybrid"),
         drop_same_id: bool = False,
+        max_passage: bool = False,
         progress: bool = True,
     ) -> Result | CrossLingualResult:
         """Evaluate the model and BM25 on a BEIR folder, or on every pair of languages of a cross-lingual one.
@@ -374,22 +375,22 @@ class Retriever:
             metrics: names such as ``nDCG@10``.
             modes: ``dense``, ``hybrid``, or both.
             drop_same_id: a query does not find the document of its own id.
+            max_passage: documents may share an id, as passages of one: its best place counts.
             progress: show progress.
 
         Returns:
-            Values by query, means, intervals and tests; ``markdown()`` shows them.
+            Values by query, means, intervals, tests, and ``warnings`` about data and model; ``markdown()`` shows them.
 
         Raises:
-            UsageError: the folder, split or a metric does not exist.
-            DataError: a line of the folder cannot be read.
+            PretrieveError: the folder, split or a metric does not exist, or a line of the folder cannot be used.
         """
         from pretrieve.pipeline.evaluate import EvaluateRequest, run_evaluation
         from pretrieve.pipeline.run.usage_warnings import warn
 
         warn(self._untuned)
         request = EvaluateRequest(
-            folder=Path(folder), split=split, metrics=tuple(metrics), modes=tuple(modes), drop_same_id=drop_same_id
-        )
+            folder=Path(folder), split=split, metrics=tuple(metrics), modes=tuple(modes), drop_same_id=drop_same_id,
+            max_passage=max_passage)  # fmt: skip
         with _display(progress) as listener:
             return run_evaluation(request, listener, {self.location: self.model})
 

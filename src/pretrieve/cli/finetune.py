@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pretrieve.cli.next_commands import after_finetune
+from pretrieve.cli.next_commands import after_finetune, unseen_splits
 from pretrieve.cli.options import (
     LABELS,
     Config,
@@ -30,7 +30,7 @@ from pretrieve.cli.options import (
     Split,
     Tracker,
 )
-from pretrieve.cli.output import print_next, working, write_json
+from pretrieve.cli.output import print_next, say, working, write_json
 from pretrieve.pipeline.finetune.negatives import summaries
 
 NAME = "finetune"
@@ -140,4 +140,7 @@ def command(
 
     print_tuning(report, request)
     again = ("--on-bad", on_bad) if on_bad != "auto" else ()
-    print_next(*after_finetune(labels, split, documents or [], str(output), again))
+    unseen = unseen_splits(labels, split, str(output))
+    if labels.is_dir() and not unseen:
+        say(f"{labels} has no split whose queries were not trained on: evaluate on others.")
+    print_next(*after_finetune(labels, unseen, documents or [], str(output), again))

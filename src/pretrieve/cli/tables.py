@@ -116,12 +116,16 @@ def _signal_line(signal: dict[str, Any]) -> str:
 
 
 def print_result(result: Result | CrossLingualResult) -> None:
-    """Print the tables of an evaluation."""
+    """Print the tables of an evaluation, and what has to be known beside them."""
     from pretrieve.evaluation.crosslingual_result import CrossLingualResult, pair_tables
     from pretrieve.evaluation.report import result_tables
+    from pretrieve.evaluation.result import note_lines
 
+    console = Console()
     for table in pair_tables(result) if isinstance(result, CrossLingualResult) else result_tables(result):
-        Console().print(table)
+        console.print(table)
+    for line in note_lines(result.warnings):
+        console.print(_escaped(line), highlight=False, soft_wrap=True)
 
 
 def _gain_table(probe: dict[str, Any]) -> Table:

@@ -27,7 +27,7 @@ from pretrieve.index.hits import Hit, describe, sentence_spans
 from pretrieve.index.lexical import BM25, Lexical, Titles
 from pretrieve.index.lexical import choose as choose_bm25
 from pretrieve.index.pseudo import Records, full_text, pseudo_queries
-from pretrieve.index.ranking import id_ranks, top_k
+from pretrieve.index.ranking import id_ranks, top_groups, top_k
 from pretrieve.index.stop_words import StopWords
 from pretrieve.models.bag import Bag, third_ranker
 from pretrieve.models.model_options import ModelOptions
@@ -203,13 +203,16 @@ class Index:
         documents = [self.documents[index] for index in found.tolist()]
         return describe(query, documents, scores.tolist(), self.lexical, self.dense if mode != "lexical" else None)
 
-    def rank(self, queries: Sequence[str], k: int, mode: Mode = "hybrid") -> Iterator[tuple[IntArray, FloatArray]]:
+    def rank(
+        self, queries: Sequence[str], k: int, mode: Mode = "hybrid", *, groups: IntArray | None = None
+    ) -> Iterator[tuple[IntArray, FloatArray]]:
         """Find the k best documents for each of many queries.
 
         Args:
             queries: Q texts.
             k: documents per query; lexical search returns fewer where fewer share a word with it.
             mode: lexical, dense or hybrid.
+            groups: (R,) documents of one group are one hit, at the place of the best (``ranking.groups_of``).
 
         Yields:
             For each query the documents' numbers (<= k,), best first, and their scores.
@@ -224,7 +227,11 @@ class Index:
         for start in range(0, len(queries), block):
             scores, allowed = self._scores(queries[start : start + block], mode)
             for row, values in enumerate(scores):
-                found = top_k(values, self.ranks, k, None if allowed is None else allowed[row])
+                may = None if allowed is None else allowed[row]
+                if groups is None:
+                    found = top_k(values, self.ranks, k, may)
+                else:
+                    found = top_groups(values, self.ranks, k, groups, may)
                 yield found, values[found]
 
     def _scores(self, queries: Sequence[str], mode: Mode) -> tuple[FloatArray, BoolArray | None]:

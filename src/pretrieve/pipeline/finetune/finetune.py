@@ -31,6 +31,7 @@ from pretrieve.pipeline.finetune.task import Task, contrastive
 from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
+from pretrieve.pipeline.run.training_queries import TrainingQueries, write_training_queries
 from pretrieve.pipeline.run.usage_warnings import before_use
 from pretrieve.pipeline.run.workspace import beside
 from pretrieve.sampling.batches import Batches
@@ -118,6 +119,8 @@ def _publish(
         )
         folder.json(REPORT, report.to_json())
         folder.json("recipe.json", {"model": request.model, "command": request.command(), **values.to_json()})
+        own = TrainingQueries.of(request.labels, request.split, labels.texts(), held.texts())
+        write_training_queries(folder, request.model, own)
         folder.write("README.md", finetuned_card(request, report.to_json()).encode())
         meta["weight"] = report.evaluation["weights"]["model"] if report.evaluation else None
     return report
