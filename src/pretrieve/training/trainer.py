@@ -207,7 +207,11 @@ class Trainer:
     def _gradient(self, batch: Batch) -> StepResult:
         options = self.options
         context = StepContext(
-            seed=self.seed, chunk=options.chunk, ranks=self.ranks, bfloat16=options.precision == "bfloat16"
+            seed=self.seed,
+            chunk=options.chunk,
+            chunk_tokens=options.chunk_tokens,
+            ranks=self.ranks,
+            bfloat16=options.precision == "bfloat16",
         )
         take = cached_step if options.cache else full_step
         return take(self.objective, batch, self.step, context)
