@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -17,11 +17,12 @@ import numpy as np
 import orjson
 import tokenizers
 
-from pretrieve.core.errors import CorruptError, UsageError
+from pretrieve.core.errors import CorruptError, FingerprintError, UsageError
 from pretrieve.core.files import MANIFEST, fingerprint
 from pretrieve.core.types import FloatArray, IntArray
 
 _FEW = 16  # up to this many texts a loop is as fast as SciPy's product, without importing it
+_LONG = 1 << 17  # tokens of a text above which each distinct one is read once
 _TENSOR = "embedding.weight"
 _MODULES = ({"StaticEmbedding"}, {"StaticEmbedding", "Normalize"})
 
@@ -87,6 +88,10 @@ class Bag:
             passages=chosen.get("passages", 0.0),
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies, and other processes, map the same files."""
+        return _reopened, (Path(self.location).absolute(), self.location, self.fingerprint)
+
     def encode(self, texts: Sequence[str], prompt: str = "") -> FloatArray:
         """Encode R texts, each after the prompt: (R, D) float32; a text without a known token is zero."""
         inputs = [prompt + text for text in texts]
@@ -112,7 +117,10 @@ class Bag:
     def _sum_few(self, ids: list[list[int]]) -> FloatArray:
         sums = np.zeros((len(ids), self.vectors.shape[1]), np.float32)
         for index, row in enumerate(ids):
-            if row:
+            if len(row) > _LONG:  # gathering its vectors would take gigabytes
+                tokens, counts = np.unique(row, return_counts=True)
+                np.matmul(counts.astype(np.float32), self.vectors[tokens], out=sums[index])
+            elif row:
                 np.sum(self.vectors[row], axis=0, out=sums[index])
         return sums
 
@@ -124,6 +132,19 @@ class Bag:
         ones = np.ones(len(tokens), np.float32)
         product: FloatArray = csr_array((ones, tokens, offsets), shape=(len(ids), len(self.vectors))) @ self.vectors
         return product
+
+
+def _reopened(folder: Path, location: str, fingerprint: str) -> Bag:
+    """The model that another process opened.
+
+    Raises:
+        UsageError: it is no longer there.
+        FingerprintError: another one is there.
+    """
+    bag = Bag.load(folder)
+    if bag.fingerprint != fingerprint:
+        raise FingerprintError(f"{folder} holds model {bag.fingerprint}, but {fingerprint} was opened: open it again.")
+    return replace(bag, location=location)
 
 
 def third_ranker(folder: Path) -> tuple[Bag, float] | None:
