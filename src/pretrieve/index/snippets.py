@@ -120,7 +120,7 @@ class Snippets:
 
 
 def _needles(query: str, terms: frozenset[str]) -> list[str]:
-    """What the query's words are looked up by in lower-case text: the words, and terms without the stemmer's changes."""
+    """What is looked up in lower-case text: the query's words, and its terms without what a stemmer changes."""
     words = {word for word in query.lower().split() if len(word) > 2}
     stems = {term[:-1] if len(term) > 4 else term for term in terms}
     return sorted(words | stems, key=lambda needle: (-len(needle), needle))[:_NEEDLES]
