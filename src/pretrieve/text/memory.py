@@ -122,6 +122,8 @@ def items_of(value: Any, name: str) -> Iterator[Any]:
         return _pandas_rows(value)
     if hasattr(value, "to_pylist") and hasattr(value, "schema"):  # a table or batch of Arrow
         return _arrow_rows(value.to_batches() if hasattr(value, "to_batches") else [value])
+    if hasattr(value, "read_next_batch"):  # a stream of Arrow
+        return _arrow_rows(value)
     if hasattr(value, "__arrow_c_stream__") and not hasattr(value, "__iter__"):
         return _arrow_rows(_arrow_stream(value))
     if isinstance(value, str | bytes | bytearray | memoryview | set | frozenset):
@@ -183,7 +185,7 @@ def _arrow_rows(batches: Iterable[Any]) -> Iterator[Any]:
 
 
 def _arrow_stream(value: Any) -> Iterable[Any]:
-    require("parquet", f"{_kind(value)} in memory")
+    require("parquet", f"{type(value).__name__} in memory")
     import pyarrow as pa  # a tenth of a second: only for what has no rows of its own
 
     reader: Iterable[Any] = pa.RecordBatchReader.from_stream(value)
@@ -191,4 +193,4 @@ def _arrow_stream(value: Any) -> Iterable[Any]:
 
 
 def _kind(value: object) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
+    return "None" if value is None else f"of type {type(value).__name__}"

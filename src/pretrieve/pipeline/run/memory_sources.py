@@ -11,11 +11,12 @@ import itertools
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pretrieve.core.errors import UsageError
+from pretrieve.pipeline.run.arguments import text_of
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.sources import DOCUMENTS, OnBad, read_documents
 from pretrieve.pipeline.run.workspace import beside
@@ -30,6 +31,7 @@ NAME = "texts"  # what messages call what was given
 SOURCE = f"{memory.SCHEME}:{NAME}"  # in a request that is checked before its sources are read
 _LOOKS = 100  # items of a list that are looked at
 _LONGEST = 4096  # characters of a path
+_FEW = 3  # words that a list holds more of, if they are documents and no misspelt sources
 
 
 @contextlib.contextmanager
@@ -53,10 +55,12 @@ def sources_of(
         DataError: a record is bad and the policy is to fail, or there is no document.
     """
     if isinstance(given, str | os.PathLike):
-        yield (os.fspath(given),)
+        yield (_named(given),)
         return
     given = _peeked(given)
-    if isinstance(given, list | tuple) and (not given or _names_sources(given)):
+    if isinstance(given, list | tuple) and not given:
+        raise UsageError("there are no documents: the list is empty.")
+    if isinstance(given, list | tuple) and _names_sources(given):
         yield tuple(map(os.fspath, given))
         return
     with tempfile.TemporaryDirectory(prefix="pretrieve-texts-") as folder:
@@ -71,6 +75,18 @@ def sources_of(
             )
         with memory.holding(documents.fingerprint, lambda: _records(documents)) as source:
             yield (source,)
+
+
+def _named(given: str | os.PathLike[str]) -> str:
+    """One source.
+
+    Raises:
+        UsageError: it is a text, and no path.
+    """
+    text = os.fspath(given)
+    if isinstance(given, str) and (len(text) > _LONGEST or "\n" in text.strip()):
+        raise UsageError(f"{NAME}={text!r:.60} is one text, and no path: give a list of texts.")
+    return text_of(text, "sources")
 
 
 def _records(documents: Documents) -> Iterator[Record]:
@@ -88,7 +104,7 @@ def _peeked(given: Any) -> Any:
     return list(whole) if first and _is_source(first[0]) else whole
 
 
-def _names_sources(items: Iterable[Any]) -> bool:
+def _names_sources(items: Sequence[Any]) -> bool:
     """Whether the items of a list are sources, and not texts.
 
     Raises:
@@ -105,7 +121,9 @@ def _names_sources(items: Iterable[Any]) -> bool:
                 f"{NAME}[{named[0]}] is a source ({str(named[1])!r:.80}) and {NAME}[{text[0]}] is none "
                 f"({text[1]!r:.80}): give a list of sources, or of texts; texts also as records, {{'text': ...}}."
             )
-    return text is None
+    return text is None or (
+        len(items) <= _FEW and all(isinstance(item, str) and item.split() == [item] for item in items)
+    )
 
 
 def _is_source(item: Any) -> bool:
