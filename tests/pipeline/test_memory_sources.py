@@ -273,6 +273,7 @@ def test_search_of_anything_works_or_says_why_not(retriever, query, corpus, top_
 @hypothesis.given(name=odd)
 def test_load_of_anything_says_why_not(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UsageError) as caught:
         Retriever.load(name)
     assert "\n" not in str(caught.value)
