@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, overload
 from pretrieve.core.config import options_of
 from pretrieve.core.errors import UsageError
 from pretrieve.core.extras import require
-from pretrieve.index.index import Index, Mode
+from pretrieve.index.asked import Mode, check_mode
+from pretrieve.index.index import Index
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
-from pretrieve.pipeline.run.arguments import path_of, text_of
+from pretrieve.pipeline.run.arguments import names_of, path_of, text_of
 from pretrieve.pipeline.run.progress import shown as _display
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Retriever:
             progress: show progress bars.
 
         Returns:
-            A retriever over the documents it was trained on.
+            A retriever over the documents.
 
         Raises:
             PretrieveError: any error that a user can fix.
@@ -90,7 +91,8 @@ class Retriever:
 
         options = {
             "method": method, "base": text_of(base, "base"), "minutes": minutes, "steps": steps, "seed": seed,
-            "settings": settings or {}, "resume": resume, "overwrite": overwrite, "on_bad": on_bad,
+            "settings": {} if settings is None else settings, "resume": resume, "overwrite": overwrite,
+            "on_bad": on_bad,
         }  # fmt: skip
         with _display(progress) as listener:
             folder, documents = train_into(output, sources, options, listener)
@@ -254,16 +256,9 @@ class Retriever:
         return Retriever(open_encoder(folder), folder, self.documents)
 
     def mine(
-        self,
-        labels: str | Path | Texts,
-        output: str | Path,
-        *,
-        by: By = "both",
-        split: str = "train",
-        documents: Sequence[str] = (),
-        progress: bool = True,
-        **options: Any,
-    ) -> int:
+        self, labels: str | Path | Texts, output: str | Path, *, by: By = "both", split: str = "train",
+        documents: Sequence[str] = (), progress: bool = True, **options: Any,
+    ) -> int:  # fmt: skip
         """Mine hard negatives for labelled queries, and write them to a readable file.
 
         Args:
@@ -285,9 +280,11 @@ class Retriever:
         from pretrieve.pipeline.run.memory_labels import labels_of
 
         chosen = options_of(MineOptions, {"by": by, **options}, where="mine")
-        target = path_of(output, "output")
+        target, documents = path_of(output, "output"), names_of(documents, "documents", least=0)
         with _display(progress) as listener, labels_of(labels) as path:
-            return mine_source(path, self.model, target, chosen, listener, split=split, documents=documents)[0]
+            return mine_source(
+                path, self.model, target, chosen, listener, split=text_of(split, "split"), documents=documents
+            )[0]
 
     def generate(self, output: str | Path, sources: Sources = (), *, progress: bool = True, **options: Any) -> int:
         """Generate queries for documents, with hard negatives and a cross-encoder's scores.
@@ -391,9 +388,9 @@ class Retriever:
         from pretrieve.pipeline.run.usage_warnings import warn
 
         warn(self._untuned)
+        values = {"metrics": names_of(metrics, "metrics"), "modes": [*map(check_mode, names_of(modes, "modes"))],
+                  "split": text_of(split, "split"), "drop_same_id": drop_same_id}  # fmt: skip
         corpus = self.documents if corpus is None else corpus
         with _display(progress) as listener, collection_at(folder, corpus, queries, qrels, split) as place:
-            request = EvaluateRequest(
-                folder=place, split=split, metrics=tuple(metrics), modes=tuple(modes), drop_same_id=drop_same_id
-            )
+            request = options_of(EvaluateRequest, {**values, "folder": place}, where="evaluate")
             return run_evaluation(request, listener, {self.location: self.model})

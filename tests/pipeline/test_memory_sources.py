@@ -314,6 +314,17 @@ def test_sources_of_anything_are_documents_or_say_why_not(sources, tmp_path, mon
         lambda r, p: r.mine("nowhere", 3),
         lambda r, p: r.finetune("nowhere", negatives_file=3),
         lambda r, p: r.finetune("nowhere", settings=[3]),
+        lambda r, p: r.finetune("nowhere", epochs=b"1"),
+        lambda r, p: r.finetune("nowhere", documents=3),
+        lambda r, p: r.mine("nowhere", p / "x.jsonl", number=None),
+        lambda r, p: r.generate(p / "x.jsonl", generator="x", temperature=[1]),
+        lambda r, p: Retriever.distill(TEXTS, "x", stages=[1]),
+        lambda r, p: Retriever.compare(TEXTS, p, p / "x", labels=3),
+        lambda r, p: Retriever.compare(TEXTS, p, p / "x", methods=3),
+        lambda r, p: Retriever.compare(TEXTS, p, p / "x", tuning=None),
+        lambda r, p: r.evaluate(p, metrics=[]),
+        lambda r, p: r.evaluate(p, modes=3),
+        lambda r, p: r.evaluate(p, drop_same_id=None),
     ],
 )
 def test_wrong_types_are_one_clear_line(call, retriever, place):

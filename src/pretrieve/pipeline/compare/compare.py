@@ -33,7 +33,7 @@ from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain.data import split
 from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
-from pretrieve.pipeline.run.arguments import path_of
+from pretrieve.pipeline.run.arguments import names_of, path_of
 from pretrieve.pipeline.run.memory_sources import SOURCE, sources_of
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.sources import DOCUMENTS
@@ -89,7 +89,7 @@ def compare_into(
     Raises:
         PretrieveError: as ``compare``.
     """
-    folder, names = path_of(output, "output"), (methods,) if isinstance(methods, str) else tuple(methods)
+    folder, names = path_of(output, "output"), names_of(methods, "methods")
     given = {"sources": (SOURCE,), "methods": names, "benchmark": path_of(benchmark, "benchmark"), "output": folder}
     request = values_of(CompareRequest, {**options, **given}, where="compare")
     request.check()

@@ -28,7 +28,7 @@ from pretrieve.pipeline.finetune.report import MODEL, REPORT, FinetuneReport, op
 from pretrieve.pipeline.finetune.request import FinetuneRequest, Values, values_of
 from pretrieve.pipeline.finetune.sampler import sampler_of
 from pretrieve.pipeline.finetune.task import Task, contrastive
-from pretrieve.pipeline.run.arguments import check_mapping, output_of, path_of
+from pretrieve.pipeline.run.arguments import output_of, path_of
 from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.memory_labels import labels_of
 from pretrieve.pipeline.run.progress import Listener, Silent
@@ -82,7 +82,6 @@ def finetune_for(
     own = {**values, "negatives_file": None if named is None else path_of(named, "negatives_file")}
     if twice := options.keys() & {*own, "labels", "output"}:
         raise UsageError(f"finetune: {', '.join(sorted(twice))} is given by this retriever; leave it out.")
-    check_mapping(options.get("settings"), "settings")
     given = {**options, **own, "labels": folder, "output": folder}
     request = options_of(FinetuneRequest, given, where="finetune")
     with labels_of(labels) as path:

@@ -27,7 +27,7 @@ from pretrieve.pipeline.pretrain.request import DEFAULT_MINUTES, TrainRequest, t
 from pretrieve.pipeline.pretrain.selection import Trained, select, too_little, untrained
 from pretrieve.pipeline.pretrain.stop_words import scale_stop_words
 from pretrieve.pipeline.run import recipe, sources
-from pretrieve.pipeline.run.arguments import check_mapping, output_of
+from pretrieve.pipeline.run.arguments import output_of
 from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.kept_documents import kept_documents
 from pretrieve.pipeline.run.memory_sources import SOURCE, sources_of
@@ -91,7 +91,6 @@ def train_into(
     """
     folder = output_of(output)
     shared = Path(tempfile.mkdtemp(prefix="pretrieve-documents-"))
-    check_mapping(options.get("settings"), "settings")
     values = {"sources": (SOURCE,), "output": folder, "shared": shared}
     given = options_of(TrainRequest, {**options, **values}, where="train")
     given.check()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pretrieve.core.errors import UsageError
@@ -55,15 +55,21 @@ def output_of(value: object, name: str = "output") -> Path:
     return Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model" if value is None else path_of(value, name)
 
 
-def check_mapping(value: object, name: str) -> None:
-    """Refuse what should be a dict and is not.
+def names_of(value: object, name: str, *, least: int = 1) -> tuple[str, ...]:
+    """One name or several.
 
     Args:
-        value: a dict, or None.
+        value: a text, or texts.
         name: name of the argument.
+        least: minimum number of them.
 
     Raises:
         UsageError: it is something else.
     """
-    if value is not None and not isinstance(value, Mapping):
-        raise UsageError(f"{name}={value!r:.60}: give a dict of values by name.")
+    several = (value,) if isinstance(value, str | os.PathLike) else value
+    if not isinstance(several, Iterable) or isinstance(several, bytes | Mapping):
+        raise UsageError(f"{name}={value!r:.60}: give a name, or a list of names.")
+    found = tuple(text_of(item, name) for item in several)
+    if len(found) < least:
+        raise UsageError(f"{name} is empty: give a name, or a list of names.")
+    return found
