@@ -12,15 +12,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, SupportsIndex
 
 import numpy as np
 
 from pretrieve.core import files
 from pretrieve.core.arrays import load_array
-from pretrieve.core.errors import FingerprintError, UsageError, VersionError, suggest
+from pretrieve.core.errors import FingerprintError, UsageError, VersionError
 from pretrieve.core.types import BoolArray, Document, FloatArray, IntArray, TextEncoder
 from pretrieve.index.analysis import Analysis, Analyzer, languages_of
+from pretrieve.index.asked import MODES, Mode, check_mode, check_queries, check_query, check_top_k
 from pretrieve.index.dense import Dense
 from pretrieve.index.fuse import FOREIGN_SHORT_WEIGHT, OWN_WEIGHT, Fusion, choose, fuse, standardise
 from pretrieve.index.hits import Hit, describe, sentence_spans
@@ -34,8 +35,8 @@ from pretrieve.models.model_options import ModelOptions
 from pretrieve.text.documents import Documents
 from pretrieve.text.language import detect
 
-Mode = Literal["hybrid", "dense", "lexical"]
-MODES: tuple[Mode, ...] = get_args(Mode)
+__all__ = ["MODES", "Index", "IndexOptions", "Mode"]
+
 _SHORT = 20  # words of a document below which no pseudo-query can be taken from it
 _BLOCK = 1 << 24  # maximum number of scores in memory
 
@@ -67,7 +68,19 @@ class IndexOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Index:
-    """Search over R documents by BM25, by vectors, or by both."""
+    """Search over R documents by BM25, by vectors, or by both.
+
+    An index on disk is copied, and sent to other processes, by its folder; one in memory with all that it holds.
+
+    Attributes:
+        documents: the documents.
+        lexical: BM25.
+        dense: the vectors; None for lexical search only.
+        fusion: weights of the rankers.
+        ranks: (R,) order of the documents' ids.
+        third: vectors of a static model beside those of a retrieval model.
+        path: its folder; None in memory.
+    """
 
     documents: Records
     lexical: Lexical
@@ -75,6 +88,7 @@ class Index:
     fusion: Fusion
     ranks: IntArray
     third: Dense | None = None
+    path: Path | None = None
 
     @staticmethod
     def of(
@@ -173,7 +187,14 @@ class Index:
             fusion=Fusion(**meta["fusion"]),
             ranks=np.asarray(load_array(path / "ranks")),
             third=None if static is None else Dense.open(path / "third", static[0]),
+            path=path.absolute(),
         )
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """Copies, and other processes, open an index on disk again with the same model."""
+        if self.path is None or self.dense is None:
+            return super().__reduce_ex__(protocol)
+        return Index.open, (self.path, self.dense.encoder)
 
     def __len__(self) -> int:
         return len(self.ranks)
@@ -197,9 +218,22 @@ class Index:
         """Find the k best documents for a query, best first; ties go by id.
 
         Raises:
-            UsageError: unknown mode.
+            UsageError: the query is no text or blank, ``k`` is below 1, or the mode is unknown.
         """
-        ((found, scores),) = self.rank([query], k, mode)
+        ((found, scores),) = self.rank([check_query(query)], check_top_k(k), mode)
+        return self._hits(query, found, scores, mode)
+
+    def search_many(self, queries: Iterable[str], k: int = 10, mode: Mode = "hybrid") -> list[list[Hit]]:
+        """Find the k best documents for each of many queries; faster than one after the other.
+
+        Raises:
+            UsageError: as ``search``; a query is named by its place.
+        """
+        asked = check_queries(list(queries))
+        ranked = zip(asked, self.rank(asked, check_top_k(k), mode), strict=True)
+        return [self._hits(query, found, scores, mode) for query, (found, scores) in ranked]
+
+    def _hits(self, query: str, found: IntArray, scores: FloatArray, mode: Mode) -> list[Hit]:
         documents = [self.documents[index] for index in found.tolist()]
         return describe(query, documents, scores.tolist(), self.lexical, self.dense if mode != "lexical" else None)
 
@@ -220,8 +254,7 @@ class Index:
         Raises:
             UsageError: unknown mode.
         """
-        if mode not in MODES:
-            raise UsageError(f"unknown mode {mode!r}.{suggest(mode, MODES)}")
+        check_mode(mode)
         views = 1 if self.dense is None else self.dense.views
         block = max(1, _BLOCK // max(1, len(self.ranks) * views))
         for start in range(0, len(queries), block):
