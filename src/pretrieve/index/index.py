@@ -25,8 +25,9 @@ from pretrieve.index.asked import MODES, Mode, check_mode, check_queries, check_
 from pretrieve.index.dense import Dense
 from pretrieve.index.fuse import FOREIGN_SHORT_WEIGHT, OWN_WEIGHT, Fusion, choose, fuse, standardise
 from pretrieve.index.hits import Hit, describe, sentence_spans
-from pretrieve.index.lexical import BM25, Lexical, Titles
+from pretrieve.index.lexical import Lexical, Titles
 from pretrieve.index.lexical import choose as choose_bm25
+from pretrieve.index.options import IndexOptions
 from pretrieve.index.pseudo import Records, full_text, pseudo_queries
 from pretrieve.index.ranking import id_ranks, top_groups, top_k
 from pretrieve.index.stop_words import StopWords
@@ -39,31 +40,6 @@ __all__ = ["MODES", "Index", "IndexOptions", "Mode"]
 
 _SHORT = 20  # words of a document below which no pseudo-query can be taken from it
 _BLOCK = 1 << 24  # maximum number of scores in memory
-
-
-@dataclass(frozen=True, kw_only=True)
-class IndexOptions:
-    """How an index is built.
-
-    Attributes:
-        bm25: parameters of BM25; default: chosen by the documents' lengths and titles (``lexical.choose``).
-        stop_words: stop words of queries: ``"auto"``, ``"none"``, or the name or file of a list; see ``Analysis``.
-        stemmer: ``"auto"``, ``"none"``, or the name of a Snowball stemmer.
-        languages: ISO 639-1 codes; default: detected from the documents.
-        dense: fusion weight of the vectors, >= 0; default: chosen by pseudo-queries.
-        passages: fusion weight of BM25's best passage, >= 0; default: as the model was trained for, or 0.
-        pseudo_queries: number of pseudo-queries of each kind.
-        seed: seed of the pseudo-queries.
-    """
-
-    bm25: BM25 | None = None
-    stop_words: str = "auto"
-    stemmer: str = "auto"
-    languages: tuple[str, ...] | None = None
-    dense: float | None = None
-    passages: float | None = None
-    pseudo_queries: int = 300
-    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

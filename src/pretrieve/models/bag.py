@@ -118,8 +118,7 @@ class Bag:
             ids = [[token for token in row if token != self.unknown] for row in ids]
         if self.max_length is not None:
             ids = [row[: self.max_length] for row in ids]
-        few = len(ids) <= _FEW and max(map(len, ids), default=0) <= _LONG
-        sums = self._sum_few(ids) if few else self._sum_many(ids)
+        sums = self._sum_few(ids) if len(ids) <= _FEW else self._sum_many(ids)
         if self.normalise:  # the length of the sum: that of the mean cancels
             scale = np.sqrt(np.einsum("rd,rd->r", sums, sums))
             scale[scale == 0] = 1
@@ -139,12 +138,21 @@ class Bag:
     def _sum_few(self, ids: list[list[int]]) -> FloatArray:
         sums = np.zeros((len(ids), self.vectors.shape[1]), np.float32)
         for index, row in enumerate(ids):
-            if row:
+            if len(row) > _LONG:
+                self._sum_long(row, sums[index])
+            elif row:
                 self._check(max(row))
                 rows = row if self.rows is None else self.rows[row]
                 found = self.vectors[rows] if self.weights is None else self.vectors[rows] * self.weights[row, None]
                 np.sum(found, axis=0, out=sums[index])
         return sums
+
+    def _sum_long(self, row: list[int], out: FloatArray) -> None:
+        """The sum of a long text's vectors, each read once."""
+        tokens, counts = np.unique(row, return_counts=True)
+        self._check(int(tokens[-1]))
+        amounts = counts.astype(np.float32) * (1 if self.weights is None else self.weights[tokens])
+        np.matmul(amounts, self.vectors[tokens if self.rows is None else self.rows[tokens]], out=out)
 
     def _sum_many(self, ids: list[list[int]]) -> FloatArray:
         from scipy.sparse import csr_array  # imported here because the import takes longer than a query
