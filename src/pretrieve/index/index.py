@@ -70,7 +70,7 @@ class Index:
     def of(
         documents: Records,
         encoder: TextEncoder | None = None,
-        options: IndexOptions = IndexOptions(),
+        options: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
         *,
         lexical: Lexical | None = None,
     ) -> Index:
@@ -103,7 +103,7 @@ class Index:
         target: Path,
         documents: Iterable[Document],
         encoder: TextEncoder,
-        options: IndexOptions = IndexOptions(),
+        options: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
         *,
         replace: bool = False,
     ) -> Index:
