@@ -123,7 +123,7 @@ class Index:
         """
         meta: dict[str, Any] = {}
         with files.create(target, "index", replace=replace, meta=meta) as folder:
-            stored = Documents.write(folder.path / "documents", documents)
+            stored = Documents.write(folder.path / "documents", documents, meta=_kept_facts(documents))
             lexical = _lexical(stored, encoder, options)
             lexical.write(folder, "words")
             Dense.write(folder, "vectors", encoder, _batches(_texts(stored, encoder)), len(stored))
@@ -372,6 +372,14 @@ def _facts(
             **({"views": dense.views} if dense.views > 1 else {}),
         },
     }
+
+
+def _kept_facts(documents: Iterable[Document]) -> dict[str, Any]:
+    """What is known of how documents were read."""
+    own = ("documents", "fingerprint")
+    return (
+        {name: v for name, v in documents.meta.items() if name not in own} if isinstance(documents, Documents) else {}
+    )
 
 
 def _texts(documents: Records, encoder: TextEncoder) -> Iterator[str]:
