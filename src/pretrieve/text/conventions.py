@@ -16,7 +16,8 @@ CONVENTIONS: Mapping[str, tuple[str, ...]] = {  # in any case; the first that a 
     "title": (*FIRST["title"], "headline", "subject", "heading", "name"),
     "text": (
         *FIRST["text"], "content", "passage", "passages", "passage_text", "paragraphs", "article", "document",
-        "full_text", "abstract", "answer", "description", "message", "comment", "summary", "sentence", "sentences", "tokens", "context",
+        "full_text", "abstract", "answer", "description", "message", "comment", "summary", "sentence", "sentences",
+        "tokens", "context",
     ),
     "group": FIRST["group"],
 }  # fmt: skip
