@@ -45,7 +45,7 @@ def dialect_of(lines: Sequence[str], usual: str) -> Dialect:
     full = [line for line in lines if line.strip()]
     if not full:
         return Dialect(usual)
-    if declared := _EXCEL.fullmatch(full[0].strip(" ,;\r")):
+    if declared := _EXCEL.fullmatch(full[0].strip()):
         return Dialect(declared[1], declared=True)
     order = [usual, *(delimiter for delimiter in _DELIMITERS if delimiter != usual)]
     known = {delimiter: sum(map(is_known, cells_of(full[0], delimiter))) for delimiter in order}

@@ -52,6 +52,7 @@ class JsonValues:
         end = self._end(keep=False)
         if end is None:
             return None
+        end = max(end, self._at + 1)  # a sign that begins no value is one
         found = self._data[self._at : end]
         self._move(end)
         return found

@@ -81,6 +81,7 @@ class Names:
         self._plans: dict[tuple[str, ...], Plan] = {}
         self._patience = _PATIENCE
         self._guesses: Counter[str] = Counter()
+        self._notes: list[Note] = []
         self._used: set[str] = set()
         self._worded: dict[str, None] = {}  # fields that hold words
 
@@ -138,7 +139,8 @@ class Names:
 
     def notes(self) -> list[Note]:
         """What was guessed or not used of this source."""
-        found = [Note(self.where, what, f"{count:,} documents") for what, count in self._guesses.items()]
+        found = [Note(self.where, what, f"{count:,} of its documents") for what, count in self._guesses.items()]
+        found += self._notes
         unused = [] if self.joins else [name for name in self._worded if name not in self._used]
         if unused and self._used:
             more = f" and {len(unused) - _MOST_NAMED} more" if len(unused) > _MOST_NAMED else ""
@@ -151,9 +153,8 @@ class Names:
         Raises:
             UsageError: listing the fields that did.
         """
-        for name in sorted(self._missing):
-            if self._present and self._patience:
-                raise UsageError(f"{self.where}: no field {name!r}.{suggest(name, self._present)}")
+        for name in sorted(self._missing) if self._present else ():
+            raise UsageError(f"{self.where}: no field {name!r}.{suggest(name, self._present)}")
 
     def _plan(self, record: Record) -> Plan:
         names = [*map(str, record.fields)]
@@ -166,7 +167,7 @@ class Names:
                 f"{self.where}: it seems to have no header: name its columns in order, such as "
                 f"--columns {','.join(suggested_columns(cells))}"
             )
-        self._guesses["without a header, read as id and text"] += 1
+        self._notes.append(Note(self.where, "without a header, read as id and text"))
         return found._replace(id=(names[0],), text=(names[1],))
 
     def _fields_of(self, role: str, names: list[str]) -> list[str]:
@@ -189,10 +190,9 @@ class Names:
             self._check_text(record)
         self._worded.update(dict.fromkeys(name for name, value in record.fields.items() if _has_words(value)))
         self._patience -= 1
-        if self._tabular or self._patience == 0:
-            self._patience = self._patience or 1
+        if (first_one and self._tabular) or self._patience == 0:
             self.check_all_seen()
-            self._patience = 0
+            self._missing.clear()
 
     def _check_text(self, record: Record) -> None:
         given = self._given.get("text")
