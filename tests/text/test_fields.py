@@ -93,7 +93,7 @@ def test_a_file_without_a_text_field(tmp_path: Path, name: str) -> None:
     (document,) = read([tmp_path], report=report)
     assert (document.id, document.text) == ("7", "colour: dark red\nuse: for long walks in the rain")
     assert report.notes == {"without a text field, read as lines of name: value": 1}
-    with pytest.raises((UsageError, DataError), match="no field text|no text"):
+    with pytest.raises((UsageError, DataError), match=r"no field text|no text"):
         list(read([path]))
 
 

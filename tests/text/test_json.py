@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -140,10 +141,8 @@ def test_values_are_divided_rightly_wherever_chunks_end(elements: list[Any], siz
 def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.mktemp("any") / "a.json"
     path.write_bytes(data)
-    try:
+    with contextlib.suppress(DataError):
         list(read([path], on_bad="skip"))
-    except DataError:
-        pass
 
 
 def test_memory_is_bounded(tmp_path: Path) -> None:
@@ -158,10 +157,11 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
     spaces = [packer.compress(b" " * (1 << 22)) for _ in range(200)]
     blank.write_bytes(packer.compress(b"[") + b"".join(spaces) + packer.compress(b'{"text": "c d"}]') + packer.flush())
     script = (
-        "import resource, sys; from pretrieve.text.corpus import read, ReadReport\n"
+        "import sys; from pretrieve.text.corpus import read, ReadReport\n"
         "report = ReadReport(); texts = [d.text for d in read(sys.argv[1:], on_bad='skip', report=report)]\n"
         "assert texts == ['good one', 'good two', 'c d'], texts\n"
         "assert dict(report.faults) == {'too long': 1}, report.faults\n"
-        "assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 250 << 10\n"
+        "status = open('/proc/self/status').read()\n"  # getrusage counts the process that started this one
+        "assert int(status.split('VmHWM:')[1].split()[0]) < 250 << 10, status\n"
     )
     subprocess.run([sys.executable, "-c", script, long, blank], check=True)

@@ -16,7 +16,22 @@ from pretrieve.core.errors import DataError, UsageError
 from pretrieve.text.corpus import Fields, ReadReport, read
 from pretrieve.text.dialect import dialect_of, is_quoted
 
-WORDS = "river stone harbour, glacier; orchard market: the of and is 'seal' moon's water (tide)".split()
+WORDS = [
+    "river",
+    "stone",
+    "harbour,",
+    "glacier;",
+    "orchard",
+    "market:",
+    "the",
+    "of",
+    "and",
+    "is",
+    "'seal'",
+    "moon's",
+    "water",
+    "(tide)",
+]
 
 
 def table(path: Path, content: str | bytes) -> Path:
@@ -96,13 +111,15 @@ def test_rows_with_another_number_of_cells(tmp_path: Path) -> None:
 
 
 def test_quotes_of_a_writer_and_quotes_of_the_text(tmp_path: Path) -> None:
-    quoted = 'id\ttext\ttitle\n1\t"A ""seal"" rests, and swims."\t"Seal"\n2\tPlain text.\tOther\n3\t"open, not closed\tX\n4\tlast\tY\n'
-    assert found(table(tmp_path / "a.tsv", quoted)) == [
-        ("1", "Seal", 'A "seal" rests, and swims.'),
-        ("2", "Other", "Plain text."),
-        ("3", "X", '"open, not closed'),
-        ("4", "Y", "last"),
+    rows = [
+        '1\t"A ""seal"" rests, and swims."\t"Seal"',
+        "2\tPlain text.\tOther",
+        *[f"{n}\tx {n}\t" for n in range(3, 300)],
     ]
+    quoted = "\n".join(["id\ttext\ttitle", *rows, '300\t"open, not closed\tX', "301\tlast\tY"])
+    records = found(table(tmp_path / "a.tsv", quoted))
+    assert records[:2] == [("1", "Seal", 'A "seal" rests, and swims.'), ("2", "Other", "Plain text.")]
+    assert records[299:] == [("300", "X", '"open, not closed'), ("301", "Y", "last")]
     stray = 'id\ttext\n1\t"Hello," he said.\n2\t"Whole."\n3\tsays "hi\n'
     assert [text for _, _, text in found(table(tmp_path / "b.tsv", stray))] == [
         '"Hello," he said.',
@@ -136,7 +153,7 @@ HEADERLESS = "0\tThe first passage is about a dam.\n1\tThe second is about train
 
 def test_a_table_without_a_header_never_loses_its_first_record(tmp_path: Path) -> None:
     path = table(tmp_path / "collection.tsv", HEADERLESS)
-    with pytest.raises(UsageError, match="seems to have no header.* such as --columns id,text$"):
+    with pytest.raises(UsageError, match=r"seems to have no header.* such as --columns id,text$"):
         list(read([path]))
     for columns in (("id", "text"), ("-", "text"), ("", "text")):
         documents = found(path, columns=columns)
@@ -145,7 +162,7 @@ def test_a_table_without_a_header_never_loses_its_first_record(tmp_path: Path) -
             "The second is about trains.",
         ]
         assert documents[0][0] == ("0" if columns[0] == "id" else f"{path}:1")
-    assert [text for _, _, text in found(path, text="2", id="1")][0] == "The first passage is about a dam."
+    assert next(text for _, _, text in found(path, text="2", id="1")) == "The first passage is about a dam."
 
 
 def test_a_headerless_table_in_a_folder(tmp_path: Path) -> None:
@@ -182,7 +199,7 @@ def test_suggested_columns_work(tmp_path: Path, rows: Sequence[str], suggested: 
     path = table(tmp_path / "a.csv", "\n".join(rows) + "\n")
     with pytest.raises(UsageError, match=f"--columns {suggested}$"):
         list(read([path]))
-    assert [text for _, _, text in found(path, columns=tuple(suggested.split(",")))][0].startswith("Some text")
+    assert next(text for _, _, text in found(path, columns=tuple(suggested.split(",")))).startswith("Some text")
 
 
 def test_parquet_types(tmp_path: Path) -> None:
@@ -221,5 +238,5 @@ def test_nested_text_in_parquet(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.json", "a.jsonl", "a.parquet", "a.txt", "a.md", "a.html"])
 def test_a_pointer_of_git_lfs_is_named(tmp_path: Path, name: str) -> None:
     table(tmp_path / name, "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
-    with pytest.raises(DataError, match="git-LFS pointer.*git lfs pull"):
+    with pytest.raises(DataError, match=r"git-LFS pointer.*git lfs pull"):
         list(read([tmp_path / name]))
