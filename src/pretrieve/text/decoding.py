@@ -112,7 +112,7 @@ def _latin(data: bytes, sample: bytes) -> str | None:
     usual = next((codecs for codecs, languages in _USUAL.items() if language in languages), "cp1252")
     codec = _likeliest(sample, usual.split()) if " " in usual else usual
     try:
-        sample.decode(codec or usual)
+        sample.decode(codec or "ascii")
     except UnicodeDecodeError:
         return None
     return codec
