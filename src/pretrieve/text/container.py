@@ -1,4 +1,4 @@
-"""Files that are zip archives of XML (DOCX, PPTX, XLSX, ODT, EPUB): their parts, unpacked as they are read, with limits."""
+"""Files that are zip archives of XML (DOCX, PPTX, XLSX, ODT, EPUB): their parts, unpacked as read, with limits."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pyexpat
 import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
-from xml.etree.ElementTree import Element, TreeBuilder  # noqa: S405
+from xml.etree.ElementTree import Element, TreeBuilder
 
 from pretrieve.text.decoding import by_mark, declared
 from pretrieve.text.streams import DamagedStreamError
