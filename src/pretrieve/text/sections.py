@@ -33,14 +33,20 @@ class Sections:
         """Whether no text was gathered yet."""
         return not (self._size or self._given or self._lines)
 
-    def heading(self, level: int, text: str) -> None:
-        """Begin a section below the latest heading of a lower level."""
+    def heading(self, level: int, text: str, *, is_text: bool = True) -> None:
+        """Begin a section below the latest heading of a lower level.
+
+        Args:
+            level: from 1.
+            text: of the heading.
+            is_text: the heading is text of the document; else a label, such as the name of a sheet.
+        """
         self.end_lines()
         text = " ".join(text.split())
         if text:
             self._headings = [*((depth, name) for depth, name in self._headings if depth < level), (level, text)]
             self._outline.heading(level, text)
-            self._size += len(text)
+            self._size += len(text) * is_text
 
     def block(self, text: str) -> None:
         """Add a paragraph."""

@@ -74,11 +74,11 @@ class _Body:
             self._words.append(" " * (min(int(count), _SPACES) if count.isdecimal() else 1))
         elif name == "page":
             self._page += 1
-            self._sections.heading(1, f"Slide {self._page}")
+            self._sections.heading(1, f"Slide {self._page}", is_text=False)
         elif name == "table" and not self._rows:
             self._sections.end_lines()
             if not self._levels and attributes.get(":name") and self._spreadsheet:
-                self._sections.heading(1, attributes[":name"])
+                self._sections.heading(1, attributes[":name"], is_text=False)
         else:
             self._open_row(name)
 

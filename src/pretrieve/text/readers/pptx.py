@@ -45,8 +45,8 @@ def _slide(container: Container, name: str, number: int, sections: Sections) -> 
     slide = _Shapes()
     for event in container.events(name):
         slide.take(event)
-    sections.heading(1, slide.title or f"Slide {number}")
-    for text in slide.texts:
+    sections.heading(1, slide.title or f"Slide {number}", is_text=False)
+    for text in slide.texts or [slide.title]:
         sections.block(text)
     for kind, target in container.related(name).values():
         if kind == "notesSlide":

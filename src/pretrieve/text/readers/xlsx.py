@@ -36,24 +36,29 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault]:
 
 def _workbook(container: Container, sections: Sections) -> Iterator[Record]:
     sections.title = container.text("docProps/core.xml", "title")
-    strings, dates = _Strings(container.events("xl/sharedStrings.xml")), _date_styles(container)
-    related = container.related(_MAIN)
+    with tempfile.SpooledTemporaryFile(_MEMORY) as file:
+        strings = _Strings(container.events("xl/sharedStrings.xml"), file)
+        yield from _sheets(container, sections, strings)
+
+
+def _sheets(container: Container, sections: Sections, strings: _Strings) -> Iterator[Record]:
+    dates, related = _date_styles(container), container.related(_MAIN)
     for kind, value, attributes, _ in container.events(_MAIN):
         if kind != "start" or value != "sheet":
             continue
         what, target = related.get(attributes.get(":id", ""), ("", ""))
         if what == "worksheet":
-            sections.heading(1, attributes.get("name", ""))
+            sections.heading(1, attributes.get("name", ""), is_text=False)
             for row in _rows(container.events(target), strings, dates):
                 sections.line(row)
                 yield from sections.ready()
 
 
 class _Strings:
-    """The strings that cells share, in memory as long as they are few."""
+    """The strings that cells share, in a file that is in memory as long as they are few."""
 
-    def __init__(self, found: Iterable[Event]) -> None:
-        self._file = tempfile.SpooledTemporaryFile(_MEMORY)  # noqa: SIM115
+    def __init__(self, found: Iterable[Event], file: tempfile.SpooledTemporaryFile[bytes]) -> None:
+        self._file = file
         self._starts = array("q", [0])
         for text in _texts(found):
             self._file.write(text.encode(errors="replace"))
