@@ -155,7 +155,7 @@ def pdf(
     """A file whose pages have these paragraphs; ``contents`` names pages; ``password`` encrypts it."""
     from fpdf import FPDF
 
-    file = FPDF(format="A5")
+    file = FPDF(format=(148, 210))
     file.set_font("Helvetica", size=10)
     if title:
         file.set_title(title)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import select
@@ -39,7 +40,7 @@ def messages(path: Path) -> Iterator[dict[str, Any]]:
                 yield message
         finally:
             if not done:
-                worker.stop()
+                _stop()
     if "fault" in message:
         raise DamagedStreamError(message["fault"], message["detail"])
 
@@ -67,6 +68,7 @@ class _Worker:
 
     def messages(self, file: IO[bytes]) -> Iterator[dict[str, Any]]:
         """Hand over a file, and give the lines that come back."""
+        file.seek(0)
         socket.send_fds(self._link, [b"f"], [file.fileno()])
         assert self._process.stdout is not None
         pipe = self._process.stdout.fileno()
@@ -86,9 +88,12 @@ class _Worker:
                 until = time.monotonic() + PATIENCE
 
     def stop(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.wait()
+        """End the process, unless a fork of the one that started it asks."""
+        if self._owner == os.getpid():
+            self._process.kill()
+            self._process.wait()
+        else:
+            self._process.returncode = 0  # it is not ours to wait for
         self._link.close()
         assert self._process.stdout is not None
         self._process.stdout.close()
@@ -100,8 +105,15 @@ _kept: list[_Worker] = []
 def _worker() -> _Worker:
     """The process of the last file, or a new one."""
     if not _kept or not _kept[0].is_usable:
-        _kept[:] = [_Worker()]
+        _stop()
+        _kept.append(_Worker())
     return _kept[0]
+
+
+@atexit.register
+def _stop() -> None:
+    while _kept:
+        _kept.pop().stop()
 
 
 def _cause(code: int) -> str:

@@ -10,12 +10,14 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import orjson
 
 MEMORY = 384 << 20  # bytes of addresses that the process may use
-_REOPEN = 1_000  # pages after which a document is opened anew: PDFium keeps all that it has parsed
+_HELD = 192 << 20  # bytes from which a document is opened anew: PDFium keeps all that it has parsed
+_CHECKED = 500  # pages after which that is looked at
 _ENTRIES = 20_000  # most entries of a table of contents
 _CHARACTERS = 1 << 22  # most characters of a page
 
@@ -32,10 +34,10 @@ def serve(number: int) -> None:
             message, files, _, _ = socket.recv_fds(link, 1, 1)
             if not message or not files:
                 return
-            for item in _document(f"/dev/fd/{files[0]}"):
-                sys.stdout.buffer.write(orjson.dumps(item, default=str) + b"\n")
-                sys.stdout.buffer.flush()
-            os.close(files[0])
+            with os.fdopen(files[0], "rb") as file:
+                for item in _document(file):
+                    sys.stdout.buffer.write(orjson.dumps(item, default=str) + b"\n")
+                    sys.stdout.buffer.flush()
 
 
 def _limit_memory() -> None:
@@ -45,18 +47,18 @@ def _limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
-def _document(path: str) -> Iterator[dict[str, Any]]:
+def _document(file: IO[bytes]) -> Iterator[dict[str, Any]]:
     """The title and contents of a document, then its pages, then its end; or what is wrong."""
     import pypdfium2
 
     try:
-        document = pypdfium2.PdfDocument(path)
+        document = pypdfium2.PdfDocument(file)
         pages = len(document)
         yield {"title": document.get_metadata_value("Title"), "pages": pages, "contents": _contents(document)}
         for number in range(pages):
-            if number and number % _REOPEN == 0:
+            if number % _CHECKED == _CHECKED - 1 and _resident() > _HELD:
                 document.close()
-                document = pypdfium2.PdfDocument(path)
+                document = pypdfium2.PdfDocument(file)
             yield _page(document, number)
         document.close()
     except pypdfium2.PdfiumError as error:
@@ -64,6 +66,13 @@ def _document(path: str) -> Iterator[dict[str, Any]]:
         yield {"fault": "encrypted" if secret else "damaged PDF", "detail": "" if secret else str(error)}
         return
     yield {"end": True}
+
+
+def _resident() -> int:
+    """Bytes of memory that the process holds; 0 where the system does not say."""
+    with contextlib.suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 def _page(document: Any, number: int) -> dict[str, Any]:

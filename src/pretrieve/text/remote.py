@@ -297,5 +297,5 @@ def _reason(found: Exception) -> str:
     return _line(error) or kind
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [""])[0].rstrip(".")
