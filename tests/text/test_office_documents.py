@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import made_files as made
@@ -203,6 +203,7 @@ def test_a_long_document_is_read_in_bounded_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+@settings(deadline=None)
 @given(data=st.data())
 def test_damaged_files_give_faults_alone(
     tmp_path_factory: pytest.TempPathFactory, suffix: str, data: st.DataObject

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import made_files as made
@@ -197,6 +197,7 @@ def test_a_hundred_thousand_pages(tmp_path: Path) -> None:
     assert most < 300e6
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_damaged_files_give_faults_alone(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = made.pdf(tmp_path_factory.mktemp("damaged") / "a.pdf", [[text] for text in texts(3, 10)], "A", {1: "B"})

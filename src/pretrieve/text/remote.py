@@ -226,12 +226,18 @@ class _Stream(io.RawIOBase):
                 time.sleep(pause)
 
     def _connect_at(self) -> None:
-        self._file = self._system.open(self._address, "rb", block_size=_BLOCK, cache_type="readahead")
-        if self._place:
-            try:
-                self._file.seek(self._place)
-            except ValueError:  # a server that gives a file only from its start
-                self._skip()
+        whole = self._is_given_whole()
+        self._file = self._system.open(self._address, "rb", block_size=0 if whole else _BLOCK, cache_type="readahead")
+        if self._place and whole:
+            self._skip()
+        elif self._place:
+            self._file.seek(self._place)
+
+    def _is_given_whole(self) -> bool:
+        """Whether a file comes in one answer: the first time, and from web servers that know no other."""
+        if urlsplit(self._address).scheme not in _WEB:
+            return False
+        return not self._place or not self._system.info(self._address).get("partial")
 
     def _skip(self) -> None:
         left = self._place

@@ -62,7 +62,7 @@ class _Walk:
         elif kind == "text":
             self._words.append(value)
         elif kind == "start":
-            block = value not in _INLINE and not self._titled
+            block = not self._open or (value not in _INLINE and not self._titled)
             if block:
                 self._flush()
             if block and value in _TITLES and not (self._open and self._open[-1][0] in _CAPTIONS):

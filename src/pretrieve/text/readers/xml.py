@@ -30,24 +30,25 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault | Note]:
         path: the file, perhaps compressed.
         limit: most bytes of a record and of a tag.
     """
-    number = 1
     try:
         data = chunks(path)
         first = next(data, b"")
-        if wiki_extractor.recognises(first[:_HEAD]):
-            yield from wiki_extractor.read(path, limit)
-            return
-        found = events(itertools.chain([first], data), limit)
-        start = next((event for event in found if event[0] == "start"), None)
-        if start is None:
+        if not first:
             yield Fault(f"{path}:1", "empty file")
-        elif start[1] in stackexchange.TABLES:
-            yield Fault(f"{path}:1", "no posts", f"the {start[1]} of StackExchange")
+        elif wiki_extractor.recognises(first[:_HEAD]):
+            yield from wiki_extractor.read(path, limit)
         else:
-            number = start[3]
-            yield from _kind(start[1])(path, itertools.chain([start], found), limit)
+            yield from _parsed(path, events(itertools.chain([first], data), limit), limit)
     except DamagedStreamError as error:
-        yield error.fault(f"{path}:{number}")
+        yield error.fault(f"{path}:1")
+
+
+def _parsed(path: Path, found: Iterator[Event], limit: int) -> Iterator[Record | Fault | Note]:
+    start = next(event for event in found if event[0] == "start")  # expat knows no file without an element
+    if start[1] in stackexchange.TABLES:
+        yield Fault(f"{path}:1", "no posts", f"the {start[1]} of StackExchange")
+    else:
+        yield from _kind(start[1])(path, itertools.chain([start], found), limit)
 
 
 def recognises(head: bytes) -> bool:
