@@ -40,7 +40,7 @@ def messages(path: Path) -> Iterator[dict[str, Any]]:
                 yield message
         finally:
             if not done:
-                _stop()
+                stop()
     if "fault" in message:
         raise DamagedStreamError(message["fault"], message["detail"])
 
@@ -105,13 +105,14 @@ _kept: list[_Worker] = []
 def _worker() -> _Worker:
     """The process of the last file, or a new one."""
     if not _kept or not _kept[0].is_usable:
-        _stop()
+        stop()
         _kept.append(_Worker())
     return _kept[0]
 
 
 @atexit.register
-def _stop() -> None:
+def stop() -> None:
+    """End the process that is kept."""
     while _kept:
         _kept.pop().stop()
 
