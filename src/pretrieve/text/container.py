@@ -70,7 +70,11 @@ class Container:
         return events(self.chunks(name), self._limit)
 
     def bytes(self, name: str) -> bytes:
-        """A part of no more than the limit, cut there."""
+        """The bytes of a whole part.
+
+        Raises:
+            DamagedStreamError: as ``chunks``, or it is longer than the limit.
+        """
         data = b""
         for chunk in self.chunks(name):
             data += chunk
