@@ -35,7 +35,7 @@ GOOD = '{"id": "a", "text": "a good line of text that stands here"}\n'
         (GOOD + "{not json\n", "broken.jsonl", ["broken.jsonl:2", "JSON", "--on-bad"], 1),
         (GOOD.encode() + b'{"id": "b", "text": "caf\xe9 au lait"}\n', "latin.jsonl", ["latin.jsonl:2", "UTF-8"], 1),
         (GOOD + '{"id": "b", "words": "no text"}\n', "field.jsonl", ["field.jsonl:2", "no text", "words"], 1),
-        (GOOD, "what.xyz", ["what.xyz", "unknown suffix", ".jsonl"], 2),
+        ("\x01\x02\x03\x04\x05", "what.xyz", ["what.xyz", "unknown suffix", ".jsonl"], 2),
     ],
 )
 def test_bad_documents(run, tmp_path, content, name, words, code) -> None:

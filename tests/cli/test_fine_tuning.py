@@ -43,7 +43,7 @@ def test_mine_then_finetune(run, made, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("content", "words", "code"),
     [
-        ('{"query": "a", "positive": "b"}\n{broken\n', ["labels.jsonl:2", "not JSON"], 1),
+        ('{"query": "a", "positive": "b"}\n{broken\n', ["labels.jsonl:2", "malformed JSON"], 1),
         ('{"query": "a"}\n', ["labels.jsonl:1", "no positive document"], 1),
         ("", ["no query"], 1),
         (None, ["labels.jsonl", "no such file"], 2),

@@ -137,6 +137,9 @@ def test_a_static_model_is_all_that_search_needs(pretrieve, tmp_path, documents,
     assert len(orjson.loads((tmp_path / "result.json").read_bytes())["rows"]) == 4
     assert pretrieve(tmp_path, "mine", beir, "-o", "negatives.jsonl", "--model", model).code == 0
     assert pretrieve(tmp_path, "verify", "index").code == 0
+    prompted = pretrieve(tmp_path, "index", documents, "--model", model, "-o", "prompted", "--query-prompt", "asks: ")
+    assert prompted.code == 0, prompted.err
+    assert pretrieve(tmp_path, "search", "prompted", "volcano").code == 0
 
 
 def test_help_version_and_the_list_of_methods(pretrieve, tmp_path) -> None:
@@ -164,7 +167,6 @@ def test_help_version_and_the_list_of_methods(pretrieve, tmp_path) -> None:
         "index {documents} --model {plain} -o out",
         "index {documents} --model facebook/contriever -o out",
         "evaluate {beir} --model {plain}",
-        "evaluate {beir} --model {model} --query-prompt asks:",
         "mine {beir} --model {plain} -o out",
     ],
 )

@@ -175,21 +175,30 @@ def test_two_documents_with_one_id_stay_two(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b'{"query": "a", "positive": "x"}\n{broken\n', "labels.jsonl:2: not JSON"),
-        (b'\n{"positive": "x"}\n', "labels.jsonl:2: no query; name it query, question or anchor"),
+        (b'{"query": "a", "positive": "x"}\n{broken\n', "labels.jsonl:2: malformed JSON"),
+        (b'\n{"positive": "x"}\n', "labels.jsonl:2: no query (name it query, question, anchor"),
         (b'{"query": {"text": "a"}, "positive": "x"}\n', "labels.jsonl:1: no query"),
         (b'{"query": "a"}\n', "labels.jsonl:1: no positive document"),
         (b'{"query": "a", "pos": [], "neg": ["b"]}\n', "labels.jsonl:1: no positive document"),
-        (b'{"query": "a", "pos": [3]}\n', "labels.jsonl:1: a document is a text"),
-        (b'{"query": "a", "pos": [{"title": "b"}]}\n', "labels.jsonl:1: a document is a text"),
-        (b'{"query": "a", "pos": ["b"], "pos_scores": [1, 2]}\n', "labels.jsonl:1: 2 positive_scores for 1"),
-        (b'{"query": "a", "pos": ["b"], "pos_scores": ["x"]}\n', "labels.jsonl:1: positive_scores are not numbers"),
+        (b'{"query": "a", "pos": [3]}\n', "labels.jsonl:1: unknown document id ('3'"),
+        (b'{"query": "a", "pos": [{"title": "b"}]}\n', "labels.jsonl:1: not a document (an object without text"),
+        (
+            b'{"query": "a", "pos": ["b"], "pos_scores": [1, 2]}\n',
+            "labels.jsonl:1: wrong number of scores (2 pos_scores for 1",
+        ),
+        (
+            b'{"query": "a", "pos": ["b"], "pos_scores": ["x"]}\n',
+            "labels.jsonl:1: wrong score (pos_scores: 'x' is not a number)",
+        ),
         (
             b'{"query": "a", "pos": ["b"], "pos_scores": ["inf"]}\n',
-            "labels.jsonl:1: positive_scores have one beyond 1e+06",
+            "labels.jsonl:1: wrong score (pos_scores: one is beyond 1e+06)",
         ),
-        (b'{"id": 1, "query": "a", "pos": "b"}\n{"id": 1, "query": "c", "pos": "b"}\n', "jsonl:2: the id '1'"),
-        (b"[1, 2]\n", "labels.jsonl:1: a JSON object"),
+        (
+            b'{"id": 1, "query": "a", "pos": "b"}\n{"id": 1, "query": "c", "pos": "b"}\n',
+            "jsonl:2: query id taken ('1' is",
+        ),
+        (b"[1, 2]\n", "labels.jsonl:1: not a record (a JSON object"),
         (b"\n \n", "no query with a positive"),
     ],
 )
@@ -206,9 +215,11 @@ def test_bad_lines(tmp_path, content, words) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("labels.json", b"{not json", "not JSON"),
-        ("labels.json", b'{"query": "a"}', "an array was expected"),
-        ("labels.json", b'["a"]', "labels.json, entry 0: a JSON object"),
+        ("labels.json", b"{not json", "malformed JSON"),
+        ("labels.json", b'{"query": "a"}', "no positive document"),
+        ("labels.json", b'[{}, "a"]', "labels.json, entry 0: no query"),
+        ("labels.json", b"[]", "labels.json: no query with a positive document"),
+        ("labels.json", b'["a", 1]', "labels.json:1: not a record (a JSON object"),
         ("labels.jsonl.gz", gzip.compress(b'{"query": "a", "positive": "x"}\n' * 50)[:-12], "labels.jsonl.gz"),
     ],
 )

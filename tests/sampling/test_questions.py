@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from pretrieve.core.errors import DataError, UsageError
-from pretrieve.sampling.questions import Question, read_questions
+from pretrieve.sampling.question_files import Question, QuestionReport, read_questions
 
 EXPECTED = [
     Question(text="who sang it", answers=("Ann Lee", 'the "A" band')),
@@ -53,3 +53,20 @@ def test_unknown_files_are_refused(tmp_path) -> None:
     (tmp_path / "a.xml").write_text("x")
     with pytest.raises(UsageError, match="are read from"):
         read_questions(tmp_path / "a.xml")
+
+
+def test_what_is_not_used_is_named_and_bad_lines_are_counted(tmp_path) -> None:
+    path, put, report = tmp_path / "a.jsonl", tmp_path / "put.jsonl", QuestionReport()
+    path.write_text(
+        '\ufeff{"question": "who", "answers": ["x"], "answer": "y", "id": 7, "note": null}\n'
+        '{"question": "who"}\n{broken\n{"question": "when", "answer": "y", "id": 8}\n'
+    )
+    expected = [Question(text="who", answers=("x",)), Question(text="when", answers=("y",))]
+    assert read_questions(path, on_bad="quarantine", quarantine=put, report=report) == expected
+    assert report.unused == {"id": 2, "answer": 1}
+    said = report.lines(path)
+    assert f"{path}: the field 'id' is not used (lines: 2)." in said
+    assert f"{path}: left out: bad lines: 2 (no list of answers: 1, no question: 1)." in said
+    assert len(put.read_bytes().splitlines()) == 2
+    with pytest.raises(DataError, match=r"a.jsonl:2: no list of answers .*--on-bad skip"):
+        read_questions(path)

@@ -28,11 +28,14 @@ def command(
     output_json: OutputJson = None,
 ) -> None:
     """Answer a question, with the text that holds the answer; or evaluate exact match and answer recall."""
-    from pretrieve.sampling.questions import read_questions
+    from pretrieve.sampling.question_files import QuestionReport, read_questions
 
     _check(question, questions)
-    labelled = read_questions(questions) if questions is not None else None
-    with working(as_json, output_json):
+    found = QuestionReport()
+    labelled = read_questions(questions, report=found) if questions is not None else None
+    with working(as_json, output_json) as display:
+        for line in found.lines(questions or Path()):
+            display.note(line)
         from pretrieve.pipeline.qa.answer import Answerer
 
         answerer = Answerer.open(reader)

@@ -28,7 +28,8 @@ from pretrieve.cli import (
     verify,
 )
 from pretrieve.cli.config import Configured
-from pretrieve.cli.failure import print_error
+from pretrieve.cli.failure import print_error, print_usage
+from pretrieve.cli.usage_errors import is_usage_error, line_of
 from pretrieve.core.errors import PretrieveWarning
 from pretrieve.core.shown import shown
 from pretrieve.pipeline.run.stopping import stoppable
@@ -104,12 +105,17 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a title in Greek is no error where only ASCII is printed
     try:
         with stoppable():
-            app()
+            sys.exit(app(standalone_mode=False))
     except KeyboardInterrupt:
         typer.echo("stopped.", err=True)
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader (a pager, head) has left: that is no error
         sys.exit(0)
+    except typer.Abort:
+        typer.echo("stopped.", err=True)
+        sys.exit(130)
     except Exception as error:
+        if is_usage_error(error):
+            sys.exit(print_usage(line_of(error, sys.argv[1:], [module.NAME for module in COMMANDS])))
         sys.exit(print_error(error))

@@ -31,8 +31,8 @@ def command(
         Path,
         typer.Argument(
             metavar="BEIR_FOLDER",
-            help="corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv (also .gz). With corpus/LANGUAGE.jsonl and "
-            "queries/LANGUAGE.jsonl in their place, every pair of languages is evaluated.",
+            help="corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv (also .gz, .zst), or a .zip of them. With "
+            "corpus/LANGUAGE.jsonl and queries/LANGUAGE.jsonl in their place, every pair of languages is evaluated.",
             show_default=False,
         ),
     ],
@@ -71,6 +71,12 @@ def command(
     drop_same_id: Annotated[
         bool, typer.Option("--drop-same-id", help="Drop hits with the id of the query (ArguAna, Quora).")
     ] = False,
+    max_passage: Annotated[
+        bool,
+        typer.Option(
+            "--max-passage", help="Documents may share an id, as passages of one: its best place counts (MaxP)."
+        ),
+    ] = False,
     without_titles: WithoutTitles = False,
     markdown_file: Annotated[
         Path | None,
@@ -96,6 +102,7 @@ def command(
         max_length=max_length,
         like=like,
         drop_same_id=drop_same_id,
+        max_passage=max_passage,
         use_titles=not without_titles,
     )
     with working(as_json, output_json) as display:

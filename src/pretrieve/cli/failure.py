@@ -31,10 +31,20 @@ def print_error(error: Exception) -> int:
         The exit code.
     """
     error = _better(error)
-    text = _expected(error) or _unexpected(error)
+    _print(_expected(error) or _unexpected(error))
+    return error.exit_code if isinstance(error, PretrieveError) else 1
+
+
+def print_usage(line: str) -> int:
+    """Print a mistake in the command line; nothing for an empty line. Return the exit code."""
+    if line:
+        _print(line)
+    return 2
+
+
+def _print(text: str) -> None:
     typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
     typer.echo(shown(text), err=True)
-    return error.exit_code if isinstance(error, PretrieveError) else 1
 
 
 def _better(error: Exception) -> Exception:

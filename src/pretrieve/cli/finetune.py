@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pretrieve.cli.next_commands import after_finetune
+from pretrieve.cli.next_commands import after_finetune, unseen_splits
 from pretrieve.cli.options import (
     LABELS,
     Config,
@@ -17,6 +17,7 @@ from pretrieve.cli.options import (
     Like,
     MaxLength,
     MoreDocuments,
+    OnBadOption,
     OutputFolder,
     OutputJson,
     Overwrite,
@@ -29,7 +30,7 @@ from pretrieve.cli.options import (
     Split,
     Tracker,
 )
-from pretrieve.cli.output import print_next, working, write_json
+from pretrieve.cli.output import print_next, say, working, write_json
 from pretrieve.pipeline.finetune.negatives import summaries
 
 NAME = "finetune"
@@ -53,6 +54,7 @@ def command(
     output: OutputFolder,
     split: Split = "train",
     documents: MoreDocuments = None,
+    on_bad: OnBadOption = "auto",
     negatives: Annotated[
         str | None,
         typer.Option(
@@ -105,6 +107,7 @@ def command(
         output=output,
         split=split,
         documents=tuple(documents or ()),
+        on_bad=on_bad,
         negatives=negatives,
         negatives_file=negatives_file,
         recipe=recipe,
@@ -136,4 +139,8 @@ def command(
     from pretrieve.cli.tables import print_tuning
 
     print_tuning(report, request)
-    print_next(*after_finetune(labels, split, documents or [], str(output)))
+    again = ("--on-bad", on_bad) if on_bad != "auto" else ()
+    unseen = unseen_splits(labels, split, str(output))
+    if labels.is_dir() and not unseen:
+        say(f"{labels} has no split whose queries were not trained on: evaluate on others.")
+    print_next(*after_finetune(labels, unseen, documents or [], str(output), again))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from pretrieve.cli.next_commands import after_mine
-from pretrieve.cli.options import LABELS, Json, MoreDocuments, OutputFile, OutputJson, Seed, Split
+from pretrieve.cli.options import LABELS, Json, MoreDocuments, OnBadOption, OutputFile, OutputJson, Seed, Split
 from pretrieve.cli.output import print_next, say, working, write_json
 
 NAME = "mine"
@@ -31,6 +31,7 @@ def command(
     ] = None,
     split: Split = "train",
     documents: MoreDocuments = None,
+    on_bad: OnBadOption = "auto",
     number: Annotated[int, typer.Option("--number", min=1, help="Negatives for each query.")] = 30,
     depth: Annotated[int, typer.Option("--depth", min=1, help="Hits to draw the negatives from.")] = 200,
     skip: Annotated[int, typer.Option("--skip", min=0, help="First hits to skip: they are often relevant.")] = 0,
@@ -70,9 +71,10 @@ def command(
                 display.note(line)
             encoder = open_encoder(model)
         count, queries = mine_source(
-            labels, encoder, output, options, display, split=split, documents=tuple(documents or ())
+            labels, encoder, output, options, display, split=split, documents=tuple(documents or ()), on_bad=on_bad
         )
     facts = {"output": str(output), "negatives": count, "queries": queries, "options": asdict(options)}
     if not write_json(facts, as_json, output_json):
         say(f"{output}: {count:,} negatives for {queries:,} queries, one line a query.")
-        print_next(*after_mine(labels, split, documents or [], model, output))
+        again = ("--on-bad", on_bad) if on_bad != "auto" else ()
+        print_next(*after_mine(labels, split, documents or [], model, output, again))

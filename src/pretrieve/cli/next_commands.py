@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pretrieve.cli.output import free_name
+from pretrieve.core.errors import DataError
+from pretrieve.text.beir_files import split_files
 
 if TYPE_CHECKING:
     from pretrieve.pipeline.generate.request import GenerateRequest
@@ -15,21 +17,23 @@ Words = list[str]
 _PREFERRED = ("test", "dev", "validation", "valid", "val")  # splits to evaluate on
 
 
-def after_finetune(labels: Path, split: str, documents: Sequence[str], model: str) -> list[Words]:
+def after_finetune(
+    labels: Path, unseen: Sequence[str], documents: Sequence[str], model: str, options: Sequence[str] = ()
+) -> list[Words]:
     """Evaluate on a split that was not trained on; where there is none, index and search.
 
     Args:
         labels: BEIR folder or file of labels.
-        split: what was trained on.
+        unseen: splits that were not trained on.
         documents: further sources of documents.
         model: folder of the fine-tuned model.
+        options: how the further documents are read.
     """
-    others = [name for name in splits_of(labels) if name != split]
-    if others:
-        chosen = next((name for name in _PREFERRED if name in others), others[0])
+    if unseen:
+        chosen = next((name for name in _PREFERRED if name in unseen), unseen[0])
         return [["pretrieve", "evaluate", str(labels), "--model", model, "--split", chosen]]
     sources = [str(labels)] if labels.is_dir() else list(documents)
-    return after_training(sources, model) if sources else []
+    return after_training(sources, model, () if labels.is_dir() else options) if sources else []
 
 
 def after_training(sources: Sequence[str], model: str, options: Sequence[str] = ()) -> list[Words]:
@@ -47,7 +51,14 @@ def after_training(sources: Sequence[str], model: str, options: Sequence[str] = 
     ]
 
 
-def after_mine(labels: Path, split: str, documents: Sequence[str], model: str | None, negatives: Path) -> list[Words]:
+def after_mine(
+    labels: Path,
+    split: str,
+    documents: Sequence[str],
+    model: str | None,
+    negatives: Path,
+    options: Sequence[str] = (),
+) -> list[Words]:
     """Fine-tune with the negatives: the model that mined them, or one that is trained first.
 
     Args:
@@ -56,12 +67,13 @@ def after_mine(labels: Path, split: str, documents: Sequence[str], model: str | 
         documents: further sources of documents.
         model: what mined; None for BM25 alone.
         negatives: the file.
+        options: how labels and documents are read.
     """
     sources = [str(labels)] if labels.is_dir() else list(documents)
     if model is None and not sources:
         return []
-    first, base = _trained_first(sources, model)
-    words = ["pretrieve", "finetune", base, str(labels), "-o", free_name("tuned")]
+    first, base = _trained_first(sources, model, options)
+    words = ["pretrieve", "finetune", base, str(labels), "-o", free_name("tuned"), *options]
     words += ["--negatives-file", str(negatives)]
     words += ["--split", split] if labels.is_dir() and split != "train" else []
     return [*first, words + [word for source in documents for word in ("--documents", source)]]
@@ -79,9 +91,31 @@ def after_generate(request: GenerateRequest) -> list[Words]:
     return [*first, request.finetune_words(base, free_name("tuned"))]
 
 
-def splits_of(folder: Path) -> list[str]:
-    """Names of the splits of a BEIR folder; none for anything else."""
-    return sorted({path.name.partition(".tsv")[0] for path in (folder / "qrels").glob("*.tsv*")})
+def unseen_splits(labels: Path, split: str, model: str) -> list[str]:
+    """Names of the splits of a BEIR folder whose queries the model was not trained on, for the most part.
+
+    A model may have been fine-tuned before, on another split, and splits may share queries.
+
+    Args:
+        labels: BEIR folder; a file has no splits.
+        split: what was trained on.
+        model: folder of the fine-tuned model.
+    """
+    from pretrieve.pipeline.run.training_queries import seen_queries
+    from pretrieve.text.beir import read_qrels, read_queries
+
+    others = [name for name in split_files(labels) if name != split]
+    texts = read_queries(labels) if others else {}
+    unseen = []
+    for name in others:
+        try:
+            asked = [texts[query] for query in read_qrels(labels, name) if query in texts]
+        except DataError:  # `evaluate` would refuse it
+            continue
+        seen = seen_queries(model, asked)
+        if asked and (seen is None or 2 * seen.trained_on < len(asked)):
+            unseen.append(name)
+    return unseen
 
 
 def _trained_first(sources: Sequence[str], model: str | None, options: Sequence[str] = ()) -> tuple[list[Words], str]:

@@ -35,8 +35,8 @@ LABELS = Annotated[
     Path,
     typer.Argument(
         metavar="LABELS",
-        help="A BEIR folder, or a file of queries with positives and optional negatives: JSONL of pairs or triplets, "
-        "or DPR's JSON.",
+        help="A BEIR folder, or a file of queries with positives and optional negatives or labels: JSONL, JSON, CSV, "
+        "TSV or Parquet (also .gz, .zst); docs/labels.md shows the formats.",
         show_default=False,
     ),
 ]
@@ -54,7 +54,7 @@ MoreDocuments = Annotated[
     typer.Option(
         "--documents",
         metavar="SOURCE",
-        help="Further documents to draw negatives from, for a file of labels. Repeatable.",
+        help="Further documents to draw negatives from, and those that a file of labels names by id. Repeatable.",
         show_default=False,
     ),
 ]

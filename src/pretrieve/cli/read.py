@@ -87,7 +87,7 @@ def command(
     from pretrieve.pipeline.qa.request import ReadRequest
     from pretrieve.pipeline.qa.train_reader import train_reader
     from pretrieve.pipeline.run.sources import fields_of, filter_of
-    from pretrieve.sampling.questions import read_questions
+    from pretrieve.sampling.question_files import QuestionReport, read_questions
 
     request = ReadRequest(
         sources=tuple(sources),
@@ -115,8 +115,11 @@ def command(
         ),
     )
     request.check()
-    labelled = read_questions(held_out) if held_out is not None else None
+    found = QuestionReport()
+    labelled = read_questions(held_out, report=found) if held_out is not None else None
     with working(as_json, output_json) as display:
+        for line in found.lines(held_out or questions):
+            display.note(line)
         report = train_reader(request, display)
         if labelled is not None:
             from pretrieve.pipeline.qa.answer import Answerer

@@ -92,9 +92,16 @@ def print_tuning(report: FinetuneReport, request: FinetuneRequest) -> None:
         console.print("Too few queries to hold any out: not evaluated.")
     console.print(
         f"[bold]{_escaped(str(request.output))}[/]: {_escaped(request.model)} fine-tuned on "
-        f"{report.queries['trained_on']:,} queries, negatives: {report.values['negatives']}; a stock model.",
+        f"{report.queries['trained_on']:,} queries, negatives: {_negatives(report)}; a stock model.",
         highlight=False,
     )
+
+
+def _negatives(report: FinetuneReport) -> str:
+    """The strategy, and for how many queries it found some where it did not for all."""
+    name, every = str(report.values["negatives"]), report.queries["trained_on"]
+    some = report.labels.get("trained_with_negatives", every)
+    return f"{name} (for {some:,} of {every:,} queries)" if some < every else name
 
 
 def _signal_line(signal: dict[str, Any]) -> str:
@@ -109,12 +116,16 @@ def _signal_line(signal: dict[str, Any]) -> str:
 
 
 def print_result(result: Result | CrossLingualResult) -> None:
-    """Print the tables of an evaluation."""
+    """Print the tables of an evaluation, and what has to be known beside them."""
     from pretrieve.evaluation.crosslingual_result import CrossLingualResult, pair_tables
     from pretrieve.evaluation.report import result_tables
+    from pretrieve.evaluation.result import note_lines
 
+    console = Console()
     for table in pair_tables(result) if isinstance(result, CrossLingualResult) else result_tables(result):
-        Console().print(table)
+        console.print(table)
+    for line in note_lines(result.warnings):
+        console.print(_escaped(line), highlight=False, soft_wrap=True)
 
 
 def _gain_table(probe: dict[str, Any]) -> Table:

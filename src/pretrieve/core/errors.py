@@ -26,6 +26,12 @@ class UsageError(PretrieveError):
     exit_code = 2
 
 
+class ModelError(UsageError):
+    """A model cannot be loaded whole, or is of another kind: the text says what is missing and what to do."""
+
+    exit_code = 1  # nothing is wrong with how the command was written
+
+
 class DataError(PretrieveError):
     """The documents cannot be read: the text names ``file:line`` and the reason."""
 

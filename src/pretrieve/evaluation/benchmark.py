@@ -1,7 +1,9 @@
 """Evaluates systems on a collection: the ranking of the index, the arithmetic of trec_eval through ir-measures.
 
 Ties are broken by id, as everywhere in this package: trec_eval is given ranks as scores, so that it does not break ties
-by itself. A query without hits counts as 0.
+by itself. A query without hits counts as 0. Where documents share an id, the best place counts (MaxP; Dai and Callan,
+*Deeper text understanding for IR*, SIGIR 2019). A metric sees the hits down to its own cut-off, or 1,000, so that its
+value does not depend on the metrics beside it.
 """
 
 from __future__ import annotations
@@ -9,19 +11,21 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations, islice
+from itertools import combinations, groupby, islice
 from typing import Any
 
 import numpy as np
 
 from pretrieve.core.errors import UsageError, suggest
 from pretrieve.core.types import FloatArray, TextEncoder
+from pretrieve.evaluation.data_facts import data_facts, data_warnings
 from pretrieve.evaluation.result import Result, Row, Test
 from pretrieve.evaluation.significance import holm, paired_permutation
 from pretrieve.index.index import Index, IndexOptions, Mode
 from pretrieve.index.pseudo import full_text
+from pretrieve.index.ranking import groups_of
 from pretrieve.index.settings import Setting, usual_settings
-from pretrieve.text.beir import Collection
+from pretrieve.text.beir import Collection, check_ids
 
 DEFAULT_METRICS = ("nDCG@10", "R@100", "RR@10")
 BASELINE = "BM25"  # name of the default setting's row
@@ -39,6 +43,7 @@ def evaluate(
     lexical: Sequence[str] = (),
     metrics: Sequence[str] = DEFAULT_METRICS,
     drop_same_id: bool = False,
+    max_passage: bool = False,
     options: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
 ) -> Result:
     """Rank a collection by BM25, and by every model in every mode, and evaluate all rankings.
@@ -50,12 +55,17 @@ def evaluate(
         lexical: names of further settings of BM25 to evaluate (``index.settings``).
         metrics: names that ir-measures knows.
         drop_same_id: drop hits with the id of the query (ArguAna, Quora).
+        max_passage: documents may share an id: the best place of an id counts.
         options: options of the index; the fusion weight is chosen from the documents alone.
 
     Raises:
         UsageError: unknown metric, mode or setting.
+        DataError: documents share an id, and ``max_passage`` is not given.
     """
     measures = parse_metrics(metrics)
+    if not max_passage:
+        check_ids(collection.documents)
+    facts = data_facts(collection)
     rows, notes = [], {}
     indices = _lexical_indices(collection, usual_settings(lexical), options)
 
@@ -80,6 +90,8 @@ def evaluate(
         drop_same_id=drop_same_id,
         lexical={name: index.lexical.describe() for name, index in indices.items()},
         notes=notes,
+        data=facts,
+        warnings=data_warnings(facts, drop_same_id=drop_same_id),
     )
 
 
@@ -93,9 +105,9 @@ def _lexical_indices(collection: Collection, settings: Sequence[Setting], option
 
 
 def rank(index: Index, collection: Collection, depth: int, mode: Mode, *, drop_same_id: bool) -> Iterator[Ranking]:
-    """Yield the ids of each query's best ``depth`` documents."""
+    """Yield the ids of each query's best ``depth`` documents; those that share an id are one, at the best place."""
     ids = [document.id for document in collection.documents]
-    found = index.rank(list(collection.queries.values()), depth + drop_same_id, mode)
+    found = index.rank(list(collection.queries.values()), depth + drop_same_id, mode, groups=groups_of(ids))
     for query, (numbers, _) in zip(collection.queries, found, strict=True):
         hits = [ids[number] for number in numbers.tolist()]
         yield query, [hit for hit in hits if not (drop_same_id and hit == query)][:depth]
@@ -115,12 +127,14 @@ def evaluate_rankings(
     values: dict[str, FloatArray] = {name: np.zeros(len(position)) for name in measures}
     names = {measure: name for name, measure in measures.items()}
     rankings = iter(rankings)
-    while part := dict(islice(rankings, _CHUNK)):
+    while part := {query: list(dict.fromkeys(hits)) for query, hits in islice(rankings, _CHUNK)}:
         qrels = {query: dict(collection.qrels[query]) for query in part}
-        run = {query: {hit: float(-place) for place, hit in enumerate(hits)} for query, hits in part.items()}
         try:
-            for found in ir_measures.iter_calc(list(names), qrels, run):
-                values[names[found.measure]][position[found.query_id]] = found.value
+            for depth, same in groupby(sorted(names, key=_own_depth), key=_own_depth):
+                run = {query: {hit: float(-place) for place, hit in enumerate(hits[:depth])}
+                       for query, hits in part.items()}  # fmt: skip
+                for found in ir_measures.iter_calc(list(same), qrels, run):
+                    values[names[found.measure]][position[found.query_id]] = found.value
         except ValueError as error:
             raise UsageError(f"{', '.join(measures)}: a metric cannot be computed here ({error}).") from None
     return values
@@ -166,7 +180,13 @@ def _try(name: str, measure: Any) -> None:
 
 def depth_of(measures: Mapping[str, Any]) -> int:
     """Number of documents to rank per query so that all measures are exact."""
-    return max((measure.params.get("cutoff") or _DEPTH for measure in measures.values()), default=_DEPTH)
+    return max(map(_own_depth, measures.values()), default=_DEPTH)
+
+
+def _own_depth(measure: Any) -> int:
+    """Number of hits that a metric sees: its cut-off, unless it has none or passes over documents without qrels."""
+    cutoff = int(measure.params.get("cutoff") or 0)
+    return max(cutoff, _DEPTH) if not cutoff or measure.params.get("judged_only") else cutoff
 
 
 def compare(rows: Sequence[Row]) -> list[Test]:

@@ -12,7 +12,7 @@ is relevant: how many of the first ten are in the query's own language shows a s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +23,31 @@ from pretrieve.core.types import Document, FloatArray, TextEncoder
 from pretrieve.evaluation.benchmark import DEFAULT_METRICS, depth_of, evaluate_rankings, parse_metrics, rank
 from pretrieve.evaluation.benchmark import compare as compare_rows
 from pretrieve.evaluation.crosslingual_result import ACROSS, POOLED, WITHIN, CrossLingualResult, PairRow, PairTest
+from pretrieve.evaluation.data_facts import data_facts, data_warnings
 from pretrieve.evaluation.significance import holm, paired_permutation
 from pretrieve.index.index import Index, IndexOptions, Mode
 from pretrieve.models.bag import Bag
-from pretrieve.text.beir import Collection, read_corpus, read_qrels, read_queries
+from pretrieve.text.beir import Collection, check_ids, name_of, read_corpus, read_texts
+from pretrieve.text.beir_files import beir_file, beir_root, split_file
+from pretrieve.text.qrels import parse_qrels
+from pretrieve.text.streams import COMPRESSED
 
 _TOP = 10  # hits whose languages are counted
 
 
 @dataclass(frozen=True, kw_only=True)
 class Languages:
-    """A collection in L languages: documents and queries by language; ids and qrels are shared by all."""
+    """A collection in L languages: documents and queries by language; ids and qrels are shared by all.
+
+    ``repeated`` counts lines that say what an earlier one says: of the qrels, and of the queries by language.
+    """
 
     name: str
     split: str
     documents: Mapping[str, Sequence[Document]]
     queries: Mapping[str, Mapping[str, str]]
     qrels: Mapping[str, Mapping[str, int]]
+    repeated: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -54,6 +62,7 @@ class Languages:
             documents=self.documents[document],
             queries=self.queries[query],
             qrels=self.qrels,
+            repeated={"queries": self.repeated.get(query, 0), "qrels": self.repeated.get("qrels", 0)},
         )
 
     def pooled(self, query: str) -> Collection:
@@ -71,36 +80,43 @@ class Languages:
 
 def is_cross_lingual(folder: Path) -> bool:
     """Whether a folder has one corpus and one set of queries per language."""
-    return (folder / "corpus").is_dir() and (folder / "queries").is_dir()
+    root = beir_root(folder)
+    return (root / "corpus").is_dir() and (root / "queries").is_dir()
 
 
-def load_languages(folder: Path, split: str = "test", *, titles: bool = True) -> Languages:
+def load_languages(folder: Path, split: str = "test", *, titles: bool = True, max_passage: bool = False) -> Languages:
     """Read a folder of ``corpus/<language>``, ``queries/<language>`` and one ``qrels/<split>``.
 
     Args:
         folder: where it is.
         split: name of a file in ``qrels/``.
         titles: keep the documents' titles.
+        max_passage: several documents of a language may have one id: they are passages of one document.
 
     Raises:
         UsageError: a part is not there, or there are fewer than two languages.
-        DataError: a line cannot be read, or a query of the qrels is missing in a language.
+        DataError: a line cannot be read, an id is given twice, or a query of the qrels is missing in a language.
     """
-    codes, others = (_codes(folder / part) for part in ("corpus", "queries"))
+    root = beir_root(folder)
+    codes, others = (_codes(root / part) for part in ("corpus", "queries"))
     if codes != others or len(codes) < 2:
         raise UsageError(
             f"{folder}: corpus/ has the languages {', '.join(sorted(codes)) or 'none'} and queries/ "
             f"{', '.join(sorted(others)) or 'none'}: the same two or more are needed, one .jsonl file each."
         )
-    qrels = read_qrels(folder, split)
+    parsed = parse_qrels(split_file(folder, split))
+    qrels = parsed.grades
     documents = {code: list(read_corpus(folder, f"corpus/{code}", titles=titles)) for code in codes}
-    queries = {
-        code: _labelled_queries(read_queries(folder, f"queries/{code}"), qrels, folder / "queries" / code)
-        for code in codes
-    }
+    for code in documents if not max_passage else ():
+        check_ids(documents[code])
+    read = {code: read_texts(beir_file(root, f"queries/{code}")) for code in codes}
+    queries = {code: _labelled_queries(texts, qrels, root / "queries" / code) for code, (texts, _) in read.items()}
     if not qrels:
-        raise DataError(f"{folder / 'qrels' / split}.tsv holds no qrels.")
-    return Languages(name=folder.absolute().name, split=split, documents=documents, queries=queries, qrels=qrels)
+        raise DataError(f"{root / 'qrels' / split}.tsv holds no qrels.")
+    repeated = {"qrels": parsed.repeated, **{code: count for code, (_, count) in read.items()}}
+    return Languages(
+        name=name_of(folder), split=split, documents=documents, queries=queries, qrels=qrels, repeated=repeated
+    )
 
 
 def evaluate_pairs(
@@ -109,6 +125,7 @@ def evaluate_pairs(
     *,
     modes: Sequence[Mode] = ("dense", "hybrid"),
     metrics: Sequence[str] = DEFAULT_METRICS,
+    max_passage: bool = False,
     options: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
     on_progress: Callable[[str], None] = lambda text: None,
 ) -> CrossLingualResult:
@@ -119,18 +136,20 @@ def evaluate_pairs(
         models: encoders by display name.
         modes: search modes of the models; BM25 is always included.
         metrics: names that ir-measures knows; pairs are tested by the first.
+        max_passage: documents of a language may share an id: the best place of an id counts.
         options: options of the index; the fusion weight is chosen per corpus, from the documents alone.
         on_progress: called with the name of each corpus after it is evaluated.
 
     Raises:
         UsageError: unknown metric or mode.
+        DataError: documents of a language share an id, and ``max_passage`` is not given.
     """
     measures = parse_metrics(metrics)
-    depth = depth_of(measures)
+    data = _facts(collection, max_passage=max_passage)
     systems: list[tuple[str, Mode]] = [("BM25", "lexical")]
     systems += [(name, mode) for name in models for mode in modes if mode != "lexical"]
     found: dict[tuple[str, Mode], list[list[dict[str, FloatArray]]]] = {system: [] for system in systems}
-    shares: dict[tuple[str, Mode], list[float]] = {system: [] for system in systems}
+    shares: dict[tuple[str, Mode], list[float]] = {}  # those of the last corpus, which is all, stay
     notes: dict[str, Any] = {name: {"fusion": {}, "fingerprint": models[name].fingerprint} for name in models}
     models = {name: _remembering(encoder) for name, encoder in models.items()}
     if "hybrid" not in modes:
@@ -141,14 +160,8 @@ def evaluate_pairs(
         for name in models:
             notes[name]["fusion"][code or "all"] = indices[name].fusion.dense
         for name, mode in systems:
-            evaluated = []
-            for query, pair in zip(collection.codes, collections, strict=True):
-                rankings = list(rank(indices[name], pair, max(depth, _TOP), mode, drop_same_id=False))
-                cut = [(number, hits[:depth]) for number, hits in rankings]
-                evaluated.append(evaluate_rankings(iter(cut), pair, measures))
-                if code is None:
-                    shares[name, mode].append(_share(rankings, query))
-            found[name, mode].append(evaluated)
+            values, shares[name, mode] = _evaluated(indices[name], collections, collection.codes, measures, mode)
+            found[name, mode].append(values)
         on_progress(code or "all languages")
     rows = [_row(name, mode, found[name, mode], shares[name, mode]) for name, mode in systems]
     return CrossLingualResult(
@@ -160,12 +173,37 @@ def evaluate_pairs(
         tests={part: compare_rows([row.part(part) for row in rows]) for part in (WITHIN, ACROSS, POOLED)},
         pair_tests=_pair_tests(rows),
         notes=notes,
+        data=data,
+        warnings=[
+            f"{code}: {line}" for code, facts in data.items() for line in data_warnings(facts, drop_same_id=None)
+        ],
     )
 
 
+def _evaluated(
+    index: Index, collections: Sequence[Collection], codes: Sequence[str], measures: Mapping[str, Any], mode: Mode
+) -> tuple[list[dict[str, FloatArray]], list[float]]:
+    """The values of the queries in each language over one corpus, and the shares of hits in their own language."""
+    values, shares = [], []
+    for query, collection in zip(codes, collections, strict=True):
+        rankings = list(rank(index, collection, max(depth_of(measures), _TOP), mode, drop_same_id=False))
+        values.append(evaluate_rankings(iter(rankings), collection, measures))
+        shares.append(_share(rankings, query))
+    return values, shares
+
+
+def _facts(collection: Languages, *, max_passage: bool) -> dict[str, dict[str, int]]:
+    """What is counted in the data of each language; ids that repeat are refused, unless asked for."""
+    for code in collection.codes if not max_passage else ():
+        check_ids(collection.documents[code])
+    return {code: data_facts(collection.pair(code, code)) for code in collection.codes}
+
+
 def _codes(folder: Path) -> set[str]:
-    names = {path.name.removesuffix(".gz") for path in folder.glob("*.jsonl*")}
-    return {name.removesuffix(".jsonl") for name in names if name.endswith(".jsonl")}
+    listed = folder.iterdir() if folder.is_dir() else ()
+    names = [path.name for path in listed if not path.name.startswith(".")]
+    endings = [f".jsonl{packed}" for packed in ("", *COMPRESSED)]
+    return {name.removesuffix(ending) for name in names for ending in endings if name.endswith(ending)}
 
 
 def _labelled_queries(queries: Mapping[str, str], qrels: Mapping[str, Any], where: Path) -> dict[str, str]:

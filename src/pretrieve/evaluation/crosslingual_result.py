@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pretrieve.core.types import FloatArray
-from pretrieve.evaluation.result import Row, Test
+from pretrieve.evaluation.result import Row, Test, note_lines
 from pretrieve.evaluation.significance import bootstrap_interval
 from pretrieve.evaluation.tables import markdown, table
 from pretrieve.index.index import Mode
@@ -90,6 +90,8 @@ class CrossLingualResult:
         tests: by part (same language, other languages, pooled): as in ``benchmark.Result``.
         pair_tests: models against each other in the same mode, in each pair of languages.
         notes: further information, such as the chosen fusion weights.
+        data: what is counted in the data of each language (``data_facts``).
+        warnings: what a reader of the figures has to know, one line each.
     """
 
     collection: str
@@ -100,10 +102,13 @@ class CrossLingualResult:
     tests: Mapping[str, Sequence[Test]]
     pair_tests: Sequence[PairTest]
     notes: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
     def markdown(self) -> str:
-        """The matrices and the tables of tests."""
-        return "\n\n".join(f"**{title}**\n\n{markdown(head, lines)}" for title, head, lines in _parts(self)) + "\n"
+        """The matrices and the tables of tests, with the warnings."""
+        parts = [f"**{title}**\n\n{markdown(head, lines)}" for title, head, lines in _parts(self)]
+        return "\n\n".join([*parts, *note_lines(self.warnings)]) + "\n"
 
     def to_json(self) -> dict[str, Any]:
         """As JSON: matrices, means with 95 % intervals, tests."""
@@ -131,6 +136,8 @@ class CrossLingualResult:
                 for test in self.pair_tests
             ],
             "notes": dict(self.notes),
+            "data": {code: dict(facts) for code, facts in self.data.items()},
+            "warnings": list(self.warnings),
         }
 
 

@@ -56,6 +56,8 @@ class Result:
         drop_same_id: whether hits with the id of the query were dropped.
         lexical: readable setting of each row of BM25.
         notes: further information, such as the chosen fusion weights.
+        data: what is counted in the data (``data_facts``); empty where nothing was.
+        warnings: what a reader of the figures has to know, one line each.
     """
 
     collection: str
@@ -66,10 +68,12 @@ class Result:
     drop_same_id: bool = False
     lexical: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, int] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
     def markdown(self) -> str:
-        """The tables of systems and of tests."""
-        parts = [markdown(*result_cells(self, bold="**{}**")), *setting_lines(self)]
+        """The tables of systems and of tests, with the warnings."""
+        parts = [markdown(*result_cells(self, bold="**{}**")), *setting_lines(self), *note_lines(self.warnings)]
         if self.tests:
             parts.append(markdown(*test_cells(self)))
         return "\n\n".join(parts) + "\n"
@@ -103,7 +107,13 @@ class Result:
             "drop_same_id": self.drop_same_id,
             "lexical": dict(self.lexical),
             "notes": dict(self.notes),
+            **({"data": dict(self.data), "warnings": list(self.warnings)} if self.data else {}),
         }
+
+
+def note_lines(warnings: Sequence[str]) -> list[str]:
+    """The warnings of a result as lines below its table."""
+    return [f"Note: {line}" for line in warnings]
 
 
 def setting_lines(result: Result) -> list[str]:

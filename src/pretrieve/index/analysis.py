@@ -18,7 +18,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -100,6 +100,10 @@ class Analyzer:
         if self.analysis.stemmer not in ("auto", "none"):
             _check_stemmer(self.analysis.stemmer)
         self._pattern = PATTERNS[self.analysis.tokenizer]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Stemmers of C cannot be copied, and are made anew."""
+        return {**self.__dict__, "_stems": {}}
 
     @property
     def lists(self) -> Mapping[str, StopWords]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pretrieve.core.arrays import array_header, load_array
-from pretrieve.core.errors import DataError
+from pretrieve.core.errors import DataError, FingerprintError
 from pretrieve.core.files import Folder
 from pretrieve.core.types import FloatArray, TextEncoder
 
@@ -76,8 +76,18 @@ class Dense:
         return best_scores(self.encode(queries), self.vectors)
 
     def encode(self, queries: Sequence[str]) -> FloatArray:
-        """Vectors (Q, D) of queries, ready to be multiplied with those of documents."""
-        return _ready(self.encoder.encode_queries(list(queries)), self.encoder)
+        """Vectors (Q, D) of queries, ready to be multiplied with those of documents.
+
+        Raises:
+            FingerprintError: the documents' vectors have another size.
+        """
+        found = _ready(self.encoder.encode_queries(list(queries)), self.encoder)
+        if len(found) and found.shape[-1] != self.vectors.shape[-1]:
+            raise FingerprintError(
+                f"{self.encoder.location} gives vectors of {found.shape[-1]} dimensions, and the documents' have "
+                f"{self.vectors.shape[-1]}: the model has changed since. Restore it, or index again."
+            )
+        return found
 
     def score_pairs(self, queries: Sequence[str], texts: Sequence[str]) -> FloatArray:
         """Score text i for query i: (Q,) float32."""

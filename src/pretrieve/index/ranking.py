@@ -16,6 +16,34 @@ def id_ranks(ids: Sequence[str]) -> IntArray:
     return ranks
 
 
+def groups_of(ids: Sequence[str]) -> IntArray | None:
+    """Return (R,) for each document the first one with its id; None where every id is one document's."""
+    first: dict[str, int] = {}
+    groups = np.array([first.setdefault(name, number) for number, name in enumerate(ids)], np.int64)
+    return groups if len(first) < len(ids) else None
+
+
+def top_groups(
+    scores: FloatArray, ranks: IntArray, k: int, groups: IntArray, allowed: BoolArray | None = None
+) -> IntArray:
+    """Return the best document of each of the k best groups, in the order of ``top_k``.
+
+    Args:
+        scores: (R,) of one query.
+        ranks: (R,) places of the ids.
+        k: how many groups.
+        groups: (R,) group of each document, from ``groups_of``.
+        allowed: (R,) documents that may be returned; all without it.
+    """
+    depth = k
+    while True:  # deeper until k groups are there, or no document is left
+        found = top_k(scores, ranks, depth, allowed)
+        best = np.sort(np.unique(groups[found], return_index=True)[1])
+        if len(best) >= k or len(found) < depth:
+            return found[best[:k]]
+        depth *= 2
+
+
 def top_k(scores: FloatArray, ranks: IntArray, k: int, allowed: BoolArray | None = None) -> IntArray:
     """Return the documents of the k best scores, by (score descending, id ascending).
 

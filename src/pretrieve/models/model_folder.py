@@ -8,7 +8,7 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.model_files import check_model_files
 
 CONTRIEVER = "checkpoint.pth"  # the original Contriever code's own file
-_MARKS = ("config.json", "modules.json", "views.json")
+_MARKS = ("config.json", "modules.json", "views.json", "config_sentence_transformers.json")
 
 
 def model_folder(path: Path) -> Path:

@@ -9,27 +9,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from pretrieve.core.errors import PretrieveWarning, UsageError
+from pretrieve.core.errors import ModelError, UsageError
+from pretrieve.models.checkpoints import find_checkpoint
 from pretrieve.models.heads import seeded
+from pretrieve.models.misfits import refuse_misfits
 from pretrieve.models.model_folder import CONTRIEVER, model_folder, not_a_model
+from pretrieve.models.whole_model import check_whole
 
-# Heads of pre-training tasks and of classifiers: left over when only the encoder is wanted.
-_HEADS = tuple(
-    f"{name}."
-    for name in (
-        *("cls", "lm_head", "head", "decoder", "predictions", "classifier", "qa_outputs", "sop_classifier", "pooler"),
-        *("vocab_transform", "vocab_layer_norm", "vocab_projector"),
-        *("discriminator_predictions", "generator_predictions", "generator_lm_head"),
-    )
-)
-_SIMCSE = ("mlp.",)  # training layer of SimCSE: dropped like those heads, with a note
 DPR = "dpr"  # model_type of DPR encoders, which hold a BERT under another name
 _TOWER = r"^(question_encoder|ctx_encoder)\.bert_model\."
 _WANTED = ["*.json", "*.txt", "*.model", "*.safetensors"]
@@ -41,13 +33,21 @@ def resolve(base: str) -> Path:
 
     Raises:
         UsageError: there is no such folder or model, or the folder holds none; the text says what to do.
+        ModelError: the model is not whole, or of another kind.
+        CorruptError: a file of it is damaged.
     """
     path = Path(base).expanduser()
     if path.is_dir() or (path.is_file() and path.name == CONTRIEVER):
-        return model_folder(path)
+        return _whole(model_folder(path), base)
     if path.exists() or base.startswith(("/", ".", "~")) or base.count("/") > 1:
         raise UsageError(f"{base} is not a folder with a model: give a folder, a name of the hub, or static.")
-    return _from_hub(base)
+    return _whole(_from_hub(base), base)
+
+
+def _whole(folder: Path, name: str) -> Path:
+    known = find_checkpoint(name)
+    check_whole(folder, name, own_code=known is not None and known.remote_code)
+    return folder
 
 
 def load_pretrained(folder: Path, *, seed: int = 0, pooler: bool = False) -> nn.Module:
@@ -62,12 +62,13 @@ def load_pretrained(folder: Path, *, seed: int = 0, pooler: bool = False) -> nn.
         The stock model of transformers, float32, in evaluation mode.
 
     Raises:
-        UsageError: the folder holds no encoder, or its weights do not fit; the text names the first of them.
+        UsageError: the folder holds no model.
+        ModelError: it holds no encoder, or its weights do not fit; the text names the first of them.
     """
     config = _config(folder)
     if config.get("is_encoder_decoder") or config.get("is_decoder") or _is_causal(config):
-        raise UsageError(
-            f"{folder} is a {config['model_type']} decoder: pretrieve trains encoders (BERT and the like)."
+        raise ModelError(
+            f"{folder} is a {config['model_type']} decoder: pretrieve trains encoders (BERT and the like). Give one."
         )
     kind, options = _class_of(config)
     try:
@@ -81,14 +82,8 @@ def load_pretrained(folder: Path, *, seed: int = 0, pooler: bool = False) -> nn.
             )
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"{folder}: the model cannot be loaded ({reason}).") from None
-    _refuse_misfits(folder, report, pooler=pooler)
-    if dropped := sorted(key for key in report["unexpected_keys"] if key.startswith(_SIMCSE)):
-        warnings.warn(
-            f"{folder}: the layer that SimCSE trains with ({dropped[0]}) is left out, as its authors do.",
-            PretrieveWarning,
-            stacklevel=2,
-        )
+        raise ModelError(f"{folder}: the model cannot be loaded ({reason}): restore it from a copy.") from None
+    refuse_misfits(folder, report, pooler=pooler)
     loaded: nn.Module = model
     return loaded.eval()
 
@@ -164,22 +159,6 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _is_causal(config: dict[str, Any]) -> bool:
     return any("ForCausalLM" in name for name in config.get("architectures") or [])
-
-
-def _refuse_misfits(folder: Path, report: dict[str, Any], *, pooler: bool) -> None:
-    missing = sorted(key for key in report["missing_keys"] if pooler or not key.startswith("pooler."))
-    left_over = sorted(key for key in report["unexpected_keys"] if not _is_known_unused(key))
-    wrong = sorted(str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"])
-    for words, keys in (("lacks", missing), ("has left over", left_over), ("has the wrong shape for", wrong)):
-        if keys:
-            raise UsageError(
-                f"{folder}: the checkpoint {words} {len(keys)} weights of the encoder, first {keys[0]!r}: "
-                "it would be partly random. It was saved from another class, or under other names."
-            )
-
-
-def _is_known_unused(key: str) -> bool:
-    return key.startswith((*_HEADS, *_SIMCSE)) or key.endswith("position_ids")
 
 
 def _from_hub(name: str) -> Path:

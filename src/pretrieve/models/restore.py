@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from pretrieve.core.errors import CorruptError, UsageError
+from pretrieve.core.errors import CorruptError, ModelError, UsageError
 from pretrieve.models import kinds
 from pretrieve.models.encoder import Encoder, Pooling
 from pretrieve.models.export import DOCUMENT_MODEL, IDENTITY, MULTI_VECTOR_FILE, QUERY_MODEL, TANH
@@ -20,6 +20,7 @@ from pretrieve.models.heads import Projected
 from pretrieve.models.multi_vector import MultiVectorEncoder, document_weights
 from pretrieve.models.pretrained import load_pretrained
 from pretrieve.models.static import StaticEncoder
+from pretrieve.models.static_folder import find_static, read_static
 from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.text import tokenizer as tokenizers
 from pretrieve.text.tokenizer import Tokenizer
@@ -40,6 +41,8 @@ def load_encoder(folder: Path, *, pooling: Pooling | None = None, seed: int = 0)
     if (folder / MULTI_VECTOR_FILE).is_file():
         return _load_multi_vector(folder, seed)
     modules = _read_json(folder / "modules.json") if (folder / "modules.json").is_file() else None
+    if modules is None and (static := find_static(folder)) is not None:  # of model2vec, which compares by cosine
+        return load_static(static.inner)
     if modules is None:
         return _load_transformer(folder, folder, [], pooling, seed)
     chain = [(entry["type"].rsplit(".", 1)[-1], folder / entry["path"]) for entry in modules]
@@ -109,7 +112,7 @@ def _load_multi_vector(folder: Path, seed: int) -> MultiVectorEncoder:
 
 
 def load_static(folder: Path) -> StaticEncoder:
-    """Load the token vectors of a folder.
+    """Load the token vectors of a folder, one for each token.
 
     Args:
         folder: of a ``StaticEmbedding``.
@@ -119,16 +122,16 @@ def load_static(folder: Path) -> StaticEncoder:
         CorruptError: the file is damaged.
     """
     tokenizer = tokenizers.load(folder)
-    weights = _read_weights(folder / "model.safetensors", {"embedding.weight": 2})["embedding.weight"]
-    _check_vocabulary(folder, tokenizer, len(weights))
-    return StaticEncoder(weights, tokenizer.bare())
+    weights = read_static(folder)
+    _check_vocabulary(folder, tokenizer, weights.vocabulary)
+    return StaticEncoder(torch.from_numpy(weights.folded().copy()), tokenizer.bare())
 
 
 def _check_vocabulary(folder: Path, tokenizer: Tokenizer, size: int) -> None:
     if tokenizer.specials.vocabulary > size:
-        raise UsageError(
+        raise ModelError(
             f"{folder}: the tokenizer has {tokenizer.specials.vocabulary} entries and the model {size} vectors: "
-            "they do not match."
+            "they do not match. Restore both from the same model."
         )
 
 

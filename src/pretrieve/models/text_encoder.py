@@ -1,27 +1,25 @@
-"""Open any sentence-transformers model with its prompts, pooling and similarity.
-
-Settings are resolved in this order: the user's; the registry of published checkpoints; the model's ``modules.json`` and
-``config_sentence_transformers.json``. A missing setting is an error, because a default would be right for some models
-and cost others many points.
-"""
+"""Encoders of texts: any sentence-transformers model with its prompts, pooling and similarity."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import orjson
 
-from pretrieve.core.errors import UsageError
+from pretrieve.core.errors import ModelError, UsageError
 from pretrieve.core.extras import require
-from pretrieve.core.files import fingerprint
 from pretrieve.core.types import FloatArray, Similarity, TextEncoder
-from pretrieve.models.bag import Bag, model_fingerprint
-from pretrieve.models.checkpoints import Checkpoint, Pooling, known_as
-from pretrieve.models.model_folder import model_folder
+from pretrieve.models.bag import Bag
+from pretrieve.models.checkpoints import Checkpoint, known_as
+from pretrieve.models.model_kind import prompts_of
+from pretrieve.models.model_options import OWN_USAGE
+from pretrieve.models.model_options import ModelOptions as ModelOptions
+from pretrieve.models.model_usage import MULTI_VECTOR_FILE, configuration, first_given, settings_of
+from pretrieve.models.model_usage import identity as identity
+from pretrieve.models.model_usage import usage_of as usage_of
 from pretrieve.text.encoding import first_words
 
 if TYPE_CHECKING:
@@ -29,35 +27,6 @@ if TYPE_CHECKING:
 
     from pretrieve.models.multi_vector import MultiVectorEncoder
     from pretrieve.text.tokenizer import Tokenizer
-
-_MULTI_VECTOR_FILE = "views.json"  # models.export.MULTI_VECTOR_FILE; importing it takes seconds
-_WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "*/*.safetensors", "*/pytorch_model.bin")
-_VOCABULARIES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "*/tokenizer.json", _MULTI_VECTOR_FILE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelOptions:
-    """Settings of a model; None leaves a setting to the registry or the model's files.
-
-    Attributes:
-        pooling: pooling of the last hidden states, where the model's files do not specify it.
-        similarity: similarity function of the vectors.
-        query_prompt: prompt of a query.
-        document_prompt: prompt of a document.
-        max_length: maximum length of a text in tokens.
-        like: name of the published checkpoint whose settings apply.
-        batch_size: number of texts per batch.
-        device: torch device; by default the best available.
-    """
-
-    pooling: Pooling | None = None
-    similarity: Similarity | None = None
-    query_prompt: str | None = None
-    document_prompt: str | None = None
-    max_length: int | None = None
-    like: str | None = None
-    batch_size: int = 32
-    device: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,6 +41,7 @@ class TorchTextEncoder:
         location: name or folder.
         batch_size: number of texts per batch.
         described: settings of the user, stored by an index to open the model in the same way.
+        configuration: hash of what the model's files say of how vectors are made.
     """
 
     query_model: SentenceTransformer
@@ -81,6 +51,7 @@ class TorchTextEncoder:
     location: str
     batch_size: int
     described: Mapping[str, str | int] = field(default_factory=dict)
+    configuration: str = ""
 
     @property
     def similarity(self) -> Similarity:
@@ -159,7 +130,7 @@ def _longest(model: SentenceTransformer) -> int | None:
     return max(limits) if all(limits) else None
 
 
-def open_encoder(name: str, options: ModelOptions = ModelOptions()) -> TextEncoder:
+def open_encoder(name: str, options: ModelOptions = OWN_USAGE) -> TextEncoder:
     """Open a model by folder or hub name.
 
     Args:
@@ -167,68 +138,63 @@ def open_encoder(name: str, options: ModelOptions = ModelOptions()) -> TextEncod
         options: settings of the model.
 
     Returns:
-        A static model without torch, where it is one and nothing else is said of it; else a model of torch.
+        A static model without torch, where it is one; else a model of torch.
 
     Raises:
         UsageError: it is no model, is not there, or nobody says how it pools or compares.
+        ModelError: it cannot be loaded whole, or is not of dense vectors.
+        CorruptError: a file of it is damaged.
         MissingExtraError: it needs torch, which is not installed.
     """
-    static = Path(name).is_dir() and Bag.readable(Path(name))
-    if static and options == ModelOptions():
-        return Bag.load(Path(name))
-    if static:
-        require("train", f"{name} with other prompts, length or similarity than its own")
-    elif Path(name).exists():
+    folder = Path(name)
+    if folder.is_dir() and Bag.readable(folder):
+        return Bag.load(folder, options)
+    if folder.exists():
         require("train", f"{name}, which is not a static model,")
     else:
         require("train", f"{name} is not a folder here, and a model of the hub")
-    if (Path(name) / _MULTI_VECTOR_FILE).is_file():
-        return _open_multi_vector(Path(name), options)
+    if (folder / MULTI_VECTOR_FILE).is_file():
+        return _open_multi_vector(folder, options)
     queries, documents, usage = usage_of(name, options)
+    if Bag.readable(documents):  # of the hub
+        return Bag.load(documents, options, location=name)
+    from pretrieve.models.stock_model import load_stock
+
     known = known_as(name, options.like) is not None
-    model = _load(queries, usage, options, known=known)
-    return TorchTextEncoder(
+    model = load_stock(queries, usage, options, known=known)
+    opened = TorchTextEncoder(
         query_model=model,
-        document_model=model if documents == queries else _load(documents, usage, options, known=known),
+        document_model=model if documents == queries else load_stock(documents, usage, options, known=known),
         usage=usage,
         fingerprint=identity((queries, documents), usage, options),
         location=name,
         batch_size=options.batch_size,
-        described=_described(options),
+        described=options.described(),
+        configuration=configuration((queries, documents)),
     )
+    _try(opened, name)
+    return opened
 
 
-def usage_of(name: str, options: ModelOptions = ModelOptions()) -> tuple[Path, Path, Checkpoint]:
-    """Find a model, and how it is used, by what the user, the registry and its own files say.
-
-    Returns:
-        The folder of the model of queries, that of documents (the same if tied), and the usage.
+def _try(encoder: TorchTextEncoder, name: str) -> None:
+    """Encode a word on both sides: a route, a pooling or a width that does not fit is found before documents are read.
 
     Raises:
-        UsageError: as ``open_encoder``.
+        ModelError: it fails, or gives vectors of two sizes.
     """
-    known = known_as(name, options.like)
-    if options.like and known is None:
-        raise UsageError(f"{options.like!r} is not among the known checkpoints: describe the model by its options.")
-    folder = _resolve(name)
-    usage = _usage(name, folder, known, options)
-    queries = folder if usage.query_model is None else _resolve(usage.query_model)
-    return queries, folder if usage.document_model is None else _resolve(usage.document_model), usage
+    from pretrieve.models.stock_model import explained
 
-
-def identity(folders: Sequence[Path], usage: Checkpoint, options: ModelOptions = ModelOptions()) -> str:
-    """Identity of a model in one folder or two: its weights, its tokenizer, and how it is used."""
-    models = [model_fingerprint(folder, _parts(folder)) for folder in dict.fromkeys(folders)]
-    said = [usage.document_model, usage.document_prompt, usage.separator, usage.max_length, options.pooling]
-    return fingerprint([*models, *said])
-
-
-def _parts(folder: Path) -> list[Path]:
-    return sorted(path for pattern in (*_WEIGHTS, *_VOCABULARIES) for path in folder.glob(pattern))
+    with explained(name):
+        asked, made = encoder.encode_queries(["a"]), encoder.encode_documents(["a"])
+    if asked.shape != made.shape or asked.ndim != 2:
+        raise ModelError(
+            f"{name} gives vectors of {asked.shape[-1]} dimensions for queries and {made.shape[-1]} for documents: "
+            "they cannot be compared. Give two encoders that were trained together."
+        )
 
 
 def _open_multi_vector(folder: Path, options: ModelOptions) -> MultiVectorTextEncoder:
-    if options.pooling or options.like or options.similarity not in (None, "dot"):
+    if options.pooling or options.like or options.truncate_dim or options.similarity not in (None, "dot"):
         raise UsageError(f"{folder} has several vectors per document, compared by dot product: give prompts alone.")
     import torch
 
@@ -239,8 +205,8 @@ def _open_multi_vector(folder: Path, options: ModelOptions) -> MultiVectorTextEn
     encoder = load_encoder(folder)
     assert isinstance(encoder, MultiVectorEncoder)
     encoder.max_length = min(options.max_length or encoder.max_length, encoder.max_length)
-    own_query, own_document = _prompts(_read(folder / "config_sentence_transformers.json", {}))
-    query, document = _first(options.query_prompt, own_query), _first(options.document_prompt, own_document)
+    own_query, own_document = prompts_of(settings_of(folder))
+    query, document = first_given(options.query_prompt, own_query), first_given(options.document_prompt, own_document)
     usage = Checkpoint(pooling="cls", similarity="dot", document_prompt=document, max_length=encoder.max_length)
     return MultiVectorTextEncoder(
         encoder=encoder.to(options.device or ("cuda" if torch.cuda.is_available() else "cpu")),
@@ -249,150 +215,5 @@ def _open_multi_vector(folder: Path, options: ModelOptions) -> MultiVectorTextEn
         document_prompt=document,
         fingerprint=identity((folder,), usage, options),
         location=str(folder),
-        described=_described(options),
+        described=options.described(),
     )
-
-
-def _described(options: ModelOptions) -> dict[str, str | int]:
-    names = ("pooling", "similarity", "query_prompt", "document_prompt", "max_length", "like")
-    return {name: value for name in names if (value := getattr(options, name)) is not None}
-
-
-def _resolve(name: str) -> Path:
-    """The folder of a model: given, or fetched from the hub."""
-    if Path(name).exists():
-        return model_folder(Path(name))
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    try:
-        return Path(snapshot_download(name, ignore_patterns=["onnx/*", "openvino/*", "*.h5", "*.msgpack", "*.ot"]))
-    except HFValidationError:
-        raise UsageError(f"{name}: no such folder, and no name of a model on the hub.") from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"{name}: no such folder, and the hub does not give it ({reason}).") from None
-
-
-def _usage(name: str, folder: Path, known: Checkpoint | None, options: ModelOptions) -> Checkpoint:
-    """How a model is used, by what the user, the registry and its own files say, in this order."""
-    modules, settings = _modules(folder), _read(folder / "config_sentence_transformers.json", {})
-    if options.pooling and modules and modules[0] != "Transformer" and not (folder / _MULTI_VECTOR_FILE).is_file():
-        raise UsageError(f"{name} is made of {', '.join(modules)}, whose pooling is its own: leave pooling out.")
-    pooling = options.pooling or (known.pooling if known else None)
-    if pooling is None and not modules:
-        raise UsageError(
-            f"{name} has no modules.json, so nothing says how it pools: give pooling (mean, cls, ...) and similarity "
-            "(dot or cosine) as its authors use them."
-        )
-    similarity = options.similarity or (known.similarity if known else None) or settings.get("similarity_fn_name")
-    if similarity is None and "Normalize" in modules:
-        similarity = "cosine"  # vectors of length one: cosine and dot are the same
-    if similarity not in ("cosine", "dot"):
-        said = f"compares by {similarity}" if similarity else "does not say how its vectors are compared"
-        raise UsageError(f"{name} {said}: give similarity (dot or cosine) as its authors use it.")
-    base = known or Checkpoint(
-        pooling=pooling or "mean",
-        similarity=similarity,
-        max_length=None,
-        query_length=_read(folder / "sentence_bert_config.json", {}).get("query_length"),
-        separator=settings.get("separator", " "),
-    )
-    own_query, own_document = ("", "") if known else _prompts(settings)
-    return replace(
-        base,
-        pooling=pooling or base.pooling,
-        similarity=similarity,
-        query_prompt=_first(options.query_prompt, own_query or base.query_prompt),
-        document_prompt=_first(options.document_prompt, own_document or base.document_prompt),
-        max_length=options.max_length or base.max_length,
-        query_length=None if options.max_length else base.query_length,
-    )
-
-
-def _load(folder: Path, usage: Checkpoint, options: ModelOptions, *, known: bool = False) -> SentenceTransformer:
-    from sentence_transformers import SentenceTransformer
-
-    from pretrieve.models.pretrained import without_bar
-
-    longest = usage.max_length
-    with without_bar():
-        if _modules(folder) and options.pooling is None and not (known and _pools_otherwise(folder, usage)):
-            foreign = usage.remote_code and not _is_in_transformers(folder)
-            model = SentenceTransformer(str(folder), device=options.device, trust_remote_code=foreign)
-        else:
-            parts, longest = _of_bare_weights(folder, usage)
-            model = SentenceTransformer(modules=parts, device=options.device)
-    if longest is not None:
-        model.max_seq_length = min(longest, _positions(model, longest))
-    if usage.query_length is not None:
-        model[0].query_length = usage.query_length
-    model.similarity_fn_name = usage.similarity
-    return model
-
-
-def _positions(model: SentenceTransformer, longest: int) -> int:
-    """Tokens that a model of known architecture has positions for; else ``longest``."""
-    from pretrieve.models.restore import position_limit
-    from pretrieve.models.transformer import PACKED
-
-    config = getattr(getattr(model[0], "auto_model", None), "config", None)
-    return position_limit(config) if getattr(config, "model_type", None) in PACKED else longest
-
-
-def _of_bare_weights(folder: Path, usage: Checkpoint) -> tuple[list[Any], int | None]:
-    """Stock modules, and the tokens kept of a text; weights of encoders are loaded strictly: stock ones fill gaps."""
-    from sentence_transformers.sentence_transformer import modules
-
-    from pretrieve.models.pretrained import DPR, load_pretrained
-    from pretrieve.models.restore import position_limit
-    from pretrieve.models.transformer import PACKED
-
-    class Strict(modules.Transformer):  # type: ignore[misc]
-        def _load_model(self, *asked: Any, **also: Any) -> Any:
-            return load_pretrained(folder)
-
-    longest = usage.max_length
-    if _read(folder / "config.json", {}).get("model_type") in (*PACKED, DPR):
-        transformer = Strict(str(folder))
-        limit = position_limit(transformer.config)
-        longest = min(longest or limit, limit)
-    else:
-        transformer = modules.Transformer(str(folder))
-    parts = [transformer, modules.Pooling(transformer.get_embedding_dimension(), usage.pooling)]
-    return [*parts, *([modules.Normalize()] if usage.normalise else [])], longest
-
-
-def _pools_otherwise(folder: Path, usage: Checkpoint) -> bool:
-    """Whether a folder's modules pool in another way than its authors do: saving bare weights guesses the mean."""
-    from pretrieve.models.restore import said_pooling
-
-    mode = next((said_pooling(path) for path in sorted(folder.glob("*Pooling"))), None)
-    return mode is not None and mode != usage.pooling and (folder / "config.json").is_file()
-
-
-def _is_in_transformers(folder: Path) -> bool:
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-
-    return _read(folder / "config.json", {}).get("model_type") in CONFIG_MAPPING_NAMES
-
-
-def _modules(folder: Path) -> list[str]:
-    return [module["type"].rsplit(".", 1)[-1] for module in _read(folder / "modules.json", [])]
-
-
-def _first(said: str | None, default: str) -> str:
-    return default if said is None else said
-
-
-def _prompts(settings: Mapping[str, Any]) -> tuple[str, str]:
-    prompts = settings.get("prompts") or {}
-    documents = [prompts[task] for task in ("document", "passage", "corpus") if task in prompts]  # ST's order
-    return prompts.get("query", ""), documents[0] if documents else ""
-
-
-def _read(path: Path, default: Any) -> Any:
-    try:
-        return orjson.loads(path.read_bytes()) if path.is_file() else default
-    except orjson.JSONDecodeError as error:
-        raise UsageError(f"{path} cannot be read ({error}): restore the model from a copy.") from None

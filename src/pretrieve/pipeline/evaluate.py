@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import TextEncoder
@@ -16,8 +16,11 @@ from pretrieve.evaluation.result import Result
 from pretrieve.index.settings import usual_settings
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.run.progress import Listener, Silent
+from pretrieve.pipeline.run.training_queries import seen_queries
 from pretrieve.pipeline.run.usage_warnings import before_search
 from pretrieve.text.beir import load_collection
+
+_Result = TypeVar("_Result", Result, CrossLingualResult)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,7 @@ class EvaluateRequest:
     max_length: int | None = None
     like: str | None = None
     drop_same_id: bool = False
+    max_passage: bool = False
     use_titles: bool = True
 
 
@@ -52,7 +56,8 @@ def run_evaluation(
 
     Raises:
         UsageError: the folder, a split, a metric, a setting of BM25 or a model does not exist.
-        DataError: a line of the collection cannot be read.
+        DataError: a line of the collection cannot be read, or an id is given twice.
+        CorruptError: what a model's folder says about its training queries cannot be read.
     """
     listener = listener or Silent()
     parse_metrics(request.metrics)
@@ -72,7 +77,9 @@ def run_evaluation(
     if is_cross_lingual(request.folder):
         return _evaluate_pairs(request, described, opened or {}, listener)
     listener.stage("read", unit="documents and queries")
-    collection = load_collection(request.folder, request.split, titles=request.use_titles)
+    collection = load_collection(
+        request.folder, request.split, titles=request.use_titles, max_passage=request.max_passage
+    )
     listener.advance(len(collection.documents) + len(collection.queries))
     encoders = _open(request.models, described) | dict(opened or {})
     listener.stage("evaluate", unit="systems")
@@ -83,9 +90,10 @@ def run_evaluation(
         lexical=request.lexical,
         metrics=request.metrics,
         drop_same_id=request.drop_same_id,
+        max_passage=request.max_passage,
     )
     listener.advance(len(result.rows))
-    return result
+    return _with_training(result, encoders, list(collection.queries.values()))
 
 
 def _open(models: Iterable[str], described: ModelOptions) -> dict[str, TextEncoder]:
@@ -100,14 +108,29 @@ def _evaluate_pairs(
     if request.lexical:
         raise UsageError("--lexical is for one language: leave it out.")
     listener.stage("read", unit="languages")
-    collection = load_languages(request.folder, request.split, titles=request.use_titles)
+    collection = load_languages(
+        request.folder, request.split, titles=request.use_titles, max_passage=request.max_passage
+    )
     listener.advance(len(collection.codes))
     encoders = _open(request.models, described) | dict(opened)
     listener.stage("evaluate", len(collection.codes) + 1, "corpora")
-    return evaluate_pairs(
+    result = evaluate_pairs(
         collection,
         encoders,
         modes=request.modes,
         metrics=request.metrics,
+        max_passage=request.max_passage,
         on_progress=lambda code: listener.advance(1, code),
     )
+    return _with_training(result, encoders, [text for texts in collection.queries.values() for text in texts.values()])
+
+
+def _with_training(result: _Result, encoders: Mapping[str, TextEncoder], texts: Sequence[str]) -> _Result:
+    """The result, with what the models' folders say about training on its queries."""
+    notes, warnings = dict(result.notes), list(result.warnings)
+    for name, encoder in encoders.items():
+        seen = seen_queries(encoder.location, texts)
+        if seen is not None:
+            notes[name] = {**notes[name], "fine_tuned_on": seen.facts()}
+            warnings.append(seen.warning(name))
+    return replace(result, notes=notes, warnings=warnings)

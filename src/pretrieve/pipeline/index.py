@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pretrieve.core import files
+from pretrieve.core.errors import UsageError
 from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.pipeline.run.progress import Listener
@@ -75,20 +76,41 @@ def build_index(
     return index
 
 
-def open_index(path: Path, mode: str = "hybrid") -> Index:
-    """Open an index with its own model; a static one needs neither torch nor transformers.
+def open_index(path: Path, mode: str = "hybrid", model: str | None = None) -> Index:
+    """Open an index with its own model, used as when the index was built; a static one needs no torch.
+
+    Args:
+        path: the index's folder.
+        mode: ranking that is asked for.
+        model: where its model is now; default: where it was when the index was built.
 
     Raises:
         UsageError: there is no index, or its model no longer exists.
         FingerprintError: the model has changed since.
     """
-    from pretrieve.models.bag import Bag
+    from pretrieve.models.text_encoder import ModelOptions, open_encoder
 
     facts = files.load_manifest(path, "index")["meta"]["model"]  # Index.open checks the files
-    location, described = facts["location"], facts.get("described", {})
+    location = model or facts["location"]
     encoder: TextEncoder | None = None
-    if not Bag.readable(Path(location)) and (Path(location).exists() or not Path(location).is_absolute()):
-        from pretrieve.models.text_encoder import ModelOptions, open_encoder
-
-        encoder = open_encoder(location, ModelOptions(**described))
+    if model is not None or Path(location).exists() or not Path(location).is_absolute():
+        encoder = open_encoder(location, ModelOptions(**facts.get("described", {})))
     return Index.open(path, encoder)
+
+
+def index_at(path: Path, described: Mapping[str, Any]) -> Index | None:
+    """The index at a path, opened with its own model; None if no index is there.
+
+    Args:
+        path: a folder, or a name.
+        described: usage of a model, which an index knows.
+
+    Raises:
+        UsageError: there is an index, and a usage is given; or as ``open_index``.
+        FingerprintError: as ``open_index``.
+    """
+    if not (path / files.MANIFEST).is_file() or not (path / "words").is_dir():
+        return None
+    if described:
+        raise UsageError(f"{path} is an index and knows how its model is used: leave {', '.join(described)} out.")
+    return open_index(path)

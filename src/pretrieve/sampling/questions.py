@@ -1,98 +1,17 @@
-"""Questions with their answers, from a file; and the sampler that draws them for training."""
+"""The sampler that draws questions for training; ``question_files.py`` reads them."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
-import orjson
 
-from pretrieve.core.disk import storage
-from pretrieve.core.errors import DataError, UsageError
+from pretrieve.core.errors import DataError
 from pretrieve.core.files import fingerprint
 from pretrieve.core.types import Batch, IntArray, Rows, SpecialTokens
 from pretrieve.sampling.batches import Address, Mixture, mixture
+from pretrieve.sampling.question_files import Question as Question
+from pretrieve.sampling.question_files import read_questions as read_questions
 from pretrieve.sampling.spans import CLS, SEP, lay_out, read
-from pretrieve.text.records import Note
-from pretrieve.text.streams import stem, text_lines
 from pretrieve.text.tokenizer import Tokenizer
-
-_LIMIT = 1 << 20  # bytes of a line
-_KEYS = ("answers", "answer")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """A question and every answer that counts as right."""
-
-    text: str
-    answers: tuple[str, ...]
-
-
-def read_questions(path: Path) -> list[Question]:
-    """Read questions: JSON Lines with ``question`` and ``answers`` (or ``answer``, as NQ-open), or DPR's tables.
-
-    DPR's tables have the suffix ``.csv`` or ``.tsv``, a tab between the question and a list of answers as Python
-    writes it, and no header. All may be compressed (``.gz``, ``.zst``).
-
-    Raises:
-        UsageError: no such file, or an unknown suffix.
-        DataError: a line has no question or no answer.
-    """
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file with questions.")
-    suffix = stem(path)[1]
-    if suffix not in (".jsonl", ".ndjson", ".csv", ".tsv"):
-        raise UsageError(f"{path}: questions are read from .jsonl, or from DPR's .csv and .tsv.")
-    with storage(path):
-        found = list(_read(path, table=suffix in (".csv", ".tsv")))
-    if not found:
-        raise DataError(f"{path} holds no question.")
-    return found
-
-
-def _read(path: Path, *, table: bool) -> Iterator[Question]:
-    for item in text_lines(path, _LIMIT):
-        if isinstance(item, Note):  # a guessed encoding
-            continue
-        if not isinstance(item, tuple):
-            raise DataError(f"{item}: fix the file of questions.")
-        number, line = item
-        if line.strip():
-            yield _question(f"{path}:{number}", *(_row(line) if table else _object(line)))
-
-
-def _object(line: str) -> tuple[object, object]:
-    try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None, None
-    if not isinstance(record, dict):
-        return None, None
-    return record.get("question"), next((record[key] for key in _KEYS if record.get(key) is not None), None)
-
-
-def _row(line: str) -> tuple[object, object]:
-    question, _, answers = line.partition("\t")
-    try:
-        return question, ast.literal_eval(answers.strip().strip('"').replace('""', '"'))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return question, None
-
-
-def _question(where: str, question: object, answers: object) -> Question:
-    answers = [answers] if isinstance(answers, str) else answers
-    if not isinstance(question, str) or not question.strip():
-        raise DataError(f"{where}: no question: write lines like {_EXAMPLE}.")
-    if not isinstance(answers, list) or not answers or not all(isinstance(a, str) and a.strip() for a in answers):
-        raise DataError(f"{where}: no list of answers: write lines like {_EXAMPLE}.")
-    return Question(text=" ".join(question.split()), answers=tuple(dict.fromkeys(answers)))
-
-
-_EXAMPLE = '{"question": "...", "answers": ["..."]}'
 
 
 class QuestionRows:

@@ -1,22 +1,22 @@
-"""A labelled collection: a BEIR folder, plain or gzipped: corpus.jsonl, queries.jsonl and qrels/<split>.tsv.
+"""A labelled collection: a BEIR folder, plain or packed: corpus.jsonl, queries.jsonl and qrels/<split>.tsv.
 
 Thakur et al., *BEIR*, NeurIPS Datasets 2021. Relevance is graded; a document may be missing from the corpus (published
-sets have such lines), a query may not.
+sets have such lines), a query may not. An id names one document and one query.
 """
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from pretrieve.core.errors import DataError, UsageError, suggest
-from pretrieve.core.files import storage
+from pretrieve.core.errors import DataError
 from pretrieve.core.types import Document
+from pretrieve.text.beir_files import beir_file, beir_lines, beir_root, decoded, split_file
+from pretrieve.text.qrels import parse_qrels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,7 @@ class Collection:
         documents: all documents.
         queries: text by id, of the queries with qrels.
         qrels: for each query the ids and grades of documents; above 0 is relevant.
+        repeated: number of lines that say what an earlier one says, of ``queries`` and of ``qrels``.
     """
 
     name: str
@@ -36,38 +37,48 @@ class Collection:
     documents: Sequence[Document]
     queries: Mapping[str, str]
     qrels: Mapping[str, Mapping[str, int]]
+    repeated: Mapping[str, int] = field(default_factory=dict)
 
 
-def load_collection(folder: Path, split: str = "test", *, titles: bool = True) -> Collection:
-    """Read a BEIR folder.
+def load_collection(folder: Path, split: str = "test", *, titles: bool = True, max_passage: bool = False) -> Collection:
+    """Read a BEIR folder, or its zip archive.
 
     Args:
         folder: where it is.
         split: name of a file in ``qrels/``.
         titles: keep the documents' titles.
+        max_passage: several documents may have one id: they are passages of one document.
 
     Raises:
         UsageError: the folder, a file or the split is not there.
-        DataError: a line cannot be read; the text names ``file:line``.
+        DataError: a line cannot be read, or an id is given twice; the text names ``file:line``.
     """
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder; a BEIR folder with corpus.jsonl and qrels/ was expected.")
-    qrels_path = _split_file(folder, split)
+    root = beir_root(folder)
+    qrels_path = split_file(folder, split)
+    corpus_path, queries_path = (beir_file(root, stem) for stem in ("corpus", "queries"))
     documents = list(read_corpus(folder, titles=titles))
-    texts = read_queries(folder)
-    qrels = _qrels(qrels_path)
-    missing = [query for query in qrels if query not in texts]
-    if missing:
-        raise DataError(f"{qrels_path}: query {missing[0]!r} is not in {_file(folder, 'queries')}.")
-    if not qrels:
+    if not max_passage:
+        check_ids(documents)
+    texts, repeated_queries = read_texts(queries_path)
+    qrels = parse_qrels(qrels_path)
+    if not qrels.grades:
         raise DataError(f"{qrels_path} holds no qrels.")
+    check_queries(qrels.first, texts, queries_path)
     if not documents:
-        raise DataError(f"{_file(folder, 'corpus')} holds no document.")
-    known = {document.id for document in documents}
-    if not any(name in known for grades in qrels.values() for name in grades):
-        raise DataError(f"{qrels_path} judges no document of {_file(folder, 'corpus')}: are their ids the same?")
-    queries = {query: texts[query] for query in qrels}
-    return Collection(name=folder.absolute().name, split=split, documents=documents, queries=queries, qrels=qrels)
+        raise DataError(f"{corpus_path} holds no document.")
+    known, judged = {document.id for document in documents}, {name for one in qrels.grades.values() for name in one}
+    if not known & judged:
+        padded = {name.strip() for name in known} & {name.strip() for name in judged}
+        why = "white space around the ids differs" if padded else "are their ids the same?"
+        raise DataError(f"{qrels_path} judges no document of {corpus_path}: {why}")
+    return Collection(
+        name=name_of(folder),
+        split=split,
+        documents=documents,
+        queries={query: texts[query] for query in qrels.grades},
+        qrels=qrels.grades,
+        repeated={"queries": repeated_queries, "qrels": qrels.repeated},
+    )
 
 
 def read_corpus(folder: Path, name: str = "corpus", *, titles: bool = True) -> Iterator[Document]:
@@ -77,7 +88,7 @@ def read_corpus(folder: Path, name: str = "corpus", *, titles: bool = True) -> I
         UsageError: there is no corpus.
         DataError: a line cannot be read; the text names ``file:line``.
     """
-    for record, where in _records(_file(folder, name), ("_id", "text")):
+    for record, where in _records(beir_file(beir_root(folder), name)):
         yield Document(id=record["_id"], title=record["title"] if titles else "", text=record["text"], where=where)
 
 
@@ -86,9 +97,9 @@ def read_queries(folder: Path, name: str = "queries") -> dict[str, str]:
 
     Raises:
         UsageError: there are no queries.
-        DataError: a line cannot be read; the text names ``file:line``.
+        DataError: a line cannot be read, or an id has two texts; the text names ``file:line``.
     """
-    return {record["_id"]: record["text"] for record, _ in _records(_file(folder, name), ("_id", "text"))}
+    return read_texts(beir_file(beir_root(folder), name))[0]
 
 
 def read_qrels(folder: Path, split: str) -> dict[str, dict[str, int]]:
@@ -96,67 +107,105 @@ def read_qrels(folder: Path, split: str) -> dict[str, dict[str, int]]:
 
     Raises:
         UsageError: there is no such split.
-        DataError: a line cannot be read; the text names ``file:line``.
+        DataError: a line cannot be read, or a document has two grades for a query; the text names ``file:line``.
     """
-    return _qrels(_split_file(folder, split))
+    return parse_qrels(split_file(folder, split)).grades
 
 
-def _split_file(folder: Path, split: str) -> Path:
-    present = {path.name.removesuffix(".gz").removesuffix(".tsv"): path for path in folder.glob("qrels/*.tsv*")}
-    if not present:
-        raise UsageError(f"{folder} has no qrels/*.tsv: it is not a BEIR folder.")
-    if split not in present:
-        raise UsageError(f"{folder} has no split {split!r}.{suggest(split, present)}")
-    return present[split]
+def name_of(folder: Path) -> str:
+    """Name of the collection: that of the folder or archive."""
+    return folder.absolute().name.removesuffix(".zip")
 
 
-def _file(folder: Path, stem: str) -> Path:
-    for name in (f"{stem}.jsonl", f"{stem}.jsonl.gz"):
-        if (folder / name).is_file():
-            return folder / name
-    raise UsageError(f"{folder} has no {stem}.jsonl or {stem}.jsonl.gz: it is not a BEIR folder.")
+def check_queries(first: Mapping[str, str], texts: Mapping[str, str], path: Path) -> None:
+    """Refuse qrels of a query that is not among the queries.
+
+    Args:
+        first: ``file:line`` of the qrels by query.
+        texts: text by query.
+        path: file of the queries.
+
+    Raises:
+        DataError: there is such a query.
+    """
+    for query, where in first.items():
+        if query not in texts:
+            raise DataError(f"{where}: query {query!r} is not in {path}.")
 
 
-def _lines(path: Path) -> Iterator[tuple[bytes, str]]:
-    with storage(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        try:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield line, f"{path}:{number}"
-        except (EOFError, gzip.BadGzipFile) as error:
-            raise DataError(f"{path} is damaged ({error}): fetch it again.") from None
+def check_ids(documents: Iterable[Document]) -> None:
+    """Refuse documents that share an id: qrels cannot tell them apart.
+
+    A copy of a document is refused too: it counts twice in all that BM25 knows of the corpus.
+
+    Raises:
+        DataError: there are some.
+    """
+    first: dict[str, Document] = {}
+    for number, document in enumerate(documents, start=1):
+        other = first.setdefault(document.id, document)
+        if other is not document:
+            copy = (other.title, other.text) == (document.title, document.text)
+            what = "is the same line again" if copy else "has it for another text"
+            raise DataError(
+                f"{document.where or f'document {number}'}: duplicate id {document.id!r}; {other.where or 'another'} "
+                f"{what}. Give every document its own id; if they are passages of one, --max-passage counts the best."
+            )
 
 
-def _records(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[dict[str, str], str]]:
-    for line, where in _lines(path):
+def read_texts(path: Path) -> tuple[dict[str, str], int]:
+    """Read a file of queries: texts by id, and the number of lines that say what an earlier one says.
+
+    Raises:
+        DataError: a line cannot be read, or an id has two texts; the text names ``file:line``.
+    """
+    texts: dict[str, str] = {}
+    repeated = 0
+    for record, where in _records(path):
+        name, text = record["_id"], record["text"]
+        if name in texts and texts[name] != text:
+            raise DataError(f"{where}: query {name!r} has another text in a line before: leave one of them.")
+        repeated += name in texts
+        texts[name] = text
+    return texts, repeated
+
+
+def _records(path: Path) -> Iterator[tuple[dict[str, str], str]]:
+    for line, where in beir_lines(path):
         try:
             record: Any = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            raise DataError(f"{where}: not JSON ({error}).") from None
+            decoded(line, where)
+            surrogate = "lone surrogate: " if "surrogate" in error.msg else ""
+            raise DataError(f"{where}: {surrogate}not JSON ({error}).") from None
         if not isinstance(record, dict):
             raise DataError(f"{where}: a JSON object was expected.")
-        for name in needed:
+        for name in ("_id", "text"):
             if name not in record:
                 raise DataError(f"{where}: no field {name!r}.")
-        found = {name: record.get(name) for name in (*needed, "title")}
-        yield {name: "" if value is None else str(value) for name, value in found.items()}, where
+        texts = {name: _text(record.get(name), name, where) for name in ("text", "title")}
+        yield {"_id": _id(record["_id"], where), **texts}, where
 
 
-def _qrels(path: Path) -> dict[str, dict[str, int]]:
-    qrels: dict[str, dict[str, int]] = {}
-    for number, (line, where) in enumerate(_lines(path)):
-        try:
-            fields = line.decode().rstrip("\r\n").split("\t")
-        except UnicodeDecodeError:
-            raise DataError(f"{where}: not UTF-8.") from None
-        if len(fields) != 3:
-            raise DataError(f"{where}: three fields parted by tabs were expected (query, document, grade).")
-        query, document, grade = fields
-        try:
-            qrels.setdefault(query, {})[document] = int(grade)
-        except ValueError:
-            if number == 0:  # the header
-                qrels.pop(query, None)
-                continue
-            raise DataError(f"{where}: the grade {grade!r} is not a whole number.") from None
-    return qrels
+def _id(value: object, where: str) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise DataError(f"{where}: _id is not a string ({_kind(value)}).")
+    if not value.strip():
+        raise DataError(f"{where}: _id is empty.")
+    return _text(value, "_id", where)
+
+
+def _text(value: object, name: str, where: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise DataError(f"{where}: {name} is not a string ({_kind(value)}).")
+    if "\0" in value:
+        raise DataError(f"{where}: NUL character in {name}, at {value.index(chr(0))}.")
+    return value
+
+
+def _kind(value: object) -> str:
+    return "null" if value is None else type(value).__name__

@@ -22,6 +22,7 @@ from pretrieve.text.streams import COMPRESSED, DamagedStreamError, chunks, stem
 
 _ARCHIVE = ".zip"
 _OTHER_ARCHIVES = (".tar", ".tgz", ".tbz", ".txz", ".7z", ".rar")
+_LONG_DASHES = ("–", "—", "−", "‒", "‐")  # what copied texts have in place of a hyphen
 _HEAD = 4096  # bytes by which the format of a file is recognised
 
 
@@ -84,7 +85,7 @@ def inputs_of(source: str, chosen: FileFilter, report: ReadReport) -> Iterator[I
     if kind := what_is(path):
         raise UsageError(f"{path} is {kind}: give a file or a folder.")
     if not path.exists():
-        raise UsageError(f"{path}: no such file or folder.{_neighbour(path)}")
+        raise UsageError(f"{path}: no such file or folder.{_hint(path)}")
     yield Input(_reader_of(path), path)
 
 
@@ -166,7 +167,16 @@ def _known() -> str:
     return f"{', '.join(sorted(by_suffix()))}, each also with {', '.join(COMPRESSED)}, and {_ARCHIVE}"
 
 
-def _neighbour(path: Path) -> str:
+def _hint(path: Path) -> str:
+    """What the user may have meant by a path that is not there."""
+    name = str(path)
+    if name[0] in _LONG_DASHES:
+        option = name.lstrip("".join(_LONG_DASHES) + "-")
+        return f" It begins with a long dash: write {'--' if len(option) > 1 else '-'}{option}."
+    if name[0] == "~":
+        return f" The shell expands ~ without quotes only; meant is {str(path.expanduser())!r}."
+    if any(sign in name for sign in "*?[") and path.parent.is_dir():
+        return f" Give the folder, and --include {path.name!r}."
     with contextlib.suppress(OSError):
         close = difflib.get_close_matches(path.name, [near.name for near in path.parent.iterdir()], n=1)
         return f" Did you mean {str(path.with_name(close[0]))!r}?" if close else ""

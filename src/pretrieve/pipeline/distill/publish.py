@@ -25,6 +25,8 @@ from pretrieve.pipeline.run.card import CONTENTS
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.recipe import Recipe
 from pretrieve.pipeline.run.run import Run
+from pretrieve.pipeline.run.sources import READING
+from pretrieve.pipeline.run.training_queries import write_training_queries
 
 WEIGHT = 1.0  # fusion weight of a distilled model's vectors (records/distill)
 
@@ -111,6 +113,7 @@ def keep_distilled(
             "trained_on": len(prepared.store),
             "held_out": len(prepared.held_out),
         },
+        reading=prepared.documents.meta.get(READING),
         saved=saved,
         reason=reason,
         probe=None if choice is None else {**choice.to_json(), "saved": saved, "weight": WEIGHT},
@@ -120,6 +123,7 @@ def keep_distilled(
     with run.publishing(MODEL, {"recipe": made.fingerprint, "weight": WEIGHT}) as folder:
         save_model(folder, stages.encoders[saved], tokenizer)
         folder.json("recipe.json", report.recipe)
+        write_training_queries(folder, request.teacher)
         folder.json(REPORT, report.to_json())
         folder.write("README.md", _card(report, choice, teacher).encode())
     return report

@@ -189,12 +189,12 @@ def _check_teacher(name: str) -> None:
     """Refuse a folder that is no teacher before documents are read.
 
     Raises:
-        UsageError: it is no folder, or a static, sparse or multi-vector model.
+        UsageError: it is no folder, or a static model or one of several vectors.
+        ModelError: it is sparse, multi-vector, or a cross-encoder.
         CorruptError: its configuration is damaged.
     """
-    import orjson
-
     from pretrieve.models.bag import Bag
+    from pretrieve.models.model_kind import refuse_other_kinds
 
     folder = Path(name)
     if not folder.exists():
@@ -204,11 +204,6 @@ def _check_teacher(name: str) -> None:
     if Bag.readable(folder):
         raise UsageError(f"{name} is a static model already: a teacher is a transformer.")
     check_model_files(folder)
-    path = folder / "config_sentence_transformers.json"
-    modules = folder / "modules.json"
-    kind = orjson.loads(path.read_bytes()).get("model_type") if path.is_file() else None
-    names = modules.read_text(encoding="utf-8") if modules.is_file() else ""
-    if (folder / "views.json").is_file() or kind == "MultiVectorEncoder" or "MultiVector" in names:
+    if (folder / "views.json").is_file():
         raise UsageError(f"{name} gives several vectors for a text: a teacher gives one.")
-    if kind == "SparseEncoder" or "SpladePooling" in names or "sparse_encoder" in names:
-        raise UsageError(f"{name} is a sparse model: a teacher gives one dense vector for a text.")
+    refuse_other_kinds(folder, name, own_code=True)  # opening it tells of code

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pretrieve.core.errors import PretrieveError, UsageError
+from pretrieve.core.errors import UsageError
 from pretrieve.core.types import FloatArray, TextEncoder
 from pretrieve.models.text_encoder import TorchTextEncoder, open_encoder, usage_of
 from pretrieve.pipeline.distill.request import DistillRequest
@@ -50,7 +50,7 @@ def open_teacher(request: DistillRequest, encoder: TextEncoder | None = None) ->
     """
     _, documents, _ = usage_of(request.teacher, request.described)
     tokenizer = tokenizers.load(documents)
-    found = encoder if encoder is not None else _opened(request)
+    found = encoder if encoder is not None else open_encoder(request.teacher, request.described)
     if request.bfloat16 and isinstance(found, TorchTextEncoder):
         found.query_model.bfloat16()
         found.document_model.bfloat16()
@@ -72,13 +72,3 @@ def open_teacher(request: DistillRequest, encoder: TextEncoder | None = None) ->
         dimensions=width,
         licence=said[1] if said else "",
     )
-
-
-def _opened(request: DistillRequest) -> TextEncoder:
-    try:
-        return open_encoder(request.teacher, request.described)
-    except PretrieveError:
-        raise
-    except Exception as error:  # libraries raise various errors for an incomplete model folder
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"{request.teacher} cannot be opened as a teacher: {reason}") from None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pretrieve.core.errors import UsageError
+from pretrieve.core.errors import PretrieveWarning, UsageError
 from pretrieve.core.files import fingerprint
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.export import MULTI_VECTOR_FILE
 from pretrieve.models.heads import Projected
+from pretrieve.models.model_usage import settings_of
 from pretrieve.models.multi_vector import MultiVectorEncoder
 from pretrieve.models.restore import load_encoder, load_encoders, position_limit
 from pretrieve.models.text_encoder import ModelOptions, identity, usage_of
@@ -79,6 +81,7 @@ def open_start(model: str, options: ModelOptions | None = None, *, seed: int = 0
         if isinstance(encoder, TransformerEncoder):  # the given length may be longer than that of the folder
             limit = position_limit(encoder.model.config)
         encoder.max_length = min(usage.max_length or encoder.max_length, limit)
+    _warn_of_cut(model, folder, options)
     prompts = (usage.query_prompt, usage.document_prompt)
     weights = identity((folder, folder_of_documents), usage, options)
     return Start(
@@ -90,3 +93,15 @@ def open_start(model: str, options: ModelOptions | None = None, *, seed: int = 0
         longest_query=min(queries.max_length, usage.query_length or queries.max_length),
         fingerprint=fingerprint([weights, prompts, usage.query_length]),
     )
+
+
+def _warn_of_cut(model: str, folder: Path, options: ModelOptions) -> None:
+    """Vectors are cut when they are searched; training, and the model that it saves, has all dimensions."""
+    kept = options.truncate_dim or settings_of(folder).get("truncate_dim")
+    if kept is not None:
+        warnings.warn(
+            f"{model} keeps {kept} dimensions of its vectors: it is fine-tuned, and saved, with all of them. Give "
+            "truncate_dim when the new model is loaded.",
+            PretrieveWarning,
+            stacklevel=3,
+        )

@@ -8,6 +8,7 @@ from typing import Any
 from pretrieve.pipeline.finetune.held_out_queries import METRIC
 from pretrieve.pipeline.finetune.request import FinetuneRequest
 from pretrieve.pipeline.run.card import CONTENTS
+from pretrieve.pipeline.run.training_queries import TRAINING_QUERIES
 
 
 def finetuned_card(request: FinetuneRequest, report: Mapping[str, Any]) -> str:
@@ -24,6 +25,10 @@ def finetuned_card(request: FinetuneRequest, report: Mapping[str, Any]) -> str:
         parts.append(_table(report["evaluation"]))
     parts.append(f"## Made by\n\n```console\n{request.command()}\n```\n")
     parts.append(CONTENTS)
+    parts.append(
+        f"`{TRAINING_QUERIES}` has a hash of each training query, 8 bytes, by which `pretrieve evaluate` tells whether "
+        "a query was trained on; so can anybody who has the query.\n"
+    )
     lines = ["## Values\n", "| for | value |", "|---|---|"]
     for part in ("loss", "draw", "refresh", "training"):
         lines += [f"| {part}.{key} | `{value}` |" for key, value in sorted(values[part].items())]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pretrieve.core import files
+from pretrieve.core.config import options_of
 from pretrieve.core.errors import ExtensionError, UsageError
 from pretrieve.core.extensions import place
 from pretrieve.core.rng import shuffled
@@ -22,15 +23,20 @@ from pretrieve.pipeline.finetune import negatives as strategies
 from pretrieve.pipeline.finetune.base_model import Start, open_start
 from pretrieve.pipeline.finetune.card import finetuned_card
 from pretrieve.pipeline.finetune.held_out_queries import evaluate_finetuned
-from pretrieve.pipeline.finetune.read_labels import read_labels
+from pretrieve.pipeline.finetune.label_report import LabelReport
+from pretrieve.pipeline.finetune.read_labels import LabelSource, read_and_report
 from pretrieve.pipeline.finetune.report import MODEL, REPORT, FinetuneReport, open_report
 from pretrieve.pipeline.finetune.request import FinetuneRequest, Values, values_of
 from pretrieve.pipeline.finetune.sampler import sampler_of
 from pretrieve.pipeline.finetune.task import Task, contrastive
+from pretrieve.pipeline.run.arguments import output_of, path_of
 from pretrieve.pipeline.run.fit import Training, fit
+from pretrieve.pipeline.run.memory_labels import labels_of
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
+from pretrieve.pipeline.run.training_queries import TrainingQueries, write_training_queries
 from pretrieve.pipeline.run.usage_warnings import before_use
+from pretrieve.pipeline.run.workspace import beside
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.labels import Labels
 from pretrieve.training.held_out import held_out
@@ -56,22 +62,52 @@ def finetune(request: FinetuneRequest, listener: Listener | None = None, *, eval
     return _finetune(request, listener, hold_out=evaluate, evaluate=evaluate)
 
 
-def _finetune(request: FinetuneRequest, listener: Listener, *, hold_out: bool, evaluate: bool) -> FinetuneReport:
+def finetune_for(
+    labels: object, output: str | Path | None, values: Mapping[str, Any], options: Mapping[str, Any], listener: Listener
+) -> str:
+    """The same for ``Retriever``.
+
+    Args:
+        labels: a path, or records in memory.
+        output: folder for the model; a temporary one if None.
+        values: arguments of ``FinetuneRequest`` that the retriever gives.
+        options: others, of the user.
+        listener: receives progress.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        UsageError: an argument does not fit, or the retriever gives it.
+        PretrieveError: as ``finetune``.
+    """
+    folder, named = output_of(output), values["negatives_file"]
+    own = {**values, "negatives_file": None if named is None else path_of(named, "negatives_file")}
+    if twice := options.keys() & {*own, "labels", "output"}:
+        raise UsageError(f"finetune: {', '.join(sorted(twice))} is given by this retriever; leave it out.")
+    given = {**options, **own, "labels": folder, "output": folder}
+    request = options_of(FinetuneRequest, given, where="finetune")
+    with labels_of(labels) as path:
+        finetune(replace(request, labels=path, negatives=own["negatives"]), listener)  # "none" is a name here
+    return str(folder)
+
+
+def _finetune(
+    request: FinetuneRequest, listener: Listener, *, hold_out: bool, evaluate: bool, first: bool = False
+) -> FinetuneReport:
     """Fine-tune; a model that only mines negatives is not evaluated, but does not see held-out queries either."""
     request.check()
     with begin(
         "finetune", request, listener, inputs=("model", "negatives_file"), without=("labels", "documents")
     ) as run:
         start = open_start(request.model, request.described, seed=request.seed)
-        listener.stage("read labels", unit="queries")
-        labels = read_labels(
-            request.labels, run.workspace / "records", split=request.split, documents=request.documents
-        )
-        listener.advance(len(labels), f"{labels.size:,} documents")
+        labels, found = read_and_report(_source(request), run.workspace / "records", Silent() if first else listener)
         run.same_data("labels", labels.fingerprint)
         learn, held_out = _divide(len(labels), request, hold_out=hold_out)
         held, labels = labels.select(held_out), labels.select(learn)
         negatives = request.negatives or _usual(request, labels)
+        if not first:
+            _say_negatives(request, negatives, labels, listener)
         strategy = strategies.find(negatives)
         untied = start.query_encoder is not None
         values = values_of(request, negatives, width=start.width, queries=len(labels), untied=untied)
@@ -87,7 +123,7 @@ def _finetune(request: FinetuneRequest, listener: Listener, *, hold_out: bool, e
         task = Task(run=run, request=request, values=values, labels=labels, first_model=first_model)
         labels = _with_negatives(strategy, task)
         objective = _trained(run, request, values, labels, held, start)
-        return _publish(run, request, values, objective, start, labels, held, evaluate=evaluate)
+        return _publish(run, request, values, objective, start, labels, held, found, evaluate=evaluate)
 
 
 def _publish(
@@ -98,6 +134,7 @@ def _publish(
     start: Start,
     labels: Labels,
     held: Labels,
+    found: LabelReport,
     *,
     evaluate: bool,
 ) -> FinetuneReport:
@@ -111,12 +148,26 @@ def _publish(
             documents=labels.size,
             negatives=len(labels.negatives.tokens),
             evaluation=evaluate_finetuned(request, folder.path, held, run.listener) if evaluate and len(held) else None,
+            labels={**found.to_json(), **_trained_with(values, labels)},
         )
         folder.json(REPORT, report.to_json())
         folder.json("recipe.json", {"model": request.model, "command": request.command(), **values.to_json()})
+        own = TrainingQueries.of(request.labels, request.split, labels.texts(), held.texts())
+        write_training_queries(folder, request.model, own)
         folder.write("README.md", finetuned_card(request, report.to_json()).encode())
         meta["weight"] = report.evaluation["weights"]["model"] if report.evaluation else None
     return report
+
+
+def _source(request: FinetuneRequest) -> LabelSource:
+    """Where the labels of a run are, and how they are read."""
+    return LabelSource(
+        path=request.labels,
+        split=request.split,
+        documents=request.documents,
+        on_bad=request.on_bad,
+        quarantine=beside(request.output, ".quarantine.jsonl"),
+    )
 
 
 def _divide(count: int, request: FinetuneRequest, *, hold_out: bool) -> tuple[IntArray, IntArray]:
@@ -127,9 +178,36 @@ def _divide(count: int, request: FinetuneRequest, *, hold_out: bool) -> tuple[In
 
 
 def _usual(request: FinetuneRequest, labels: Labels) -> str:
-    """The negatives of the labels, if most queries have some."""
-    most = 2 * int((labels.negatives.lengths > 0).sum()) > len(labels)
-    return "given" if most or request.negatives_file is not None else "bm25"
+    """The negatives of a file, if it has any; those of a folder, if most of its queries have some."""
+    enough = 2 * _with_some(labels) > len(labels) if request.labels.is_dir() else _with_some(labels) > 0
+    return "given" if enough or request.negatives_file is not None else "bm25"
+
+
+def _with_some(labels: Labels) -> int:
+    """Number of queries with negatives."""
+    return int((labels.negatives.lengths > 0).sum())
+
+
+def _trained_with(values: Values, labels: Labels) -> dict[str, int]:
+    """Number of training queries with negatives, where the strategy finds them before training."""
+    before = values.draw.negatives and not hasattr(strategies.find(values.negatives), "objective")
+    return {"trained_with_negatives": _with_some(labels)} if before else {}
+
+
+def _say_negatives(request: FinetuneRequest, negatives: str, labels: Labels, listener: Listener) -> None:
+    """Report negatives of the labels that are not used, and queries that have none."""
+    some = _with_some(labels)
+    if not some or request.negatives_file is not None:
+        return
+    if negatives != "given":
+        listener.note(
+            f"negatives: {negatives}; the labels have some for {some:,} of {len(labels):,} queries, not used."
+        )
+    elif some < len(labels):
+        listener.note(
+            f"negatives: given; {len(labels) - some:,} of {len(labels):,} queries have none, and get random documents. "
+            "--negatives bm25 mines some for all."
+        )
 
 
 def _check_scores(request: FinetuneRequest, values: Values, strategy: strategies.Strategy, labels: Labels) -> None:
@@ -155,7 +233,8 @@ def _first_model(run: Run, request: FinetuneRequest, file: Path, *, hold_out: bo
     """A model of the same labels and values with the negatives of a file; it is not evaluated."""
     output = run.workspace / "first"
     first = replace(request, output=output, negatives="given", negatives_file=file, overwrite=False, resume=True)
-    _finetune(first, run.listener, hold_out=hold_out, evaluate=False)
+    first = replace(first, on_bad="skip" if request.on_bad == "quarantine" else request.on_bad)
+    _finetune(first, run.listener, hold_out=hold_out, evaluate=False, first=True)
     return open_encoder(str(output))
 
 

@@ -26,10 +26,12 @@ from pretrieve.evaluation.answers import has_answer
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.index.pseudo import full_text
 from pretrieve.index.ranking import top_k
-from pretrieve.pipeline.finetune.read_labels import documents_by_id, read_labels
+from pretrieve.pipeline.finetune.read_labels import LabelSource, documents_by_id, read_and_report
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.stopping import stoppable
+from pretrieve.pipeline.run.workspace import beside
 from pretrieve.sampling.labels import Labels
+from pretrieve.text.corpus import OnBad
 from pretrieve.text.documents import Documents
 
 By = Literal["bm25", "model", "both"]
@@ -167,18 +169,30 @@ def check_file(output: Path, sources: Sequence[str | Path]) -> None:
 
 def mine_source(
     source: Path, model: TextEncoder | None, output: Path, options: MineOptions, listener: Listener,
-    *, split: str = "train", documents: Sequence[str] = (),
+    *, split: str = "train", documents: Sequence[str] = (), on_bad: OnBad = "auto",
 ) -> tuple[int, int]:  # fmt: skip
     """Read labels and mine negatives for them; return the numbers of negatives and of queries.
 
+    Args:
+        source: a BEIR folder, or a file of labels.
+        model: ranker, where ``options.by`` needs one.
+        output: the file of negatives; bad records go to ``output.quarantine.jsonl`` if they are quarantined.
+        options: see ``MineOptions``.
+        listener: receives progress.
+        split: split of a BEIR folder.
+        documents: further sources of documents, for a file of labels.
+        on_bad: policy for bad records of labels and documents.
+
     Raises:
-        PretrieveError: as ``check_file``, ``read_labels`` and ``mine``.
+        PretrieveError: as ``check_file``, ``read_source`` and ``mine``.
     """
     check_file(output, [source, *documents])
     with stoppable(lambda: _advice(output)), tempfile.TemporaryDirectory() as temporary:
-        listener.stage("read labels", unit="queries")
-        labels = read_labels(source, Path(temporary) / "records", split=split, documents=documents)
-        listener.advance(len(labels), f"{labels.size:,} documents")
+        quarantine = beside(output, ".quarantine.jsonl")
+        where = LabelSource(path=source, split=split, documents=documents, on_bad=on_bad, quarantine=quarantine)
+        labels, found = read_and_report(where, Path(temporary) / "records", listener)
+        if found.with_negatives:
+            listener.note(f"{source}: its negatives are among the documents to search, and not copied to the output.")
         return mine(labels, model, output, options, listener), len(labels)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ class FinetuneReport:
         documents: number in the collection.
         negatives: number of hard negatives known before training.
         evaluation: nDCG@10 on the held-out queries of BM25, the start and the model, with tests; None without any.
+        labels: what reading the labels found (``LabelReport``); "trained_with_negatives" is the number of training
+            queries with negatives, where these are known before training. Empty in reports of earlier versions.
     """
 
     values: Mapping[str, Any]
@@ -32,6 +34,7 @@ class FinetuneReport:
     documents: int
     negatives: int
     evaluation: Mapping[str, Any] | None
+    labels: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -41,6 +44,7 @@ class FinetuneReport:
             "documents": self.documents,
             "negatives": self.negatives,
             "evaluation": self.evaluation,
+            "labels": dict(self.labels),
         }
 
 
@@ -53,6 +57,8 @@ def open_report(output: Path) -> FinetuneReport:
     """
     files.read_manifest(output, MODEL)
     facts = orjson.loads((output / REPORT).read_bytes()) if (output / REPORT).is_file() else {}
-    if facts.keys() != {item.name for item in fields(FinetuneReport)}:
+    names = {item.name for item in fields(FinetuneReport)}
+    needed = {item.name for item in fields(FinetuneReport) if item.default_factory is MISSING}
+    if not needed <= facts.keys() <= names:
         raise UsageError(f"{output} is no model of `pretrieve finetune`: choose another place.")
     return FinetuneReport(**facts)

@@ -19,6 +19,7 @@ from pretrieve.models.text_encoder import ModelOptions
 from pretrieve.pipeline.finetune import negatives as strategies
 from pretrieve.pipeline.run.settings import sort_settings
 from pretrieve.pipeline.run.workspace import check_workspace
+from pretrieve.text.corpus import OnBad
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.trackers import check_tracker
 
@@ -35,8 +36,9 @@ class FinetuneRequest:
         output: folder for the model.
         split: split of a BEIR folder.
         documents: further sources of documents, for a file of labels.
-        negatives: name of a strategy (``pipeline/finetune/negatives/``). None: given where most queries have some,
-            else bm25.
+        negatives: name of a strategy (``pipeline/finetune/negatives/``). None: given where a file has some, or a folder
+            for most queries, else bm25.
+        on_bad: policy for bad records of labels and documents.
         negatives_file: file written by ``pretrieve mine``; implies given.
         recipe: name of published values; None: by the kind of model.
         limit: maximum number of labelled queries; None: all.
@@ -59,6 +61,7 @@ class FinetuneRequest:
     documents: tuple[str, ...] = ()
     negatives: str | None = None
     negatives_file: Path | None = None
+    on_bad: OnBad = "auto"
     recipe: str | None = None
     limit: int | None = None
     epochs: int | None = None
@@ -107,6 +110,7 @@ class FinetuneRequest:
         for name in ("recipe", "limit", "epochs", "steps", "negatives_file"):
             if (value := getattr(self, name)) is not None:
                 words += [f"--{name.replace('_', '-')}", str(value)]
+        words += ["--on-bad", self.on_bad] if self.on_bad != "auto" else []
         for source in self.documents:
             words += ["--documents", source]
         for name in ("pooling", "similarity", "query_prompt", "document_prompt", "max_length", "like"):

@@ -8,6 +8,7 @@ import safetensors.torch
 from torch import nn
 
 from pretrieve.core import files
+from pretrieve.models.build import named_base
 from pretrieve.models.export import save_model
 from pretrieve.models.heads import HEADS
 from pretrieve.models.objective import Objective
@@ -18,6 +19,8 @@ from pretrieve.pipeline.pretrain.report import MODEL, REPORT, Report
 from pretrieve.pipeline.pretrain.selection import START as UNTRAINED
 from pretrieve.pipeline.pretrain.selection import Selection
 from pretrieve.pipeline.run.run import Run
+from pretrieve.pipeline.run.sources import READING
+from pretrieve.pipeline.run.training_queries import write_training_queries
 from pretrieve.text.tokenizer import Tokenizer
 
 START = "start"
@@ -37,6 +40,7 @@ def publish(run: Run, selection: Selection, prepared: Prepared) -> Report:
             "trained_on": len(prepared.store),
             "held_out": len(prepared.held_out),
         },
+        reading=prepared.documents.meta.get(READING),
         saved=selection.saved,
         reason=selection.reason,
         probe=None if selection.probe is None else selection.probe.to_json(),
@@ -54,7 +58,15 @@ def publish(run: Run, selection: Selection, prepared: Prepared) -> Report:
         folder.write("README.md", model_card(report, selection.probe, selection.encoder).encode())
         with files.create(folder.path / START, MODEL) as start:
             save_model(start, selection.start, tokenizer, **_usage(selection))
+            _keep_training_queries(start, made.recipe.base)
+        _keep_training_queries(folder, made.recipe.base)
     return report
+
+
+def _keep_training_queries(folder: files.Folder, base: str) -> None:
+    """What the base was fine-tuned on is known of the model too."""
+    if (named := named_base(base)) is not None:
+        write_training_queries(folder, named)
 
 
 def _save(folder: files.Folder, objective: Objective, selection: Selection, tokenizer: Tokenizer) -> None:

@@ -26,7 +26,7 @@ class ReadRequest:
         seed: seed of the run.
         resume: resume from the last checkpoint.
         overwrite: replace an existing output.
-        on_bad: policy for unreadable records.
+        on_bad: policy for unreadable records of documents and questions.
         file_filter: the files that are read in folders.
         fields: field names of the sources.
         tracker: experiment tracker; ``auto`` is TensorBoard if it is installed.

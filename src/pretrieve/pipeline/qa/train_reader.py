@@ -30,8 +30,10 @@ from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.settings import sort_settings
 from pretrieve.pipeline.run.sources import DOCUMENTS, read_request
+from pretrieve.pipeline.run.workspace import beside
 from pretrieve.sampling.batches import Batches
-from pretrieve.sampling.questions import QuestionRows, SomeQuestions, read_questions
+from pretrieve.sampling.question_files import Question, QuestionReport, read_questions
+from pretrieve.sampling.questions import QuestionRows, SomeQuestions
 from pretrieve.text import tokenizer as tokenizers
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
@@ -70,7 +72,7 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
     """
     listener = listener or Silent()
     request.check()
-    questions = read_questions(request.questions)
+    questions = _questions(request, listener)
     options, training = _options(request, len(questions))
     encoders, reader, vocabulary = open_models(resolve(request.model), request.reader, request.seed)
     inputs = ("questions", "model", "reader")
@@ -111,6 +113,15 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         report["last_step"] = fit(run, _training(request, objective, sampler, training, fingerprints))
         _publish(run, objective, vocabulary, report)
     return report
+
+
+def _questions(request: ReadRequest, listener: Listener) -> list[Question]:
+    """The questions of a request; what is not used of their file is told."""
+    report, quarantine = QuestionReport(), beside(request.output, ".questions.quarantine.jsonl")
+    found = read_questions(request.questions, on_bad=request.on_bad, quarantine=quarantine, report=report)
+    for line in report.lines(request.questions):
+        listener.note(line)
+    return found
 
 
 def open_models(

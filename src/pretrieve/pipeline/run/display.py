@@ -19,6 +19,7 @@ from rich.progress import (
 from pretrieve.core.shown import shown
 
 _LOG_EVERY = 60.0  # seconds
+WARNING = "Warning: "
 
 
 class Display:
@@ -71,7 +72,9 @@ class Display:
 
     def note(self, text: str) -> None:
         """Print a note above the bars."""
-        self.console.print(f"[yellow]note:[/] {shown(text, markup=True)}", highlight=False, soft_wrap=True)
+        label = "[bold yellow]warning:[/]" if text.startswith(WARNING) else "[yellow]note:[/]"
+        text = shown(text.removeprefix(WARNING), markup=True)
+        self.console.print(f"{label} {text}", highlight=False, soft_wrap=True)
 
     def _log(self) -> None:
         """Without a terminal, print one line per minute, so that a log shows progress."""

@@ -1,0 +1,1 @@
+"""Formats of files of labels, one file for each family; ``docs/labels.md`` shows an example of each."""
