@@ -21,6 +21,7 @@ from pretrieve.text.report import ReadReport
 from pretrieve.text.streams import COMPRESSED, DamagedStreamError, chunks, stem
 
 _ARCHIVE = ".zip"
+_FSSPEC = "memory://"  # of fsspec, where memory: alone is what a Python program holds
 _OTHER_ARCHIVES = (".tar", ".tgz", ".tbz", ".txz", ".7z", ".rar")
 _LONG_DASHES = ("–", "—", "−", "‒", "‐")  # what copied texts have in place of a hyphen
 _HEAD = 4096  # bytes by which the format of a file is recognised
@@ -61,7 +62,7 @@ def inputs_of(source: str, chosen: FileFilter, report: ReadReport) -> Iterator[I
     """The files of a source; those passed over are counted.
 
     Args:
-        source: a file, a folder, an archive, or ``scheme:name``.
+        source: a file, a folder, an archive, an address, or ``scheme:name``.
         chosen: which files of folders and archives are read.
         report: receives the counts.
 
@@ -69,7 +70,7 @@ def inputs_of(source: str, chosen: FileFilter, report: ReadReport) -> Iterator[I
         UsageError: there is no such source, its format is unknown, or it holds no file that can be read.
     """
     scheme, colon, name = source.partition(":")
-    if colon and scheme in by_scheme():
+    if colon and scheme in by_scheme() and not source.startswith(_FSSPEC):
         yield Input(by_scheme()[scheme], name)
         return
     path = Path(source)
