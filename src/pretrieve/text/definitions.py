@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import keyword
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -49,26 +50,7 @@ _CREATE = re.compile(
     re.IGNORECASE,
 )
 _SHELL = re.compile(r"(\s*)([\w:-]+)\s*\(\)\s*\{?\s*")
-_NOT_NAMES = frozenset(
-    [
-        "if",
-        "for",
-        "while",
-        "switch",
-        "return",
-        "else",
-        "catch",
-        "do",
-        "new",
-        "throw",
-        "sizeof",
-        "using",
-        "assert",
-        "await",
-        "yield",
-        "case",
-    ]
-)
+_NOT_NAMES = frozenset(keyword.kwlist) | {"switch", "catch", "do", "new", "throw", "sizeof", "using", "case"}
 _COMMENT = re.compile(r"\s*(?://|#(?!include|define|if|endif|else|pragma)|/\*|\*|--|%|;;|@|\[\[?|'''|\"\"\"|<!--)")
 _DEPTH = 24  # columns of indentation below which no definitions are looked for
 _LONGEST = 400  # characters of a line that may begin a definition
@@ -150,8 +132,8 @@ def _is_typed(line: str) -> bool:
 
 
 _SHELLS = frozenset({".sh", ".bash", ".zsh", ".ksh"})
-_BRACES = frozenset({".c", ".h", ".cc", ".cpp", ".cxx", ".hh", ".hpp", ".java", ".cs", ".js", ".mjs", ".ts", ".tsx", ".jsx",
-                     ".dart", ".m", ".mm", ".cu", ".groovy"})  # fmt: skip
+_C_LIKE = ".c .h .cc .cpp .cxx .hh .hpp .cu .m .mm .java .cs .js .mjs .cjs .jsx .ts .mts .cts .tsx .dart .groovy"
+_BRACES = frozenset(_C_LIKE.split())
 _FLAT = frozenset({".c", ".h", ".cu", ".m"})  # functions do not stand in anything
 
 

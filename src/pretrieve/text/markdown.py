@@ -11,7 +11,7 @@ from pretrieve.text import front_matter, pages
 from pretrieve.text.outline import Outline
 
 _NESTED = 100  # lists and quotes in each other
-_DEEP = re.compile(r"^(?:[ \t]*(?:[>*+-]|\d{1,9}[.)])[ \t]?){40,}", re.MULTILINE)
+_DEEP = re.compile(r"^(?:[ \t]*(?:>|[*+-][ \t]|\d{1,9}[.)][ \t])){40,}", re.MULTILINE)
 _INDENTED = re.compile(r"^[ \t]{80,}", re.MULTILINE)
 _TASK = re.compile(r"^\[[ xX]\]\s+")
 _NOTE_MARK = re.compile(r"\[\^[^\]\s]{1,80}\](?::[ \t]*)?")
@@ -20,7 +20,8 @@ _BREAK = re.compile(r"<br\b", re.IGNORECASE)
 _ALT = re.compile(r"<img\b[^<>]{0,2000}?\balt\s*=\s*(?:\"([^\"<>]*)\"|'([^'<>]*)')", re.IGNORECASE)
 _COMPONENT = re.compile(r"<[A-Z][\w.]*(?:\s[^<>]{0,2000}?)??\s(?:title|label|summary)=\"([^\"<>]+)\"")
 _MDX = re.compile(
-    r"^(?:import\s[^\n]*?['\"][^\n]*|export\s+(?:const|default|let|var|function|\{)[^\n]*)$|\{/\*.*?\*/\}", re.M | re.S
+    r"^(?:import\s[^\n]*?['\"][^\n]*|export\s+(?:const|default|let|var|function|\{)[^\n]*)$|\{/\*.{0,5000}?\*/\}",
+    re.M | re.S,
 )
 
 

@@ -26,11 +26,12 @@ _BUTTON = 25  # characters from which a button is the heading of a part that unf
 _ANCHORS = frozenset("#¶§🔗⚓")
 _NESTED = 400  # tags nested in each other up to which a page is parsed as it is
 _MANY = 2000
-_TAG = re.compile(
-    r"<(/?)(a|b|big|blockquote|center|code|dd|details|dir|div|dl|dt|em|fieldset|font|form|i|li|main|menu|nobr|ol|s"
-    r"|section|article|aside|header|footer|nav|small|span|strike|strong|tt|u|ul)(?![\w-])[^<>]*>",
-    re.IGNORECASE,
-)
+_NESTING_TAGS = """
+a address article aside b big blockquote center code dd details dir div dl dt em fieldset figcaption figure font footer
+form h1 h2 h3 h4 h5 h6 header hgroup i li listing main menu nav nobr ol pre s section small span strike strong summary
+tt u ul
+"""
+_TAG = re.compile(rf"<(/?)(?:{'|'.join(_NESTING_TAGS.split())})(?![\w-])[^<>]*>", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

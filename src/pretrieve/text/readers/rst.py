@@ -19,37 +19,17 @@ _OPTION = re.compile(r"\s*:[\w-]+:(?:\s.*)?")
 _BORDER = re.compile(r"\s*(?:\+[-=+]+\+|=+(?:[ \t]+=+)+|-+(?:[ \t]+-+)+)[ \t]*")
 _ROLE = re.compile(r":[\w.+:-]+:`([^`]+)`")
 _TITLED = re.compile(r"(.*\S)\s+<[^<>]*>")
-_TARGET = re.compile(r"`([^`<]*?)\s*<[^`>]*>`_{0,2}")
-_LITERAL = re.compile(r"``(.+?)``|`([^`]+)`_{0,2}|\*\*(\S.*?)\*\*|(?<![\w*])\*(\S[^*\n]*)\*")
+_TARGET = re.compile(r"`([^`<]{0,300}?)\s{0,20}<[^`>]*>`_{0,2}")
+_LITERAL = re.compile(r"``(.{1,1000}?)``|`([^`]+)`_{0,2}|\*\*(\S.{0,300}?)\*\*|(?<![\w*])\*(\S[^*\n]*)\*")
 _ITEM = re.compile(r"(\s*)(?:[*+-]|#\.)[ \t]+")
-_NO_TEXT = frozenset(
-    [
-        "toctree",
-        "include",
-        "literalinclude",
-        "highlight",
-        "currentmodule",
-        "contents",
-        "raw",
-        "index",
-        "meta",
-        "default-role",
-        "sectnum",
-        "program",
-        "role",
-        "module",
-        "autosummary",
-        "automodule",
-        "autoclass",
-        "autofunction",
-        "codeauthor",
-        "tabularcolumns",
-    ]
-)
+_SILENT = """
+toctree include literalinclude highlight currentmodule contents raw index meta default-role sectnum program role module
+autosummary automodule autoclass autofunction codeauthor tabularcolumns
+"""
+_NO_TEXT = frozenset(_SILENT.split())
 _NO_ARGUMENT = frozenset(
-    ["code", "code-block", "sourcecode", "math", "parsed-literal", "list-table", "image", "figure", "only", "ifconfig"]
+    {"code", "code-block", "sourcecode", "math", "parsed-literal", "list-table", "image", "figure", "only", "ifconfig"}
 )
-_DEFINES = frozenset({"image", "unicode", "replace", "date"})
 
 
 def read(path: Path, limit: int) -> Iterator[Record | Fault | Note]:
