@@ -50,7 +50,16 @@ _CREATE = re.compile(
     re.IGNORECASE,
 )
 _SHELL = re.compile(r"(\s*)([\w:-]+)\s*\(\)\s*\{?\s*")
-_NOT_NAMES = frozenset(keyword.kwlist) | {"switch", "catch", "do", "new", "throw", "sizeof", "using", "case"}
+_NOT_NAMES = (frozenset(keyword.kwlist) - {"class", "def", "async"}) | {
+    "switch",
+    "catch",
+    "do",
+    "new",
+    "throw",
+    "sizeof",
+    "using",
+    "case",
+}
 _COMMENT = re.compile(r"\s*(?://|#(?!include|define|if|endif|else|pragma)|/\*|\*|--|%|;;|@|\[\[?|'''|\"\"\"|<!--)")
 _DEPTH = 24  # columns of indentation below which no definitions are looked for
 _LONGEST = 400  # characters of a line that may begin a definition
