@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from pretrieve.text.readers.html import outline
+from pretrieve.text.pages import outline
 from pretrieve.text.records import Fault, Note, Record
 from pretrieve.text.sections import as_path, named
 from pretrieve.text.xml_events import Event, text_of, trees

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pretrieve.text.outline import Outline
-from pretrieve.text.readers.html import outline
+from pretrieve.text.pages import outline
 from pretrieve.text.records import Fault, Note, Record
 from pretrieve.text.sections import as_path, named
 from pretrieve.text.xml_events import Event, trees

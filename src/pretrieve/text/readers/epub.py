@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pretrieve.text.container import Container, opened, resolved
 from pretrieve.text.decoding import by_mark
-from pretrieve.text.readers.html import outline
+from pretrieve.text.pages import outline
 from pretrieve.text.records import Fault, Note, Record
 from pretrieve.text.sections import as_path, named
 from pretrieve.text.streams import DamagedStreamError
