@@ -140,8 +140,7 @@ OPEN = (
 
 @pytest.mark.parametrize("mark", OPEN)
 def test_wikitext_is_read_in_linear_time(mark: str) -> None:
-    small, large = (_seconds(mark * count) for count in (20_000, 160_000))
-    assert large < 0.5 or large < 40 * small
+    assert _seconds(mark * 160_000) < 3  # a tenth of that; what is not linear takes minutes
 
 
 def _seconds(source: str) -> float:
