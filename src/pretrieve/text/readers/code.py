@@ -13,7 +13,7 @@ from pretrieve.text.streams import stem, whole_text
 
 _LANGUAGES = """
 .py .pyi .js .mjs .cjs .jsx .ts .mts .cts .tsx .vue .svelte .java .kt .kts .scala .groovy .go .rs .c .h .cc .cpp .cxx
-.hh .hpp .cu .m .mm .cs .fs .vb .swift .dart .rb .php .pl .pm .lua .jl .r .sh .bash .zsh .ksh .ps1 .bat .sql .hs .ml
+.hh .hpp .cu .m .mm .cs .fs .vb .swift .dart .rb .php .pl .pm .lua .r .sh .bash .zsh .ksh .ps1 .bat .sql .hs .ml
 .mli .ex .exs .erl .clj .lisp .el .scm .f90 .f95 .pas .zig .nim .v .sol .proto .graphql .cmake .tf .gradle
 """
 SUFFIXES = tuple(_LANGUAGES.split())

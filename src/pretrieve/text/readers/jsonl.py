@@ -11,7 +11,7 @@ from pretrieve.text.json_records import JsonFile, json_fault
 from pretrieve.text.records import Fault, Note, Record
 from pretrieve.text.streams import lines
 
-SUFFIXES = (".jsonl", ".ndjson", ".jl", ".jsonlines")
+SUFFIXES = (".jsonl", ".ndjson", ".jsonlines")
 _PRETTY = (b"{", b"[", b"[{")  # first lines of JSON that goes over several lines
 NO_LINES = "with JSON over several lines, read as such"
 
