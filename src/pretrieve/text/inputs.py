@@ -24,6 +24,7 @@ _ARCHIVE = ".zip"
 _FSSPEC = "memory://"  # of fsspec, where memory: alone is what a Python program holds
 _OTHER_ARCHIVES = (".tar", ".tgz", ".tbz", ".txz", ".7z", ".rar")
 _LONG_DASHES = ("–", "—", "−", "‒", "‐")  # what copied texts have in place of a hyphen
+_AMBIGUOUS = (".jl",)  # JSON lines or Julia
 _HEAD = 4096  # bytes by which the format of a file is recognised
 
 
@@ -110,8 +111,14 @@ def _below(root: Path, chosen: FileFilter, report: ReadReport) -> Iterator[Input
     yield from _entries(str(root), entries, chosen, report)
 
 
-def _entries(root: str, entries: Iterator[Entry], chosen: FileFilter, report: ReadReport) -> Iterator[Input | Fault]:
-    """What was found in a folder or an archive, with the readers; archives in it are opened."""
+def _entries(
+    root: str, entries: Iterator[Entry], chosen: FileFilter, report: ReadReport, *, inner: bool = False
+) -> Iterator[Input | Fault]:
+    """What was found in a folder or an archive, with the readers; archives in it are opened.
+
+    Raises:
+        UsageError: there is nothing to read, and it is not ``inner``: an archive inside a folder.
+    """
     some = False
     for entry in entries:
         if isinstance(entry, PassedOver):
@@ -123,13 +130,13 @@ def _entries(root: str, entries: Iterator[Entry], chosen: FileFilter, report: Re
             yield entry
         elif not isinstance(entry, zipfile.Path) and entry.suffix.lower() == _ARCHIVE:
             some = True
-            yield from _entries(str(entry), files_of_archive(entry, chosen), chosen, report)
+            yield from _entries(str(entry), files_of_archive(entry, chosen), chosen, report, inner=True)
         elif (reader := _known_reader(entry)) is not None:
             some = True
             yield Input(reader, entry, named=False)
         else:
             report.ignore(stem(entry)[1] or "no suffix")
-    if not some:
+    if not some and not inner:
         raise UsageError(f"{root}: no file here or below can be read. {report.files_summary()}. Known are {_known()}.")
 
 
@@ -138,7 +145,7 @@ def _known_reader(path: Path) -> ModuleType | None:
     suffix = stem(path)[1]
     if suffix in by_suffix():
         return by_suffix()[suffix]
-    return None if suffix.lstrip(".").isalpha() else _recognised(path)
+    return None if suffix.lstrip(".").isalpha() and suffix not in _AMBIGUOUS else _recognised(path)
 
 
 def _reader_of(path: Path) -> ModuleType:
