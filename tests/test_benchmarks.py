@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import orjson
@@ -104,3 +105,17 @@ def test_a_symmetric_task_out_of_shared_documents(tmp_path) -> None:
         "q0": {"q1"}, "q1": {"q0", "q2"}, "q2": {"q1"}
     }  # fmt: skip
     assert [document.id for document in made.documents] == ["q0", "q1", "q2", "q3"]
+
+
+@pytest.mark.slow
+def test_speed_beside_sentence_transformers_at_toy_size(tmp_path) -> None:
+    """Both sides of every row run; the trainer of sentence-transformers needs datasets."""
+    rows = ["encoding"] if find_spec("datasets") is None else ["training", "cached", "static", "encoding"]
+    chosen = [word for row in rows for word in ("--only", row)]
+    done = run("speed_peers.py", "--toy", "--rounds", "1", "-o", tmp_path / "speed.json", *chosen)
+    assert done.returncode == 0, done.stderr
+    found = orjson.loads((tmp_path / "speed.json").read_bytes())
+    assert [row["row"] for row in found] == rows
+    for row in found:
+        assert row["ratio"] > 0
+        assert all(len(runs) == 1 and runs[0]["peak_mb"] > 0 for runs in row["runs"].values())
