@@ -12,7 +12,7 @@ import company
 import labelling
 import writers
 from pretrieve.text import corpus
-from pretrieve.text.report import ReadReport
+from pretrieve.text.files.report import ReadReport
 
 SMALL = ("--set", "dimensions=16", "--set", "vocabulary_size=600", "--tracker", "none")
 

@@ -18,12 +18,12 @@ from pretrieve.core.errors import DataError, ExtensionError, MissingExtraError, 
 from pretrieve.core.extensions import place
 from pretrieve.core.types import Document
 from pretrieve.text.fields import Fields, Names, document_of, place_id
-from pretrieve.text.file_filter import FileFilter
-from pretrieve.text.inputs import Input, inputs_of
+from pretrieve.text.files.file_filter import FileFilter
+from pretrieve.text.files.inputs import Input, inputs_of
+from pretrieve.text.files.report import ReadReport
+from pretrieve.text.files.streams import DamagedStreamError
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.report import ReadReport
 from pretrieve.text.seen import Seen
-from pretrieve.text.streams import DamagedStreamError
 
 __all__ = ["Fields", "FileFilter", "ReadReport", "read"]
 
