@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -180,8 +181,11 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder), arguments.toy)
-        rows = []
-        for row in arguments.only or ROWS:
+        rows, chosen = [], arguments.only or list(ROWS)
+        if find_spec("datasets") is None and set(chosen) - {"encoding"}:
+            print("sentence-transformers' trainer needs datasets (pip install 'pretrieve[hub]'): encoding alone")
+            chosen = [row for row in chosen if row == "encoding"]
+        for row in chosen:
             rows.append(compared(Path(folder), row, arguments.rounds, arguments.toy))
             print(
                 f"{row:9} {rows[-1]['ratio']:.2f} times as fast ({', '.join(f'{r:.2f}' for r in rows[-1]['ratios'])})"
