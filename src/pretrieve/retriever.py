@@ -56,6 +56,7 @@ class Retriever:
         resume: bool = False,
         overwrite: bool = False,
         on_bad: OnBad = "auto",
+        device: str = "auto",
         progress: bool = True,
     ) -> Retriever:
         """Train on documents without labels.
@@ -72,6 +73,7 @@ class Retriever:
             resume: resume from the last checkpoint.
             overwrite: replace an existing output.
             on_bad: policy for unreadable records.
+            device: where to compute: auto, cpu, or the name of an accelerator; the model is opened there too.
             progress: show progress bars.
 
         Returns:
@@ -91,11 +93,11 @@ class Retriever:
         request = TrainRequest(
             sources=tuple(map(str, several)), output=folder, method=method, base=base, minutes=minutes, steps=steps,
             settings=dict(settings or {}), seed=seed, resume=resume, overwrite=overwrite, on_bad=on_bad,
-            shared=shared,
+            device=device, shared=shared,
         )  # fmt: skip
         with kept_documents(shared) as documents, _display(progress) as listener:
             train(request, listener)
-        return Retriever(_open(str(folder)), str(folder), documents())
+        return Retriever(_open(str(folder), device=device), str(folder), documents())
 
     @staticmethod
     def distill(
@@ -118,7 +120,7 @@ class Retriever:
 
         with _display(progress) as listener:
             folder, documents = distill_into(output, sources, teacher, options, listener)
-        return Retriever(_open(folder), folder, documents)
+        return Retriever(_open(folder, device=options.get("device")), folder, documents)
 
     @staticmethod
     def load(name: str | Path, **described: Any) -> Retriever:
@@ -127,7 +129,8 @@ class Retriever:
         Args:
             name: a model's folder or hub name, or the folder of an index.
             described: usage of a model whose files do not specify it: ``pooling``, ``similarity``, ``query_prompt``,
-                ``document_prompt``, ``max_length``; or ``like``, a published checkpoint that it is a copy of.
+                ``document_prompt``, ``max_length``; or ``like``, a published checkpoint that it is a copy of;
+                and ``device``, where to compute.
 
         Raises:
             UsageError: there is no such model, or its usage is unknown.
@@ -246,7 +249,7 @@ class Retriever:
         request = replace(request, negatives=negatives)  # "none" is a name here
         with _display(progress) as listener:
             finetune(request, listener)
-        return Retriever(_open(str(folder)), str(folder), self.documents)
+        return Retriever(_open(str(folder), device=request.device), str(folder), self.documents)
 
     def mine(
         self,
@@ -335,13 +338,9 @@ class Retriever:
         from pretrieve.pipeline.compare.request import CompareRequest
 
         several = [sources] if isinstance(sources, str | Path) else list(sources)
-        given = {
-            "sources": tuple(map(str, several)),
-            "methods": tuple(methods),
-            "benchmark": Path(benchmark),
-            "output": Path(output),
-        }
-        request = options_of(CompareRequest, {**given, **options}, where="compare")
+        given = {"sources": tuple(map(str, several)), "methods": tuple(methods)}
+        given_paths = {"benchmark": Path(benchmark), "output": Path(output)}
+        request = options_of(CompareRequest, {**given, **given_paths, **options}, where="compare")
         with _display(progress) as listener:
             return report(request, compare(request, listener))
 

@@ -177,6 +177,7 @@ class OpenQuestionAnswering(Objective):
     def logits(self, questions: Rows) -> Tensor:
         """Score every block for B questions by the encoder as it is now, (B, R)."""
         vectors = self.query_encoder(questions)[:, 0]
+        self.vectors = self.vectors.to(vectors.device)  # they follow the encoder, once
         blocks = self.vectors.to(vectors)
         if self.encoder.similarity == "cosine":
             vectors, blocks = (torch.nn.functional.normalize(part, dim=-1) for part in (vectors, blocks))
@@ -283,8 +284,8 @@ class OpenQuestionAnswering(Objective):
             best first; and the score of each answer, (B,).
         """
         prepared = self.prepare(batch, 0)
-        chosen = torch.from_numpy(prepared.per_example["blocks"].astype(np.int64)).to(self.vectors.device)
-        logits = self.logits(prepared.column(0).rows).gather(1, chosen)
+        logits = self.logits(prepared.column(0).rows)
+        logits = logits.gather(1, torch.from_numpy(prepared.per_example["blocks"].astype(np.int64)).to(logits.device))
         scores, owners, firsts, lasts = self._scored(prepared, logits)
         best = best_of(scores, owners, len(batch))
         places = prepared.per_token["position"]

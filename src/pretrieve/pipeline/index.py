@@ -48,6 +48,7 @@ def build_index(
     Raises:
         PretrieveError: sources or model are invalid, or writing failed.
     """
+    from pretrieve.models.devices import inference_lines
     from pretrieve.models.text_encoder import ModelOptions, open_encoder
     from pretrieve.pipeline.run.sources import read_documents
     from pretrieve.pipeline.run.usage_warnings import before_search
@@ -58,6 +59,8 @@ def build_index(
     for line in before_search(model, options):
         listener.note(line)
     encoder = open_encoder(str(Path(model).absolute()) if Path(model).exists() else model, options)
+    for line in inference_lines(encoder):
+        listener.note(line)
     work = Workspace(output, overwrite=replace)
     with stoppable(work.advice), work:
         documents = read_documents(

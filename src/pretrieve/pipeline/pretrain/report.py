@@ -26,6 +26,7 @@ class Report:
         probe: scores of BM25, start and trained models in the label-free probe; None where nothing was held out.
         fusion: fusion weight of the vectors, and the scores of other weights; None where it was not chosen.
         signal: loss and statistics of the method on held-out documents, before and after; None where not measured.
+        device: the device that trained, and those after it where the run was resumed on another.
     """
 
     recipe: dict[str, Any]
@@ -35,6 +36,7 @@ class Report:
     probe: dict[str, Any] | None
     fusion: dict[str, Any] | None
     signal: dict[str, Any] | None = None
+    device: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -46,6 +48,7 @@ class Report:
             "probe": self.probe,
             "fusion": self.fusion,
             "signal": self.signal,
+            "device": self.device,
         }
 
 
