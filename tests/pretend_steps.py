@@ -28,7 +28,7 @@ def compared(preset: str, kind: str) -> dict[str, object]:
     pairs = [(one.grad, two.grad) for one, two in zip(plain.parameters(), moved.parameters(), strict=True)]
     largest = max(float(one.abs().max()) for one, _ in pairs if one is not None)
     gradients = all(
-        (one is None and two is None) or torch.allclose(one, two.inner, rtol=1e-4, atol=1e-5 * largest)
+        (one is None and two is None) or torch.allclose(one, two.inner, rtol=1e-4, atol=1e-5 * max(1.0, largest))
         for one, two in pairs
     )
     return {"preset": preset, "kind": kind, "placed": sorted(placed), "losses": losses, "gradients": gradients,

@@ -17,6 +17,7 @@ from torch import Tensor
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, FloatArray, IntArray, Rows
 from pretrieve.finetuning.qa_blocks import Occurrences, QABlocks
+from pretrieve.models.devices import autocast
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.objective import Encoded, Objective
 from pretrieve.models.reading import SpanScorer, best_of, reading_loss, retrieval_loss, spans_within
@@ -170,7 +171,9 @@ class OpenQuestionAnswering(Objective):
         step = max(1, _ENCODED // self.options.block)
         for first in range(0, len(found), step):
             blocks = np.arange(first, min(first + step, len(found)))
-            found[first : first + step] = self.encoder(self.search_blocks.rows(blocks))[:, 0].to(found)
+            with autocast(device):
+                vectors = self.encoder(self.search_blocks.rows(blocks))[:, 0]
+            found[first : first + step] = vectors.to(found)
         self.encoder.train(was)
         return found
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -181,6 +181,17 @@ def has_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     supported = getattr(getattr(torch, device.type, None), "is_bf16_supported", None)
     return bool(supported and supported())
+
+
+def autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """The precision in which texts are encoded without training: bfloat16 on accelerators that have it.
+
+    Args:
+        device: the device that encodes; on a CPU nothing changes.
+    """
+    import torch
+
+    return torch.autocast(device.type, torch.bfloat16) if has_bfloat16(device) else nullcontext()
 
 
 def tune(device: torch.device) -> None:

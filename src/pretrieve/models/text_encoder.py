@@ -67,11 +67,13 @@ class TorchTextEncoder:
 
     def encode_queries(self, texts: Sequence[str]) -> FloatArray:
         """Encode texts with the query prompt: (Q, D) float32."""
-        return self._encode(self.query_model, texts, self.usage.query_prompt, "query")
+        with devices.autocast(self.query_model.device):
+            return self._encode(self.query_model, texts, self.usage.query_prompt, "query")
 
     def encode_documents(self, texts: Sequence[str]) -> FloatArray:
         """Encode texts with the document prompt: (R, D) float32."""
-        return self._encode(self.document_model, texts, self.usage.document_prompt, "document")
+        with devices.autocast(self.document_model.device):
+            return self._encode(self.document_model, texts, self.usage.document_prompt, "document")
 
     def _encode(self, model: SentenceTransformer, texts: Sequence[str], prompt: str, task: str) -> FloatArray:
         longest = _longest(model)  # what a model cuts off need not be tokenized
@@ -164,7 +166,9 @@ def open_encoder(name: str, options: ModelOptions = OWN_USAGE) -> TextEncoder:
     from pretrieve.models.stock_model import load_stock
 
     known = known_as(name, options.like) is not None
-    placed = replace(options, device=str(devices.chosen(options.device)))
+    device = devices.chosen(options.device)
+    devices.tune(device)
+    placed = replace(options, device=str(device))
     model = load_stock(queries, usage, placed, known=known)
     opened = TorchTextEncoder(
         query_model=model,
