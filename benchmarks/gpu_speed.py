@@ -5,8 +5,9 @@
 
 BERT-base and a ModernBERT of base size, randomly initialised, on pairs of crops with Contriever's lengths (5 % to 50 %
 of 256 tokens), in batches of 256 to 2,048. Every system gets the same rows, the same loss, bfloat16 autocast and
-a fused AdamW; dropout of hidden states is .1 and of attention 0 on all sides. Tokens are real ones: padding does not count. The
-share of the peak is that of the work of packed rows, counted by torch, over a matrix product measured in the same run.
+a fused AdamW; dropout of hidden states is .1 and of attention 0 on all sides. Tokens are real
+ones: padding does not count. The share of the peak is that of the work of packed rows, counted
+by torch, over a matrix product measured in the same run.
 What does not fit the time or the memory is left out, and the reason stands in its place.
 """
 
