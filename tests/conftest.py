@@ -6,7 +6,9 @@ torture`` looks for new ones. The tests of ``slow.txt`` are marked slow, and ``m
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -32,6 +34,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         file, _, function = _function(item.nodeid).partition("::")
         if slow & {file.split("/")[0], file, f"{file}::{function}"}:
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not torch.accelerator.is_available():
+        pytest.skip("there is no accelerator here")
+
+
+@pytest.fixture
+def accelerators(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let ``torch.accelerator`` find accelerators that are not there, to test what is chosen and refused."""
+
+    def there(kind: str = "cuda", count: int = 1, name: str = "NVIDIA H200", *, bfloat16: bool = True) -> None:
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: torch.device(kind))
+        monkeypatch.setattr(torch.accelerator, "device_count", lambda: count)
+        monkeypatch.setattr(torch.accelerator, "current_device_index", lambda: 0)
+        stream = SimpleNamespace(is_capturing=lambda: False)  # optimizers ask for it
+        monkeypatch.setattr(torch.accelerator, "current_stream", lambda device=None: stream)
+        if kind == "cuda":
+            monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device=None: SimpleNamespace(name=name))
+            monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bfloat16)
+
+    return there
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

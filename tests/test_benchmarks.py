@@ -118,3 +118,20 @@ def test_speed_beside_sentence_transformers_at_toy_size(tmp_path) -> None:
     for row in found:
         assert row["ratio"] > 0
         assert all(len(runs) == 1 and runs[0]["peak_mb"] > 0 for runs in row["runs"].values())
+
+
+def test_gpu_speed_at_toy_size(tmp_path) -> None:
+    """Every system has a row, or a reason why not; shares of the peak are of the work of packed rows."""
+    output = tmp_path / "speed.json"
+    done = run("gpu_speed.py", "--toy", "-o", output, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    found = orjson.loads(output.read_bytes())
+    assert found["precision"] == "float32"
+    rows = {(row["model"], row["system"]): row for row in found["rows"]}
+    for model in ("bert-base", "modernbert-base"):
+        for system in ("packed", "padded loop", "sentence-transformers", "gradient cache"):
+            assert 0 < rows[model, system]["share_of_peak"] < 1, rows[model, system]
+        assert {"tokens_per_second", "left_out"} & rows[model, "packed, compiled"].keys()
+    assert rows["static", "static"]["tokens_per_second"] > 0
+    late = run("gpu_speed.py", "--toy", "-o", output, "--device", "cpu", "--minutes", "0")
+    assert {row["left_out"] for row in orjson.loads(output.read_bytes())["rows"]} == {"no time is left"}, late.stderr

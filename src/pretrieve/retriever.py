@@ -58,11 +58,11 @@ class Retriever:
         steps: int | None = None,
         settings: Mapping[str, object] | None = None,
         seed: int = 0,
-        resume: bool = False,
-        overwrite: bool = False,
+        resume: bool = False, overwrite: bool = False,
         on_bad: OnBad = "auto",
+        device: str = "auto",
         progress: bool = True,
-    ) -> Retriever:
+    ) -> Retriever:  # fmt: skip
         """Train on documents without labels.
 
         Args:
@@ -78,6 +78,7 @@ class Retriever:
             resume: resume from the last checkpoint.
             overwrite: replace an existing output.
             on_bad: policy for unreadable records.
+            device: where to compute: auto, cpu, or the name of an accelerator; the model is opened there too.
             progress: show progress bars.
 
         Returns:
@@ -92,11 +93,11 @@ class Retriever:
         options = {
             "method": method, "base": text_of(base, "base"), "minutes": minutes, "steps": steps, "seed": seed,
             "settings": {} if settings is None else settings, "resume": resume, "overwrite": overwrite,
-            "on_bad": on_bad,
+            "on_bad": on_bad, "device": device,
         }  # fmt: skip
         with _display(progress) as listener:
             folder, documents = train_into(output, sources, options, listener)
-        return Retriever(open_encoder(folder), folder, documents)
+        return Retriever(open_encoder(folder, ModelOptions(device=device)), folder, documents)
 
     @staticmethod
     def distill(
@@ -122,7 +123,7 @@ class Retriever:
 
         with _display(progress) as listener:
             folder, documents = distill_into(output, sources, teacher, options, listener)
-        return Retriever(open_encoder(folder), folder, documents)
+        return Retriever(open_encoder(folder, ModelOptions(device=options.get("device"))), folder, documents)
 
     @staticmethod
     def load(name: str | Path, **described: Any) -> Retriever:
@@ -131,7 +132,7 @@ class Retriever:
         Args:
             name: a model's folder or hub name, or the folder of an index.
             described: usage of a model whose files do not specify it: ``pooling``, ``similarity``, ``query_prompt``,
-                ``document_prompt``, ``max_length``; or ``like``, a published checkpoint that it is a copy of.
+                ``document_prompt``, ``max_length``; or ``like``, a published checkpoint it is a copy of; ``device``.
 
         Raises:
             UsageError: there is no such model, its usage is unknown, or an index is given with the usage of a model.
@@ -253,7 +254,7 @@ class Retriever:
         }  # fmt: skip
         with _display(progress) as listener:
             folder = finetune_for(labels, output, own, options, listener)
-        return Retriever(open_encoder(folder), folder, self.documents)
+        return Retriever(open_encoder(folder, ModelOptions(device=options.get("device"))), folder, self.documents)
 
     def mine(
         self, labels: str | Path | Texts, output: str | Path, *, by: By = "both", split: str = "train",

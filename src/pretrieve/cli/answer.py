@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pretrieve.cli.options import Json, OutputJson
+from pretrieve.cli.options import Device, Json, OutputJson
 from pretrieve.cli.output import say, styled, working, write_json
 
 NAME = "answer"
@@ -24,16 +24,18 @@ def command(
     patterns: Annotated[
         bool, typer.Option("--patterns", help="Answers in the file are regular expressions (CuratedTrec).")
     ] = False,
+    device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
     """Answer a question, with the text that holds the answer; or evaluate exact match and answer recall."""
+    from pretrieve.models.devices import using
     from pretrieve.sampling.question_files import QuestionReport, read_questions
 
     _check(question, questions)
     found = QuestionReport()
     labelled = read_questions(questions, report=found) if questions is not None else None
-    with working(as_json, output_json) as display:
+    with working(as_json, output_json) as display, using(device):
         for line in found.lines(questions or Path()):
             display.note(line)
         from pretrieve.pipeline.qa.answer import Answerer

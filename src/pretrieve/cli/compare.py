@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pretrieve.cli.finetune import negatives_metavar
-from pretrieve.cli.options import SOURCES, Config, Json, OutputFolder, OutputJson
+from pretrieve.cli.options import SOURCES, Config, Device, Json, OutputFolder, OutputJson
 from pretrieve.cli.output import say, working, write_json
 
 NAME = "compare"
@@ -68,6 +68,7 @@ def command(
         typer.Option("--tune", metavar="KEY=VALUE", help="Set a value of fine-tuning. Repeatable.", show_default=False),
     ] = None,
     metric: Annotated[str, typer.Option("--metric", help="Metric, in the notation of ir-measures.")] = "nDCG@10",
+    device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
@@ -92,6 +93,7 @@ def command(
         settings=parse_assignments(settings or []),
         tuning=parse_assignments(tuning or []),
         metric=metric,
+        device=device,
     )
     request.check()
     with working(as_json, output_json) as display:

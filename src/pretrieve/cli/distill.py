@@ -11,6 +11,7 @@ from pretrieve.cli.options import (
     SOURCES,
     Columns,
     Config,
+    Device,
     DocumentPrompt,
     Exclude,
     GroupField,
@@ -159,6 +160,7 @@ def command(
     id_field: IdField = None,
     group_field: GroupField = None,
     without_titles: WithoutTitles = False,
+    device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
@@ -199,6 +201,7 @@ def command(
         overwrite=overwrite,
         tracker=tracker,
         keep_workspace=keep_workspace,
+        device=device,
         on_bad=on_bad,
         file_filter=filter_of(include, exclude, ignore=not no_ignore),
         fields=fields_of(

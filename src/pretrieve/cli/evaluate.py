@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pretrieve.cli.options import (
+    Device,
     DocumentPrompt,
     Json,
     Like,
@@ -82,10 +83,12 @@ def command(
         Path | None,
         typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown.", show_default=False),
     ] = None,
+    device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
     """Evaluate models on a labelled collection, in one language or across several; BM25 is always included."""
+    from pretrieve.models.devices import using
     from pretrieve.pipeline.evaluate import EvaluateRequest, run_evaluation
 
     request = EvaluateRequest(
@@ -105,7 +108,7 @@ def command(
         max_passage=max_passage,
         use_titles=not without_titles,
     )
-    with working(as_json, output_json) as display:
+    with working(as_json, output_json) as display, using(device):
         result = run_evaluation(request, display)
     if markdown_file is not None:
         from pretrieve.core.files import write_file

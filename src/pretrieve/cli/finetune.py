@@ -11,6 +11,7 @@ from pretrieve.cli.next_commands import after_finetune, unseen_splits
 from pretrieve.cli.options import (
     LABELS,
     Config,
+    Device,
     DocumentPrompt,
     Json,
     KeepWorkspace,
@@ -93,6 +94,7 @@ def command(
     overwrite: Overwrite = False,
     tracker: Tracker = "auto",
     keep_workspace: KeepWorkspace = False,
+    device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
@@ -128,6 +130,7 @@ def command(
         overwrite=overwrite,
         tracker=tracker,
         keep_workspace=keep_workspace,
+        device=device,
     )
     request.check()
     with working(as_json, output_json) as display:

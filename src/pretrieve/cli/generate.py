@@ -12,6 +12,7 @@ from pretrieve.cli.options import (
     SOURCES,
     Columns,
     Config,
+    Device,
     Exclude,
     GroupField,
     IdField,
@@ -194,6 +195,7 @@ def command(
     id_field: IdField = None,
     group_field: GroupField = None,
     without_titles: WithoutTitles = False,
+    device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
@@ -233,6 +235,7 @@ def command(
         resume=resume,
         overwrite=overwrite,
         on_bad=on_bad,
+        device=device,
         file_filter=filter_of(include, exclude, ignore=not no_ignore),
         fields=fields_of(
             text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles

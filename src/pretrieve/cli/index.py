@@ -9,6 +9,7 @@ import typer
 from pretrieve.cli.options import (
     SOURCES,
     Columns,
+    Device,
     DocumentPrompt,
     Exclude,
     GroupField,
@@ -94,6 +95,7 @@ def command(
             help="Snowball stemmer of BM25: by the documents' language, none, or a name (english, porter).",
         ),
     ] = "auto",
+    device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
@@ -101,6 +103,7 @@ def command(
     from pretrieve.core import files
     from pretrieve.index.index import IndexOptions
     from pretrieve.index.lexical import BM25
+    from pretrieve.models.devices import using
     from pretrieve.pipeline.index import build_index
     from pretrieve.pipeline.run.sources import fields_of, filter_of
     from pretrieve.text.documents import Documents
@@ -117,7 +120,7 @@ def command(
         wikipedia=wikipedia,
         columns=columns,
     )
-    with working(as_json, output_json) as display:
+    with working(as_json, output_json) as display, using(device):
         built = build_index(
             sources,
             model,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from pretrieve.cli.next_commands import after_mine
-from pretrieve.cli.options import LABELS, Json, MoreDocuments, OnBadOption, OutputFile, OutputJson, Seed, Split
+from pretrieve.cli.options import LABELS, Device, Json, MoreDocuments, OnBadOption, OutputFile, OutputJson, Seed, Split
 from pretrieve.cli.output import print_next, say, working, write_json
 
 NAME = "mine"
@@ -47,10 +47,12 @@ def command(
         ),
     ] = None,
     seed: Seed = 0,
+    device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
     """Mine hard negatives: documents that BM25 or a model ranks high but that are not labelled relevant."""
+    from pretrieve.models.devices import inference_lines, using
     from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
 
     options = MineOptions(
@@ -61,7 +63,7 @@ def command(
         relative_margin=relative_margin,
         seed=seed,
     )
-    with working(as_json, output_json) as display:
+    with working(as_json, output_json) as display, using(device):
         encoder = None
         if model is not None:
             from pretrieve.models.text_encoder import ModelOptions, open_encoder
@@ -70,6 +72,8 @@ def command(
             for line in before_search(model, ModelOptions()):
                 display.note(line)
             encoder = open_encoder(model)
+            for line in inference_lines(encoder):
+                display.note(line)
         count, queries = mine_source(
             labels, encoder, output, options, display, split=split, documents=tuple(documents or ()), on_bad=on_bad
         )

@@ -79,6 +79,14 @@ Settings = Annotated[
         show_default=False,
     ),
 ]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="Where to compute: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps, xpu.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of all randomness.")]
 KeepWorkspace = Annotated[
     bool,

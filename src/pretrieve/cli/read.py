@@ -11,6 +11,7 @@ from pretrieve.cli.options import (
     SOURCES,
     Columns,
     Config,
+    Device,
     Exclude,
     IdField,
     Include,
@@ -79,6 +80,7 @@ def command(
     id_field: IdField = None,
     without_titles: WithoutTitles = False,
     wikipedia: Wikipedia = False,
+    device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
@@ -102,6 +104,7 @@ def command(
         overwrite=overwrite,
         tracker=tracker,
         keep_workspace=keep_workspace,
+        device=device,
         on_bad=on_bad,
         file_filter=filter_of(include, exclude, ignore=not no_ignore),
         fields=fields_of(

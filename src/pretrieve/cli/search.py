@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pretrieve.cli.options import Json, Mode, OutputJson
+from pretrieve.cli.options import Device, Json, Mode, OutputJson
 from pretrieve.cli.output import styled, working, write_json
 from pretrieve.core.shown import shown
 
@@ -33,6 +33,7 @@ def command(
         str | None,
         typer.Option("--model", help="Where the index's model is now, if it was moved.", show_default=False),
     ] = None,
+    device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
     full_text: Annotated[
@@ -45,10 +46,11 @@ def command(
     """
     import orjson
 
+    from pretrieve.models.devices import using
     from pretrieve.pipeline.index import open_index
 
     _check(query, output_json, full_text=full_text and not as_json)
-    with working(as_json, output_json):
+    with working(as_json, output_json), using(device):
         opened = open_index(index, mode, model)
     if query is not None:
         hits = opened.search(query, k=k, mode=mode)

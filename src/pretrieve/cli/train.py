@@ -12,6 +12,7 @@ from pretrieve.cli.options import (
     SOURCES,
     Columns,
     Config,
+    Device,
     Exclude,
     GroupField,
     IdField,
@@ -112,6 +113,7 @@ def command(
     group_field: GroupField = None,
     without_titles: WithoutTitles = False,
     wikipedia: Wikipedia = False,
+    device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
@@ -136,6 +138,7 @@ def command(
         file_filter=filter_of(include, exclude, ignore=not no_ignore),
         tracker=tracker,
         keep_workspace=keep_workspace,
+        device=device,
         held_out=held_out_documents,
         select=select,
         fields=fields_of(

@@ -17,6 +17,7 @@ from torch import Tensor
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, FloatArray, IntArray, Rows
 from pretrieve.finetuning.qa_blocks import Occurrences, QABlocks
+from pretrieve.models.devices import autocast
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.objective import Encoded, Objective
 from pretrieve.models.reading import SpanScorer, best_of, reading_loss, retrieval_loss, spans_within
@@ -170,13 +171,16 @@ class OpenQuestionAnswering(Objective):
         step = max(1, _ENCODED // self.options.block)
         for first in range(0, len(found), step):
             blocks = np.arange(first, min(first + step, len(found)))
-            found[first : first + step] = self.encoder(self.search_blocks.rows(blocks))[:, 0].to(found)
+            with autocast(device):
+                vectors = self.encoder(self.search_blocks.rows(blocks))[:, 0]
+            found[first : first + step] = vectors.to(found)
         self.encoder.train(was)
         return found
 
     def logits(self, questions: Rows) -> Tensor:
         """Score every block for B questions by the encoder as it is now, (B, R)."""
         vectors = self.query_encoder(questions)[:, 0]
+        self.vectors = self.vectors.to(vectors.device)  # they follow the encoder, once
         blocks = self.vectors.to(vectors)
         if self.encoder.similarity == "cosine":
             vectors, blocks = (torch.nn.functional.normalize(part, dim=-1) for part in (vectors, blocks))
@@ -283,8 +287,8 @@ class OpenQuestionAnswering(Objective):
             best first; and the score of each answer, (B,).
         """
         prepared = self.prepare(batch, 0)
-        chosen = torch.from_numpy(prepared.per_example["blocks"].astype(np.int64)).to(self.vectors.device)
-        logits = self.logits(prepared.column(0).rows).gather(1, chosen)
+        logits = self.logits(prepared.column(0).rows)
+        logits = logits.gather(1, torch.from_numpy(prepared.per_example["blocks"].astype(np.int64)).to(logits.device))
         scores, owners, firsts, lasts = self._scored(prepared, logits)
         best = best_of(scores, owners, len(batch))
         places = prepared.per_token["position"]

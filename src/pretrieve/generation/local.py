@@ -14,6 +14,7 @@ from pretrieve.generation.asking import Ask, Sampling
 from pretrieve.generation.named import identity, longest, opening
 from pretrieve.generation.nucleus import Nucleus
 from pretrieve.generation.prompts import Kind, Prompt
+from pretrieve.models import devices
 from pretrieve.models.pretrained import quietly
 
 _WHAT = "generator of transformers"
@@ -54,8 +55,8 @@ class LocalGenerator:
         Raises:
             UsageError: they cannot be loaded, or some are missing.
         """
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = "float32" if device == "cpu" else "auto"
+        device = devices.chosen()
+        dtype = "float32" if device.type == devices.CPU else "auto"
         with opening(self._name, _WHAT):
             model, report = self._class.from_pretrained(self._name, dtype=dtype, output_loading_info=True)
         if missing := sorted(report["missing_keys"]):

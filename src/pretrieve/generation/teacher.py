@@ -17,6 +17,7 @@ import torch
 from pretrieve.core.errors import DataError, UsageError
 from pretrieve.core.types import FloatArray
 from pretrieve.generation.named import identity, opening
+from pretrieve.models import devices
 
 _HEAD = "ForSequenceClassification"
 
@@ -69,7 +70,7 @@ def _open(name: str) -> Any:
 
     with opening(name, "cross-encoder"):
         _check_head(name)
-        model = CrossEncoder(name)
+        model = CrossEncoder(name, device=str(devices.chosen()))
     if model.num_labels != 1:
         raise UsageError(
             f"{name} has {model.num_labels} labels, and a cross-encoder has one: its score. Give a model that was "

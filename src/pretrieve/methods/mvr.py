@@ -295,7 +295,7 @@ class MultiView(Objective):
         labels = torch.arange(first, first + len(queries), device=keys.device).repeat_interleave(queries.shape[1])
         best = scores.max(dim=2).values
         if self.options.mask_same_document:
-            best = best.masked_fill(self._same(batch, labels, width).to(best.device), torch.finfo(best.dtype).min)
+            best = best.masked_fill(self._same(batch, labels, width), torch.finfo(best.dtype).min)
         apart = F.cross_entropy(best, labels * width)
         own = scores[torch.arange(len(labels), device=scores.device), labels * width]  # (queries, V)
         local = (own.logsumexp(dim=1) - own.max(dim=1).values).mean()
@@ -309,11 +309,10 @@ class MultiView(Objective):
 
     def _same(self, batch: Batch, labels: Tensor, width: int) -> Tensor:
         """Right documents of other examples that are of the query's own document, (queries, documents)."""
-        documents = torch.as_tensor(np.asarray(batch.documents, np.int64))
-        own = labels.cpu()
-        same = documents[own, None] == documents
-        same[torch.arange(len(own)), own] = False
-        found = torch.zeros(*same.shape, width, dtype=torch.bool)
+        documents = torch.as_tensor(np.asarray(batch.documents, np.int64), device=labels.device)
+        same = documents[labels, None] == documents
+        same[torch.arange(len(labels), device=labels.device), labels] = False
+        found = torch.zeros(*same.shape, width, dtype=torch.bool, device=labels.device)
         found[:, :, 0] = same
         return found.flatten(1)
 

@@ -86,7 +86,10 @@ PRESETS: dict[str, Preset] = {
             "steps": Value(15_625, "code", "a million sentences, once"),
             "learning_rate": Value(3e-5, "code", "README, for BERT base"),
         },
-        encoder={"pooling": Value("cls", "code", "run_unsup_example.sh: --pooler_type cls")},
+        encoder={
+            "pooling": Value("cls", "code", "run_unsup_example.sh: --pooler_type cls"),
+            "attention_dropout": Value(True, "paper", "the standard dropout of the transformer, which makes the pair"),
+        },
     ),
 }
 

@@ -62,6 +62,7 @@ class EncoderOptions:
     pooling: Literal["mean", "cls", "bert"] | None = None  # transformers; the checkpoint's own if None, or else mean
     max_length: int | None = None  # tokens; the model's own limit if None, 512 for a new one
     dimensions: int = 256  # of a static encoder
+    attention_dropout: bool = False  # of packed transformers: drop attention weights in training, as the model says
     stop_word_scale: float = 1.0  # of a static encoder: factor on the vectors of stop words after training
 
     def __post_init__(self) -> None:
@@ -135,7 +136,7 @@ def build_encoder(
         found = kind.build(base.partition(":")[2], store, options, seed)
         if not isinstance(found, Encoder):
             raise ExtensionError(f"{place(kind.build)}: build must return an Encoder, not a {type(found).__name__}.")
-        return found
+        return _attending(found, options)
     encoder = load_base(resolve(base), options, seed)
     if encoder.specials.vocabulary != store.specials.vocabulary:
         raise UsageError(
@@ -143,6 +144,15 @@ def build_encoder(
             f"{store.specials.vocabulary}: prepare them again with the tokenizer of this base."
         )
     _fit(base, encoder, options.max_length)
+    return _attending(encoder, options)
+
+
+def _attending(encoder: Encoder, options: EncoderOptions) -> Encoder:
+    """Attention weights are dropped if the options say so; dropout of hidden states stays as it is."""
+    towers = [encoder] if encoder.query_encoder is None else [encoder, encoder.query_encoder]
+    for part in (part for tower in towers for part in tower.modules()):
+        if isinstance(part, TransformerEncoder):
+            part.drop_attention = options.attention_dropout
     return encoder
 
 

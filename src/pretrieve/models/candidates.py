@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrieve.core.types import FloatArray, IntArray, Rows
+from pretrieve.models.devices import autocast
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.inference import parts_of
 from pretrieve.sampling.search_blocks import SearchBlocks, as_text
@@ -188,7 +189,9 @@ def encode_blocks(encoder: Encoder, blocks: Blocks, stop: threading.Event | None
     for part in parts_of(lengths[order], _TOKENS):
         if stop is not None and stop.is_set():
             break
-        found[torch.from_numpy(order[part]).to(found.device)] = encoder(blocks.rows(order[part]))[:, 0]
+        with autocast(found.device):
+            vectors = encoder(blocks.rows(order[part]))[:, 0]
+        found[torch.from_numpy(order[part]).to(found.device)] = vectors.to(found)
     return found
 
 

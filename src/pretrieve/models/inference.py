@@ -12,7 +12,9 @@ from torch.nn import functional as F
 
 from pretrieve.core.types import FloatArray, IntArray, Rows, SpecialTokens
 from pretrieve.models.denormals import without_denormals
+from pretrieve.models.devices import autocast
 from pretrieve.models.encoder import Encoder
+from pretrieve.models.losses import at_least_float32
 from pretrieve.text.encoding import first_words
 from pretrieve.text.tokenizer import Tokenizer
 
@@ -47,12 +49,13 @@ def encode_rows(encoder: Encoder, rows: Rows, *, queries: bool = False) -> Float
     order = np.argsort(-rows.lengths, kind="stable")
     views = 1 if queries else encoder.vectors_per_document
     found = np.zeros((texts, views, encoder.dimensions), np.float32)
-    training = encoder.training
+    training, device = encoder.training, next(encoder.parameters()).device
     encoder.eval()
     for part in parts_of(rows.lengths[order], _TOKENS):
         chosen = order[part]
         part_rows = rows.take(chosen)
-        vectors = (encoder.queries(part_rows) if queries else encoder(part_rows)).float()
+        with autocast(device):
+            vectors = (encoder.queries(part_rows) if queries else encoder(part_rows)).float()
         found[chosen] = (F.normalize(vectors, dim=-1) if encoder.similarity == "cosine" else vectors).cpu().numpy()
     encoder.train(training)
     return found[:, 0] if views == 1 else found
@@ -81,7 +84,8 @@ def query_vectors(encoder: Encoder, rows: Rows) -> Tensor:
     """Vectors (R, D) of queries without dropout and without gradient; the encoder's mode is put back."""
     training = encoder.training
     encoder.eval()
-    vectors: Tensor = encoder.queries(rows)[:, 0]
+    with autocast(next(encoder.parameters()).device):
+        vectors: Tensor = at_least_float32(encoder.queries(rows)[:, 0])
     encoder.train(training)
     return vectors
 

@@ -43,6 +43,7 @@ class Layers(nn.Module):
             raise UsageError(
                 f"{model.config.model_type}: additional layers support the families of BERT, RoBERTa and ModernBERT."
             )
+        self._drop_attention = encoder.drop_attention
         number = _like(model.config)
         with seeded(seed, "layers"):
             self.layers = nn.ModuleList(type(stack[0])(model.config, layer_idx=number) for _ in range(count))
@@ -57,7 +58,8 @@ class Layers(nn.Module):
         packing = Packing.of(rows, states.device)
         hidden = states[packing.tokens].unsqueeze(0)
         for layer in self.layers:
-            hidden = layer(hidden, None, packing=packing, **self._positions(layer, hidden, packing))
+            also = {"drop_attention": self._drop_attention, **self._positions(layer, hidden, packing)}
+            hidden = layer(hidden, None, packing=packing, **also)
         last: Tensor = self.norm(hidden[0])
         return last[packing.restore_tokens]
 

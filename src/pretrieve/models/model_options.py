@@ -24,7 +24,7 @@ class ModelOptions:
         like: name of the published checkpoint whose settings apply.
         truncate_dim: number of dimensions kept of each vector; default: as the model's files say, or all.
         batch_size: number of texts per batch; of 256 tokens each, where the model runs without padding.
-        device: torch device; by default the best available.
+        device: where to compute, such as cpu or cuda:1; default: the device of the command, or the best available.
     """
 
     pooling: Pooling | None = None

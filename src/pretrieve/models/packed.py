@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pretrieve.core.types import IntArray, Rows
+from pretrieve.models import devices
 
 _ATTENTION = "pretrieve-packed"
 
@@ -58,7 +59,7 @@ class Packing:
         sizes, counts = np.unique(ordered, return_counts=True)
 
         def put(values: IntArray) -> Tensor:
-            return torch.from_numpy(values).to(device, non_blocking=True)
+            return devices.put(values, device)
 
         return Packing(
             tokens=put(tokens),
@@ -71,7 +72,7 @@ class Packing:
 
     def laid_out(self, values: IntArray) -> Tensor:
         """Integers of each token (S,), given in the rows' own order, as int64 in the layout's order."""
-        return torch.from_numpy(np.asarray(values, dtype=np.int64)).to(self.tokens.device)[self.tokens]
+        return devices.put(np.asarray(values, dtype=np.int64), self.tokens.device)[self.tokens]
 
     def split(self, values: Tensor) -> list[Tensor]:
         """Cut (S, ...) in the layout's order into its blocks (rows, length, ...), without copying."""
@@ -109,6 +110,7 @@ def packed_attention(
     dropout: float = 0.0,
     sliding_window: int | None = None,
     causal: bool = False,
+    drop_attention: bool = True,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attend within rows; called by transformers' modelling code in place of its own functions.
@@ -124,6 +126,7 @@ def packed_attention(
         dropout: probability of dropping an attention weight.
         sliding_window: with a window of w, tokens see those less than w away, on both sides.
         causal: tokens see those of their row up to themselves only.
+        drop_attention: whether ``dropout`` counts; without it, a GPU has its fast kernel in training too.
 
     Returns:
         (1, S, heads, head size), and None for the weights, which are never formed.
@@ -131,6 +134,7 @@ def packed_attention(
     assert attention_mask is None
     parts = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
     reach = -1 if sliding_window is None else sliding_window - 1
+    dropout = dropout if drop_attention else 0.0
     if _has_kernel(query, dropout):
         return _attend_by_kernel(parts, packing, scaling, reach, causal).unsqueeze(0), None
     if _is_slow(query, dropout):

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from pretrieve.core.rng import generator
 from pretrieve.core.types import FloatArray, IntArray, Rows, Similarity, SpecialTokens
+from pretrieve.models import devices
 from pretrieve.models.encoder import Encoder
 
 _CHUNK = 1 << 22  # tokens counted at once: 4 million keep the counting under 100 MB
@@ -108,7 +109,7 @@ class StaticEncoder(Encoder):
         if weight.device.type == "cpu":
             return _bag_of_means(weight, rows).unsqueeze(1)
         tokens, offsets = (
-            torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)).to(weight.device, non_blocking=True)
+            devices.put(np.ascontiguousarray(array, dtype=np.int64), weight.device)
             for array in (rows.tokens, rows.offsets[:-1])
         )
         vectors: Tensor = self.embedding(tokens, offsets)

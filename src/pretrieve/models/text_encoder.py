@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from pretrieve.core.errors import ModelError, UsageError
 from pretrieve.core.extras import require
 from pretrieve.core.types import FloatArray, Similarity, TextEncoder
+from pretrieve.models import devices
 from pretrieve.models.bag import Bag
 from pretrieve.models.checkpoints import Checkpoint, known_as
 from pretrieve.models.model_kind import prompts_of
@@ -54,6 +55,7 @@ class TorchTextEncoder:
     described: Mapping[str, str | int] = field(default_factory=dict)
     configuration: str = ""
     _forms: dict[str, PackedStock | None] = field(default_factory=dict, repr=False)
+    runs_on_torch: ClassVar[bool] = True
 
     @property
     def similarity(self) -> Similarity:
@@ -67,11 +69,13 @@ class TorchTextEncoder:
 
     def encode_queries(self, texts: Sequence[str]) -> FloatArray:
         """Encode texts with the query prompt: (Q, D) float32."""
-        return self._encode(self.query_model, texts, self.usage.query_prompt, "query")
+        with devices.autocast(self.query_model.device):
+            return self._encode(self.query_model, texts, self.usage.query_prompt, "query")
 
     def encode_documents(self, texts: Sequence[str]) -> FloatArray:
         """Encode texts with the document prompt: (R, D) float32."""
-        return self._encode(self.document_model, texts, self.usage.document_prompt, "document")
+        with devices.autocast(self.document_model.device):
+            return self._encode(self.document_model, texts, self.usage.document_prompt, "document")
 
     def _encode(self, model: SentenceTransformer, texts: Sequence[str], prompt: str, task: str) -> FloatArray:
         longest = _longest(model)  # what a model cuts off need not be tokenized
@@ -122,6 +126,7 @@ class MultiVectorTextEncoder:
     location: str
     described: Mapping[str, str | int] = field(default_factory=dict)
     similarity: Similarity = "dot"
+    runs_on_torch: ClassVar[bool] = True
 
     def encode_queries(self, texts: Sequence[str]) -> FloatArray:
         """Encode texts with the query prompt: (Q, D) float32."""
@@ -175,10 +180,13 @@ def open_encoder(name: str, options: ModelOptions = OWN_USAGE) -> TextEncoder:
     from pretrieve.models.stock_model import load_stock
 
     known = known_as(name, options.like) is not None
-    model = load_stock(queries, usage, options, known=known)
+    device = devices.chosen(options.device)
+    devices.tune(device)
+    placed = replace(options, device=str(device))
+    model = load_stock(queries, usage, placed, known=known)
     opened = TorchTextEncoder(
         query_model=model,
-        document_model=model if documents == queries else load_stock(documents, usage, options, known=known),
+        document_model=model if documents == queries else load_stock(documents, usage, placed, known=known),
         usage=usage,
         fingerprint=identity((queries, documents), usage, options),
         location=name,
@@ -210,8 +218,6 @@ def _try(encoder: TorchTextEncoder, name: str) -> None:
 def _open_multi_vector(folder: Path, options: ModelOptions) -> MultiVectorTextEncoder:
     if options.pooling or options.like or options.truncate_dim or options.similarity not in (None, "dot"):
         raise UsageError(f"{folder} has several vectors per document, compared by dot product: give prompts alone.")
-    import torch
-
     from pretrieve.models.multi_vector import MultiVectorEncoder
     from pretrieve.models.restore import load_encoder
     from pretrieve.text import tokenizer
@@ -223,7 +229,7 @@ def _open_multi_vector(folder: Path, options: ModelOptions) -> MultiVectorTextEn
     query, document = first_given(options.query_prompt, own_query), first_given(options.document_prompt, own_document)
     usage = Checkpoint(pooling="cls", similarity="dot", document_prompt=document, max_length=encoder.max_length)
     return MultiVectorTextEncoder(
-        encoder=encoder.to(options.device or ("cuda" if torch.cuda.is_available() else "cpu")),
+        encoder=encoder.to(devices.chosen(options.device)),
         tokenizer=tokenizer.load(folder),
         query_prompt=query,
         document_prompt=document,

@@ -32,6 +32,7 @@ class TransformerEncoder(Encoder):
         model: the stock model; its own dropout is active in training mode only.
         pooling: "mean" over the row, "cls" (its first token), or "bert" (tanh pooler over the first token).
         packed: whether rows run end to end; otherwise they are padded.
+        drop_attention: whether attention weights are dropped in training, as the model says; packed only.
         source: folder of the model, which may contain heads of earlier training; None for a new one.
 
     Args:
@@ -66,6 +67,7 @@ class TransformerEncoder(Encoder):
         self.dimensions = int(config.hidden_size)
         self.max_length = max_length
         self.similarity = similarity
+        self.drop_attention = True
         self.source: Path | None = None
         self.packed = config.model_type in PACKED and not getattr(config, "is_decoder", False)
         if self.packed:
@@ -131,7 +133,7 @@ class TransformerEncoder(Encoder):
         if self.packed:
             places = packing.positions if positions is None else packing.laid_out(positions)
             inputs["position_ids"] = places.unsqueeze(0) + self.first_position
-            inputs["packing"] = packing
+            inputs["packing"], inputs["drop_attention"] = packing, self.drop_attention
         elif positions is not None:
             raise UsageError(f"{self._model.config.model_type}: custom positions need BERT, RoBERTa or ModernBERT.")
         else:

@@ -14,6 +14,7 @@ from pretrieve.evaluation.crosslingual import evaluate_pairs, is_cross_lingual, 
 from pretrieve.evaluation.crosslingual_result import CrossLingualResult
 from pretrieve.evaluation.result import Result
 from pretrieve.index.settings import usual_settings
+from pretrieve.models.devices import inference_lines
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.training_queries import seen_queries
@@ -81,7 +82,7 @@ def run_evaluation(
         request.folder, request.split, titles=request.use_titles, max_passage=request.max_passage
     )
     listener.advance(len(collection.documents) + len(collection.queries))
-    encoders = _open(request.models, described) | dict(opened or {})
+    encoders = _open(request.models, described, listener) | dict(opened or {})
     listener.stage("evaluate", unit="systems")
     result = evaluate(
         collection,
@@ -96,8 +97,11 @@ def run_evaluation(
     return _with_training(result, encoders, list(collection.queries.values()))
 
 
-def _open(models: Iterable[str], described: ModelOptions) -> dict[str, TextEncoder]:
-    return {name: open_encoder(name, described) for name in models}
+def _open(models: Iterable[str], described: ModelOptions, listener: Listener) -> dict[str, TextEncoder]:
+    found = {name: open_encoder(name, described) for name in models}
+    for line in dict.fromkeys(line for encoder in found.values() for line in inference_lines(encoder)):
+        listener.note(line)
+    return found
 
 
 def _evaluate_pairs(
@@ -112,7 +116,7 @@ def _evaluate_pairs(
         request.folder, request.split, titles=request.use_titles, max_passage=request.max_passage
     )
     listener.advance(len(collection.codes))
-    encoders = _open(request.models, described) | dict(opened)
+    encoders = _open(request.models, described, listener) | dict(opened)
     listener.stage("evaluate", len(collection.codes) + 1, "corpora")
     result = evaluate_pairs(
         collection,

@@ -49,6 +49,7 @@ def build_index(
     Raises:
         PretrieveError: sources or model are invalid, or writing failed.
     """
+    from pretrieve.models.devices import inference_lines
     from pretrieve.models.text_encoder import ModelOptions, open_encoder
     from pretrieve.pipeline.run.sources import read_documents
     from pretrieve.pipeline.run.usage_warnings import before_search
@@ -59,6 +60,8 @@ def build_index(
     for line in before_search(model, options):
         listener.note(line)
     encoder = open_encoder(str(Path(model).absolute()) if Path(model).exists() else model, options)
+    for line in inference_lines(encoder):
+        listener.note(line)
     work = Workspace(output, overwrite=replace)
     with stoppable(work.advice), work:
         documents = read_documents(
@@ -103,14 +106,17 @@ def index_at(path: Path, described: Mapping[str, Any]) -> Index | None:
 
     Args:
         path: a folder, or a name.
-        described: usage of a model, which an index knows.
+        described: usage of a model, which an index knows; and ``device``.
 
     Raises:
         UsageError: there is an index, and a usage is given; or as ``open_index``.
         FingerprintError: as ``open_index``.
     """
+    from pretrieve.models.devices import using
+
     if not (path / files.MANIFEST).is_file() or not (path / "words").is_dir():
         return None
-    if described:
-        raise UsageError(f"{path} is an index and knows how its model is used: leave {', '.join(described)} out.")
-    return open_index(path)
+    if usage := [name for name in described if name != "device"]:
+        raise UsageError(f"{path} is an index and knows how its model is used: leave {', '.join(usage)} out.")
+    with using(described.get("device") or "auto"):
+        return open_index(path)

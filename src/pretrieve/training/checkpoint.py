@@ -189,7 +189,7 @@ def _restore_moments(module: nn.Module, optimizer: torch.optim.Optimizer, saved:
         parameter = parameters[name]
         if key != "step" and values.shape != parameter.shape:
             raise CorruptError(f"{path}: {full} has shape {list(values.shape)}, not {list(parameter.shape)}.")
-        optimizer.state[parameter][key] = values.to(parameter.device) if key != "step" else values
+        optimizer.state[parameter][key] = values.to(parameter.device)
 
 
 def _fill(targets: dict[str, Tensor], saved: dict[str, Tensor], path: Path) -> None:

@@ -35,14 +35,16 @@ class BertAdam(torch.optim.Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        self._step_supports_amp_scaling = True  # takes ``found_inf``, as torch's own do
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient.
+        """Update every parameter that has a gradient; none where the flag ``found_inf`` is set.
 
         Args:
             closure: ignored; part of torch's interface.
         """
+        flag: Tensor | None = getattr(self, "found_inf", None)
         for group in self.param_groups:
             mean_decay, square_decay = group["betas"]
             for parameter in group["params"]:
@@ -53,10 +55,13 @@ class BertAdam(torch.optim.Optimizer):
                     state["exp_avg"] = torch.zeros_like(parameter)
                     state["exp_avg_sq"] = torch.zeros_like(parameter)
                 mean, square = state["exp_avg"], state["exp_avg_sq"]
+                before = [] if flag is None else [values.clone() for values in (mean, square, parameter)]
                 mean.lerp_(parameter.grad, 1 - mean_decay)
                 square.mul_(square_decay).addcmul_(parameter.grad, parameter.grad, value=1 - square_decay)
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 parameter.addcdiv_(mean, square.sqrt().add_(group["eps"]), value=-group["lr"])
+                for values, was in zip((mean, square, parameter), before, strict=False):
+                    values.copy_(torch.where(torch.as_tensor(flag).bool(), was, values))
 
 
 def build_optimizer(objective: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:

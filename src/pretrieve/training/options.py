@@ -31,12 +31,14 @@ class TrainingOptions:
         beta2: decay of the second moment.
         epsilon: added to the root of the second moment.
         clip: maximum norm of the gradient; 0 to disable clipping.
-        precision: precision of the forward pass; weights are float32 (float64 for float64).
+        precision: precision of the forward pass; weights are float32 (float64 for float64). auto: bfloat16 on
+            accelerators that have it, else float32.
+        compile: compile the forward pass of transformers; the first steps are slow.
         save_every: steps between checkpoints; 0 for the last only.
         max_checkpoints: number of newest checkpoints to keep.
         on_not_finite: stop, or skip the step, if the loss or gradient is not finite.
         skip_limit: consecutive skipped steps after which the run stops.
-        log_every: steps between records sent to trackers.
+        log_every: steps between records sent to trackers; on an accelerator also between readings of the loss.
         evaluate_every: steps between measurements of the held-out loss; 0 to disable.
         patience: consecutive measurements without a lower held-out loss before training stops with the weights of the
             lowest; 0 to disable early stopping.
@@ -57,7 +59,8 @@ class TrainingOptions:
     beta2: float = 0.98
     epsilon: float = 1e-6
     clip: float = 0.0
-    precision: Literal["float32", "bfloat16", "float64"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+    compile: bool = False
     save_every: int = 1000
     max_checkpoints: int = 2
     on_not_finite: Literal["stop", "skip"] = "stop"

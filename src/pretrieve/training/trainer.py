@@ -16,8 +16,10 @@ from torch import Tensor
 
 from pretrieve.core.errors import NotFiniteError
 from pretrieve.core.memory import give_back_freed_memory, keep_freed_memory
-from pretrieve.core.types import Batch
+from pretrieve.core.types import Batch, IntArray
+from pretrieve.models.compiled import compile_forward
 from pretrieve.models.denormals import without_denormals
+from pretrieve.models.devices import precision_of
 from pretrieve.models.objective import Objective
 from pretrieve.training.checkpoint import Checkpoints, named_tensors
 from pretrieve.training.early_stopping import HeldOutLoss
@@ -26,6 +28,7 @@ from pretrieve.training.options import TrainingOptions
 from pretrieve.training.ranks import Ranks
 from pretrieve.training.signals import StoppedError, Stopper
 from pretrieve.training.step import StepContext, StepResult, cached_step, full_step
+from pretrieve.training.unread import Figures, Unread
 
 _AHEAD = 4  # batches to prefetch
 
@@ -71,6 +74,8 @@ class Trainer:
         ranks: the processes that train together.
         on_step: callback that receives the progress of every step.
         held_out: measures the held-out loss and may stop the run early.
+        waits: whether the host reads loss and norm after every step; None: on a CPU. Elsewhere they are read every
+            ``log_every`` steps, and a step that is not finite is skipped, or stops the run, once it is read.
     """
 
     objective: Objective
@@ -81,17 +86,29 @@ class Trainer:
     ranks: Ranks = field(default_factory=Ranks.current)
     on_step: Callable[[Progress], None] | None = None
     held_out: HeldOutLoss | None = None
+    waits: bool | None = None
     optimizer: torch.optim.Optimizer = field(init=False)
     step: int = field(init=False, default=0)
     _skipped: int = field(init=False, default=0)
     _saved: int = field(init=False, default=-1)
+    _unread: Unread | None = field(init=False, default=None)
+    _bfloat16: bool = field(init=False, default=False)
+    _read_at: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         keep_freed_memory()
         if self.options.precision == "float64":
             self.objective.double()
         self.objective.train()
+        if self.options.compile:
+            compile_forward(self.objective)
         self.optimizer = build_optimizer(self.objective, self.options)
+        device = next(self.objective.parameters()).device
+        self._bfloat16 = precision_of(self.options.precision, device) == "bfloat16"
+        if not (device.type == "cpu" if self.waits is None else self.waits):
+            stops = self.options.on_not_finite == "stop"
+            self._unread = Unread(objective=self.objective, optimizer=self.optimizer, stops=stops)
+            self._read_at = time.perf_counter()
         if self.checkpoints is not None and self.ranks.rank == 0:
             self.checkpoints.sweep()
 
@@ -126,6 +143,8 @@ class Trainer:
             for batch in prefetched(self.batches, self.step, self._last_step):
                 self.take(batch)
                 if self.held_out is not None:
+                    if self.step % self.held_out.every == 0:
+                        self.read()
                     self.held_out.after(self.step, self.objective)
                     if self.held_out.is_over:
                         break
@@ -158,6 +177,12 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=False)  # a large table is cleared faster than mapped anew
         result = self._gradient(batch)
         norm = self._clip()
+        if self._unread is not None:
+            self._unread.update(result, norm, rate, self.step)
+            self.step += 1
+            if self.step % self.options.log_every == 0:
+                self.read()
+            return
         finite = bool(torch.isfinite(result.loss)) and bool(torch.isfinite(norm))
         if finite:
             for group in self.optimizer.param_groups:
@@ -166,10 +191,39 @@ class Trainer:
             self.objective.after_step(result.global_vectors, result.batch, self.step)
             self._skipped = 0
         else:
-            self._not_finite(batch, float(result.loss), float(norm))
+            self._not_finite(self.step, batch.documents, float(result.loss), float(norm))
         self.step += 1
         if self.on_step is not None:
-            self.on_step(self._progress(batch, result, rate, float(norm), time.perf_counter() - started, not finite))
+            figures = Figures(
+                step=self.step - 1,
+                loss=float(result.loss),
+                norm=float(norm),
+                skipped=not finite,
+                finite=finite,
+                statistics={name: float(value) for name, value in result.statistics.items()},
+                rate=rate,
+                lengths=batch.rows.lengths,
+                documents=batch.documents,
+            )
+            self.on_step(self._progress(figures, time.perf_counter() - started))
+
+    def read(self) -> None:
+        """Wait for an accelerator, and report the steps that it has done since the last call; else nothing.
+
+        Raises:
+            NotFiniteError: a step was not finite, and the run stops on it.
+        """
+        if self._unread is None or not len(self._unread):
+            return
+        found = self._unread.read()
+        now = time.perf_counter()
+        seconds, self._read_at = (now - self._read_at) / len(found), now
+        for figures in found:
+            self._skipped = 0 if figures.finite else self._skipped
+            if not figures.finite:
+                self._not_finite(figures.step, figures.documents, figures.loss, figures.norm)
+            if self.on_step is not None:
+                self.on_step(self._progress(figures, seconds))
 
     def save(self) -> None:
         """Check the weights and save a checkpoint, at most once per step.
@@ -180,6 +234,7 @@ class Trainer:
         """
         if self._saved == self.step:
             return
+        self.read()
         self._check_weights()
         if self.checkpoints is not None:
             if self.ranks.rank == 0:
@@ -211,7 +266,7 @@ class Trainer:
             chunk=options.chunk,
             chunk_tokens=options.chunk_tokens,
             ranks=self.ranks,
-            bfloat16=options.precision == "bfloat16",
+            bfloat16=self._bfloat16,
         )
         take = cached_step if options.cache else full_step
         return take(self.objective, batch, self.step, context)
@@ -224,7 +279,7 @@ class Trainer:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.options.clip, norm)
         return norm
 
-    def _not_finite(self, batch: Batch, loss: float, norm: float) -> None:
+    def _not_finite(self, step: int, drawn: IntArray, loss: float, norm: float) -> None:
         """Skip the step or stop; nothing is updated.
 
         Raises:
@@ -233,28 +288,25 @@ class Trainer:
         self._skipped += 1
         if self.options.on_not_finite == "skip" and self._skipped < self.options.skip_limit:
             return
-        documents = np.unique(batch.documents)
+        documents = np.unique(drawn)
         shown = ", ".join(map(str, documents[:8])) + (", ..." if len(documents) > 8 else "")
         raise NotFiniteError(
-            f"step {self.step} (seed {self.seed}): the loss is {loss}, the gradient's norm {norm}; "
+            f"step {step} (seed {self.seed}): the loss is {loss}, the gradient's norm {norm}; "
             f"nothing was updated. Documents {shown}. Lower learning_rate, or set on_not_finite=skip."
         )
 
-    def _progress(
-        self, batch: Batch, result: StepResult, rate: float, norm: float, seconds: float, skipped: bool
-    ) -> Progress:
-        lengths = batch.rows.lengths
-        tokens = int(lengths.sum())
+    def _progress(self, figures: Figures, seconds: float) -> Progress:
+        tokens = int(figures.lengths.sum())
         return Progress(
-            step=self.step,
+            step=figures.step + 1,
             steps=self.options.steps,
-            loss=float(result.loss),
-            statistics={name: float(value) for name, value in result.statistics.items()},
-            learning_rate=rate,
-            gradient_norm=norm,
+            loss=figures.loss,
+            statistics=figures.statistics,
+            learning_rate=figures.rate,
+            gradient_norm=figures.norm,
             tokens_per_second=tokens / max(seconds, 1e-9),
-            real_share=tokens / max(1, len(lengths) * int(lengths.max())),
-            skipped=skipped,
+            real_share=tokens / max(1, len(figures.lengths) * int(figures.lengths.max())),
+            skipped=figures.skipped,
         )
 
 

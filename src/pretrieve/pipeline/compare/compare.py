@@ -22,6 +22,7 @@ from pretrieve.core.errors import DataError, LockedError, UsageError
 from pretrieve.core.types import FloatArray
 from pretrieve.evaluation.fair import FairTable, fair_table
 from pretrieve.index.index import Mode
+from pretrieve.models.devices import using
 from pretrieve.pipeline.compare.base_model import save_base
 from pretrieve.pipeline.compare.plot import draw
 from pretrieve.pipeline.compare.request import BM25, FORERUNNERS, NONE, CompareRequest, options_of
@@ -36,6 +37,7 @@ from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.arguments import names_of, path_of
 from pretrieve.pipeline.run.memory_sources import SOURCE, sources_of
 from pretrieve.pipeline.run.progress import Listener, Silent
+from pretrieve.pipeline.run.run import saying_device
 from pretrieve.pipeline.run.sources import DOCUMENTS
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.tokens import store_of
@@ -66,8 +68,9 @@ def compare(request: CompareRequest, listener: Listener | None = None) -> Scores
         PretrieveError: any error that a user can fix.
     """
     try:
-        with stoppable(_ADVICE):
-            return _compare(request, listener or Silent())
+        listener = listener or Silent()
+        with using(request.device), stoppable(_ADVICE), saying_device(listener, attention=request.base != "static"):
+            return _compare(request, listener)
     except StoppedError as error:
         raise error.advising(_ADVICE) from None
 

@@ -12,6 +12,7 @@ import orjson
 
 from pretrieve.core import files
 from pretrieve.core.errors import UsageError, suggest
+from pretrieve.models import devices
 from pretrieve.pipeline.finetune.request import FinetuneRequest, values_of
 from pretrieve.pipeline.pretrain.request import Tokenization
 from pretrieve.pipeline.run.workspace import parts_in
@@ -45,6 +46,7 @@ class CompareRequest:
         settings: pre-training settings by name; ``method.name`` sets one method's.
         tuning: settings of fine-tuning.
         metric: metric to report.
+        device: where to compute: auto, cpu, or the name of an accelerator.
     """
 
     sources: tuple[str, ...]
@@ -62,6 +64,7 @@ class CompareRequest:
     settings: Mapping[str, str] = field(default_factory=dict)
     tuning: Mapping[str, str] = field(default_factory=dict)
     metric: str = "nDCG@10"
+    device: str = "auto"
 
     def check(self) -> None:
         """Validate the arguments.
@@ -72,6 +75,7 @@ class CompareRequest:
         from pretrieve.evaluation.benchmark import parse_metrics
         from pretrieve.methods import names
 
+        devices.check(self.device)
         if not self.methods:
             raise UsageError("there is no method to compare.")
         for method in self.methods:
@@ -127,7 +131,7 @@ class CompareRequest:
 
     def facts(self) -> dict[str, Any]:
         """What decides each score, as plain values; methods and their own settings, labels and seeds may be added."""
-        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _WIDER}
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in (*_WIDER, "device")}
         values["settings"] = {key: str(value) for key, value in self.settings.items() if "." not in key}
         values["tuning"] = {key: str(value) for key, value in self.tuning.items()}
         values["sources"] = [files.digest(Path(source), without=self.output) or source for source in self.sources]

@@ -87,7 +87,7 @@ def agreement(student: Encoder, validation: Taught) -> float:
         student: compared by cosine.
         validation: N documents with Q queries each.
     """
-    vectors = query_vectors(student, validation.rows).numpy()
+    vectors = query_vectors(student, validation.rows).cpu().numpy()
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     first = validation.queries[:, 0]
     ours, theirs = (found[first] @ found[validation.keys].T for found in (vectors, validation.vectors))
@@ -119,6 +119,7 @@ def keep_distilled(
         probe=None if choice is None else {**choice.to_json(), "saved": saved, "weight": WEIGHT},
         fusion=fusion.facts(),
         signal=stages.signal(saved),
+        device=run.device,
     )
     with run.publishing(MODEL, {"recipe": made.fingerprint, "weight": WEIGHT}) as folder:
         save_model(folder, stages.encoders[saved], tokenizer)

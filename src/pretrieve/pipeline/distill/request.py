@@ -12,6 +12,7 @@ from pretrieve.core.config import options_of, setting_text
 from pretrieve.core.errors import UsageError, suggest
 from pretrieve.core.model_files import check_model_files
 from pretrieve.core.shown import command_line
+from pretrieve.models import devices
 from pretrieve.models.text_encoder import ModelOptions
 from pretrieve.pipeline.run.settings import sort_settings
 from pretrieve.pipeline.run.sources import field_words
@@ -73,6 +74,7 @@ class DistillRequest:
         tracker: experiment tracker; ``auto`` is TensorBoard if it is installed.
         shared: folder of documents shared by several runs; None: the run's own.
         keep_workspace: keep documents, tokens and checkpoints of the finished run.
+        device: where to compute: auto, cpu, or the name of an accelerator.
     """
 
     sources: tuple[str, ...]
@@ -102,6 +104,7 @@ class DistillRequest:
     tracker: str = "none"
     shared: Path | None = None
     keep_workspace: bool = False
+    device: str = "auto"
 
     def check(self) -> None:
         """Validate the arguments.
@@ -110,6 +113,7 @@ class DistillRequest:
             UsageError: a value is too small or unknown, the teacher cannot teach, or the output is taken.
         """
         check_tracker(self.tracker)
+        devices.check(self.device)
         self._check_values()
         if self.settings:
             sorted_settings(self.settings)  # imports torch

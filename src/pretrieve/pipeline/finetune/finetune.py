@@ -17,6 +17,7 @@ from pretrieve.core.rng import shuffled
 from pretrieve.core.types import IntArray, TextEncoder
 from pretrieve.finetuning.contrastive import Contrastive
 from pretrieve.finetuning.labelled import Labelled
+from pretrieve.models.bag import Bag
 from pretrieve.models.export import save_model
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.pipeline.finetune import negatives as strategies
@@ -34,6 +35,7 @@ from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.memory_labels import labels_of
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
+from pretrieve.pipeline.run.settings import precision_set
 from pretrieve.pipeline.run.training_queries import TrainingQueries, write_training_queries
 from pretrieve.pipeline.run.usage_warnings import before_use
 from pretrieve.pipeline.run.workspace import beside
@@ -98,7 +100,13 @@ def _finetune(
     """Fine-tune; a model that only mines negatives is not evaluated, but does not see held-out queries either."""
     request.check()
     with begin(
-        "finetune", request, listener, inputs=("model", "negatives_file"), without=("labels", "documents")
+        "finetune",
+        request,
+        listener,
+        inputs=("model", "negatives_file"),
+        without=("labels", "documents"),
+        precision=precision_set(request.settings),
+        attention=not Bag.readable(Path(request.model)),
     ) as run:
         start = open_start(request.model, request.described, seed=request.seed)
         labels, found = read_and_report(_source(request), run.workspace / "records", Silent() if first else listener)
@@ -149,6 +157,7 @@ def _publish(
             negatives=len(labels.negatives.tokens),
             evaluation=evaluate_finetuned(request, folder.path, held, run.listener) if evaluate and len(held) else None,
             labels={**found.to_json(), **_trained_with(values, labels)},
+            device=run.device,
         )
         folder.json(REPORT, report.to_json())
         folder.json("recipe.json", {"model": request.model, "command": request.command(), **values.to_json()})

@@ -27,6 +27,7 @@ class FinetuneReport:
         evaluation: nDCG@10 on the held-out queries of BM25, the start and the model, with tests; None without any.
         labels: what reading the labels found (``LabelReport``); "trained_with_negatives" is the number of training
             queries with negatives, where these are known before training. Empty in reports of earlier versions.
+        device: the device that trained, and those after it where the run was resumed on another.
     """
 
     values: Mapping[str, Any]
@@ -35,6 +36,7 @@ class FinetuneReport:
     negatives: int
     evaluation: Mapping[str, Any] | None
     labels: Mapping[str, Any] = field(default_factory=dict)
+    device: str = field(default_factory=str)
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -45,6 +47,7 @@ class FinetuneReport:
             "negatives": self.negatives,
             "evaluation": self.evaluation,
             "labels": dict(self.labels),
+            "device": self.device,
         }
 
 

@@ -15,6 +15,7 @@ from pretrieve.finetuning import recipes
 from pretrieve.finetuning.ance import Refresh
 from pretrieve.finetuning.contrastive import Options
 from pretrieve.finetuning.labelled import Draw
+from pretrieve.models import devices
 from pretrieve.models.text_encoder import ModelOptions
 from pretrieve.pipeline.finetune import negatives as strategies
 from pretrieve.pipeline.run.settings import sort_settings
@@ -52,6 +53,7 @@ class FinetuneRequest:
         tracker: experiment tracker; ``auto`` is TensorBoard if it is installed.
         shared: folder of tokens shared by several runs; None: the run's own.
         keep_workspace: keep documents, tokens and checkpoints of the finished run.
+        device: where to compute: auto, cpu, or the name of an accelerator.
     """
 
     model: str
@@ -74,6 +76,7 @@ class FinetuneRequest:
     tracker: str = "none"
     shared: Path | None = None
     keep_workspace: bool = False
+    device: str = "auto"
 
     def check(self) -> None:
         """Validate the arguments.
@@ -84,6 +87,7 @@ class FinetuneRequest:
             ExtensionError: a user's file of a strategy is wrong.
         """
         check_tracker(self.tracker)
+        devices.check(self.device)
         if self.negatives_file is not None and self.negatives not in (None, "given"):
             raise UsageError(f"give --negatives-file or --negatives {self.negatives}, not both.")
         if self.negatives is not None:

@@ -25,6 +25,7 @@ from pretrieve.generation.asking import Generator, write_queries
 from pretrieve.generation.endpoint import MOST
 from pretrieve.generation.prompts import Prompt
 from pretrieve.index.index import Index
+from pretrieve.models.devices import using
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.finetune.mine import MineOptions, load_negatives, mine
 from pretrieve.pipeline.generate.request import GenerateRequest, plain_values
@@ -93,7 +94,11 @@ def generate(
     if request.resume and request.output.is_file() and not request.parts.is_dir():
         return _finished(request, listener)
     advice = f"progress is saved in {request.parts}; add --resume to continue"
-    with stoppable(advice), hold_parts(request.parts, clear=request.overwrite and not request.resume):
+    with (
+        stoppable(advice),
+        hold_parts(request.parts, clear=request.overwrite and not request.resume),
+        using(request.device),
+    ):
         report = _Run(request, listener, model).execute(documents)
     shutil.rmtree(request.parts)
     return report

@@ -13,6 +13,7 @@ from pretrieve.core.extras import require
 from pretrieve.generation.asking import Sampling
 from pretrieve.generation.endpoint import Connection
 from pretrieve.generation.prompts import DEFAULTS, Kind, Prompt
+from pretrieve.models import devices
 from pretrieve.text.corpus import Fields, FileFilter, OnBad
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class GenerateRequest:
         on_bad: policy for unreadable records.
         file_filter: the files that are read in folders.
         fields: field names of the sources.
+        device: where to compute: auto, cpu, or the name of an accelerator.
     """
 
     sources: tuple[str, ...] = ()
@@ -97,6 +99,7 @@ class GenerateRequest:
     on_bad: OnBad = "auto"
     file_filter: FileFilter = field(default_factory=FileFilter)
     fields: Fields = field(default_factory=Fields)
+    device: str = "auto"
 
     def check(self) -> None:
         """Validate the arguments.
@@ -104,6 +107,7 @@ class GenerateRequest:
         Raises:
             UsageError: a number is too small, options do not go together, or the output is taken.
         """
+        devices.check(self.device)
         for name, least in _AT_LEAST.items():
             if getattr(self, name) < least:
                 raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: {least} is the minimum.")
@@ -243,5 +247,5 @@ def _template(text: str) -> str:
 def plain_values(request: GenerateRequest) -> dict[str, Any]:
     """The arguments as JSON, for the report."""
     values = {item.name: getattr(request, item.name) for item in dataclasses.fields(request)}
-    left_out = ("fields", "resume", "overwrite", "output", "beir")
+    left_out = ("fields", "resume", "overwrite", "output", "beir", "device")
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items() if name not in left_out}

@@ -46,6 +46,7 @@ def publish(run: Run, selection: Selection, prepared: Prepared) -> Report:
         probe=None if selection.probe is None else selection.probe.to_json(),
         fusion=None if selection.fusion is None else selection.fusion.facts(),
         signal=None if found is None else found.facts(),
+        device=run.device,
     )
     tokenizer = prepared.store.tokenizer
     meta: dict[str, Any] = {"recipe": made.recipe.fingerprint, "weight": None}

@@ -27,6 +27,7 @@ class Report:
         fusion: fusion weight of the vectors, and the scores of other weights; None where it was not chosen.
         reading: what became of the files and records of the sources, in counts.
         signal: loss and statistics of the method on held-out documents, before and after; None where not measured.
+        device: the device that trained, and those after it where the run was resumed on another.
     """
 
     recipe: dict[str, Any]
@@ -37,6 +38,7 @@ class Report:
     fusion: dict[str, Any] | None
     signal: dict[str, Any] | None = None
     reading: dict[str, Any] | None = None
+    device: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -49,6 +51,7 @@ class Report:
             "probe": self.probe,
             "fusion": self.fusion,
             "signal": self.signal,
+            "device": self.device,
         }
 
 

@@ -11,6 +11,7 @@ from pretrieve.core.bounds import check_bounds
 from pretrieve.core.config import setting_text
 from pretrieve.core.errors import UsageError
 from pretrieve.core.shown import command_line
+from pretrieve.models import devices
 from pretrieve.pipeline.run.sources import source_words
 from pretrieve.pipeline.run.workspace import check_workspace
 from pretrieve.text.corpus import Fields, FileFilter, OnBad
@@ -62,14 +63,16 @@ class TrainRequest:
     fields: Fields = dataclasses.field(default_factory=Fields)
     shared: Path | None = None  # folder of documents and tokens shared by several runs
     keep_workspace: bool = False  # keep documents, tokens and checkpoints of the finished run
+    device: str = "auto"  # where to compute: auto, cpu, or the name of an accelerator
 
     def check(self) -> None:
         """Validate the arguments.
 
         Raises:
-            UsageError: two budgets, an unknown method, or an output that is taken.
+            UsageError: two budgets, an unknown method or device, or an output that is taken.
         """
         check_tracker(self.tracker)
+        devices.check(self.device)
         if self.minutes is not None and self.steps is not None:
             raise UsageError("give --minutes or --steps, not both.")
         if self.method is not None:

@@ -13,7 +13,8 @@ from typing import Any
 from pretrieve.core import files
 from pretrieve.core.config import options_of
 from pretrieve.core.types import IntArray
-from pretrieve.models.build import named_base
+from pretrieve.models import devices
+from pretrieve.models.build import is_static, named_base
 from pretrieve.models.encoder import Encoder
 from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain import data, third_ranker
@@ -63,7 +64,10 @@ def train(request: TrainRequest, listener: Listener | None = None) -> Report:
     choices = planning.choose(request)
     variants = planning.variants(request, choices)
     planning.check_base(request)
-    with begin("train", request, listener, inputs=("base",), without=("sources",)) as run:
+    precision, attention = choices.training.precision, not is_static(request.base)
+    with begin(
+        "train", request, listener, inputs=("base",), without=("sources",), precision=precision, attention=attention
+    ) as run:
         run.same("variants", [variant.facts() for variant in variants])
         documents = sources.documents_of(run, request)
         if run.finished:
@@ -116,7 +120,7 @@ def _train(run: Run, request: TrainRequest, variants: Sequence[Choices], documen
 def _train_beside(request: TrainRequest, folder: Path, listener: Listener) -> Report:
     """Train a static model as a third ranker beside a retrieval model."""
     third_ranker.check(folder)
-    with begin("train", request, listener, inputs=("base",), without=("sources",)) as run:
+    with begin("train", request, listener, inputs=("base",), without=("sources",), attention=False) as run:
         if run.finished:
             sources.documents_of(run, request)
             run.say_finished()
@@ -164,6 +168,7 @@ def _made(
     encoder = planning.encoder_of(request, choices, prepared.store)
     warm.start_words(request, encoder, prepared.store, listener)
     made = planning.make(request, choices, prepared.store, encoder)
+    devices.place(made.objective)  # after all weights are drawn on the CPU: they are the same on every device
     for note in (*made.objective.notes, *_untied_note(made)) if not quiet else ():
         listener.note(note)
     return made

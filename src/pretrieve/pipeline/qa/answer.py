@@ -16,6 +16,7 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Document, IntArray
 from pretrieve.evaluation.answers import answer_recall, has_answer, matcher
 from pretrieve.finetuning.open_qa import OpenQuestionAnswering, ReadingOptions
+from pretrieve.models import devices
 from pretrieve.models.heads import kept_heads, start_from
 from pretrieve.pipeline.qa.train_reader import (
     KIND,
@@ -92,6 +93,7 @@ class Answerer:
         vectors = np.array(load_array(folder / VECTORS))
         objective = OpenQuestionAnswering(encoders, reader, store, sampler, None, options, meta["seed"], vectors)
         start_from(objective.spans, kept_heads(reader), "spans")
+        devices.place(objective)
         return Answerer(objective=objective.eval(), documents=documents, store=store)
 
     def answer(self, questions: Sequence[str]) -> list[Answer]:

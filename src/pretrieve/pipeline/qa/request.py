@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pretrieve.models import devices
 from pretrieve.pipeline.run.workspace import check_workspace
 from pretrieve.text.corpus import Fields, FileFilter, OnBad
 from pretrieve.training.trackers import check_tracker
@@ -31,6 +32,7 @@ class ReadRequest:
         fields: field names of the sources.
         tracker: experiment tracker; ``auto`` is TensorBoard if it is installed.
         keep_workspace: keep tokens and checkpoints of the finished run.
+        device: where to compute: auto, cpu, or the name of an accelerator.
     """
 
     sources: tuple[str, ...]
@@ -48,14 +50,16 @@ class ReadRequest:
     fields: Fields = field(default_factory=Fields)
     tracker: str = "none"
     keep_workspace: bool = False
+    device: str = "auto"
 
     def check(self) -> None:
         """Validate the arguments.
 
         Raises:
-            UsageError: the tracker is unknown, or the output is taken or holds what the run is to read.
+            UsageError: tracker or device is unknown, or the output is taken or holds what the run is to read.
         """
         check_tracker(self.tracker)
+        devices.check(self.device)
         models = (self.model, self.reader or self.model)
         sources: list[str | Path] = [*self.sources, self.questions, *models]
         check_workspace(self.output, sources, resume=self.resume, overwrite=self.overwrite)

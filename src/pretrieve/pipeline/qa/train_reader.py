@@ -18,6 +18,7 @@ from pretrieve.core.config import Value, options_of
 from pretrieve.core.errors import UsageError
 from pretrieve.core.rng import shuffled
 from pretrieve.finetuning.open_qa import Answers, OpenQuestionAnswering, ReadingOptions
+from pretrieve.models import devices
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.export import save_model
 from pretrieve.models.heads import HEADS, Projected
@@ -76,7 +77,9 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
     options, training = _options(request, len(questions))
     encoders, reader, vocabulary = open_models(resolve(request.model), request.reader, request.seed)
     inputs = ("questions", "model", "reader")
-    with begin("read", request, listener, inputs=inputs, without=("sources",)) as run:
+    with begin("read", request, listener, inputs=inputs, without=("sources",), precision=training.precision) as run:
+        for part in (*encoders, reader):
+            devices.place(part)
         run.same("values", {"options": dataclasses.asdict(options), "training": dataclasses.asdict(training)})
         documents = _documents(run, request)
         if run.finished:
@@ -103,6 +106,7 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
             "questions": {"read": len(questions), "answered_in_documents": found},
             "documents": len(documents),
             "blocks": len(objective.search_blocks),
+            "device": run.device,
         }
         fingerprints = {
             "corpus": documents.fingerprint,

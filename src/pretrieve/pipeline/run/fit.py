@@ -10,6 +10,7 @@ from typing import Any
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch
+from pretrieve.models import devices
 from pretrieve.models.objective import Objective
 from pretrieve.pipeline.run.run import CURVES, Run
 from pretrieve.training.checkpoint import Checkpoints
@@ -54,7 +55,7 @@ class Training:
 
 
 def fit(run: Run, training: Training) -> dict[str, float]:
-    """Train to the last step, or resume from the newest checkpoint.
+    """Train to the last step, or resume from the newest checkpoint, on the device of the run.
 
     Args:
         run: the run, with its folders.
@@ -71,6 +72,8 @@ def fit(run: Run, training: Training) -> dict[str, float]:
         StorageError: writing to disk failed.
     """
     options = training.options
+    devices.tune(devices.chosen())
+    devices.place(training.objective)
     run.listener.stage(training.name, options.steps, "steps")
     shown = _Shown(training, run)
     with _tracking(training, run.workspace / CURVES / training.part) as tracker:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,14 +19,17 @@ import orjson
 
 from pretrieve.core import files
 from pretrieve.core.errors import FingerprintError
-from pretrieve.pipeline.run.progress import Listener
+from pretrieve.models import devices
+from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.recipe import check_same, plain
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.workspace import CHECKPOINTS, Workspace
 
 CURVES = "curves"  # what trackers that write files leave
 RECORD = "run.json"  # values that determine the run, in the workspace and beside the finished model
-_NOT_DECIDING = ("output", "resume", "overwrite", "tracker", "keep_workspace", "shared")
+_NOT_DECIDING = ("output", "resume", "overwrite", "tracker", "keep_workspace", "shared", "device")
+_said: ContextVar[str | None] = ContextVar("said", default=None)  # the first line of the command that runs
+_DEVICE = "device"  # recorded, and not compared: a run resumes on any device
 
 
 class Request(Protocol):
@@ -49,6 +53,11 @@ class Request(Protocol):
     @property
     def keep_workspace(self) -> bool:
         """Keep the workspace of a finished run."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where to compute: auto, cpu, or the name of an accelerator."""
         ...
 
 
@@ -134,6 +143,32 @@ class Run:
             )
         self.same(name, fingerprint)
 
+    def computes_on(self, device: str) -> None:
+        """Record the device of the run; one that is resumed on another device says so, and goes on.
+
+        Args:
+            device: name of the device or its product.
+
+        Raises:
+            StorageError: writing to disk failed.
+        """
+        before = str(self._before.get(_DEVICE, device))
+        if self.finished or before.endswith(device):
+            self.facts[_DEVICE] = before
+        else:
+            self.facts[_DEVICE] = f"{before}, then {device}"
+            self.listener.note(
+                f"the run began on {before} and resumes on {device}: its result is no longer bit-equal to that of an "
+                "uninterrupted run."
+            )
+        if not self.finished:
+            files.write_file(self.workspace / RECORD, files.to_json({**self._before, **self.facts}))
+
+    @property
+    def device(self) -> str:
+        """The devices of the run, for its report."""
+        return str(self.facts.get(_DEVICE, ""))
+
     @contextlib.contextmanager
     def publishing(self, kind: str, meta: Mapping[str, Any]) -> Iterator[files.Folder]:
         """Write the result: it is published when the block ends, with the values that determine the run.
@@ -164,8 +199,12 @@ def begin(
     *,
     inputs: tuple[str, ...] = (),
     without: tuple[str, ...] = (),
+    precision: str = devices.AUTO,
+    attention: bool = True,
 ) -> Iterator[Run]:
-    """Lock the output of a run, and check that a resumed run has the same arguments.
+    """Lock the output of a run, set its device, and check that a resumed run has the same arguments.
+
+    The first line of the run names device, precision, attention and number of processes.
 
     Args:
         command: name of the command.
@@ -174,8 +213,11 @@ def begin(
         inputs: names of arguments that are files or folders: their contents count, not their paths.
         without: names of arguments checked otherwise: ``Run.same_data`` checks the fingerprint of the documents read
             from the sources.
+        precision: precision of the forward pass.
+        attention: whether a transformer is trained.
 
     Raises:
+        UsageError: there is no such device, or it does not compute in this precision.
         FingerprintError: the run at the output had other arguments.
         LockedError: another process has locked the output.
         InterruptedRunError: a signal arrived outside training.
@@ -187,11 +229,35 @@ def begin(
         overwrite=request.overwrite,
         keep=request.keep_workspace,
     )
-    with stoppable(work.advice), work:
+    with devices.using(request.device), stoppable(work.advice), work:
         run = Run(command=command, output=request.output, resume=request.resume, listener=listener, work=work)
         run.same("command", command)
         run.same("request", request_facts(request, inputs, without))
-        yield run
+        with saying_device(Silent() if run.finished else listener, precision, attention=attention):
+            run.computes_on(devices.product(devices.chosen()))
+            yield run
+
+
+@contextlib.contextmanager
+def saying_device(listener: Listener, precision: str = devices.AUTO, *, attention: bool = True) -> Iterator[None]:
+    """Report where a command computes, and warn of an accelerator that is idle; runs within it do not repeat that.
+
+    Args:
+        listener: receives the lines.
+        precision: precision of the forward pass.
+        attention: whether a transformer is run.
+
+    Raises:
+        UsageError: the device does not compute in this precision.
+    """
+    lines = [line for line in (devices.describe(precision, attention=attention), devices.idle_accelerator()) if line]
+    for line in lines if _said.get() is None else ():
+        listener.note(line)
+    before = _said.set(_said.get() or lines[0])
+    try:
+        yield
+    finally:
+        _said.reset(before)
 
 
 def request_facts(request: Any, inputs: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> dict[str, Any]:

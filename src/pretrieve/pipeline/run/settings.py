@@ -67,3 +67,8 @@ def _known(parts: Parts) -> dict[str, list[str]]:
         for item in dataclasses.fields(kind):
             known.setdefault(item.name, []).append(part)
     return known
+
+
+def precision_set(settings: Mapping[str, object]) -> str:
+    """The precision that the user's settings name, before they are combined with others; auto without one."""
+    return str(next((value for name, value in settings.items() if name.rpartition(".")[2] == "precision"), "auto"))
