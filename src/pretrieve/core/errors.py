@@ -60,6 +60,10 @@ class NotFiniteError(PretrieveError):
     """The loss or a gradient became NaN or infinite: the text names step, seed and documents; nothing was updated."""
 
 
+class LostRankError(PretrieveError):
+    """Another process that trains has ended, or cannot be reached: the text says why, if known, and how to go on."""
+
+
 class ExtensionError(PretrieveError):
     """A file of the user's own (a method, a reader, ...) is wrong: the text names the file, and the line if known."""
 

@@ -7,6 +7,7 @@ later. Several processes that run the same command share the work.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -33,6 +34,7 @@ from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain.data import split
 from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
+from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.arguments import names_of, path_of
 from pretrieve.pipeline.run.memory_sources import SOURCE, sources_of
 from pretrieve.pipeline.run.progress import Listener, Silent
@@ -100,18 +102,40 @@ def compare_into(
 
 def _compare(request: CompareRequest, listener: Listener) -> Scores:
     request.check()
+    listener = listener if processes.current().leads else Silent()
+    if processes.current().world > 1:
+        _check_batches(request)
     request = _with_what_there_is(request, listener)
+    evaluator = _Evaluator(request, listener)
+    processes.current().alone(lambda: _prepare(request, evaluator, listener))
+    parts = [(method, seed) for seed in range(request.seeds) for method in request.methods]
+    _share(request, parts, lambda method, seed: _part(request, evaluator, method, seed, listener), listener)
+    return processes.current().first(
+        lambda: [
+            *evaluator.lexical(),
+            *(score for part in parts for score in _part(request, evaluator, *part, listener)),
+        ],
+        list,
+    )
+
+
+def _prepare(request: CompareRequest, evaluator: _Evaluator, listener: Listener) -> None:
+    """Record the comparison, and make what all its parts use."""
     with hold_parts(request.output, wait=True):
         request.begin()
-        evaluator = _Evaluator(request, listener)
         evaluator.lexical()
         _pretrained(request, NONE, 0, listener)
         _rehearse(request, listener)
         if request.finetune and request.labels and request.negatives == "bm25":
             _negatives(request, listener)
-    parts = [(method, seed) for seed in range(request.seeds) for method in request.methods]
-    _share(request, parts, lambda method, seed: _part(request, evaluator, method, seed, listener), listener)
-    return [*evaluator.lexical(), *(score for part in parts for score in _part(request, evaluator, *part, listener))]
+
+
+def _check_batches(request: CompareRequest) -> None:
+    """Check that the batches of all methods divide by the processes."""
+    for method in request.methods:
+        if method != NONE:
+            choices = planning.choose(_request(request, method, 0, Path(request.base), request.output))
+            processes.current().check_batch(choices.training.batch_size)
 
 
 def _with_what_there_is(request: CompareRequest, listener: Listener) -> CompareRequest:
@@ -133,16 +157,34 @@ def _share(
     while parts:
         left = []
         for method, seed in parts:
-            try:
-                with files.lock(request.place("locks", method, seed)):
+            with contextlib.ExitStack() as held:
+                if _held(request.place("locks", method, seed), held):
                     work(method, seed)
-            except LockedError:
-                left.append((method, seed))
+                else:
+                    left.append((method, seed))
         if len(left) == len(parts):
-            listener.note("waiting for other processes: " + "; ".join(f"{part[0]}, seed {part[1]}" for part in left))
-            with files.lock(request.place("locks", *left[0]), wait=True):
-                time.sleep(_PAUSE)
+            processes.current().alone(lambda: _wait(request, left, listener))  # noqa: B023 - called at once
         parts = left
+
+
+def _held(place: Path, held: contextlib.ExitStack) -> bool:
+    """Hold the lock of a part in the first process, unless the processes of another command hold it."""
+
+    def hold() -> bool:
+        try:
+            held.enter_context(files.lock(place))
+        except LockedError:
+            return False
+        return True
+
+    return processes.current().of_first(hold)
+
+
+def _wait(request: CompareRequest, left: list[tuple[str, int]], listener: Listener) -> None:
+    """Wait until one of the parts is released."""
+    listener.note("waiting for other processes: " + "; ".join(f"{part[0]}, seed {part[1]}" for part in left))
+    with files.lock(request.place("locks", *left[0]), wait=True):
+        time.sleep(_PAUSE)
 
 
 def _part(request: CompareRequest, evaluator: _Evaluator, method: str, seed: int, listener: Listener) -> Scores:
@@ -195,20 +237,17 @@ def _pretrained(request: CompareRequest, method: str, seed: int, listener: Liste
     gets where it is compared itself.
     """
     target = request.place("runs", *_name(method, after), seed)
-    if (target / files.MANIFEST).is_file():
-        return target
     base = request.place("runs", NONE, seed)
     if method == NONE:
-        with files.lock(request.place("locks", "base", seed), wait=True):
-            if not (target / files.MANIFEST).is_file():
-                save_base(_base_request(request, seed, target), listener)
+        processes.current().alone(lambda: _base(request, seed, target, listener))
+    if _there(target):
         return target
     _pretrained(request, NONE, seed, listener)
     forerunner = FORERUNNERS.get(method)
     origin = _pretrained(request, forerunner, seed, listener, after=method) if forerunner else base
     train_request = _request(request, method, seed, origin, target)
     listener.note(f"{method}, seed {seed}")
-    seen = _seen(train_request, base)
+    seen = processes.current().of_first(lambda: _seen(train_request, base))
     train_request = replace(train_request, steps=_steps(request, seen, 2 if forerunner or after else 1))
     spent = request.place("costs", *_name(method, after), f"{seed}.json")
     before = orjson.loads(spent.read_bytes())["seconds"] if spent.is_file() else 0.0
@@ -218,8 +257,22 @@ def _pretrained(request: CompareRequest, method: str, seed: int, listener: Liste
     finally:  # includes the time before an interruption
         seconds = round(before + time.perf_counter() - began, 1)
         cost = {"seconds": seconds, "steps": train_request.steps, "tokens": round(seen * (train_request.steps or 0))}
-        files.write_file(spent, files.to_json(cost))
+        if processes.current().leads:
+            files.write_file(spent, files.to_json(cost))
     return target
+
+
+def _there(target: Path) -> bool:
+    """Whether a model is finished, as the first process sees it."""
+    return processes.current().of_first((target / files.MANIFEST).is_file)
+
+
+def _base(request: CompareRequest, seed: int, target: Path, listener: Listener) -> None:
+    """Save the base, if it is not there."""
+    if not (target / files.MANIFEST).is_file():
+        with files.lock(request.place("locks", "base", seed), wait=True):
+            if not (target / files.MANIFEST).is_file():
+                save_base(_base_request(request, seed, target), listener)
 
 
 def _base_request(request: CompareRequest, seed: int, target: Path) -> TrainRequest:
@@ -311,7 +364,7 @@ def _seen(request: TrainRequest, base: Path) -> float:
 def _tuned(request: CompareRequest, model: Path, method: str, seed: int, labels: int, listener: Listener) -> Path:
     """Folder of a fine-tuned model."""
     target = request.place("tuned", method, seed, labels or "all")
-    if not (target / files.MANIFEST).is_file():
+    if not _there(target):
         by_words = _negatives(request, listener) if request.negatives == "bm25" else None
         listener.note(f"{method}, seed {seed}, {labels or 'all'} labels")
         finetune(
@@ -337,8 +390,12 @@ def _tuned(request: CompareRequest, model: Path, method: str, seed: int, labels:
 def _negatives(request: CompareRequest, listener: Listener) -> Path:
     """File of BM25's negatives for every label, mined once: they depend on no model."""
     path = request.output / "negatives-bm25.jsonl"
-    if not path.is_file():
-        mine_source(request.benchmark, None, path, MineOptions(), listener, split=request.finetune)
+
+    def missing() -> None:
+        if not path.is_file():
+            mine_source(request.benchmark, None, path, MineOptions(), listener, split=request.finetune)
+
+    processes.current().alone(missing)
     return path
 
 
@@ -357,7 +414,10 @@ class _Evaluator:
         return list(orjson.loads(path.read_bytes()))
 
     def scores(self, model: Path, method: str, seed: int, labels: int | None) -> Scores:
-        """The scores of a model, alone and fused with BM25."""
+        """The scores of a model, alone and fused with BM25; none in other processes than the first."""
+        return processes.current().first(lambda: self._scores(model, method, seed, labels), list)
+
+    def _scores(self, model: Path, method: str, seed: int, labels: int | None) -> Scores:
         stage = _stage(labels)
         path = self._request.place("scores", method, seed, f"{stage}.json")
         if not path.is_file():
