@@ -61,7 +61,23 @@ class NotFiniteError(PretrieveError):
 
 
 class LostRankError(PretrieveError):
-    """Another process that trains has ended, or cannot be reached: the text says why, if known, and how to go on."""
+    """Another process that trains has ended, or cannot be reached: the text says why, if known, and how to go on.
+
+    Attributes:
+        cause: the first part of the text.
+    """
+
+    def __init__(
+        self,
+        cause: str = "another process of this run has ended or cannot be reached",
+        advice: str = "run the same command again",
+    ) -> None:
+        super().__init__(f"{cause}; {advice}, on any number of processes.")
+        self.cause = cause
+
+    def advising(self, advice: str) -> LostRankError:
+        """The same error with another way to resume."""
+        return LostRankError(self.cause, advice)
 
 
 class ExtensionError(PretrieveError):

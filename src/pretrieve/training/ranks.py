@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -130,15 +131,16 @@ def _device() -> str:
 
 @contextlib.contextmanager
 def _exchange() -> Iterator[None]:
-    """Turn a broken connection into an error in one line; the SIGTERM that a launcher sends then has no effect."""
+    """Turn a broken connection into an error in one line; the SIGTERM that a launcher sends then is ignored."""
     try:
         yield
     except RuntimeError as error:
         broken = any(word in str(error).lower() for word in _BROKEN)
         if not (broken or isinstance(error, torch.distributed.DistError)):
             raise
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        raise LostRankError("another process of this run has ended or cannot be reached.") from error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise LostRankError from error
 
 
 def _gathered(values: Tensor, ranks: Ranks) -> Tensor:

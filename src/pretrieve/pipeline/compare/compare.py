@@ -19,14 +19,12 @@ import orjson
 
 from pretrieve.core import files
 from pretrieve.core.config import options_of as values_of
-from pretrieve.core.errors import DataError, LockedError, UsageError
-from pretrieve.core.types import FloatArray
+from pretrieve.core.errors import DataError, LockedError, LostRankError, UsageError
 from pretrieve.evaluation.fair import FairTable, fair_table
-from pretrieve.index.index import Mode
 from pretrieve.pipeline.compare.base_model import save_base
+from pretrieve.pipeline.compare.evaluator import Evaluator, Scores, model_name, stage_name
 from pretrieve.pipeline.compare.plot import draw
-from pretrieve.pipeline.compare.request import BM25, FORERUNNERS, NONE, CompareRequest, options_of
-from pretrieve.pipeline.compare.scores import CollectionEvaluator
+from pretrieve.pipeline.compare.request import FORERUNNERS, NONE, CompareRequest, options_of
 from pretrieve.pipeline.finetune.finetune import finetune
 from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
 from pretrieve.pipeline.finetune.request import FinetuneRequest
@@ -48,7 +46,6 @@ from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
 from pretrieve.training.signals import StoppedError
 
-Scores = list[dict[str, Any]]
 _FEWEST = 20  # steps of training below which a warning is given
 _ADVICE = "finished parts are saved; run the same command again to resume"
 _PAUSE = 0.2  # seconds between two tries of a part that another process holds
@@ -70,7 +67,7 @@ def compare(request: CompareRequest, listener: Listener | None = None) -> Scores
     try:
         with stoppable(_ADVICE):
             return _compare(request, listener or Silent())
-    except StoppedError as error:
+    except (StoppedError, LostRankError) as error:
         raise error.advising(_ADVICE) from None
 
 
@@ -106,7 +103,7 @@ def _compare(request: CompareRequest, listener: Listener) -> Scores:
     if processes.current().world > 1:
         _check_batches(request)
     request = _with_what_there_is(request, listener)
-    evaluator = _Evaluator(request, listener)
+    evaluator = Evaluator(request, listener)
     processes.current().alone(lambda: _prepare(request, evaluator, listener))
     parts = [(method, seed) for seed in range(request.seeds) for method in request.methods]
     _share(request, parts, lambda method, seed: _part(request, evaluator, method, seed, listener), listener)
@@ -119,7 +116,7 @@ def _compare(request: CompareRequest, listener: Listener) -> Scores:
     )
 
 
-def _prepare(request: CompareRequest, evaluator: _Evaluator, listener: Listener) -> None:
+def _prepare(request: CompareRequest, evaluator: Evaluator, listener: Listener) -> None:
     """Record the comparison, and make what all its parts use."""
     with hold_parts(request.output, wait=True):
         request.begin()
@@ -187,7 +184,7 @@ def _wait(request: CompareRequest, left: list[tuple[str, int]], listener: Listen
         time.sleep(_PAUSE)
 
 
-def _part(request: CompareRequest, evaluator: _Evaluator, method: str, seed: int, listener: Listener) -> Scores:
+def _part(request: CompareRequest, evaluator: Evaluator, method: str, seed: int, listener: Listener) -> Scores:
     """The scores of a method with one seed at all stages; finished ones are read from disk."""
     model = _pretrained(request, method, seed, listener)
     found = evaluator.scores(model, method, seed, None)
@@ -219,15 +216,11 @@ def report(request: CompareRequest, scores: Scores) -> FairTable:
 def _kept(request: CompareRequest, method: str, stages: Collection[int | None]) -> Scores:
     """The scores of a method that are on disk already, at some stages."""
     paths = [
-        request.place("scores", method, seed, f"{_stage(labels)}.json")
+        request.place("scores", method, seed, f"{stage_name(labels)}.json")
         for seed in range(request.seeds)
         for labels in stages
     ]
     return [score for path in paths if path.is_file() for score in orjson.loads(path.read_bytes())]
-
-
-def _stage(labels: int | None) -> str:
-    return "zero" if labels is None else str(labels or "all")
 
 
 def _pretrained(request: CompareRequest, method: str, seed: int, listener: Listener, *, after: str = "") -> Path:
@@ -236,7 +229,7 @@ def _pretrained(request: CompareRequest, method: str, seed: int, listener: Liste
     With ``after``, a method that starts from this one: the two share the budget, so that both get half of what this one
     gets where it is compared itself.
     """
-    target = request.place("runs", *_name(method, after), seed)
+    target = request.place("runs", *model_name(method, after), seed)
     base = request.place("runs", NONE, seed)
     if method == NONE:
         processes.current().alone(lambda: _base(request, seed, target, listener))
@@ -249,7 +242,7 @@ def _pretrained(request: CompareRequest, method: str, seed: int, listener: Liste
     listener.note(f"{method}, seed {seed}")
     seen = processes.current().of_first(lambda: _seen(train_request, base))
     train_request = replace(train_request, steps=_steps(request, seen, 2 if forerunner or after else 1))
-    spent = request.place("costs", *_name(method, after), f"{seed}.json")
+    spent = request.place("costs", *model_name(method, after), f"{seed}.json")
     before = orjson.loads(spent.read_bytes())["seconds"] if spent.is_file() else 0.0
     began = time.perf_counter()
     try:
@@ -326,18 +319,6 @@ def _note_on_budget(request: CompareRequest, method: str, seen: float, listener:
         )
 
 
-def _name(method: str, after: str) -> list[str]:
-    return [method, "for", after] if after else [method]
-
-
-def _costs(request: CompareRequest, method: str, seed: int) -> dict[str, float]:
-    """Seconds, steps and tokens of a method's training, with its forerunner's."""
-    names = [_name(method, "")] + ([_name(FORERUNNERS[method], method)] if method in FORERUNNERS else [])
-    paths = [request.place("costs", *name, f"{seed}.json") for name in names]
-    parts = [orjson.loads(path.read_bytes()) for path in paths if path.is_file()]
-    return {name: float(sum(part[name] for part in parts)) for name in ("seconds", "steps", "tokens")}
-
-
 def _steps(request: CompareRequest, seen: float, parts: int) -> int:
     """A part of the budget in steps, by the tokens of the method's first batches."""
     if request.steps is not None:
@@ -397,44 +378,3 @@ def _negatives(request: CompareRequest, listener: Listener) -> Path:
 
     processes.current().alone(missing)
     return path
-
-
-class _Evaluator:
-    """Evaluates models; scores are saved to disk."""
-
-    def __init__(self, request: CompareRequest, listener: Listener) -> None:
-        self._request, self._listener = request, listener
-        self._collection = CollectionEvaluator(request.benchmark, request.split, request.metric)
-
-    def lexical(self) -> Scores:
-        """The score of BM25."""
-        path = self._request.place("scores", f"{BM25}.json")
-        if not path.is_file():
-            self._keep(path, BM25, 0, None, self._collection.lexical)
-        return list(orjson.loads(path.read_bytes()))
-
-    def scores(self, model: Path, method: str, seed: int, labels: int | None) -> Scores:
-        """The scores of a model, alone and fused with BM25; none in other processes than the first."""
-        return processes.current().first(lambda: self._scores(model, method, seed, labels), list)
-
-    def _scores(self, model: Path, method: str, seed: int, labels: int | None) -> Scores:
-        stage = _stage(labels)
-        path = self._request.place("scores", method, seed, f"{stage}.json")
-        if not path.is_file():
-            self._listener.stage(f"evaluate {method} ({stage})", unit="systems")
-            values = self._keep(path, method, seed, labels, lambda: self._collection.model(model))
-            self._listener.advance(len(values), f"{values['dense'].mean():.3f}")
-        return list(orjson.loads(path.read_bytes()))
-
-    def _keep(
-        self, path: Path, method: str, seed: int, labels: int | None, values_of: Callable[[], dict[Mode, FloatArray]]
-    ) -> dict[Mode, FloatArray]:
-        began = time.perf_counter()
-        values = values_of()
-        seconds = round(time.perf_counter() - began, 2)
-        took = _costs(self._request, method, seed)
-        facts = {"method": method, "seed": seed, "labels": labels, "seconds": seconds,
-                 "trained": took["seconds"], "steps": took["steps"], "tokens": took["tokens"]}  # fmt: skip
-        scores = [{**facts, "mode": mode, "values": found.tolist()} for mode, found in values.items()]
-        files.write_file(path, files.to_json(scores))
-        return values

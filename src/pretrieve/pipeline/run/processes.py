@@ -8,6 +8,7 @@ ends the others with the same exit code, and only one of them prints the error.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -156,7 +157,7 @@ class Processes:
         end = time.monotonic() + 1
         while time.monotonic() < end:
             if store.check([_CAUSE]):
-                return str(store.get(_CAUSE).decode())
+                return str(store.get(_CAUSE).decode()).removesuffix(".")
             time.sleep(_PAUSE)
         return ""
 
@@ -173,8 +174,12 @@ class Processes:
         if self.leads:
             return None
         code = int(getattr(error, "exit_code", 1))
-        if self._store is None or isinstance(error, EndedError):
-            return code  # the first process has the same mistake in its command
+        if isinstance(error, EndedError):
+            return code
+        if self._store is None:  # the first process finds the same mistake; a launcher ends all when one has ended
+            with contextlib.suppress(KeyboardInterrupt):
+                time.sleep(_LAST_WORDS)
+            return code
         try:
             self._store.set(_CAUSE, f"process {self.rank}: {line}")
             end = time.monotonic() + _LAST_WORDS

@@ -216,8 +216,7 @@ def _told_of_lost_processes(work: Workspace) -> Iterator[None]:
     try:
         yield
     except LostRankError as error:
-        cause = processes.current().cause() or "another process of this run has ended or cannot be reached"
-        raise LostRankError(f"{cause.removesuffix('.')}; {work.advice()}, on any number of processes.") from error
+        raise LostRankError(processes.current().cause() or error.cause, work.advice()) from error
 
 
 def request_facts(request: Any, inputs: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> dict[str, Any]:
