@@ -65,7 +65,7 @@ def test_markdown_long_is_cut_at_headings(tmp_path: Path) -> None:
     titles = ["", "Guide", "Guide > Install", "Guide > Install > Linux", "Guide > Use", "Underlined"]
     assert [document.title for document in found] == titles
     assert found[2].text.endswith("# no heading\npip install x")
-    assert found[3].text == "a\n\nb\n\nc\n\nd"
+    assert found[3].text == "a | b\nc | d"
     assert found[5].text == "Last."
     assert len({document.id for document in found}) == 6
 

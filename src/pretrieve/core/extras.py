@@ -10,18 +10,22 @@ from typing import Literal
 
 from pretrieve.core.errors import MissingExtraError
 
-Extra = Literal["train", "parquet", "hub", "pictures"]  # of pyproject.toml
+Extra = Literal["train", "parquet", "hub", "documents", "remote", "pictures"]  # of pyproject.toml
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "transformers", "sentence_transformers", "accelerate", "safetensors"),
     "parquet": ("pyarrow",),
     "hub": ("datasets",),
+    "documents": ("pypdfium2",),
+    "remote": ("fsspec", "aiohttp"),
     "pictures": ("matplotlib",),
 }
 _NAMES: dict[Extra, str] = {
     "train": "training extra",
     "parquet": "extra for Parquet",
     "hub": "extra for hub data sets",
+    "documents": "extra for PDF files",
+    "remote": "extra for remote sources",
     "pictures": "extra for pictures",
 }
 

@@ -2,8 +2,8 @@
 
 A word is a run of letters, digits, underscores and their marks. It is lower-cased and stemmed by the language's
 Snowball stemmer. Where words have no spaces (Han, kana, Hangul, Thai, Lao, Khmer, Burmese) every two neighbouring
-characters are a term. ``camelCase``, ``snake_case`` and ``utf8`` give the whole and their parts. Stop words are left
-out of queries, not of documents (``stop_words.py``).
+characters are a term. ``camelCase``, ``snake_case``, ``utf8`` and words with a zero-width non-joiner (Persian) give the
+whole and their parts. Stop words are left out of queries, not of documents (``stop_words.py``).
 
 An ``Analysis`` can also express the defaults of bm25s and Lucene: ``SETTINGS`` in ``settings.py``.
 
@@ -25,7 +25,7 @@ import numpy as np
 from pretrieve.core.errors import UsageError, suggest
 from pretrieve.core.types import Rows
 from pretrieve.index.stop_words import StopWords, content_pairs, content_words, stop_word_lists
-from pretrieve.index.words import BORDER, IS_SPACELESS, PATTERNS, POSSESSIVE, RUN, Tokenizer
+from pretrieve.index.words import BORDER, IS_SPACELESS, PATTERNS, POSSESSIVE, RUN, ZWJ, ZWNJ, Tokenizer
 
 _DETECT = 500  # characters used to detect the language
 
@@ -199,8 +199,9 @@ class Analyzer:
             if self.analysis.bigrams and IS_SPACELESS.match(run):
                 found += [run[at : at + 2] for at in range(len(run) - 1)] or [run]
                 continue
-            parts = [part for part in BORDER.split(run) if part] if self.analysis.split_identifiers else [run]
-            whole = run.strip("_")
+            run = run.replace(ZWJ, "")
+            whole = run.strip("_").replace(ZWNJ, "")
+            parts = [part for part in BORDER.split(run) if part] if self.analysis.split_identifiers else [whole]
             if whole:
                 found.append(stem(whole.lower()))
             if len(parts) > 1:
