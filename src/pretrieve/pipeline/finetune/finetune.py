@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -132,13 +135,16 @@ def _finetune(
 
 
 def _read(run: Run, request: FinetuneRequest, listener: Listener) -> tuple[Labels, LabelReport]:
-    """Read the labels in the first process, and then, in its way, in every other one."""
-    together, source = processes.current(), _source(request)
-    others = replace(source, on_bad="skip" if source.on_bad == "quarantine" else source.on_bad)
-    return together.first(
-        lambda: read_and_report(source, run.workspace / "records", listener),
-        lambda: read_and_report(others, run.workspace / f"records-{together.rank}", listener),
-    )
+    """Read the labels in the first process, and then in every other one, which writes to a folder of its own."""
+    source = _source(request)
+
+    def again() -> tuple[Labels, LabelReport]:
+        folder = Path(tempfile.mkdtemp(prefix="pretrieve-labels-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        on_bad = "skip" if source.on_bad == "quarantine" else source.on_bad
+        return read_and_report(replace(source, on_bad=on_bad), folder / "records", listener)
+
+    return processes.current().first(lambda: read_and_report(source, run.workspace / "records", listener), again)
 
 
 def _publish(
