@@ -112,7 +112,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a title in Greek is no error where only ASCII is printed
     try:
         with stoppable():
-            code = app(standalone_mode=False)
+            code = app(standalone_mode=False, prog_name="pretrieve")
             processes.current().leave()
         sys.exit(code)
     except KeyboardInterrupt as error:
