@@ -6,7 +6,9 @@ import io
 import os
 import sys
 import warnings
-from typing import Annotated
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -30,8 +32,9 @@ from pretrieve.cli import (
 from pretrieve.cli.config import Configured
 from pretrieve.cli.failure import print_error, print_usage
 from pretrieve.cli.usage_errors import is_usage_error, line_of
-from pretrieve.core.errors import PretrieveWarning
+from pretrieve.core.errors import PretrieveError, PretrieveWarning
 from pretrieve.core.shown import shown
+from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.stopping import stoppable
 
 app = typer.Typer(
@@ -60,6 +63,7 @@ COMMANDS = (
     verify,
     demo,
 )
+_OF_MANY_PROCESSES = (train.NAME, finetune.NAME, read.NAME, compare.NAME)
 for module in COMMANDS:
     app.command(name=module.NAME, cls=Configured, epilog=f"Example:  {module.EXAMPLE}")(module.command)
 
@@ -74,11 +78,14 @@ def _print_version(value: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # nothing here forks, which is what it fears
+    if context.invoked_subcommand not in _OF_MANY_PROCESSES:
+        processes.current().check_alone(f"pretrieve {context.invoked_subcommand}")
 
 
 _usual_format = warnings.formatwarning
@@ -105,17 +112,36 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a title in Greek is no error where only ASCII is printed
     try:
         with stoppable():
-            sys.exit(app(standalone_mode=False, prog_name="pretrieve"))
-    except KeyboardInterrupt:
-        typer.echo("stopped.", err=True)
-        sys.exit(130)
+            code = app(standalone_mode=False, prog_name="pretrieve")
+            processes.current().leave()
+        sys.exit(code)
+    except KeyboardInterrupt as error:
+        _exit(error, _stopped)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader (a pager, head) has left: that is no error
         sys.exit(0)
-    except typer.Abort:
-        typer.echo("stopped.", err=True)
-        sys.exit(130)
+    except typer.Abort as error:
+        _exit(error, _stopped)
     except Exception as error:
         if is_usage_error(error):
-            sys.exit(print_usage(line_of(error, sys.argv[1:], [module.NAME for module in COMMANDS])))
-        sys.exit(print_error(error))
+            line = line_of(error, sys.argv[1:], [module.NAME for module in COMMANDS])
+            _exit(error, lambda: print_usage(line))
+        _exit(error, partial(print_error, error))
+
+
+def _stopped() -> int:
+    typer.echo("stopped.", err=True)
+    return 130
+
+
+def _exit(error: BaseException, report: Callable[[], int]) -> NoReturn:
+    """Exit with the code of an error, which one process of a run reports; the others leave with the same code."""
+    try:
+        together = processes.current()
+    except PretrieveError:  # this is the error
+        sys.exit(report())
+    code = together.silent(error, shown(error))
+    if code is None:
+        code = report()
+        together.end(code)
+    sys.exit(code)

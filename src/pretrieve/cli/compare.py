@@ -99,7 +99,8 @@ def command(
     with working(as_json, output_json) as display:
         from pretrieve.pipeline.compare.compare import compare, report
 
-        table = report(request, compare(request, display))
+        scores = compare(request, display)
+    table = report(request, scores)
     if write_json(table.to_json(), as_json, output_json):
         return
     say(table.markdown(), lines=True)

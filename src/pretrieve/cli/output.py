@@ -13,23 +13,31 @@ import typer
 from pretrieve.core.shown import command_line, shown
 
 if TYPE_CHECKING:
-    from pretrieve.pipeline.run.display import Display
+    from pretrieve.pipeline.run.progress import Listener
 
 
 @contextlib.contextmanager
-def working(as_json: bool, output_json: Path | None) -> Iterator[Display]:
+def working(as_json: bool, output_json: Path | None) -> Iterator[Listener]:
     """Show progress on standard error while a command works; with ``--json`` all that is printed meanwhile goes there.
 
     Args:
         as_json: ``--json``.
         output_json: ``--output-json``; a path that cannot be written is refused before the work.
 
+    Of several processes, the first one shows progress; the others end with the work, and leave the result to it.
+
     Raises:
         UsageError: there can be no such file.
+        Exit: this is not the first process.
     """
+    from pretrieve.pipeline.run import processes
     from pretrieve.pipeline.run.display import Display
+    from pretrieve.pipeline.run.progress import Silent
 
     _check_file(output_json)
+    if not processes.current().leads:
+        yield Silent()
+        raise typer.Exit
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext(), Display() as display:
         yield display
 

@@ -88,6 +88,7 @@ def command(
     from pretrieve.core.config import parse_assignments
     from pretrieve.pipeline.qa.request import ReadRequest
     from pretrieve.pipeline.qa.train_reader import train_reader
+    from pretrieve.pipeline.run import processes
     from pretrieve.pipeline.run.sources import fields_of, filter_of
     from pretrieve.sampling.question_files import QuestionReport, read_questions
 
@@ -124,7 +125,7 @@ def command(
         for line in found.lines(held_out or questions):
             display.note(line)
         report = train_reader(request, display)
-        if labelled is not None:
+        if labelled is not None and processes.current().leads:
             from pretrieve.pipeline.qa.answer import Answerer
 
             report["held_out"] = Answerer.open(output).evaluate(labelled)

@@ -60,6 +60,26 @@ class NotFiniteError(PretrieveError):
     """The loss or a gradient became NaN or infinite: the text names step, seed and documents; nothing was updated."""
 
 
+class LostRankError(PretrieveError):
+    """Another process that trains has ended, or cannot be reached: the text says why, if known, and how to go on.
+
+    Attributes:
+        cause: the first part of the text.
+    """
+
+    def __init__(
+        self,
+        cause: str = "another process of this run has ended or cannot be reached",
+        advice: str = "run the same command again",
+    ) -> None:
+        super().__init__(f"{cause}; {advice}, on any number of processes.")
+        self.cause = cause
+
+    def advising(self, advice: str) -> LostRankError:
+        """The same error with another way to resume."""
+        return LostRankError(self.cause, advice)
+
+
 class ExtensionError(PretrieveError):
     """A file of the user's own (a method, a reader, ...) is wrong: the text names the file, and the line if known."""
 

@@ -51,7 +51,8 @@ def steps_for_minutes(
         now = time.perf_counter()
         times.append(now - before)
         before = now
-        if len(times) >= _WARMING + _LEAST and now - started > seconds / 20:
+        enough = len(times) >= _WARMING + _LEAST
+        if enough and trial.ranks.largest(int(now - started > seconds / 20)):  # all ranks take the same steps
             break
     left = seconds - (time.perf_counter() - started)
     return trial.ranks.smallest(max(1, int(left / statistics.median(times[_WARMING:]))))

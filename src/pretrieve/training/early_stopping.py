@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from pretrieve.training.checkpoint import Checkpoints
+from pretrieve.training.ranks import Ranks
 
 
 @dataclass(kw_only=True)
 class HeldOutLoss:
     """Measures the held-out loss of a run; with ``patience``, saves the weights of the lowest loss.
+
+    Rank 0 measures and saves for all ranks.
 
     Attributes:
         measure: function that returns the current held-out loss; it does not change the run.
@@ -22,6 +25,7 @@ class HeldOutLoss:
         best: checkpoints that hold the weights of the lowest loss; used with ``patience`` only.
         on_measured: callback that receives the step and the loss of each measurement.
         losses: measured losses, in order.
+        ranks: the processes that train together.
     """
 
     measure: Callable[[], float]
@@ -30,6 +34,7 @@ class HeldOutLoss:
     best: Checkpoints | None = None
     on_measured: Callable[[int, float], None] | None = None
     losses: list[float] = field(default_factory=list)
+    ranks: Ranks = field(default_factory=Ranks.current)
 
     @property
     def is_over(self) -> bool:
@@ -54,11 +59,13 @@ class HeldOutLoss:
         """
         if step % self.every:
             return
-        self.losses.append(self.measure())
+        self.losses.append(self.ranks.of_first(self.measure() if self.ranks.rank == 0 else math.nan))
         if self.on_measured is not None:
             self.on_measured(step, self.losses[-1])
         if self.best is not None and self._since_best == 0:
-            self.best.save_weights(step, weights)
+            if self.ranks.rank == 0:
+                self.best.save_weights(step, weights)
+            self.ranks.barrier()
 
     def restore(self, weights: nn.Module) -> int | None:
         """Load the weights of the lowest loss.

@@ -5,7 +5,10 @@ Every rank draws the same global batch and encodes its own slice, so only vector
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +16,9 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
-from pretrieve.core.errors import UsageError
+from pretrieve.core.errors import LostRankError, UsageError
+
+_BROKEN = ("gloo", "nccl", "closed", "reset by peer", "broken pipe")  # words of a connection's errors, in any case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +66,8 @@ class Ranks:
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        torch.distributed.all_reduce(flat)
+        with _exchange():
+            torch.distributed.all_reduce(flat)
         flat /= self.world
         pieces = torch.split(flat, [gradient.numel() for gradient in gradients])
         for gradient, piece in zip(gradients, pieces, strict=True):
@@ -74,13 +80,15 @@ class Ranks:
         values = torch.stack([value.detach().double() for value in scalars.values()])
         known = ~values.isnan()
         sums = torch.stack([values.nan_to_num(0.0, torch.inf, -torch.inf), known.double()])
-        torch.distributed.all_reduce(sums)
+        with _exchange():
+            torch.distributed.all_reduce(sums)
         return dict(zip(scalars, sums[0] / sums[1], strict=True))
 
     def barrier(self) -> None:
         """Wait for all ranks."""
         if self.world > 1:
-            torch.distributed.barrier()
+            with _exchange():
+                torch.distributed.barrier()
 
     def largest(self, number: int) -> int:
         """Maximum over ranks."""
@@ -90,13 +98,49 @@ class Ranks:
         """Minimum over ranks."""
         return self._reduced(number, torch.distributed.ReduceOp.MIN)
 
+    def of_first(self, number: float) -> float:
+        """The number of rank 0; those of the others are ignored."""
+        if self.world == 1:
+            return number
+        value = torch.tensor(number, dtype=torch.float64, device=_device())
+        self.spread([value])
+        return float(value)
+
+    @torch.no_grad()
+    def spread(self, tensors: Iterable[Tensor]) -> None:
+        """Replace the values of tensors by those of rank 0."""
+        for values in tensors if self.world > 1 else ():
+            sent = values.detach().contiguous()
+            with _exchange():
+                torch.distributed.broadcast(sent, 0)
+            values.detach().copy_(sent)
+
     def _reduced(self, number: int, operation: Any) -> int:
         if self.world == 1:
             return number
-        device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
-        value = torch.tensor(number, device=device)
-        torch.distributed.all_reduce(value, op=operation)
+        value = torch.tensor(number, device=_device())
+        with _exchange():
+            torch.distributed.all_reduce(value, op=operation)
         return int(value)
+
+
+def _device() -> str:
+    """Where single numbers are exchanged."""
+    return "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+
+
+@contextlib.contextmanager
+def _exchange() -> Iterator[None]:
+    """Turn a broken connection into an error in one line; the SIGTERM that a launcher sends then is ignored."""
+    try:
+        yield
+    except RuntimeError as error:
+        broken = any(word in str(error).lower() for word in _BROKEN)
+        if not (broken or isinstance(error, torch.distributed.DistError)):
+            raise
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise LostRankError from error
 
 
 def _gathered(values: Tensor, ranks: Ranks) -> Tensor:
@@ -108,7 +152,8 @@ def _gathered(values: Tensor, ranks: Ranks) -> Tensor:
 
 def _all_gather(values: Tensor, ranks: Ranks) -> Tensor:
     parts = [torch.empty_like(values) for _ in range(ranks.world)]
-    torch.distributed.all_gather(parts, values.contiguous())
+    with _exchange():
+        torch.distributed.all_gather(parts, values.contiguous())
     return torch.cat(parts)
 
 
@@ -121,6 +166,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         total = gradients[0].contiguous().clone()
-        torch.distributed.all_reduce(total)
+        with _exchange():
+            torch.distributed.all_reduce(total)
         first = ctx.ranks.rank * ctx.size
         return total[first : first + ctx.size], None

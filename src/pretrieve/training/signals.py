@@ -53,5 +53,6 @@ class Stopper:
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # since a process of the run was lost
+                signal.signal(number, handler)
         self._before = {}

@@ -7,6 +7,7 @@ later. Several processes that run the same command share the work.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -18,15 +19,13 @@ import orjson
 
 from pretrieve.core import files
 from pretrieve.core.config import options_of as values_of
-from pretrieve.core.errors import DataError, LockedError, UsageError
-from pretrieve.core.types import FloatArray
+from pretrieve.core.errors import DataError, LockedError, LostRankError, UsageError
 from pretrieve.evaluation.fair import FairTable, fair_table
-from pretrieve.index.index import Mode
 from pretrieve.models.devices import using
 from pretrieve.pipeline.compare.base_model import save_base
+from pretrieve.pipeline.compare.evaluator import Evaluator, Scores, model_name, stage_name
 from pretrieve.pipeline.compare.plot import draw
-from pretrieve.pipeline.compare.request import BM25, FORERUNNERS, NONE, CompareRequest, options_of
-from pretrieve.pipeline.compare.scores import CollectionEvaluator
+from pretrieve.pipeline.compare.request import FORERUNNERS, NONE, CompareRequest, options_of
 from pretrieve.pipeline.finetune.finetune import finetune
 from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
 from pretrieve.pipeline.finetune.request import FinetuneRequest
@@ -34,6 +33,7 @@ from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain.data import split
 from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
+from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.arguments import names_of, path_of
 from pretrieve.pipeline.run.memory_sources import SOURCE, sources_of
 from pretrieve.pipeline.run.progress import Listener, Silent
@@ -48,7 +48,6 @@ from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
 from pretrieve.training.signals import StoppedError
 
-Scores = list[dict[str, Any]]
 _FEWEST = 20  # steps of training below which a warning is given
 _ADVICE = "finished parts are saved; run the same command again to resume"
 _PAUSE = 0.2  # seconds between two tries of a part that another process holds
@@ -71,7 +70,7 @@ def compare(request: CompareRequest, listener: Listener | None = None) -> Scores
         listener = listener or Silent()
         with using(request.device), stoppable(_ADVICE), saying_device(listener, attention=request.base != "static"):
             return _compare(request, listener)
-    except StoppedError as error:
+    except (StoppedError, LostRankError) as error:
         raise error.advising(_ADVICE) from None
 
 
@@ -103,18 +102,40 @@ def compare_into(
 
 def _compare(request: CompareRequest, listener: Listener) -> Scores:
     request.check()
+    listener = listener if processes.current().leads else Silent()
+    if processes.current().world > 1:
+        _check_batches(request)
     request = _with_what_there_is(request, listener)
+    evaluator = Evaluator(request, listener)
+    processes.current().alone(lambda: _prepare(request, evaluator, listener))
+    parts = [(method, seed) for seed in range(request.seeds) for method in request.methods]
+    _share(request, parts, lambda method, seed: _part(request, evaluator, method, seed, listener), listener)
+    return processes.current().first(
+        lambda: [
+            *evaluator.lexical(),
+            *(score for part in parts for score in _part(request, evaluator, *part, listener)),
+        ],
+        list,
+    )
+
+
+def _prepare(request: CompareRequest, evaluator: Evaluator, listener: Listener) -> None:
+    """Record the comparison, and make what all its parts use."""
     with hold_parts(request.output, wait=True):
         request.begin()
-        evaluator = _Evaluator(request, listener)
         evaluator.lexical()
         _pretrained(request, NONE, 0, listener)
         _rehearse(request, listener)
         if request.finetune and request.labels and request.negatives == "bm25":
             _negatives(request, listener)
-    parts = [(method, seed) for seed in range(request.seeds) for method in request.methods]
-    _share(request, parts, lambda method, seed: _part(request, evaluator, method, seed, listener), listener)
-    return [*evaluator.lexical(), *(score for part in parts for score in _part(request, evaluator, *part, listener))]
+
+
+def _check_batches(request: CompareRequest) -> None:
+    """Check that the batches of all methods divide by the processes."""
+    for method in request.methods:
+        if method != NONE:
+            choices = planning.choose(_request(request, method, 0, Path(request.base), request.output))
+            processes.current().check_batch(choices.training.batch_size)
 
 
 def _with_what_there_is(request: CompareRequest, listener: Listener) -> CompareRequest:
@@ -136,19 +157,37 @@ def _share(
     while parts:
         left = []
         for method, seed in parts:
-            try:
-                with files.lock(request.place("locks", method, seed)):
+            with contextlib.ExitStack() as held:
+                if _held(request.place("locks", method, seed), held):
                     work(method, seed)
-            except LockedError:
-                left.append((method, seed))
+                else:
+                    left.append((method, seed))
         if len(left) == len(parts):
-            listener.note("waiting for other processes: " + "; ".join(f"{part[0]}, seed {part[1]}" for part in left))
-            with files.lock(request.place("locks", *left[0]), wait=True):
-                time.sleep(_PAUSE)
+            processes.current().alone(lambda: _wait(request, left, listener))  # noqa: B023 - called at once
         parts = left
 
 
-def _part(request: CompareRequest, evaluator: _Evaluator, method: str, seed: int, listener: Listener) -> Scores:
+def _held(place: Path, held: contextlib.ExitStack) -> bool:
+    """Hold the lock of a part in the first process, unless the processes of another command hold it."""
+
+    def hold() -> bool:
+        try:
+            held.enter_context(files.lock(place))
+        except LockedError:
+            return False
+        return True
+
+    return processes.current().of_first(hold)
+
+
+def _wait(request: CompareRequest, left: list[tuple[str, int]], listener: Listener) -> None:
+    """Wait until one of the parts is released."""
+    listener.note("waiting for other processes: " + "; ".join(f"{part[0]}, seed {part[1]}" for part in left))
+    with files.lock(request.place("locks", *left[0]), wait=True):
+        time.sleep(_PAUSE)
+
+
+def _part(request: CompareRequest, evaluator: Evaluator, method: str, seed: int, listener: Listener) -> Scores:
     """The scores of a method with one seed at all stages; finished ones are read from disk."""
     model = _pretrained(request, method, seed, listener)
     found = evaluator.scores(model, method, seed, None)
@@ -180,15 +219,11 @@ def report(request: CompareRequest, scores: Scores) -> FairTable:
 def _kept(request: CompareRequest, method: str, stages: Collection[int | None]) -> Scores:
     """The scores of a method that are on disk already, at some stages."""
     paths = [
-        request.place("scores", method, seed, f"{_stage(labels)}.json")
+        request.place("scores", method, seed, f"{stage_name(labels)}.json")
         for seed in range(request.seeds)
         for labels in stages
     ]
     return [score for path in paths if path.is_file() for score in orjson.loads(path.read_bytes())]
-
-
-def _stage(labels: int | None) -> str:
-    return "zero" if labels is None else str(labels or "all")
 
 
 def _pretrained(request: CompareRequest, method: str, seed: int, listener: Listener, *, after: str = "") -> Path:
@@ -197,23 +232,20 @@ def _pretrained(request: CompareRequest, method: str, seed: int, listener: Liste
     With ``after``, a method that starts from this one: the two share the budget, so that both get half of what this one
     gets where it is compared itself.
     """
-    target = request.place("runs", *_name(method, after), seed)
-    if (target / files.MANIFEST).is_file():
-        return target
+    target = request.place("runs", *model_name(method, after), seed)
     base = request.place("runs", NONE, seed)
     if method == NONE:
-        with files.lock(request.place("locks", "base", seed), wait=True):
-            if not (target / files.MANIFEST).is_file():
-                save_base(_base_request(request, seed, target), listener)
+        processes.current().alone(lambda: _base(request, seed, target, listener))
+    if _there(target):
         return target
     _pretrained(request, NONE, seed, listener)
     forerunner = FORERUNNERS.get(method)
     origin = _pretrained(request, forerunner, seed, listener, after=method) if forerunner else base
     train_request = _request(request, method, seed, origin, target)
     listener.note(f"{method}, seed {seed}")
-    seen = _seen(train_request, base)
+    seen = processes.current().of_first(lambda: _seen(train_request, base))
     train_request = replace(train_request, steps=_steps(request, seen, 2 if forerunner or after else 1))
-    spent = request.place("costs", *_name(method, after), f"{seed}.json")
+    spent = request.place("costs", *model_name(method, after), f"{seed}.json")
     before = orjson.loads(spent.read_bytes())["seconds"] if spent.is_file() else 0.0
     began = time.perf_counter()
     try:
@@ -221,8 +253,22 @@ def _pretrained(request: CompareRequest, method: str, seed: int, listener: Liste
     finally:  # includes the time before an interruption
         seconds = round(before + time.perf_counter() - began, 1)
         cost = {"seconds": seconds, "steps": train_request.steps, "tokens": round(seen * (train_request.steps or 0))}
-        files.write_file(spent, files.to_json(cost))
+        if processes.current().leads:
+            files.write_file(spent, files.to_json(cost))
     return target
+
+
+def _there(target: Path) -> bool:
+    """Whether a model is finished, as the first process sees it."""
+    return processes.current().of_first((target / files.MANIFEST).is_file)
+
+
+def _base(request: CompareRequest, seed: int, target: Path, listener: Listener) -> None:
+    """Save the base, if it is not there."""
+    if not (target / files.MANIFEST).is_file():
+        with files.lock(request.place("locks", "base", seed), wait=True):
+            if not (target / files.MANIFEST).is_file():
+                save_base(_base_request(request, seed, target), listener)
 
 
 def _base_request(request: CompareRequest, seed: int, target: Path) -> TrainRequest:
@@ -276,18 +322,6 @@ def _note_on_budget(request: CompareRequest, method: str, seen: float, listener:
         )
 
 
-def _name(method: str, after: str) -> list[str]:
-    return [method, "for", after] if after else [method]
-
-
-def _costs(request: CompareRequest, method: str, seed: int) -> dict[str, float]:
-    """Seconds, steps and tokens of a method's training, with its forerunner's."""
-    names = [_name(method, "")] + ([_name(FORERUNNERS[method], method)] if method in FORERUNNERS else [])
-    paths = [request.place("costs", *name, f"{seed}.json") for name in names]
-    parts = [orjson.loads(path.read_bytes()) for path in paths if path.is_file()]
-    return {name: float(sum(part[name] for part in parts)) for name in ("seconds", "steps", "tokens")}
-
-
 def _steps(request: CompareRequest, seen: float, parts: int) -> int:
     """A part of the budget in steps, by the tokens of the method's first batches."""
     if request.steps is not None:
@@ -314,7 +348,7 @@ def _seen(request: TrainRequest, base: Path) -> float:
 def _tuned(request: CompareRequest, model: Path, method: str, seed: int, labels: int, listener: Listener) -> Path:
     """Folder of a fine-tuned model."""
     target = request.place("tuned", method, seed, labels or "all")
-    if not (target / files.MANIFEST).is_file():
+    if not _there(target):
         by_words = _negatives(request, listener) if request.negatives == "bm25" else None
         listener.note(f"{method}, seed {seed}, {labels or 'all'} labels")
         finetune(
@@ -340,44 +374,10 @@ def _tuned(request: CompareRequest, model: Path, method: str, seed: int, labels:
 def _negatives(request: CompareRequest, listener: Listener) -> Path:
     """File of BM25's negatives for every label, mined once: they depend on no model."""
     path = request.output / "negatives-bm25.jsonl"
-    if not path.is_file():
-        mine_source(request.benchmark, None, path, MineOptions(), listener, split=request.finetune)
+
+    def missing() -> None:
+        if not path.is_file():
+            mine_source(request.benchmark, None, path, MineOptions(), listener, split=request.finetune)
+
+    processes.current().alone(missing)
     return path
-
-
-class _Evaluator:
-    """Evaluates models; scores are saved to disk."""
-
-    def __init__(self, request: CompareRequest, listener: Listener) -> None:
-        self._request, self._listener = request, listener
-        self._collection = CollectionEvaluator(request.benchmark, request.split, request.metric)
-
-    def lexical(self) -> Scores:
-        """The score of BM25."""
-        path = self._request.place("scores", f"{BM25}.json")
-        if not path.is_file():
-            self._keep(path, BM25, 0, None, self._collection.lexical)
-        return list(orjson.loads(path.read_bytes()))
-
-    def scores(self, model: Path, method: str, seed: int, labels: int | None) -> Scores:
-        """The scores of a model, alone and fused with BM25."""
-        stage = _stage(labels)
-        path = self._request.place("scores", method, seed, f"{stage}.json")
-        if not path.is_file():
-            self._listener.stage(f"evaluate {method} ({stage})", unit="systems")
-            values = self._keep(path, method, seed, labels, lambda: self._collection.model(model))
-            self._listener.advance(len(values), f"{values['dense'].mean():.3f}")
-        return list(orjson.loads(path.read_bytes()))
-
-    def _keep(
-        self, path: Path, method: str, seed: int, labels: int | None, values_of: Callable[[], dict[Mode, FloatArray]]
-    ) -> dict[Mode, FloatArray]:
-        began = time.perf_counter()
-        values = values_of()
-        seconds = round(time.perf_counter() - began, 2)
-        took = _costs(self._request, method, seed)
-        facts = {"method": method, "seed": seed, "labels": labels, "seconds": seconds,
-                 "trained": took["seconds"], "steps": took["steps"], "tokens": took["tokens"]}  # fmt: skip
-        scores = [{**facts, "mode": mode, "values": found.tolist()} for mode, found in values.items()]
-        files.write_file(path, files.to_json(scores))
-        return values

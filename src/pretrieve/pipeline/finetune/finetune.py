@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,6 +33,7 @@ from pretrieve.pipeline.finetune.report import MODEL, REPORT, FinetuneReport, op
 from pretrieve.pipeline.finetune.request import FinetuneRequest, Values, values_of
 from pretrieve.pipeline.finetune.sampler import sampler_of
 from pretrieve.pipeline.finetune.task import Task, contrastive
+from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.arguments import output_of, path_of
 from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.memory_labels import labels_of
@@ -109,16 +113,17 @@ def _finetune(
         attention=not Bag.readable(Path(request.model)),
     ) as run:
         start = open_start(request.model, request.described, seed=request.seed)
-        labels, found = read_and_report(_source(request), run.workspace / "records", Silent() if first else listener)
+        labels, found = _read(run, request, Silent() if first else run.listener)
         run.same_data("labels", labels.fingerprint)
         learn, held_out = _divide(len(labels), request, hold_out=hold_out)
         held, labels = labels.select(held_out), labels.select(learn)
         negatives = request.negatives or _usual(request, labels)
         if not first:
-            _say_negatives(request, negatives, labels, listener)
+            _say_negatives(request, negatives, labels, run.listener)
         strategy = strategies.find(negatives)
         untied = start.query_encoder is not None
         values = values_of(request, negatives, width=start.width, queries=len(labels), untied=untied)
+        processes.current().check_batch(values.training.batch_size)
         run.same("values", values.to_json())
         if run.finished:
             run.say_finished()
@@ -131,7 +136,23 @@ def _finetune(
         task = Task(run=run, request=request, values=values, labels=labels, first_model=first_model)
         labels = _with_negatives(strategy, task)
         objective = _trained(run, request, values, labels, held, start)
-        return _publish(run, request, values, objective, start, labels, held, found, evaluate=evaluate)
+        return processes.current().first(
+            lambda: _publish(run, request, values, objective, start, labels, held, found, evaluate=evaluate),
+            lambda: open_report(request.output),
+        )
+
+
+def _read(run: Run, request: FinetuneRequest, listener: Listener) -> tuple[Labels, LabelReport]:
+    """Read the labels in the first process, and then in every other one, which writes to a folder of its own."""
+    source = _source(request)
+
+    def again() -> tuple[Labels, LabelReport]:
+        folder = Path(tempfile.mkdtemp(prefix="pretrieve-labels-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        on_bad = "skip" if source.on_bad == "quarantine" else source.on_bad
+        return read_and_report(replace(source, on_bad=on_bad), folder / "records", listener)
+
+    return processes.current().first(lambda: read_and_report(source, run.workspace / "records", listener), again)
 
 
 def _publish(

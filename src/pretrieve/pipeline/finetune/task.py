@@ -12,6 +12,7 @@ from pretrieve.finetuning.labelled import Labelled
 from pretrieve.pipeline.finetune.base_model import Start
 from pretrieve.pipeline.finetune.mine import By, MineOptions, mine
 from pretrieve.pipeline.finetune.request import FinetuneRequest, Values
+from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.run import Run
 from pretrieve.sampling.labels import Labels
 
@@ -49,9 +50,13 @@ class Task:
         Raises:
             PretrieveError: as ``mine``.
         """
-        if not self.file(name).is_file():
-            options = MineOptions(by=by, seed=self.request.seed)
-            mine(self.labels, model, self.file(name), options, self.run.listener)
+
+        def missing() -> None:
+            if not self.file(name).is_file():
+                options = MineOptions(by=by, seed=self.request.seed)
+                mine(self.labels, model, self.file(name), options, self.run.listener)
+
+        processes.current().alone(missing)
         return self.file(name)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -25,9 +25,9 @@ from pretrieve.pipeline.pretrain.held_out_loss import comparable, gain, signal_o
 from pretrieve.pipeline.pretrain.publish import publish
 from pretrieve.pipeline.pretrain.report import Report, open_report
 from pretrieve.pipeline.pretrain.request import DEFAULT_MINUTES, TrainRequest, train_command
-from pretrieve.pipeline.pretrain.selection import Trained, select, too_little, untrained
+from pretrieve.pipeline.pretrain.selection import Selection, Trained, select, too_little, untrained
 from pretrieve.pipeline.pretrain.stop_words import scale_stop_words
-from pretrieve.pipeline.run import recipe, sources
+from pretrieve.pipeline.run import processes, recipe, sources
 from pretrieve.pipeline.run.arguments import output_of
 from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.kept_documents import kept_documents
@@ -63,17 +63,24 @@ def train(request: TrainRequest, listener: Listener | None = None) -> Report:
         return _train_beside(request, folder, listener)
     choices = planning.choose(request)
     variants = planning.variants(request, choices)
+    for variant in variants:
+        processes.current().check_batch(variant.training.batch_size)
     planning.check_base(request)
     precision, attention = choices.training.precision, not is_static(request.base)
     with begin(
         "train", request, listener, inputs=("base",), without=("sources",), precision=precision, attention=attention
     ) as run:
         run.same("variants", [variant.facts() for variant in variants])
-        documents = sources.documents_of(run, request)
         if run.finished:
-            run.say_finished()
-            return open_report(request.output)
-        return _train(run, request, variants, documents)
+            return _finished(run, request)
+        return _train(run, request, variants, sources.documents_of(run, request))
+
+
+def _finished(run: Run, request: TrainRequest) -> Report:
+    """The report of a finished run, once it is known that its documents are the same."""
+    processes.current().alone(lambda: sources.documents_of(run, request))
+    run.say_finished()
+    return open_report(request.output)
 
 
 def train_into(
@@ -110,11 +117,15 @@ def _train(run: Run, request: TrainRequest, variants: Sequence[Choices], documen
     """Train and select on documents that are read, and publish."""
     prepared = prepare_documents(run, request, variants[0], documents)
     if reason := too_little(request, prepared):
-        selection = untrained(_with_command(_made(request, variants[0], prepared, run.listener), request), reason)
-    else:
-        start, trained = train_variants(run, request, variants, prepared)
-        selection = select(request, start, trained, prepared, run.listener)
-    return publish(run, selection, prepared)
+        made = _with_command(_made(request, variants[0], prepared, run.listener), request)
+        return _published(run, request, lambda: untrained(made, reason), prepared)
+    start, trained = train_variants(run, request, variants, prepared)
+    return _published(run, request, lambda: select(request, start, trained, prepared, run.listener), prepared)
+
+
+def _published(run: Run, request: TrainRequest, selected: Callable[[], Selection], prepared: Prepared) -> Report:
+    """Select and publish in the first process."""
+    return processes.current().first(lambda: publish(run, selected(), prepared), lambda: open_report(request.output))
 
 
 def _train_beside(request: TrainRequest, folder: Path, listener: Listener) -> Report:
@@ -122,11 +133,11 @@ def _train_beside(request: TrainRequest, folder: Path, listener: Listener) -> Re
     third_ranker.check(folder)
     with begin("train", request, listener, inputs=("base",), without=("sources",), attention=False) as run:
         if run.finished:
-            sources.documents_of(run, request)
-            run.say_finished()
-            return open_report(request.output)
+            return _finished(run, request)
         static = train(third_ranker.beside(request, run.workspace), listener)
-        return third_ranker.publish(run, request, folder, static)
+        return processes.current().first(
+            lambda: third_ranker.publish(run, request, folder, static), lambda: open_report(request.output)
+        )
 
 
 def train_variants(
@@ -192,10 +203,14 @@ def prepare_documents(run: Run, request: TrainRequest, choices: Choices, documen
         PretrieveError: as ``train``.
     """
     select, held_out = data.split(len(documents), request.seed, request.held_out)
-    vocabulary = _vocabulary(run, request, choices, documents, select)
-    store = store_of(
-        documents, vocabulary, run.listener, folder=run.workspace / "store", shared=request.shared, select=select
-    )
+
+    def built() -> Store:
+        vocabulary = _vocabulary(run, request, choices, documents, select)
+        return store_of(
+            documents, vocabulary, run.listener, folder=run.workspace / "store", shared=request.shared, select=select
+        )
+
+    store = processes.current().opened(built, Store.open)
     if store.dropped:
         run.listener.note(f"{store.dropped:,} documents have no token in their text and are left out of training.")
     return Prepared(documents=documents, train=select, held_out=held_out, store=store)
@@ -227,7 +242,8 @@ def _with_steps(
         variants: number of variants that share the minutes.
     """
     path = run.workspace / choices.variant / _RECIPE
-    before = recipe.load(path) if run.resume and path.is_file() else None
+    known_recipe = processes.current().of_first(lambda: run.resume and path.is_file())
+    before = recipe.load(path) if known_recipe else None
     steps = made.training.steps
     if request.steps is None and before is not None:
         steps = int(before.training["steps"])
@@ -243,7 +259,7 @@ def _with_steps(
     _warn_of_noise(made, run.listener)
     if before is not None:
         made.recipe.check_same(before)
-    files.write_file(path, files.to_json(made.recipe.to_json()))
+    processes.current().alone(lambda: files.write_file(path, files.to_json(made.recipe.to_json())))
     return made
 
 
@@ -286,16 +302,20 @@ def _run_measured(run: Run, request: TrainRequest, choices: Choices, made: Plan,
     """Train a variant, and measure the method's own loss on held-out documents before and after."""
     folder, compared = run.workspace / choices.variant, comparable(choices, made)
     every = made.training.evaluate_every
-    signal = None
+    name, signal = choices.variant or made.recipe.method, None
     if compared or every:
-        signal = signal_of(folder, choices, made, prepared, run.listener, shared=request.shared)
+        signal = processes.current().alone(
+            lambda: signal_of(folder, choices, made, prepared, run.listener, shared=request.shared)
+        )
     before = signal(made.objective) if signal is not None and compared else {}
     held_out = partial(signal.loss, made.objective) if signal is not None and every else None
     fit(run, replace(_training(request, choices, made), held_out=held_out))
+    if not processes.current().leads:
+        return Trained(name=name, plan=made)
     factor = choices.encoder.stop_word_scale
     scale_stop_words(made.objective.encoder, prepared.store.tokenizer, prepared.documents, factor)
     found = gain(signal, before, made.objective) if signal is not None and compared else None
-    return Trained(name=choices.variant or made.recipe.method, plan=made, gain=found)
+    return Trained(name=name, plan=made, gain=found)
 
 
 def _training(request: TrainRequest, choices: Choices, made: Plan) -> Training:

@@ -13,6 +13,7 @@ from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.text.store import Store
+from pretrieve.training.ranks import Ranks
 from pretrieve.training.trainer import Trainer
 
 STEPS = 500  # of 512 pairs: about half a minute on one core
@@ -46,6 +47,7 @@ def start_words(request: TrainRequest, encoder: Encoder, store: Store, listener:
         batches=static.batches,
         options=replace(static.training, save_every=0),
         seed=request.seed,
+        ranks=Ranks(),  # every process for itself, with the same result
         on_step=lambda progress: listener.advance(1, f"loss {progress.loss:.3f}"),
     ).run()
     assert isinstance(static.encoder, StaticEncoder)

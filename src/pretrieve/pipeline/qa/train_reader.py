@@ -26,6 +26,7 @@ from pretrieve.models.pretrained import resolve
 from pretrieve.models.restore import load_encoder, load_encoders
 from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.pipeline.qa.request import ReadRequest
+from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
@@ -75,6 +76,7 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
     request.check()
     questions = _questions(request, listener)
     options, training = _options(request, len(questions))
+    processes.current().check_batch(training.batch_size)
     encoders, reader, vocabulary = open_models(resolve(request.model), request.reader, request.seed)
     inputs = ("questions", "model", "reader")
     with begin("read", request, listener, inputs=inputs, without=("sources",), precision=training.precision) as run:
@@ -85,8 +87,11 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         if run.finished:
             run.say_finished()
             return open_report(request.output)
+        listener = run.listener
         listener.stage("encode", len(documents), "documents")
-        store = Store.build(run.workspace / STORE, documents, vocabulary, replace=True)
+        store = processes.current().opened(
+            lambda: Store.build(run.workspace / STORE, documents, vocabulary, replace=True), Store.open
+        )
         listener.advance(len(documents), f"{len(store.tokens):,} tokens")
         listener.stage("index blocks", unit="blocks")
         sampler = QuestionRows(
@@ -115,15 +120,18 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
             "recipe": files.fingerprint([report["options"], report["training"], report["seed"]]),
         }
         report["last_step"] = fit(run, _training(request, objective, sampler, training, fingerprints))
-        _publish(run, objective, vocabulary, report)
+        processes.current().alone(lambda: _publish(run, objective, vocabulary, report))
     return report
 
 
 def _questions(request: ReadRequest, listener: Listener) -> list[Question]:
     """The questions of a request; what is not used of their file is told."""
     report, quarantine = QuestionReport(), beside(request.output, ".questions.quarantine.jsonl")
-    found = read_questions(request.questions, on_bad=request.on_bad, quarantine=quarantine, report=report)
-    for line in report.lines(request.questions):
+    leads, on_bad = processes.current().leads, request.on_bad
+    if on_bad == "quarantine" and not leads:
+        on_bad = "skip"
+    found = read_questions(request.questions, on_bad=on_bad, quarantine=quarantine, report=report)
+    for line in report.lines(request.questions) if leads else ():
         listener.note(line)
     return found
 
@@ -189,7 +197,9 @@ def _options(request: ReadRequest, questions: int) -> tuple[ReadingOptions, Trai
 
 def _documents(run: Run, request: ReadRequest) -> Documents:
     """Documents, which are moved to the output to answer from; those of a finished run are only compared."""
-    documents = read_request(request, run.workspace / DOCUMENTS, run.listener)
+    documents = processes.current().opened(
+        lambda: read_request(request, run.workspace / DOCUMENTS, run.listener), Documents.open
+    )
     run.same_data("documents", documents.fingerprint)
     return documents
 

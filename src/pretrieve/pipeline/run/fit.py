@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,9 +14,10 @@ from pretrieve.core.types import Batch
 from pretrieve.models import devices
 from pretrieve.models.objective import Objective
 from pretrieve.pipeline.run.run import CURVES, Run
-from pretrieve.training.checkpoint import Checkpoints
+from pretrieve.training.checkpoint import Checkpoints, named_tensors
 from pretrieve.training.early_stopping import HeldOutLoss
 from pretrieve.training.options import TrainingOptions
+from pretrieve.training.ranks import Ranks
 from pretrieve.training.trackers import Tracker, default_tracker
 from pretrieve.training.trainer import Progress, Trainer
 
@@ -98,6 +100,7 @@ def fit(run: Run, training: Training) -> dict[str, float]:
         )
         if run.resume:
             run.listener.advance(trainer.resume())
+        trainer.ranks.spread(named_tensors(training.objective).values())
         trainer.run()
     return shown.last()
 
@@ -111,7 +114,7 @@ def _held_out(run: Run, training: Training, shown: _Shown, tracker: Tracker | No
     options = training.options
     if not options.evaluate_every:
         return None
-    if training.held_out is None:
+    if training.held_out is None and Ranks.current().rank == 0:
         raise UsageError(f"evaluate_every={options.evaluate_every}: no examples are held out (too few, or disabled).")
 
     def report(step: int, loss: float) -> None:
@@ -121,7 +124,7 @@ def _held_out(run: Run, training: Training, shown: _Shown, tracker: Tracker | No
 
     best = Checkpoints(folder=run.checkpoints / training.part / "best", fingerprints=training.fingerprints)
     return HeldOutLoss(
-        measure=training.held_out,
+        measure=training.held_out or (lambda: math.nan),  # of rank 0 for all
         every=options.evaluate_every,
         patience=options.patience,
         best=best if options.patience else None,
@@ -131,9 +134,9 @@ def _held_out(run: Run, training: Training, shown: _Shown, tracker: Tracker | No
 
 @contextmanager
 def _tracking(training: Training, folder: Path) -> Iterator[Tracker | None]:
-    """Open the tracker of curves; None if none is installed or enabled."""
+    """Open the tracker of curves; None if none is installed or enabled, and on all ranks but the first."""
     name = default_tracker() if training.tracker == "auto" else training.tracker
-    if name in (None, "none"):
+    if name in (None, "none") or Ranks.current().rank:
         yield None
         return
     values = {key: str(value) for key, value in training.values.items()}

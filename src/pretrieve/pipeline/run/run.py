@@ -18,8 +18,9 @@ from typing import Any, Protocol
 import orjson
 
 from pretrieve.core import files
-from pretrieve.core.errors import FingerprintError
+from pretrieve.core.errors import FingerprintError, LostRankError
 from pretrieve.models import devices
+from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.recipe import check_same, plain
 from pretrieve.pipeline.run.stopping import stoppable
@@ -110,6 +111,8 @@ class Run:
     def same(self, name: str, value: Any) -> None:
         """Record a value that determines the run, or refuse to resume the run with another one.
 
+        The first process does so for all.
+
         Args:
             name: name of the value.
             value: plain values, nested by name.
@@ -119,6 +122,8 @@ class Run:
             StorageError: writing to disk failed.
         """
         now = plain(value)
+        if not processes.current().leads:
+            return
         if name in self._before:
             check_same(self._before[name], now, name if not isinstance(now, Mapping) else "")
         self.facts[name] = now
@@ -136,7 +141,7 @@ class Run:
             FingerprintError: the run read other data.
             StorageError: writing to disk failed.
         """
-        if self._before.get(name, fingerprint) != fingerprint:
+        if processes.current().leads and self._before.get(name, fingerprint) != fingerprint:
             raise FingerprintError(
                 f"cannot resume: the {name} are not those of before ({self._before[name]} was, {fingerprint} is). Give "
                 f"the same {name}, or another --output."
@@ -161,7 +166,7 @@ class Run:
                 f"the run began on {before} and resumes on {device}: its result is no longer bit-equal to that of an "
                 "uninterrupted run."
             )
-        if not self.finished:
+        if not self.finished and processes.current().leads:
             files.write_file(self.workspace / RECORD, files.to_json({**self._before, **self.facts}))
 
     @property
@@ -229,7 +234,8 @@ def begin(
         overwrite=request.overwrite,
         keep=request.keep_workspace,
     )
-    with devices.using(request.device), stoppable(work.advice), work:
+    listener = listener if processes.current().leads else Silent()
+    with devices.using(request.device), _told_of_lost_processes(work), stoppable(work.advice), _held(work):
         run = Run(command=command, output=request.output, resume=request.resume, listener=listener, work=work)
         run.same("command", command)
         run.same("request", request_facts(request, inputs, without))
@@ -258,6 +264,25 @@ def saying_device(listener: Listener, precision: str = devices.AUTO, *, attentio
         yield
     finally:
         _said.reset(before)
+
+
+@contextlib.contextmanager
+def _held(work: Workspace) -> Iterator[None]:
+    """Hold a workspace in the first process; the others use it meanwhile, and go on once it is released."""
+    together = processes.current()
+    with contextlib.ExitStack() as stack:
+        work.finished = together.of_first(lambda: stack.enter_context(work).finished)
+        yield
+        together.of_first(stack.close)
+
+
+@contextlib.contextmanager
+def _told_of_lost_processes(work: Workspace) -> Iterator[None]:
+    """Say why another process has ended, if it is known, and how to go on."""
+    try:
+        yield
+    except LostRankError as error:
+        raise LostRankError(processes.current().cause() or error.cause, work.advice()) from error
 
 
 def request_facts(request: Any, inputs: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from pretrieve.core import files
 from pretrieve.core.types import Document
+from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.progress import Listener, counted
 from pretrieve.pipeline.run.run import Run
 from pretrieve.pipeline.run.workspace import beside
@@ -77,6 +78,10 @@ def documents_of(run: Run, request: SharesDocuments) -> Documents:
         UsageError: a source is missing, or of an unknown kind.
         FingerprintError: a run is resumed with other documents.
     """
+    return processes.current().opened(lambda: _documents(run, request), Documents.open)
+
+
+def _documents(run: Run, request: SharesDocuments) -> Documents:
     if request.shared is not None:
         return _shared_documents(run, request, request.shared)
     target, again = run.workspace / DOCUMENTS, run.workspace / "documents-again"

@@ -55,7 +55,8 @@ def stoppable(advice: str | Callable[[], str] | None = None) -> Iterator[None]:
         raise stop.advising(_text(advice)) from None
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # since a process of the run was lost
+                signal.signal(number, handler)
 
 
 def _text(advice: str | Callable[[], str] | None) -> str:

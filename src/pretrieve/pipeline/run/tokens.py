@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pretrieve.core import files
 from pretrieve.core.types import IntArray
+from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.text.store import Corpus, Store
 from pretrieve.text.tokenizer import Tokenizer
@@ -38,12 +39,16 @@ def store_of(
         DataError: no text has any token.
         StorageError: writing to disk failed.
     """
-    if shared is None:
-        return _opened_or_built(texts, vocabulary, listener, folder, select, sentences, unit)
-    chosen = None if select is None else select.tolist()
-    name = files.fingerprint([texts.fingerprint, vocabulary.fingerprint, chosen, sentences])
-    with files.lock(shared / "locks" / name, wait=True):
-        return _opened_or_built(texts, vocabulary, listener, shared / f"store-{name}", select, sentences, unit)
+
+    def built() -> Store:
+        if shared is None:
+            return _opened_or_built(texts, vocabulary, listener, folder, select, sentences, unit)
+        chosen = None if select is None else select.tolist()
+        name = files.fingerprint([texts.fingerprint, vocabulary.fingerprint, chosen, sentences])
+        with files.lock(shared / "locks" / name, wait=True):
+            return _opened_or_built(texts, vocabulary, listener, shared / f"store-{name}", select, sentences, unit)
+
+    return processes.current().opened(built, Store.open)
 
 
 def _opened_or_built(
