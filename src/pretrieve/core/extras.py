@@ -10,19 +10,21 @@ from typing import Literal
 
 from pretrieve.core.errors import MissingExtraError
 
-Extra = Literal["train", "parquet", "hub", "pictures"]  # of pyproject.toml
+Extra = Literal["train", "parquet", "hub", "pictures", "ray"]  # of pyproject.toml
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "transformers", "sentence_transformers", "accelerate", "safetensors"),
     "parquet": ("pyarrow",),
     "hub": ("datasets",),
     "pictures": ("matplotlib",),
+    "ray": ("ray", "pyarrow", "pandas"),
 }
 _NAMES: dict[Extra, str] = {
     "train": "training extra",
     "parquet": "extra for Parquet",
     "hub": "extra for hub data sets",
     "pictures": "extra for pictures",
+    "ray": "extra for Ray",
 }
 
 
