@@ -125,7 +125,8 @@ def public(tree: ast.Module):
             yield node.name, node
             if isinstance(node, ast.ClassDef):
                 for item in node.body:
-                    if isinstance(item, ast.FunctionDef) and not item.name.startswith("_"):
+                    overload = isinstance(item, ast.FunctionDef) and "overload" in map(ast.unparse, item.decorator_list)
+                    if isinstance(item, ast.FunctionDef) and not item.name.startswith("_") and not overload:
                         yield f"{node.name}.{item.name}", item
 
 

@@ -226,7 +226,7 @@ def test_commands_that_are_not_run_are_shown() -> None:
 
 @pytest.fixture(scope="module")
 def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the pages name and do not make: documents, labels, letters, and models of others."""
+    """What the pages name and do not make: documents, labels, calendars, and models of others."""
     folder = tmp_path_factory.mktemp("things")
     (folder / "docs").mkdir()
     texts = searching.documents(60, sentences=30)
@@ -239,9 +239,10 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stock.checkpoint("bert", folder / "facebook" / "contriever", layers=1)
     writers.generator(folder / "doc2query-folder", texts)
     writers.encoder(folder / "cross-encoder-folder", texts)
-    (folder / "mail").mkdir()
+    (folder / "calendars").mkdir()
     for number, text in enumerate(texts):
-        (folder / "mail" / f"{number}.eml").write_text(f"Subject: {text.title}\n\n{text.text}\n")
+        event = f"BEGIN:VEVENT\nSUMMARY:{text.title}\nDESCRIPTION:{' '.join(text.text.split())}\nEND:VEVENT\n"
+        (folder / "calendars" / f"{number}.ics").write_text(event)
     return folder
 
 

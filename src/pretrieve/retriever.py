@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, overload
 
 from pretrieve.core.config import options_of
 from pretrieve.core.errors import UsageError
 from pretrieve.core.extras import require
-from pretrieve.core.types import Document
-from pretrieve.index.index import Index, Mode
+from pretrieve.index.asked import Mode, check_mode
+from pretrieve.index.index import Index
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
+from pretrieve.pipeline.run.arguments import names_of, path_of, text_of
 from pretrieve.pipeline.run.progress import shown as _display
 
 if TYPE_CHECKING:
@@ -25,18 +24,24 @@ if TYPE_CHECKING:
     from pretrieve.index.hits import Hit
     from pretrieve.index.pseudo import Records
     from pretrieve.pipeline.finetune.mine import By
-
-OnBad = Literal["auto", "fail", "skip", "quarantine"]
-Paths = str | Path | Sequence[str | Path]
+    from pretrieve.text.corpus import OnBad
+    from pretrieve.text.memory import Queries, Sources, Texts
 
 
 class Retriever:
     """A model, and the documents that it searches, if any.
 
+    A copy, also one in another process, opens again what is on disk: a static model, documents, an index.
+
     Attributes:
         model: encodes queries and documents.
         location: folder or hub name of the model.
         documents: default corpus of ``search``; None for a model alone.
+
+    Example:
+        >>> retriever = Retriever.train(["first text", "second text"], "my-model", minutes=1)  # doctest: +SKIP
+        >>> retriever.search("what is second?")[0].text  # doctest: +SKIP
+        'second text'
     """
 
     def __init__(self, model: TextEncoder, location: str, documents: Records | None = None) -> None:
@@ -44,7 +49,7 @@ class Retriever:
 
     @staticmethod
     def train(
-        sources: str | Path | Sequence[str | Path],
+        sources: Sources,
         output: str | Path | None = None,
         *,
         method: str | None = None,
@@ -61,7 +66,8 @@ class Retriever:
         """Train on documents without labels.
 
         Args:
-            sources: files, folders, ``python:...`` or ``hf:...``; one or several.
+            sources: files, folders, ``python:...``, ``hf:...``; or documents in memory: texts, or records of ``text``,
+                ``title``, ``id``, in a list, generator, dict by id, data frame, Arrow table, data set or array.
             output: output folder of the model; default: a temporary one.
             method: preset; default: by the encoder.
             base: ``static``, a hub name, a folder, or ``new:layers=4,hidden=256``.
@@ -75,36 +81,34 @@ class Retriever:
             progress: show progress bars.
 
         Returns:
-            A retriever over the documents it was trained on.
+            A retriever over the documents.
 
         Raises:
             PretrieveError: any error that a user can fix.
         """
         require("train", "Retriever.train")
-        from pretrieve.pipeline.pretrain.request import TrainRequest
-        from pretrieve.pipeline.pretrain.train import train
-        from pretrieve.pipeline.run.kept_documents import kept_documents
+        from pretrieve.pipeline.pretrain.train import train_into
 
-        several = [sources] if isinstance(sources, str | Path) else list(sources)
-        folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
-        shared = Path(tempfile.mkdtemp(prefix="pretrieve-documents-"))
-        request = TrainRequest(
-            sources=tuple(map(str, several)), output=folder, method=method, base=base, minutes=minutes, steps=steps,
-            settings=dict(settings or {}), seed=seed, resume=resume, overwrite=overwrite, on_bad=on_bad,
-            shared=shared,
-        )  # fmt: skip
-        with kept_documents(shared) as documents, _display(progress) as listener:
-            train(request, listener)
-        return Retriever(_open(str(folder)), str(folder), documents())
+        options = {
+            "method": method, "base": text_of(base, "base"), "minutes": minutes, "steps": steps, "seed": seed,
+            "settings": {} if settings is None else settings, "resume": resume, "overwrite": overwrite,
+            "on_bad": on_bad,
+        }  # fmt: skip
+        with _display(progress) as listener:
+            folder, documents = train_into(output, sources, options, listener)
+        return Retriever(open_encoder(folder), folder, documents)
 
     @staticmethod
     def distill(
-        sources: Paths, teacher: str, output: str | Path | None = None, *, progress: bool = True, **options: Any
-    ) -> Retriever:
+        sources: Sources,
+        teacher: str | Path,
+        output: str | Path | None = None,
+        *, progress: bool = True, **options: Any,
+    ) -> Retriever:  # fmt: skip
         """Distil a transformer into a static model on documents without labels; return a retriever over them.
 
         Args:
-            sources: files, folders, ``python:...`` or ``hf:...``; one or several.
+            sources: as for ``train``.
             teacher: folder or hub name of the transformer.
             output: output folder of the model; default: a temporary one.
             progress: show progress bars.
@@ -118,7 +122,7 @@ class Retriever:
 
         with _display(progress) as listener:
             folder, documents = distill_into(output, sources, teacher, options, listener)
-        return Retriever(_open(folder), folder, documents)
+        return Retriever(open_encoder(folder), folder, documents)
 
     @staticmethod
     def load(name: str | Path, **described: Any) -> Retriever:
@@ -130,48 +134,55 @@ class Retriever:
                 ``document_prompt``, ``max_length``; or ``like``, a published checkpoint that it is a copy of.
 
         Raises:
-            UsageError: there is no such model, or its usage is unknown.
+            UsageError: there is no such model, its usage is unknown, or an index is given with the usage of a model.
         """
-        from pretrieve.core.files import MANIFEST
+        from pretrieve.pipeline.index import index_at
 
-        path = Path(name)
-        if (path / MANIFEST).is_file() and (path / "words").is_dir():
-            from pretrieve.pipeline.index import open_index
-
-            index = open_index(path)
+        if (index := index_at(path_of(name, "name"), described)) is not None:
             assert index.dense is not None
             retriever = Retriever(index.dense.encoder, index.dense.encoder.location, index.documents)
             retriever.__dict__["index"] = index
             return retriever
         from pretrieve.pipeline.run.usage_warnings import before_use, warn
 
-        warn(before_use(str(name), ModelOptions(**described)))
-        return Retriever(_open(str(name), **described), str(name))
+        options = options_of(ModelOptions, described, where="load")
+        warn(before_use(str(name), options))
+        return Retriever(open_encoder(str(name), options), str(name))
+
+    @overload
+    def search(self, query: str, corpus: Texts | None = ..., *, top_k: int = ..., mode: Mode = ...) -> list[Hit]: ...
+
+    @overload
+    def search(
+        self, query: Queries, corpus: Texts | None = ..., *, top_k: int = ..., mode: Mode = ...
+    ) -> list[list[Hit]]: ...
 
     def search(
-        self, query: str, corpus: Sequence[str] | None = None, *, top_k: int = 10, mode: Mode = "hybrid"
-    ) -> list[Hit]:
-        """Return the best documents for a query.
+        self, query: str | Queries, corpus: Texts | None = None, *, top_k: int = 10, mode: Mode = "hybrid"
+    ) -> list[Hit] | list[list[Hit]]:
+        """Return the best documents for a query, or for each of several.
 
         Args:
-            query: text of the query.
-            corpus: texts to look through, whose ids are their places in the list; the retriever's own documents if
-                not given.
-            top_k: number of hits.
+            query: text of the query, or a list of them.
+            corpus: texts or records to look through, of the kinds that ``train`` takes; the id of a text is its place
+                in a list, or its key in a dict. Empty ones are left out with a warning. Default: the retriever's own
+                documents.
+            top_k: number of hits; all documents, where there are fewer.
             mode: hybrid, dense or lexical.
 
+        Returns:
+            Hits, best first; a list of them for each query, where a list was given.
+
         Raises:
-            UsageError: there are no documents to search.
+            UsageError: there are no documents to search, a query is no text or blank, or an argument is invalid.
         """
+        from pretrieve.pipeline.run.search import checked, searched
         from pretrieve.pipeline.run.usage_warnings import warn
 
+        asked = checked(query, corpus, top_k, mode)
         warn(self._untuned)
-        if corpus is None:
-            return self.index.search(query, k=top_k, mode=mode)
-        if not corpus:
-            raise UsageError("the corpus is empty: give a list of texts.")
-        texts = [Document(id=str(place), text=text) for place, text in enumerate(corpus)]
-        return Index.of(texts, self.model).search(query, k=top_k, mode=mode)
+        index = self.index if corpus is None else searched(corpus, self.model)
+        return index.search(asked, top_k, mode) if isinstance(asked, str) else index.search_many(asked, top_k, mode)
 
     @cached_property
     def index(self) -> Index:
@@ -196,11 +207,11 @@ class Retriever:
         from pretrieve.pipeline.run.usage_warnings import warn
 
         warn(self._untuned)
-        Index.build(Path(output), self.documents, self.model, replace=overwrite)
+        Index.build(path_of(output, "output"), self.documents, self.model, replace=overwrite)
 
     def finetune(
         self,
-        labels: str | Path,
+        labels: str | Path | Texts,
         output: str | Path | None = None,
         *,
         negatives: str | None = None,
@@ -214,7 +225,8 @@ class Retriever:
         """Fine-tune the model on labelled queries, and evaluate it on held-out ones.
 
         Args:
-            labels: a BEIR folder, or a file of queries with positives and optional negatives.
+            labels: a BEIR folder, or a file of queries with positives and optional negatives; or the records of such a
+                file: a list of dicts, a data frame, a data set.
             output: folder for the model, with ``report.json`` in it; a temporary one if not given.
             negatives: none, given, bm25, mined or ance; default: given where the labels have them, else bm25.
             negatives_file: file written by ``mine``, in place of ``negatives``.
@@ -233,36 +245,24 @@ class Retriever:
             PretrieveError: any other error that a user can fix.
         """
         require("train", "Retriever.finetune")
-        from pretrieve.pipeline.finetune.finetune import finetune
-        from pretrieve.pipeline.finetune.request import FinetuneRequest
+        from pretrieve.pipeline.finetune.finetune import finetune_for
 
-        folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
-        given = {"model": self.location, "labels": Path(labels), "output": folder}
-        given |= {"negatives_file": None if negatives_file is None else Path(negatives_file)}
-        given |= {"described": self._described(), "limit": limit, "resume": resume, "overwrite": overwrite}
-        if twice := options.keys() & given.keys():
-            raise UsageError(f"finetune: {', '.join(sorted(twice))} is given by this retriever; leave it out.")
-        request = options_of(FinetuneRequest, {**options, **given}, where="finetune")
-        request = replace(request, negatives=negatives)  # "none" is a name here
+        own = {
+            "model": self.location, "described": self._described(), "negatives": negatives, "limit": limit,
+            "negatives_file": negatives_file, "resume": resume, "overwrite": overwrite,
+        }  # fmt: skip
         with _display(progress) as listener:
-            finetune(request, listener)
-        return Retriever(_open(str(folder)), str(folder), self.documents)
+            folder = finetune_for(labels, output, own, options, listener)
+        return Retriever(open_encoder(folder), folder, self.documents)
 
     def mine(
-        self,
-        labels: str | Path,
-        output: str | Path,
-        *,
-        by: By = "both",
-        split: str = "train",
-        documents: Sequence[str] = (),
-        progress: bool = True,
-        **options: Any,
-    ) -> int:
+        self, labels: str | Path | Texts, output: str | Path, *, by: By = "both", split: str = "train",
+        documents: Sequence[str] = (), progress: bool = True, **options: Any,
+    ) -> int:  # fmt: skip
         """Mine hard negatives for labelled queries, and write them to a readable file.
 
         Args:
-            labels: a BEIR folder, or a file of queries with positives.
+            labels: as for ``finetune``.
             output: the file; ``finetune`` takes it as ``negatives_file``.
             by: bm25, model, or both (half of the negatives by each).
             split: split of a BEIR folder.
@@ -277,18 +277,21 @@ class Retriever:
             PretrieveError: any error that a user can fix.
         """
         from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
+        from pretrieve.pipeline.run.memory_labels import labels_of
 
-        reading = {"split": split, "documents": documents, "on_bad": options.pop("on_bad", "auto")}
+        target, names = path_of(output, "output"), names_of(documents, "documents", least=0)
+        on_bad = options.pop("on_bad", "auto")
         chosen = options_of(MineOptions, {"by": by, **options}, where="mine")
-        with _display(progress) as listener:
-            return mine_source(Path(labels), self.model, Path(output), chosen, listener, **reading)[0]
+        reading = {"split": text_of(split, "split"), "documents": names, "on_bad": on_bad}
+        with _display(progress) as listener, labels_of(labels) as path:
+            return mine_source(path, self.model, target, chosen, listener, **reading)[0]
 
-    def generate(self, output: str | Path, sources: Paths = (), *, progress: bool = True, **options: Any) -> int:
+    def generate(self, output: str | Path, sources: Sources = (), *, progress: bool = True, **options: Any) -> int:
         """Generate queries for documents, with hard negatives and a cross-encoder's scores.
 
         Args:
             output: the file; ``finetune`` takes it as labels.
-            sources: documents; the retriever's own if not given.
+            sources: as for ``train``; the retriever's own documents if not given.
             progress: show progress bars.
             options: arguments of ``pipeline.generate.request.GenerateRequest``: ``generator``, ``queries``...
 
@@ -305,7 +308,7 @@ class Retriever:
 
     @staticmethod
     def compare(
-        sources: str | Path | Sequence[str | Path],
+        sources: Sources,
         benchmark: str | Path,
         output: str | Path,
         *,
@@ -316,7 +319,7 @@ class Retriever:
         """Train, fine-tune and evaluate methods from one base, on the same documents, tokens and seeds.
 
         Args:
-            sources: training documents of every method.
+            sources: training documents of every method, as for ``train``.
             benchmark: BEIR folder to evaluate on, and to take labels from.
             output: output folder; an interrupted comparison resumes, and methods and labels can be added.
             methods: presets; ``none`` is the base as it is.
@@ -331,19 +334,10 @@ class Retriever:
             PretrieveError: any error that a user can fix.
         """
         require("train", "Retriever.compare")
-        from pretrieve.pipeline.compare.compare import compare, report
-        from pretrieve.pipeline.compare.request import CompareRequest
+        from pretrieve.pipeline.compare.compare import compare_into
 
-        several = [sources] if isinstance(sources, str | Path) else list(sources)
-        given = {
-            "sources": tuple(map(str, several)),
-            "methods": tuple(methods),
-            "benchmark": Path(benchmark),
-            "output": Path(output),
-        }
-        request = options_of(CompareRequest, {**given, **options}, where="compare")
         with _display(progress) as listener:
-            return report(request, compare(request, listener))
+            return compare_into(output, sources, methods, benchmark, options, listener)
 
     @cached_property
     def _untuned(self) -> list[str]:
@@ -358,8 +352,11 @@ class Retriever:
 
     def evaluate(
         self,
-        folder: str | Path,
+        folder: str | Path | None = None,
         *,
+        corpus: Texts | None = None,
+        queries: Texts | None = None,
+        qrels: Mapping[str, Any] | None = None,
         split: str = "test",
         metrics: Sequence[str] = ("nDCG@10", "R@100", "RR@10"),
         modes: Sequence[Mode] = ("dense", "hybrid"),
@@ -370,7 +367,10 @@ class Retriever:
         """Evaluate the model and BM25 on a BEIR folder, or on every pair of languages of a cross-lingual one.
 
         Args:
-            folder: with documents, queries and qrels.
+            folder: with documents, queries and qrels; or these three in its place:
+            corpus: documents in memory, as for ``train``; the retriever's own by default.
+            queries: texts by id.
+            qrels: for each query's id the grades of documents by id, or a list of relevant documents.
             split: split of the qrels.
             metrics: names such as ``nDCG@10``.
             modes: ``dense``, ``hybrid``, or both.
@@ -385,15 +385,15 @@ class Retriever:
             PretrieveError: the folder, split or a metric does not exist, or a line of the folder cannot be used.
         """
         from pretrieve.pipeline.evaluate import EvaluateRequest, run_evaluation
+        from pretrieve.pipeline.run.memory_labels import collection_at
         from pretrieve.pipeline.run.usage_warnings import warn
 
         warn(self._untuned)
-        request = EvaluateRequest(
-            folder=Path(folder), split=split, metrics=tuple(metrics), modes=tuple(modes), drop_same_id=drop_same_id,
-            max_passage=max_passage)  # fmt: skip
-        with _display(progress) as listener:
+        values = {
+            "metrics": names_of(metrics, "metrics"), "modes": [*map(check_mode, names_of(modes, "modes"))],
+            "split": text_of(split, "split"), "drop_same_id": drop_same_id, "max_passage": max_passage,
+        }  # fmt: skip
+        corpus = self.documents if corpus is None else corpus
+        with _display(progress) as listener, collection_at(folder, corpus, queries, qrels, split) as place:
+            request = options_of(EvaluateRequest, {**values, "folder": place}, where="evaluate")
             return run_evaluation(request, listener, {self.location: self.model})
-
-
-def _open(name: str, **described: Any) -> TextEncoder:
-    return open_encoder(name, ModelOptions(**described))

@@ -91,17 +91,18 @@ def test_a_mistake_in_a_method_is_one_line_with_its_file(run, documents, own, tm
         assert where in shown, f"line {number}"
 
 
+EVENT = "BEGIN:VEVENT\nSUMMARY:Walk {0}\nDESCRIPTION:The river {0} is cold. We saw it today.\nEND:VEVENT\n"
+
+
 def test_an_example_of_a_reader(run, own, tmp_path) -> None:
-    own("PRETRIEVE_READERS", "eml.py", example("add-a-reader.md"))
-    folder = tmp_path / "mail"
+    own("PRETRIEVE_READERS", "ics.py", example("add-a-reader.md"))
+    folder = tmp_path / "calendars"
     folder.mkdir()
-    for number in range(60):
-        letter = f"Subject: Letter {number}\nContent-Type: text/plain\n\nThe river {number} is cold. We saw it today.\n"
-        (folder / f"{number}.eml").write_text(letter)
-    (folder / "picture.eml").write_text("Subject: A picture\nContent-Type: image/png\n\nabc\n")
+    (folder / "walks.ics").write_text("".join(EVENT.format(number) for number in range(60)))
+    (folder / "party.ics").write_text("BEGIN:VEVENT\nSUMMARY:A party\nEND:VEVENT\n")
     out = tmp_path / "out"
-    line = one_line(run("train", folder, "-o", out, *SMALL))
-    assert "picture.eml:1: no plain text (image/png)" in line
+    outcome = run("train", folder, "-o", out, "--on-bad", "fail", *SMALL)
+    assert "party.ics:3: no description (A party)" in one_line(outcome)
     outcome = run("train", folder, "-o", out, "--on-bad", "skip", *SMALL)
     assert outcome.code == 0, outcome.err
     assert orjson.loads((out / "report.json").read_bytes())["documents"]["read"] == 60
@@ -113,30 +114,30 @@ READER = example("add-a-reader.md")
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('SUFFIXES = (".eml",)', "", "eml.py is not a complete reader: it lacks SUFFIXES or SCHEME"),
-        ('SUFFIXES = (".eml",)', 'SUFFIXES = ".eml"', "SUFFIXES is a tuple of lower-case suffixes"),
-        ('SUFFIXES = (".eml",)', 'SUFFIXES = (".txt",)', "readers/txt.py already"),
+        ('SUFFIXES = (".ics",)', "", "ics.py is not a complete reader: it lacks SUFFIXES or SCHEME"),
+        ('SUFFIXES = (".ics",)', 'SUFFIXES = ".ics"', "SUFFIXES is a tuple of lower-case suffixes"),
+        ('SUFFIXES = (".ics",)', 'SUFFIXES = (".txt",)', "readers/txt.py already"),
         ("def read(path, limit):", "def read(path):", "read is called as read(path, limit)"),
         ("def read(", "def reads(", "it lacks read"),
         (
-            'yield Record(f"{path}:1", fields, fixed=True)',
+            'yield Record(f"{path}:{number}", fields, fixed=True)',
             "yield fields",
             "has to give Record or Fault, not {'id'",
         ),
         (
-            "message_from_bytes(data, policy=policy.default)",
-            "data.nothing",
+            'line.partition(":")',
+            "line.nothing",
             "reader failed in read (AttributeError",
         ),
-        ("from email import", "from emails import", "eml.py:3 cannot be imported as a reader"),
-        ("def read(path, limit):", "def read(path, limit)", "eml.py:10 cannot be imported as a reader"),
+        ("text.records import", "text.recordz import", "ics.py:3 cannot be imported as a reader"),
+        ("def read(path, limit):", "def read(path, limit)", "ics.py:9 cannot be imported as a reader"),
     ],
 )
 def test_a_mistake_in_a_reader_is_one_line_with_its_file(run, own, tmp_path, old, new, words) -> None:
     assert old in READER
-    path = own("PRETRIEVE_READERS", "eml.py", READER.replace(old, new))
-    (tmp_path / "a.eml").write_text("Subject: A\nContent-Type: text/plain\n\nText.\n")
-    line = one_line(run("train", tmp_path / "a.eml", "-o", tmp_path / "out", *SMALL))
+    path = own("PRETRIEVE_READERS", "ics.py", READER.replace(old, new))
+    (tmp_path / "a.ics").write_text(EVENT.format(1))
+    line = one_line(run("train", tmp_path / "a.ics", "-o", tmp_path / "out", *SMALL))
     assert words in line
     assert str(path) in line
 

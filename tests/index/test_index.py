@@ -97,8 +97,10 @@ def test_without_a_shared_word_the_nearest_sentence_is_shown(index):
 
 
 def test_an_empty_query_and_an_unknown_mode(index):
-    assert index.search("", mode="lexical") == []
-    assert len(index.search("", k=3)) == 3
+    assert index.search("neverheardof", mode="lexical") == []
+    with pytest.raises(UsageError, match="the query is empty"):
+        index.search("", mode="lexical")
+    assert len(index.search("neverheardof", k=3)) == 3
     with pytest.raises(UsageError, match="Did you mean 'dense'"):
         index.search("x", mode="dens")  # type: ignore[arg-type]
 

@@ -23,7 +23,7 @@ def documents(path: Path, content: str | bytes) -> list[Document]:
 
 def test_the_folder_is_the_registry() -> None:
     assert set(readers.by_suffix()) >= {".jsonl", ".parquet", ".csv", ".tsv", ".txt", ".md", ".html"}
-    assert set(readers.by_scheme()) == {"python", "hf"}
+    assert set(readers.by_scheme()) == {"python", "hf", "memory"}
     for suffix, module in readers.by_suffix().items():
         assert callable(module.read), suffix
 
@@ -65,7 +65,7 @@ def test_markdown_long_is_cut_at_headings(tmp_path: Path) -> None:
     titles = ["", "Guide", "Guide > Install", "Guide > Install > Linux", "Guide > Use", "Underlined"]
     assert [document.title for document in found] == titles
     assert found[2].text.endswith("# no heading\npip install x")
-    assert found[3].text == "a\n\nb\n\nc\n\nd"
+    assert found[3].text == "a | b\nc | d"
     assert found[5].text == "Last."
     assert len({document.id for document in found}) == 6
 

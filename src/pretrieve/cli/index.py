@@ -113,6 +113,7 @@ def command(
     from pretrieve.index.lexical import BM25
     from pretrieve.pipeline.index import build_index
     from pretrieve.pipeline.run.sources import fields_of, filter_of
+    from pretrieve.text.documents import Documents
 
     files.check_free(output, replace=overwrite)
     given = {name: value for name, value in (("k1", k1), ("b", b)) if value is not None}
@@ -149,6 +150,7 @@ def command(
         )
     facts = {
         "documents": len(built),
+        "reading": built.documents.meta.get("reading") if isinstance(built.documents, Documents) else None,
         "index": str(output),
         "model": model,
         "bm25": built.lexical.describe(),

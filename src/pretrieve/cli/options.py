@@ -25,8 +25,9 @@ SOURCES = Annotated[
     list[str],
     typer.Argument(
         metavar="SOURCE...",
-        help="Documents: a file or folder of JSONL, Parquet, CSV, TSV (also .gz, .zst), text, Markdown, HTML; a BEIR "
-        "folder; python: or python:numpy,torch (documentation of installed packages); hf:NAME (a data set of the hub).",
+        help="Documents: a file or folder of JSONL, Parquet, CSV, TSV (also .gz, .zst), text, Markdown, HTML, PDF, "
+        "Office files, EPUB, XML; a BEIR folder; an address (https://, s3://); python: or python:numpy,torch "
+        "(documentation of installed packages); hf:NAME (a data set of the hub).",
         show_default=False,
     ),
 ]

@@ -35,6 +35,9 @@ def command(
     ] = None,
     as_json: Json = False,
     output_json: OutputJson = None,
+    full_text: Annotated[
+        bool, typer.Option("--full-text", help="With --json: the whole text of each hit too, however long.")
+    ] = False,
 ) -> None:
     """Search an index; hits show rank, score, title and the best sentence with the query's words marked.
 
@@ -44,12 +47,12 @@ def command(
 
     from pretrieve.pipeline.index import open_index
 
-    _check(query, output_json)
+    _check(query, output_json, full_text=full_text and not as_json)
     with working(as_json, output_json):
         opened = open_index(index, mode, model)
     if query is not None:
         hits = opened.search(query, k=k, mode=mode)
-        if not write_json(_facts(opened, query, mode, hits), as_json, output_json):
+        if not write_json(_facts(opened, query, mode, hits, full_text), as_json, output_json):
             _print_hits(opened, mode, hits)
         return
     if sys.stdin.isatty():
@@ -57,14 +60,16 @@ def command(
     while line := _line(as_json):
         hits = opened.search(line, k=k, mode=mode)
         if as_json:
-            typer.echo(orjson.dumps(_facts(opened, line, mode, hits)))
+            typer.echo(orjson.dumps(_facts(opened, line, mode, hits, full_text)))
         else:
             _print_hits(opened, mode, hits)
 
 
-def _check(query: str | None, output_json: Path | None) -> None:
+def _check(query: str | None, output_json: Path | None, *, full_text: bool) -> None:
     from pretrieve.core.errors import UsageError
 
+    if full_text and output_json is None:
+        raise UsageError("--full-text is for --json or --output-json: give one of them, or leave it out.")
     if query is None and output_json is not None:
         raise UsageError("--output-json takes the result of one query: give the query.")
 
@@ -78,12 +83,12 @@ def _line(as_json: bool) -> str:
         return ""
 
 
-def _facts(index: Index, query: str, mode: Mode, hits: list[Hit]) -> dict[str, Any]:
+def _facts(index: Index, query: str, mode: Mode, hits: list[Hit], full_text: bool) -> dict[str, Any]:
     return {
         "query": query,
         "mode": mode,
         "bm25": index.lexical.describe(),
-        "hits": [hit.to_json() for hit in hits],
+        "hits": [hit.to_json(full_text=full_text) for hit in hits],
     }
 
 

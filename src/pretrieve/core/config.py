@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 import types
 import typing
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pretrieve.core.errors import UsageError, suggest
 
 T = TypeVar("T")
 Source = Literal["paper", "code", "ours"]
+_EXPECTED: Mapping[Any, str] = {str: "text", Path: "a path", Mapping: "a dict", tuple: "a list", list: "a list"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,20 +88,30 @@ def _convert(value: object, hint: Any, where: str) -> Any:
         return value
     if hint is bool:
         return _convert_bool(value, where)
-    if hint in (int, float) and isinstance(value, str | int | float) and not isinstance(value, bool):
+    if hint in (int, float):
         return _convert_number(value, hint, where)
     origin = get_origin(hint)
     if origin in (tuple, list) and isinstance(value, str):
         inner = get_args(hint)[0]
         return origin(_convert(part.strip(), inner, where) for part in value.split(",") if part.strip())
     if origin in (tuple, list) and isinstance(value, list | tuple):
-        return origin(value)
-    if hint is str and not isinstance(value, str):
-        raise UsageError(f"{where}: {value!r} is not text.")
+        return origin(_checked(part, str, where) for part in value) if get_args(hint)[0] is str else origin(value)
+    return _checked(value, hint, where)
+
+
+def _checked(value: object, hint: Any, where: str) -> Any:
+    """A value that is of its type already, or cannot become one of it; a text is a path."""
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    kind, expected = get_origin(hint) or hint, _EXPECTED.get(get_origin(hint) or hint)
+    if isinstance(kind, type) and not isinstance(value, kind):
+        raise UsageError(f"{where}: {value!r:.60} is not {expected or f'of type {kind.__name__}'}.")
     return value
 
 
-def _convert_number(value: str | float, hint: type, where: str) -> int | float:
+def _convert_number(value: object, hint: type, where: str) -> int | float:
+    if not isinstance(value, str | numbers.Real) or isinstance(value, bool):
+        raise UsageError(f"{where}: {value!r:.60} is not {'a number' if hint is float else 'a whole number'}.")
     try:
         number = float(value) if hint is float else int(str(value).replace("_", ""))
     except ValueError:

@@ -10,12 +10,18 @@ from typing import Literal
 
 from pretrieve.core.errors import MissingExtraError
 
+<<<<<<< HEAD
 Extra = Literal["train", "parquet", "hub", "pictures", "ray"]  # of pyproject.toml
+=======
+Extra = Literal["train", "parquet", "hub", "documents", "remote", "pictures"]  # of pyproject.toml
+>>>>>>> main
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "transformers", "sentence_transformers", "accelerate", "safetensors"),
     "parquet": ("pyarrow",),
     "hub": ("datasets",),
+    "documents": ("pypdfium2",),
+    "remote": ("fsspec", "aiohttp"),
     "pictures": ("matplotlib",),
     "ray": ("ray", "pyarrow", "pandas"),
 }
@@ -23,6 +29,8 @@ _NAMES: dict[Extra, str] = {
     "train": "training extra",
     "parquet": "extra for Parquet",
     "hub": "extra for hub data sets",
+    "documents": "extra for PDF files",
+    "remote": "extra for remote sources",
     "pictures": "extra for pictures",
     "ray": "extra for Ray",
 }

@@ -2,8 +2,8 @@
 
 A word is a run of letters, digits, underscores and their marks. It is lower-cased and stemmed by the language's
 Snowball stemmer. Where words have no spaces (Han, kana, Hangul, Thai, Lao, Khmer, Burmese) every two neighbouring
-characters are a term. ``camelCase``, ``snake_case`` and ``utf8`` give the whole and their parts. Stop words are left
-out of queries, not of documents (``stop_words.py``).
+characters are a term. ``camelCase``, ``snake_case``, ``utf8`` and words with a zero-width non-joiner (Persian) give the
+whole and their parts. Stop words are left out of queries, not of documents (``stop_words.py``).
 
 An ``Analysis`` can also express the defaults of bm25s and Lucene: ``SETTINGS`` in ``settings.py``.
 
@@ -18,14 +18,14 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from pretrieve.core.errors import UsageError, suggest
 from pretrieve.core.types import Rows
 from pretrieve.index.stop_words import StopWords, content_pairs, content_words, stop_word_lists
-from pretrieve.index.words import BORDER, IS_SPACELESS, PATTERNS, POSSESSIVE, RUN, Tokenizer
+from pretrieve.index.words import BORDER, IS_SPACELESS, PATTERNS, POSSESSIVE, RUN, ZWJ, ZWNJ, Tokenizer
 
 _DETECT = 500  # characters used to detect the language
 
@@ -100,6 +100,10 @@ class Analyzer:
         if self.analysis.stemmer not in ("auto", "none"):
             _check_stemmer(self.analysis.stemmer)
         self._pattern = PATTERNS[self.analysis.tokenizer]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Stemmers of C cannot be copied, and are made anew."""
+        return {**self.__dict__, "_stems": {}}
 
     @property
     def lists(self) -> Mapping[str, StopWords]:
@@ -195,8 +199,9 @@ class Analyzer:
             if self.analysis.bigrams and IS_SPACELESS.match(run):
                 found += [run[at : at + 2] for at in range(len(run) - 1)] or [run]
                 continue
-            parts = [part for part in BORDER.split(run) if part] if self.analysis.split_identifiers else [run]
-            whole = run.strip("_")
+            run = run.replace(ZWJ, "")
+            whole = run.strip("_").replace(ZWNJ, "")
+            parts = [part for part in BORDER.split(run) if part] if self.analysis.split_identifiers else [whole]
             if whole:
                 found.append(stem(whole.lower()))
             if len(parts) > 1:

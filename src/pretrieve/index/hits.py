@@ -1,4 +1,4 @@
-"""The display of a hit: its best sentence, with the query's words marked."""
+"""What is shown of a document that was found."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from pretrieve.core.types import Document
-from pretrieve.index.analysis import Analyzer
 from pretrieve.index.dense import Dense
 from pretrieve.index.lexical import Lexical
-from pretrieve.text.sentences import sentence_starts
+from pretrieve.index.snippets import Snippets, sentence_spans
 
-_SENTENCES = 64  # maximum number of sentences of a document to compare
+__all__ = ["Hit", "describe", "sentence_spans"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +23,7 @@ class Hit:
         score: comparable within one query only.
         id: the document's id.
         title: its title, may be empty.
-        sentence: the sentence of its text that answers the query best.
+        sentence: the sentence of its text that answers the query best; of a long one, some 300 characters.
         marks: (first, last + 1) characters of the query's words in ``sentence``.
         text: the document's text.
     """
@@ -39,16 +36,14 @@ class Hit:
     marks: list[tuple[int, int]]
     text: str
 
-    def to_json(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
+    def to_json(self, *, full_text: bool = False) -> dict[str, Any]:
+        """As JSON.
 
-
-def sentence_spans(text: str) -> list[tuple[int, int]]:
-    """(first, last + 1) characters of the sentences of a text, without the white space around them."""
-    starts = sentence_starts(text)
-    ends = [*starts[1:], len(text)]
-    return [(start, start + len(text[start:end].rstrip())) for start, end in zip(starts, ends, strict=True)]
+        Args:
+            full_text: with the document's text, which may be long.
+        """
+        facts = asdict(self)
+        return facts if full_text else {name: value for name, value in facts.items() if name != "text"}
 
 
 def describe(
@@ -56,36 +51,26 @@ def describe(
 ) -> list[Hit]:
     """Make hits of ranked documents, best first.
 
-    A document's best sentence has the highest BM25 score; where none shares a word with the query, and there are
-    vectors, it has the nearest vector.
+    Args:
+        query: what was searched for.
+        documents: the documents found.
+        scores: their scores.
+        lexical: BM25 of all documents.
+        dense: vectors of all documents, if any.
     """
-    analyzer = lexical.analyzer
-    assert isinstance(analyzer, Analyzer)
-    query_terms = frozenset(analyzer.terms(query))
+    snippets = Snippets(query, lexical, dense)
     hits = []
     for rank, (document, score) in enumerate(zip(documents, scores, strict=True), start=1):
-        sentence = _best_sentence(query, document, lexical, dense)
-        marks = analyzer.spans(sentence, query_terms)
+        snippet = snippets.of(document)
         hits.append(
             Hit(
                 rank=rank,
                 score=float(score),
                 id=document.id,
                 title=document.title,
-                sentence=sentence,
-                marks=marks,
+                sentence=snippet.text,
+                marks=snippet.marks,
                 text=document.text,
             )
         )
     return hits
-
-
-def _best_sentence(query: str, document: Document, lexical: Lexical, dense: Dense | None) -> str:
-    spans = sentence_spans(document.text)[:_SENTENCES]
-    if not spans:
-        return document.title
-    sentences = [document.text[start:stop] for start, stop in spans]
-    scores = lexical.score_pairs([query] * len(sentences), sentences)
-    if not scores.any() and dense is not None and len(sentences) > 1:
-        scores = dense.score_pairs([query] * len(sentences), sentences)
-    return sentences[int(np.argmax(scores))]

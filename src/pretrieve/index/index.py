@@ -12,20 +12,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, SupportsIndex
 
 import numpy as np
 
 from pretrieve.core import files
 from pretrieve.core.arrays import load_array
-from pretrieve.core.errors import FingerprintError, UsageError, VersionError, suggest
+from pretrieve.core.errors import FingerprintError, UsageError, VersionError
 from pretrieve.core.types import BoolArray, Document, FloatArray, IntArray, TextEncoder
 from pretrieve.index.analysis import Analysis, Analyzer, languages_of
+from pretrieve.index.asked import MODES, Mode, check_mode, check_queries, check_query, check_top_k
 from pretrieve.index.dense import Dense
 from pretrieve.index.fuse import FOREIGN_SHORT_WEIGHT, OWN_WEIGHT, Fusion, choose, fuse, standardise
 from pretrieve.index.hits import Hit, describe, sentence_spans
-from pretrieve.index.lexical import BM25, Lexical, Titles
+from pretrieve.index.lexical import Lexical, Titles
 from pretrieve.index.lexical import choose as choose_bm25
+from pretrieve.index.options import IndexOptions
 from pretrieve.index.pseudo import Records, full_text, pseudo_queries
 from pretrieve.index.ranking import id_ranks, top_groups, top_k
 from pretrieve.index.stop_words import StopWords
@@ -34,40 +36,27 @@ from pretrieve.models.model_options import ModelOptions
 from pretrieve.text.documents import Documents
 from pretrieve.text.language import detect
 
-Mode = Literal["hybrid", "dense", "lexical"]
-MODES: tuple[Mode, ...] = get_args(Mode)
+__all__ = ["MODES", "Index", "IndexOptions", "Mode"]
+
 _SHORT = 20  # words of a document below which no pseudo-query can be taken from it
 _BLOCK = 1 << 24  # maximum number of scores in memory
 
 
 @dataclass(frozen=True, kw_only=True)
-class IndexOptions:
-    """How an index is built.
+class Index:
+    """Search over R documents by BM25, by vectors, or by both.
+
+    An index on disk is copied, and sent to other processes, by its folder; one in memory with all that it holds.
 
     Attributes:
-        bm25: parameters of BM25; default: chosen by the documents' lengths and titles (``lexical.choose``).
-        stop_words: stop words of queries: ``"auto"``, ``"none"``, or the name or file of a list; see ``Analysis``.
-        stemmer: ``"auto"``, ``"none"``, or the name of a Snowball stemmer.
-        languages: ISO 639-1 codes; default: detected from the documents.
-        dense: fusion weight of the vectors, >= 0; default: chosen by pseudo-queries.
-        passages: fusion weight of BM25's best passage, >= 0; default: as the model was trained for, or 0.
-        pseudo_queries: number of pseudo-queries of each kind.
-        seed: seed of the pseudo-queries.
+        documents: the documents.
+        lexical: BM25.
+        dense: the vectors; None for lexical search only.
+        fusion: weights of the rankers.
+        ranks: (R,) order of the documents' ids.
+        third: vectors of a static model beside those of a retrieval model.
+        path: its folder; None in memory.
     """
-
-    bm25: BM25 | None = None
-    stop_words: str = "auto"
-    stemmer: str = "auto"
-    languages: tuple[str, ...] | None = None
-    dense: float | None = None
-    passages: float | None = None
-    pseudo_queries: int = 300
-    seed: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Index:
-    """Search over R documents by BM25, by vectors, or by both."""
 
     documents: Records
     lexical: Lexical
@@ -75,12 +64,13 @@ class Index:
     fusion: Fusion
     ranks: IntArray
     third: Dense | None = None
+    path: Path | None = None
 
     @staticmethod
     def of(
         documents: Records,
         encoder: TextEncoder | None = None,
-        options: IndexOptions = IndexOptions(),
+        options: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
         *,
         lexical: Lexical | None = None,
     ) -> Index:
@@ -113,7 +103,7 @@ class Index:
         target: Path,
         documents: Iterable[Document],
         encoder: TextEncoder,
-        options: IndexOptions = IndexOptions(),
+        options: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
         *,
         replace: bool = False,
         vectors: Callable[[Documents], Iterable[FloatArray]] | None = None,
@@ -135,7 +125,7 @@ class Index:
         """
         meta: dict[str, Any] = {}
         with files.create(target, "index", replace=replace, meta=meta) as folder:
-            stored = Documents.write(folder.path / "documents", documents)
+            stored = Documents.write(folder.path / "documents", documents, meta=_kept_facts(documents))
             lexical = _lexical(stored, encoder, options)
             lexical.write(folder, "words")
             if vectors is None:
@@ -178,7 +168,14 @@ class Index:
             fusion=Fusion(**meta["fusion"]),
             ranks=np.asarray(load_array(path / "ranks")),
             third=None if static is None else Dense.open(path / "third", static[0]),
+            path=path.absolute(),
         )
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """Copies, and other processes, open an index on disk again with the same model."""
+        if self.path is None or self.dense is None:
+            return super().__reduce_ex__(protocol)
+        return Index.open, (self.path, self.dense.encoder)
 
     def __len__(self) -> int:
         return len(self.ranks)
@@ -202,9 +199,22 @@ class Index:
         """Find the k best documents for a query, best first; ties go by id.
 
         Raises:
-            UsageError: unknown mode.
+            UsageError: the query is no text or blank, ``k`` is below 1, or the mode is unknown.
         """
-        ((found, scores),) = self.rank([query], k, mode)
+        ((found, scores),) = self.rank([check_query(query)], check_top_k(k), mode)
+        return self._hits(query, found, scores, mode)
+
+    def search_many(self, queries: Iterable[str], k: int = 10, mode: Mode = "hybrid") -> list[list[Hit]]:
+        """Find the k best documents for each of many queries; faster than one after the other.
+
+        Raises:
+            UsageError: as ``search``; a query is named by its place.
+        """
+        asked = check_queries(list(queries))
+        ranked = zip(asked, self.rank(asked, check_top_k(k), mode), strict=True)
+        return [self._hits(query, found, scores, mode) for query, (found, scores) in ranked]
+
+    def _hits(self, query: str, found: IntArray, scores: FloatArray, mode: Mode) -> list[Hit]:
         documents = [self.documents[index] for index in found.tolist()]
         return describe(query, documents, scores.tolist(), self.lexical, self.dense if mode != "lexical" else None)
 
@@ -225,8 +235,7 @@ class Index:
         Raises:
             UsageError: unknown mode.
         """
-        if mode not in MODES:
-            raise UsageError(f"unknown mode {mode!r}.{suggest(mode, MODES)}")
+        check_mode(mode)
         views = 1 if self.dense is None else self.dense.views
         block = max(1, _BLOCK // max(1, len(self.ranks) * views))
         for start in range(0, len(queries), block):
@@ -368,6 +377,14 @@ def _facts(
             **({"views": dense.views} if dense.views > 1 else {}),
         },
     }
+
+
+def _kept_facts(documents: Iterable[Document]) -> dict[str, Any]:
+    """What is known of how documents were read."""
+    own = ("documents", "fingerprint")
+    return (
+        {name: v for name, v in documents.meta.items() if name not in own} if isinstance(documents, Documents) else {}
+    )
 
 
 def _texts(documents: Records, encoder: TextEncoder) -> Iterator[str]:

@@ -19,6 +19,7 @@ from pretrieve.core.types import Document, IntArray
 Kind = Literal["title", "lead", "sentence"]
 SplitSentences = Callable[[str], Sequence[tuple[int, int]]]
 _WORDS = re.compile(r"\S+")
+_LONGEST = 1_000_000  # characters of a document that queries are taken out of; longer ones take seconds each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +65,14 @@ def pseudo_queries(documents: Records, size: int, seed: int, split: SplitSentenc
         split: text to the (first, last + 1) characters of its sentences.
 
     Returns:
-        Sets of one kind each; a kind of which there are fewer than 20 is left out.
+        Sets of one kind each; a kind of which there are fewer than 20 is left out. None of a document of more than a
+        million characters.
     """
     order = generator(seed, "pseudo-queries/documents").permutation(len(documents)).tolist()
     cuts: dict[Kind, list[tuple[int, str, str]]] = {"title": [], "lead": [], "sentence": []}
     for position, index in enumerate(order[: 4 * size]):
-        for kind, cut in _cuts(documents[index], split, seed, position):
+        document = documents[index]
+        for kind, cut in _cuts(document, split, seed, position) if len(document.text) <= _LONGEST else ():
             if len(cuts[kind]) < size:
                 cuts[kind].append((index, *cut))
         if min(len(cuts["title"]) + len(cuts["lead"]), len(cuts["sentence"])) >= size:

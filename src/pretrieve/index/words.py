@@ -19,11 +19,12 @@ _SPACELESS = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
     "\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
 )
-_WORD = re.compile(f"[\\w{_MARKS}]+")
+ZWNJ, ZWJ = "\u200c", "\u200d"  # Persian and Indic words are spelt with and without them
+_WORD = re.compile(f"[\\w{_MARKS}{ZWNJ}{ZWJ}]+")
 RUN = re.compile(f"[{_SPACELESS}]+|[^{_SPACELESS}]+")
 IS_SPACELESS = re.compile(f"[{_SPACELESS}]")
 BORDER = re.compile(
-    r"_+|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=\d)(?=[^\W\d_])|(?<=[^\W\d_])(?=\d)",
+    r"[_\u200c]+|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=\d)(?=[^\W\d_])|(?<=[^\W\d_])(?=\d)",
 )
 
 # StandardTokenizer of Lucene, which is UAX #29: a mark between letters (it's, e.g) or digits (3.14) does not part a

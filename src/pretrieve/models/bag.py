@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 import orjson
 import tokenizers
 
-from pretrieve.core.errors import CorruptError, UsageError
+from pretrieve.core.errors import CorruptError, FingerprintError, UsageError
 from pretrieve.core.files import MANIFEST, fingerprint
 from pretrieve.core.types import FloatArray, IntArray, Similarity
 from pretrieve.models.model_kind import SETTINGS, module_entries, prompts_of
@@ -26,6 +26,7 @@ from pretrieve.models.static_folder import map_tensor as map_tensor
 from pretrieve.models.whole_model import check_whole
 
 _FEW = 16  # up to this many texts a loop is as fast as SciPy's product, without importing it
+_LONG = 1 << 17  # tokens of a text above which its vectors are not gathered: they would take gigabytes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,6 +49,7 @@ class Bag:
         max_length: number of tokens that are read of a text; None: all.
         truncate_dim: number of dimensions that are kept; None: all.
         described: settings of the user, stored by an index to open the model in the same way.
+        folder: its files; None: ``location`` is the folder.
     """
 
     vectors: FloatArray
@@ -65,6 +67,7 @@ class Bag:
     max_length: int | None = None
     truncate_dim: int | None = None
     described: Mapping[str, str | int] = field(default_factory=dict)
+    folder: Path | None = None
 
     @staticmethod
     def readable(folder: Path) -> bool:
@@ -101,6 +104,11 @@ class Bag:
         """Hash of what the model's files say of how its vectors are made, beside token vectors and tokenizer."""
         return fingerprint([self.prompts.get("document", ""), self.normalise, self.unknown is None, self.truncate_dim])
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies, and other processes, map the same files."""
+        folder = self.folder or Path(self.location)
+        return _reopened, (folder.absolute(), self.location, self.fingerprint, dict(self.described))
+
     def encode(self, texts: Sequence[str], prompt: str = "") -> FloatArray:
         """Encode R texts, each after the prompt: (R, D) float32; a text without a known token is zero."""
         inputs = [prompt + text for text in texts]
@@ -130,12 +138,21 @@ class Bag:
     def _sum_few(self, ids: list[list[int]]) -> FloatArray:
         sums = np.zeros((len(ids), self.vectors.shape[1]), np.float32)
         for index, row in enumerate(ids):
-            if row:
+            if len(row) > _LONG:
+                self._sum_long(row, sums[index])
+            elif row:
                 self._check(max(row))
                 rows = row if self.rows is None else self.rows[row]
                 found = self.vectors[rows] if self.weights is None else self.vectors[rows] * self.weights[row, None]
                 np.sum(found, axis=0, out=sums[index])
         return sums
+
+    def _sum_long(self, row: list[int], out: FloatArray) -> None:
+        """The sum of a long text's vectors, each read once."""
+        tokens, counts = np.unique(row, return_counts=True)
+        self._check(int(tokens[-1]))
+        amounts = counts.astype(np.float32) * (1 if self.weights is None else self.weights[tokens])
+        np.matmul(amounts, self.vectors[tokens if self.rows is None else self.rows[tokens]], out=out)
 
     def _sum_many(self, ids: list[list[int]]) -> FloatArray:
         from scipy.sparse import csr_array  # imported here because the import takes longer than a query
@@ -182,6 +199,7 @@ def _open(folder: Path, found: StaticFolder, options: ModelOptions, location: st
         max_length=options.max_length,
         truncate_dim=options.truncate_dim or settings.get("truncate_dim"),
         described=options.described(),
+        folder=folder,
     )
 
 
@@ -197,6 +215,19 @@ def _unknown(tokenizer: tokenizers.Tokenizer) -> int | None:
     """The token for unknown words, where the tokenizer's model names one."""
     name = getattr(tokenizer.model, "unk_token", None)
     return None if name is None else tokenizer.token_to_id(name)
+
+
+def _reopened(folder: Path, location: str, fingerprint: str, described: Mapping[str, Any]) -> Bag:
+    """The model that another process opened.
+
+    Raises:
+        UsageError: it is no longer there.
+        FingerprintError: another one is there.
+    """
+    bag = Bag.load(folder, ModelOptions(**described))
+    if bag.fingerprint != fingerprint:
+        raise FingerprintError(f"{folder} holds model {bag.fingerprint}, but {fingerprint} was opened: open it again.")
+    return replace(bag, location=location)
 
 
 def third_ranker(folder: Path) -> tuple[Bag, float] | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pretrieve.core import files
+from pretrieve.core.errors import UsageError
 from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.pipeline.run.progress import Listener
@@ -102,3 +103,21 @@ def open_index(path: Path, mode: str = "hybrid", model: str | None = None) -> In
     if model is not None or Path(location).exists() or not Path(location).is_absolute():
         encoder = open_encoder(location, ModelOptions(**facts.get("described", {})))
     return Index.open(path, encoder)
+
+
+def index_at(path: Path, described: Mapping[str, Any]) -> Index | None:
+    """The index at a path, opened with its own model; None if no index is there.
+
+    Args:
+        path: a folder, or a name.
+        described: usage of a model, which an index knows.
+
+    Raises:
+        UsageError: there is an index, and a usage is given; or as ``open_index``.
+        FingerprintError: as ``open_index``.
+    """
+    if not (path / files.MANIFEST).is_file() or not (path / "words").is_dir():
+        return None
+    if described:
+        raise UsageError(f"{path} is an index and knows how its model is used: leave {', '.join(described)} out.")
+    return open_index(path)

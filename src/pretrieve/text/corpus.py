@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +29,8 @@ __all__ = ["Fields", "FileFilter", "ReadReport", "read"]
 
 OnBad = Literal["auto", "fail", "skip", "quarantine"]
 MAX_RECORD_BYTES = 10 << 20
+FILE_AND_ID = "with ids that another file has, named FILE#id"
+REPEATED = "with ids that repeat, named by file and line"
 
 
 def read(
@@ -84,6 +87,7 @@ class _Reader:
         self._fields, self._report, self._limit = fields, report, limit
         self._contents = Seen() if deduplicate else None
         self._ids = Seen()
+        self._file_ids: Seen | None = None  # of the file that is read, if it was found in a folder
         self.refusal: UsageError | None = None  # the first file of a folder that lacks its fields
 
     def documents(self, item: Input) -> Iterator[Document | Fault]:
@@ -114,6 +118,7 @@ class _Reader:
     def _documents(self, item: Input) -> Iterator[Document | Fault]:
         tabular = getattr(item.reader, "TABULAR", False)
         names = Names(self._fields, str(item.argument), tabular=tabular, named=item.named)
+        self._file_ids = None if item.named else Seen()
         none = True
         for record in item.records(self._limit, self._fields.columns):
             if isinstance(record, Note):
@@ -124,7 +129,7 @@ class _Reader:
                     f"{place(item.reader.read)}: read has to give Record or Fault, not {record!r:.80}."
                 )
             none = False
-            if isinstance(record, Record) and names.passes_over(record):
+            if isinstance(record, Record) and names.wikipedia and names.passes_over(record):
                 self._report.pass_over()
                 continue
             result = self._document(record, names)
@@ -146,18 +151,32 @@ class _Reader:
         document = record if isinstance(record, Fault) else document_of(record, names)
         if isinstance(document, Fault):
             return document
-        if self._ids.has(document.id.encode()):
-            known = self._contents is not None and self._contents.has(_content(document))
-            raw = getattr(record, "raw", None)
-            return None if known else Fault(document.where, "duplicate id", repr(document.id), raw)
-        if self._contents is not None and not self._contents.add(_content(document)):
+        if self._ids.has(document.id):
+            if self._contents is not None and self._contents.has((document.title, document.text)):
+                return None
+            assert isinstance(record, Record)
+            other = self._other_id(document, record, names)
+            if other is None:
+                return Fault(document.where, "duplicate id", repr(document.id), record.raw)
+            document = replace(document, id=other)
+        if self._contents is not None and not self._contents.add((document.title, document.text)):
             return None
-        self._ids.add(document.id.encode())
+        self._ids.add(document.id)
+        if self._file_ids is not None:
+            self._file_ids.add(document.id)
         return document
 
-
-def _content(document: Document) -> bytes:
-    return f"{document.title}\0{document.text}".encode()
+    def _other_id(self, document: Document, record: Record, names: Names) -> str | None:
+        """Another id for a document whose id is taken without a mistake: by another file of a folder, or by a guess."""
+        if names.guessed_id(record) and not self._ids.has(document.where):
+            names.guess(REPEATED)
+            return document.where
+        name = f"{names.where}#{document.id}"
+        if self._file_ids is None or self._file_ids.has(document.id) or self._ids.has(name):
+            return None
+        names.guess(FILE_AND_ID)
+        self._file_ids.add(document.id)
+        return name
 
 
 def _fault_of(item: Input, error: Exception) -> Fault:

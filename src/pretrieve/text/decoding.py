@@ -111,8 +111,10 @@ def _latin(data: bytes, sample: bytes) -> str | None:
     language = detect(data[:_SAMPLE].decode("cp1252", errors="replace"))
     usual = next((codecs for codecs, languages in _USUAL.items() if language in languages), "cp1252")
     codec = _likeliest(sample, usual.split()) if " " in usual else usual
+    if codec is None:
+        return None
     try:
-        sample.decode(codec or usual)
+        sample.decode(codec)
     except UnicodeDecodeError:
         return None
     return codec

@@ -18,7 +18,7 @@ import orjson
 
 from pretrieve.core import files
 from pretrieve.core.arrays import array_header, load_array
-from pretrieve.core.errors import DataError
+from pretrieve.core.errors import DataError, FingerprintError
 from pretrieve.core.types import Document, IntArray
 
 _RECORDS = "records.jsonl"
@@ -82,6 +82,10 @@ class Documents:
             records = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return Documents(path, np.asarray(load_array(path / _OFFSETS)), meta["fingerprint"], meta, records)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies, and other processes, open the same folder."""
+        return _reopened, (self.path.absolute(), self.fingerprint)
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
@@ -131,6 +135,20 @@ class Documents:
         """Indices of evenly spaced documents that make about ``limit`` bytes together, at least one; increasing."""
         count = max(1, min(len(self), int(len(self) * limit / max(1, int(self.offsets[-1])))))
         return np.linspace(0, len(self) - 1, count).round().astype(np.int64) if count > 1 else np.zeros(1, np.int64)
+
+
+def _reopened(path: Path, fingerprint: str) -> Documents:
+    """The documents that another process opened.
+
+    Raises:
+        FingerprintError: others have replaced them since.
+    """
+    documents = Documents.open(path)
+    if documents.fingerprint != fingerprint:
+        raise FingerprintError(
+            f"{path} holds documents {documents.fingerprint}, but {fingerprint} was opened: open it again."
+        )
+    return documents
 
 
 def _document(line: bytes) -> Document:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import re
 import stat
+import tempfile
+import weakref
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -18,7 +20,7 @@ from pretrieve.core.files import MANIFEST
 from pretrieve.text import report as reasons
 from pretrieve.text.file_filter import FileFilter, is_hidden, is_package_folder, is_temporary, patterns
 from pretrieve.text.records import Fault
-from pretrieve.text.streams import stem
+from pretrieve.text.streams import chunks, stem
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -33,6 +35,7 @@ _SPECIAL = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+_SMALL = 1 << 20  # bytes that are read of a small text file
 _MEMBERS = 1_000_000  # most members of an archive that are listed
 
 
@@ -66,7 +69,15 @@ def files_of_archive(path: Path, chosen: FileFilter) -> Iterator[Entry]:
     except (zipfile.BadZipFile, NotImplementedError) as error:
         yield Fault(str(path), "damaged zip", str(error))
         return
+    except OSError as error:
+        yield Fault(str(path), "unreadable", error.strerror or str(error))
+        return
     yield from _Walk(members, chosen).entries()
+
+
+def files_of_listing(files: Sequence[Path], chosen: FileFilter) -> Iterator[Entry]:
+    """Walk files that are known by their addresses, in the order of names."""
+    yield from _Walk(_Listing(files), chosen).entries()
 
 
 def what_is(path: Path) -> str:
@@ -118,14 +129,12 @@ class _Disk:
             return ""
 
 
-class _Members:
-    """The members of a zip file, as a tree."""
+class _Names:
+    """A tree of names."""
 
-    def __init__(self, path: Path) -> None:
-        self._archive = zipfile.ZipFile(path)
-        self._path = zipfile.Path(self._archive)
+    def __init__(self, names: Iterable[str]) -> None:
         self._folders: dict[str, tuple[set[str], set[str]]] = {"": (set(), set())}
-        for name in self._archive.namelist()[:_MEMBERS]:
+        for name in names:
             self._add(name)
 
     def _add(self, name: str) -> None:
@@ -139,8 +148,46 @@ class _Members:
             self._folders[folder][1].add(last)
 
     def listing(self, folder: str) -> tuple[list[str], list[str], list[PassedOver | Fault]]:
-        """Names of folders and of files in a folder, and encrypted members."""
+        """Names of folders and of files in a folder."""
         folders, files = (sorted(names) for names in self._folders[folder])
+        return folders, files, []
+
+
+class _Listing(_Names):
+    """Files by their addresses, below the folder that all share."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        first, last = str(min(files, key=str)), str(max(files, key=str))
+        same = next((place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), -1)
+        start = first.rfind("/", 0, same) + 1 if same >= 0 else first.rfind("/") + 1
+        self._root = str(files[0])[:start]
+        self._files = {str(file)[start:]: file for file in files}
+        super().__init__(self._files)
+
+    def path(self, name: str) -> Path:
+        """The file of a name, or what names a folder."""
+        return self._files.get(name) or cast(Path, self._root + name)
+
+    def text(self, name: str) -> str:
+        """The content of a small text file; empty if it cannot be read."""
+        try:
+            with self._files[name].open("rb") as file:
+                return file.read(_SMALL).decode(errors="replace")
+        except (KeyError, OSError):
+            return ""
+
+
+class _Members(_Names):
+    """The members of a zip file, as a tree."""
+
+    def __init__(self, path: Path) -> None:
+        self._archive = _archive(path)
+        self._path = zipfile.Path(self._archive)
+        super().__init__(self._archive.namelist()[:_MEMBERS])
+
+    def listing(self, folder: str) -> tuple[list[str], list[str], list[PassedOver | Fault]]:
+        """Names of folders and of files in a folder, and encrypted members."""
+        folders, files, _ = super().listing(folder)
         secret = [name for name in files if self._archive.getinfo(folder + name).flag_bits & 1]
         faults: list[PassedOver | Fault] = [Fault(str(self.path(folder + name)), "encrypted") for name in secret]
         return folders, [name for name in files if name not in secret], faults
@@ -154,10 +201,27 @@ class _Members:
         return self.path(name).read_text(errors="replace")
 
 
+def _archive(path: Path) -> zipfile.ZipFile:
+    """A zip file; one that is not on disk is copied to a temporary file, which goes with the last reference to it."""
+    if isinstance(path, Path):
+        return zipfile.ZipFile(path)
+    file = tempfile.TemporaryFile()  # noqa: SIM115
+    try:
+        for chunk in chunks(path):
+            file.write(chunk)
+        archive = zipfile.ZipFile(file)
+    except BaseException:
+        file.close()
+        raise
+    weakref.finalize(archive, file.close)
+    archive.filename = str(path)
+    return archive
+
+
 class _Walk:
     """A walk through a tree, without recursion: folders may be nested thousands deep."""
 
-    def __init__(self, tree: _Disk | _Members, chosen: FileFilter) -> None:
+    def __init__(self, tree: _Disk | _Listing | _Members, chosen: FileFilter) -> None:
         self._tree, self._chosen = tree, chosen
         self._ignored: dict[str, GitIgnoreSpec] = {}  # by folder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +12,19 @@ from types import ModuleType
 
 from pretrieve.core import files
 from pretrieve.core.errors import UsageError
+from pretrieve.text import remote
 from pretrieve.text.file_filter import FileFilter
-from pretrieve.text.folders import PassedOver, files_of_archive, files_of_folder, what_is
+from pretrieve.text.folders import Entry, PassedOver, files_of_archive, files_of_folder, files_of_listing, what_is
 from pretrieve.text.readers import by_content, by_scheme, by_suffix
 from pretrieve.text.records import Fault, Note, Record
 from pretrieve.text.report import ReadReport
 from pretrieve.text.streams import COMPRESSED, DamagedStreamError, chunks, stem
 
 _ARCHIVE = ".zip"
+_FSSPEC = "memory://"  # of fsspec, where memory: alone is what a Python program holds
 _OTHER_ARCHIVES = (".tar", ".tgz", ".tbz", ".txz", ".7z", ".rar")
 _LONG_DASHES = ("–", "—", "−", "‒", "‐")  # what copied texts have in place of a hyphen
+_AMBIGUOUS = (".jl",)  # JSON lines or Julia
 _HEAD = 4096  # bytes by which the format of a file is recognised
 
 
@@ -59,7 +63,7 @@ def inputs_of(source: str, chosen: FileFilter, report: ReadReport) -> Iterator[I
     """The files of a source; those passed over are counted.
 
     Args:
-        source: a file, a folder, an archive, or ``scheme:name``.
+        source: a file, a folder, an archive, an address, or ``scheme:name``.
         chosen: which files of folders and archives are read.
         report: receives the counts.
 
@@ -67,10 +71,16 @@ def inputs_of(source: str, chosen: FileFilter, report: ReadReport) -> Iterator[I
         UsageError: there is no such source, its format is unknown, or it holds no file that can be read.
     """
     scheme, colon, name = source.partition(":")
-    if colon and scheme in by_scheme():
+    if colon and scheme in by_scheme() and not source.startswith(_FSSPEC):
         yield Input(by_scheme()[scheme], name)
         return
     path = Path(source)
+    if remote.is_remote(source):
+        local = remote.local_path(source)
+        if local is None:
+            yield from _remote(source, chosen, report)
+            return
+        path = local
     if path.is_dir() or (path.is_file() and path.suffix.lower() == _ARCHIVE):
         yield from _below(path, chosen, report)
         return
@@ -81,10 +91,36 @@ def inputs_of(source: str, chosen: FileFilter, report: ReadReport) -> Iterator[I
     yield Input(_reader_of(path), path)
 
 
+def _remote(source: str, chosen: FileFilter, report: ReadReport) -> Iterator[Input | Fault]:
+    """The files of an address: one file, an archive, a folder, or those that match a pattern."""
+    found, single = remote.remote_files(source)
+    if not single:
+        yield from _entries(source, files_of_listing(found, chosen), chosen, report)
+    elif found[0].suffix.lower() == _ARCHIVE:
+        remote.check(found[0])
+        yield from _entries(source, files_of_archive(found[0], chosen), chosen, report)
+    else:
+        if stem(found[0])[1] not in by_suffix():
+            remote.check(found[0])  # its content says what it is: what keeps it from being read is to be said
+        yield Input(_reader_of(found[0]), found[0])
+
+
 def _below(root: Path, chosen: FileFilter, report: ReadReport) -> Iterator[Input | Fault]:
     """The files of a folder or an archive, and of archives in a folder."""
+    entries = files_of_folder(root, chosen) if root.is_dir() else files_of_archive(root, chosen)
+    yield from _entries(str(root), entries, chosen, report)
+
+
+def _entries(
+    root: str, entries: Iterator[Entry], chosen: FileFilter, report: ReadReport, *, inner: bool = False
+) -> Iterator[Input | Fault]:
+    """What was found in a folder or an archive, with the readers; archives in it are opened.
+
+    Raises:
+        UsageError: there is nothing to read, and it is not ``inner``: an archive inside a folder.
+    """
     some = False
-    for entry in files_of_folder(root, chosen) if root.is_dir() else files_of_archive(root, chosen):
+    for entry in entries:
         if isinstance(entry, PassedOver):
             report.ignore(entry.reason, folder=entry.folder)
         elif isinstance(entry, Fault):
@@ -92,15 +128,15 @@ def _below(root: Path, chosen: FileFilter, report: ReadReport) -> Iterator[Input
             report.count(entry)
             report.files += 1
             yield entry
-        elif isinstance(entry, Path) and entry.suffix.lower() == _ARCHIVE:
+        elif not isinstance(entry, zipfile.Path) and entry.suffix.lower() == _ARCHIVE:
             some = True
-            yield from _below(entry, chosen, report)
+            yield from _entries(str(entry), files_of_archive(entry, chosen), chosen, report, inner=True)
         elif (reader := _known_reader(entry)) is not None:
             some = True
             yield Input(reader, entry, named=False)
         else:
             report.ignore(stem(entry)[1] or "no suffix")
-    if not some:
+    if not some and not inner:
         raise UsageError(f"{root}: no file here or below can be read. {report.files_summary()}. Known are {_known()}.")
 
 
@@ -109,7 +145,7 @@ def _known_reader(path: Path) -> ModuleType | None:
     suffix = stem(path)[1]
     if suffix in by_suffix():
         return by_suffix()[suffix]
-    return None if suffix.lstrip(".").isalpha() else _recognised(path)
+    return None if suffix.lstrip(".").isalpha() and suffix not in _AMBIGUOUS else _recognised(path)
 
 
 def _reader_of(path: Path) -> ModuleType:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that takes three times as long to make
 class Record:
     """One record of a source.
 
@@ -15,12 +15,14 @@ class Record:
         fields: values by field name.
         raw: the record as it was, for the quarantine.
         fixed: the fields are ours (``id``, ``title``, ``text``), as text formats give them, not the user's to name.
+        headerless: the fields are the numbered columns of a table that seems to have no header.
     """
 
     where: str
     fields: Mapping[str, object]
     raw: object = None
     fixed: bool = False
+    headerless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,3 @@ class Note:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.reason}" + (f" ({self.detail})" if self.detail else "")
-
-
-def row(header: Sequence[str], values: Sequence[object], where: str) -> Record | Fault:
-    """A record of a table; a row with another number of columns than the header is a fault."""
-    if len(values) != len(header):
-        detail = f"expected {len(header)}, found {len(values)}"
-        return Fault(where, "wrong number of columns", detail, list(values))
-    fields = dict(zip(header, values, strict=True))
-    return Record(where, fields, fields)

@@ -139,7 +139,7 @@ class ReadReport:
             yield f"Warning: {file} alone is {size / self._characters:.0%} of the text; --exclude leaves it out."
 
     def facts(self) -> dict[str, object]:
-        """The counts as plain values, for JSON."""
+        """The counts as plain values, for JSON; no text of a document is in them."""
         return {
             "records": self.read,
             "documents": self.kept,
@@ -151,7 +151,6 @@ class ReadReport:
             "files_read": self.files_read,
             "files_ignored": dict(self.ignored.most_common()),
             "folders_ignored": dict(self.folders.most_common()),
-            "examples": self.examples,
         }
 
     def _example(self, item: Fault | Note) -> None:

@@ -6,9 +6,10 @@ Two of 10 million texts collide with a probability of 3 in a million.
 from __future__ import annotations
 
 from array import array
-from hashlib import blake2b
+from collections.abc import Hashable
 
 _START = 1 << 12
+_MASK = (1 << 64) - 1
 
 
 class Seen:
@@ -21,28 +22,10 @@ class Seen:
     def __len__(self) -> int:
         return self._size
 
-    def add(self, text: bytes) -> bool:
-        """Add a text; return whether it is new."""
-        value = _hash(text)
-        if not self._insert(self._table, value):
-            return False
-        self._size += 1
-        if self._size * 4 > len(self._table) * 3:
-            self._grow()
-        return True
-
-    def has(self, text: bytes) -> bool:
-        """Whether a text was added."""
-        mask, value = len(self._table) - 1, _hash(text)
-        place = value & mask
-        while found := self._table[place]:
-            if found == value:
-                return True
-            place = (place + 1) & mask
-        return False
-
-    @staticmethod
-    def _insert(table: array[int], value: int) -> bool:
+    def add(self, item: Hashable) -> bool:
+        """Add a text, or several as a tuple; return whether it is new."""
+        value = hash(item) & _MASK or 1
+        table = self._table
         mask = len(table) - 1
         place = value & mask
         while found := table[place]:
@@ -50,15 +33,30 @@ class Seen:
                 return False
             place = (place + 1) & mask
         table[place] = value
+        self._size += 1
+        if self._size * 4 > len(table) * 3:
+            self._grow()
         return True
+
+    def has(self, item: Hashable) -> bool:
+        """Whether a text was added."""
+        value = hash(item) & _MASK or 1
+        table = self._table
+        mask = len(table) - 1
+        place = value & mask
+        while found := table[place]:
+            if found == value:
+                return True
+            place = (place + 1) & mask
+        return False
 
     def _grow(self) -> None:
         table = array("Q", bytes(16 * len(self._table)))
+        mask = len(table) - 1
         for value in self._table:
             if value:
-                self._insert(table, value)
+                place = value & mask
+                while table[place]:
+                    place = (place + 1) & mask
+                table[place] = value
         self._table = table
-
-
-def _hash(text: bytes) -> int:
-    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little") or 1

@@ -29,6 +29,7 @@ _CHUNK = 1 << 18
 _PACKED = 1 << 9  # bytes unpacked at once: a frame of blanks becomes 30,000 times as long
 _KEPT = 1000  # bytes kept of a line that is too long
 BOM = UTF8_MARK
+_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 class DamagedStreamError(Exception):
@@ -51,6 +52,7 @@ def chunks(path: Path) -> Iterator[bytes]:
         OSError: the file cannot be read.
     """
     with path.open("rb") as raw:
+        _refuse_pointer(raw)
         unpack = _UNPACKED.get(path.suffix.lower(), _plain_chunks)
         try:
             yield from unpack(raw)
@@ -194,6 +196,7 @@ def seekable(path: Path) -> Iterator[IO[bytes]]:
     """
     if isinstance(path, Path) and path.suffix.lower() not in COMPRESSED:
         with path.open("rb") as file:
+            _refuse_pointer(file)
             yield file
         return
     with tempfile.TemporaryFile() as file:
@@ -212,6 +215,12 @@ def stem(path: Path) -> tuple[str, str]:
     """Name and suffix of a file without the suffix of its compression, e.g. ``("corpus", ".jsonl")``."""
     inner = Path(path.stem) if path.suffix.lower() in COMPRESSED else path
     return inner.stem, inner.suffix.lower()
+
+
+def _refuse_pointer(raw: Any) -> None:
+    """Refuse a file that git-LFS did not fetch: it holds where the content is, and not the content."""
+    if hasattr(raw, "peek") and raw.peek(len(_POINTER)).startswith(_POINTER):
+        raise DamagedStreamError("git-LFS pointer", "the content is not here: fetch it by git lfs pull")
 
 
 def _lines(path: Path, limit: int, *, guessing: bool) -> Iterator[tuple[int, bytes] | Fault | Note]:

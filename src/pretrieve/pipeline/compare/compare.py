@@ -8,7 +8,7 @@ later. Several processes that run the same command share the work.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 import orjson
 
 from pretrieve.core import files
+from pretrieve.core.config import options_of as values_of
 from pretrieve.core.errors import DataError, LockedError, UsageError
 from pretrieve.core.types import FloatArray
 from pretrieve.evaluation.fair import FairTable, fair_table
@@ -32,6 +33,8 @@ from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain.data import split
 from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
+from pretrieve.pipeline.run.arguments import names_of, path_of
+from pretrieve.pipeline.run.memory_sources import SOURCE, sources_of
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.sources import DOCUMENTS
 from pretrieve.pipeline.run.stopping import stoppable
@@ -67,6 +70,32 @@ def compare(request: CompareRequest, listener: Listener | None = None) -> Scores
             return _compare(request, listener or Silent())
     except StoppedError as error:
         raise error.advising(_ADVICE) from None
+
+
+def compare_into(
+    output: str | Path, sources: object, methods: Sequence[str], benchmark: str | Path, options: Mapping[str, Any],
+    listener: Listener,
+) -> FairTable:  # fmt: skip
+    """The same for ``Retriever``, with its table.
+
+    Args:
+        output: folder for models, scores and report.
+        sources: sources, or documents in memory.
+        methods: presets.
+        benchmark: BEIR folder.
+        options: other arguments of ``CompareRequest`` by name.
+        listener: receives progress.
+
+    Raises:
+        PretrieveError: as ``compare``.
+    """
+    folder, names = path_of(output, "output"), names_of(methods, "methods")
+    given = {"sources": (SOURCE,), "methods": names, "benchmark": path_of(benchmark, "benchmark"), "output": folder}
+    request = values_of(CompareRequest, {**options, **given}, where="compare")
+    request.check()
+    with sources_of(sources, listener, output=folder, on_bad=TrainRequest.on_bad) as named:
+        request = replace(request, sources=named)
+        return report(request, compare(request, listener))
 
 
 def _compare(request: CompareRequest, listener: Listener) -> Scores:

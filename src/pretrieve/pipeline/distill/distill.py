@@ -10,7 +10,7 @@ The last one is saved, or with ``select`` the one that the label-free selection 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,10 @@ from pretrieve.pipeline.pretrain.build import versions
 from pretrieve.pipeline.pretrain.data import Prepared, split
 from pretrieve.pipeline.pretrain.report import Report, open_report
 from pretrieve.pipeline.run import recipe as recipes
+from pretrieve.pipeline.run.arguments import output_of, text_of
 from pretrieve.pipeline.run.fit import Training, fit
 from pretrieve.pipeline.run.kept_documents import kept_documents
+from pretrieve.pipeline.run.memory_sources import SOURCE, sources_of
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.recipe import Recipe
 from pretrieve.pipeline.run.run import Run, begin
@@ -85,8 +87,8 @@ def distill(request: DistillRequest, listener: Listener | None = None, *, encode
 
 def distill_into(
     output: str | Path | None,
-    sources: str | Path | Sequence[str | Path],
-    teacher: str,
+    sources: object,
+    teacher: str | Path,
     options: Mapping[str, Any],
     listener: Listener,
 ) -> tuple[str, Documents]:
@@ -94,7 +96,7 @@ def distill_into(
 
     Args:
         output: folder for the model; a temporary one if None.
-        sources: one or several.
+        sources: sources, or documents in memory.
         teacher: folder or hub name.
         options: other arguments of ``DistillRequest`` by name.
         listener: receives progress.
@@ -105,12 +107,16 @@ def distill_into(
     Raises:
         PretrieveError: as ``distill``.
     """
-    folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model"
-    several = [sources] if isinstance(sources, str | Path) else list(sources)
+    folder = output_of(output)
     shared = Path(tempfile.mkdtemp(prefix="pretrieve-documents-"))
-    given = {"sources": tuple(map(str, several)), "teacher": str(teacher), "output": folder, "shared": shared}
-    with kept_documents(shared) as documents:
-        distill(options_of(DistillRequest, {**options, **given}, where="distill"), listener)
+    values = {"sources": (SOURCE,), "teacher": text_of(teacher, "teacher"), "output": folder, "shared": shared}
+    request = options_of(DistillRequest, {**options, **values}, where="distill")
+    request.check()
+    with (
+        kept_documents(shared) as documents,
+        sources_of(sources, listener, output=folder, on_bad=request.on_bad, fields=request.fields) as named,
+    ):
+        distill(replace(request, sources=named), listener)
     return str(folder), documents()
 
 

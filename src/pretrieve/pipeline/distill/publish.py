@@ -25,6 +25,7 @@ from pretrieve.pipeline.run.card import CONTENTS
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.recipe import Recipe
 from pretrieve.pipeline.run.run import Run
+from pretrieve.pipeline.run.sources import READING
 from pretrieve.pipeline.run.training_queries import write_training_queries
 
 WEIGHT = 1.0  # fusion weight of a distilled model's vectors (records/distill)
@@ -112,6 +113,7 @@ def keep_distilled(
             "trained_on": len(prepared.store),
             "held_out": len(prepared.held_out),
         },
+        reading=prepared.documents.meta.get(READING),
         saved=saved,
         reason=reason,
         probe=None if choice is None else {**choice.to_json(), "saved": saved, "weight": WEIGHT},

@@ -56,6 +56,7 @@ class EncodeReport:
         shard_size: documents of a shard.
         format: format of the vectors.
         dtype: their precision.
+        reading: what became of files and records.
     """
 
     vectors: str
@@ -68,6 +69,7 @@ class EncodeReport:
     shard_size: int
     format: str
     dtype: str
+    reading: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -113,6 +115,7 @@ class _Run:
         self.facts = facts_of(encoder, queries=request.queries) | own
         check_same(self.output, numbers_in(self.output), self.facts, request.model)
         self.documents = self.written = self.present = 0
+        self.reading: dict[str, Any] = {}
 
     def encoded(self) -> EncodeReport:
         """Write the shards that are missing, of this process's part."""
@@ -171,6 +174,7 @@ class _Run:
         while (first := next(found, None)) is not None:
             yield number, chain([first], islice(found, request.shard_size - 1))
             number += 1
+        self.reading = report.facts()
         for line in report.lines():
             self.listener.note(line)
 
@@ -231,6 +235,7 @@ class _Run:
             shard_size=size,
             format=request.format,
             dtype=request.dtype,
+            reading=self.reading,
         )
 
 

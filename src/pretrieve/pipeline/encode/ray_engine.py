@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from pretrieve.core.errors import PretrieveError
 from pretrieve.models.bag import Bag
 from pretrieve.pipeline.encode.part import EncodeReport, encode_part
@@ -53,7 +55,7 @@ def encode_by_ray(request: EncodeRequest, listener: Listener) -> EncodeReport:
     for result in results:
         if result["error"]:
             raise PretrieveError(result["error"])
-    return _together(request, results)
+    return _together(request, [EncodeReport(**orjson.loads(result["report"])) for result in results])
 
 
 class Worker:
@@ -68,9 +70,8 @@ class Worker:
         try:
             report = encode_part(replace(self._request, part=(part, self._parts)), Silent())
         except PretrieveError as error:
-            return {"error": [str(error)], "documents": [0], "shards": [0], "written": [0], "present": [0]}
-        counts = {name: [getattr(report, name)] for name in ("documents", "shards", "written", "present")}
-        return {"error": [""], **counts}
+            return {"error": [str(error)], "report": [""]}
+        return {"error": [""], "report": [orjson.dumps(report.to_json()).decode()]}
 
 
 def _absolute(request: EncodeRequest) -> EncodeRequest:
@@ -80,18 +81,14 @@ def _absolute(request: EncodeRequest) -> EncodeRequest:
     return replace(request, sources=tuple(sources), model=model, output=request.output.absolute())
 
 
-def _together(request: EncodeRequest, results: list[dict[str, Any]]) -> EncodeReport:
-    shards = int(results[0]["shards"])
+def _together(request: EncodeRequest, reports: list[EncodeReport]) -> EncodeReport:
     there = set(numbers_in(request.output))
-    assert there == set(range(shards)), "every part was encoded"
-    return EncodeReport(
+    assert there == set(range(reports[0].shards)), "every part was encoded"
+    return replace(
+        reports[0],
         vectors=str(request.output),
         model=request.model,
-        documents=int(results[0]["documents"]),
-        shards=shards,
-        written=sum(int(result["written"]) for result in results),
-        present=sum(int(result["present"]) for result in results),
-        shard_size=request.shard_size,
-        format=request.format,
-        dtype=request.dtype,
+        written=sum(report.written for report in reports),
+        present=sum(report.present for report in reports),
+        missing=[],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pretrieve.core import files
+from pretrieve.core.config import options_of
 from pretrieve.core.errors import ExtensionError, UsageError
 from pretrieve.core.extensions import place
 from pretrieve.core.rng import shuffled
@@ -28,7 +29,9 @@ from pretrieve.pipeline.finetune.report import MODEL, REPORT, FinetuneReport, op
 from pretrieve.pipeline.finetune.request import FinetuneRequest, Values, values_of
 from pretrieve.pipeline.finetune.sampler import sampler_of
 from pretrieve.pipeline.finetune.task import Task, contrastive
+from pretrieve.pipeline.run.arguments import output_of, path_of
 from pretrieve.pipeline.run.fit import Training, fit
+from pretrieve.pipeline.run.memory_labels import labels_of
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.training_queries import TrainingQueries, write_training_queries
@@ -57,6 +60,36 @@ def finetune(request: FinetuneRequest, listener: Listener | None = None, *, eval
     for line in before_use(request.model, request.described):
         listener.note(line)
     return _finetune(request, listener, hold_out=evaluate, evaluate=evaluate)
+
+
+def finetune_for(
+    labels: object, output: str | Path | None, values: Mapping[str, Any], options: Mapping[str, Any], listener: Listener
+) -> str:
+    """The same for ``Retriever``.
+
+    Args:
+        labels: a path, or records in memory.
+        output: folder for the model; a temporary one if None.
+        values: arguments of ``FinetuneRequest`` that the retriever gives.
+        options: others, of the user.
+        listener: receives progress.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        UsageError: an argument does not fit, or the retriever gives it.
+        PretrieveError: as ``finetune``.
+    """
+    folder, named = output_of(output), values["negatives_file"]
+    own = {**values, "negatives_file": None if named is None else path_of(named, "negatives_file")}
+    if twice := options.keys() & {*own, "labels", "output"}:
+        raise UsageError(f"finetune: {', '.join(sorted(twice))} is given by this retriever; leave it out.")
+    given = {**options, **own, "labels": folder, "output": folder}
+    request = options_of(FinetuneRequest, given, where="finetune")
+    with labels_of(labels) as path:
+        finetune(replace(request, labels=path, negatives=own["negatives"]), listener)  # "none" is a name here
+    return str(folder)
 
 
 def _finetune(

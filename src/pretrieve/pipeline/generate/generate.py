@@ -8,8 +8,8 @@ that a false negative gets a small margin. Every stage saves its progress in ``F
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ from pretrieve.pipeline.generate.request import GenerateRequest, plain_values
 from pretrieve.pipeline.generate.round_trip import Kept, labels_of, round_trip
 from pretrieve.pipeline.generate.scored import CrossEncoderScorer, examples_of, write_scored
 from pretrieve.pipeline.generate.write_beir import write_beir
+from pretrieve.pipeline.run.arguments import path_of
 from pretrieve.pipeline.run.blocks import Blocks
+from pretrieve.pipeline.run.memory_sources import sources_of
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.sources import read_request
 from pretrieve.pipeline.run.stopping import stoppable
@@ -102,7 +104,7 @@ def generate_for(
     location: str,
     own: Iterable[Document] | None,
     output: str | Path,
-    sources: str | Path | Sequence[str | Path],
+    sources: object,
     options: Mapping[str, Any],
     listener: Listener,
 ) -> GenerateReport:
@@ -113,17 +115,20 @@ def generate_for(
         location: its name.
         own: the retriever's documents, if any.
         output: the file of labels.
-        sources: documents in place of its own; empty for its own.
+        sources: sources, or documents in memory, in place of its own; ``()`` for its own.
         options: other arguments of ``GenerateRequest`` by name.
         listener: receives progress.
 
     Raises:
         PretrieveError: as ``generate``.
     """
-    several = [sources] if isinstance(sources, str | Path) else list(sources)
-    given = {"model": location, "output": Path(output), "sources": tuple(map(str, several))}
-    request = options_of(GenerateRequest, {**options, **given}, where="generate")
-    return generate(request, listener, model=model, documents=None if several else own)
+    values = {"model": location, "output": path_of(output, "output"), "sources": ()}
+    request = options_of(GenerateRequest, {**options, **values}, where="generate")
+    if isinstance(sources, tuple) and not sources:
+        return generate(request, listener, model=model, documents=own)
+    request.check()
+    with sources_of(sources, listener, output=request.output, on_bad=request.on_bad, fields=request.fields) as named:
+        return generate(replace(request, sources=named), listener, model=model)
 
 
 def _finished(request: GenerateRequest, listener: Listener) -> GenerateReport:

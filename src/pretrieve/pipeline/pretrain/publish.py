@@ -19,6 +19,7 @@ from pretrieve.pipeline.pretrain.report import MODEL, REPORT, Report
 from pretrieve.pipeline.pretrain.selection import START as UNTRAINED
 from pretrieve.pipeline.pretrain.selection import Selection
 from pretrieve.pipeline.run.run import Run
+from pretrieve.pipeline.run.sources import READING
 from pretrieve.pipeline.run.training_queries import write_training_queries
 from pretrieve.text.tokenizer import Tokenizer
 
@@ -39,6 +40,7 @@ def publish(run: Run, selection: Selection, prepared: Prepared) -> Report:
             "trained_on": len(prepared.store),
             "held_out": len(prepared.held_out),
         },
+        reading=prepared.documents.meta.get(READING),
         saved=selection.saved,
         reason=selection.reason,
         probe=None if selection.probe is None else selection.probe.to_json(),

@@ -25,6 +25,7 @@ class Report:
         reason: reason of the choice, in a sentence.
         probe: scores of BM25, start and trained models in the label-free probe; None where nothing was held out.
         fusion: fusion weight of the vectors, and the scores of other weights; None where it was not chosen.
+        reading: what became of the files and records of the sources, in counts.
         signal: loss and statistics of the method on held-out documents, before and after; None where not measured.
     """
 
@@ -35,12 +36,14 @@ class Report:
     probe: dict[str, Any] | None
     fusion: dict[str, Any] | None
     signal: dict[str, Any] | None = None
+    reading: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         return {
             "recipe": self.recipe,
             "documents": self.documents,
+            "reading": self.reading,
             "saved": self.saved,
             "reason": self.reason,
             "probe": self.probe,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pretrieve.core import files
+from pretrieve.core.config import options_of
 from pretrieve.core.types import IntArray
 from pretrieve.models.build import named_base
 from pretrieve.models.encoder import Encoder
@@ -24,7 +27,10 @@ from pretrieve.pipeline.pretrain.request import DEFAULT_MINUTES, TrainRequest, t
 from pretrieve.pipeline.pretrain.selection import Trained, select, too_little, untrained
 from pretrieve.pipeline.pretrain.stop_words import scale_stop_words
 from pretrieve.pipeline.run import recipe, sources
+from pretrieve.pipeline.run.arguments import output_of
 from pretrieve.pipeline.run.fit import Training, fit
+from pretrieve.pipeline.run.kept_documents import kept_documents
+from pretrieve.pipeline.run.memory_sources import SOURCE, sources_of
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.tokens import store_of
@@ -64,6 +70,36 @@ def train(request: TrainRequest, listener: Listener | None = None) -> Report:
             run.say_finished()
             return open_report(request.output)
         return _train(run, request, variants, documents)
+
+
+def train_into(
+    output: str | Path | None, sources: object, options: Mapping[str, Any], listener: Listener
+) -> tuple[str, Documents]:
+    """The same for ``Retriever``.
+
+    Args:
+        output: folder for the model; a temporary one if None.
+        sources: sources, or documents in memory.
+        options: other arguments of ``TrainRequest`` by name.
+        listener: receives progress.
+
+    Returns:
+        The model's folder, and the documents.
+
+    Raises:
+        PretrieveError: as ``train``.
+    """
+    folder = output_of(output)
+    shared = Path(tempfile.mkdtemp(prefix="pretrieve-documents-"))
+    values = {"sources": (SOURCE,), "output": folder, "shared": shared}
+    given = options_of(TrainRequest, {**options, **values}, where="train")
+    given.check()
+    with (
+        kept_documents(shared) as documents,
+        sources_of(sources, listener, output=folder, on_bad=given.on_bad, fields=given.fields) as named,
+    ):
+        train(replace(given, sources=named), listener)
+    return str(folder), documents()
 
 
 def _train(run: Run, request: TrainRequest, variants: Sequence[Choices], documents: Documents) -> Report:

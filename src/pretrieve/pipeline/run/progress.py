@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeVar
@@ -35,6 +36,14 @@ class Silent:
         """Ignore."""
 
 
+class Logged(Silent):
+    """A listener that shows no progress; notes go to the logger ``pretrieve``, which prints them unless told not to."""
+
+    def note(self, text: str) -> None:
+        """Log a note as a warning."""
+        logging.getLogger("pretrieve").warning(text)
+
+
 def counted(items: Iterable[T], listener: Listener, every: int = 256) -> Iterator[T]:
     """Pass items through, and report every ``every`` of them to the listener."""
     pending = 0
@@ -48,9 +57,9 @@ def counted(items: Iterable[T], listener: Listener, every: int = 256) -> Iterato
 
 
 def shown(progress: bool) -> AbstractContextManager[Listener]:
-    """The progress bars of the command line, or a silent listener; rich is imported only for bars."""
+    """The progress bars of the command line, or a listener that only logs notes; rich is imported only for bars."""
     if not progress:
-        return nullcontext(Silent())
+        return nullcontext(Logged())
     from pretrieve.pipeline.run.display import Display
 
     return Display()

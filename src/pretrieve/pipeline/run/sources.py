@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from pretrieve.core import files
+from pretrieve.core.types import Document
 from pretrieve.pipeline.run.progress import Listener, counted
 from pretrieve.pipeline.run.run import Run
 from pretrieve.pipeline.run.workspace import beside
@@ -16,6 +17,7 @@ from pretrieve.text.corpus import Fields, FileFilter, OnBad, ReadReport
 from pretrieve.text.documents import Documents
 
 DOCUMENTS = "documents"  # in the workspace
+READING = "reading"  # in the MANIFEST of documents: what became of files and records
 
 
 class NamesSources(Protocol):
@@ -191,7 +193,13 @@ def read_documents(
     found = corpus.read(
         sources, fields=fields, file_filter=file_filter, on_bad=on_bad, report=report, quarantine=quarantine
     )
-    documents = Documents.write(target, counted(found, listener), replace=replace)
+    facts: dict[str, Any] = {}
+
+    def read() -> Iterator[Document]:
+        yield from counted(found, listener)
+        facts[READING] = report.facts()
+
+    documents = Documents.write(target, read(), meta=facts, replace=replace)
     for line in report.lines():
         listener.note(line)
     return documents

@@ -43,10 +43,15 @@ def before_search(model: str, options: ModelOptions) -> list[str]:
     return [*before_use(model, options), *untuned(model, options)]
 
 
-def warn(lines: Iterable[str]) -> None:
-    """Emit warnings to a user of Python, at the caller's caller."""
+def warn(lines: Iterable[str], *, depth: int = 1) -> None:
+    """Emit warnings to a user of Python, at the caller's caller.
+
+    Args:
+        lines: the warnings.
+        depth: number of calls from the user's to the caller of this.
+    """
     for line in lines:
-        warnings.warn(line, PretrieveWarning, stacklevel=3)
+        warnings.warn(line, PretrieveWarning, stacklevel=2 + depth)
 
 
 def _is_pretraining_only(folder: Path) -> bool:

@@ -64,7 +64,7 @@ def by_content(head: bytes) -> ModuleType | None:
 
 @cache
 def _readers(folders: tuple[Path, ...]) -> tuple[dict[str, ModuleType], dict[str, ModuleType]]:
-    """The readers of all folders, by suffix and by scheme."""
+    """The readers of all folders, by suffix and by scheme; a user's reader comes before the package's."""
     suffixes: dict[str, ModuleType] = {}
     schemes: dict[str, ModuleType] = {}
     for path in REGISTRY.files(folders):
@@ -74,7 +74,7 @@ def _readers(folders: tuple[Path, ...]) -> tuple[dict[str, ModuleType], dict[str
         scheme = getattr(module, "SCHEME", None)
         found = [(suffixes, suffix) for suffix in getattr(module, "SUFFIXES", ())]
         for table, key in [*found, *([(schemes, scheme)] if scheme else [])]:
-            if key in table:
+            if key in table and REGISTRY.is_own(path) == REGISTRY.is_own(Path(str(table[key].__file__))):
                 raise ExtensionError(f"{place(module, key)}: {key!r} is read by {table[key].__file__} already.")
             table[key] = module
     return suffixes, schemes

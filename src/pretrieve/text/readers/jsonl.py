@@ -7,46 +7,49 @@ from pathlib import Path
 
 import orjson
 
-from pretrieve.text.records import Fault, Record
-from pretrieve.text.streams import lines, not_utf8
+from pretrieve.text.json_records import JsonFile, json_fault
+from pretrieve.text.records import Fault, Note, Record
+from pretrieve.text.streams import lines
 
-SUFFIXES = (".jsonl", ".ndjson")
+SUFFIXES = (".jsonl", ".ndjson", ".jsonlines")
+_PRETTY = (b"{", b"[", b"[{")  # first lines of JSON that goes over several lines
+NO_LINES = "with JSON over several lines, read as such"
 
 
-def read(path: Path, limit: int) -> Iterator[Record | Fault]:
+def read(path: Path, limit: int) -> Iterator[Record | Fault | Note]:
     """Read the objects of a file; blank lines are passed over.
+
+    A file whose first line is but an opening bracket is no JSON Lines; it is read as JSON.
 
     Args:
         path: the file, perhaps compressed.
         limit: most bytes of a line.
     """
+    first = True
     for item in lines(path, limit):
         if isinstance(item, Fault):
             yield item
-        elif item[1].strip():
-            yield _record(f"{path}:{item[0]}", item[1])
+            continue
+        number, line = item
+        try:
+            value = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            if not (stripped := line.strip()):
+                continue
+            if first and stripped in _PRETTY:
+                yield Note(str(path), NO_LINES)
+                yield from JsonFile(path, limit).records()
+                return
+            yield json_fault(f"{path}:{number}", line, error)
+        else:
+            yield (
+                Record(f"{path}:{number}", value, line)
+                if value.__class__ is dict
+                else Fault(f"{path}:{number}", "not an object", f"a JSON {type(value).__name__}", line)
+            )
+        first = False
 
 
 def recognises(head: bytes) -> bool:
     """Whether a file without a known suffix holds a JSON object a line."""
     return head.lstrip().startswith(b'{"')
-
-
-def _record(where: str, line: bytes) -> Record | Fault:
-    try:
-        value = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        return _fault(where, line, error)
-    if not isinstance(value, dict):
-        return Fault(where, "not an object", f"a JSON {type(value).__name__}", line)
-    return Record(where, value, line)
-
-
-def _fault(where: str, line: bytes, error: orjson.JSONDecodeError) -> Fault:
-    try:
-        line.decode()
-    except UnicodeDecodeError as decoding:
-        return not_utf8(where, line, decoding)
-    if "surrogate" in error.msg:
-        return Fault(where, "lone surrogate", f"column {error.colno}", line)
-    return Fault(where, "malformed JSON", f"{error.msg} at column {error.colno}", line)

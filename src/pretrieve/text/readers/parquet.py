@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from pretrieve.core.extras import require
+from pretrieve.text.arrow import records, rows_at_once, text_columns
 from pretrieve.text.records import Fault, Record
 from pretrieve.text.streams import DamagedStreamError, seekable
 
-SUFFIXES = (".parquet",)
+SUFFIXES = (".parquet", ".pq")
 TABULAR = True
-_ROWS = 256  # rows turned into Python objects at once
+_BUFFER = 1 << 20  # bytes of a column that are read at once, whatever the size of its row group
 
 
 def read(path: Path, limit: int, columns: Sequence[str] | None = None) -> Iterator[Record | Fault]:
@@ -40,15 +41,12 @@ def _rows(path: Path, file: IO[bytes]) -> Iterator[Record | Fault]:
 
     number = 0
     try:
-        table = pq.ParquetFile(file, pre_buffer=False)
-        for batch in table.iter_batches(_ROWS, columns=_text_columns(table.schema_arrow, pa), use_threads=False):
-            for fields in batch.to_pylist():
-                number += 1
-                yield Record(f"{path}:{number}", fields, fields)
+        table = pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
+        groups = [table.metadata.row_group(place) for place in range(table.metadata.num_row_groups)]
+        rows = min((rows_at_once(group.num_rows, group.total_byte_size) for group in groups), default=1)
+        chosen = text_columns(table.schema_arrow)
+        for batch in table.iter_batches(rows, columns=chosen, use_threads=False):
+            yield from records(path, batch, number)
+            number += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         yield Fault(f"{path}:{number + 1}", "damaged Parquet", str(error).splitlines()[0])
-
-
-def _text_columns(schema: Any, pa: Any) -> list[str]:
-    """Columns worth decoding: vectors and nested values are left in the file."""
-    return [column.name for column in schema if not pa.types.is_nested(column.type)]

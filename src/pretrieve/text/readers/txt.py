@@ -10,7 +10,7 @@ from pretrieve.text.outline import PART
 from pretrieve.text.records import Fault, Note, Record
 from pretrieve.text.streams import text_lines
 
-SUFFIXES = (".txt",)
+SUFFIXES = (".txt", ".text", ".asc")
 GENERAL = True
 _FORCED = 4 * PART  # characters after which even a paragraph is cut, at the end of a line
 
@@ -21,6 +21,17 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault | Note]:
     Args:
         path: the file, perhaps compressed.
         limit: most bytes of a line.
+    """
+    return cut(path, limit)
+
+
+def cut(path: Path, limit: int, forced: int = _FORCED) -> Iterator[Record | Fault | Note]:
+    """Read a file as one document, or as parts of about 8,000 characters; a fault ends it.
+
+    Args:
+        path: the file, perhaps compressed.
+        limit: most bytes of a line.
+        forced: characters after which a part ends at the next line, blank or not.
     """
     part: list[str] = []
     size = number = 0
@@ -33,7 +44,7 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault | Note]:
             yield item
             return
         line_number, line = item
-        if (size > PART and not line.strip()) or size > _FORCED:
+        if (size > PART and not line.strip()) or size > forced:
             number += 1
             yield _record(path, first, number, part)
             part, size, first = [], 0, line_number

@@ -1,0 +1,75 @@
+"""Arguments that a Python program gives: paths, with one clear line for anything else."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pretrieve.core.errors import UsageError
+
+
+def path_of(value: object, name: str) -> Path:
+    """A path.
+
+    Args:
+        value: a text or a path.
+        name: name of the argument.
+
+    Raises:
+        UsageError: it is something else, empty, or no path of any system.
+    """
+    return Path(text_of(value, name))
+
+
+def text_of(value: object, name: str) -> str:
+    """A path or another name, as text.
+
+    Args:
+        value: a text or a path.
+        name: name of the argument.
+
+    Raises:
+        UsageError: as ``path_of``.
+    """
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise UsageError(f"{name}={value!r:.60}: give a text or a path.")
+    if not text.strip() or "\0" in text:
+        raise UsageError(f"{name}={text!r:.60}: it is {'empty' if not text.strip() else 'no path'}.")
+    try:
+        text.encode(errors="surrogateescape")
+        Path(text).exists()
+    except (OSError, ValueError):
+        raise UsageError(f"{name}={text!r:.60}: there can be no such path.") from None
+    return text
+
+
+def output_of(value: object, name: str = "output") -> Path:
+    """An output folder; None: a new one in the system's temporary folder.
+
+    Raises:
+        UsageError: as ``path_of``.
+    """
+    return Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model" if value is None else path_of(value, name)
+
+
+def names_of(value: object, name: str, *, least: int = 1) -> tuple[str, ...]:
+    """One name or several.
+
+    Args:
+        value: a text, or texts.
+        name: name of the argument.
+        least: minimum number of them.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    several = (value,) if isinstance(value, str | os.PathLike) else value
+    if not isinstance(several, Iterable) or isinstance(several, bytes | Mapping):
+        raise UsageError(f"{name}={value!r:.60}: give a name, or a list of names.")
+    found = tuple(text_of(item, name) for item in several)
+    if len(found) < least:
+        raise UsageError(f"{name} is empty: give a name, or a list of names.")
+    return found

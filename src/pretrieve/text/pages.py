@@ -1,0 +1,65 @@
+"""HTML to an outline: whole pages without their boilerplate, and fragments that stand in other texts."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pretrieve.text.boilerplate import Block, content
+from pretrieve.text.outline import Outline
+from pretrieve.text.page_blocks import PageBlocks, shallow
+
+_SITE = "meta[property='og:site_name'],meta[name='application-name'],meta[name='apple-mobile-web-app-title']"
+_BETWEEN = r"\s*(?:\s[-|–—·•:/»«>]|[|»«—:])\s*"  # between a title and the name of its site
+
+
+def outline(source: str) -> Outline:
+    """The outline of a page: its content, without navigation, banners and what is hidden.
+
+    The title is that of the page, without the name of its site.
+    """
+    from selectolax.lexbor import LexborHTMLParser
+
+    tree = LexborHTMLParser(shallow(source))
+    walk = PageBlocks()
+    if tree.body is not None:
+        walk.walk(tree.body)
+    blocks = content(walk.blocks, walk.regions)
+    found = Outline(title=_title(tree, blocks))
+    add(found, blocks)
+    return found
+
+
+def fragment(source: str) -> list[Block]:
+    """The blocks of a piece of HTML in another text; nothing of it is boilerplate."""
+    from selectolax.lexbor import LexborHTMLParser
+
+    tree = LexborHTMLParser(shallow(source))
+    walk = PageBlocks()
+    if tree.body is not None:
+        walk.walk(tree.body)
+    return walk.blocks
+
+
+def add(found: Outline, blocks: list[Block]) -> None:
+    """Add blocks to an outline."""
+    for block in blocks:
+        if block.level:
+            found.heading(block.level, block.text)
+        else:
+            found.block(block.text)
+
+
+def _title(tree: Any, blocks: list[Block]) -> str:
+    """The title of a page, without the name of its site: the site's own word for it, else the heading says it."""
+    node = tree.head.css_first("title") if tree.head is not None else None
+    title = " ".join(node.text().split()) if node is not None else ""
+    for meta in tree.head.css(_SITE) if tree.head is not None else ():
+        site = re.escape(" ".join((meta.attributes.get("content") or "").split()))
+        short = re.sub(rf"{_BETWEEN}{site}$|^{site}{_BETWEEN}", "", title, flags=re.IGNORECASE) if site else title
+        if short:
+            title = short
+    heading = next((block.text for block in blocks if block.level == 1), "")
+    if heading and re.match(re.escape(heading) + _BETWEEN, title, re.IGNORECASE):
+        return heading
+    return title

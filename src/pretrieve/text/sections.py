@@ -1,0 +1,120 @@
+"""Documents of any length, in bounded memory: sections are given as records as soon as there are many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import cast
+
+from pretrieve.text.outline import Outline
+from pretrieve.text.records import Record
+
+_HELD = 1 << 20  # characters that are gathered before some are given
+_LINES = 2_000  # characters of a block of lines, such as rows of a table
+
+
+class Sections:
+    """Headings and blocks of a long document.
+
+    Args:
+        path: the file, for places and ids.
+        title: the document's own title, if it says one.
+    """
+
+    def __init__(self, path: Path, title: str = "") -> None:
+        self._path, self.title = path, title
+        self._outline = Outline(title)
+        self._headings: list[tuple[int, str]] = []
+        self._lines: list[str] = []
+        self._size = self._given = self._waiting = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no text was gathered yet."""
+        return not (self._size or self._given or self._lines)
+
+    def heading(self, level: int, text: str, *, is_text: bool = True) -> None:
+        """Begin a section below the latest heading of a lower level.
+
+        Args:
+            level: from 1.
+            text: of the heading.
+            is_text: the heading is text of the document; else a label, such as the name of a sheet.
+        """
+        self.end_lines()
+        text = " ".join(text.split())
+        if text:
+            self._headings = [*((depth, name) for depth, name in self._headings if depth < level), (level, text)]
+            self._outline.heading(level, text)
+            self._size += len(text) * is_text
+
+    def block(self, text: str) -> None:
+        """Add a paragraph."""
+        self.end_lines()
+        self._add(text)
+
+    def line(self, text: str) -> None:
+        """Add a line, such as the row of a table; lines are gathered to blocks."""
+        if text.strip():
+            self._lines.append(text)
+            self._waiting += len(text)
+        if self._waiting > _LINES:
+            self.end_lines()
+
+    def end_lines(self) -> None:
+        """End a block of lines."""
+        if self._lines:
+            self._add("\n".join(self._lines))
+            self._lines, self._waiting = [], 0
+
+    def ready(self) -> Iterator[Record]:
+        """Records, where much was gathered; to be called again and again."""
+        if self._size > _HELD:
+            yield from self._numbered()
+
+    def records(self) -> Iterator[Record]:
+        """What is left; a short document is one record."""
+        self.end_lines()
+        if self._given:
+            yield from self._numbered()
+        elif not self.is_empty:
+            self._outline.title = self.title
+            yield from self._outline.records(self._path)
+
+    def _add(self, text: str) -> None:
+        self._outline.block(text)
+        self._size += len(text)
+
+    def _numbered(self) -> Iterator[Record]:
+        self._outline.title = self.title
+        for record in self._outline.records(self._path):
+            self._given += 1
+            name = f"{self._path}#{self._given}"
+            yield Record(name, {**record.fields, "id": name}, fixed=True)
+        self._outline = Outline(self.title)
+        for level, text in self._headings:
+            self._outline.heading(level, text)
+        self._size = 0
+
+
+def named(records: Iterable[Record], where: str, name: str, title: str = "") -> Iterator[Record]:
+    """Records of an outline that is one of many in a file: its own ids, and its title before those of its sections.
+
+    Args:
+        records: of ``Outline.records(as_path(where))``.
+        where: place, for messages.
+        name: id of the document; parts have a number after it.
+        title: of the document.
+    """
+    for record in records:
+        number = str(record.fields["id"]).removeprefix(where)
+        inner = str(record.fields["title"])
+        if title and inner != title and not inner.startswith(f"{title} > "):
+            inner = f"{title} > {inner}" if inner else title
+        fields = {"id": name + number, "title": inner, "text": record.fields["text"]}
+        yield Record(where + number, fields, fixed=True)
+
+
+def as_path(where: str) -> Path:
+    """A place in a file, for ``Outline.records``, which asks no more of a path than its name."""
+    return cast(Path, where)
