@@ -10,11 +10,7 @@ from typing import Literal
 
 from pretrieve.core.errors import MissingExtraError
 
-<<<<<<< HEAD
-Extra = Literal["train", "parquet", "hub", "pictures", "ray"]  # of pyproject.toml
-=======
-Extra = Literal["train", "parquet", "hub", "documents", "remote", "pictures"]  # of pyproject.toml
->>>>>>> main
+Extra = Literal["train", "parquet", "hub", "documents", "remote", "pictures", "ray"]  # of pyproject.toml
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "transformers", "sentence_transformers", "accelerate", "safetensors"),
