@@ -29,6 +29,7 @@ from pretrieve.pipeline.encode.shards import (
     numbers_in,
     read_meta,
     shard_name,
+    sweep,
     write_shard,
 )
 from pretrieve.pipeline.run.progress import Listener
@@ -125,6 +126,7 @@ class _Run:
         try:
             with files.lock(place):
                 try:
+                    sweep(self.output, self.request.part)
                     for shard, documents in self._shards():
                         if shard % count == number:
                             self._shard(shard, documents)

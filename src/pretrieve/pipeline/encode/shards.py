@@ -20,6 +20,7 @@ import numpy as np
 import orjson
 
 from pretrieve.core import files
+from pretrieve.core.disk import TEMPORARY
 from pretrieve.core.errors import CorruptError, DataError, FingerprintError, UsageError
 from pretrieve.core.extras import require
 from pretrieve.core.types import Document, FloatArray, TextEncoder
@@ -170,8 +171,21 @@ def read_meta(path: Path) -> dict[str, Any]:
     return dict(files.load_manifest(path, KIND)["meta"])
 
 
+def sweep(folder: Path, part: tuple[int, int]) -> None:
+    """Remove what killed processes left of the shards of a part; call it while holding the part's lock.
+
+    Args:
+        folder: of the shards.
+        part: (i, n): shards i, i + n, ...
+    """
+    found = (_NAME.match(path.name.removeprefix(TEMPORARY)) for path in folder.glob(f"{TEMPORARY}*"))
+    for number in {int(match[1]) for match in found if match is not None}:
+        if number % part[1] == part[0]:
+            files.sweep(folder, shard_name(number))
+
+
 def write_shard(folder: Path, number: int, ids: Sequence[str], vectors: FloatArray, meta: Mapping[str, Any]) -> None:
-    """Write a shard, whole or not at all; what an interrupted process left of it is removed.
+    """Write a shard, whole or not at all.
 
     Args:
         folder: of the shards.
@@ -183,7 +197,6 @@ def write_shard(folder: Path, number: int, ids: Sequence[str], vectors: FloatArr
     Raises:
         StorageError: writing to disk failed.
     """
-    files.sweep(folder, shard_name(number))
     with files.create(folder / shard_name(number), KIND, replace=True, meta=meta) as made:
         if meta["format"] == "parquet":
             made.write("vectors.parquet", _to_parquet(ids, vectors))
