@@ -75,9 +75,7 @@ def build_index(
             quarantine=beside(output, ".quarantine.jsonl"),
         )
         listener.stage("index", len(documents), "documents")
-        if encoded is not None:
-            encoded.check(documents)
-        read = None if encoded is None else encoded.vectors
+        read = None if encoded is None else encoded.checked(documents)
         index = Index.build(work.output, documents, encoder, lexical, replace=replace, vectors=read)
         listener.advance(len(documents))
     return index

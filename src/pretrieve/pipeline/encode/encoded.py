@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from pretrieve.pipeline.encode.shards import (
     check_documents,
     check_same,
     facts_of,
-    missing_error,
     numbers_in,
     read_meta,
     read_shard,
+    refuse_missing,
     shard_name,
 )
 from pretrieve.pipeline.run.progress import Listener
@@ -66,8 +66,11 @@ class EncodedVectors:
             listener.note(f"{folder} holds float16: scores differ from those of float32 in the fourth digit.")
         return EncodedVectors(folder, frozenset(numbers), first["shard_size"])
 
-    def check(self, documents: Documents) -> None:
+    def checked(self, documents: Documents) -> Callable[[Documents], Iterator[FloatArray]]:
         """Check that every document has its vector here, by the fingerprints of the shards; no vector is read.
+
+        Returns:
+            ``vectors``, to be read.
 
         Raises:
             DataError: shards are missing; the text names them.
@@ -75,8 +78,8 @@ class EncodedVectors:
         """
         size = self.shard_size
         total = -(-len(documents) // size)
-        if missing := [shard_name(number) for number in range(total) if number not in self.numbers]:
-            raise missing_error(self.folder, missing, total, size)
+        missing = [shard_name(number) for number in range(total) if number not in self.numbers]
+        refuse_missing(self.folder, missing, total, size)
         if more := sorted(self.numbers - set(range(total))):
             raise FingerprintError(
                 f"{self.folder / shard_name(more[0])} is of documents that the sources do not have: there are "
@@ -86,12 +89,13 @@ class EncodedVectors:
             path, last = self.folder / shard_name(number), min(len(documents), (number + 1) * size)
             found = documents.digest(number * size, last)
             check_documents(path, read_meta(path), found, last - number * size)
+        return self.vectors
 
     def vectors(self, documents: Documents) -> Iterator[FloatArray]:
         """The vectors of the documents, in order, some at a time; every byte of a shard is checked before.
 
         Args:
-            documents: those that ``check`` accepted.
+            documents: those that ``checked`` accepted, or the same elsewhere.
 
         Raises:
             CorruptError: a shard is damaged.

@@ -24,10 +24,10 @@ from pretrieve.pipeline.encode.shards import (
     check_documents,
     check_same,
     facts_of,
-    missing_error,
     named,
     numbers_in,
     read_meta,
+    refuse_missing,
     shard_name,
     sweep,
     write_shard,
@@ -155,8 +155,7 @@ class _Run:
             else:
                 self._pass(documents)
         report = self._report()
-        if report.missing:
-            raise missing_error(self.output, report.missing, report.shards, self.request.shard_size)
+        refuse_missing(self.output, report.missing, report.shards, self.request.shard_size)
         return report
 
     def _shards(self) -> Iterator[tuple[int, Iterator[Document]]]:

@@ -139,17 +139,22 @@ def check_documents(path: Path, meta: Mapping[str, Any], fingerprint: str, count
         )
 
 
-def missing_error(folder: Path, missing: list[str], total: int, size: int) -> DataError:
-    """The error of shards that are not there.
+def refuse_missing(folder: Path, missing: list[str], total: int, size: int) -> None:
+    """Refuse a collection with shards that are not there.
 
     Args:
         folder: of the shards.
         missing: their names.
         total: number of shards.
         size: documents of a shard.
+
+    Raises:
+        DataError: names the first of them.
     """
+    if not missing:
+        return
     first = int(missing[0].rpartition("-")[2]) * size
-    return DataError(
+    raise DataError(
         f"{folder}: {len(missing):,} of {total:,} shards are missing: {named(missing)} (the first holds documents "
         f"{first:,} to {first + size - 1:,}): run `pretrieve encode` as before to write them."
     )
