@@ -447,6 +447,18 @@ def test_an_index_refuses_vectors_that_are_not_all_of_its_documents(run, made, t
     assert not taken.exists()
 
 
+def test_a_bit_in_the_middle_of_a_large_shard(run, made, tmp_path) -> None:
+    """Not in the ends of a file, which are looked at whenever it is opened."""
+    docs = write_lines(tmp_path / "docs.jsonl", searching.documents(1000))
+    line = ("encode", docs, "--model", made / "model", "-o", tmp_path / "v")
+    assert run(*line).code == 0
+    flip(tmp_path / "v" / "shard-000000" / "vectors.npy")
+    assert run(*line).code == 0, "the ends are as they were"
+    for refused in (run(*line, "--check"), run("index", docs, *line[2:4], "-o", tmp_path / "i", "--vectors", line[5])):
+        assert refused.code == 1
+        assert "shard-000000/vectors.npy: expected sha256" in refused.err
+
+
 MEASURED = """
 import sys
 from pretrieve.cli.app import main
