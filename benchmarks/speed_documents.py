@@ -131,7 +131,7 @@ def main() -> None:
 
 
 def _messages(path: Path) -> list[dict[str, object]]:
-    from pretrieve.text.streams import DamagedStreamError
+    from pretrieve.text.files.streams import DamagedStreamError
 
     try:
         return list(pdf_pages.messages(path))

@@ -220,7 +220,7 @@ def test_bad_lines(tmp_path, content, words) -> None:
         ("labels.json", b'[{}, "a"]', "labels.json, entry 0: no query"),
         ("labels.json", b"[]", "labels.json: no query with a positive document"),
         ("labels.json", b'["a", 1]', "labels.json:1: not a record (a JSON object"),
-        ("labels.jsonl.gz", gzip.compress(b'{"query": "a", "positive": "x"}\n' * 50)[:-12], "labels.jsonl.gz"),
+        ("labels.jsonl.gz", gzip.compress(b'{"query": "a", "positive": "x"}\n' * 50, mtime=0)[:-12], "labels.jsonl.gz"),
     ],
 )
 def test_bad_files(tmp_path, name, content, words) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pretrieve.core.errors import DataError
 from pretrieve.text.corpus import ReadReport, read
-from pretrieve.text.json_values import JsonValues
+from pretrieve.text.formats.json_values import JsonValues
 
 RECORDS = [{"id": f"d{n}", "title": f"T{n}", "text": f'text {n}: "quotes", \\ and {{ brackets ]'} for n in range(3)]
 TEXTS = {record["id"]: record["text"] for record in RECORDS}

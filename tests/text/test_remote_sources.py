@@ -16,8 +16,8 @@ import pytest
 
 import made_files as made
 from pretrieve.core.errors import PretrieveError, StorageError, UsageError
-from pretrieve.text import remote
 from pretrieve.text.corpus import ReadReport, read
+from pretrieve.text.files import remote
 
 LINES = b"".join(
     b'{"_id":"%d","title":"t%d","text":"%s"}\n' % (n, n, b"words of a document " * 30) for n in range(20_000)

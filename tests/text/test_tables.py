@@ -14,7 +14,7 @@ import pytest
 
 from pretrieve.core.errors import DataError, UsageError
 from pretrieve.text.corpus import Fields, ReadReport, read
-from pretrieve.text.dialect import dialect_of, is_quoted
+from pretrieve.text.formats.dialect import dialect_of, is_quoted
 
 WORDS = [
     "river",

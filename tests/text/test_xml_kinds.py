@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pretrieve.core.errors import DataError
 from pretrieve.text.corpus import MAX_RECORD_BYTES, ReadReport, read
-from pretrieve.text.markup.wikitext import outline, plain
+from pretrieve.text.formats.markup.wikitext import outline, plain
 from pretrieve.text.readers import xml
 from pretrieve.text.records import Fault, Note, Record
 

@@ -107,7 +107,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a title in Greek is no error where only ASCII is printed
     try:
         with stoppable():
-            sys.exit(app(standalone_mode=False))
+            sys.exit(app(standalone_mode=False, prog_name="pretrieve"))
     except KeyboardInterrupt:
         typer.echo("stopped.", err=True)
         sys.exit(130)

@@ -29,8 +29,8 @@ from pretrieve.index.index import Index, IndexOptions, Mode
 from pretrieve.models.bag import Bag
 from pretrieve.text.beir import Collection, check_ids, name_of, read_corpus, read_texts
 from pretrieve.text.beir_files import beir_file, beir_root, split_file
+from pretrieve.text.files.streams import COMPRESSED
 from pretrieve.text.qrels import parse_qrels
-from pretrieve.text.streams import COMPRESSED
 
 _TOP = 10  # hits whose languages are counted
 

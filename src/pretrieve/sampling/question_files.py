@@ -17,8 +17,8 @@ from pretrieve.core.errors import DataError, UsageError
 from pretrieve.core.shown import shown
 from pretrieve.text import corpus
 from pretrieve.text.corpus import OnBad, ReadReport
+from pretrieve.text.files.streams import stem, text_lines
 from pretrieve.text.records import Fault, Note
-from pretrieve.text.streams import stem, text_lines
 
 _LIMIT = 1 << 20  # bytes of a line
 _QUESTION, _ANSWERS = "question", ("answers", "answer")

@@ -9,8 +9,8 @@ from typing import cast
 
 from pretrieve.core.errors import DataError, UsageError, suggest
 from pretrieve.core.files import storage
+from pretrieve.text.files.streams import COMPRESSED, lines
 from pretrieve.text.records import Fault
-from pretrieve.text.streams import COMPRESSED, lines
 
 _LONGEST = 1 << 26  # bytes of a line
 _PACKED = ("", *COMPRESSED)  # the plain file is read where it is beside a packed one

@@ -17,13 +17,13 @@ from pretrieve.core import files
 from pretrieve.core.errors import DataError, ExtensionError, MissingExtraError, UsageError
 from pretrieve.core.extensions import place
 from pretrieve.core.types import Document
-from pretrieve.text.fields import Fields, Names, document_of
-from pretrieve.text.file_filter import FileFilter
-from pretrieve.text.inputs import Input, inputs_of
+from pretrieve.text.fields import Fields, Names, document_of, place_id
+from pretrieve.text.files.file_filter import FileFilter
+from pretrieve.text.files.inputs import Input, inputs_of
+from pretrieve.text.files.report import ReadReport
+from pretrieve.text.files.streams import DamagedStreamError
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.report import ReadReport
 from pretrieve.text.seen import Seen
-from pretrieve.text.streams import DamagedStreamError
 
 __all__ = ["Fields", "FileFilter", "ReadReport", "read"]
 
@@ -170,8 +170,8 @@ class _Reader:
         """Another id for a document whose id is taken without a mistake: by another file of a folder, or by a guess."""
         if names.guessed_id(record) and not self._ids.has(document.where):
             names.guess(REPEATED)
-            return document.where
-        name = f"{names.where}#{document.id}"
+            return place_id(document.where)
+        name = place_id(f"{names.where}#{document.id}")
         if self._file_ids is None or self._file_ids.has(document.id) or self._ids.has(name):
             return None
         names.guess(FILE_AND_ID)

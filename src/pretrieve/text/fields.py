@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import blake2b
 
 from pretrieve.core.types import Document
 from pretrieve.text.characters import BadValueError, check, clean, line
@@ -14,6 +15,7 @@ from pretrieve.text.records import Fault, Record
 __all__ = ["DETECT", "Fields", "Names", "document_of"]
 
 _ID_LENGTH = 512
+_KEPT = 400  # characters kept of a path that is too long for an id
 BY_TITLE = "with documents without text, read by their title"
 JOINED = "without a text field, read as lines of name: value"
 _DEPTH = 8  # lists in lists that are joined
@@ -42,7 +44,7 @@ def document_of(record: Record, names: Names) -> Document | Fault:
 
 def _id(value: object, where: str) -> str:
     if value is None:
-        return where
+        return place_id(where)
     if isinstance(value, bytes):
         value = _decoded(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -51,12 +53,27 @@ def _id(value: object, where: str) -> str:
         raise BadValueError("id is not a string", type(value).__name__)
     if not value or value.isspace():
         raise BadValueError("empty id")
+    if where.startswith(value.rpartition("#")[0] or value):  # an id of ours: the file, or a part of it
+        return place_id(value)
     if len(value) > _ID_LENGTH:
         raise BadValueError("id too long", f"{len(value):,} characters")
     if not value.isprintable():
         check(value)
         raise BadValueError("id holds control characters", repr(value[:80]))
     return value
+
+
+def place_id(place: str) -> str:
+    """A place as an id: characters that cannot be printed are escaped; of a very long path the end is kept.
+
+    File systems allow line ends and bytes that are no characters in names: no reason to lose the text.
+    """
+    if len(place) <= _ID_LENGTH and place.isprintable():
+        return place
+    printed = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in place)
+    if len(printed) <= _ID_LENGTH:
+        return printed
+    return f"…{blake2b(printed.encode(), digest_size=8).hexdigest()} {printed[-_KEPT:]}"
 
 
 def _text(record: Record, chosen: tuple[str, ...], names: Names, title: str) -> str:

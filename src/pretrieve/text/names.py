@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pretrieve.core.errors import UsageError, suggest
 from pretrieve.text.conventions import ANSWER, CONVENTIONS, FIRST, folded, questions, usual
-from pretrieve.text.header import looks_like_id_and_text, suggested_columns
+from pretrieve.text.formats.header import looks_like_id_and_text, suggested_columns
 from pretrieve.text.records import Note, Record
 from pretrieve.text.wikipedia import is_article, unescaped
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from pretrieve.core.shown import shown
 from pretrieve.pipeline.finetune.label_formats.scores import POSITIVE_FROM
+from pretrieve.text.files.report import ReadReport
 from pretrieve.text.records import Fault
-from pretrieve.text.report import ReadReport
 
 _NAMED = 20  # fields that are named
 _HINTS = {

@@ -24,9 +24,9 @@ from pretrieve.text import memory
 from pretrieve.text.corpus import OnBad
 from pretrieve.text.documents import Documents
 from pretrieve.text.fields import Fields
+from pretrieve.text.files.streams import stem
 from pretrieve.text.readers import by_scheme, by_suffix
 from pretrieve.text.records import Record
-from pretrieve.text.streams import stem
 
 NAME = "texts"  # what messages call what was given
 SOURCE = f"{memory.SCHEME}:{NAME}"  # in a request that is checked before its sources are read

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from pretrieve.core.extras import require
-from pretrieve.text.arrow import records, rows_at_once, text_columns
+from pretrieve.text.formats.arrow import records, rows_at_once, rows_of, text_columns
 from pretrieve.text.records import Fault, Record
-from pretrieve.text.streams import DamagedStreamError, seekable
 
 SUFFIXES = (".arrow", ".feather")
 TABULAR = True
@@ -27,12 +25,7 @@ def read(path: Path, limit: int, columns: Sequence[str] | None = None) -> Iterat
     Raises:
         MissingExtraError: pyarrow is not installed.
     """
-    require("parquet", str(path))
-    try:
-        with seekable(path) as file:
-            yield from _rows(path, file)
-    except DamagedStreamError as error:
-        yield error.fault(f"{path}:1")
+    return rows_of(path, _rows)
 
 
 def _rows(path: Path, file: IO[bytes]) -> Iterator[Record | Fault]:

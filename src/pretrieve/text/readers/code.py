@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pretrieve.text.definitions import Definition, definitions
-from pretrieve.text.outline import WHOLE, parts
+from pretrieve.text.files.streams import stem, whole_text
+from pretrieve.text.formats.definitions import Definition, definitions
+from pretrieve.text.formats.outline import WHOLE, parts
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.streams import stem, whole_text
 
 _LANGUAGES = """
 .py .pyi .js .mjs .cjs .jsx .ts .mts .cts .tsx .vue .svelte .java .kt .kts .scala .groovy .go .rs .c .h .cc .cpp .cxx

@@ -6,10 +6,10 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pretrieve.text.dialect import dialect_of
+from pretrieve.text.formats.dialect import dialect_of
+from pretrieve.text.formats.table_lines import TableLines
+from pretrieve.text.formats.tables import Table
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.table_lines import TableLines
-from pretrieve.text.tables import Table
 
 SUFFIXES = (".csv",)
 TABULAR = True

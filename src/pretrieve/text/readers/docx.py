@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pretrieve.text.container import Container, read_parts
+from pretrieve.text.formats.container import Container, read_parts
+from pretrieve.text.formats.sections import Sections
+from pretrieve.text.formats.xml_events import Event
 from pretrieve.text.records import Fault, Record
-from pretrieve.text.sections import Sections
-from pretrieve.text.xml_events import Event
 
 SUFFIXES = (".docx", ".docm")
 _MAIN = "word/document.xml"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pretrieve.text import letters
+from pretrieve.text.files.streams import whole
+from pretrieve.text.formats import letters
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.streams import whole
 
 SUFFIXES = (".eml", ".mht", ".mhtml")
 

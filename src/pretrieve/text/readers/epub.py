@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pretrieve.text.container import Container, opened, resolved
-from pretrieve.text.decoding import by_mark
-from pretrieve.text.pages import outline
+from pretrieve.text.files.decoding import by_mark
+from pretrieve.text.files.streams import DamagedStreamError
+from pretrieve.text.formats.container import Container, opened, resolved
+from pretrieve.text.formats.pages import outline
+from pretrieve.text.formats.sections import as_path, named
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.sections import as_path, named
-from pretrieve.text.streams import DamagedStreamError
 
 SUFFIXES = (".epub",)
 _INDEX = "META-INF/container.xml"

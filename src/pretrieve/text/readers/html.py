@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pretrieve.text import pages
+from pretrieve.text.formats import pages
+from pretrieve.text.formats.outline import outlined
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.streams import whole_text
 
 SUFFIXES = (".html", ".htm", ".xhtml", ".xht", ".shtml")
 _CHARSET = re.compile(
@@ -24,12 +24,7 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault | Note]:
         path: the file, perhaps compressed; UTF-8 unless it declares another charset.
         limit: most bytes of the file.
     """
-    content = whole_text(path, limit, charset)
-    if isinstance(content, Fault):
-        yield content
-        return
-    yield from content.notes
-    yield from pages.outline(content.text).records(path)
+    return outlined(path, limit, pages.outline, charset)
 
 
 def charset(head: bytes) -> str | None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import orjson
 
-from pretrieve.text import markdown
-from pretrieve.text.outline import Outline
+from pretrieve.text.files.streams import whole_text
+from pretrieve.text.formats import markdown
+from pretrieve.text.formats.outline import Outline
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.streams import whole_text
 
 SUFFIXES = (".ipynb",)
 _OUTPUT = 1_000  # characters of the longest output that is read

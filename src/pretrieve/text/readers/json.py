@@ -1,6 +1,6 @@
 """JSON: a list of objects, one object that holds or names them, one record, or one object after the other.
 
-A file is read value by value, so that its size does not matter (``text/json_records.py``).
+A file is read value by value, so that its size does not matter (``text/formats/json_records.py``).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import orjson
 
-from pretrieve.text.json_records import JsonFile
+from pretrieve.text.files.streams import DamagedStreamError, text_chunks
+from pretrieve.text.formats.json_records import JsonFile
 from pretrieve.text.readers import jsonl
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.streams import DamagedStreamError, text_chunks
 
 SUFFIXES = (".json",)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import orjson
 
-from pretrieve.text.json_records import JsonFile, json_fault
+from pretrieve.text.files.streams import lines
+from pretrieve.text.formats.json_records import JsonFile, json_fault
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.streams import lines
 
 SUFFIXES = (".jsonl", ".ndjson", ".jsonlines")
 _PRETTY = (b"{", b"[", b"[{")  # first lines of JSON that goes over several lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pretrieve.text.outline import PART
+from pretrieve.text.formats.outline import PART
 from pretrieve.text.readers import txt
 from pretrieve.text.records import Fault, Note, Record
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pretrieve.text import letters
+from pretrieve.text.files.streams import lines
+from pretrieve.text.formats import letters
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.streams import lines
 
 SUFFIXES = (".mbox", ".mbx")
 _BEGIN = re.compile(rb"From .*\d\d:\d\d.*\d{4}|From \S+ .*\d{4}")

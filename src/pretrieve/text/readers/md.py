@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from pretrieve.text import markdown
+from pretrieve.text.files.streams import stem
+from pretrieve.text.formats import markdown
+from pretrieve.text.formats.outline import outlined
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.streams import stem, whole_text
 
 SUFFIXES = (".md", ".markdown", ".mdown", ".mkd", ".mdx", ".qmd", ".rmd")
 
@@ -19,9 +21,4 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault | Note]:
         path: the file, perhaps compressed.
         limit: most bytes of the file.
     """
-    content = whole_text(path, limit)
-    if isinstance(content, Fault):
-        yield content
-        return
-    yield from content.notes
-    yield from markdown.outline(content.text, mdx=stem(path)[1] == ".mdx").records(path)
+    return outlined(path, limit, partial(markdown.outline, mdx=stem(path)[1] == ".mdx"))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pretrieve.text.container import Container, read_parts
+from pretrieve.text.files.streams import DamagedStreamError
+from pretrieve.text.formats.container import Container, read_parts
+from pretrieve.text.formats.sections import Sections
+from pretrieve.text.formats.xml_events import Event
 from pretrieve.text.records import Fault, Record
-from pretrieve.text.sections import Sections
-from pretrieve.text.streams import DamagedStreamError
-from pretrieve.text.xml_events import Event
 
 SUFFIXES = (".odt", ".odp", ".ods")
 _MAIN = "content.xml"

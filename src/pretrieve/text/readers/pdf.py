@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pretrieve.core.extras import require
-from pretrieve.text.page_lines import paragraphs, without_margins
-from pretrieve.text.pdf_pages import messages
+from pretrieve.text.files.streams import DamagedStreamError
+from pretrieve.text.formats.page_lines import paragraphs, without_margins
+from pretrieve.text.formats.pdf_pages import messages
+from pretrieve.text.formats.sections import Sections
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.sections import Sections
-from pretrieve.text.streams import DamagedStreamError
 
 SUFFIXES = (".pdf",)
 _WINDOW = 32  # pages among which headers and footers are looked for

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pretrieve.text.container import Container, read_parts
+from pretrieve.text.formats.container import Container, read_parts
+from pretrieve.text.formats.sections import Sections
+from pretrieve.text.formats.xml_events import Event
 from pretrieve.text.records import Fault, Record
-from pretrieve.text.sections import Sections
-from pretrieve.text.xml_events import Event
 
 SUFFIXES = (".pptx", ".pptm")
 _MAIN = "ppt/presentation.xml"

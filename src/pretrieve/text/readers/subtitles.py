@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pretrieve.text.outline import Outline
+from pretrieve.text.files.streams import whole_text
+from pretrieve.text.formats.outline import Outline
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.streams import whole_text
 
 SUFFIXES = (".srt", ".vtt")
 _TIME = re.compile(r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}\s*-->")

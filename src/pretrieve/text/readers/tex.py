@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pretrieve.text.outline import Outline
+from pretrieve.text.formats.outline import Outline, outlined
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.streams import whole_text
 
 SUFFIXES = (".tex", ".latex")
 _LEVELS = {"part": 1, "chapter": 2, "section": 3, "subsection": 4, "subsubsection": 5, "paragraph": 6}
@@ -32,12 +31,7 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault | Note]:
         path: the file, perhaps compressed.
         limit: most bytes of the file.
     """
-    content = whole_text(path, limit)
-    if isinstance(content, Fault):
-        yield content
-        return
-    yield from content.notes
-    yield from outline(content.text).records(path)
+    return outlined(path, limit, outline)
 
 
 def outline(source: str) -> Outline:

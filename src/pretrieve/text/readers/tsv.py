@@ -10,11 +10,11 @@ import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pretrieve.text.dialect import dialect_of, is_quoted
+from pretrieve.text.files.streams import not_utf8
+from pretrieve.text.formats.dialect import dialect_of, is_quoted
+from pretrieve.text.formats.table_lines import TableLines
+from pretrieve.text.formats.tables import Table
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.streams import not_utf8
-from pretrieve.text.table_lines import TableLines
-from pretrieve.text.tables import Table
 
 SUFFIXES = (".tsv", ".tab")
 TABULAR = True

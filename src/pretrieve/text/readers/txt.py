@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pretrieve.text.decoding import is_binary
-from pretrieve.text.outline import PART
+from pretrieve.text.files.decoding import is_binary
+from pretrieve.text.files.streams import text_lines
+from pretrieve.text.formats.outline import PART
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.streams import text_lines
 
 SUFFIXES = (".txt", ".text", ".asc")
 GENERAL = True

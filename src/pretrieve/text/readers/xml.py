@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pretrieve.text.markup import feeds, mediawiki, prose, pubmed, stackexchange, wiki_extractor
+from pretrieve.text.files.streams import DamagedStreamError, chunks
+from pretrieve.text.formats.markup import feeds, mediawiki, prose, pubmed, stackexchange, wiki_extractor
+from pretrieve.text.formats.xml_events import Event, events
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.streams import DamagedStreamError, chunks
-from pretrieve.text.xml_events import Event, events
 
 SUFFIXES = (".xml", ".rss", ".atom", ".nxml", ".dbk")
 _HEAD = 4096

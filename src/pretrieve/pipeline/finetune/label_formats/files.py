@@ -11,8 +11,8 @@ from pretrieve.core.types import Document
 from pretrieve.pipeline.finetune.label_formats import json_files, llamaindex, tables
 from pretrieve.pipeline.finetune.label_formats.example import BadLabelError, Example
 from pretrieve.pipeline.finetune.label_formats.records import example_of
+from pretrieve.text.files.streams import stem
 from pretrieve.text.records import Fault
-from pretrieve.text.streams import stem
 
 _LONGEST = 1 << 26  # bytes of a line
 

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from pretrieve.core.errors import DataError
+from pretrieve.text.files.streams import lines, not_utf8, stem
 from pretrieve.text.records import Fault
-from pretrieve.text.streams import lines, not_utf8, stem
 
 _WHOLE = 1 << 36  # bytes of a line of a file that is one value
 _SUFFIXES = (".jsonl", ".ndjson", ".json", ".jl")

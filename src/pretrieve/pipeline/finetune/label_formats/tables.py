@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from pretrieve.core.errors import DataError
-from pretrieve.core.extras import require
 from pretrieve.core.shown import shown
 from pretrieve.pipeline.finetune.label_formats.fields import LIST, LIST_ID, POSITIVE, POSITIVE_ID, QUERY
+from pretrieve.text.files.streams import stem, text_lines
+from pretrieve.text.formats.arrow import rows_of
 from pretrieve.text.readers import by_suffix
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.streams import DamagedStreamError, seekable, stem, text_lines
 
 _ROWS = 256  # rows turned into Python objects at once
 _KNOWN = {*QUERY, *POSITIVE, *POSITIVE_ID, *LIST, *LIST_ID}
@@ -88,12 +88,7 @@ def read_parquet(path: Path) -> Iterator[Record | Fault]:
     Raises:
         MissingExtraError: pyarrow is not installed.
     """
-    require("parquet", str(path))
-    try:
-        with seekable(path) as file:
-            yield from _rows(path, file)
-    except DamagedStreamError as error:
-        yield error.fault(f"{path}:1")
+    return rows_of(path, _rows)
 
 
 def _rows(path: Path, file: IO[bytes]) -> Iterator[Record | Fault]:

@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 from xml.etree.ElementTree import Element, TreeBuilder
 
-from pretrieve.text.decoding import by_mark, declared
-from pretrieve.text.streams import DamagedStreamError
+from pretrieve.text.files.decoding import by_mark, declared
+from pretrieve.text.files.streams import DamagedStreamError
 
 Event = tuple[str, str, dict[str, str], int]
 """``("start", name, attributes, line)``, ``("text", characters, {}, 0)`` or ``("end", name, {}, line)``."""

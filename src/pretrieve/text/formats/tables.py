@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pretrieve.text.header import IGNORED, column_names, looks_like_data, names_the_columns
+from pretrieve.text.formats.header import IGNORED, column_names, looks_like_data, names_the_columns
 from pretrieve.text.records import Fault, Note, Record
 
 HEADER_LEFT_OUT = "with a header that was passed over, since --columns names the columns"

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from pretrieve.text.pages import outline
+from pretrieve.text.formats.pages import outline
+from pretrieve.text.formats.sections import as_path, named
+from pretrieve.text.formats.xml_events import Event, text_of, trees
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.sections import as_path, named
-from pretrieve.text.xml_events import Event, text_of, trees
 
 ROOTS = ("rss", "RDF", "feed")
 _ENTRIES = ("item", "entry")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import orjson
 
-from pretrieve.text.json_shape import RECORD, Shape, shape_of
-from pretrieve.text.json_values import JsonValues
+from pretrieve.text.files.streams import DamagedStreamError, not_utf8, text_chunks
+from pretrieve.text.formats.json_shape import RECORD, Shape, shape_of
+from pretrieve.text.formats.json_values import JsonValues
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.streams import DamagedStreamError, not_utf8, text_chunks
 
 _SAMPLED = 1000  # members by which the shape of a large object is known
 UNUSED = "with lists of records that are not read"

@@ -9,9 +9,9 @@ from email.header import decode_header
 from email.message import Message
 from pathlib import Path
 
-from pretrieve.text import pages
-from pretrieve.text.decoding import Encoding, declared, guess, is_utf8
-from pretrieve.text.outline import Outline
+from pretrieve.text.files.decoding import Encoding, declared, guess, is_utf8
+from pretrieve.text.formats import pages
+from pretrieve.text.formats.outline import Outline
 from pretrieve.text.records import Fault, Note, Record
 
 _TEXTS = frozenset({"text/plain", "text/markdown", "text/csv", "text/x-log", "text/enriched"})

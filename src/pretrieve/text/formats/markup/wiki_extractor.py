@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pretrieve.text.outline import Outline
+from pretrieve.text.files.streams import text_lines
+from pretrieve.text.formats.outline import Outline
+from pretrieve.text.formats.sections import as_path, named
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.sections import as_path, named
-from pretrieve.text.streams import text_lines
 
 _HEAD = re.compile(r'<doc id="([^"]*)".*? title="(.*)">\s*')
 _NO_DOC = 'expected <doc id="..." title="...">'

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 import zstandard
 
-from pretrieve.text.decoding import UTF8, UTF8_MARK, Encoding, by_mark, declared, guess, is_binary, is_utf8
+from pretrieve.text.files.decoding import UTF8, UTF8_MARK, Encoding, by_mark, declared, guess, is_binary, is_utf8
 from pretrieve.text.records import Fault, Note
 
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")

@@ -56,10 +56,10 @@ class ReadReport:
 
     @property
     def examples(self) -> list[str]:
-        """Examples of faults and notes, one line each: the first of each reason, then further ones of other files."""
+        """Examples of faults and notes, one line each: the first of every reason, then further ones of other files."""
         spread = list(self._examples.values())
-        turns = [lines[turn] for turn in range(_EXAMPLES) for lines in spread if turn < len(lines)]
-        return [*turns, *self._further][:_EXAMPLES]
+        turns = [lines[turn] for turn in range(_EACH) for lines in spread if turn < len(lines)]
+        return [*turns, *self._further][: max(_EXAMPLES, len(spread))]
 
     def count(self, result: Document | Fault | None) -> None:
         """Count a record; None is a duplicate."""
@@ -173,7 +173,7 @@ MEANT = (HIDDEN, IGNORED, EXCLUDED, TEMPORARY, BESIDE, OWN)  # left out on purpo
 
 
 def _file(where: str) -> str:
-    return where.split(":", 1)[0]
+    return where.rpartition(":")[0] or where  # an address has colons, too
 
 
 def _listed(counts: Counter[str], between: str, most: int = _REASONS) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from pretrieve.text.markup.wikitext import FILES, outline
+from pretrieve.text.formats.markup.wikitext import FILES, outline
+from pretrieve.text.formats.sections import as_path, named
+from pretrieve.text.formats.xml_events import Event, trees
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.sections import as_path, named
-from pretrieve.text.xml_events import Event, trees
 
 ROOTS = ("mediawiki",)
 _PLAIN = ("wikitext", "")  # models of content that are text

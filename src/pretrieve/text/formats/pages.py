@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pretrieve.text.boilerplate import Block, content
-from pretrieve.text.outline import Outline
-from pretrieve.text.page_blocks import PageBlocks, shallow
+from pretrieve.text.formats.boilerplate import Block, content
+from pretrieve.text.formats.outline import Outline
+from pretrieve.text.formats.page_blocks import PageBlocks, shallow
 
 _SITE = "meta[property='og:site_name'],meta[name='application-name'],meta[name='apple-mobile-web-app-title']"
 _BETWEEN = r"\s*(?:\s[-|–—·•:/»«>]|[|»«—:])\s*"  # between a title and the name of its site

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from pretrieve.text.files.streams import guessed_lines
 from pretrieve.text.records import Fault, Note
-from pretrieve.text.streams import guessed_lines
 
 _HEAD = 100  # lines looked at before reading begins
 _HEAD_BYTES = 1 << 18

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from pretrieve.text.records import Record
+from pretrieve.core.extras import require
+from pretrieve.text.files.streams import DamagedStreamError, seekable
+from pretrieve.text.records import Fault, Record
 
 _MOST_ROWS = 1024  # turned into Python objects at once
 _BATCH_BYTES = 4 << 20
@@ -58,3 +60,21 @@ def _leaves(kind: Any) -> list[bool]:
         text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
         return [text] if text or pa.types.is_binary(kind) or pa.types.is_large_binary(kind) else []
     return [leaf for place in range(kind.num_fields) for leaf in _leaves(kind.field(place).type)]
+
+
+def rows_of(path: Path, rows: Callable[[Path, IO[bytes]], Iterator[Record | Fault]]) -> Iterator[Record | Fault]:
+    """Read the rows of a file that has to be read at any place.
+
+    Args:
+        path: the file.
+        rows: reads the opened file.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    require("parquet", str(path))
+    try:
+        with seekable(path) as file:
+            yield from rows(path, file)
+    except DamagedStreamError as error:
+        yield error.fault(f"{path}:1")

@@ -7,11 +7,11 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from pretrieve.text.outline import Outline
-from pretrieve.text.pages import outline
+from pretrieve.text.formats.outline import Outline
+from pretrieve.text.formats.pages import outline
+from pretrieve.text.formats.sections import as_path, named
+from pretrieve.text.formats.xml_events import Event, trees
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.sections import as_path, named
-from pretrieve.text.xml_events import Event, trees
 
 ROOTS = ("posts",)
 TABLES = ("badges", "comments", "posthistory", "postlinks", "tags", "users", "votes")  # of the same dumps

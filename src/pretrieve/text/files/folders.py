@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from pretrieve.core.files import MANIFEST
-from pretrieve.text import report as reasons
-from pretrieve.text.file_filter import FileFilter, is_hidden, is_package_folder, is_temporary, patterns
+from pretrieve.text.files import report as reasons
+from pretrieve.text.files.file_filter import FileFilter, is_hidden, is_package_folder, is_temporary, patterns
+from pretrieve.text.files.streams import chunks, stem
 from pretrieve.text.records import Fault
-from pretrieve.text.streams import chunks, stem
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -193,7 +193,7 @@ class _Members(_Names):
         return folders, [name for name in files if name not in secret], faults
 
     def path(self, name: str) -> Path:
-        """The path of a member: it has the methods of a path that reading needs (text/streams.py)."""
+        """The path of a member: it has the methods of a path that reading needs (text/files/streams.py)."""
         return cast(Path, zipfile.Path(self._path.root, name))
 
     def text(self, name: str) -> str:

@@ -9,7 +9,7 @@ import html
 import re
 from collections.abc import Collection
 
-from pretrieve.text.outline import Outline
+from pretrieve.text.formats.outline import Outline
 
 FILES = frozenset({"file", "image", "category", "media"})
 _KEPT = (  # templates that are text: of a language, of a measure, against line breaks

@@ -12,13 +12,13 @@ from types import ModuleType
 
 from pretrieve.core import files
 from pretrieve.core.errors import UsageError
-from pretrieve.text import remote
-from pretrieve.text.file_filter import FileFilter
-from pretrieve.text.folders import Entry, PassedOver, files_of_archive, files_of_folder, files_of_listing, what_is
+from pretrieve.text.files import remote
+from pretrieve.text.files.file_filter import FileFilter
+from pretrieve.text.files.folders import Entry, PassedOver, files_of_archive, files_of_folder, files_of_listing, what_is
+from pretrieve.text.files.report import ReadReport
+from pretrieve.text.files.streams import COMPRESSED, DamagedStreamError, chunks, stem
 from pretrieve.text.readers import by_content, by_scheme, by_suffix
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.report import ReadReport
-from pretrieve.text.streams import COMPRESSED, DamagedStreamError, chunks, stem
 
 _ARCHIVE = ".zip"
 _FSSPEC = "memory://"  # of fsspec, where memory: alone is what a Python program holds

@@ -48,7 +48,7 @@ def local_path(source: str) -> Path | None:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A remote file with the methods of a path that reading needs (text/streams.py).
+    """A remote file with the methods of a path that reading needs (text/files/streams.py).
 
     Attributes:
         system: file system of fsspec.

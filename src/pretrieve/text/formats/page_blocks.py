@@ -1,4 +1,4 @@
-"""The blocks of an HTML page in reading order, and its regions that may be no content (text/boilerplate.py judges).
+"""The blocks of an HTML page in reading order, and its regions that may be no content; boilerplate.py judges them.
 
 The walk is one pass without recursion: pages may be nested thousands deep. Cells of a table row are parted by ``|``,
 and a row is a line; a cell of several paragraphs is layout, its paragraphs are blocks.
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pretrieve.text.boilerplate import Block, Region, is_hidden, strength_of
+from pretrieve.text.formats.boilerplate import Block, Region, is_hidden, strength_of
 
 _DROPPED_TAGS = "style noscript template svg head iframe object select datalist audio video canvas frameset"
 _DROPPED = frozenset({*_DROPPED_TAGS.split(), "-comment", "-doctype"})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pretrieve.text.records import Record
+from pretrieve.text.files.streams import whole_text
+from pretrieve.text.records import Fault, Note, Record
 
 WHOLE = 2_000  # characters up to which a document stays whole: about one passage
 PART = 8_000  # characters of the longest part that is cut at paragraphs
@@ -140,3 +141,22 @@ def _pieces(block: str) -> Iterator[str]:
         yield block[start:stop].strip("\n")
         start = stop
     yield block[start:].strip("\n")
+
+
+def outlined(
+    path: Path, limit: int, outline: Callable[[str], Outline], charset: Callable[[bytes], str | None] | None = None
+) -> Iterator[Record | Fault | Note]:
+    """Read a file whose text becomes an outline.
+
+    Args:
+        path: the file, perhaps compressed.
+        limit: most bytes of the file.
+        outline: makes the outline of the text.
+        charset: finds the declared charset in the first bytes.
+    """
+    content = whole_text(path, limit, charset)
+    if isinstance(content, Fault):
+        yield content
+        return
+    yield from content.notes
+    yield from outline(content.text).records(path)

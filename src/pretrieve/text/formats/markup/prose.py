@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from pretrieve.text.formats.sections import Sections
+from pretrieve.text.formats.xml_events import Event
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.sections import Sections
-from pretrieve.text.xml_events import Event
 
 _TITLES = frozenset({"title", "head", "article-title"})
 _LEFT_OUT = """

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import orjson
 
-from pretrieve.text.streams import DamagedStreamError, seekable
+from pretrieve.text.files.streams import DamagedStreamError, seekable
 
 PATIENCE = 60.0  # seconds that a page may take
 _CHUNK = 1 << 16
@@ -51,7 +51,7 @@ class _Worker:
     def __init__(self) -> None:
         self._owner = os.getpid()
         self._link, other = socket.socketpair()
-        code = f"from pretrieve.text.pdf_worker import serve; serve({other.fileno()})"
+        code = f"from pretrieve.text.formats.pdf_worker import serve; serve({other.fileno()})"
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-c", code],
             stdin=subprocess.DEVNULL,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import cast
 
-from pretrieve.text.outline import Outline
+from pretrieve.text.formats.outline import Outline
 from pretrieve.text.records import Record
 
 _HELD = 1 << 20  # characters that are gathered before some are given

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
+from pretrieve.text.formats.xml_events import Event, text_of, trees
 from pretrieve.text.records import Fault, Note, Record
-from pretrieve.text.xml_events import Event, text_of, trees
 
 ROOTS = ("PubmedArticleSet", "MedlineCitationSet", "PubmedArticle", "PubmedBookArticleSet")
 _ARTICLES = ("PubmedArticle", "MedlineCitation", "PubmedBookArticle")

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import unquote
 
+from pretrieve.text.files.streams import DamagedStreamError, seekable
+from pretrieve.text.formats.sections import Sections
+from pretrieve.text.formats.xml_events import Event, events
 from pretrieve.text.records import Fault, Record
-from pretrieve.text.sections import Sections
-from pretrieve.text.streams import DamagedStreamError, seekable
-from pretrieve.text.xml_events import Event, events
 
 _CHUNK = 1 << 18
 _UNPACKED = 256 << 20  # bytes that any file may unpack to

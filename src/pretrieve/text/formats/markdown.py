@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from pretrieve.text import front_matter, pages
-from pretrieve.text.outline import Outline
+from pretrieve.text.formats import front_matter, pages
+from pretrieve.text.formats.outline import Outline
 
 _NESTED = 100  # lists and quotes in each other
 _DEEP = re.compile(r"^(?:[ \t]*(?:>|[*+-][ \t]|\d{1,9}[.)][ \t])){40,}", re.MULTILINE)

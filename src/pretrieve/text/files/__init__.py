@@ -1,0 +1,1 @@
+"""Where bytes come from: folders, archives, addresses, packed files, and their encoding."""
