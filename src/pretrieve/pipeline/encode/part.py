@@ -37,7 +37,7 @@ from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.usage_warnings import before_search
 from pretrieve.pipeline.run.workspace import beside
 from pretrieve.text import corpus
-from pretrieve.text.report import ReadReport
+from pretrieve.text.corpus import ReadReport
 
 _TEXTS, _CHARACTERS = 1024, 4 << 20  # encoded at once
 
