@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import orjson
@@ -118,3 +119,16 @@ def test_scale_model_at_toy_size(tmp_path) -> None:
     assert set(facts["model"]) == {"read", "tokenize", "encode, static", "encode, transformer", "index"}
     assert all(row["seconds_per_million"] > 0 and row["gigabytes_per_million"] > 0 for row in facts["model"].values())
     assert done.stdout.count("\n| ") == 1 + len(facts["model"])
+
+
+@pytest.mark.slow
+def test_speed_beside_sentence_transformers_at_toy_size(tmp_path) -> None:
+    """Both sides of every row run; the trainer of sentence-transformers needs datasets."""
+    rows = ["encoding"] if find_spec("datasets") is None else ["training", "cached", "static", "encoding"]
+    done = run("speed_peers.py", "--toy", "--rounds", "1", "-o", tmp_path / "speed.json")
+    assert done.returncode == 0, done.stderr
+    found = orjson.loads((tmp_path / "speed.json").read_bytes())
+    assert [row["row"] for row in found] == rows
+    for row in found:
+        assert row["ratio"] > 0
+        assert all(len(runs) == 1 and runs[0]["peak_mb"] > 0 for runs in row["runs"].values())

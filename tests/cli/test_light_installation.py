@@ -145,6 +145,9 @@ def test_a_static_model_is_all_that_search_needs(pretrieve, tmp_path, documents,
 def test_help_version_and_the_list_of_methods(pretrieve, tmp_path) -> None:
     assert pretrieve(tmp_path, "--version").out.startswith("pretrieve ")
     assert pretrieve(tmp_path, "inspect", "--help").code == 0
+    card = pretrieve(tmp_path, "methods", "contriever")
+    assert card.code == 0, card.err
+    assert "temperature" in card.out
     listed = pretrieve(tmp_path, "methods")
     assert listed.code == 0, listed.err
     for name in ("structure", "contriever", "condenser"):
@@ -162,7 +165,6 @@ def test_help_version_and_the_list_of_methods(pretrieve, tmp_path) -> None:
         "answer {plain} when?",
         "compare {documents} --benchmark {beir} -o out",
         "inspect {documents} --method contriever",
-        "methods contriever",
         "demo -o out",
         "index {documents} --model {plain} -o out",
         "index {documents} --model facebook/contriever -o out",

@@ -9,7 +9,7 @@ from pretrieve.core.errors import CorruptError
 from pretrieve.core.types import Document
 from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.index import Index, IndexOptions
-from pretrieve.index.lexical import BM25, SHORT, SHORT_TERMS, Lexical, Titles, choose
+from pretrieve.index.lexical import BM25, SHORT, SHORT_TERMS, Lexical, Titles, _idf, _saturate, choose
 from pretrieve.index.terms import SortedTerms
 from searching import documents, queries
 
@@ -38,6 +38,22 @@ def test_pairs_are_scored_as_documents_are():
     for number in (0, 5, len(TEXTS) - 1, len(TEXTS) - 3):
         pairs = lexical.score_pairs(QUERIES, [TEXTS[number]] * len(QUERIES))
         np.testing.assert_allclose(pairs, scores[:, number], rtol=1e-6)
+
+
+def test_pairs_are_scored_by_the_terms_of_their_queries_alone():
+    """Bit by bit as by the plain way, which numbers every term of every text and weighs the whole vocabulary."""
+    lexical = Lexical.build(ANALYZER, TEXTS)
+    queries = [query for query in [*QUERIES, "absent", "rare absent rare", ""] for _ in TEXTS]
+    texts = [text for _ in range(len(queries) // len(TEXTS)) for text in [*TEXTS[1:], "no term of these is known"]]
+    weights = _idf(np.diff(lexical.starts), lexical.size)
+    for query, text, found in zip(queries, texts, lexical.score_pairs(queries, texts), strict=True):
+        rows, terms = ANALYZER.bulk([text])
+        own = [number[0] if (number := lexical.vocabulary.numbers([term])) else -1 for term in terms]
+        numbers = np.array(own, np.int64)[rows.tokens]
+        key = np.array(lexical.vocabulary.numbers(ANALYZER.terms(query)), np.int64)
+        counts = (numbers[None, :] == key[:, None]).sum(1)
+        plain = (weights[key] * _saturate(counts, rows.lengths[0], lexical.mean_length, lexical.options)).sum()
+        assert found == np.float32(plain)
 
 
 def test_what_is_written_is_what_is_opened(tmp_path):
@@ -97,7 +113,6 @@ def test_sorted_terms_find_each_term_and_nothing_else():
     vocabulary, rank = SortedTerms.of(terms)
     assert vocabulary.numbers(terms) == rank.tolist()
     assert list(vocabulary) == sorted(term.encode() for term in terms)
-    assert vocabulary.find(["a", "absent", "zz"]).tolist() == [int(rank[1]), -1, -1]
     assert vocabulary.numbers(["absent", "b", "b"]) == [int(rank[0])] * 2
 
 

@@ -256,3 +256,37 @@ def test_the_causal_kernel_equals_blocks_on_a_gpu(window: int | None, monkeypatc
     fast = attend()
     monkeypatch.setattr("pretrieve.models.packed._has_kernel", lambda query, dropout: False)
     torch.testing.assert_close(fast, attend(), rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_attention_is_in_float32_under_autocast_on_a_cpu(dropout: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its backward pass is slow in bfloat16; the result is that of float32, rounded. With dropout there is no loss."""
+    packing = Packing.of(ragged(), torch.device("cpu"))
+    torch.manual_seed(0)
+    parts = torch.randn(3, 1, 4, sum(LENGTHS), 16).bfloat16()
+    kinds = []
+    attend = torch.nn.functional.scaled_dot_product_attention
+
+    def watched(query: Tensor, *rest: Any, **named: Any) -> Tensor:
+        kinds.append((query.dtype, torch.is_autocast_enabled("cpu")))
+        return attend(query, *rest, **named)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+
+    def run(exact: bool) -> list[Tensor]:
+        inputs = [part.clone().requires_grad_() for part in parts]
+        given = [part.float() for part in inputs] if exact else inputs
+        kinds.clear()
+        with torch.autocast("cpu", torch.bfloat16, enabled=not exact):
+            found, _ = packed_attention(torch.nn.Module(), *given, packing=packing, dropout=dropout)
+        (found.float() ** 2).sum().backward()
+        return [found, *(part.grad for part in inputs)]
+
+    found = run(exact=False)
+    assert set(kinds) == ({(torch.float32, False)} if dropout == 0 else {(torch.bfloat16, True)})
+    assert all(values.dtype == torch.bfloat16 for values in found)
+    if dropout == 0:
+        plain = run(exact=True)
+        assert torch.equal(found[0], plain[0].bfloat16())
+        for one, two in zip(found[1:], plain[1:], strict=True):
+            assert torch.allclose(one.float(), two.float(), rtol=0.02, atol=0.02)

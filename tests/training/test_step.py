@@ -1,12 +1,14 @@
 """Cached and full steps agree with dropout on; the gradient of a step is the gradient of its loss."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
 import tiny
 from pretrieve.training.ranks import Ranks
-from pretrieve.training.step import StepContext, cached_step, full_step
+from pretrieve.training.step import StepContext, _edges, cached_step, full_step
 
 
 def gradients(objective) -> torch.Tensor:
@@ -89,3 +91,38 @@ def test_one_rank_sends_nothing() -> None:
     vectors = {"query": torch.zeros(2, 1, 1, 3)}
     assert ranks.gather(vectors)["query"] is vectors["query"]
     assert ranks.share(7) == (0, 7)
+
+
+def test_chunks_by_tokens_are_consecutive_examples_within_the_budget() -> None:
+    _, batches = tiny.run("contriever-inbatch", "new", size=12, seed=1)
+    batch = batches(0)
+    tokens = [int(batch.slice(at, at + 1).rows.lengths.sum()) for at in range(12)]
+    for budget in (1, max(tokens), 2 * max(tokens), sum(tokens) - 1, sum(tokens)):
+        edges = _edges(batch, StepContext(chunk_tokens=budget))
+        assert (edges[0], edges[-1]) == (0, 12)
+        for start, stop in itertools.pairwise(edges):
+            assert stop == start + 1 or sum(tokens[start:stop]) <= budget
+            assert stop == 12 or sum(tokens[start : stop + 1]) > budget, "as many as fit"
+    assert _edges(batch, StepContext(chunk_tokens=1)) == list(range(13))
+    assert len(_edges(batch, StepContext(chunk_tokens=sum(tokens)))) == 2
+    assert max(np.diff(_edges(batch, StepContext(chunk_tokens=sum(tokens), chunk=5)))) == 5
+    part = batch.slice(4, 12)  # of another rank
+    assert _edges(part, StepContext(chunk_tokens=1)) == list(range(9))
+
+
+@pytest.mark.parametrize(("preset", "kind", "changes"), CASES)
+def test_chunks_by_tokens_give_the_gradient_of_chunks_by_examples(preset: str, kind: str, changes: dict) -> None:
+    """Without dropout the chunks do not matter; with dropout, cached equals full with the same chunks."""
+    found = []
+    for chunks in ({"chunk": 5}, {"chunk_tokens": 40}):
+        objective, batches = tiny.run(preset, kind, size=12, seed=1, **{**changes, "dropout": 0.0})
+        cached_step(objective.double(), batches(3), 3, StepContext(seed=1, **chunks))
+        found.append(gradients(objective))
+    assert float((found[0] - found[1]).norm() / found[0].norm()) < 1e-8
+    found = []
+    for take in (full_step, cached_step):
+        objective, batches = tiny.run(preset, kind, size=12, seed=1, **{"dropout": 0.3, **changes})
+        assert len(_edges(batches(3), StepContext(chunk_tokens=40))) > 3
+        take(objective.double(), batches(3), 3, StepContext(seed=1, chunk_tokens=40))
+        found.append(gradients(objective))
+    assert float((found[0] - found[1]).norm() / found[0].norm()) < 1e-8

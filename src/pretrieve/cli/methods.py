@@ -37,8 +37,7 @@ def command(
 
     if as_json or output_json is not None:
         with working(as_json, output_json):
-            names = [name] if name else sorted(methods.presets())
-            facts = {key: _facts(key) for key in names}
+            facts = {key: _facts(key) for key in ([name] if name else methods.names())}
         if write_json(facts, as_json, output_json):
             return
     if name:
@@ -49,36 +48,25 @@ def command(
 
 def _facts(name: str) -> dict[str, Any]:
     from pretrieve.evaluation.published_results import results
-    from pretrieve.methods import find
+    from pretrieve.methods import facts
 
-    module, preset = find(name)
+    found = facts(name)
     parts = ("options", "encoder", "training", "static")
     return {
-        "summary": preset.summary,
+        "summary": found.preset.summary,
         "card": {
-            key: getattr(module.CARD, key)
+            key: getattr(found.card, key)
             for key in ("title", "paper", "idea", "released", "differs", "good_for", "encoders", "pretraining_only")
         },
-        **{part: _sourced(getattr(preset, part)) for part in parts},
-        "variants": {key: _sourced(found) for key, found in getattr(module, "VARIANTS", {}).get(name, {}).items()},
-        "defaults": _defaults(module, preset),
+        **{part: _sourced(getattr(found.preset, part)) for part in parts},
+        "variants": {key: _sourced(values) for key, values in found.variants.items()},
+        "defaults": dict(found.defaults),
         "results": results(name),
     }
 
 
 def _sourced(values: Mapping[str, Value]) -> dict[str, dict[str, Any]]:
     return {key: {"value": value.value, "source": value.source, "note": value.note} for key, value in values.items()}
-
-
-def _defaults(module: Any, preset: Any) -> dict[str, Any]:
-    """Options of the method that the preset leaves as they are."""
-    import dataclasses
-
-    return {
-        option.name: option.default
-        for option in dataclasses.fields(module.Options)
-        if option.name not in preset.options and option.default is not dataclasses.MISSING
-    }
 
 
 def _print_list() -> None:

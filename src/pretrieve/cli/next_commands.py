@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from pretrieve.cli.output import free_name
 from pretrieve.core.errors import DataError
-from pretrieve.text.beir_files import split_files
 
 if TYPE_CHECKING:
     from pretrieve.pipeline.generate.request import GenerateRequest
@@ -103,6 +102,7 @@ def unseen_splits(labels: Path, split: str, model: str) -> list[str]:
     """
     from pretrieve.pipeline.run.training_queries import seen_queries
     from pretrieve.text.beir import read_qrels, read_queries
+    from pretrieve.text.beir_files import split_files
 
     others = [name for name in split_files(labels) if name != split]
     texts = read_queries(labels) if others else {}

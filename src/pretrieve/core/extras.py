@@ -13,7 +13,7 @@ from pretrieve.core.errors import MissingExtraError
 Extra = Literal["train", "parquet", "hub", "documents", "remote", "pictures", "ray"]  # of pyproject.toml
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
-    "train": ("torch", "transformers", "sentence_transformers", "accelerate", "safetensors"),
+    "train": ("torch", "transformers", "sentence_transformers", "accelerate", "safetensors", "threadpoolctl"),
     "parquet": ("pyarrow",),
     "hub": ("datasets",),
     "documents": ("pypdfium2",),

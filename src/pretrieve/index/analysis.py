@@ -28,6 +28,7 @@ from pretrieve.index.stop_words import StopWords, content_pairs, content_words, 
 from pretrieve.index.words import BORDER, IS_SPACELESS, PATTERNS, POSSESSIVE, RUN, ZWJ, ZWNJ, Tokenizer
 
 _DETECT = 500  # characters used to detect the language
+_REMEMBERED = 1 << 14  # words whose terms are kept: 4 MB
 
 STEMMERS = {
     "ar": "arabic", "ca": "catalan", "da": "danish", "de": "german", "el": "greek", "en": "english", "es": "spanish",
@@ -93,6 +94,7 @@ class Analyzer:
     detect: Callable[[str], str] | None = None
     stop_words: Mapping[str, StopWords] | None = None
     _stems: dict[str, Callable[[str], str]] = field(default_factory=dict)
+    _analysed: dict[tuple[str, str], list[str]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.stop_words is None:
@@ -103,7 +105,7 @@ class Analyzer:
 
     def __getstate__(self) -> dict[str, Any]:
         """Stemmers of C cannot be copied, and are made anew."""
-        return {**self.__dict__, "_stems": {}}
+        return {**self.__dict__, "_stems": {}, "_analysed": {}}
 
     @property
     def lists(self) -> Mapping[str, StopWords]:
@@ -186,6 +188,16 @@ class Analyzer:
         return STEMMERS.get(language, "none") if chosen == "auto" else chosen
 
     def _analyse(self, word: str, language: str) -> list[str]:
+        """The terms of a word; those of the latest words are kept, as the documents found share most of theirs."""
+        key = (word, language)
+        found = self._analysed.get(key)
+        if found is None:
+            if len(self._analysed) >= _REMEMBERED:
+                self._analysed.clear()
+            found = self._analysed[key] = self._terms_of(word, language)
+        return found
+
+    def _terms_of(self, word: str, language: str) -> list[str]:
         stem = self._stem(language)
         if self.analysis.tokenizer != "pretrieve":
             word = POSSESSIVE.sub("", word) if self.analysis.tokenizer == "lucene" else word

@@ -11,6 +11,7 @@ take ten times the memory of these arrays.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -183,15 +184,17 @@ class Lexical:
             (Q,) float32.
         """
         rows, terms = self.analyzer.bulk(texts)
-        numbers = self.vocabulary.find(terms)[rows.tokens] if terms else np.zeros(0, np.int64)
-        idf = _idf(np.diff(self.starts), self.size)
+        keys = {query: self.analyzer.terms(query) for query in dict.fromkeys(queries)}
+        asked = {term: self.vocabulary.numbers([term]) for term in itertools.chain.from_iterable(keys.values())}
+        known = {term: found[0] for term, found in asked.items() if found}  # other terms count for the length alone
+        numbers = np.array([known.get(term, -1) for term in terms], np.int64)[rows.tokens]
         scores = np.zeros(len(texts), np.float32)
         for index, query in enumerate(queries):
-            key = np.array(self.vocabulary.numbers(self.analyzer.terms(query)), np.int64)
+            key = np.array([known[term] for term in keys[query] if term in known], np.int64)
             own = numbers[rows.offsets[index] : rows.offsets[index + 1]]
             counts = (own[None, :] == key[:, None]).sum(1)
             saturated = _saturate(counts, rows.lengths[index], self.mean_length, self.options)
-            scores[index] = (idf[key] * saturated).sum()
+            scores[index] = (_idf(self.starts[key + 1] - self.starts[key], self.size) * saturated).sum()
         return scores
 
     def write(self, folder: Folder, prefix: str) -> None:

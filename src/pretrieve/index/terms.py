@@ -65,10 +65,6 @@ class SortedTerms(Sequence[bytes]):
                 found.append(number)
         return found
 
-    def find(self, terms: Iterable[str]) -> IntArray:
-        """Numbers of all terms, (T,) int64; -1 for those that are not in the vocabulary."""
-        return np.array([self._number(term) for term in terms], np.int64)
-
     def _number(self, term: str) -> int:
         key = term.encode("utf-8", "surrogatepass")
         at = bisect_left(self, key)

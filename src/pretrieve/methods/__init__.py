@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 from pretrieve.core.config import Value as Value
 from pretrieve.core.errors import ExtensionError, UsageError, suggest
 from pretrieve.core.extensions import Registry, assigned, check_call, place
+from pretrieve.methods._declared import Declared
 
 if TYPE_CHECKING:
     from pretrieve.core.types import Batch, SpecialTokens
@@ -258,11 +259,59 @@ def find(name: str) -> tuple[Method, Preset]:
         UsageError: unknown name, with a suggestion; or as ``presets``.
         ExtensionError: as ``presets``.
     """
+    method = _method(_path_of(name))
+    return method, method.PRESETS[name]
+
+
+def _path_of(name: str) -> Path:
     known = _listed(REGISTRY.folders())
     if name not in known:
         raise UsageError(f"unknown method {name!r}.{suggest(name, known)}")
-    method = _method(known[name])
-    return method, method.PRESETS[name]
+    return known[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a preset's file says of it.
+
+    Attributes:
+        card: of its method.
+        preset: its values.
+        variants: values of its variants, by their names.
+        defaults: options that the preset leaves as they are.
+    """
+
+    card: Card
+    preset: Preset
+    variants: Mapping[str, Mapping[str, Value]]
+    defaults: Mapping[str, Any]
+
+
+def facts(name: str) -> Facts:
+    """What is said of a preset; a method of the package is read from its text, without importing torch.
+
+    Raises:
+        UsageError: as ``find``.
+        ExtensionError: as ``find``.
+    """
+    path = _path_of(name)
+    if not REGISTRY.is_own(path):
+        known = {"Card": Card, "Preset": Preset, "Value": Value}
+        file = Declared(path, REGISTRY.parsed(path), {**globals(), **known})
+        try:
+            variants = file.value("VARIANTS") if _assigned(path, "VARIANTS") is not None else {}
+            return _facts(name, file.value("CARD"), file.value("PRESETS"), variants, file.defaults("Options"))
+        except ValueError:  # computed
+            pass
+    method = _method(path)
+    fields = {f.name: f.default for f in dataclasses.fields(method.Options) if f.default is not dataclasses.MISSING}
+    return _facts(name, method.CARD, method.PRESETS, getattr(method, "VARIANTS", {}), fields)
+
+
+def _facts(name: str, card: Card, presets: Mapping[str, Preset], variants: Any, defaults: Mapping[str, Any]) -> Facts:
+    preset = presets[name]
+    left = {key: value for key, value in defaults.items() if key not in preset.options}
+    return Facts(card=card, preset=preset, variants=variants.get(name, {}), defaults=left)
 
 
 @cache
@@ -289,7 +338,12 @@ def _names_in(path: Path) -> Iterator[str]:
 
 
 def _assigned(path: Path, name: str) -> ast.expr | None:
-    return assigned(REGISTRY.parsed(path), name)
+    return assigned(_parsed(path, path.stat().st_mtime_ns), name)
+
+
+@cache
+def _parsed(path: Path, changed: int) -> ast.Module:  # a file of one's own may change
+    return REGISTRY.parsed(path)
 
 
 @cache

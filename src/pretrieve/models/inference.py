@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pretrieve.core.types import FloatArray, IntArray, Rows, SpecialTokens
+from pretrieve.models.denormals import without_denormals
 from pretrieve.models.encoder import Encoder
 from pretrieve.text.encoding import first_words
 from pretrieve.text.tokenizer import Tokenizer
@@ -37,6 +38,7 @@ def encode(encoder: Encoder, tokenizer: Tokenizer, texts: Sequence[str], *, quer
     return encode_rows(encoder, tokenizer.encode(texts), queries=queries)
 
 
+@without_denormals()
 @torch.no_grad()
 def encode_rows(encoder: Encoder, rows: Rows, *, queries: bool = False) -> FloatArray:
     """Encode R texts that are tokenized already, without special tokens; see ``encode``."""
@@ -73,6 +75,7 @@ def parts_of(lengths: IntArray, tokens: int) -> list[slice]:
     return [slice(first, last) for first, last in itertools.pairwise(edges) if last > first]
 
 
+@without_denormals()
 @torch.no_grad()
 def query_vectors(encoder: Encoder, rows: Rows) -> Tensor:
     """Vectors (R, D) of queries without dropout and without gradient; the encoder's mode is put back."""

@@ -23,7 +23,7 @@ class ModelOptions:
         max_length: maximum length of a text in tokens.
         like: name of the published checkpoint whose settings apply.
         truncate_dim: number of dimensions kept of each vector; default: as the model's files say, or all.
-        batch_size: number of texts per batch.
+        batch_size: number of texts per batch; of 256 tokens each, where the model runs without padding.
         device: torch device; by default the best available.
     """
 

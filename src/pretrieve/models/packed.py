@@ -133,6 +133,10 @@ def packed_attention(
     reach = -1 if sliding_window is None else sliding_window - 1
     if _has_kernel(query, dropout):
         return _attend_by_kernel(parts, packing, scaling, reach, causal).unsqueeze(0), None
+    if _is_slow(query, dropout):
+        with torch.autocast("cpu", enabled=False):
+            exact = _attend_by_blocks([part.float() for part in parts], packing, scaling, dropout, reach, causal)
+        return exact.to(query.dtype).unsqueeze(0), None
     return _attend_by_blocks(parts, packing, scaling, dropout, reach, causal).unsqueeze(0), None
 
 
@@ -153,6 +157,16 @@ def _has_kernel(query: Tensor, dropout: float) -> bool:
         and query.shape[-1] <= 256
         and dropout == 0.0  # the kernel's public interface has none
     )
+
+
+def _is_slow(query: Tensor, dropout: float) -> bool:
+    """Whether attention's own kernel trains in bfloat16 on a CPU: its backward pass is slower than in float32.
+
+    Matrix products do gain. Dropout takes another way, whose passes are as fast in either. Both passes of the gradient
+    cache run under autocast, and so compute the same.
+    """
+    bfloat16 = query.dtype == torch.bfloat16 and torch.is_autocast_enabled("cpu")
+    return query.device.type == "cpu" and bfloat16 and dropout == 0.0
 
 
 def _attend_by_kernel(parts: list[Tensor], packing: Packing, scaling: float | None, reach: int, causal: bool) -> Tensor:

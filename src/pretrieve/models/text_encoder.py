@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from pretrieve.models.multi_vector import MultiVectorEncoder
+    from pretrieve.models.packed_stock import PackedStock
     from pretrieve.text.tokenizer import Tokenizer
 
 
@@ -39,7 +40,7 @@ class TorchTextEncoder:
         usage: prompts, similarity and all settings that determine the vectors.
         fingerprint: hash of weights, tokenizer and settings.
         location: name or folder.
-        batch_size: number of texts per batch.
+        batch_size: number of texts per batch; of 256 tokens each, where the model runs without padding.
         described: settings of the user, stored by an index to open the model in the same way.
         configuration: hash of what the model's files say of how vectors are made.
     """
@@ -52,6 +53,7 @@ class TorchTextEncoder:
     batch_size: int
     described: Mapping[str, str | int] = field(default_factory=dict)
     configuration: str = ""
+    _forms: dict[str, PackedStock | None] = field(default_factory=dict, repr=False)
 
     @property
     def similarity(self) -> Similarity:
@@ -73,9 +75,13 @@ class TorchTextEncoder:
 
     def _encode(self, model: SentenceTransformer, texts: Sequence[str], prompt: str, task: str) -> FloatArray:
         longest = _longest(model)  # what a model cuts off need not be tokenized
+        texts = [first_words(text, longest) for text in texts] if longest else list(texts)
+        packed = self._packed(model, task)
+        if packed is not None and texts:
+            return packed.encode(texts, prompt, self.batch_size)
         # in a folder with untied encoders, the task selects one
         vectors = model.encode(
-            [first_words(text, longest) for text in texts] if longest else list(texts),
+            texts,
             prompt=prompt,
             task=task,
             batch_size=self.batch_size,
@@ -83,6 +89,14 @@ class TorchTextEncoder:
             convert_to_numpy=True,
         )
         return np.asarray(vectors, dtype=np.float32)
+
+    def _packed(self, model: SentenceTransformer, task: str) -> PackedStock | None:
+        """The form of a model that runs without padding, where it has one."""
+        from pretrieve.models.packed_stock import packed_stock
+
+        if task not in self._forms:
+            self._forms[task] = packed_stock(model, task)
+        return self._forms[task]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

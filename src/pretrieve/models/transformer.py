@@ -152,8 +152,7 @@ class TransformerEncoder(Encoder):
     @property
     def first_position(self) -> int:
         """Number of a row's first position in the model's own table."""
-        config = self._model.config
-        return int(config.pad_token_id) + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
+        return first_position(self._model.config)
 
     def _pool(self, states: Tensor, packing: Packing) -> Tensor:
         """Pool (S, D) to (R, D), both in the layout's order."""
@@ -164,6 +163,15 @@ class TransformerEncoder(Encoder):
             return first
         pooled: Tensor = self._model.pooler(first.unsqueeze(1))
         return pooled
+
+
+def first_position(config: Any) -> int:
+    """Number of a row's first position in the table of a model of transformers.
+
+    Args:
+        config: configuration of the model.
+    """
+    return int(config.pad_token_id) + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
 
 
 def _padded(inputs: dict[str, Any], packing: Packing, pad: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ class TrainingOptions:
         steps: number of updates.
         batch_size: examples per step, over all ranks.
         chunk: examples encoded at a time; 0 for the whole batch. See ``cache``.
+        chunk_tokens: tokens encoded at a time, of whole examples; 0 for no limit. An example may have more.
         cache: gradient caching: encode each chunk twice and hold the activations of one (``training/step.py``).
         learning_rate: peak learning rate.
         schedule: linear or cosine decay, or constant.
@@ -44,6 +45,7 @@ class TrainingOptions:
     steps: int = 1000
     batch_size: int = 256
     chunk: int = 0
+    chunk_tokens: int = 0
     cache: bool = False
     learning_rate: float = 5e-5
     schedule: Literal["linear", "cosine", "constant"] = "linear"
@@ -66,7 +68,7 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         check_bounds(self, 1, COUNT, "steps", "max_checkpoints", "skip_limit", "log_every")
-        check_bounds(self, 0, COUNT, "save_every", "evaluate_every", "patience")
+        check_bounds(self, 0, COUNT, "save_every", "evaluate_every", "patience", "chunk_tokens")
         check_bounds(self, 1, BATCH, "batch_size")
         check_bounds(self, 0, BATCH, "chunk")
         check_bounds(self, 0, 1, "floor", "warmup")  # fractions of the learning rate and of the steps
@@ -74,8 +76,8 @@ class TrainingOptions:
         check_bounds(self, 0, math.inf, "learning_rate", "weight_decay", "clip", "epsilon", below=True)
         if self.patience and not self.evaluate_every:
             raise UsageError("patience: set evaluate_every to the number of steps between measurements.")
-        if self.cache and not self.chunk:
-            raise UsageError("cache: set chunk to the number of examples that are encoded at a time.")
+        if self.cache and not (self.chunk or self.chunk_tokens):
+            raise UsageError("cache: set chunk (examples) or chunk_tokens (tokens), which are encoded at a time.")
 
     def rate(self, step: int) -> float:
         """Learning rate of a step (from 0): linear warm-up, then the schedule.

@@ -10,9 +10,11 @@ use the same masks, and so does a full step with the same chunks, or the same ch
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,10 +29,11 @@ ALONE = Ranks()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:
-    """Context of a step: seed, examples per chunk (0: the whole batch), ranks, and whether to use bfloat16."""
+    """Context of a step: seed, examples and tokens per chunk (0: no limit), ranks, and whether to use bfloat16."""
 
     seed: int = 0
     chunk: int = 0
+    chunk_tokens: int = 0
     ranks: Ranks = ALONE
     bfloat16: bool = False
 
@@ -84,20 +87,18 @@ def cached_step(objective: Objective, batch: Batch, step: int, context: StepCont
         objective: the method.
         batch: the global batch; this rank encodes its share.
         step: the training step.
-        context: context of the step; ``chunk`` examples are encoded at a time.
+        context: context of the step; ``chunk`` examples, or ``chunk_tokens`` tokens, are encoded at a time.
     """
-    assert context.chunk > 0, "a cached step has chunks"
+    assert context.chunk > 0 or context.chunk_tokens > 0, "a cached step has chunks"
     local_batch, first = _prepared(objective, batch, step, context)
     with torch.no_grad():
-        pieces = [
-            _encode(objective, piece, step, first + at, context) for at, piece in _chunks(local_batch, context.chunk)
-        ]
+        pieces = [_encode(objective, piece, step, first + at, context) for at, piece in _chunks(local_batch, context)]
     leaves = {name: values.requires_grad_() for name, values in _joined([piece.vectors for piece in pieces]).items()}
     global_vectors = context.ranks.gather(leaves)
     loss = check_loss(objective, objective.compare(leaves, global_vectors, batch, first, step))
     if loss.value.requires_grad:
         loss.value.backward()  # type: ignore[no-untyped-call]
-    for at, piece in _chunks(local_batch, context.chunk):
+    for at, piece in _chunks(local_batch, context):
         encoded = _encode(objective, piece, step, first + at, context)
         _carry_on(encoded, leaves, at, len(local_batch))
     local = _local(pieces)
@@ -111,7 +112,7 @@ def _forward(
 ) -> tuple[Loss, Tensor, list[Encoded], dict[str, Tensor]]:
     """The loss between examples, the total loss, the result of each chunk, and all ranks' vectors."""
     local_batch, first = _prepared(objective, batch, step, context)
-    pieces = [_encode(objective, piece, step, first + at, context) for at, piece in _chunks(local_batch, context.chunk)]
+    pieces = [_encode(objective, piece, step, first + at, context) for at, piece in _chunks(local_batch, context)]
     vectors = _joined([piece.vectors for piece in pieces])
     global_vectors = context.ranks.gather(vectors)
     loss = check_loss(objective, objective.compare(vectors, global_vectors, batch, first, step))
@@ -128,12 +129,30 @@ def _prepared(objective: Objective, batch: Batch, step: int, context: StepContex
         return objective.prepare(local_batch, step), first
 
 
-def _chunks(batch: Batch, chunk: int) -> Iterator[tuple[int, Batch]]:
-    if chunk <= 0 or chunk >= len(batch):
+def _chunks(batch: Batch, context: StepContext) -> Iterator[tuple[int, Batch]]:
+    """Chunks of consecutive examples, with the index of the first of each."""
+    edges = _edges(batch, context)
+    if len(edges) == 2:
         yield 0, batch
         return
-    for start in range(0, len(batch), chunk):
-        yield start, batch.slice(start, min(start + chunk, len(batch)))
+    for start, stop in itertools.pairwise(edges):
+        yield start, batch.slice(start, stop)
+
+
+def _edges(batch: Batch, context: StepContext) -> list[int]:
+    """Where chunks begin, and the end; a single example may have more than ``chunk_tokens`` tokens."""
+    examples, rows = batch.shape
+    ends = np.asarray(batch.rows.offsets)[rows::rows]  # tokens up to each example's end
+    edges = [0]
+    while edges[-1] < examples:
+        start = edges[-1]
+        stop = start + context.chunk if context.chunk > 0 else examples
+        if context.chunk_tokens > 0:
+            before = int(ends[start - 1]) if start else int(batch.rows.offsets[0])
+            fitting = int(np.searchsorted(ends, before + context.chunk_tokens, side="right"))
+            stop = min(stop, max(fitting, start + 1))
+        edges.append(min(stop, examples))
+    return edges
 
 
 def _encode(objective: Objective, batch: Batch, step: int, first: int, context: StepContext) -> Encoded:

@@ -17,6 +17,7 @@ from torch import Tensor
 from pretrieve.core.errors import NotFiniteError
 from pretrieve.core.memory import give_back_freed_memory, keep_freed_memory
 from pretrieve.core.types import Batch
+from pretrieve.models.denormals import without_denormals
 from pretrieve.models.objective import Objective
 from pretrieve.training.checkpoint import Checkpoints, named_tensors
 from pretrieve.training.early_stopping import HeldOutLoss
@@ -110,6 +111,7 @@ class Trainer:
                 self.held_out.losses = list(state.get("held_out", []))
         return self.step
 
+    @without_denormals()
     def run(self) -> None:
         """Train to the last step, or until the held-out loss no longer decreases.
 
@@ -144,6 +146,7 @@ class Trainer:
         """The number of steps of the run; the current one if early stopping has ended it."""
         return self.step if self.held_out is not None and self.held_out.is_over else self.options.steps
 
+    @without_denormals()
     def take(self, batch: Batch) -> None:
         """Take the next step on a global batch.
 
@@ -204,7 +207,11 @@ class Trainer:
     def _gradient(self, batch: Batch) -> StepResult:
         options = self.options
         context = StepContext(
-            seed=self.seed, chunk=options.chunk, ranks=self.ranks, bfloat16=options.precision == "bfloat16"
+            seed=self.seed,
+            chunk=options.chunk,
+            chunk_tokens=options.chunk_tokens,
+            ranks=self.ranks,
+            bfloat16=options.precision == "bfloat16",
         )
         take = cached_step if options.cache else full_step
         return take(self.objective, batch, self.step, context)
