@@ -64,7 +64,10 @@ def test_lower_floors_know_no_torch(path: Path) -> None:
 
 
 # Rooms of the pipeline, in the order in which they may know each other.
-ROOMS = ("run", "pretrain", "index", "evaluate", "finetune", "qa", "generate", "distill", "compare", "inspect", "demo")
+ROOMS = (
+    "run", "pretrain", "encode", "index", "evaluate", "finetune", "qa", "generate", "distill", "compare", "inspect",
+    "demo",
+)  # fmt: skip
 
 
 def test_rooms_of_the_pipeline_point_down() -> None:

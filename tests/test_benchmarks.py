@@ -12,6 +12,8 @@ import orjson
 import pytest
 
 import labelling
+import searching
+import teachers
 from pretrieve.evaluation.published_results import all_results
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -105,6 +107,18 @@ def test_a_symmetric_task_out_of_shared_documents(tmp_path) -> None:
         "q0": {"q1"}, "q1": {"q0", "q2"}, "q2": {"q1"}
     }  # fmt: skip
     assert [document.id for document in made.documents] == ["q0", "q1", "q2", "q3"]
+
+
+@pytest.mark.slow
+def test_scale_model_at_toy_size(tmp_path) -> None:
+    """Every stage has its cost for a million passages, and an error at sizes that were held out."""
+    model = teachers.teacher(tmp_path / "model", searching.documents(40))
+    done = run("scale_model.py", "--toy", "--rounds", "1", "--transformer", model, "-o", tmp_path / "scale")
+    assert done.returncode == 0, done.stderr
+    facts = orjson.loads((tmp_path / "scale" / "scale.json").read_bytes())
+    assert set(facts["model"]) == {"read", "tokenize", "encode, static", "encode, transformer", "index"}
+    assert all(row["seconds_per_million"] > 0 and row["gigabytes_per_million"] > 0 for row in facts["model"].values())
+    assert done.stdout.count("\n| ") == 1 + len(facts["model"])
 
 
 @pytest.mark.slow

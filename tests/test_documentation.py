@@ -36,6 +36,7 @@ PACKAGE = ROOT / "src" / "pretrieve"
 COMMANDS = typer.main.get_command(app).commands
 
 NOT_RUN: dict[str, str] = {  # commands that are parsed only, and why
+    "pretrieve encode docs/ --model my-model -o my-ray-vectors --engine ray --workers 64": "Ray is not installed",
 }
 SMALL = {  # what is added to a command, so that it takes a second
     "train": "--steps 3 --tracker none --set batch_size=8",

@@ -118,6 +118,15 @@ def test_read_compare_and_index(follow, things) -> None:
     assert search[1:3] == ["search", "my index"]
 
 
+def test_encode(follow, things) -> None:
+    fields = ("--title-field", "title", "--on-bad", "skip")
+    words = ("encode", things / "docs.jsonl", "--model", things / "static", "-o", "my vectors", "--max-length", "20")
+    ((*index,),) = follow(*words, *fields)
+    assert index[1] == "index"
+    assert index[-6:] == ["--on-bad", "skip", "--title-field", "title", "--max-length", "20"]
+    assert follow(*words, *fields, "--queries", "-o", "my queries") == []
+
+
 def test_demo(follow, things) -> None:
     ((*search,),) = follow("demo", "-o", "my demo", "--minutes", "0.01", "--source", things / "docs.jsonl")
     assert search[1:3] == ["search", "my demo/index"]

@@ -41,6 +41,7 @@ def broken(good: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 COMMANDS = {
     "index": "index {documents} --model {model} -o {out}",
+    "encode": "encode {documents} --model {model} -o {out}",
     "evaluate": "evaluate {beir} --model {model} --output-json {out}",
     "train": "train {documents} --base {model} --method mlm --steps 1 --tracker none -o {out}",
     "finetune": "finetune {model} {beir} --steps 1 --negatives none --tracker none -o {out}",
@@ -55,7 +56,7 @@ def test_every_command_refuses_it_in_one_line(run, documents, beir, broken, tmp_
     words = faults.FAULTS[request.node.callspec.params["broken"]][1]
     bare = not (broken / "modules.json").exists()
     line = COMMANDS[command].format(documents=documents, beir=beir, model=broken, out=tmp_path / "out")
-    described = DESCRIBED if bare and command in ("index", "evaluate", "finetune", "distill") else ()
+    described = DESCRIBED if bare and command in ("index", "encode", "evaluate", "finetune", "distill") else ()
     outcome = run(*line.split(), *described)
     assert str(broken) in one_line(outcome.err)
     assert words in one_line(outcome.err)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -96,6 +97,15 @@ def command(
         ),
     ] = "auto",
     device: Device = "auto",
+    vectors: Annotated[
+        Path | None,
+        typer.Option(
+            "--vectors",
+            metavar="VECTORS",
+            help="Take the documents' vectors from the output of `pretrieve encode` in place of encoding.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
@@ -138,6 +148,7 @@ def command(
                 "max_length": max_length,
                 "like": like,
             },
+            vectors=vectors,
             lexical=IndexOptions(bm25=bm25, stop_words=stop_words, stemmer=stemmer),
         )
     facts = {

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pretrieve.core.errors import MissingExtraError
 
-Extra = Literal["train", "parquet", "hub", "documents", "remote", "pictures"]  # of pyproject.toml
+Extra = Literal["train", "parquet", "hub", "documents", "remote", "pictures", "ray"]  # of pyproject.toml
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "transformers", "sentence_transformers", "accelerate", "safetensors", "threadpoolctl"),
@@ -19,6 +19,7 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
     "documents": ("pypdfium2",),
     "remote": ("fsspec", "aiohttp"),
     "pictures": ("matplotlib",),
+    "ray": ("ray", "pyarrow", "pandas"),
 }
 _NAMES: dict[Extra, str] = {
     "train": "training extra",
@@ -27,6 +28,7 @@ _NAMES: dict[Extra, str] = {
     "documents": "extra for PDF files",
     "remote": "extra for remote sources",
     "pictures": "extra for pictures",
+    "ray": "extra for Ray",
 }
 
 

@@ -37,7 +37,9 @@ class Dense:
         Raises:
             DataError: the model gives values that are not finite.
         """
-        return Dense(encoder=encoder, vectors=np.concatenate([_document_vectors(encoder, part) for part in texts]))
+        return Dense(
+            encoder=encoder, vectors=np.concatenate([_ready(_encoded(encoder, part), encoder) for part in texts])
+        )
 
     @staticmethod
     def write(folder: Folder, name: str, encoder: TextEncoder, texts: Iterable[Sequence[str]], size: int) -> None:
@@ -47,10 +49,26 @@ class Dense:
             DataError: the model gives values that are not finite.
             StorageError: writing to disk failed.
         """
+        Dense.store(folder, name, encoder, (_encoded(encoder, part) for part in texts), size)
+
+    @staticmethod
+    def store(folder: Folder, name: str, encoder: TextEncoder, parts: Iterable[FloatArray], size: int) -> None:
+        """Write vectors that are encoded already into an array of an artefact, as ``write`` does.
+
+        Args:
+            folder: of the artefact.
+            name: of the array.
+            encoder: the model that they are of.
+            parts: (R, D) or (R, V, D), as the model gives them.
+            size: the sum of all R.
+
+        Raises:
+            StorageError: writing to disk failed.
+        """
         with folder.open(name) as file:
             written = 0
-            for part in texts:
-                vectors = _document_vectors(encoder, part)
+            for part in parts:
+                vectors = _ready(part, encoder)
                 if not written:
                     file.write(array_header(vectors.dtype, (size, *vectors.shape[1:])))
                 file.write(vectors.view(np.uint8).data)
@@ -118,11 +136,20 @@ def pair_scores(queries: FloatArray, documents: FloatArray) -> FloatArray:
     return np.asarray(np.einsum("qd,qvd->qv", queries, documents).max(axis=1))
 
 
-def _document_vectors(encoder: TextEncoder, texts: Sequence[str]) -> FloatArray:
-    vectors = _ready(encoder.encode_documents(list(texts)), encoder)
+def check_finite(vectors: FloatArray, texts: Sequence[str], location: str) -> None:
+    """Refuse vectors (R, D) or (R, V, D) of R texts with values that are not finite.
+
+    Raises:
+        DataError: names the model and the text.
+    """
     if not np.isfinite(vectors).all():
         row = int(np.flatnonzero(~np.isfinite(vectors.reshape(len(vectors), -1)).all(1))[0])
-        raise DataError(f"{encoder.location} gives values that are not finite, for the text {texts[row][:60]!r}.")
+        raise DataError(f"{location} gives values that are not finite, for the text {texts[row][:60]!r}.")
+
+
+def _encoded(encoder: TextEncoder, texts: Sequence[str]) -> FloatArray:
+    vectors = encoder.encode_documents(list(texts))
+    check_finite(vectors, texts, encoder.location)
     return vectors
 
 

@@ -8,7 +8,7 @@ several), and the weights of fusion.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -106,6 +106,7 @@ class Index:
         options: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
         *,
         replace: bool = False,
+        vectors: Callable[[Documents], Iterable[FloatArray]] | None = None,
     ) -> Index:
         """Index documents on disk; vectors are streamed to it.
 
@@ -115,6 +116,7 @@ class Index:
             encoder: the model.
             options: options of the index.
             replace: replace an existing index.
+            vectors: gives the vectors of the documents in order, encoded before; default: they are encoded here.
 
         Raises:
             DataError: there are no documents, or the model gives values that are not finite.
@@ -126,7 +128,10 @@ class Index:
             stored = Documents.write(folder.path / "documents", documents, meta=_kept_facts(documents))
             lexical = _lexical(stored, encoder, options)
             lexical.write(folder, "words")
-            Dense.write(folder, "vectors", encoder, _batches(_texts(stored, encoder)), len(stored))
+            if vectors is None:
+                Dense.write(folder, "vectors", encoder, _batches(_texts(stored, encoder)), len(stored))
+            else:
+                Dense.store(folder, "vectors", encoder, vectors(stored), len(stored))
             if (static := _third_ranker(encoder)) is not None:
                 Dense.write(folder, "third", static[0], _batches(_texts(stored, static[0])), len(stored))
             folder.array("ranks", id_ranks([document.id for document in stored]))

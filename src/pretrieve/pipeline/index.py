@@ -31,6 +31,7 @@ def build_index(
     on_bad: OnBad = "auto",
     described: Mapping[str, Any] | None = None,
     lexical: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
+    vectors: Path | None = None,
 ) -> Index:
     """Read documents and index them with a model.
 
@@ -45,12 +46,14 @@ def build_index(
         on_bad: policy for unreadable records.
         described: usage of a model whose files do not specify it; stored in the index.
         lexical: parameters of BM25, stop words and stemmer.
+        vectors: folder of vectors of the documents by the model, written by ``encode``; default: they are encoded here.
 
     Raises:
         PretrieveError: sources or model are invalid, or writing failed.
     """
     from pretrieve.models.devices import inference_lines
     from pretrieve.models.text_encoder import ModelOptions, open_encoder
+    from pretrieve.pipeline.encode.encoded import EncodedVectors
     from pretrieve.pipeline.run.sources import read_documents
     from pretrieve.pipeline.run.usage_warnings import before_search
 
@@ -62,6 +65,7 @@ def build_index(
     encoder = open_encoder(str(Path(model).absolute()) if Path(model).exists() else model, options)
     for line in inference_lines(encoder):
         listener.note(line)
+    encoded = None if vectors is None else EncodedVectors.open(vectors, encoder, model, listener)
     work = Workspace(output, overwrite=replace)
     with stoppable(work.advice), work:
         documents = read_documents(
@@ -74,7 +78,8 @@ def build_index(
             quarantine=beside(output, ".quarantine.jsonl"),
         )
         listener.stage("index", len(documents), "documents")
-        index = Index.build(work.output, documents, encoder, lexical, replace=replace)
+        read = None if encoded is None else encoded.checked(documents)
+        index = Index.build(work.output, documents, encoder, lexical, replace=replace, vectors=read)
         listener.advance(len(documents))
     return index
 

@@ -5,6 +5,7 @@ Artefact of kind ``documents``: ``records.jsonl`` (id, title, text, group), ``of
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -121,6 +122,15 @@ class Documents:
         if batch:
             yield batch
 
+    def digest(self, first: int, last: int) -> str:
+        """Fingerprint of documents ``first`` to ``last``, exclusive: 16 digits of the sha256 of their lines."""
+        sha256 = hashlib.sha256()
+        end = int(self.offsets[last])
+        with (self.path / _RECORDS).open("rb", buffering=0) as file:
+            for start in range(int(self.offsets[first]), end, _BATCH_BYTES):
+                sha256.update(os.pread(file.fileno(), min(_BATCH_BYTES, end - start), start))
+        return sha256.hexdigest()[:16]
+
     def sample(self, limit: int) -> IntArray:
         """Indices of evenly spaced documents that make about ``limit`` bytes together, at least one; increasing."""
         count = max(1, min(len(self), int(len(self) * limit / max(1, int(self.offsets[-1])))))
@@ -152,7 +162,7 @@ def _write_records(folder: files.Folder, documents: Iterable[Document]) -> int:
         lines: list[bytes] = []
         ends = [0]
         for document in documents:
-            lines.append(_line(document))
+            lines.append(record_line(document))
             position += len(lines[-1])
             ends.append(position)
             count += 1
@@ -163,7 +173,8 @@ def _write_records(folder: files.Folder, documents: Iterable[Document]) -> int:
     return count
 
 
-def _line(document: Document) -> bytes:
+def record_line(document: Document) -> bytes:
+    """A document as its line of ``records.jsonl``."""
     record = {"id": document.id, "title": document.title, "text": document.text, "group": document.group}
     return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
 

@@ -1,0 +1,1 @@
+"""Vectors of a collection as shards on disk."""
