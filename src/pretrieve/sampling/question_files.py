@@ -87,7 +87,7 @@ def read_questions(
     report = QuestionReport() if report is None else report
     found: list[Question] = []
     with storage(path), contextlib.ExitStack() as stack:
-        refuse = corpus._policy(on_bad, quarantine, stack)
+        refuse = corpus.policy(on_bad, quarantine, stack)
         for item in _read(path, report, table=suffix in (".csv", ".tsv")):
             if isinstance(item, Fault):
                 report.reading.count(item)

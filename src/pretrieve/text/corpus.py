@@ -69,7 +69,7 @@ def read(
     reader = _Reader(fields or Fields(), report, deduplicate, max_record_bytes)
     found = [item for source in sources for item in inputs_of(str(source), file_filter or FileFilter(), report)]
     with contextlib.ExitStack() as stack:
-        refuse = _policy(on_bad, quarantine, stack)
+        refuse = policy(on_bad, quarantine, stack)
         for item in found:
             for result in [item] if isinstance(item, Fault) else reader.documents(item):
                 if isinstance(result, Document):
@@ -96,10 +96,9 @@ class _Reader:
         Raises:
             UsageError: a field is missing in a file that was named.
         """
-        characters = seen = 0
+        characters = 0
         try:
             for result in self._documents(item):
-                seen += 1
                 characters += len(result.text) if isinstance(result, Document) else 0
                 yield result
         except MissingExtraError as error:
@@ -121,6 +120,7 @@ class _Reader:
         self._file_ids = None if item.named else Seen()
         none = True
         for record in item.records(self._limit, self._fields.columns):
+            none = False
             if isinstance(record, Note):
                 self._report.note(record)
                 continue
@@ -128,7 +128,6 @@ class _Reader:
                 raise ExtensionError(
                     f"{place(item.reader.read)}: read has to give Record or Fault, not {record!r:.80}."
                 )
-            none = False
             if isinstance(record, Record) and names.wikipedia and names.passes_over(record):
                 self._report.pass_over()
                 continue
@@ -188,8 +187,17 @@ def _fault_of(item: Input, error: Exception) -> Fault:
     return Fault(str(item.argument), "no text field", str(error).removeprefix(f"{item.argument}: "))
 
 
-def _policy(on_bad: OnBad, quarantine: Path | None, stack: contextlib.ExitStack) -> Callable[..., None]:
-    """What is done with a fault; ``named`` says that its file was named, and not found in a folder."""
+def policy(on_bad: OnBad, quarantine: Path | None, stack: contextlib.ExitStack) -> Callable[..., None]:
+    """What is done with faults: a function that takes one, and whether its file was ``named``, not found in a folder.
+
+    Args:
+        on_bad: the policy.
+        quarantine: with ``on_bad="quarantine"``, the file that bad records are written to.
+        stack: closes the quarantine.
+
+    Raises:
+        DataError: from the function, where the policy is to fail.
+    """
     opened: list[files.HashingFile] = []
 
     def refuse(fault: Fault, *, named: bool) -> None:

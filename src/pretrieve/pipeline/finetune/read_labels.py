@@ -96,7 +96,7 @@ def read_source(source: LabelSource, target: Path, report: LabelReport) -> Label
     """
     reader = LabelReader()
     with contextlib.ExitStack() as stack:
-        policy = corpora._policy(source.on_bad, source.quarantine, stack)
+        policy = corpora.policy(source.on_bad, source.quarantine, stack)
 
         def refuse(fault: Fault) -> None:
             report.bad(fault)
