@@ -40,7 +40,9 @@ def assert_same(one: Path, two: Path) -> None:
     mine, other = load_file(one), load_file(two)
     assert mine.keys() == other.keys()
     for name, values in mine.items():
-        assert np.allclose(values, other[name], atol=3e-5), name
+        if "key.bias" in name:  # its gradient is nothing but rounding, which Adam makes as large as any other
+            continue
+        assert np.linalg.norm(values - other[name]) <= 1e-3 * np.linalg.norm(values) + 1e-4, name
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-import multiprocessing
 import pickle
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -31,11 +32,6 @@ def place(tmp_path_factory):
 
 def again(value):
     return pickle.loads(pickle.dumps(value))
-
-
-def search(retriever: Retriever, query: str) -> list[tuple[str, float]]:
-    """Run in another process."""
-    return [(hit.id, hit.score) for hit in retriever.search(query)]
 
 
 @pytest.mark.parametrize("copied", [again, copy.deepcopy, copy.copy])
@@ -64,13 +60,30 @@ def test_an_index_in_memory_is_copied_whole(place):
         assert copy.deepcopy(index).search("violin") == index.search("violin")
 
 
+POOL = """
+import multiprocessing, os, sys
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+from pretrieve import Retriever
+
+def search(retriever, query):
+    return [(hit.id, hit.score) for hit in retriever.search(query)]
+
+if __name__ == "__main__":
+    retriever = Retriever.load(sys.argv[2])
+    with multiprocessing.get_context(sys.argv[1]).Pool(1) as pool:
+        found = pool.starmap(search, [(retriever, query) for query in sys.argv[3:]])
+    assert found == [search(retriever, query) for query in sys.argv[3:]]
+"""
+
+
 @pytest.mark.parametrize("method", ["spawn", "fork"])
-def test_a_pool_of_processes(place, method):
-    retriever = Retriever.load(place / "index")
+def test_a_pool_of_processes(place, tmp_path, method):
+    """In a program of its own: a fork of the tests' process, with the threads of other libraries, may block."""
+    (tmp_path / "pool.py").write_text(POOL)
     queries = [document.text[:30] for document in MADE[:4]]
-    with multiprocessing.get_context(method).Pool(1) as pool:
-        found = pool.starmap(search, [(retriever, query) for query in queries])
-    assert found == [search(retriever, query) for query in queries]
+    command = [sys.executable, str(tmp_path / "pool.py"), method, str(place / "index"), *queries]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_is_no_longer_there_or_another_is_refused(tmp_path):
