@@ -187,7 +187,7 @@ def test_commands_and_options_in_the_text_exist(page: Path) -> None:
             if command:
                 assert command[1] in COMMANDS, span
             known = options_of(command[1]) if command else every
-            if not span.startswith(("python", "pip", "pytest", "ruff", "mypy", "make")):
+            if not span.startswith(("python", "pip", "pytest", "ruff", "mypy", "make", "torchrun", "accelerate")):
                 assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", span)) <= known, f"{span}: {line}"
 
 

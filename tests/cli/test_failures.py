@@ -31,7 +31,7 @@ def error_line(outcome) -> str:
 def test_an_unforeseen_error_is_a_line_and_a_file(run, monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
 
-    def broken() -> None:
+    def broken(**options) -> None:
         raise ValueError("no \x1b[31mway\nat all")
 
     monkeypatch.setattr(app, "app", broken)
@@ -60,7 +60,7 @@ def test_details_go_to_the_temporary_folder_where_the_current_one_is_gone(tmp_pa
     code = (
         "import os, pretrieve.cli.app as app\n"
         "os.rmdir(os.getcwd())\n"
-        "def broken(): raise KeyError('x')\n"
+        "def broken(**options): raise KeyError('x')\n"
         "app.app = broken\napp.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=gone, capture_output=True, text=True, check=False,

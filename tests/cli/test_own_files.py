@@ -116,7 +116,6 @@ READER = example("add-a-reader.md")
     [
         ('SUFFIXES = (".ics",)', "", "ics.py is not a complete reader: it lacks SUFFIXES or SCHEME"),
         ('SUFFIXES = (".ics",)', 'SUFFIXES = ".ics"', "SUFFIXES is a tuple of lower-case suffixes"),
-        ('SUFFIXES = (".ics",)', 'SUFFIXES = (".txt",)', "readers/txt.py already"),
         ("def read(path, limit):", "def read(path):", "read is called as read(path, limit)"),
         ("def read(", "def reads(", "it lacks read"),
         (

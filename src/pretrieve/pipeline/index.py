@@ -11,6 +11,7 @@ from pretrieve.core.errors import UsageError
 from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.pipeline.run.progress import Listener
+from pretrieve.pipeline.run.sources import read_documents
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.workspace import Workspace, beside, check_workspace
 from pretrieve.text.corpus import Fields, FileFilter, OnBad
@@ -44,9 +45,9 @@ def build_index(
         fields: names of the fields.
         file_filter: the files that are read in folders.
         on_bad: policy for unreadable records.
-        described: usage of a model whose files do not specify it; stored in the index.
+        described: usage of a model; stored in the index.
         lexical: parameters of BM25, stop words and stemmer.
-        vectors: folder of vectors of the documents by the model, written by ``encode``; default: they are encoded here.
+        vectors: folder of the documents' vectors, written by ``encode``; default: encode them.
 
     Raises:
         PretrieveError: sources or model are invalid, or writing failed.
@@ -54,16 +55,13 @@ def build_index(
     from pretrieve.models.devices import inference_lines
     from pretrieve.models.text_encoder import ModelOptions, open_encoder
     from pretrieve.pipeline.encode.encoded import EncodedVectors
-    from pretrieve.pipeline.run.sources import read_documents
     from pretrieve.pipeline.run.usage_warnings import before_search
 
     check_workspace(output, sources, overwrite=replace)
     Analyzer(Analysis(stop_words=lexical.stop_words, stemmer=lexical.stemmer))  # refused before documents are read
     options = ModelOptions(**(described or {}))
-    for line in before_search(model, options):
-        listener.note(line)
     encoder = open_encoder(str(Path(model).absolute()) if Path(model).exists() else model, options)
-    for line in inference_lines(encoder):
+    for line in (*before_search(model, options), *inference_lines(encoder)):
         listener.note(line)
     encoded = None if vectors is None else EncodedVectors.open(vectors, encoder, model, listener)
     work = Workspace(output, overwrite=replace)

@@ -247,5 +247,5 @@ def _template(text: str) -> str:
 def plain_values(request: GenerateRequest) -> dict[str, Any]:
     """The arguments as JSON, for the report."""
     values = {item.name: getattr(request, item.name) for item in dataclasses.fields(request)}
-    left_out = ("fields", "resume", "overwrite", "output", "beir", "device")
+    left_out = ("fields", "file_filter", "resume", "overwrite", "output", "beir", "device")
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items() if name not in left_out}
