@@ -297,7 +297,7 @@ def test_head_weights_are_saved_for_stage_two_and_reloaded(family: str, source: 
         assert torch.equal(values, fresh.get_parameter(name)), name
 
     heard = run(source, second, "cocondenser", str(first), 1)
-    assert not heard.notes
+    assert not [note for note in heard.notes if not note.startswith("device: ")]
     batch = first_batch(source, first)
     found = full_step(again.eval(), batch, 0)
     with torch.no_grad():
