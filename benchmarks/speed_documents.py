@@ -22,8 +22,8 @@ from xml.parsers import expat
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import made_files as made
-from pretrieve.text import pdf_pages
 from pretrieve.text.corpus import MAX_RECORD_BYTES
+from pretrieve.text.formats import pdf_pages
 from pretrieve.text.readers import docx, pdf, xml
 from pretrieve.text.records import Record
 

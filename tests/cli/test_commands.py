@@ -34,7 +34,7 @@ def test_train_report(run, tmp_path, documents) -> None:
     assert "pretrieve index" in outcome.out, "the next step is suggested"
     said = orjson.loads(report.read_bytes())
     assert said["recipe"]["training"]["steps"] == 5
-    assert set(said) == {"recipe", "documents", "saved", "reason", "probe", "fusion", "signal", "device"}
+    assert set(said) == {"recipe", "documents", "reading", "saved", "reason", "probe", "fusion", "signal", "device"}
     assert said["saved"] == said["probe"]["saved"]
     assert said["saved"] in said["probe"]["gain"]
     assert said["documents"] == {"read": 200, "trained_on": 180, "held_out": 20}

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from test_encode import made as made
-from test_encode import tree, words
+from test_encode_command import made as made
+from test_encode_command import tree, words
 
 RAY = importlib.util.find_spec("ray") is not None
 FINE = ("--shard-size", "1")  # so that there is time to kill a worker

@@ -97,6 +97,7 @@ def test_encoding_is_without() -> None:
             super().__init__()
             self.dimensions, self.max_length, self.specials, self.similarity = 2, 8, tiny.BARE, "dot"
             self.modes: list[bool] = []
+            self.place = torch.nn.Parameter(torch.zeros(1))  # names the device
 
         def forward(self, rows: Rows, segments=None) -> torch.Tensor:
             self.modes.append(is_without_denormals())

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import made_files as made
 from pretrieve.core.errors import DataError, MissingExtraError
-from pretrieve.text import pdf_pages
 from pretrieve.text.corpus import MAX_RECORD_BYTES, ReadReport, read
+from pretrieve.text.formats import pdf_pages
 from pretrieve.text.formats.page_lines import paragraphs, without_margins
 from pretrieve.text.readers import pdf
 from pretrieve.text.records import Fault, Note, Record
