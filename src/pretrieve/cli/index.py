@@ -115,7 +115,7 @@ def command(
     from pretrieve.index.lexical import BM25
     from pretrieve.models.devices import using
     from pretrieve.pipeline.index import build_index
-    from pretrieve.pipeline.run.sources import fields_of, filter_of
+    from pretrieve.pipeline.run.sources import READING, fields_of, filter_of
     from pretrieve.text.documents import Documents
 
     files.check_free(output, replace=overwrite)
@@ -153,7 +153,7 @@ def command(
         )
     facts = {
         "documents": len(built),
-        "reading": built.documents.meta.get("reading") if isinstance(built.documents, Documents) else None,
+        "reading": built.documents.meta.get(READING) if isinstance(built.documents, Documents) else None,
         "index": str(output),
         "model": model,
         "bm25": built.lexical.describe(),

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-_DASHES = "–—−‒‐"  # what word processors and web pages make of a hyphen
+from pretrieve.core.errors import hyphened
+
 _CHOICES = re.compile(r"'(?P<value>[^']*)' is not one of (?P<known>.+?)\.?$")
 _SEVERAL_WORDS = {"search", "answer"}  # commands whose last argument is a text
 
@@ -44,11 +45,8 @@ def line_of(error: Any, arguments: Sequence[str], commands: Iterable[str]) -> st
 
 def _dash(arguments: Sequence[str]) -> str:
     """A hint where an option begins with a dash that is no hyphen, as copied texts have."""
-    found = next((word for word in arguments if word[:1] in tuple(_DASHES)), "")
-    if not found:
-        return ""
-    name = found.lstrip(_DASHES + "-")
-    return f" {found!r} begins with a long dash: write {'--' if len(name) > 1 else '-'}{name}."
+    found = next(((word, meant) for word in arguments if (meant := hyphened(word))), None)
+    return "" if found is None else f" {found[0]!r} begins with a long dash: write {found[1]}."
 
 
 def _order(message: str, arguments: Sequence[str], commands: Sequence[str]) -> str:

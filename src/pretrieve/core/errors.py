@@ -98,6 +98,22 @@ class MissingExtraError(UsageError):
         self.extra = extra
 
 
+_LONG_DASHES = "–—−‒‐"  # what word processors and web pages make of a hyphen
+
+
+def hyphened(word: str) -> str:
+    """Return an option that begins with a long dash, as copied texts have it, with hyphens; empty for any other word.
+
+    Example:
+        >>> hyphened("—steps")
+        '--steps'
+    """
+    if word[:1] not in tuple(_LONG_DASHES):
+        return ""
+    name = word.lstrip(_LONG_DASHES + "-")
+    return f"{'--' if len(name) > 1 else '-'}{name}"
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the closest known word, else the list of known words.
 

@@ -25,38 +25,30 @@ class Seen:
     def add(self, item: Hashable) -> bool:
         """Add a text, or several as a tuple; return whether it is new."""
         value = hash(item) & _MASK or 1
-        table = self._table
-        mask = len(table) - 1
-        place = value & mask
-        while found := table[place]:
-            if found == value:
-                return False
-            place = (place + 1) & mask
-        table[place] = value
+        place = self._place(value)
+        if self._table[place]:
+            return False
+        self._table[place] = value
         self._size += 1
-        if self._size * 4 > len(table) * 3:
+        if self._size * 4 > len(self._table) * 3:
             self._grow()
         return True
 
     def has(self, item: Hashable) -> bool:
         """Whether a text was added."""
-        value = hash(item) & _MASK or 1
+        return self._table[self._place(hash(item) & _MASK or 1)] != 0
+
+    def _place(self, value: int) -> int:
+        """Where a hash stands, or the empty place where it would."""
         table = self._table
         mask = len(table) - 1
         place = value & mask
-        while found := table[place]:
-            if found == value:
-                return True
+        while (found := table[place]) and found != value:
             place = (place + 1) & mask
-        return False
+        return place
 
     def _grow(self) -> None:
-        table = array("Q", bytes(16 * len(self._table)))
-        mask = len(table) - 1
-        for value in self._table:
+        before, self._table = self._table, array("Q", bytes(16 * len(self._table)))
+        for value in before:
             if value:
-                place = value & mask
-                while table[place]:
-                    place = (place + 1) & mask
-                table[place] = value
-        self._table = table
+                self._table[self._place(value)] = value

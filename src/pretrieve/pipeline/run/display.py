@@ -17,9 +17,9 @@ from rich.progress import (
 )
 
 from pretrieve.core.shown import shown
+from pretrieve.text.files.report import WARNING
 
 _LOG_EVERY = 60.0  # seconds
-WARNING = "Warning: "
 
 
 class Display:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from pretrieve.core import files
-from pretrieve.core.errors import UsageError
+from pretrieve.core.errors import UsageError, hyphened
 from pretrieve.text.files import remote
 from pretrieve.text.files.file_filter import FileFilter
 from pretrieve.text.files.folders import Entry, PassedOver, files_of_archive, files_of_folder, files_of_listing, what_is
@@ -23,7 +23,6 @@ from pretrieve.text.records import Fault, Note, Record
 _ARCHIVE = ".zip"
 _FSSPEC = "memory://"  # of fsspec, where memory: alone is what a Python program holds
 _OTHER_ARCHIVES = (".tar", ".tgz", ".tbz", ".txz", ".7z", ".rar")
-_LONG_DASHES = ("–", "—", "−", "‒", "‐")  # what copied texts have in place of a hyphen
 _AMBIGUOUS = (".jl",)  # JSON lines or Julia
 _HEAD = 4096  # bytes by which the format of a file is recognised
 
@@ -178,9 +177,8 @@ def _known() -> str:
 def _hint(path: Path) -> str:
     """What the user may have meant by a path that is not there."""
     name = str(path)
-    if name[0] in _LONG_DASHES:
-        option = name.lstrip("".join(_LONG_DASHES) + "-")
-        return f" It begins with a long dash: write {'--' if len(option) > 1 else '-'}{option}."
+    if option := hyphened(name):
+        return f" It begins with a long dash: write {option}."
     if name[0] == "~":
         return f" The shell expands ~ without quotes only; meant is {str(path.expanduser())!r}."
     if any(sign in name for sign in "*?[") and path.parent.is_dir():

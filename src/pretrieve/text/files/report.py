@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pretrieve.core.types import Document
 from pretrieve.text.records import Fault, Note
 
+WARNING = "Warning: "  # begins a line that is more than a note
 _EXAMPLES = 10
 _EACH = 3  # examples of a reason
 _REASONS = 12  # suffixes named in a line; the rest is counted together
@@ -131,12 +132,12 @@ class ReadReport:
         readable = self.files - sum(self.ignored[reason] for reason in MEANT)
         if self.files > 1 and readable and self.files_read < _FEW * readable:
             yield (
-                f"Warning: only {self.files_read / readable:.0%} of the files were read. The lines above say why; "
+                f"{WARNING}only {self.files_read / readable:.0%} of the files were read. The lines above say why; "
                 "--include and --exclude choose files."
             )
         size, file = self._largest
         if self.files_read >= _MANY and size > _MOST * self._characters:
-            yield f"Warning: {file} alone is {size / self._characters:.0%} of the text; --exclude leaves it out."
+            yield f"{WARNING}{file} alone is {size / self._characters:.0%} of the text; --exclude leaves it out."
 
     def facts(self) -> dict[str, object]:
         """The counts as plain values, for JSON; no text of a document is in them."""
