@@ -75,7 +75,7 @@ def test_pandas_and_polars():
         polars.Series(TEXTS),
     ):
         assert read(value) == (wanted, [])
-    missing = pandas.DataFrame({"text": ["a", None, "b"], "title": [None, "x", float("nan")], "id": [1, 2, 3]})
+    missing = pandas.DataFrame({"text": ["a", None, "b"], "title": [None, None, float("nan")], "id": [1, 2, 3]})
     assert read(missing) == ([("1", "", "a"), ("3", "", "b")], ["texts[1]: no text (its fields: text, title, id)"])
     many = pandas.DataFrame({"text": [f"text {number}" for number in range(1000)]})
     assert [text for _, _, text in read(many)[0]] == list(many["text"])
