@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,14 @@ OPTIONS = IndexOptions(
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Bag:
     return Bag.load(static_model(tmp_path_factory.mktemp("model") / "model", MADE))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def without_waiting_for_the_disk() -> Iterator[None]:
+    """Hundreds of commits: ``tests/core/test_commits.py`` looks at what a kill leaves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda descriptor: None)
+        yield
 
 
 class Counting:
@@ -78,11 +87,11 @@ OPERATIONS = st.lists(
         st.lists(st.tuples(st.integers(0, 59), st.integers(0, 5)), min_size=1, max_size=12),
     ),
     min_size=1,
-    max_size=14,
+    max_size=8,
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(operations=OPERATIONS)
 def test_any_sequence_of_changes_equals_a_rebuild(
     operations: list, bag: Bag, tmp_path_factory: pytest.TempPathFactory
@@ -148,18 +157,18 @@ def test_what_cannot_be_changed_is_refused(bag: Bag, tmp_path: Path) -> None:
 
 
 def test_many_small_updates_write_each_document_a_few_times(bag: Bag, tmp_path: Path) -> None:
-    """300 updates of one document each: what they write, beside what writing the index each time would."""
+    """150 updates of one document each: what they write, beside what writing the index each time would."""
     index = Index.build(tmp_path / "index", MADE, bag, OPTIONS)
     known: set[int] = set()
     written = rewritten = 0
-    for number in range(300):
+    for number in range(150):
         index, _ = index.add([Document(id=f"new{number}", text=MADE[number % 60].text)])
         sizes = {path.stat().st_ino: path.stat().st_size for path in (tmp_path / "index" / "parts").rglob("*")}
         written += sum(size for inode, size in sizes.items() if inode not in known)
         rewritten += sum(sizes.values())
         known = set(sizes)
         assert len(files.load_manifest(tmp_path / "index", "index")["meta"]["parts"]) <= 4 * MERGED
-    assert len(index) == 360
+    assert len(index) == 210
     assert written < rewritten / 8
 
 

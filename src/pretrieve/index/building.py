@@ -178,7 +178,7 @@ def _facts(
     encoder = dense.encoder
     return {
         "version": VERSION,
-        "parts": [{"number": 1, "documents": len(documents), "deleted": 0}],
+        "parts": [{"number": 1, "documents": len(documents), "deleted": 0, "deletes": 0}],
         "next_part": 2,
         "analysis": asdict(lexical.analyzer.analysis),
         "stop_words": {language: found.facts() for language, found in lexical.analyzer.lists.items()},

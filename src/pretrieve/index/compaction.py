@@ -6,13 +6,14 @@ there are (O'Neil et al., *The log-structured merge-tree*, 1996).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pretrieve.core import files
 from pretrieve.core.commits import Revision, revise
+from pretrieve.core.types import IntArray
 from pretrieve.index.parts import Part, alive_of, merge_parts, name_of
 
 MERGED = 8  # parts of similar size that are merged into one
@@ -25,9 +26,20 @@ def next_part(revision: Revision) -> int:
     return number
 
 
-def enter(revision: Revision, number: int, documents: int) -> None:
-    """Make a part, which is written, one of the index."""
-    revision.meta["parts"] = [*revision.meta["parts"], {"number": number, "documents": documents}]
+def enter(revision: Revision, number: int, documents: int, gone: IntArray) -> None:
+    """Make a part, which is written, one of the index.
+
+    Args:
+        revision: of the index.
+        number: of the part.
+        documents: how many it has.
+        gone: (deleted, 2) number of a part and place in it, of the documents that it deletes.
+    """
+    parts = [dict(one) for one in revision.meta["parts"]]
+    for one in parts:
+        one["deleted"] += int((gone[:, 0] == one["number"]).sum())
+    parts.append({"number": number, "documents": documents, "deleted": 0, "deletes": len(gone)})
+    revision.meta["parts"] = parts
 
 
 def compact(path: Path, *, whole: bool = False) -> int:
@@ -46,26 +58,25 @@ def compact(path: Path, *, whole: bool = False) -> int:
     count = 0
     while True:
         facts = files.load_manifest(path, "index")["meta"]
-        parts = [Part.open(path, one["number"], passages=facts["lexical"]["passages"]) for one in facts["parts"]]
-        chosen = _chosen(parts, whole=whole)
+        chosen = _chosen(facts["parts"], whole=whole)
         if not chosen:
             return count
+        parts = [Part.open(path, one["number"], passages=facts["lexical"]["passages"]) for one in facts["parts"]]
         _merge(path, parts, chosen)
         count += len(chosen)
         whole = False
 
 
-def _chosen(parts: Sequence[Part], *, whole: bool) -> list[int]:
+def _chosen(parts: Sequence[Mapping[str, int]], *, whole: bool) -> list[int]:
     """Places of the parts to merge."""
-    alive = alive_of(parts)
-    gone = [0 if which is None else len(which) - int(which.sum()) for which in alive]
     if whole:
-        return [*range(len(parts))] if len(parts) > 1 or any(gone) or len(parts[0].gone) else []
+        changed = any(part["deleted"] or part["deletes"] for part in parts)
+        return [*range(len(parts))] if len(parts) > 1 or changed else []
     levels: dict[int, list[int]] = {}
     for place, part in enumerate(parts):
-        if gone[place] * 2 > len(part):
+        if part["deleted"] * 2 > part["documents"]:
             return [place]
-        levels.setdefault(_level(len(part) + len(part.gone)), []).append(place)
+        levels.setdefault(_level(part["documents"] + part["deletes"]), []).append(place)
     return next((places for _, places in sorted(levels.items()) if len(places) >= MERGED), [])
 
 
@@ -97,4 +108,5 @@ def _merge(path: Path, parts: Sequence[Part], chosen: Sequence[int]) -> None:
             revision.drop(f"{name_of(one)}/")
         revision.meta["parts"] = [one for one in revision.meta["parts"] if one["number"] in stay]
         if size or len(gone):
-            enter(revision, number, size)
+            enter(revision, number, size, np.zeros((0, 2), np.int64))
+            revision.meta["parts"][-1]["deletes"] = len(gone)

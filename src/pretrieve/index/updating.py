@@ -104,7 +104,7 @@ def update(path: Path, opened: Opened, documents: Documents, *, remove: bool) ->
         encoded=int((~compared.same_text).sum()),
     )
     if len(compared.write) or len(removed):
-        gone = np.sort(np.concatenate([replaced, removed]))
+        gone = _places(opened, np.sort(np.concatenate([replaced, removed])))
         with revise(path, "index") as revision:
             _write(revision, opened, documents, compared, gone)
         compact(path)
@@ -128,8 +128,9 @@ def delete(path: Path, opened: Opened, names: Sequence[str]) -> Changes:
     if len(found):
         with revise(path, "index") as revision:
             number = next_part(revision)
-            write_gone(revision.folder, number, _places(opened, np.sort(found)))
-            enter(revision, number, 0)
+            gone = _places(opened, np.sort(found))
+            write_gone(revision.folder, number, gone)
+            enter(revision, number, 0, gone)
         compact(path)
     return Changes(removed=len(found), unchanged=opened.members.count - len(found))
 
@@ -214,8 +215,8 @@ def _write(revision: Revision, opened: Opened, documents: Documents, compared: _
     passages = bool(opened.meta["lexical"]["passages"])
     writer = PartWriter(folder=folder, encoder=_encoder(opened), third=third, passages=passages)
     if not len(compared.write):
-        write_gone(folder, number, _places(opened, gone))
-        enter(revision, number, 0)
+        write_gone(folder, number, gone)
+        enter(revision, number, 0, gone)
         return
     chosen = (document for batch in documents.batches(select=compared.write) for document in batch)
     stored = Documents.write(folder.path / name_of(number) / "documents", chosen, meta=_reading(documents))
@@ -230,10 +231,10 @@ def _write(revision: Revision, opened: Opened, documents: Documents, compared: _
             for name, dense in (("vectors", opened.dense), ("third", opened.third))
             if dense is not None
         },
-        gone=_places(opened, gone),
+        gone=gone,
     )
     folder.adopt()
-    enter(revision, number, len(stored))
+    enter(revision, number, len(stored), gone)
 
 
 def _reading(documents: Documents) -> dict[str, Any]:
