@@ -124,7 +124,7 @@ def test_a_missing_model_and_a_missing_index(tmp_path):
         Index.open(tmp_path / "none")
 
 
-@pytest.mark.parametrize("name", ["vectors", "words/weights", "words/terms.text", "ranks", "documents/records.jsonl"])
+@pytest.mark.parametrize("name", ["vectors", "words/counts", "words/terms.text", "ranks", "documents/records.jsonl"])
 def test_damage_is_refused(tmp_path, name):
     model = static_model(tmp_path / "model", MADE)
     Index.build(tmp_path / "index", MADE, Bag.load(model))
