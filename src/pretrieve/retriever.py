@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from pretrieve.core.config import options_of
 from pretrieve.core.errors import UsageError
@@ -47,6 +47,15 @@ class Retriever:
     def __init__(self, model: TextEncoder, location: str, documents: Records | None = None) -> None:
         self.model, self.location, self.documents = model, location, documents
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """What is on disk is sent by its path: an index with its model, or a model of torch."""
+        index = self.__dict__.get("index")
+        if index is not None and index.path is not None:
+            return Retriever.load, (index.path,)
+        if getattr(self.model, "runs_on_torch", False):
+            return _loaded, (self.location, dict(getattr(self.model, "described", {})), self.documents)
+        return super().__reduce_ex__(protocol)
+
     @staticmethod
     def train(
         sources: Sources,
@@ -58,10 +67,8 @@ class Retriever:
         steps: int | None = None,
         settings: Mapping[str, object] | None = None,
         seed: int = 0,
-        resume: bool = False, overwrite: bool = False,
-        on_bad: OnBad = "auto",
-        device: str = "auto",
-        progress: bool = True,
+        resume: bool = False, overwrite: bool = False, on_bad: OnBad = "auto",
+        device: str = "auto", progress: bool = True,
     ) -> Retriever:  # fmt: skip
         """Train on documents without labels.
 
@@ -211,18 +218,10 @@ class Retriever:
         Index.build(path_of(output, "output"), self.documents, self.model, replace=overwrite)
 
     def finetune(
-        self,
-        labels: str | Path | Texts,
-        output: str | Path | None = None,
-        *,
-        negatives: str | None = None,
-        negatives_file: str | Path | None = None,
-        limit: int | None = None,
-        resume: bool = False,
-        overwrite: bool = False,
-        progress: bool = True,
-        **options: Any,
-    ) -> Retriever:
+        self, labels: str | Path | Texts, output: str | Path | None = None, *,
+        negatives: str | None = None, negatives_file: str | Path | None = None, limit: int | None = None,
+        resume: bool = False, overwrite: bool = False, progress: bool = True, **options: Any,
+    ) -> Retriever:  # fmt: skip
         """Fine-tune the model on labelled queries, and evaluate it on held-out ones.
 
         Args:
@@ -309,14 +308,10 @@ class Retriever:
 
     @staticmethod
     def compare(
-        sources: Sources,
-        benchmark: str | Path,
-        output: str | Path,
-        *,
+        sources: Sources, benchmark: str | Path, output: str | Path, *,
         methods: Sequence[str] = ("none", "mlm", "orqa-ict", "contriever-inbatch", "condenser", "cocondenser"),
-        progress: bool = True,
-        **options: Any,
-    ) -> FairTable:
+        progress: bool = True, **options: Any,
+    ) -> FairTable:  # fmt: skip
         """Train, fine-tune and evaluate methods from one base, on the same documents, tokens and seeds.
 
         Args:
@@ -398,3 +393,7 @@ class Retriever:
         with _display(progress) as listener, collection_at(folder, corpus, queries, qrels, split) as place:
             request = options_of(EvaluateRequest, {**values, "folder": place}, where="evaluate")
             return run_evaluation(request, listener, {self.location: self.model})
+
+
+def _loaded(location: str, described: Mapping[str, Any], documents: Records | None) -> Retriever:
+    return Retriever(Retriever.load(location, **described).model, location, documents)
