@@ -101,7 +101,7 @@ def test_small_memory_makes_many_runs(tmp_path, monkeypatch):
 
 
 def test_memory_does_not_grow_with_the_documents(tmp_path):
-    """Four times the documents take the same memory, but for a few bytes of each document, and of each term of a run."""
+    """Four times the documents take the same memory, but a few bytes of each document and of each term of a run."""
     words = [f"w{number}" for number in range(200)]
     rng = np.random.default_rng(0)
     peaks = []
