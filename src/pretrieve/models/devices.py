@@ -234,9 +234,17 @@ def describe(precision: str = AUTO, *, attention: bool = True, processes: int = 
     parts = [str(device) if name == device.type else f"{device} ({name})", computed]
     if attention:
         kernel = device.type == "cuda" and computed == "bfloat16"
-        parts.append("variable-length attention" if kernel else "attention by rows of equal length")
+        parts.append(f"variable-length attention{_implementation()}" if kernel else "attention by rows of equal length")
     parts.append("1 process" if processes == 1 else f"{processes} processes")
     return f"device: {', '.join(parts)}"
+
+
+def _implementation() -> str:
+    """The implementation of attention that is used instead of torch's own, in brackets; empty for torch's own."""
+    from torch.nn.attention import current_flash_attention_impl
+
+    name = current_flash_attention_impl()
+    return f" ({name})" if name else ""
 
 
 def idle_accelerator() -> str:
