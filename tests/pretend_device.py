@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -135,8 +136,18 @@ def pretended() -> Iterator[torch.device]:
         backend.set_rng_state = lambda state, device=None: None
         backend.get_amp_supported_dtype = lambda: [torch.bfloat16]
         _ready = True
-    with _Factories():
-        yield torch.device(KIND, 0)
+    run = threading.Thread.run
+
+    def run_there(self: threading.Thread) -> None:
+        with _Factories():  # a mode is one thread's; a device is every thread's
+            run(self)
+
+    threading.Thread.run = run_there  # type: ignore[method-assign]
+    try:
+        with _Factories():
+            yield torch.device(KIND, 0)
+    finally:
+        threading.Thread.run = run  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager
