@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -36,6 +36,7 @@ from pretrieve.text.documents import Documents
 
 By = Literal["bm25", "model", "both"]
 _BLOCK, _SCORES = 256, 1 << 24  # queries of a block, and maximum number of scores in memory
+_INDEX = "index"  # of the documents, among the parts of an unfinished run
 _SHOWN = 200  # characters of a text shown in the file
 
 
@@ -69,7 +70,7 @@ class MineOptions:
 
 def mine(
     labels: Labels, model: TextEncoder | None, output: Path, options: MineOptions, listener: Listener,
-    *, index: Index | None = None,
+    *, index: Index | None = None, vectors: Callable[[Documents], Iterable[FloatArray]] | None = None,
 ) -> int:  # fmt: skip
     """Mine hard negatives and write them, one JSON line per query, with the texts.
 
@@ -80,6 +81,7 @@ def mine(
         options: see ``MineOptions``.
         listener: receives progress.
         index: index of the documents of the labels, if one exists.
+        vectors: gives the vectors of the documents by the model, in order, if they are encoded already.
 
     Returns:
         The number of negatives.
@@ -96,7 +98,7 @@ def mine(
         files.sweep(output.absolute().parent, output.name)
         _begin(parts, labels, model, options)
         if index is None:
-            index = _index(parts, labels, model if options.by != "bm25" else None, listener)
+            index = _index(parts, labels, model if options.by != "bm25" else None, listener, vectors)
         miner = _Miner(labels, index, options)
         listener.stage("mine", len(labels), "queries")
         size = max(1, min(_BLOCK, _SCORES // labels.size))
@@ -226,17 +228,25 @@ def _begin(parts: Path, labels: Labels, model: TextEncoder | None, options: Mine
     files.write_file(said, files.to_json(facts))
 
 
-def _index(parts: Path, labels: Labels, model: TextEncoder | None, listener: Listener) -> Index:
+def is_indexed(output: Path) -> bool:
+    """Whether an interrupted run has indexed the documents, or is finished: nothing is left to encode."""
+    return output.is_file() or (_parts(output) / _INDEX / files.MANIFEST).is_file()
+
+
+def _index(
+    parts: Path, labels: Labels, model: TextEncoder | None, listener: Listener,
+    vectors: Callable[[Documents], Iterable[FloatArray]] | None,
+) -> Index:  # fmt: skip
     """Index the documents; vectors of a model are stored on disk and reused when a run resumes."""
     documents = _Collection(labels.records, labels.size)
     if model is None:
         listener.stage("index", labels.size, "documents")
         return Index.of(documents)
-    target = parts / "index"
+    target = parts / _INDEX
     if (target / files.MANIFEST).is_file():
         return Index.open(target, model)
     listener.stage("index", labels.size, "documents")
-    return Index.build(target, iter(documents), model, IndexOptions(dense=1.0), replace=True)
+    return Index.build(target, iter(documents), model, IndexOptions(dense=1.0), replace=True, vectors=vectors)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ from pretrieve.text.store import Store
 from pretrieve.text.tokenizer import Tokenizer
 from pretrieve.training.held_out import held_out
 from pretrieve.training.options import TrainingOptions
+from pretrieve.training.ranks import Ranks
 
 KIND, RETRIEVER, READER, VECTORS = "reader", "retriever", "reader", "vectors"
 STORE, REPORT = "store", "report.json"
@@ -98,7 +99,9 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
             questions, vocabulary, encoders[0].specials, min(LONGEST_QUESTION, encoders[0].max_length)
         )
         answers = Answers(questions, vocabulary, store)
-        objective = OpenQuestionAnswering(encoders, reader, store, sampler, answers, options, request.seed)
+        objective = OpenQuestionAnswering(
+            encoders, reader, store, sampler, answers, options, request.seed, together=Ranks.current()
+        )
         listener.advance(len(objective.search_blocks))
         found = sum(len(answers.held(number, objective.search_blocks)) > 0 for number in range(len(questions)))
         if not found:
