@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 
 from pretrieve.core import files
-from pretrieve.core.errors import DataError, FingerprintError, UsageError
+from pretrieve.core.errors import DataError, UsageError
 from pretrieve.core.rng import generator
 from pretrieve.core.types import FloatArray, IntArray, Rows, TextEncoder
 from pretrieve.evaluation.answers import has_answer
@@ -27,7 +27,9 @@ from pretrieve.index.index import Index, IndexOptions
 from pretrieve.index.pseudo import full_text
 from pretrieve.index.ranking import top_k
 from pretrieve.pipeline.finetune.read_labels import LabelSource, documents_by_id, read_and_report
+from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.progress import Listener
+from pretrieve.pipeline.run.recipe import check_same, plain
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.workspace import beside
 from pretrieve.sampling.labels import Labels
@@ -188,6 +190,7 @@ def mine_source(
     Raises:
         PretrieveError: as ``check_file``, ``read_source`` and ``mine``.
     """
+    processes.current().check_first("mining")
     check_file(output, [source, *documents])
     with stoppable(lambda: _advice(output)), tempfile.TemporaryDirectory() as temporary:
         quarantine = beside(output, ".quarantine.jsonl")
@@ -218,12 +221,7 @@ def _begin(parts: Path, labels: Labels, model: TextEncoder | None, options: Mine
     }
     said = parts / "run.json"
     if said.is_file():
-        before = orjson.loads(said.read_bytes())
-        for name, value in facts.items():
-            if before.get(name) != value:
-                raise FingerprintError(
-                    f"{parts} is of other {name} than this run: remove it, or give another --output."
-                )
+        check_same(orjson.loads(said.read_bytes()), plain(facts))
     files.sweep(parts)
     files.write_file(said, files.to_json(facts))
 
