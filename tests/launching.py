@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +18,14 @@ import torch
 from safetensors.torch import load_file
 
 import forks
+import labelling
+
+
+def room_of(things: Path, folder: Path) -> Path:
+    """A copy of the things, with enough labels to hold some out."""
+    shutil.copytree(things, folder)
+    labelling.beir(folder / "many")
+    return folder
 
 
 def rank(report: Connection, number: int, world: int, port: int, folder: Path, words: list[str]) -> None:
@@ -115,6 +125,17 @@ def children(pid: int) -> dict[int, int]:
         environment = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
         found |= {int(entry[5:]): int(child) for entry in environment if entry.startswith(b"RANK=")}
     return found
+
+
+def kill_one(started: subprocess.Popen[bytes], number: int, log: Path, advice: str) -> None:
+    """Kill a process: all others end within seconds, and one line says how to go on."""
+    killed = time.monotonic()
+    os.kill(children(started.pid)[number], signal.SIGKILL)
+    assert started.wait(timeout=60) != 0
+    assert time.monotonic() - killed < 20, log.read_text()
+    text = log.read_text()
+    assert_one_line([text], advice)
+    assert "pretrieve/cli/app.py" not in text, "no traceback of ours; the launcher prints one of its own"
 
 
 def wait_for(room: Path, pattern: str, process: subprocess.Popen[bytes]) -> None:

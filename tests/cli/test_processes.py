@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from launching import accelerate, assert_one_line, children, distance, launch, losses, torchrun, wait_for
+from launching import accelerate, assert_one_line, children, distance, launch, losses, room_of, torchrun, wait_for
 
 SMALL = ("--method", "structure", "--set", "dimensions=16", "--set", "vocabulary_size=300", "--set", "batch_size=16")
 COMMANDS = {
@@ -40,13 +39,7 @@ WORLDS = [
 
 @pytest.fixture(scope="module")
 def room(things: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The things, with enough labels to hold some out."""
-    import labelling
-
-    folder = tmp_path_factory.mktemp("processes") / "things"
-    shutil.copytree(things, folder)
-    labelling.beir(folder / "many")
-    return folder
+    return room_of(things, tmp_path_factory.mktemp("processes") / "things")
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ _LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # set by every
 _PAUSE = 0.05  # seconds between two looks at the store
 _PATIENCE = timedelta(hours=2)  # for a slow process in training; a dead one breaks its connections at once
 _LAST_WORDS = 5.0  # seconds that an error waits for the error of the first process
+_LOST = 2.0  # seconds that the first process waits for the others where one is lost
 _END, _CAUSE, _LEFT = "end", "cause", "left"  # keys of the store
 
 
@@ -67,6 +68,7 @@ class Processes:
     _turn: int = 0
     _inside: int = 0
     _own_group: bool = True
+    _patience: float = _LAST_WORDS
 
     @property
     def leads(self) -> bool:
@@ -193,6 +195,7 @@ class Processes:
         store = self._store
         if store is None or not self.leads:
             return ""
+        self._patience = _LOST
         end = time.monotonic() + 1
         while time.monotonic() < end:
             if store.check([_CAUSE]):
@@ -242,7 +245,7 @@ class Processes:
         if self._store is not None and self.leads:
             try:
                 self._store.set(_END, str(code))
-                self._await_others(_LAST_WORDS)
+                self._await_others(self._patience)
             except RuntimeError:  # the launcher has gone
                 pass
             self._store = None
