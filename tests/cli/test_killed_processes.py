@@ -10,7 +10,7 @@ import labelling
 from launching import distance, kill_one, launch, room_of, torchrun, wait_for
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the processes in /proc")
-COMPARE = ("compare", "docs.jsonl", "--benchmark", "beir", "--methods", "contriever-inbatch", "--steps", "300",
+COMPARE = ("compare", "docs.jsonl", "--benchmark", "beir", "--methods", "contriever-inbatch", "--steps", "100",
            "--base", "new:layers=1,hidden=32,heads=2,dropout=0", "--set", "batch_size=8", "--set",
            "vocabulary_size=300", "--labels", "all", "--tune", "batch_size=8", "--tune", "steps=4",
            "-o", "table")  # fmt: skip
@@ -30,7 +30,7 @@ def room(things: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_in_a_comparison(room: Path) -> None:
     started = torchrun(room, 2, *COMPARE)
-    wait_for(room, "table/runs/contriever-inbatch-0.work/run/store", started)
+    wait_for(room, "table/runs/contriever-inbatch-0.work/run/**/recipe.json", started)
     kill_one(started, 1, room / "launcher.log", "run the same command again to resume")
     assert not (room / "table" / "report.md").exists()
     codes, logs = launch(room, 4, *COMPARE)

@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from launching import accelerate, assert_one_line, children, distance, launch, losses, room_of, torchrun, wait_for
+from pretrieve.cli.app import COMMANDS as COMMANDS_OF_ALL
+from pretrieve.pipeline.run import processes
 
+OF_MANY = {"train", "finetune", "read", "compare"}
 SMALL = ("--method", "structure", "--set", "dimensions=16", "--set", "vocabulary_size=300", "--set", "batch_size=16")
 COMMANDS = {
     "train": ("docs.jsonl", *SMALL, "--variants", "mix,spans", "--steps", "6", "--set", "evaluate_every=2"),
@@ -123,6 +126,22 @@ MISTAKES = {
     "reading": (("train", "bad.jsonl", "-o", "bad", "--on-bad", "fail"), 1, "bad.jsonl:2"),
     "output": (("train", "docs.jsonl", "-o", "static"), 2, "static exists"),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [one.NAME for one in COMMANDS_OF_ALL if one.NAME not in OF_MANY])
+def test_other_commands_are_refused_before_they_do_anything(
+    run, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """None of them may run once for each process, on one output."""
+    for variable, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(variable, value)
+    processes.current.cache_clear()
+    try:
+        found = run(name, "docs.jsonl", "-o", "output")
+    finally:
+        processes.current.cache_clear()
+    assert found.code == 2
+    assert f"pretrieve {name} works in one process" in found.err
 
 
 @pytest.mark.parametrize("name", MISTAKES)
