@@ -129,9 +129,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", [one.NAME for one in COMMANDS_OF_ALL if one.NAME not in OF_MANY])
-def test_other_commands_are_refused_before_they_do_anything(
-    run, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_other_commands_are_refused_before_they_do_anything(run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """None of them may run once for each process, on one output."""
     for variable, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(variable, value)
