@@ -43,6 +43,7 @@ class Line:
         unit: what is counted.
         goal: least value, or most where ``kind`` is time or seconds; None for none.
         why: why the goal is missed, where it is.
+        in_readme: whether the table of README has it.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Line:
     unit: str = "rounds"
     goal: float | None = None
     why: str = ""
+    in_readme: bool = False
 
     @property
     def at_most(self) -> bool:

@@ -62,23 +62,34 @@ def store(work: Work, model: Path) -> Store:
     return Store.build(target, documents, tokenizers.load(model), sentences=False)
 
 
-def sides(work: Work) -> dict[str, Side]:
-    """Both on the same batches, which are drawn before."""
-    path, size, queue = work.model("transformer-0.1"), work.pick(32, 8), work.pick(32_768, 64)
+def both(work: Work, model: str, steps: int = 1) -> tuple[Batches, Callable[[], Trainer], PlainMoCo]:
+    """Batches of crops, our trainer, and the plain algorithm, which begins with the queue of the first trainer."""
+    path, size, queue = work.model(model), work.pick(32, 8), work.pick(32_768, 64)
     tokens, encoder = store(work, path), load_encoder(path)
     options = contriever.Options(
         queue=queue, momentum=MOMENTUM, temperature=TEMPERATURE, window=work.pick(252, 120),  # crops of half fit 128
         concat=True, mask_same_document=False, key_dropout=True,
     )  # fmt: skip
     batches = Batches(sampler=contriever.sampler(tokens, encoder.specials, options), batch_size=size, seed=0)
-    batch = batches(0)
     objective = contriever.objective(encoder, options, 0, tokens)
-    training = TrainingOptions(steps=1, batch_size=size, learning_rate=RATE, warmup=0.0, weight_decay=0.0, beta2=0.999)
+    training = TrainingOptions(
+        steps=steps, batch_size=size, learning_rate=RATE, schedule="constant", warmup=0.0, weight_decay=0.0,
+        beta2=0.999, epsilon=1e-8,
+    )  # fmt: skip
     plain = PlainMoCo(AutoModel.from_pretrained(path), queue, encoder.dimensions)
+    assert isinstance(objective, contriever.MomentumQueue)
+    plain.queue.copy_(objective.queue.keys.T)
+    return batches, lambda: Trainer(objective=objective, batches=batches, options=training), plain
+
+
+def sides(work: Work) -> dict[str, Side]:
+    """Both on the same batch, which is drawn before."""
+    batches, trainer, plain = both(work, "transformer-0.1")
+    batch = batches(0)
 
     def ours() -> Callable[[], object]:
-        trainer = Trainer(objective=objective, batches=lambda step: batch, options=training)
-        return trainer.run
+        made = trainer()
+        return lambda: made.take(batch)
 
     amounts = {"tokens": float(len(batch.rows.tokens))}
     return {

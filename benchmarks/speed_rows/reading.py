@@ -154,6 +154,6 @@ ROWS = (
         what="pairs of crops of 5 to 50 % of 256 tokens, 10 % of their tokens deleted",
         sides=crops,
         lines=(Line(name="crops", what="sampling Contriever's crops: a loader of one pair at a time, as published",
-                    other=LOADER, unit="pairs"),),
+                    other=LOADER, unit="pairs", in_readme=True),),
     ),
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 from speed_rows.measure import Line, Row
 
-BEGIN, END = "<!-- speed: made by benchmarks/speed.py -->", "<!-- speed: end -->"
+BEGIN, END = "<!-- speed -->", "<!-- /speed -->"
 HEAD = """# Speed, side by side
 
 `make bench` makes this page and `results.json`; `make bench ROWS="training cache"` measures some rows again. In every
@@ -85,8 +85,8 @@ def rates(line: Line, measured: Mapping[str, Any]) -> str:
 def readme(rows: Mapping[str, Row], found: Mapping[str, Any]) -> str:
     """The ratios, for README."""
     text = [BEGIN, "| what: beside what | times as fast |", "|---|---|"]
-    for row, line, values in lines_of(rows, found):
-        if line.kind == "speed" and line.unit != "flops" and row.name != "store":
+    for _, line, values in lines_of(rows, found):
+        if line.in_readme:
             text.append(f"| {line.what} | {figure(values['value'])} |")
     return "\n".join([*text, END])
 
@@ -95,3 +95,8 @@ def put(text: str, block: str) -> str:
     """A page with the block between the marks replaced."""
     before, rest = text.split(BEGIN)
     return before + block + rest.split(END)[1]
+
+
+def shown_in(text: str) -> str:
+    """The block of a page."""
+    return BEGIN + text.split(BEGIN)[1].split(END)[0] + END
