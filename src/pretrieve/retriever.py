@@ -13,6 +13,7 @@ from pretrieve.core.extras import require
 from pretrieve.index.asked import Mode, check_mode
 from pretrieve.index.index import Index
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
+from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.arguments import names_of, path_of, text_of
 from pretrieve.pipeline.run.progress import shown as _display
 
@@ -33,6 +34,9 @@ class Retriever:
 
     A copy, also one in another process, opens again what is on disk: a static model, documents, an index.
 
+    In a program that ``torchrun`` or ``accelerate launch`` starts, all processes call ``train``, ``finetune`` and
+    ``compare``, and each gets the result; ``mine``, ``generate`` and ``save`` are called where ``RANK`` is 0 alone.
+
     Attributes:
         model: encodes queries and documents.
         location: folder or hub name of the model.
@@ -49,8 +53,7 @@ class Retriever:
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         """What is on disk is sent by its path: an index with its model, or a model of torch."""
-        index = self.__dict__.get("index")
-        if index is not None and index.path is not None:
+        if (index := self.__dict__.get("index")) is not None and index.path is not None:
             return Retriever.load, (index.path,)
         if getattr(self.model, "runs_on_torch", False):
             return _loaded, (self.location, dict(getattr(self.model, "described", {})), self.documents)
@@ -61,12 +64,9 @@ class Retriever:
         sources: Sources,
         output: str | Path | None = None,
         *,
-        method: str | None = None,
-        base: str = "static",
-        minutes: float | None = None,
-        steps: int | None = None,
-        settings: Mapping[str, object] | None = None,
-        seed: int = 0,
+        method: str | None = None, base: str = "static",
+        minutes: float | None = None, steps: int | None = None,
+        settings: Mapping[str, object] | None = None, seed: int = 0,
         resume: bool = False, overwrite: bool = False, on_bad: OnBad = "auto",
         device: str = "auto", progress: bool = True,
     ) -> Retriever:  # fmt: skip
@@ -89,7 +89,7 @@ class Retriever:
             progress: show progress bars.
 
         Returns:
-            A retriever over the documents.
+            A retriever over the documents; in each of several processes.
 
         Raises:
             PretrieveError: any error that a user can fix.
@@ -210,6 +210,7 @@ class Retriever:
             UsageError: the retriever has no documents, or something is at ``output``.
             StorageError: writing to disk failed.
         """
+        processes.current().check_first("Retriever.save")
         if self.documents is None:
             raise UsageError("this retriever holds no documents: there is nothing to save but its model.")
         from pretrieve.pipeline.run.usage_warnings import warn
@@ -238,7 +239,7 @@ class Retriever:
                 ``epochs``, ``steps``, ``settings``, ``seed``...
 
         Returns:
-            A retriever with the new model over the same documents.
+            A retriever with the new model over the same documents; in each of several processes.
 
         Raises:
             UsageError: an argument does not fit, or is this retriever's own (``model``, ``described``).
