@@ -40,8 +40,10 @@ def tokenizer(folder: Path, texts: list[str], *, begin: bool = False, ends: bool
 def decoder(folder: Path, texts: list[str], kind: str = "qwen3", **given: Any) -> Path:
     """A language model of width 32 with two layers, as ``save_pretrained`` leaves it."""
     size = tokenizer(folder, texts, **given)
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-             "intermediate_size": 48, "head_dim": 8, "max_position_embeddings": 256, "initializer_range": 0.2}  # fmt: skip
+    shape: dict[str, Any] = {
+        "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "intermediate_size": 48, "head_dim": 8, "max_position_embeddings": 256, "initializer_range": 0.2,
+    }  # fmt: skip
     if kind == "gpt2":
         shape = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}
     torch.manual_seed(0)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from test_transformer import assert_same_gradients, model, padded_states, ragged
 
 import decoders
 import searching
@@ -20,7 +21,6 @@ from pretrieve.models.restore import load_encoder
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.models.transformer import DECODERS, TransformerEncoder
 from pretrieve.text import tokenizer as tokenizers
-from test_transformer import assert_same_gradients, model, padded_states, ragged
 from tiny import SPECIALS
 
 TEXTS = [f"{document.title}. {document.text}" for document in searching.documents(30, sentences=2)]

@@ -33,7 +33,7 @@ class TransformerEncoder(Encoder):
 
     Attributes:
         model: the stock model; its own dropout is active in training mode only.
-        pooling: "mean" over the row, "cls" (its first token), "lasttoken", or "bert" (tanh pooler over the first token).
+        pooling: "mean" over the row, "cls" (its first token), "lasttoken", or "bert" (tanh pooler over the first).
         causal: whether a packed token sees those before it only.
         packed: whether rows run end to end; otherwise they are padded.
         drop_attention: whether attention weights are dropped in training, as the model says; packed only.

@@ -97,7 +97,7 @@ def end_texts(backend: tokenizers.Tokenizer, config: Mapping[str, Any], folder: 
     ends = [backend.id_to_token(index) for index in after] or [text for text, _ in known if text == end]
     single = [*words, "$A", *ends]
     pair = [*single, *(f"{part}:1" for part in [*words, "$B", *ends])]
-    tokens = [(token, backend.token_to_id(token)) for token in dict.fromkeys([*words, *ends])]
+    tokens: list[Any] = [(token, backend.token_to_id(str(token))) for token in dict.fromkeys([*words, *ends])]
     template = processors.TemplateProcessing(single=single, pair=pair, special_tokens=tokens)
     kept = [part for part in _parts(backend.post_processor) if not isinstance(part, processors.TemplateProcessing)]
     backend.post_processor = processors.Sequence([*kept, template]) if kept else template
@@ -107,7 +107,8 @@ def _parts(processor: Any) -> list[Any]:
     """The steps of a post-processor."""
     if processor is None:
         return []
-    return list(processor) if isinstance(processor, processors.Sequence) else [processor]
+    sequence: Any = processor
+    return list(sequence) if isinstance(processor, processors.Sequence) else [processor]
 
 
 def _around(backend: tokenizers.Tokenizer, where: str) -> tuple[int | None, int | None]:
@@ -115,8 +116,8 @@ def _around(backend: tokenizers.Tokenizer, where: str) -> tuple[int | None, int 
     before, after = _added(backend)
     if len(before) > 1 or len(after) > 1:
         raise UsageError(
-            f"{where}: the tokenizer puts {len(before)} tokens before a text and {len(after)} after it; a model that is "
-            "trained here has at most one each."
+            f"{where}: the tokenizer puts {len(before)} tokens before a text and {len(after)} after it; a model "
+            "that is trained here has at most one each."
         )
     return next(iter(before), None), next(iter(after), None)
 

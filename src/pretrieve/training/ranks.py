@@ -17,6 +17,7 @@ import torch.distributed
 from torch import Tensor, nn
 
 from pretrieve.core.errors import LostRankError, UsageError
+from pretrieve.models.shards import is_part
 
 _BROKEN = ("gloo", "nccl", "closed", "reset by peer", "broken pipe")  # words of a connection's errors, in any case
 
@@ -60,11 +61,15 @@ class Ranks:
         """Replace gradients by their mean over ranks, in one message."""
         if self.world == 1:
             return
-        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        parameters = [
+            p for p in module.parameters() if p.requires_grad and not is_part(p)
+        ]  # parts are averages already
         for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if not gradients:
+            return
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         with _exchange():
             torch.distributed.all_reduce(flat)
@@ -106,10 +111,25 @@ class Ranks:
         self.spread([value])
         return float(value)
 
+    def text_of_first(self, text: str) -> str:
+        """The text of rank 0; those of the others are ignored."""
+        if self.world == 1:
+            return text
+        data = text.encode()
+        size = int(self.of_first(len(data)))
+        values = torch.zeros(size, dtype=torch.uint8)
+        if self.rank == 0:
+            values = torch.tensor(list(data), dtype=torch.uint8)
+        values = values.to(_device())
+        self.spread([values])
+        return bytes(values.tolist()).decode()
+
     @torch.no_grad()
     def spread(self, tensors: Iterable[Tensor]) -> None:
-        """Replace the values of tensors by those of rank 0."""
+        """Replace the values of tensors by those of rank 0; tensors of which ranks hold parts stay."""
         for values in tensors if self.world > 1 else ():
+            if is_part(values):
+                continue
             sent = values.detach().contiguous()
             with _exchange():
                 torch.distributed.broadcast(sent, 0)

@@ -67,7 +67,7 @@ class Choices:
             "method": self.method,
             "variant": self.variant,
             "options": {key: str(value) for key, value in self.options.items()},
-            "training": dataclasses.asdict(self.training),
+            "training": self.training.facts(),
             "encoder": dataclasses.asdict(self.encoder),
             "tokenizer": dataclasses.asdict(self.tokenization),
         }
@@ -203,7 +203,7 @@ def make(request: TrainRequest, choices: Choices, store: Store, encoder: Encoder
         base=request.base,
         seed=request.seed,
         options=dataclasses.asdict(options),
-        training=dataclasses.asdict(choices.training),
+        training=choices.training.facts(),
         encoder=dataclasses.asdict(choices.encoder) | dataclasses.asdict(choices.tokenization),
         corpus=store.corpus,
         tokenizer=store.tokenizer.fingerprint,

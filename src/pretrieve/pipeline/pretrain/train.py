@@ -40,6 +40,8 @@ from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
 from pretrieve.text.tokenizer import Tokenizer
 from pretrieve.training.calibration import steps_for_minutes
+from pretrieve.training.ranks import Ranks
+from pretrieve.training.sharding import Sharding
 
 _RECIPE = "recipe.json"
 
@@ -179,7 +181,8 @@ def _made(
     encoder = planning.encoder_of(request, choices, prepared.store)
     warm.start_words(request, encoder, prepared.store, listener)
     made = planning.make(request, choices, prepared.store, encoder)
-    devices.place(made.objective)  # after all weights are drawn on the CPU: they are the same on every device
+    if not Sharding.of(made.objective, made.training, Ranks.current()).full:
+        devices.place(made.objective)  # after all weights are drawn on the CPU: they are the same on every device
     for note in (*made.objective.notes, *_untied_note(made), *_decoder_note(made, prepared.store)) if not quiet else ():
         listener.note(note)
     return made

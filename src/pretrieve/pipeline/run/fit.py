@@ -18,6 +18,7 @@ from pretrieve.training.checkpoint import Checkpoints, named_tensors
 from pretrieve.training.early_stopping import HeldOutLoss
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.ranks import Ranks
+from pretrieve.training.sharding import Sharding
 from pretrieve.training.trackers import Tracker, default_tracker
 from pretrieve.training.trainer import Progress, Trainer
 
@@ -75,7 +76,8 @@ def fit(run: Run, training: Training) -> dict[str, float]:
     """
     options = training.options
     devices.tune(devices.chosen())
-    devices.place(training.objective)
+    if not Sharding.of(training.objective, options, Ranks.current()).full:
+        devices.place(training.objective)
     run.listener.stage(training.name, options.steps, "steps")
     shown = _Shown(training, run)
     with _tracking(training, run.workspace / CURVES / training.part) as tracker:
@@ -98,10 +100,13 @@ def fit(run: Run, training: Training) -> dict[str, float]:
             on_step=watch,
             held_out=_held_out(run, training, shown, tracker),
         )
+        if trainer.sharding.full:
+            run.listener.note(f"each of {trainer.ranks.world} processes holds a part of every layer (sharding=full).")
         if run.resume:
             run.listener.advance(trainer.resume())
         trainer.ranks.spread(named_tensors(training.objective).values())
         trainer.run()
+        trainer.sharding.join(training.objective)
     return shown.last()
 
 
