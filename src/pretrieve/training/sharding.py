@@ -94,45 +94,47 @@ class Sharding:
 
     @contextlib.contextmanager
     def gathered(self) -> Iterator[None]:
-        """Every rank holds all layers in the block, in which the first rank computes alone; called by all ranks."""
-        modules: list[Any] = [part for encoder, _ in self._whole for part in encoder.model.modules()]
-        modules = [part for part in modules if hasattr(part, "unshard")]
-        for part in modules:
-            part.set_reshard_after_forward(False, recurse=False)
-            part.unshard()
+        """In the block, the first rank has the whole model and computes alone; all ranks call it, the others wait."""
+        sharded = [encoder.model for encoder, _ in self._whole]
+        for encoder, whole in self._whole:
+            self._fill(whole, encoder.model, devices.chosen())
+            encoder.model = whole
         try:
             yield
         finally:
-            if modules:
-                self.ranks.barrier()
-            for part in modules:
-                part.reshard()
-                part.set_reshard_after_forward(True, recurse=False)
+            for (encoder, whole), model in zip(self._whole, sharded, strict=True):
+                encoder.model = model
+                whole.load_state_dict(
+                    {name: values.to("meta") for name, values in whole.state_dict().items()}, assign=True
+                )
 
-    @torch.no_grad()
     def join(self, objective: nn.Module) -> None:
         """Give the first rank the whole model again, in its memory of the CPU; the others keep none of it.
 
-        Called by all ranks at the end of training. One tensor at a time is gathered. The model goes back to the device
-        where there is room for it.
+        Called by all ranks at the end of training. The model goes back to the device where there is room for it.
 
         Args:
             objective: sharded by ``place``.
         """
         for encoder, whole in self._whole:
-            model: Any = encoder.model
-            state = {}
-            for name, values in model.state_dict().items():
-                full = values.full_tensor() if is_part(values) else values
-                if self.ranks.rank == 0:
-                    state[name] = full.to("cpu", copy=True)
-            if self.ranks.rank == 0:
-                whole.load_state_dict(state, assign=True)
-                whole.train(model.training)
+            self._fill(whole, encoder.model, torch.device("cpu"))
             encoder.model = whole
         if self._whole and self.ranks.rank == 0:
             _place_where_it_fits(objective)
         self._whole = []
+
+    @torch.no_grad()
+    def _fill(self, whole: nn.Module, sharded: nn.Module, device: torch.device) -> None:
+        """Gather a model in the first rank, one tensor at a time."""
+        state = {}
+        for name, values in sharded.state_dict().items():
+            full = values.full_tensor() if is_part(values) else values
+            if self.ranks.rank == 0:
+                state[name] = full.detach().to(device, copy=True)
+        if self.ranks.rank == 0:
+            whole.load_state_dict(state, assign=True)
+            whole.to(device)  # with tensors that are computed anew, and not saved
+        whole.train(sharded.training)
 
 
 def layers_of(model: nn.Module) -> list[nn.Module]:
