@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
-from test_processes import distance, launch, losses
+from test_processes import assert_one_line, children, distance, launch, losses, torchrun, wait_for
 
 import decoders
 import searching
@@ -58,3 +60,43 @@ def test_sharded_processes_make_the_model_of_one(run, room: Path, monkeypatch: p
         assert {path.parent.name for path in parts} >= {"weights-parts", "optimiser-parts"}
         assert not list((room / f"{name}-2.work").rglob("*.metadata"))
     assert distance(room / name, room / f"{name}-2") < 1e-5
+
+
+LONG = ("--steps", "40", "--set", "save_every=5", "--set", "batch_size=8", "--tracker", "none", "--no-select")
+LONGER = {
+    "contriever": ("--method", "contriever", "--base", "decoder", "--set", "queue=32", "--set", "cache=true",
+                   "--set", "chunk=2"),
+    "retromae": ("--method", "retromae", "--base", NEW, "--set", "vocabulary_size=300", "--set", "chunk=2"),
+}  # fmt: skip
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the processes in /proc")
+@pytest.mark.parametrize(("method", "world"), [("contriever", 4), ("retromae", 1)])
+def test_a_killed_sharded_run_resumes_on_others(
+    run, room: Path, monkeypatch: pytest.MonkeyPatch, method: str, world: int
+) -> None:
+    """Two sharded processes, of which one is killed; then four, or one that holds everything."""
+    monkeypatch.chdir(room)
+    words = ("train", "docs.jsonl", *LONGER[method], *LONG)
+    assert run(*words, "-o", f"whole-{method}").code == 0
+    started = torchrun(room, 2, *words, *SHARDED, "-o", f"broken-{method}")
+    wait_for(room, f"broken-{method}.work/run/checkpoints/step-*/MANIFEST.json", started)
+    os.kill(children(started.pid)[1], signal.SIGKILL)
+    assert started.wait(timeout=60) != 0
+    assert_one_line([(room / "launcher.log").read_text()], "add --resume to continue")
+    assert not (room / f"broken-{method}").exists()
+    assert list(room.glob(f"broken-{method}.work/run/checkpoints/step-*/optimiser-parts/*.safetensors"))
+    if world == 1:
+        resumed = run(*words, "--resume", "-o", f"broken-{method}")
+        assert resumed.code == 0, resumed.err
+    else:
+        codes, logs = launch(room, world, *words, *SHARDED, "--resume", "-o", f"broken-{method}")
+        assert codes == [0] * world, logs
+    assert distance(room / f"whole-{method}", room / f"broken-{method}") < 1e-4
+
+
+def test_what_cannot_be_sharded_is_told(room: Path) -> None:
+    words = ("train", "docs.jsonl", "--method", "tsdae", "--base", NEW, "--steps", "2", "--set", "batch_size=8")
+    codes, logs = launch(room, 2, *words, *SHARDED, "--no-select", "-o", "tied")
+    assert codes == [2, 2], logs
+    assert_one_line(logs, "this method's decoder uses parts of the encoder's layers; set sharding=none")

@@ -8,14 +8,16 @@ import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 import tiny
+from pretrieve.core.errors import UsageError
 from pretrieve.methods import names
+from pretrieve.models.shards import is_part
 from pretrieve.training.checkpoint import Checkpoints, digest
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.signals import StoppedError
@@ -69,7 +71,9 @@ CASES: list[tuple[str, str, dict[str, Any], bool]] = [
 ]
 
 
-def rank(report: Connection, world: int, number: int, meet: str, out: str) -> None:
+def rank(
+    report: Connection, world: int, number: int, meet: str, out: str, sharding: Literal["none", "full"] = "none"
+) -> None:
     """Train every case on one rank of ``world``; keeps losses, the last gradient, and buffers."""
     torch.set_num_threads(1)
     if world > 1:
@@ -79,13 +83,25 @@ def rank(report: Connection, world: int, number: int, meet: str, out: str) -> No
         objective, batches = tiny.run(preset, kind, size=8, seed=2, dropout=0.2, **changes)
         losses: list[float] = []
         options = TrainingOptions(
-            steps=4, batch_size=8, chunk=2, cache=cache, precision="float64", learning_rate=0.001, clip=1.0
+            steps=4,
+            batch_size=8,
+            chunk=2,
+            cache=cache,
+            precision="float64",
+            learning_rate=0.001,
+            clip=1.0,
+            sharding=sharding,
         )
-        trainer = Trainer(objective=objective, batches=batches, options=options, seed=2)
+        try:
+            trainer = Trainer(objective=objective, batches=batches, options=options, seed=2)
+        except UsageError:  # it cannot be sharded
+            assert sharding == "full"
+            continue
         trainer.on_step = lambda progress, losses=losses: losses.append(progress.loss)
         assert trainer.ranks.world == world
         trainer.run()
-        gradients = [p.grad.reshape(-1) for p in objective.parameters() if p.grad is not None]
+        grads = [p.grad for p in objective.parameters() if p.grad is not None]
+        gradients = [(grad.full_tensor() if is_part(grad) else grad).reshape(-1) for grad in grads]
         results[f"{case}/losses"] = torch.tensor(losses, dtype=torch.float64)
         results[f"{case}/gradient"] = torch.cat(gradients)
         for name, values in objective.named_buffers():

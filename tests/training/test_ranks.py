@@ -25,6 +25,25 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
             assert distance < 1e-9, f"{name} on rank {rank} differs by {distance}"
 
 
+def test_two_sharded_processes_equal_one(tmp_path: Path) -> None:
+    """Every case with a transformer whose layers can be sharded, with and without the gradient cache."""
+    meet, out = str(tmp_path / "meet"), str(tmp_path / "out")
+    ranks = ((1, 0, "none"), (2, 0, "full"), (2, 1, "full"))
+    started = [processes.start(processes.rank, world, rank, meet, out, kind) for world, rank, kind in ranks]
+    for process, _ in started:
+        process.join(timeout=300)
+        assert process.exitcode == 0
+    alone = load_file(f"{out}-1-0")
+    for rank in (0, 1):
+        found = load_file(f"{out}-2-{rank}")
+        sharded = {processes.CASES[int(name.split("/")[0])][0] for name in found}
+        assert {"contriever", "condenser", "retromae", "mlm", "simcse", "spider"} <= sharded
+        assert not {"tsdae", "realm"} & sharded
+        for name, values in found.items():
+            distance = float((values - alone[name]).norm() / alone[name].norm().clamp(min=1e-12))
+            assert distance < 1e-9, f"{name} on rank {rank} differs by {distance}"
+
+
 def test_shares_of_a_batch() -> None:
     assert [Ranks(rank=rank, world=3).share(12) for rank in range(3)] == [(0, 4), (4, 8), (8, 12)]
     with pytest.raises(UsageError, match="batch_size=10 does not divide by 3 processes: use 12"):

@@ -89,7 +89,10 @@ class Sharding:
             outside = {
                 parameter for parameter in model.parameters() if parameter not in inside and not is_part(parameter)
             }
+            named = type(model)
             fully_shard(model, mesh=mesh, ignored_params=outside)
+            for name in ("__name__", "__qualname__", "__module__"):  # transformers looks its models up by their names
+                setattr(type(model), name, getattr(named, name))
         devices.place(objective, device)
 
     @contextlib.contextmanager
