@@ -50,6 +50,9 @@ def write(path: Path, name: str, tensors: Mapping[str, Tensor]) -> None:
         try:
             save(parts, storage_writer=writer)
         except CheckpointException as error:
+            for one, _ in error.failures.values():
+                if isinstance(one, RuntimeError):  # a rank is lost
+                    raise one from None
             raise OSError("; ".join(str(one) for one, _ in error.failures.values())) from error
 
 

@@ -71,7 +71,7 @@ class Ranks:
         if not gradients:
             return
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        with _exchange():
+        with exchange():
             torch.distributed.all_reduce(flat)
         flat /= self.world
         pieces = torch.split(flat, [gradient.numel() for gradient in gradients])
@@ -85,14 +85,14 @@ class Ranks:
         values = torch.stack([value.detach().double() for value in scalars.values()])
         known = ~values.isnan()
         sums = torch.stack([values.nan_to_num(0.0, torch.inf, -torch.inf), known.double()])
-        with _exchange():
+        with exchange():
             torch.distributed.all_reduce(sums)
         return dict(zip(scalars, sums[0] / sums[1], strict=True))
 
     def barrier(self) -> None:
         """Wait for all ranks."""
         if self.world > 1:
-            with _exchange():
+            with exchange():
                 torch.distributed.barrier()
 
     def largest(self, number: int) -> int:
@@ -131,7 +131,7 @@ class Ranks:
             if is_part(values):
                 continue
             sent = values.detach().contiguous()
-            with _exchange():
+            with exchange():
                 torch.distributed.broadcast(sent, 0)
             values.detach().copy_(sent)
 
@@ -139,7 +139,7 @@ class Ranks:
         if self.world == 1:
             return number
         value = torch.tensor(number, device=_device())
-        with _exchange():
+        with exchange():
             torch.distributed.all_reduce(value, op=operation)
         return int(value)
 
@@ -150,7 +150,7 @@ def _device() -> str:
 
 
 @contextlib.contextmanager
-def _exchange() -> Iterator[None]:
+def exchange() -> Iterator[None]:
     """Turn a broken connection into an error in one line; the SIGTERM that a launcher sends then is ignored."""
     try:
         yield
@@ -172,7 +172,7 @@ def _gathered(values: Tensor, ranks: Ranks) -> Tensor:
 
 def _all_gather(values: Tensor, ranks: Ranks) -> Tensor:
     parts = [torch.empty_like(values) for _ in range(ranks.world)]
-    with _exchange():
+    with exchange():
         torch.distributed.all_gather(parts, values.contiguous())
     return torch.cat(parts)
 
@@ -186,7 +186,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         total = gradients[0].contiguous().clone()
-        with _exchange():
+        with exchange():
             torch.distributed.all_reduce(total)
         first = ctx.ranks.rank * ctx.size
         return total[first : first + ctx.size], None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,7 @@ from pretrieve.models.reconstruction import TiedDecoder
 from pretrieve.models.shards import is_part
 from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.training.options import TrainingOptions
-from pretrieve.training.ranks import Ranks
+from pretrieve.training.ranks import Ranks, exchange
 
 LARGE = 1_000_000_000  # parameters above which ``auto`` shards
 
@@ -95,6 +96,10 @@ class Sharding:
                 setattr(type(model), name, getattr(named, name))
         devices.place(objective, device)
 
+    def exchange(self) -> AbstractContextManager[None]:
+        """In the block, a rank that is lost while layers are gathered is reported as any other."""
+        return exchange() if self.full else contextlib.nullcontext()
+
     @contextlib.contextmanager
     def gathered(self) -> Iterator[None]:
         """In the block, the first rank has the whole model and computes alone; all ranks call it, the others wait."""
@@ -131,7 +136,8 @@ class Sharding:
         """Gather a model in the first rank, one tensor at a time."""
         state = {}
         for name, values in sharded.state_dict().items():
-            full = values.full_tensor() if is_part(values) else values
+            with exchange():
+                full = values.full_tensor() if is_part(values) else values
             if self.ranks.rank == 0:
                 state[name] = full.detach().to(device, copy=True)
         if self.ranks.rank == 0:

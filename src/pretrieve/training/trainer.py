@@ -147,7 +147,7 @@ class Trainer:
             UsageError: the batch does not divide by the ranks, or an option does not fit the batch.
             StorageError: a checkpoint could not be written.
         """
-        with Stopper() as stopper:
+        with Stopper() as stopper, self.sharding.exchange():
             for batch in prefetched(self.batches, self.step, self._last_step):
                 self.take(batch)
                 if self.held_out is not None:
