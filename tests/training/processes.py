@@ -71,6 +71,25 @@ CASES: list[tuple[str, str, dict[str, Any], bool]] = [
 ]
 
 
+def resharded(report: Connection, number: int, meet: str, folder: Path) -> None:
+    """One of two sharded ranks that reads a whole checkpoint of 3 steps, and writes it again, as one of 4 steps."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{meet}", rank=number, world_size=2)
+    trainer = small_trainer(folder, "full", seed=7)
+    assert trainer.resume() == 3
+    assert any(is_part(state["exp_avg"]) for state in trainer.optimizer.state.values())
+    trainer.step = 4
+    trainer.save()
+    report.send("done")
+
+
+def small_trainer(folder: Path, sharding: Literal["none", "full"], seed: int) -> Trainer:
+    """A trainer of MoCo with checkpoints in a folder."""
+    objective, batches = tiny.run("contriever", "new", size=8, seed=seed)
+    options = TrainingOptions(steps=3, batch_size=8, sharding=sharding)
+    return Trainer(objective=objective, batches=batches, options=options, checkpoints=Checkpoints(folder=folder))
+
+
 def rank(
     report: Connection, world: int, number: int, meet: str, out: str, sharding: Literal["none", "full"] = "none"
 ) -> None:

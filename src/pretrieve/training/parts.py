@@ -1,7 +1,7 @@
 """Tensors on disk, of which every rank writes its own part: by torch.distributed.checkpoint, as safetensors.
 
 Its reader puts parts together again for any number of ranks, or for one process with whole tensors. Its own format
-holds a pickle, which is why parts are written in that of Hugging Face, whose header says where a part belongs.
+can run code when it is read, so parts are written in that of Hugging Face, whose header says where they belong.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def write(path: Path, name: str, tensors: Mapping[str, Tensor]) -> None:
         tensors: by name; whole ones are left out.
 
     Raises:
-        StorageError: writing to disk failed.
+        StorageError: writing to disk failed (an OSError of the library's).
     """
     parts = {key: values.detach() for key, values in tensors.items() if is_part(values)}
     if not parts:
