@@ -8,10 +8,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from test_processes import assert_one_line, children, distance, launch, losses, torchrun, wait_for
 
 import decoders
 import searching
+from launching import assert_one_line, children, distance, launch, losses, torchrun, wait_for
 
 TEXTS = [f"{document.title}. {document.text}" for document in searching.documents(30, sentences=2)]
 NEW = "new:layers=2,hidden=32,heads=2,dropout=0.1"
