@@ -96,7 +96,7 @@ class Ranks:
         if self.world == 1 or not values.numel():
             return
         for part in torch.split(values, max(1, _SENT * len(values) // values.numel())):
-            with _exchange():
+            with exchange():
                 torch.distributed.all_reduce(part)
 
     def barrier(self) -> None:
