@@ -83,7 +83,7 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
     with begin("read", request, listener, inputs=inputs, without=("sources",), precision=training.precision) as run:
         for part in (*encoders, reader):
             devices.place(part)
-        run.same("values", {"options": dataclasses.asdict(options), "training": dataclasses.asdict(training)})
+        run.same("values", {"options": dataclasses.asdict(options), "training": training.facts()})
         documents = _documents(run, request)
         if run.finished:
             run.say_finished()
@@ -104,7 +104,7 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         report = {
             "model": request.model,
             "options": dataclasses.asdict(options),
-            "training": dataclasses.asdict(training),
+            "training": training.facts(),
             "seed": request.seed,
             "questions": {"read": len(questions), "answered_in_documents": found},
             "documents": len(documents),
