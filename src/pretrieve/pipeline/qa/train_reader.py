@@ -32,13 +32,13 @@ from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.settings import sort_settings
 from pretrieve.pipeline.run.sources import DOCUMENTS, read_request
+from pretrieve.pipeline.run.tokens import store_of
 from pretrieve.pipeline.run.workspace import beside
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.question_files import Question, QuestionReport, read_questions
 from pretrieve.sampling.questions import QuestionRows, SomeQuestions
 from pretrieve.text import tokenizer as tokenizers
 from pretrieve.text.documents import Documents
-from pretrieve.text.store import Store
 from pretrieve.text.tokenizer import Tokenizer
 from pretrieve.training.held_out import held_out
 from pretrieve.training.options import TrainingOptions
@@ -88,11 +88,7 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
             run.say_finished()
             return open_report(request.output)
         listener = run.listener
-        listener.stage("encode", len(documents), "documents")
-        store = processes.current().opened(
-            lambda: Store.build(run.workspace / STORE, documents, vocabulary, replace=True), Store.open
-        )
-        listener.advance(len(documents), f"{len(store.tokens):,} tokens")
+        store = store_of(documents, vocabulary, listener, folder=run.workspace / STORE)
         listener.stage("index blocks", unit="blocks")
         sampler = QuestionRows(
             questions, vocabulary, encoders[0].specials, min(LONGEST_QUESTION, encoders[0].max_length)
