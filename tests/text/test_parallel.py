@@ -39,7 +39,7 @@ def test_a_process_that_is_killed_is_an_error_that_names_the_signal() -> None:
     assert list(itertools.islice(results, 2)) == [None, None]
     for child in workers():
         child.kill()
-    with pytest.raises(LostRankError, match="was ended by SIGKILL .is memory short. PRETRIEVE_WORKERS sets"):
+    with pytest.raises(LostRankError, match=r"was ended by SIGKILL .is memory short. PRETRIEVE_WORKERS sets"):
         next(results)
     assert not workers()
 
@@ -71,7 +71,7 @@ def test_nobody_is_left_when_the_parent_ends(number: int) -> None:
         assert len(mine) == 2
         parent.send_signal(number)
         _, errors = parent.communicate(timeout=5)
-    gone, alive = psutil.wait_procs(mine, timeout=2)
+    _, alive = psutil.wait_procs(mine, timeout=2)
     assert not alive
     assert errors.count(b"Traceback") == (number == signal.SIGINT), errors
 

@@ -1,4 +1,4 @@
-"""A store that several processes make in shards: the bytes of one that a single process makes, and resumed where it was."""
+"""A store that several processes make in shards: the bytes of one process, resumed at the last whole shard."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from pretrieve.core import files
+from pretrieve.core import files, manifest
 from pretrieve.core.errors import DataError, LostRankError, StorageError
 from pretrieve.core.types import Document, IntArray
 from pretrieve.text import parallel, store_shards
@@ -20,7 +20,7 @@ from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
 from pretrieve.text.tokenizer import Tokenizer, train
 
-WORDS = "baki dolu mane pora nelu tiso ravi kumo".split()
+WORDS = ["baki", "dolu", "mane", "pora", "nelu", "tiso", "ravi", "kumo"]
 
 
 def made(count: int = 300) -> list[Document]:
@@ -149,15 +149,15 @@ def test_a_stopped_run_goes_on_at_its_last_whole_shard(
 
 def test_damage_and_another_plan_are_noticed(tmp_path: Path, monkeypatch, documents, tokenizer) -> None:
     monkeypatch.setenv(parallel.WORKERS, "1")
+    monkeypatch.setattr(manifest, "_EDGE", 64)  # what opening checks of a file's ends
+    documents = Documents.write(documents.path, made(), replace=True)
     for name, options in (("alone", {}), ("plain", {"sentences": False})):
         Store.build(tmp_path / name, documents, tokenizer, **options)
     folder = store_shards.shards_of(tmp_path / "store")
 
     def stop_again() -> None:
         with pytest.raises(Stop):
-            store_shards.build(
-                tmp_path / "store", documents, tokenizer, on_progress=stopped_after(4, interrupt)
-            )
+            store_shards.build(tmp_path / "store", documents, tokenizer, on_progress=stopped_after(4, interrupt))
 
     stop_again()
     tokens = folder / "shard-000001" / "tokens"
@@ -199,7 +199,8 @@ from pathlib import Path
 import psutil
 from pretrieve.text import parallel
 folder, documents, shards = sys.argv[1:]
-results = parallel.mapped("pretrieve.text.store_shards:write_shard", [[folder, documents, n] for n in map(int, shards.split(","))], 2)
+jobs = [[folder, documents, int(number)] for number in shards.split(",")]
+results = parallel.mapped("pretrieve.text.store_shards:write_shard", jobs, 2)
 peak = 0
 for _ in results:
     for child in psutil.Process().children():

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from queue import Empty, Queue, SimpleQueue
-from threading import Thread
+from threading import Thread, current_thread
 from typing import Any
 
 import orjson
@@ -129,24 +129,23 @@ def _start(function: str) -> subprocess.Popen[bytes]:
     )
 
 
-def _stop(
-    processes: list[subprocess.Popen[bytes]], threads: list[Thread], queues: list[Queue[bytes]]
-) -> None:
-    """End processes and threads, whatever they wait for."""
+def _stop(processes: list[subprocess.Popen[bytes]], threads: list[Thread], queues: list[Queue[bytes]]) -> None:
+    """End processes and threads, whatever they wait for; one of the threads may be this one, collecting garbage."""
     for process in processes:
         process.kill()
     for process in processes:
         process.wait()
-    while any(thread.is_alive() for thread in threads):
+    others = [thread for thread in threads if thread is not current_thread()]
+    while any(thread.is_alive() for thread in others):
         for queue in queues:
             with contextlib.suppress(Empty):
                 queue.get_nowait()
-        for thread in filter(Thread.is_alive, threads):
+        for thread in filter(Thread.is_alive, others):
             thread.join(0.001)
     for process in processes:
         for pipe in (process.stdin, process.stdout):
             assert pipe is not None
-            with contextlib.suppress(BrokenPipeError):
+            with contextlib.suppress(BrokenPipeError, RuntimeError):  # the latter: this thread is reading it
                 pipe.close()
 
 
