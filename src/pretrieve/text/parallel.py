@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from queue import Empty, Queue, SimpleQueue
 from threading import Thread, current_thread
@@ -45,8 +46,10 @@ def processors() -> int:
     return min([found, *_quota(Path("/sys/fs/cgroup"))])
 
 
-def mapped(function: str, items: Sequence[Any], workers: int) -> Iterator[Any]:
+def mapped(function: str, items: Iterable[Any], workers: int) -> Iterator[Any]:
     """Apply a function to items in other processes and yield what it returns, in order.
+
+    Items are taken a few ahead of the results, so that there may be any number of both.
 
     Args:
         function: ``module:name``, importable; takes an item and gives a result, both of plain JSON values.
@@ -57,23 +60,32 @@ def mapped(function: str, items: Sequence[Any], workers: int) -> Iterator[Any]:
         PretrieveError: the function raised it.
         LostRankError: a process ended before its work was done.
     """
-    lines = [[orjson.dumps(item) + b"\n" for item in items[start::workers]] for start in range(workers)]
     processes: list[subprocess.Popen[bytes]] = []
+    inboxes: list[SimpleQueue[bytes]] = [SimpleQueue() for _ in range(workers)]
     queues: list[Queue[bytes]] = [Queue(_AHEAD) for _ in range(workers)]
     threads: list[Thread] = []
     try:
-        for own, queue in zip(lines, queues, strict=True):
+        for inbox, queue in zip(inboxes, queues, strict=True):
             processes.append(_start(function))
-            threads += [Thread(target=_feed, args=(processes[-1], own), daemon=True)]
+            threads += [Thread(target=_feed, args=(processes[-1], inbox), daemon=True)]
             threads += [Thread(target=_drain, args=(processes[-1], queue), daemon=True)]
         for thread in threads:
             thread.start()
-        for place in range(len(items)):
+        coming = iter(items)
+        sent = 0
+        for place in itertools.count():
+            for item in itertools.islice(coming, max(0, place + workers * _AHEAD - sent)):
+                inboxes[sent % workers].put(orjson.dumps(item) + b"\n")
+                sent += 1
+            if place == sent:
+                return
             line = queues[place % workers].get()
             if not line:
                 raise LostRankError(_end_of(processes[place % workers]))
             yield _result(orjson.loads(line))
     finally:
+        for inbox in inboxes:
+            inbox.put(b"")
         _stop(processes, threads, queues)
 
 
@@ -149,12 +161,13 @@ def _stop(processes: list[subprocess.Popen[bytes]], threads: list[Thread], queue
                 pipe.close()
 
 
-def _feed(process: subprocess.Popen[bytes], lines: list[bytes]) -> None:
-    """Send all items; the pipe stays open, because its end is the end of this process."""
+def _feed(process: subprocess.Popen[bytes], inbox: SimpleQueue[bytes]) -> None:
+    """Send items as they come; the pipe stays open, because its end is the end of this process."""
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it was stopped before it read everything
-        process.stdin.writelines(lines)
-        process.stdin.flush()
+        while line := inbox.get():
+            process.stdin.write(line)
+            process.stdin.flush()
 
 
 def _drain(process: subprocess.Popen[bytes], queue: Queue[bytes]) -> None:

@@ -170,6 +170,7 @@ class _Run:
             report=report,
             quarantine=beside(self.output, ".quarantine.jsonl"),
             deduplicate=not request.queries,
+            workers=None if request.part[1] == 1 else 1,  # the other parts are read at the same time
         )
         number = 0
         while (first := next(found, None)) is not None:

@@ -25,7 +25,7 @@ from pretrieve.text.files.decoding import UTF8, UTF8_MARK, Encoding, by_mark, de
 from pretrieve.text.records import Fault, Note
 
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
-_CHUNK = 1 << 18
+CHUNK = _CHUNK = 1 << 18  # bytes read at once; the first of them show a file's encoding
 _PACKED = 1 << 9  # bytes unpacked at once: a frame of blanks becomes 30,000 times as long
 _KEPT = 1000  # bytes kept of a line that is too long
 BOM = UTF8_MARK
@@ -76,7 +76,7 @@ def text_chunks(path: Path, *, guessing: bool = True) -> Iterator[bytes | Note]:
     encoding: Encoding | None = None
     decoder: Any = None
     for number, chunk in enumerate(chunks(path)):
-        if number == 0:
+        if number == 0 and first_line(path) == 1:
             encoding = by_mark(chunk)
             if guessing and encoding is None and is_binary(chunk):
                 raise DamagedStreamError("binary file")
@@ -206,6 +206,71 @@ def seekable(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """Some whole lines of a text file on disk, as a file of their own.
+
+    Attributes:
+        path: the file.
+        start: first byte.
+        stop: one past the last byte.
+        line: number of the first line.
+    """
+
+    path: Path
+    start: int
+    stop: int
+    line: int
+
+    def __str__(self) -> str:
+        """The name of the file."""
+        return str(self.path)
+
+    @property
+    def suffix(self) -> str:
+        """Suffix of the file."""
+        return self.path.suffix
+
+    @property
+    def stem(self) -> str:
+        """Name of the file without suffix."""
+        return self.path.stem
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self.path.name
+
+    def open(self, mode: str = "rb") -> _Window:
+        """Open it for reading bytes."""
+        file = self.path.open("rb")
+        file.seek(self.start)
+        return _Window(file, self.stop - self.start)
+
+
+class _Window:
+    """The next bytes of an open file."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file, self._left = file, size
+
+    def __enter__(self) -> _Window:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+
+def first_line(path: object) -> int:
+    """Number of the first line of a file: 1, but for a part of one."""
+    return path.line if isinstance(path, FilePart) else 1
+
+
 def not_utf8(where: str, data: bytes, error: UnicodeDecodeError) -> Fault:
     """The fault of bytes that are no UTF-8 text."""
     return Fault(where, "not UTF-8", f"byte 0x{data[error.start]:02x} at {error.start}", data)
@@ -224,7 +289,7 @@ def _refuse_pointer(raw: Any) -> None:
 
 
 def _lines(path: Path, limit: int, *, guessing: bool) -> Iterator[tuple[int, bytes] | Fault | Note]:
-    number, tail, skipped = 1, b"", 0
+    number, tail, skipped = first_line(path), b"", 0
     try:
         for chunk in text_chunks(path, guessing=guessing):
             if isinstance(chunk, Note):
