@@ -1,8 +1,9 @@
 """Several processes read files ahead of the one that uses them; what they find is the same, in the same order.
 
-Small files are read whole, some at a time; a large file whose lines are records (``divides`` of its reader) in parts
-of whole lines. All else is read by this process when its turn comes, and so is a file on which another process fails,
-so that errors are those of one process.
+It pays where most of the work is done for each document by itself: prose, markup and office files, and any format when
+languages are detected. Small files are read whole, some at a time; a large file whose lines are records (``divides`` of
+its reader) in parts of whole lines. All else is read by this process when its turn comes, and so is a file on which
+another process fails, so that errors are those of one process.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import importlib
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ from pretrieve.text.names import DETECT, Fields, Names
 from pretrieve.text.parsing import PASSED_OVER, Found, Parsed, parsed
 from pretrieve.text.records import Fault, Note
 
-_WORTH = 64 << 20  # bytes from which other processes are started
-_SLOW = 8  # times that a byte of prose, or one whose language is detected, counts
-_RECORDS = (".jsonl", ".ndjson", ".jsonlines", ".csv", ".tsv", ".tab", ".arrow", ".feather", ".parquet", ".pq")
+_WORTH = 32 << 20  # bytes of prose from which other processes are started
+_DETECTED = 6  # times that a byte of a document counts whose language is detected
+_QUICK = (".jsonl", ".ndjson", ".jsonlines", ".csv", ".tsv", ".tab", ".arrow", ".feather", ".parquet", ".pq")
 _WHOLE = 4 << 20  # most bytes of a file that is read whole
 _PACKED = 20  # times that a compressed byte counts
 _JOB = 1 << 20  # bytes of a part, or of some whole files
@@ -63,9 +64,11 @@ class Ahead:
     def __init__(self, inputs: Sequence[Input | Fault], fields: Fields, limit: int, workers: int) -> None:
         self._inputs, self._fields, self._limit = inputs, fields, limit
         self._places = {id(item): place for place, item in enumerate(inputs)}
-        sizes = enumerate(map(_size, inputs if workers > 1 else ()))
+        detects = fields.group == DETECT
+        sizes = enumerate(_size(item, detects=detects) for item in (inputs if workers > 1 else ()))
         self._sizes = {place: size for place, size in sizes if size is not None}
-        self._workers = min(workers, _MOST) if self._is_worth() else 1
+        is_worth = sum(self._sizes.values()) * (_DETECTED if detects else 1) >= _WORTH
+        self._workers = min(workers, _MOST) if is_worth else 1
         self._asked: deque[_Job] = deque()
         self._results: Iterator[Any] | None = None
         self._whole: dict[int, Any] = {}  # results by place
@@ -173,14 +176,15 @@ class Ahead:
 
     def _head(self, item: Input, parts: Iterator[FilePart]) -> tuple[FilePart | None, bool]:
         """The first parts of a file, until its fields are known, and whether it has none for the text."""
-        names, head = _names(item, self._fields), None
+        fields = replace(self._fields, group=None) if self._fields.group == DETECT else self._fields
+        names, head = _names(item, fields), None
         try:
             assert isinstance(item.argument, Path)
             with item.argument.open("rb") as file:
                 if not item.reader.divides(file.read(CHUNK)):
                     return None, False
             for part in parts:
-                for _ in parsed(_of_part(item, part), names, self._limit, self._fields.columns):
+                for _ in parsed(_of_part(item, part), names, self._limit, fields.columns):
                     pass
                 head = FilePart(part.path, 0, part.stop, 1)
                 if names.is_settled:
@@ -204,15 +208,6 @@ class Ahead:
     def _asked_for(self, job: _Job, described: list[dict[str, Any]]) -> list[dict[str, Any]]:
         self._asked.append(job)
         return described
-
-    def _is_worth(self) -> bool:
-        slow = self._fields.group == DETECT
-        weights = {
-            place: 1 if item.kind in _RECORDS and not slow else _SLOW
-            for place, item in enumerate(self._inputs)
-            if isinstance(item, Input) and place in self._sizes
-        }
-        return sum(weight * self._sizes[place] for place, weight in weights.items()) >= _WORTH
 
 
 def read_job(job: list[dict[str, Any]]) -> list[orjson.Fragment | None]:
@@ -289,13 +284,13 @@ def _parts_of(path: Path) -> Iterator[FilePart]:
         yield FilePart(path, start, stop, line)
 
 
-def _size(item: Input | Fault) -> int | None:
-    """Bytes of an input that another process may read; None if this one has to."""
+def _size(item: Input | Fault, *, detects: bool) -> int | None:
+    """Bytes of an input that another process may read, or should; None if this one has to."""
     if isinstance(item, Fault) or type(item.argument) is not type(Path()):  # no remote file, and no member of a zip
         return None
     assert isinstance(item.argument, Path)
     module, _, name = item.reader.__name__.rpartition(".")
-    if module != readers.__name__ or name in _LEFT_OUT:
+    if module != readers.__name__ or name in _LEFT_OUT or not (detects or item.kind not in _QUICK):
         return None
     try:
         str(item.argument).encode()

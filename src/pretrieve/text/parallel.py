@@ -137,6 +137,7 @@ def _start(function: str) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=os.environ | dict.fromkeys(_ONE_THREAD, "1"),
+        bufsize=1 << 20,
         process_group=0,
     )
 
