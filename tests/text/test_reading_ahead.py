@@ -108,6 +108,17 @@ def test_a_large_file_of_lines_with_every_fault(tmp_path: Path, seed: int) -> No
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("line", [b"{", b"", b"\xef\xbb\xbf{}"])
+def test_a_part_begins_with_what_begins_other_files(tmp_path: Path, line: bytes) -> None:
+    """A bracket alone, a blank line, a byte order mark: they mean something at the beginning of a file alone."""
+    good = lines(1000, 8)
+    (tmp_path / "docs.jsonl").write_bytes(good + (good[:400].rpartition(b"\n")[0] + (b"\n" + line) * 600 + b"\n") * 9)
+    starts = [part.start for part in ahead._parts_of(tmp_path / "docs.jsonl")]
+    assert any((tmp_path / "docs.jsonl").read_bytes()[start:].startswith(line + b"\n") for start in starts)
+    same([tmp_path / "docs.jsonl"], on_bad="skip")
+
+
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("on_bad", ["auto", "fail", "skip"])
 def test_the_first_bad_line_is_named(tmp_path: Path, on_bad: str) -> None:
     good = lines(2000, 1)
