@@ -23,7 +23,7 @@ from pretrieve.text.files.inputs import Input, inputs_of
 from pretrieve.text.files.report import ReadReport
 from pretrieve.text.files.streams import DamagedStreamError
 from pretrieve.text.parallel import processors
-from pretrieve.text.parsing import Found, Parsed, PassedOver
+from pretrieve.text.parsing import Found, Parsed
 from pretrieve.text.records import Fault, Note
 from pretrieve.text.seen import Seen
 
@@ -134,15 +134,15 @@ class _Reader:
         none = True
         for found in self._parsed(item, names):
             none = False
-            if isinstance(found, Note):
-                self._report.note(found)
-            elif isinstance(found, PassedOver):
-                self._report.pass_over()
-            else:
-                result = found if isinstance(found, Fault) else self._document(found, names)
+            if isinstance(found, (Found, Fault)):  # noqa: UP038
+                result = self._document(found, names) if isinstance(found, Found) else found
                 self._report.count(result)
                 if result is not None:
                     yield result
+            elif isinstance(found, Note):
+                self._report.note(found)
+            else:
+                self._report.pass_over()
         for note in names.notes():
             self._report.note(note)
         names.check_all_seen()

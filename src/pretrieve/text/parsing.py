@@ -55,12 +55,13 @@ def parsed(item: Input, names: Names, limit: int, columns: tuple[str, ...] | Non
         PretrieveError: the input lacks a field, or cannot be read.
     """
     for record in item.records(limit, columns):
-        if isinstance(record, Note | Fault):
+        if isinstance(record, Record):
+            if names.wikipedia and names.passes_over(record):
+                yield PASSED_OVER
+            else:
+                document = document_of(record, names)
+                yield Found(document, record) if isinstance(document, Document) else document
+        elif isinstance(record, Note | Fault):
             yield record
-        elif not isinstance(record, Record):
-            raise ExtensionError(f"{place(item.reader.read)}: read has to give Record or Fault, not {record!r:.80}.")
-        elif names.wikipedia and names.passes_over(record):
-            yield PASSED_OVER
         else:
-            document = document_of(record, names)
-            yield document if isinstance(document, Fault) else Found(document, record)
+            raise ExtensionError(f"{place(item.reader.read)}: read has to give Record or Fault, not {record!r:.80}.")
