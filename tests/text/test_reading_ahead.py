@@ -16,6 +16,7 @@ import company
 from pretrieve.core.errors import LostRankError, PretrieveError
 from pretrieve.text import ahead, parallel
 from pretrieve.text.corpus import Fields, ReadReport, read
+from pretrieve.text.files.parts import parts_of
 
 WORDS = ["baki", "dolu", "mane", "pora", "nelu", "tiso", "ravi", "kumo"]
 
@@ -101,7 +102,7 @@ def test_a_large_file_of_lines_with_every_fault(tmp_path: Path, seed: int) -> No
     assert len(found["documents"]) > 1000
     assert found["report"].bad > 200
     assert {"duplicate id", "too long", "malformed JSON", "not an object"} <= set(found["facts"]["bad"])
-    parts = list(ahead._parts_of(path))
+    parts = list(parts_of(path, 3_000))
     assert len(parts) > 50
     assert b"".join(path.read_bytes()[part.start : part.stop] for part in parts) == path.read_bytes()
     assert all(path.read_bytes()[: part.start].count(b"\n") + 1 == part.line for part in parts)
@@ -113,7 +114,7 @@ def test_a_part_begins_with_what_begins_other_files(tmp_path: Path, line: bytes)
     """A bracket alone, a blank line, a byte order mark: they mean something at the beginning of a file alone."""
     good = lines(1000, 8)
     (tmp_path / "docs.jsonl").write_bytes(good + (good[:400].rpartition(b"\n")[0] + (b"\n" + line) * 600 + b"\n") * 9)
-    starts = [part.start for part in ahead._parts_of(tmp_path / "docs.jsonl")]
+    starts = [part.start for part in parts_of(tmp_path / "docs.jsonl", 3_000)]
     assert any((tmp_path / "docs.jsonl").read_bytes()[start:].startswith(line + b"\n") for start in starts)
     same([tmp_path / "docs.jsonl"], on_bad="skip")
 

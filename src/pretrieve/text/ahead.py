@@ -9,7 +9,6 @@ another process fails, so that errors are those of one process.
 from __future__ import annotations
 
 import importlib
-import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +20,8 @@ import orjson
 from pretrieve.core.types import Document
 from pretrieve.text import parallel, readers
 from pretrieve.text.files.inputs import Input
-from pretrieve.text.files.streams import CHUNK, COMPRESSED, FilePart
+from pretrieve.text.files.parts import FilePart, parts_of
+from pretrieve.text.files.streams import CHUNK, COMPRESSED
 from pretrieve.text.names import DETECT, Fields, Names
 from pretrieve.text.parsing import PASSED_OVER, Found, Parsed, parsed
 from pretrieve.text.records import Fault, Note
@@ -166,7 +166,7 @@ class Ahead:
         assert isinstance(item, Input)
         assert isinstance(item.argument, Path)
         end = FilePart(item.argument, 0, 0, 1)
-        parts = _parts_of(item.argument)
+        parts = parts_of(item.argument, _JOB)
         head, joins = self._head(item, parts)
         if head is not None:
             self._heads[place] = head
@@ -265,23 +265,6 @@ def _of_part(item: Input, part: FilePart) -> Input:
 
 def _tuple(values: list[str] | None) -> tuple[str, ...] | None:
     return None if values is None else tuple(values)
-
-
-def _parts_of(path: Path) -> Iterator[FilePart]:
-    """A file in parts of whole lines."""
-    start, stop, line = 0, 0, 1
-    try:
-        with path.open("rb") as file:
-            while block := file.read(_JOB):
-                end = stop + block.rfind(b"\n") + 1
-                stop += len(block)
-                if end > stop - len(block):
-                    yield FilePart(path, start, end, line)
-                    start, line = end, line + block.count(b"\n")
-    except OSError:
-        stop = sys.maxsize  # the reader of the part fails as well, and says why
-    if stop > start:
-        yield FilePart(path, start, stop, line)
 
 
 def _size(item: Input | Fault, *, detects: bool) -> int | None:

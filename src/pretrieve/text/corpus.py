@@ -134,7 +134,7 @@ class _Reader:
         none = True
         for found in self._parsed(item, names):
             none = False
-            if isinstance(found, (Found, Fault)):  # noqa: UP038
+            if isinstance(found, (Found, Fault)):
                 result = self._document(found, names) if isinstance(found, Found) else found
                 self._report.count(result)
                 if result is not None:

@@ -22,6 +22,7 @@ from typing import IO, Any
 import zstandard
 
 from pretrieve.text.files.decoding import UTF8, UTF8_MARK, Encoding, by_mark, declared, guess, is_binary, is_utf8
+from pretrieve.text.files.parts import first_line
 from pretrieve.text.records import Fault, Note
 
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
@@ -204,71 +205,6 @@ def seekable(path: Path) -> Iterator[IO[bytes]]:
             file.write(chunk)
         file.seek(0)
         yield file
-
-
-@dataclass(frozen=True, slots=True)
-class FilePart:
-    """Some whole lines of a text file on disk, as a file of their own.
-
-    Attributes:
-        path: the file.
-        start: first byte.
-        stop: one past the last byte.
-        line: number of the first line.
-    """
-
-    path: Path
-    start: int
-    stop: int
-    line: int
-
-    def __str__(self) -> str:
-        """The name of the file."""
-        return str(self.path)
-
-    @property
-    def suffix(self) -> str:
-        """Suffix of the file."""
-        return self.path.suffix
-
-    @property
-    def stem(self) -> str:
-        """Name of the file without suffix."""
-        return self.path.stem
-
-    @property
-    def name(self) -> str:
-        """Name of the file."""
-        return self.path.name
-
-    def open(self, mode: str = "rb") -> _Window:
-        """Open it for reading bytes."""
-        file = self.path.open("rb")
-        file.seek(self.start)
-        return _Window(file, self.stop - self.start)
-
-
-class _Window:
-    """The next bytes of an open file."""
-
-    def __init__(self, file: IO[bytes], size: int) -> None:
-        self._file, self._left = file, size
-
-    def __enter__(self) -> _Window:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-    def read(self, size: int) -> bytes:
-        data = self._file.read(min(size, self._left))
-        self._left -= len(data)
-        return data
-
-
-def first_line(path: object) -> int:
-    """Number of the first line of a file: 1, but for a part of one."""
-    return path.line if isinstance(path, FilePart) else 1
 
 
 def not_utf8(where: str, data: bytes, error: UnicodeDecodeError) -> Fault:

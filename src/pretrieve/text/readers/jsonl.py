@@ -8,7 +8,8 @@ from pathlib import Path
 import orjson
 
 from pretrieve.text.files.decoding import UTF8, by_mark
-from pretrieve.text.files.streams import BOM, first_line, lines
+from pretrieve.text.files.parts import first_line
+from pretrieve.text.files.streams import BOM, lines
 from pretrieve.text.formats.json_records import JsonFile, json_fault
 from pretrieve.text.records import Fault, Note, Record
 
