@@ -42,6 +42,7 @@ from pretrieve.text.documents import Documents
 from pretrieve.text.tokenizer import Tokenizer
 from pretrieve.training.held_out import held_out
 from pretrieve.training.options import TrainingOptions
+from pretrieve.training.ranks import Ranks
 
 KIND, RETRIEVER, READER, VECTORS = "reader", "retriever", "reader", "vectors"
 STORE, REPORT = "store", "report.json"
@@ -87,15 +88,16 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         if run.finished:
             run.say_finished()
             return open_report(request.output)
-        listener = run.listener
-        store = store_of(documents, vocabulary, listener, folder=run.workspace / STORE)
-        listener.stage("index blocks", unit="blocks")
+        store = store_of(documents, vocabulary, run.listener, folder=run.workspace / STORE)
+        run.listener.stage("index blocks", unit="blocks")
         sampler = QuestionRows(
             questions, vocabulary, encoders[0].specials, min(LONGEST_QUESTION, encoders[0].max_length)
         )
         answers = Answers(questions, vocabulary, store)
-        objective = OpenQuestionAnswering(encoders, reader, store, sampler, answers, options, request.seed)
-        listener.advance(len(objective.search_blocks))
+        objective = OpenQuestionAnswering(
+            encoders, reader, store, sampler, answers, options, request.seed, together=Ranks.current()
+        )
+        run.listener.advance(len(objective.search_blocks))
         found = sum(len(answers.held(number, objective.search_blocks)) > 0 for number in range(len(questions)))
         if not found:
             raise UsageError(f"no answer of {request.questions} occurs in the documents: there is nothing to train on.")
