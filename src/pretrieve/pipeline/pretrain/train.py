@@ -35,7 +35,7 @@ from pretrieve.pipeline.run.memory_sources import SOURCE, sources_of
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.tokens import store_of
-from pretrieve.text import tokenizer
+from pretrieve.text import store_shards, tokenizer
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
 from pretrieve.text.tokenizer import Tokenizer
@@ -235,6 +235,8 @@ def _vocabulary(run: Run, request: TrainRequest, choices: Choices, documents: Do
         return tokenizer.load(folder)
     if run.resume and (run.workspace / "store" / files.MANIFEST).is_file():
         return Store.open(run.workspace / "store").tokenizer
+    if run.resume and (planned := store_shards.planned_tokenizer(run.workspace / "store")) is not None:
+        return planned
     run.listener.stage("vocabulary", unit="entries")
     found = data.train_tokenizer(documents, select, choices.tokenization)
     run.listener.advance(found.specials.vocabulary)
