@@ -13,6 +13,7 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.rng import generator
 from pretrieve.core.types import IntArray
 from pretrieve.models import devices
+from pretrieve.models.shards import locals_of
 
 
 class KeyQueue(nn.Module):
@@ -62,6 +63,6 @@ class KeyQueue(nn.Module):
 @torch.no_grad()
 def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
     """Update a momentum encoder: ``slow <- momentum * slow + (1 - momentum) * fast``; buffers are copied."""
-    torch._foreach_lerp_(list(slow.parameters()), list(fast.parameters()), 1.0 - momentum)
+    torch._foreach_lerp_(locals_of(slow.parameters()), locals_of(fast.parameters()), 1.0 - momentum)
     for mine, theirs in zip(slow.buffers(), fast.buffers(), strict=True):
         mine.copy_(theirs)

@@ -1,7 +1,8 @@
-"""The transformer encoder: any Hugging Face encoder, run without padding where its class is known to be safe."""
+"""The transformer encoder: any Hugging Face encoder or decoder, without padding where its class is known to be safe."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ PACKED = frozenset(
         *("distilbert", "albert", "modernbert", "nomic_bert", "eurobert"),
     }
 )
+# Decoders with the same properties: a token sees those before it. Other decoders are padded, and mask by themselves.
+DECODERS = frozenset({"qwen2", "qwen3", "llama", "mistral"})
 _POSITIONS_AFTER_PADDING = frozenset({"roberta", "xlm-roberta", "camembert"})  # positions start at padding_idx + 1
 
 
@@ -30,7 +33,8 @@ class TransformerEncoder(Encoder):
 
     Attributes:
         model: the stock model; its own dropout is active in training mode only.
-        pooling: "mean" over the row, "cls" (its first token), or "bert" (tanh pooler over the first token).
+        pooling: "mean" over the row, "cls" (its first token), "lasttoken", or "bert" (tanh pooler over the first).
+        causal: whether a packed token sees those before it only.
         packed: whether rows run end to end; otherwise they are padded.
         drop_attention: whether attention weights are dropped in training, as the model says; packed only.
         source: folder of the model, which may contain heads of earlier training; None for a new one.
@@ -57,7 +61,7 @@ class TransformerEncoder(Encoder):
     ) -> None:
         super().__init__()
         config: Any = model.config
-        assert pooling in ("mean", "cls", "bert")
+        assert pooling in ("mean", "cls", "lasttoken", "bert")
         pooler = getattr(model, "pooler", None)
         if pooling == "bert" and not isinstance(pooler, nn.Module):
             raise UsageError(f"{config.model_type} has no BERT pooler: choose pooling mean or cls.")
@@ -69,7 +73,8 @@ class TransformerEncoder(Encoder):
         self.similarity = similarity
         self.drop_attention = True
         self.source: Path | None = None
-        self.packed = config.model_type in PACKED and not getattr(config, "is_decoder", False)
+        self.packed, self.causal = packs(config), is_causal(config)
+        self._caches = "use_cache" in inspect.signature(model.forward).parameters  # keys and values, of no use here
         if self.packed:
             self._model.set_attn_implementation(attention())
 
@@ -134,10 +139,12 @@ class TransformerEncoder(Encoder):
             places = packing.positions if positions is None else packing.laid_out(positions)
             inputs["position_ids"] = places.unsqueeze(0) + self.first_position
             inputs["packing"], inputs["drop_attention"] = packing, self.drop_attention
+            inputs |= causal_inputs(self._model.config)
         elif positions is not None:
             raise UsageError(f"{self._model.config.model_type}: custom positions need BERT, RoBERTa or ModernBERT.")
         else:
             inputs = _padded(inputs, packing, self.specials.pad)
+            inputs |= {"use_cache": False} if self._caches else {}
         output = self._model(**inputs, output_hidden_states=any(layer != -1 for layer in layers))
         chosen = [output.last_hidden_state if layer == -1 else output.hidden_states[layer] for layer in layers]
         if self.packed:
@@ -161,11 +168,40 @@ class TransformerEncoder(Encoder):
         """Pool (S, D) to (R, D), both in the layout's order."""
         if self.pooling == "mean":
             return packing.means(states)
+        if self.pooling == "lasttoken":
+            return states[packing.offsets[1:].long() - 1]
         first = states[packing.offsets[:-1].long()]
         if self.pooling == "cls":
             return first
         pooled: Tensor = self._model.pooler(first.unsqueeze(1))
         return pooled
+
+
+def packs(config: Any) -> bool:
+    """Whether a model of transformers runs without padding.
+
+    Args:
+        config: configuration of the model.
+    """
+    return config.model_type in PACKED | DECODERS and not getattr(config, "is_decoder", False)
+
+
+def is_causal(config: Any) -> bool:
+    """Whether a token of a packed model sees those before it only.
+
+    Args:
+        config: configuration of the model.
+    """
+    return config.model_type in DECODERS and bool(getattr(config, "is_causal", True))
+
+
+def causal_inputs(config: Any) -> dict[str, Any]:
+    """What a packed decoder is told beside its tokens: to look back only, and to keep no keys and values.
+
+    Args:
+        config: configuration of the model.
+    """
+    return {"causal": is_causal(config), "use_cache": False} if config.model_type in DECODERS else {}
 
 
 def first_position(config: Any) -> int:

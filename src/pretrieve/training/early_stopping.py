@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -26,6 +27,7 @@ class HeldOutLoss:
         on_measured: callback that receives the step and the loss of each measurement.
         losses: measured losses, in order.
         ranks: the processes that train together.
+        gathered: in it, rank 0 can compute alone; set by the trainer.
     """
 
     measure: Callable[[], float]
@@ -35,6 +37,7 @@ class HeldOutLoss:
     on_measured: Callable[[int, float], None] | None = None
     losses: list[float] = field(default_factory=list)
     ranks: Ranks = field(default_factory=Ranks.current)
+    gathered: Callable[[], AbstractContextManager[None]] = nullcontext
 
     @property
     def is_over(self) -> bool:
@@ -59,13 +62,12 @@ class HeldOutLoss:
         """
         if step % self.every:
             return
-        self.losses.append(self.ranks.of_first(self.measure()))
+        with self.gathered():
+            self.losses.append(self.ranks.of_first(self.measure()))
         if self.on_measured is not None:
             self.on_measured(step, self.losses[-1])
         if self.best is not None and self._since_best == 0:
-            if self.ranks.rank == 0:
-                self.best.save_weights(step, weights)
-            self.ranks.barrier()
+            self.best.save_weights(step, weights)
 
     def restore(self, weights: nn.Module) -> int | None:
         """Load the weights of the lowest loss.

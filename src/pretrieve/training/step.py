@@ -29,13 +29,17 @@ ALONE = Ranks()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:
-    """Context of a step: seed, examples and tokens per chunk (0: no limit), ranks, and whether to use bfloat16."""
+    """Context of a step: seed, examples and tokens per chunk (0: no limit), ranks, and whether to use bfloat16.
+
+    With ``even``, all ranks encode the same number of chunks, since each one takes part in gathering the layers.
+    """
 
     seed: int = 0
     chunk: int = 0
     chunk_tokens: int = 0
     ranks: Ranks = ALONE
     bfloat16: bool = False
+    even: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -169,6 +173,12 @@ def _edges(batch: Batch, context: StepContext) -> list[int]:
             fitting = int(np.searchsorted(ends, before + context.chunk_tokens, side="right"))
             stop = min(stop, max(fitting, start + 1))
         edges.append(min(stop, examples))
+    if context.even and context.chunk_tokens > 0:
+        count = context.ranks.largest(len(edges) - 1)
+        while len(edges) - 1 < count:  # cut the largest in two
+            sizes = np.diff(edges)
+            widest = int(sizes.argmax())
+            edges.insert(widest + 1, edges[widest] + int(sizes[widest]) // 2)
     return edges
 
 

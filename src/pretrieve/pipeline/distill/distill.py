@@ -209,7 +209,7 @@ class _Stages:
                 "teacher": self.teacher.fingerprint,
                 "teacher_tokens": tokens,
             },
-            training=asdict(self.training),
+            training=self.training.facts(),
             encoder={"dimensions": request.dimensions or min(self.teacher.dimensions, _DIMENSIONS)},
             corpus=prepared.documents.fingerprint,
             tokenizer=prepared.store.tokenizer.fingerprint,

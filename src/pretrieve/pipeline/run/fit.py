@@ -20,6 +20,7 @@ from pretrieve.training.checkpoint import Checkpoints, named_tensors
 from pretrieve.training.early_stopping import HeldOutLoss
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.ranks import Ranks
+from pretrieve.training.sharding import Sharding
 from pretrieve.training.trackers import Tracker, default_tracker
 from pretrieve.training.trainer import Progress, Trainer
 
@@ -77,7 +78,8 @@ def fit(run: Run, training: Training) -> dict[str, float]:
     """
     options = training.options
     devices.tune(devices.chosen())
-    devices.place(training.objective)
+    if not Sharding.of(training.objective, options, Ranks.current()).full:
+        devices.place(training.objective)
     run.listener.stage(training.name, options.steps, "steps")
     shown = _Shown(training, run)
     with _tracking(training, run.workspace / CURVES / training.part) as tracker:
@@ -100,6 +102,8 @@ def fit(run: Run, training: Training) -> dict[str, float]:
             on_step=watch,
             held_out=_held_out(run, training, shown, tracker),
         )
+        if trainer.sharding.full:
+            run.listener.note(f"each of {trainer.ranks.world} processes holds a part of every layer (sharding=full).")
         if run.resume:
             run.listener.advance(trainer.resume())
         trainer.ranks.spread(named_tensors(training.objective).values())
@@ -107,6 +111,7 @@ def fit(run: Run, training: Training) -> dict[str, float]:
             for index in _indexes(training.objective):
                 stack.enter_context(index.divided(trainer.ranks))
             trainer.run()
+        trainer.sharding.join(training.objective)
     return shown.last()
 
 

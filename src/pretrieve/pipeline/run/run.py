@@ -26,6 +26,7 @@ from pretrieve.pipeline.run.recipe import check_same, plain
 from pretrieve.pipeline.run.settings import value_set
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.workspace import CHECKPOINTS, Workspace
+from pretrieve.training.options import NOT_DECIDING
 
 CURVES = "curves"  # what trackers that write files leave
 RECORD = "run.json"  # values that determine the run, in the workspace and beside the finished model
@@ -310,6 +311,7 @@ def request_facts(request: Any, inputs: tuple[str, ...] = (), without: tuple[str
         elif isinstance(value, Path):
             value = str(value)
         elif isinstance(value, Mapping):
-            value = {key: str(setting) for key, setting in value.items()}  # text and typed values are the same
+            deciding = (key for key in value if key.rpartition(".")[2] not in NOT_DECIDING)
+            value = {key: str(value[key]) for key in deciding}  # text and typed values are the same
         found[item.name] = value
     return dict(plain(found))
