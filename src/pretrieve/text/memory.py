@@ -163,7 +163,7 @@ def _by_id(value: Mapping[Any, Any], name: str) -> Iterator[Record]:
 def _record(item: Any, where: str, identity: object) -> Record:
     if isinstance(item, Document):
         fields = {"id": item.id, "title": item.title, "text": item.text, "group": item.group}
-        return Record(where, fields, fields, fixed=True)
+        return Record(where, fields, fields, fixed=True, facts=lambda: item.fields)
     name = identity if not isinstance(identity, int) or isinstance(identity, bool) else str(identity)
     if not isinstance(item, Mapping):
         return Record(where, {"id": name, "text": plain(item)}, item, fixed=True)
