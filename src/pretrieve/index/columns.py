@@ -83,7 +83,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """The fields of R documents.
+    """The fields of R documents, in memory or mapped.
 
     Attributes:
         size: R.
@@ -99,6 +99,18 @@ class Columns:
     def __getitem__(self, name: str) -> Column | None:
         """A column; None where no document has the field."""
         return self._columns.get(name)
+
+    def values(self, name: str, document: int) -> tuple[bytes, ...]:
+        """The values of a document in a column, as they are compared; none where it lacks the field."""
+        column = self._columns.get(name)
+        if column is None:
+            return ()
+        if column.documents is None:
+            codes = [code for code in [int(column.codes[document])] if code >= 0]
+        else:
+            first, last = np.searchsorted(column.documents, [document, document + 1])
+            codes = column.codes[first:last].tolist()
+        return tuple(sorted(column.text(code) for code in codes))
 
     @staticmethod
     def of(documents: Iterable[Document]) -> Columns:

@@ -61,10 +61,10 @@ def containing(column: Column, text: str, *, start: bool) -> BoolArray:
     if not text:
         return np.asarray(column.kinds == _STRING)
     pattern = re.compile(re.escape(text.encode()))
-    places = np.fromiter((match.start() for match in pattern.finditer(memoryview(column.texts))), np.int64)
+    places = np.fromiter((match.start() for match in pattern.finditer(column.texts.data)), np.int64)
     entries = np.searchsorted(column.ends, places, side="right") - 1
     found[entries[column.ends[entries] == places] if start else entries] = True
-    return found & (column.kinds == _STRING)
+    return np.asarray(found & (column.kinds == _STRING))
 
 
 _SIGNS = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
@@ -86,4 +86,4 @@ def _ordered_texts(column: Column, sign: str, text: bytes) -> BoolArray:
     signs = {"<": text.__gt__, "<=": text.__ge__, ">": text.__lt__, ">=": text.__le__}
     fits = signs[sign]
     values = (bool(fits(column.text(entry))) for entry in range(len(column)))
-    return np.fromiter(values, bool, len(column)) & (column.kinds == _STRING)
+    return np.asarray(np.fromiter(values, bool, len(column)) & (column.kinds == _STRING))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -61,8 +62,7 @@ def _yaml(text: str) -> Mapping[str, object]:
     Raises:
         ValueError: it is none, or no mapping.
     """
-    import yaml
-
+    yaml = importlib.import_module("yaml")  # a library of the hub's client
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
