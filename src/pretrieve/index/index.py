@@ -17,19 +17,22 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from pretrieve.core import files
-from pretrieve.core.arrays import load_array
 from pretrieve.core.errors import FingerprintError, UsageError, VersionError
 from pretrieve.core.types import BoolArray, Document, FloatArray, IntArray, TextEncoder
 from pretrieve.index.analysis import Analysis, Analyzer, languages_of
 from pretrieve.index.asked import MODES, Mode, check_mode, check_queries, check_query, check_top_k
+from pretrieve.index.candidates import Candidates, find_candidates
 from pretrieve.index.dense import Dense
-from pretrieve.index.fuse import FOREIGN_SHORT_WEIGHT, OWN_WEIGHT, Fusion, choose, fuse, standardise
+from pretrieve.index.fuse import FOREIGN_SHORT_WEIGHT, OWN_WEIGHT, Fusion, choose
 from pretrieve.index.hits import Hit, describe, sentence_spans
+from pretrieve.index.ids import Ids, Members
 from pretrieve.index.lexical import Lexical, Titles
 from pretrieve.index.lexical import choose as choose_bm25
 from pretrieve.index.options import IndexOptions
 from pretrieve.index.pseudo import Records, full_text, pseudo_queries
-from pretrieve.index.ranking import id_ranks, top_groups, top_k
+from pretrieve.index.rankers import Best, Queries, Ranker
+from pretrieve.index.ranking import best_groups
+from pretrieve.index.sharing import Sharing
 from pretrieve.index.stop_words import StopWords
 from pretrieve.models.bag import Bag, third_ranker
 from pretrieve.models.model_options import ModelOptions
@@ -40,6 +43,7 @@ __all__ = ["MODES", "Index", "IndexOptions", "Mode"]
 
 _SHORT = 20  # words of a document below which no pseudo-query can be taken from it
 _BLOCK = 1 << 24  # maximum number of scores in memory
+_QUERIES = 1024  # queries that are encoded at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,7 @@ class Index:
         lexical: BM25.
         dense: the vectors; None for lexical search only.
         fusion: weights of the rankers.
-        ranks: (R,) order of the documents' ids.
+        members: their ids and order.
         third: vectors of a static model beside those of a retrieval model.
         path: its folder; None in memory.
     """
@@ -62,7 +66,7 @@ class Index:
     lexical: Lexical
     dense: Dense | None
     fusion: Fusion
-    ranks: IntArray
+    members: Members
     third: Dense | None = None
     path: Path | None = None
 
@@ -87,15 +91,16 @@ class Index:
         """
         fits = lexical is not None and (lexical.passages is not None or not _passages(encoder, options))
         lexical = lexical if lexical is not None and fits else _lexical(documents, encoder, options)
-        dense = None if encoder is None else Dense.build(encoder, _batches(_texts(documents, encoder)))
+        members = Members((Ids.of([document.id for document in documents]),))
+        dense = None if encoder is None else Dense.build(encoder, _batches(_texts(documents, encoder)), members)
         static = _third_ranker(encoder)
         return Index(
             documents=documents,
             lexical=lexical,
             dense=dense,
             fusion=_fusion(documents, lexical, dense, options, static),
-            ranks=id_ranks([document.id for document in documents]),
-            third=None if static is None else Dense.build(static[0], _batches(_texts(documents, static[0]))),
+            members=members,
+            third=None if static is None else Dense.build(static[0], _batches(_texts(documents, static[0])), members),
         )
 
     @staticmethod
@@ -134,8 +139,9 @@ class Index:
                 Dense.store(folder, "vectors", encoder, vectors(stored), len(stored))
             if (static := _third_ranker(encoder)) is not None:
                 Dense.write(folder, "third", static[0], _batches(_texts(stored, static[0])), len(stored))
-            folder.array("ranks", id_ranks([document.id for document in stored]))
-            dense = Dense.open(folder.path / "vectors", encoder)
+            ids = Ids.of([document.id for document in stored])
+            ids.write(folder, "")
+            dense = Dense.open([folder.path / "vectors"], encoder, Members((ids,)))
             folder.adopt()
             meta |= _facts(stored, lexical, dense, _fusion(stored, lexical, dense, options, static), static)
         return Index.open(target, encoder)
@@ -161,13 +167,14 @@ class Index:
         static = _third_ranker(encoder) if "third" in meta["model"] else None
         if (None if static is None else static[0].fingerprint) != meta["model"].get("third"):
             raise FingerprintError(f"{path}: the static model beside {encoder.location} is another one: index again.")
+        members = Members((Ids.open(path),))
         return Index(
             documents=Documents.open(path / "documents"),
             lexical=Lexical.open(path / "words", _opened_analyzer(path, meta), meta["lexical"]),
-            dense=Dense.open(path / "vectors", encoder),
+            dense=Dense.open([path / "vectors"], encoder, members),
             fusion=Fusion(**meta["fusion"]),
-            ranks=np.asarray(load_array(path / "ranks")),
-            third=None if static is None else Dense.open(path / "third", static[0]),
+            members=members,
+            third=None if static is None else Dense.open([path / "third"], static[0], members),
             path=path.absolute(),
         )
 
@@ -178,7 +185,7 @@ class Index:
         return Index.open, (self.path, self.dense.encoder)
 
     def __len__(self) -> int:
-        return len(self.ranks)
+        return self.members.count
 
     def describe(self) -> str:
         """Describe in a few lines what is indexed, how text is analysed, and the fusion weights."""
@@ -187,7 +194,7 @@ class Index:
         lines = [f"{len(self):,} documents; {len(self.lexical.vocabulary):,} different terms (languages: {languages})."]
         lines.append(f"{self.lexical.describe()}.")
         if self.dense is not None:
-            size, views = self.dense.vectors.shape[-1], self.dense.views
+            size, views = self.dense.size, self.dense.views
             several = f", {views} a document," if views > 1 else ""
             lines.append(f"Vectors of {size} dimensions{several} by {self.dense.encoder.location}.")
             others = {"best passage": self.fusion.passages, "static model": self.fusion.third}
@@ -195,23 +202,31 @@ class Index:
             lines.append(f"Fusion: BM25 1, vectors {self.fusion.dense:g}{shown}: {self.fusion.reason}.")
         return "\n".join(lines)
 
-    def search(self, query: str, k: int = 10, mode: Mode = "hybrid") -> list[Hit]:
+    def search(self, query: str, k: int = 10, mode: Mode = "hybrid", *, allowed: BoolArray | None = None) -> list[Hit]:
         """Find the k best documents for a query, best first; ties go by id.
+
+        Args:
+            query: what to search for.
+            k: number of hits.
+            mode: hybrid, dense or lexical.
+            allowed: (R,) documents that may be found, by their numbers in ``members``; all without it.
 
         Raises:
             UsageError: the query is no text or blank, ``k`` is below 1, or the mode is unknown.
         """
-        ((found, scores),) = self.rank([check_query(query)], check_top_k(k), mode)
+        ((found, scores),) = self.rank([check_query(query)], check_top_k(k), mode, allowed=allowed)
         return self._hits(query, found, scores, mode)
 
-    def search_many(self, queries: Iterable[str], k: int = 10, mode: Mode = "hybrid") -> list[list[Hit]]:
+    def search_many(
+        self, queries: Iterable[str], k: int = 10, mode: Mode = "hybrid", *, allowed: BoolArray | None = None
+    ) -> list[list[Hit]]:
         """Find the k best documents for each of many queries; faster than one after the other.
 
         Raises:
             UsageError: as ``search``; a query is named by its place.
         """
         asked = check_queries(list(queries))
-        ranked = zip(asked, self.rank(asked, check_top_k(k), mode), strict=True)
+        ranked = zip(asked, self.rank(asked, check_top_k(k), mode, allowed=allowed), strict=True)
         return [self._hits(query, found, scores, mode) for query, (found, scores) in ranked]
 
     def _hits(self, query: str, found: IntArray, scores: FloatArray, mode: Mode) -> list[Hit]:
@@ -219,8 +234,14 @@ class Index:
         return describe(query, documents, scores.tolist(), self.lexical, self.dense if mode != "lexical" else None)
 
     def rank(
-        self, queries: Sequence[str], k: int, mode: Mode = "hybrid", *, groups: IntArray | None = None
-    ) -> Iterator[tuple[IntArray, FloatArray]]:
+        self,
+        queries: Sequence[str],
+        k: int,
+        mode: Mode = "hybrid",
+        *,
+        groups: IntArray | None = None,
+        allowed: BoolArray | None = None,
+    ) -> Iterator[Best]:
         """Find the k best documents for each of many queries.
 
         Args:
@@ -228,6 +249,7 @@ class Index:
             k: documents per query; lexical search returns fewer where fewer share a word with it.
             mode: lexical, dense or hybrid.
             groups: (R,) documents of one group are one hit, at the place of the best (``ranking.groups_of``).
+            allowed: (R,) documents that may be found; all without it.
 
         Yields:
             For each query the documents' numbers (<= k,), best first, and their scores.
@@ -236,30 +258,56 @@ class Index:
             UsageError: unknown mode.
         """
         check_mode(mode)
-        views = 1 if self.dense is None else self.dense.views
-        block = max(1, _BLOCK // max(1, len(self.ranks) * views))
-        for start in range(0, len(queries), block):
-            scores, allowed = self._scores(queries[start : start + block], mode)
-            for row, values in enumerate(scores):
-                may = None if allowed is None else allowed[row]
-                if groups is None:
-                    found = top_k(values, self.ranks, k, may)
-                else:
-                    found = top_groups(values, self.ranks, k, groups, may)
-                yield found, values[found]
+        for some in Queries(queries).blocks(_QUERIES):
+            if groups is None:
+                yield from self._best(some, k, mode, allowed)
+            else:
+                yield from best_groups(partial(self._best, mode=mode, allowed=allowed), some, k, groups)
 
-    def _scores(self, queries: Sequence[str], mode: Mode) -> tuple[FloatArray, BoolArray | None]:
+    def _best(self, queries: Queries, k: int, mode: Mode, allowed: BoolArray | None) -> Iterator[Best]:
+        ranker: Ranker = self.words
         if mode == "dense" and self.dense is not None:
-            return self.dense.scores(queries), None
-        lexical_scores = self.lexical.scores(queries)
-        if mode == "lexical" or self.dense is None or self.fusion.dense == 0.0:
-            return lexical_scores, lexical_scores > 0
-        fused = fuse(lexical_scores, self.dense.scores(queries), self.fusion.dense)
-        if self.fusion.passages and self.lexical.passages is not None:
-            fused += np.float32(self.fusion.passages) * standardise(self.lexical.passages.scores(queries))
-        if self.fusion.third and self.third is not None:
-            fused += np.float32(self.fusion.third) * standardise(self.third.scores(queries))
-        return fused, None
+            ranker = self.dense
+        elif mode == "hybrid" and self.dense is not None and self.fusion.dense:
+            rankers, weights = zip(*self.rankers(), strict=True)
+            for found in self.candidates(rankers, queries, k, allowed):
+                yield from found.best(weights, k)
+            return
+        for some in queries.blocks(self.block):
+            yield from ranker.top(some, k, allowed)
+
+    @property
+    def ranks(self) -> IntArray:
+        """(R,) order of the documents' ids."""
+        return self.members.ranks
+
+    @property
+    def words(self) -> Ranker:
+        """BM25 as a ranker."""
+        return Sharing(self.lexical, self.members)
+
+    def rankers(self) -> list[tuple[Ranker, float]]:
+        """What is fused, with the weight of each: BM25, the vectors, the best passage, the static model."""
+        found: list[tuple[Ranker, float]] = [(self.words, 1.0)]
+        if self.dense is not None and self.fusion.dense:
+            found.append((self.dense, self.fusion.dense))
+            if self.fusion.passages and self.lexical.passages is not None:
+                found.append((Sharing(self.lexical.passages, self.members), self.fusion.passages))
+            if self.fusion.third and self.third is not None:
+                found.append((self.third, self.fusion.third))
+        return found
+
+    def candidates(
+        self, rankers: Sequence[Ranker], queries: Queries, k: int, allowed: BoolArray | None = None
+    ) -> Iterator[Candidates]:
+        """Candidates of queries by some rankers, in blocks; see ``candidates.find_candidates``."""
+        return find_candidates(rankers, queries, k, self.members, block=self.block, allowed=allowed)
+
+    @property
+    def block(self) -> int:
+        """Queries that are scored at once, so that memory is bounded."""
+        views = 1 if self.dense is None else self.dense.views
+        return max(1, _BLOCK // max(1, self.members.size * views))
 
 
 def _check_model(path: Path, built: Mapping[str, Any], encoder: TextEncoder) -> None:
