@@ -13,8 +13,8 @@ from pretrieve.core.errors import CorruptError
 from pretrieve.core.types import Rows
 from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.index import Index, IndexOptions
-from pretrieve.index.lexical import BM25, Lexical, Passages
-from pretrieve.index.passages import SIZE, STRIDE, cut
+from pretrieve.index.lexical import BM25, Lexical
+from pretrieve.index.passages import SIZE, STRIDE, PassagePostings, cut
 from pretrieve.index.pseudo import full_text
 from pretrieve.models.bag import Bag
 from searching import documents, queries, static_model
@@ -81,7 +81,7 @@ def test_the_score_is_that_of_the_best_window(options: BM25) -> None:
     edges = np.cumsum([0, *map(len, parts)])
     expected = np.stack([scores[:, a:b].max(axis=1) for a, b in itertools.pairwise(edges)], axis=1)
     np.testing.assert_array_equal(built.passages.scores(QUERIES), expected)
-    assert built.passages.lexical.mean_length == alone.mean_length
+    assert built.passages.mean_length == alone.mean_length
     plain = Lexical.build(WORDS, TEXTS, options)
     assert plain.passages is None
     np.testing.assert_array_equal(built.scores(QUERIES), plain.scores(QUERIES))
@@ -98,11 +98,11 @@ def test_what_is_written_is_what_is_opened(tmp_path) -> None:
 
 def test_first_passages_that_do_not_fit_are_refused(tmp_path) -> None:
     lexical = Lexical.build(WORDS, TEXTS, passages=True)
-    found = lexical.passages
+    (found,) = lexical.passages.parts
     with files.create(tmp_path / "a", "test") as folder:
-        Passages(lexical=found.lexical, starts=found.starts + 1).write(folder, "passages")
+        PassagePostings(postings=found.postings, starts=found.starts + 1).write(folder, "passages")
     with pytest.raises(CorruptError, match="do not fit"):
-        Passages.open(tmp_path / "a" / "passages", WORDS, found.lexical.facts())
+        PassagePostings.open(tmp_path / "a" / "passages")
 
 
 @pytest.fixture(scope="module")
