@@ -151,15 +151,23 @@ class Retriever:
         return Retriever(open_encoder(str(name), options), str(name))
 
     @overload
-    def search(self, query: str, corpus: Texts | None = ..., *, top_k: int = ..., mode: Mode = ...) -> list[Hit]: ...
+    def search(
+        self, query: str, corpus: Texts | None = ..., *, top_k: int = ..., mode: Mode = ..., **options: Any
+    ) -> list[Hit]: ...
 
     @overload
     def search(
-        self, query: Queries, corpus: Texts | None = ..., *, top_k: int = ..., mode: Mode = ...
+        self, query: Queries, corpus: Texts | None = ..., *, top_k: int = ..., mode: Mode = ..., **options: Any
     ) -> list[list[Hit]]: ...
 
     def search(
-        self, query: str | Queries, corpus: Texts | None = None, *, top_k: int = 10, mode: Mode = "hybrid"
+        self,
+        query: str | Queries,
+        corpus: Texts | None = None,
+        *,
+        top_k: int = 10,
+        mode: Mode = "hybrid",
+        **options: Any,
     ) -> list[Hit] | list[list[Hit]]:
         """Return the best documents for a query, or for each of several.
 
@@ -170,6 +178,7 @@ class Retriever:
                 documents.
             top_k: number of hits; all documents, where there are fewer.
             mode: hybrid, dense or lexical.
+            options: ``filter="lang=en"``, ``group_by="file"``, ``syntax=True`` (signs in queries): docs/search.md.
 
         Returns:
             Hits, best first; a list of them for each query, where a list was given.
@@ -177,13 +186,14 @@ class Retriever:
         Raises:
             UsageError: there are no documents to search, a query is no text or blank, or an argument is invalid.
         """
+        from pretrieve.index.find import hits_of
         from pretrieve.pipeline.run.search import checked, searched
         from pretrieve.pipeline.run.usage_warnings import warn
 
         asked = checked(query, corpus, top_k, mode)
         warn(self._untuned)
         index = self.index if corpus is None else searched(corpus, self.model)
-        return index.search(asked, top_k, mode) if isinstance(asked, str) else index.search_many(asked, top_k, mode)
+        return hits_of(index, asked, top_k, mode, **options)
 
     @cached_property
     def index(self) -> Index:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,8 @@ from pretrieve.cli.output import print_next, say, working, write_json
 
 NAME = "index"
 EXAMPLE = "pretrieve index docs/ --model my-model -o my-index"
+_SHOWN = 12  # fields that are named
+_OWN = ("file", "line", "id", "title", "parent")  # that every document has
 
 
 def command(
@@ -106,11 +109,22 @@ def command(
             show_default=False,
         ),
     ] = None,
+    passages: Annotated[
+        bool,
+        typer.Option(
+            "--passages",
+            help="Cut long documents into passages, at headings and between paragraphs; hits are passages.",
+        ),
+    ] = False,
+    passage_words: Annotated[
+        int, typer.Option("--passage-words", min=20, help="With --passages: about how many words one has.")
+    ] = 200,
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
     """Index documents for hybrid search; the fusion weight is chosen without labels."""
     from pretrieve.core import files
+    from pretrieve.index.find import field_counts
     from pretrieve.index.index import IndexOptions
     from pretrieve.index.lexical import BM25
     from pretrieve.models.devices import using
@@ -149,11 +163,13 @@ def command(
                 "like": like,
             },
             vectors=vectors,
+            passages=passage_words if passages else 0,
             lexical=IndexOptions(bm25=bm25, stop_words=stop_words, stemmer=stemmer),
         )
     facts = {
         "documents": len(built),
         "reading": built.documents.meta.get(READING) if isinstance(built.documents, Documents) else None,
+        "fields": field_counts(built),
         "index": str(output),
         "model": model,
         "bm25": built.lexical.describe(),
@@ -161,4 +177,13 @@ def command(
     }
     if not write_json(facts, as_json, output_json):
         say(built.describe(), lines=True)
+        say(_fields(field_counts(built)))
         print_next(["pretrieve", "search", str(output), "your question"])
+
+
+def _fields(counts: Mapping[str, int]) -> str:
+    """The fields that documents have, in a line."""
+    own = ", ".join(name for name in counts if name in _OWN)
+    named = [f"{name} ({count:,})" for name, count in counts.items() if name not in _OWN]
+    more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
+    return f"Fields to filter by: {', '.join(named[:_SHOWN])}{more}{'; ' if named else ''}{own}."

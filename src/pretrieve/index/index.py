@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -22,6 +22,7 @@ from pretrieve.core.types import BoolArray, Document, FloatArray, IntArray, Text
 from pretrieve.index.analysis import Analysis, Analyzer, languages_of
 from pretrieve.index.asked import MODES, Mode, check_mode, check_queries, check_query, check_top_k
 from pretrieve.index.candidates import Candidates, find_candidates
+from pretrieve.index.columns import Columns
 from pretrieve.index.dense import Dense
 from pretrieve.index.fuse import FOREIGN_SHORT_WEIGHT, OWN_WEIGHT, Fusion, choose
 from pretrieve.index.hits import Hit, describe, sentence_spans
@@ -133,6 +134,7 @@ class Index:
             stored = Documents.write(folder.path / "documents", documents, meta=_kept_facts(documents))
             lexical = _lexical(stored, encoder, options)
             lexical.write(folder, "words")
+            Columns.write(folder, "columns", stored)
             if vectors is None:
                 Dense.write(folder, "vectors", encoder, _batches(_texts(stored, encoder)), len(stored))
             else:
@@ -183,6 +185,12 @@ class Index:
         if self.path is None or self.dense is None:
             return super().__reduce_ex__(protocol)
         return Index.open, (self.path, self.dense.encoder)
+
+    @cached_property
+    def columns(self) -> Sequence[Columns]:
+        """The fields of the documents, for each part; those of an index in memory are gathered when first asked for."""
+        path = None if self.path is None else self.path / "columns"
+        return [Columns.of(self.documents) if path is None else Columns.open(path)]
 
     def __len__(self) -> int:
         return self.members.count

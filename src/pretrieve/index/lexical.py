@@ -203,13 +203,6 @@ class Lexical:
         """Mean and deviation (Q,) of the scores of all documents, as if terms occurred independently of each other."""
         return self.scorer.moments([*map(self.analyzer.terms, queries)])
 
-    def documents_with(self, term: str) -> IntArray:
-        """Numbers of the documents that have a term, ascending."""
-        numbers = self.vocabulary.numbers([term])
-        if not numbers:
-            return np.zeros(0, np.int32)
-        return np.asarray(self.documents[self.starts[numbers[0]] : self.starts[numbers[0] + 1]])
-
     def score_pairs(self, queries: Sequence[str], texts: Sequence[str]) -> FloatArray:
         """Score text i for query i with the collection's statistics, as if text i were one of its documents.
 

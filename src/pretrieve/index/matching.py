@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
 
 from pretrieve.core.types import BoolArray, Document, IntArray
 from pretrieve.index.analysis import Analyzer
+from pretrieve.index.lexical import Lexical
 from pretrieve.index.pseudo import full_text
 from pretrieve.index.query import Query
-
-DocumentsWith = Callable[[str], IntArray]  # numbers of the documents that have a term, ascending
 
 
 class Matching:
@@ -20,14 +19,12 @@ class Matching:
 
     Args:
         query: the query.
-        analyzer: of the documents.
-        documents_with: gives the documents that have a term.
-        size: number of documents, R.
+        lexical: BM25 of the documents.
     """
 
-    def __init__(self, query: Query, analyzer: Analyzer, documents_with: DocumentsWith, size: int) -> None:
-        self._query, self._analyzer, self._size = query, analyzer, size
-        self._documents_with = documents_with
+    def __init__(self, query: Query, lexical: Lexical) -> None:
+        assert isinstance(lexical.analyzer, Analyzer)
+        self._query, self._lexical, self._analyzer = query, lexical, lexical.analyzer
         self._wanted = [found for phrase in query.phrases if (found := self._sequences(phrase))]
         self._left_out = [found for phrase in query.without if (found := self._sequences(phrase))]
 
@@ -58,11 +55,19 @@ class Matching:
 
     def _with_all(self, sequences: Sequence[Sequence[str]]) -> BoolArray:
         """Documents with all terms of a phrase, as they are in one of the languages."""
-        found = np.zeros(self._size, bool)
+        found = np.zeros(sum(map(len, self._lexical.parts)), bool)
         for terms in sequences:
-            lists = sorted((self._documents_with(term) for term in dict.fromkeys(terms)), key=len)
+            lists = sorted((_documents_with(self._lexical, term) for term in dict.fromkeys(terms)), key=len)
             found[reduce(lambda left, right: np.intersect1d(left, right, assume_unique=True), lists)] = True
         return found
+
+
+def _documents_with(lexical: Lexical, term: str) -> IntArray:
+    """Numbers of the documents that have a term, ascending; deleted ones may be among them."""
+    sizes = [len(part) for part in lexical.parts]
+    firsts = np.cumsum([0, *sizes])[:-1]
+    found = [part.list(term)[0].astype(np.int64) + first for part, first in zip(lexical.parts, firsts, strict=True)]
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
 def _occurs(phrase: Sequence[str], texts: Sequence[Sequence[str]]) -> bool:

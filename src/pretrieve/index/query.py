@@ -98,5 +98,6 @@ def _filter(name: str, piece: re.Match[str], *, negated: bool) -> Filter:
     value = piece["value"]
     value = value[1:-1] if value[0] in _QUOTES else _TAIL.sub("", value)
     node: Node = Comparison(name, piece["compare"] or "=", (value,))
-    shown = f"{name}{piece['compare'] or '='}{value if re.fullmatch(r'[^\s()]+', value) else repr(value)}"
+    quoted = value if re.fullmatch(r"[^\s()]+", value) else repr(value)
+    shown = f"{name}{piece['compare'] or '='}{quoted}"
     return Filter(f"not {shown}", Combination("not", (node,))) if negated else Filter(shown, node)

@@ -12,38 +12,21 @@ often one of a question that the collection does not answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
 from pretrieve.core.types import FloatArray
 from pretrieve.index.asked import Mode
+from pretrieve.index.bm25 import idf
 from pretrieve.index.dense import Dense
+from pretrieve.index.index import Index
 from pretrieve.index.lexical import Lexical
 from pretrieve.index.rankers import Ranker
 
 NOTHING = 0.35  # relevance of the best hit below which nothing relevant was found
 
 
-class Ranked(Protocol):
-    """An index, as relevance needs it."""
-
-    @property
-    def lexical(self) -> Lexical:
-        """BM25."""
-        ...
-
-    @property
-    def dense(self) -> Dense | None:
-        """The vectors."""
-        ...
-
-    def fused(self, mode: Mode) -> Sequence[tuple[Ranker, Lexical | Dense, float]]:
-        """What is ranked by in a mode, with the weights."""
-        ...
-
-
-def relevance(index: Ranked, query: str, mode: Mode, scores: Sequence[float]) -> list[float]:
+def relevance(index: Index, query: str, mode: Mode, scores: Sequence[float]) -> list[float]:
     """The relevance of the hits of a query, (k,) from 0 to 1.
 
     Args:
@@ -52,11 +35,11 @@ def relevance(index: Ranked, query: str, mode: Mode, scores: Sequence[float]) ->
         mode: how.
         scores: of the hits.
     """
-    rankers = index.fused(mode)
+    rankers = _rankers(index, mode)
     low = high = 0.0
-    for ranker, scorer, weight in rankers:
+    for ranker, weight in rankers:
         mean, deviation = (float(values[0]) for values in ranker.moments([query]))
-        own = self_score(scorer, query) if isinstance(scorer, Lexical) else float(scorer.score_pairs([query], [query])[0])
+        own = self_score(index.lexical, ranker, query)
         if len(rankers) == 1:
             low, high = mean, own
         elif deviation > 0:
@@ -67,11 +50,28 @@ def relevance(index: Ranked, query: str, mode: Mode, scores: Sequence[float]) ->
     return [round(float(value), 3) for value in found]
 
 
-def self_score(lexical: Lexical, query: str) -> float:
-    """The BM25 score of a document that is the query; words that no document has count as if one had them."""
+def _rankers(index: Index, mode: Mode) -> Sequence[tuple[Ranker, float]]:
+    """What a mode ranks by."""
+    if mode == "dense" and index.dense is not None:
+        return [(index.dense, 1.0)]
+    found = index.rankers()
+    return found[:1] if mode == "lexical" else found
+
+
+def self_score(lexical: Lexical, ranker: Ranker, query: str) -> float:
+    """The score by a ranker of a document that is the query; for BM25, unknown words count as if one document had them.
+
+    Args:
+        lexical: BM25 of the documents.
+        ranker: vectors, BM25, or BM25 of passages.
+        query: the query.
+    """
+    if isinstance(ranker, Dense):
+        return float(ranker.score_pairs([query], [query])[0])
     terms = lexical.analyzer.terms(query)
+    statistics = lexical.scorer.statistics
     known = float(lexical.score_pairs([query], [query])[0])
-    unknown = sum(not len(lexical.documents_with(term)) for term in dict.fromkeys(terms))
-    k1, b, mean = lexical.options.k1, lexical.options.b, max(lexical.mean_length, 1e-9)
-    saturated = 1 / (k1 * ((1 - b) + b * len(terms) / mean) + 1)
-    return known + unknown * float(np.log(1 + (lexical.size + 0.5) / 0.5)) * saturated
+    unknown = sum(statistics.frequency(term) == 0 for term in dict.fromkeys(terms))
+    rarest = idf(np.zeros(1, np.int64), lexical.size)
+    worth = statistics.saturate(np.ones(1, np.int64), np.array([len(terms)]))
+    return known + unknown * float(rarest[0] * worth[0])

@@ -14,7 +14,7 @@ from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.sources import read_documents
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.workspace import Workspace, beside, check_workspace
-from pretrieve.text.corpus import Fields, FileFilter, OnBad
+from pretrieve.text.corpus import Fields, FileFilter, Keep, OnBad
 
 if TYPE_CHECKING:
     from pretrieve.core.types import TextEncoder
@@ -33,6 +33,7 @@ def build_index(
     described: Mapping[str, Any] | None = None,
     lexical: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
     vectors: Path | None = None,
+    passages: int = 0,
 ) -> Index:
     """Read documents and index them with a model.
 
@@ -48,8 +49,10 @@ def build_index(
         described: usage of a model; stored in the index.
         lexical: parameters of BM25, stop words and stemmer.
         vectors: folder of the documents' vectors, written by ``encode``; default: encode them.
+        passages: words of the passages that long documents are cut into; 0: they are not.
 
     Raises:
+        UsageError: passages are asked for, and vectors of whole documents given.
         PretrieveError: sources or model are invalid, or writing failed.
     """
     from pretrieve.models.devices import inference_lines
@@ -57,6 +60,8 @@ def build_index(
     from pretrieve.pipeline.encode.encoded import EncodedVectors
     from pretrieve.pipeline.run.usage_warnings import before_search
 
+    if passages and vectors is not None:
+        raise UsageError("--passages cuts documents that --vectors has whole vectors of: leave one of them out.")
     check_workspace(output, sources, overwrite=replace)
     Analyzer(Analysis(stop_words=lexical.stop_words, stemmer=lexical.stemmer))  # refused before documents are read
     options = ModelOptions(**(described or {}))
@@ -74,6 +79,7 @@ def build_index(
             file_filter=file_filter,
             on_bad=on_bad,
             quarantine=beside(output, ".quarantine.jsonl"),
+            keep=Keep(passages=passages),
         )
         listener.stage("index", len(documents), "documents")
         read = None if encoded is None else encoded.checked(documents)

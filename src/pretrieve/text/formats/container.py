@@ -21,10 +21,20 @@ _UNPACKED = 256 << 20  # bytes that any file may unpack to
 _RATIO = 200  # a large file may unpack to as many times its size
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")  # begins encrypted files of Office, and its files before 2007
 _PROPERTIES = {  # elements that Office, OpenDocument and EPUB say them in
-    "creator": "author", "initial-creator": "author", "created": "date", "creation-date": "date",
-    "modified": "modified", "keywords": "keywords", "keyword": "keywords", "subject": "subject", "language": "language", "category": "category",
-    "date": "date", "publisher": "publisher", "identifier": "identifier",
-}  # fmt: skip
+    "creator": "author",
+    "initial-creator": "author",
+    "created": "date",
+    "creation-date": "date",
+    "date": "date",
+    "modified": "modified",
+    "keywords": "keywords",
+    "keyword": "keywords",
+    "subject": "subject",
+    "language": "language",
+    "category": "category",
+    "publisher": "publisher",
+    "identifier": "identifier",
+}
 _SECRET = "EncryptedPackage".encode("utf-16-le")
 
 
