@@ -23,7 +23,7 @@ from pretrieve.index.index import Index
 from pretrieve.index.lexical import Lexical
 from pretrieve.index.rankers import Ranker
 
-NOTHING = 0.35  # relevance of the best hit below which nothing relevant was found
+NOTHING = 0.2  # relevance of the best hit below which nothing relevant was found
 
 
 def relevance(index: Index, query: str, mode: Mode, scores: Sequence[float]) -> list[float]:

@@ -42,7 +42,7 @@ def outline(source: str) -> Outline:
         if heading or not line.strip():
             found.block("\n".join(block))
             block.clear()
-        if not block:
+        if not any(block):
             found.line = number
         if heading:
             in_drawer = False
