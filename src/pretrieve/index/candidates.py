@@ -149,8 +149,9 @@ def _tiered(found: Sequence[Sequence[IntArray]]) -> tuple[list[IntArray], list[I
     tiers: list[IntArray] = []
     for sets in zip(*found, strict=True):
         numbers.append(sets[-1])
-        inside = [np.isin(sets[-1], one, assume_unique=True) for one in sets[:-1]]
-        tiers.append(
-            len(inside) - np.sum(inside, axis=0, dtype=np.int64) if inside else np.zeros(len(sets[-1]), np.int64)
-        )
+        outside = [np.isin(sets[-1], one, assume_unique=True, invert=True) for one in sets[:-1]]
+        tier = np.zeros(len(sets[-1]), np.int64)
+        for one in outside:
+            tier += one
+        tiers.append(tier)
     return numbers, tiers

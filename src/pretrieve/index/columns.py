@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from pretrieve.core.arrays import load_array
+from pretrieve.core.arrays import array_header, load_array
 from pretrieve.core.errors import CorruptError
 from pretrieve.core.files import Folder, storage
 from pretrieve.core.types import BoolArray, Document, FieldValue, FloatArray, IntArray, Scalar
@@ -27,7 +27,8 @@ OWN = ("file", "line", "id", "title", "parent")  # of every document
 MOST_COLUMNS = 1_000  # further names can be shown, and not filtered by
 _REMEMBERED = 1 << 20  # distinct values of a column that are told apart; later ones may stand there twice
 _DENSE = 0.25  # share of documents from which a column has a number for each
-_NAMES = "names.json"
+_NAMES, _DATA = "names.json", "data"
+_ALIGNED = 64  # bytes that arrays in the file begin at a multiple of
 _END = b"\xff"  # between texts: in no UTF-8
 NO_DATE = np.iinfo(np.int64).min
 _STRING, _NUMBER, _BOOLEAN = 0, 1, 2
@@ -134,52 +135,63 @@ class Columns:
             StorageError: writing to disk failed.
         """
         columns = Columns.of(documents)
-        for number, name in enumerate(columns.names):
-            column = columns._columns[name]
-            for part in _ARRAYS:
-                if (values := getattr(column, part)) is not None:
-                    folder.array(f"{prefix}/{number}/{part}", values)
-        facts = {"size": columns.size, "left_out": columns.left_out, "names": [*columns.names.items()]}
+        named: list[dict[str, Any]] = []
+        with folder.open(f"{prefix}/{_DATA}") as file:
+            file.write(array_header(np.dtype(np.uint8), (-1,)))
+            place = 0
+            for name, count in columns.names.items():
+                arrays = {}
+                for part in _ARRAYS:
+                    if (values := getattr(columns._columns[name], part)) is not None:
+                        data = np.ascontiguousarray(values).tobytes()
+                        file.write(data.ljust(-(-len(data) // _ALIGNED) * _ALIGNED, b"\0"))
+                        arrays[part] = [values.dtype.newbyteorder("<").str, len(values), place]
+                        place += -(-len(data) // _ALIGNED) * _ALIGNED
+                named.append({"name": name, "documents": count, "arrays": arrays})
+        facts = {"size": columns.size, "left_out": columns.left_out, "columns": named}
         folder.write(f"{prefix}/{_NAMES}", orjson.dumps(facts))
         return columns
 
     @staticmethod
     def open(path: Path) -> Columns:
-        """Map the columns of an artefact.
+        """Map the columns of an artefact: one file, so that an open index does not depend on what is there later.
 
         Raises:
             CorruptError: they are damaged.
         """
         with storage(path):
-            data = (path / _NAMES).read_bytes()
+            text = (path / _NAMES).read_bytes()
+        data = np.asarray(load_array(path / _DATA))
         try:
-            facts: dict[str, Any] = orjson.loads(data)
-            size, names = int(facts["size"]), {str(name): int(count) for name, count in facts["names"]}
-            left_out = int(facts["left_out"])
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-            raise CorruptError(f"{path / _NAMES}: cannot be read: make the index again.") from None
-        columns = {name: _opened(path / str(number), size) for number, name in enumerate(names)}
+            facts: dict[str, Any] = orjson.loads(text)
+            size, left_out = int(facts["size"]), int(facts["left_out"])
+            names = {str(one["name"]): int(one["documents"]) for one in facts["columns"]}
+            columns = {str(one["name"]): _opened(data, one["arrays"], size) for one in facts["columns"]}
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
+            raise CorruptError(f"{path}: the fields cannot be read: make the index again.") from None
         return Columns(size=size, names=names, left_out=left_out, _columns=columns)
 
 
 _ARRAYS = ("codes", "documents", "kinds", "texts", "ends", "numbers", "dates")
 
 
-def _opened(path: Path, size: int) -> Column:
+def _opened(data: IntArray, arrays: Mapping[str, Any], size: int) -> Column:
     """One column.
 
     Raises:
-        CorruptError: its arrays do not fit together.
+        ValueError: its arrays do not fit together.
     """
-    pairs = (path / "documents").exists()
-    found: dict[str, Any] = {
-        name: np.asarray(load_array(path / name)) for name in _ARRAYS if pairs or name != "documents"
-    }
-    entries = len(found["kinds"])
-    fits = len(found["codes"]) == (len(found["documents"]) if pairs else size)
-    if not fits or {len(found["ends"]) - 1, len(found["numbers"]), len(found["dates"])} != {entries}:
-        raise CorruptError(f"{path}: the arrays of a field do not fit together: make the index again.")
-    return Column(size=size, **{"documents": None, **found})
+    found: dict[str, Any] = {"documents": None}
+    for part, (kind, length, place) in arrays.items():
+        dtype = np.dtype(kind)
+        found[part] = data[place : place + length * dtype.itemsize].view(dtype)
+        if dtype.hasobject or len(found[part]) != length:
+            raise ValueError(part)
+    rows = size if found["documents"] is None else len(found["documents"])
+    sizes = {len(found["ends"]) - 1, len(found["numbers"]), len(found["dates"]), len(found["kinds"])}
+    if len(found["codes"]) != rows or len(sizes) > 1:
+        raise ValueError("of other sizes")
+    return Column(size=size, **found)
 
 
 def own_fields(document: Document) -> Iterator[tuple[str, FieldValue]]:

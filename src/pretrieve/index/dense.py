@@ -64,7 +64,9 @@ class Dense:
         Dense.store(folder, name, encoder, (_encoded(encoder, part) for part in texts), size)
 
     @staticmethod
-    def store(folder: Folder, name: str, encoder: TextEncoder, parts: Iterable[FloatArray], size: int) -> None:
+    def store(
+        folder: Folder, name: str, encoder: TextEncoder, parts: Iterable[FloatArray], size: int, *, ready: bool = False
+    ) -> None:
         """Write vectors that are encoded already into an array of an artefact, as ``write`` does.
 
         Args:
@@ -73,6 +75,7 @@ class Dense:
             encoder: the model that they are of.
             parts: (R, D) or (R, V, D), as the model gives them.
             size: the sum of all R.
+            ready: they are as they are stored: of length one where compared by cosine.
 
         Raises:
             StorageError: writing to disk failed.
@@ -80,7 +83,7 @@ class Dense:
         with folder.open(name) as file:
             written = 0
             for part in parts:
-                vectors = _ready(part, encoder)
+                vectors = np.ascontiguousarray(part, np.float32) if ready else _ready(part, encoder)
                 if not written:
                     file.write(array_header(vectors.dtype, (size, *vectors.shape[1:])))
                 file.write(vectors.view(np.uint8).data)
@@ -176,10 +179,18 @@ class Dense:
     @cached_property
     def _sample(self) -> FloatArray:
         assert self.members is not None
-        return self._take(self.members.sample)
+        return self.take(self.members.sample)
 
-    def _take(self, numbers: IntArray) -> FloatArray:
-        """Vectors of given documents."""
+    def of_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors of texts, as those of documents are stored.
+
+        Raises:
+            DataError: the model gives values that are not finite.
+        """
+        return _ready(_encoded(self.encoder, texts), self.encoder)
+
+    def take(self, numbers: IntArray) -> FloatArray:
+        """Vectors of given documents, by their numbers."""
         if len(self.parts) == 1:
             return np.asarray(self.parts[0][numbers])
         assert self.members is not None
@@ -193,7 +204,7 @@ class Dense:
 
     def _exact(self, query: FloatArray, numbers: IntArray) -> FloatArray:
         """Scores that do not depend on a document's place; BLAS adds up in another order at its blocks' borders."""
-        found = self._take(numbers)
+        found = self.take(numbers)
         if found.ndim == 2:
             return np.asarray(np.einsum("rd,d->r", found, query))
         flat = found.reshape(-1, found.shape[-1])

@@ -143,7 +143,7 @@ def hits_of(
 
 
 def _hits(index: Index, text: str, mode: Mode, found: Found) -> list[Hit]:
-    documents = [index.documents[number] for number in found.numbers]
+    documents = [index.numbered[number] for number in found.numbers]
     dense = index.dense if mode != "lexical" else None
     hits = describe(text, documents, found.scores, index.lexical, dense)
     values = relevance(index, text, mode, found.scores)
@@ -206,7 +206,7 @@ def rank_many(
         for number, score in zip(numbers.tolist(), scores.tolist(), strict=True):
             key = number if group is None else group(number)
             if key not in found:
-                document = index.documents[number]
+                document = index.numbered[number]
                 name = document.parent if asked.group_by == "parent" and document.parent else document.id
                 found[key] = (name, score)
             if len(found) == k:
@@ -248,7 +248,7 @@ def _walk(
         for number, score in zip(numbers.tolist(), scores.tolist(), strict=True):
             if fits is not None:
                 if number not in checked:
-                    checked[number] = fits(index.documents[number])
+                    checked[number] = fits(index.numbered[number])
                 if not checked[number]:
                     continue
             key = number if group is None else group(number)

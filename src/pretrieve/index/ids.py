@@ -168,6 +168,10 @@ class Members:
         part = int(np.searchsorted(self.starts, number, "right")) - 1
         return self.parts[part].names[number - int(self.starts[part])]
 
+    def names(self, numbers: IntArray) -> list[str]:
+        """The ids of documents."""
+        return [self.name(number) for number in numbers.tolist()]
+
     @cached_property
     def ranks(self) -> IntArray:
         """(R,) the place of each document in the order of all ids; of several parts, computed when it is asked for."""

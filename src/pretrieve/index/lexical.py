@@ -135,6 +135,16 @@ class Lexical:
                 for builder in builders:
                     builder.add(rows, terms)
 
+    def with_ties(self, ties: Ties) -> Lexical:
+        """The same over other ids.
+
+        Args:
+            ties: what decides between equal scores.
+        """
+        passages = None if self.passages is None else self.passages.parts
+        alive = self.scorer.alive
+        return Lexical.over(self.analyzer, self.parts, self.options, alive=alive, passages=passages, ties=ties)
+
     @property
     def parts(self) -> tuple[Postings, ...]:
         """Postings of the parts."""

@@ -10,6 +10,7 @@ from pretrieve.core import files
 from pretrieve.core.errors import UsageError
 from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.index import Index, IndexOptions
+from pretrieve.index.opening import check_place
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.sources import read_documents
 from pretrieve.pipeline.run.stopping import stoppable
@@ -34,6 +35,7 @@ def build_index(
     lexical: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
     vectors: Path | None = None,
     passages: int = 0,
+    link_model: bool = False,
 ) -> Index:
     """Read documents and index them with a model.
 
@@ -50,6 +52,7 @@ def build_index(
         lexical: parameters of BM25, stop words and stemmer.
         vectors: folder of the documents' vectors, written by ``encode``; default: encode them.
         passages: words of the passages that long documents are cut into; 0: they are not.
+        link_model: keep the path of the model's folder from the index, in place of its files.
 
     Raises:
         UsageError: passages are asked for, and vectors of whole documents given.
@@ -83,7 +86,9 @@ def build_index(
         )
         listener.stage("index", len(documents), "documents")
         read = None if encoded is None else encoded.checked(documents)
-        index = Index.build(work.output, documents, encoder, lexical, replace=replace, vectors=read)
+        index = Index.build(
+            work.output, documents, encoder, lexical, replace=replace, vectors=read, link_model=link_model
+        )
         listener.advance(len(documents))
     return index
 
@@ -93,8 +98,8 @@ def open_index(path: Path, mode: str = "hybrid", model: str | None = None) -> In
 
     Args:
         path: the index's folder.
-        mode: ranking that is asked for.
-        model: where its model is now; default: where it was when the index was built.
+        mode: ranking that is asked for; lexical search opens no model.
+        model: where its model is now; default: in the index, or where the index says.
 
     Raises:
         UsageError: there is no index, or its model no longer exists.
@@ -102,12 +107,12 @@ def open_index(path: Path, mode: str = "hybrid", model: str | None = None) -> In
     """
     from pretrieve.models.text_encoder import ModelOptions, open_encoder
 
-    facts = files.load_manifest(path, "index")["meta"]["model"]  # Index.open checks the files
-    location = model or facts["location"]
-    encoder: TextEncoder | None = None
-    if model is not None or Path(location).exists() or not Path(location).is_absolute():
-        encoder = open_encoder(location, ModelOptions(**facts.get("described", {})))
-    return Index.open(path, encoder)
+    def opened(place: str, described: Mapping[str, Any]) -> TextEncoder:
+        if model is None:
+            check_place(path, place, files.load_manifest(path, "index")["meta"]["model"])
+        return open_encoder(place, ModelOptions(**described))
+
+    return Index.open(path, open_model=opened, with_model=mode != "lexical" or model is not None, place=model)
 
 
 def index_at(path: Path, described: Mapping[str, Any]) -> Index | None:
@@ -123,7 +128,7 @@ def index_at(path: Path, described: Mapping[str, Any]) -> Index | None:
     """
     from pretrieve.models.devices import using
 
-    if not (path / files.MANIFEST).is_file() or not (path / "words").is_dir():
+    if not (path / files.MANIFEST).is_file() or files.load_manifest(path, None)["kind"] != "index":
         return None
     if usage := [name for name in described if name != "device"]:
         raise UsageError(f"{path} is an index and knows how its model is used: leave {', '.join(usage)} out.")
