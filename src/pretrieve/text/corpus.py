@@ -185,11 +185,13 @@ class _Reader:
         if len(parts) > 1:
             self._report.cut += 1
             self._report.passages += len(parts)
+        parent = place_id(record.parent) if words and record.parent else ""
         for part, line in parts:
             if part.parent and not self._ids.add(part.id):
                 part = replace(part, id=f"{part.id}~")  # the id of another document
                 self._ids.add(part.id)
-            yield replace(part, place=keeper.place(record.where, line or record.line))
+            place = keeper.place(record.where, line or record.line)
+            yield replace(part, place=place, parent=parent or part.parent)
 
     def _count(self, fault: Fault) -> Fault:
         self._report.count(fault)

@@ -33,6 +33,7 @@ class Record:
         headerless: the fields are the numbered columns of a table that seems to have no header.
         line: line of the file where it begins, if ``where`` does not say it.
         marks: where the parts of its text stand, in order.
+        parent: id of the document that it is a part of, if its reader cut one.
         facts: gives further fields of a record whose fields are ours, such as author and date; called only for search.
     """
 
@@ -43,6 +44,7 @@ class Record:
     headerless: bool = False
     line: int = 0
     marks: Sequence[Mark] = ()
+    parent: str = ""
     facts: Callable[[], Mapping[str, object]] | None = None
 
 

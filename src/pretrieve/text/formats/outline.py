@@ -86,7 +86,8 @@ class Outline:
             for part, marks in _marked_parts(section):
                 number += 1
                 fields = {"id": f"{name}#{number}", "title": self._title(section.names), "text": part}
-                yield Record(f"{name}#{number}", fields, fixed=True, marks=marks, facts=self.facts)
+                where = f"{name}#{number}"
+                yield Record(where, fields, fixed=True, marks=marks, facts=self.facts, parent=name)
 
     def _title(self, names: tuple[str, ...]) -> str:
         """The path of headings, below the document's own title where no heading is the title of all."""

@@ -107,7 +107,8 @@ class Sections:
         for record in self._outline.records(self._path):
             self._given += 1
             name = f"{self._path}#{self._given}"
-            yield replace(self._paged(record), where=name, fields={**record.fields, "id": name})
+            fields = {**record.fields, "id": name}
+            yield replace(self._paged(record), where=name, fields=fields, parent=str(self._path))
         self._outline = Outline(self.title)
         for level, text in self._headings:
             self._outline.heading(level, text)
@@ -130,7 +131,7 @@ def named(records: Iterable[Record], where: str, name: str, title: str = "") -> 
             inner = f"{title} > {inner}" if inner else title
         fields = {"id": name + number, "title": inner, "text": record.fields["text"]}
         line = 0 if record.marks and record.marks[0].line else line_of(where)
-        yield replace(record, where=where + number, fields=fields, line=line)
+        yield replace(record, where=where + number, fields=fields, line=line, parent=name if number else "")
 
 
 def line_of(where: str) -> int:

@@ -62,7 +62,7 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault | Note]:
         for part, mark in located(text, line + 1):
             number += 1
             fields = {"id": f"{path}#{number}", "title": f"{title} > {name}" if name else title, "text": part}
-            yield Record(f"{path}:{line + 1}", fields, fixed=True, marks=(mark,), facts=facts)
+            yield Record(f"{path}:{line + 1}", fields, fixed=True, marks=(mark,), facts=facts, parent=str(path))
 
 
 def _facts(suffix: str) -> dict[str, object]:

@@ -61,4 +61,6 @@ def recognises(head: bytes) -> bool:
 
 def _record(path: Path, line: int, number: int, part: list[str]) -> Record:
     name = f"{path}#{number}" if number else str(path)
-    return Record(f"{path}:{line}", {"id": name, "text": "\n".join(part)}, fixed=True, marks=(Mark(0, line),))
+    parent = str(path) if number else ""
+    fields = {"id": name, "text": "\n".join(part)}
+    return Record(f"{path}:{line}", fields, fixed=True, marks=(Mark(0, line),), parent=parent)
