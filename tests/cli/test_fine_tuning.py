@@ -10,6 +10,7 @@ import pytest
 import labelling
 from pretrieve import Retriever
 from pretrieve.core.errors import UsageError
+from pretrieve.text.documents import Documents
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,25 @@ def test_compare(run, made, tmp_path) -> None:
     assert "| BM25 |" in outcome.out
     assert "50 labels" in outcome.out
     assert {"report.md", "report.json"} <= {path.name for path in (tmp_path / "out").iterdir()}
+
+
+def test_documents_of_a_comparison_are_read_as_told(run, made, tmp_path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.txt").write_text("not of this comparison")
+    lines = [f'{{"identity": "{n}", "said": "word{n} of a line"}}' for n in range(40)]
+    (folder / "records.jsonl").write_text("\n".join([*lines, "{broken", ""]))
+    words = ("compare", folder, "--benchmark", made / "beir", "-o", tmp_path / "out", "--methods", "none",
+             "--base", "static", "--labels", "20", "--set", "dimensions=8", "--set", "vocabulary_size=300",
+             "--tune", "steps=2", "--include", "*.jsonl", "--text-field", "said", "--id-field", "identity")  # fmt: skip
+    refused = run(*words, "--on-bad", "fail")
+    assert (refused.code, "records.jsonl:41" in refused.err) == (1, True), refused.err
+    outcome = run(*words)
+    assert outcome.code == 0, outcome.err
+    assert len(Documents.open(tmp_path / "out" / "shared" / "documents")) == 40
+    outcome = run(*words, "--without-titles")
+    assert outcome.code == 2
+    assert "reading: not as before" in outcome.err
 
 
 def test_from_python(made, tmp_path, capsys) -> None:

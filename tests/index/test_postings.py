@@ -234,8 +234,9 @@ def of_passages(rows: list[list[int]], options: BM25, query: list[int]) -> np.nd
     st.integers(1, 9),
     st.sampled_from([BM25(), BM25(k1=1.5, b=0.0), BM25(k1=0.0, b=1.0), BM25(k1=2.0, b=1.0)]),
     st.sampled_from([3, 16, 1 << 16]),
+    st.sampled_from([1, 16, 1 << 20]),
 )
-def test_the_best_are_those_of_scoring_all_documents(collection, query, n, options, window):
+def test_the_best_are_those_of_scoring_all_documents(collection, query, n, options, window, large):
     parts, alive, allowed, ids = collection
     flat = [row for rows in parts for row in rows]
     lexical = searched(parts, alive, ids, options)
@@ -253,6 +254,8 @@ def test_the_best_are_those_of_scoring_all_documents(collection, query, n, optio
         best = top_k(whole, ranks, n, may)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(maxscore, "WINDOW", window)
+            patch.setattr(maxscore, "LARGE", max(window, large))
+            patch.setattr(maxscore, "_POSTINGS", 8)
             ((found, values), again) = ranker.top([text(query)] * 2, n, allowed)
         assert found.tolist() == best.tolist() == again[0].tolist()
         np.testing.assert_array_equal(values, whole[best])

@@ -15,7 +15,7 @@ from pretrieve.pipeline.pretrain.build import choose, variants
 from pretrieve.pipeline.pretrain.data import Prepared
 from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.selection import START, TRAINED, above_start, select, standard_errors, too_little
-from pretrieve.pipeline.pretrain.train import prepare_documents, train_variants
+from pretrieve.pipeline.pretrain.train import prepare_documents, train, train_variants
 from pretrieve.pipeline.run.progress import Silent
 from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.sources import documents_of
@@ -101,3 +101,21 @@ def test_without_a_judge_the_first_run_is_saved_and_the_index_chooses_the_weight
         expected = {START: start, **{run.name: run.encoder for run in trained}}[judged.saved]
         assert judged.encoder is expected
         assert judged.start is start
+
+
+def test_a_probe_without_queries_is_no_verdict_on_training(tmp_path) -> None:
+    source = tmp_path / "short.jsonl"
+    source.write_bytes(b"\n".join(orjson.dumps({"text": f"word{number} and word{number % 7}"}) for number in range(60)))
+    report = train(
+        TrainRequest(
+            sources=(str(source),),
+            output=tmp_path / "model",
+            method="contriever-inbatch",
+            base="new:layers=1,hidden=16,heads=2",
+            steps=1,
+            settings={"batch_size": 8, "vocabulary_size": 120},
+            tracker="none",
+        )
+    )
+    assert report.reason == "no query could be taken from the 6 held-out documents: not compared with its start"
+    assert (report.saved, report.probe) == ("contriever-inbatch", None)

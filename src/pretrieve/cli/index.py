@@ -42,10 +42,42 @@ _OWN = ("file", "line", "id", "title", "parent")  # that every document has
 
 
 def command(
-    sources: SOURCES,
-    model: Annotated[str, typer.Option("--model", help="Model: a folder or hub name.", show_default=False)],
     output: OutputFolder,
+    sources: SOURCES = [],  # noqa: B006 - read only
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", help="Model: a folder or hub name; an index that is changed has its own.", show_default=False
+        ),
+    ] = None,
     overwrite: Overwrite = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Bring an index up to date: encode what is new, remove what is gone.")
+    ] = False,
+    add: Annotated[
+        bool, typer.Option("--add", help="Add documents to an index and replace those of the same id; remove none.")
+    ] = False,
+    delete: Annotated[
+        Path | None,
+        typer.Option(
+            "--delete", metavar="FILE", help="Delete documents from an index: ids, one per line.", show_default=False
+        ),
+    ] = None,
+    compact: Annotated[bool, typer.Option("--compact", help="Merge the parts of an index that was changed.")] = False,
+    watch: Annotated[
+        float | None,
+        typer.Option(
+            "--watch",
+            metavar="SECONDS",
+            min=0.1,
+            show_default=False,
+            help="With --update: look for changed files every so many seconds, until Ctrl-C.",
+        ),
+    ] = None,
+    link_model: Annotated[
+        bool,
+        typer.Option("--link-model", help="Keep the model's relative path in the index, in place of its files."),
+    ] = False,
     on_bad: OnBadOption = "auto",
     include: Include = None,
     exclude: Exclude = None,
@@ -122,8 +154,13 @@ def command(
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
-    """Index documents for hybrid search; the fusion weight is chosen without labels."""
+    """Index documents for hybrid search; the fusion weight is chosen without labels.
+
+    An index is changed by --update, --add, --delete or --compact; it can be searched meanwhile.
+    """
+    from pretrieve.cli.change_index import Change, change
     from pretrieve.core import files
+    from pretrieve.core.errors import UsageError
     from pretrieve.index.find import field_counts
     from pretrieve.index.index import IndexOptions
     from pretrieve.index.lexical import BM25
@@ -132,7 +169,6 @@ def command(
     from pretrieve.pipeline.run.sources import READING, fields_of, filter_of
     from pretrieve.text.documents import Documents
 
-    files.check_free(output, replace=overwrite)
     given = {name: value for name, value in (("k1", k1), ("b", b)) if value is not None}
     bm25 = BM25(**given) if given else None
     fields = fields_of(
@@ -144,6 +180,31 @@ def command(
         wikipedia=wikipedia,
         columns=columns,
     )
+    file_filter = filter_of(include, exclude, ignore=not no_ignore)
+    described = {
+        "pooling": pooling,
+        "similarity": similarity,
+        "query_prompt": query_prompt,
+        "document_prompt": document_prompt,
+        "max_length": max_length,
+        "like": like,
+    }
+    changing = Change(update=update, add=add, delete=delete, compact=compact, watch=watch)
+    changing.check(
+        sources,
+        {
+            "--overwrite": overwrite, "--k1": k1 is not None, "--b": b is not None, "--vectors": vectors is not None,
+            "--stop-words": stop_words != "auto", "--stemmer": stemmer != "auto", "--link-model": link_model,
+            "--passages": passages,
+        },
+    )  # fmt: skip
+    if changing.kind:
+        with using(device):
+            change(changing, output, sources, fields, file_filter, on_bad, model, described, as_json, output_json)
+        return
+    if model is None:
+        raise UsageError("--model is missing: give a folder or a hub name; --update changes an index with its own.")
+    files.check_free(output, replace=overwrite)
     with working(as_json, output_json) as display, using(device):
         built = build_index(
             sources,
@@ -153,18 +214,12 @@ def command(
             replace=overwrite,
             fields=fields,
             on_bad=on_bad,
-            file_filter=filter_of(include, exclude, ignore=not no_ignore),
-            described={
-                "pooling": pooling,
-                "similarity": similarity,
-                "query_prompt": query_prompt,
-                "document_prompt": document_prompt,
-                "max_length": max_length,
-                "like": like,
-            },
+            file_filter=file_filter,
+            described=described,
             vectors=vectors,
             passages=passage_words if passages else 0,
             lexical=IndexOptions(bm25=bm25, stop_words=stop_words, stemmer=stemmer),
+            link_model=link_model,
         )
     facts = {
         "documents": len(built),

@@ -57,44 +57,37 @@ def revise(target: Path, kind: str) -> Iterator[Revision]:
     with files.scratch(target, "revision") as folder:
         revision = Revision(folder, dict(before["meta"]), dict(before["files"]))
         yield revision
-        new = dict(folder.entries)
-        moved = _move(folder.path, target)
+        named = {**revision.entries, **folder.entries}
+        manifest = {"format": FORMAT, "kind": kind, "meta": revision.meta, "files": dict(sorted(named.items()))}
+        folder.write(MANIFEST, files.to_json(manifest))
+        moved: list[Path] = []
         try:
-            named = {**revision.entries, **new}
-            _replace(folder, target, kind, revision.meta, named)
+            _move(folder.path, target, moved)
+            with disk.storage(target):
+                disk.fault_point("rename", target / MANIFEST)
+                (folder.path / MANIFEST).replace(target / MANIFEST)
         except BaseException:
             for path in moved:
                 disk.remove(path)
             raise
+        with disk.storage(target):
+            disk.fault_point("fsync", target)
+            disk.sync_folder(target)
     remove_unnamed(target, named)
 
 
-def _move(source: Path, target: Path) -> list[Path]:
-    """Move new folders to their place; returns them."""
-    moved: list[Path] = []
+def _move(source: Path, target: Path, moved: list[Path]) -> None:
+    """Move new folders to their place, and add them to a list."""
     for path in sorted(source.iterdir()):
         place = target / path.name
-        with disk.storage(place):
-            if place.is_dir():
-                moved += _move(path, place)
-                continue
-            disk.fault_point("rename", place)
-            path.rename(place)
-            moved.append(place)
+        if place.is_dir():
+            _move(path, place, moved)
+        elif path.name != MANIFEST:
+            with disk.storage(place):
+                disk.fault_point("rename", place)
+                path.rename(place)
+                moved.append(place)
     with disk.storage(target):
-        disk.fault_point("fsync", target)
-        disk.sync_folder(target)
-    return moved
-
-
-def _replace(
-    folder: Folder, target: Path, kind: str, meta: Mapping[str, Any], entries: Mapping[str, dict[str, Any]]
-) -> None:
-    manifest = {"format": FORMAT, "kind": kind, "meta": dict(meta), "files": dict(sorted(entries.items()))}
-    folder.write(MANIFEST, files.to_json(manifest))
-    with disk.storage(target):
-        disk.fault_point("rename", target / MANIFEST)
-        (folder.path / MANIFEST).replace(target / MANIFEST)
         disk.fault_point("fsync", target)
         disk.sync_folder(target)
 

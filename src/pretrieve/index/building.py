@@ -74,9 +74,10 @@ def on_disk(
     replace: bool = False,
     vectors: Vectors | None = None,
     link_model: bool = False,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Index documents on disk; see ``Index.build``."""
-    meta: dict[str, Any] = {}
+    meta: dict[str, Any] = dict(facts or {})
     number, name = 1, name_of(1)
     with writing(target), files.create(target, "index", replace=replace, meta=meta) as folder:
         stored = Documents.write(folder.path / name / "documents", documents, meta=_kept_facts(documents))

@@ -7,7 +7,7 @@ the weights of fusion. Built by ``building.py``, opened by ``opening.py``, chang
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -116,6 +116,7 @@ class Index:
         replace: bool = False,
         vectors: Vectors | None = None,
         link_model: bool = False,
+        facts: Mapping[str, Any] | None = None,
     ) -> Index:
         """Index documents on disk; vectors are streamed to it.
 
@@ -127,6 +128,7 @@ class Index:
             replace: replace an existing index.
             vectors: gives the vectors of the documents in order, encoded before; default: they are encoded here.
             link_model: keep the path of the model's folder from the index, in place of its files.
+            facts: further facts to keep in its MANIFEST.
 
         Raises:
             DataError: there are no documents, or the model gives values that are not finite.
@@ -134,7 +136,9 @@ class Index:
             LockedError: another process builds or changes an index there.
             StorageError: writing to disk failed; nothing is left on disk.
         """
-        on_disk(target, documents, encoder, options, replace=replace, vectors=vectors, link_model=link_model)
+        on_disk(
+            target, documents, encoder, options, replace=replace, vectors=vectors, link_model=link_model, facts=facts
+        )
         return Index.open(target, encoder)
 
     @staticmethod

@@ -10,8 +10,8 @@ the n-th best stay, and are scored exactly.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,9 @@ from pretrieve.core.types import BoolArray, FloatArray, IntArray
 from pretrieve.index.bm25 import Statistics, places
 
 WINDOW = 1 << 16  # documents that are looked at together: what they need stays in the processor's cache
+LARGE = 1 << 20  # the same, where few of them have any of the terms
+_LEAST = float(np.finfo(np.float32).tiny)  # a score of a document that shares a term
+_POSTINGS = 1 << 15  # postings of a window up to which it is enlarged
 
 
 class Asked(NamedTuple):
@@ -102,18 +105,17 @@ class Pool:
             self.documents, self.units, self._values = self.documents[kept], self.units[kept], self._values[kept]
 
 
-@dataclass
-class _List:
-    """Postings of a term in a part."""
+class _List(NamedTuple):
+    """Postings of a term in a part, or in a window that begins with the document ``base``."""
 
     documents: IntArray
     counts: IntArray
     weight: np.float32  # idf, times how often the query has the term
     bound: float  # of what it adds to a score
-    cuts: list[int]  # where windows begin in it
+    base: int = 0
 
-    def in_window(self, number: int) -> slice:
-        return slice(self.cuts[number], self.cuts[number + 1])
+    def cut(self, base: int, first: int, last: int) -> _List:
+        return self._replace(documents=self.documents[first:last], counts=self.counts[first:last], base=base)
 
 
 class Scanner:
@@ -125,9 +127,15 @@ class Scanner:
 
     def __init__(self, statistics: Statistics) -> None:
         self._statistics = statistics
-        size = min(WINDOW, max(map(len, statistics.parts), default=0))
-        self._sums, self._norms, self._weights, self._counts = (np.zeros(size, np.float32) for _ in range(4))
-        self._places = np.zeros(size, np.intp)
+        options = statistics.options
+        self._short = np.float32(
+            options.k1 * options.b / (statistics.mean_length or 1.0)
+        )  # for each term of a document
+        self._fixed = np.float32(options.k1 * (1 - options.b))
+        size = min(LARGE, max(map(len, statistics.parts), default=0))
+        self._sums = np.zeros(size, np.float32)  # zero between windows
+        self._weights, self._counts, self._norms = (np.empty(size, np.float32) for _ in range(3))
+        self._places = np.empty(size, np.intp)
 
     def scan(self, number: int, asked: Asked, allowed: Allowed, pool: Pool, firsts: tuple[int, int]) -> None:
         """Add to a pool what may be among the best of all parts.
@@ -139,96 +147,122 @@ class Scanner:
             pool: the best of the parts before.
             firsts: numbers of the part's first document, and of its first unit.
         """
-        part = self._statistics.parts[number]
-        edges = np.arange(0, len(part) + WINDOW, WINDOW)
-        lists = self._lists(number, asked, edges)
+        part, lists = self._statistics.parts[number], self._lists(number, asked)
         bounds = np.cumsum([found.bound for found in lists])  # by the lists up to each
-        for window in range(len(edges) - 1 if lists else 0):
-            base, stop = int(edges[window]), min(int(edges[window + 1]), len(part))
+        edges = _windows(len(part), sum(len(found.documents) for found in lists))
+        cuts = [np.searchsorted(found.documents, edges).tolist() for found in lists]
+        for window, (base, stop) in enumerate(itertools.pairwise(edges.tolist())):
             known = int(np.searchsorted(bounds, pool.floor))  # lists that lift no document above the floor
             if known == len(lists):
                 return
-            if not any(found.cuts[window] < found.cuts[window + 1] for found in lists[known:]):
+            inside = [found.cut(base, *cut[window : window + 2]) for found, cut in zip(lists, cuts, strict=True)]
+            units, values = self._window(inside, known, bounds, pool.floor, part.lengths[base:stop])
+            if not len(units):
                 continue
-            self._weigh(part.lengths[base:stop])
-            units, values = self._window(lists, known, window, base, bounds, pool.floor)
+            units = units + base
             documents = allowed.documents(units)
             may = allowed(documents)
             if may is not None:
                 documents, units, values = documents[may], units[may], values[may]
-            if len(units):
-                pool.add(documents + firsts[0], units + firsts[1], values)
+            pool.add(documents + firsts[0], units + firsts[1], values)
 
-    def _lists(self, number: int, asked: Asked, edges: IntArray) -> list[_List]:
+    def _lists(self, number: int, asked: Asked) -> list[_List]:
         """The lists of the terms, those with small bounds first."""
-        part, found = self._statistics.parts[number], []
-        ends = np.minimum(edges, len(part)).astype(np.int32)
+        part, lists = self._statistics.parts[number], []
+        short, fixed = float(self._short), float(self._fixed)
         for term, idf, repeats in zip(asked.terms, asked.idf, asked.repeats, strict=True):
-            at = part.vocabulary.numbers([term])
-            if not at:
-                continue
-            documents, counts = part.list(term)
-            short, fixed = self._factors
-            largest = 1 / (1 + fixed / float(part.largest[at[0]]) + short * float(part.shortest[at[0]]))
-            weight = np.float32(idf * repeats)
-            cuts = np.searchsorted(documents, ends).tolist()
-            found.append(_List(documents, counts, weight, float(weight) * largest * (1 + asked.slack), cuts))
-        return sorted(found, key=lambda one: one.bound)
-
-    @property
-    def _factors(self) -> tuple[float, float]:
-        """What is added to a count for each term of a document, and for the document."""
-        options = self._statistics.options
-        return options.k1 * options.b / (self._statistics.mean_length or 1.0), options.k1 * (1 - options.b)
-
-    def _weigh(self, lengths: IntArray) -> None:
-        """Prepare what saturates counts, for documents of a window."""
-        norms = self._norms[: len(lengths)]
-        norms[:] = lengths
-        short, fixed = self._factors
-        norms *= np.float32(short)
-        norms += np.float32(fixed)
+            for at in part.vocabulary.numbers([term]):
+                documents, counts = part.list(term)
+                saturated = 1 / (1 + fixed / float(part.largest[at]) + short * float(part.shortest[at]))
+                weight = np.float32(idf * repeats)
+                lists.append(_List(documents, counts, weight, float(weight) * saturated * (1 + asked.slack)))
+        return sorted(lists, key=lambda one: one.bound)
 
     def _window(
-        self, lists: Sequence[_List], known: int, window: int, base: int, bounds: FloatArray, floor: float
+        self, lists: Sequence[_List], known: int, bounds: FloatArray, floor: float, lengths: IntArray
     ) -> tuple[IntArray, FloatArray]:
-        """Documents of a window that may reach the floor, and their sums."""
-        self._sums.fill(0)
-        for found in lists[known:]:
-            self._add(found, found.in_window(window), base)
+        """Documents of a window that may reach the floor, and their sums.
+
+        Args:
+            lists: the terms' postings in the window.
+            known: lists that lift no document above the floor.
+            bounds: (lists,) sums of bounds.
+            floor: scores below it are of no use.
+            lengths: of the window's documents.
+        """
         rest = float(bounds[known - 1]) if known else 0.0
-        near = np.flatnonzero(self._sums >= floor - rest if floor > rest else self._sums > 0)
-        values = self._sums[near]
+        sparse = sum(len(found.documents) for found in lists[known:]) * 8 < len(lengths)
+        norms = None if sparse else self._normed(lengths, self._norms[: len(lengths)])
+        touched = [self._add(found, lengths, norms, copied=sparse) for found in lists[known:]]
+        need = max(floor - rest, _LEAST)
+        if sparse:
+            near, values = self._take(touched, need)
+        else:
+            sums = self._sums[: len(lengths)]
+            near = np.flatnonzero(sums >= need)
+            values = sums[near]
+            sums.fill(0)
         for number in reversed(range(known)):
-            found, where = lists[number], lists[number].in_window(window)
-            if where.stop - where.start < 8 * len(near):
-                self._add(found, where, base)
-                values = self._sums[near]
-            else:
-                values += self._look_up(found, where, near, base)
-                self._sums[near] = values
+            values += self._look_up(lists[number], near, lengths)
             rest = float(bounds[number - 1]) if number else 0.0
             kept = values >= floor - rest
             near, values = near[kept], values[kept]
-        return near + base, values
+        return near, values
 
-    def _add(self, found: _List, where: slice, base: int) -> None:
-        """Add the weights of a list to the sums of a window."""
-        size = where.stop - where.start
+    def _take(self, touched: Sequence[IntArray], need: float) -> tuple[IntArray, FloatArray]:
+        """Documents among some whose sums reach what they need, ascending; all these sums become zero."""
+        near: list[IntArray] = [np.zeros(0, np.intp)]
+        values: list[FloatArray] = [np.zeros(0, np.float32)]
+        for documents in touched:
+            sums = self._sums.take(documents)
+            kept = sums >= need
+            near.append(documents[kept])
+            values.append(sums[kept])
+            self._sums[documents] = 0  # so that no later list brings the document again
+        found = np.concatenate(near)
+        order = np.argsort(found)
+        return found[order], np.concatenate(values)[order]
+
+    def _normed(self, lengths: IntArray, norms: FloatArray) -> FloatArray:
+        """What saturates counts, for documents of some lengths."""
+        norms[:] = lengths
+        norms *= self._short
+        norms += self._fixed
+        return norms
+
+    def _add(self, found: _List, lengths: IntArray, norms: FloatArray | None, *, copied: bool) -> IntArray:
+        """Add the weights of a list to the sums of a window; returns its documents."""
+        size = len(found.documents)
         places, weights, counts = self._places[:size], self._weights[:size], self._counts[:size]
-        np.subtract(found.documents[where], np.int32(base), out=places)
-        counts[:] = found.counts[where]
-        self._norms.take(places, out=weights, mode="clip")
+        np.subtract(found.documents, np.int32(found.base), out=places)
+        counts[:] = found.counts
+        if norms is None:
+            self._normed(lengths.take(places, mode="clip"), weights)
+        else:
+            norms.take(places, out=weights, mode="clip")
         weights += counts
         np.divide(counts, weights, out=weights)
         weights *= found.weight
         np.add.at(self._sums, places, weights)
+        return places.copy() if copied else places
 
-    def _look_up(self, found: _List, where: slice, near: IntArray, base: int) -> FloatArray:
+    def _look_up(self, found: _List, near: IntArray, lengths: IntArray) -> FloatArray:
         """Weights of a list for some documents of a window."""
-        at, there = places(found.documents[where], (near + base).astype(np.int32))
-        counts = found.counts[where][at].astype(np.float32) if len(there) else np.zeros(0, np.float32)
-        return np.where(there, found.weight * (counts / (counts + self._norms[near])), np.float32(0))
+        at, there = places(found.documents, (near + found.base).astype(np.int32))
+        which = np.flatnonzero(there)
+        counts = found.counts[at[which]].astype(np.float32)
+        weights = np.zeros(len(near), np.float32)
+        norms = self._normed(lengths[near[which]], np.empty(len(which), np.float32))
+        weights[which] = found.weight * (counts / (counts + norms))
+        return weights
+
+
+def _windows(size: int, postings: int) -> IntArray:
+    """Where windows begin, and the end, int32: large ones where there are few postings in each."""
+    window = WINDOW
+    while window < LARGE and postings * window < size * _POSTINGS:
+        window *= 2
+    return np.append(np.arange(0, size, window), size).astype(np.int32)
 
 
 def masks(*given: Any) -> list[BoolArray]:

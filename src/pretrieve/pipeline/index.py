@@ -12,13 +12,16 @@ from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.index.opening import check_place
 from pretrieve.pipeline.run.progress import Listener
-from pretrieve.pipeline.run.sources import read_documents
+from pretrieve.pipeline.run.sources import field_words, read_documents
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.workspace import Workspace, beside, check_workspace
 from pretrieve.text.corpus import Fields, FileFilter, Keep, OnBad
 
 if TYPE_CHECKING:
     from pretrieve.core.types import TextEncoder
+
+READ_WITH = "read_with"  # in the MANIFEST of an index: the options that name the fields of its documents
+PASSAGES = "passage_words"  # in the MANIFEST of an index: of the passages that documents were cut into; 0: none
 
 
 def build_index(
@@ -87,7 +90,14 @@ def build_index(
         listener.stage("index", len(documents), "documents")
         read = None if encoded is None else encoded.checked(documents)
         index = Index.build(
-            work.output, documents, encoder, lexical, replace=replace, vectors=read, link_model=link_model
+            work.output,
+            documents,
+            encoder,
+            lexical,
+            replace=replace,
+            vectors=read,
+            link_model=link_model,
+            facts={READ_WITH: field_words(fields), PASSAGES: passages},
         )
         listener.advance(len(documents))
     return index

@@ -30,6 +30,17 @@ _FLUSH = 8192  # offsets kept before they are written
 _EXTENDED = "fields"  # in the MANIFEST: some lines hold more than what is trained on
 
 
+class _Descriptor:
+    """A file that stays open as long as it is used: its folder may be replaced meanwhile."""
+
+    def __init__(self, path: Path) -> None:
+        self.number = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)
+
+
 @dataclass(frozen=True, slots=True)
 class Documents:
     """Documents on disk; ``documents[i]`` reads one, ``batches`` all or some of them in order.
@@ -46,6 +57,7 @@ class Documents:
     fingerprint: str
     meta: Mapping[str, Any]
     _records: mmap.mmap
+    _file: _Descriptor
 
     @staticmethod
     def write(
@@ -81,9 +93,10 @@ class Documents:
             CorruptError: it is damaged.
         """
         meta = files.read_manifest(path, "documents")
-        with files.storage(path), (path / _RECORDS).open("rb") as file:
-            records = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return Documents(path, np.asarray(load_array(path / _OFFSETS)), meta["fingerprint"], meta, records)
+        with files.storage(path):
+            file = _Descriptor(path / _RECORDS)
+            records = mmap.mmap(file.number, 0, access=mmap.ACCESS_READ)
+        return Documents(path, np.asarray(load_array(path / _OFFSETS)), meta["fingerprint"], meta, records, file)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies, and other processes, open the same folder."""
@@ -113,15 +126,14 @@ class Documents:
         indices = np.arange(len(self)) if select is None else select
         batch: list[Document] = []
         budget = _BATCH_BYTES
-        with (self.path / _RECORDS).open("rb", buffering=0) as file:
-            for part in range(0, len(indices), _FLUSH):
-                some = indices[part : part + _FLUSH]
-                for start, end in zip(self.offsets[some].tolist(), self.offsets[some + 1].tolist(), strict=True):
-                    batch.append(_document(os.pread(file.fileno(), end - start, start)))
-                    budget -= end - start
-                    if len(batch) >= size or budget <= 0:
-                        yield batch
-                        batch, budget = [], _BATCH_BYTES
+        for part in range(0, len(indices), _FLUSH):
+            some = indices[part : part + _FLUSH]
+            for start, end in zip(self.offsets[some].tolist(), self.offsets[some + 1].tolist(), strict=True):
+                batch.append(_document(os.pread(self._file.number, end - start, start)))
+                budget -= end - start
+                if len(batch) >= size or budget <= 0:
+                    yield batch
+                    batch, budget = [], _BATCH_BYTES
         if batch:
             yield batch
 
@@ -133,9 +145,8 @@ class Documents:
                 sha256.update(b"".join(map(plain_line, batch)))
             return sha256.hexdigest()[:16]
         end = int(self.offsets[last])
-        with (self.path / _RECORDS).open("rb", buffering=0) as file:
-            for start in range(int(self.offsets[first]), end, _BATCH_BYTES):
-                sha256.update(os.pread(file.fileno(), min(_BATCH_BYTES, end - start), start))
+        for start in range(int(self.offsets[first]), end, _BATCH_BYTES):
+            sha256.update(os.pread(self._file.number, min(_BATCH_BYTES, end - start), start))
         return sha256.hexdigest()[:16]
 
     def sample(self, limit: int) -> IntArray:

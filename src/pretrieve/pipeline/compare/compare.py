@@ -95,7 +95,7 @@ def compare_into(
     given = {"sources": (SOURCE,), "methods": names, "benchmark": path_of(benchmark, "benchmark"), "output": folder}
     request = values_of(CompareRequest, {**options, **given}, where="compare")
     request.check()
-    with sources_of(sources, listener, output=folder, on_bad=TrainRequest.on_bad) as named:
+    with sources_of(sources, listener, output=folder, on_bad=request.on_bad, fields=request.fields) as named:
         request = replace(request, sources=named)
         return report(request, compare(request, listener))
 
@@ -274,15 +274,13 @@ def _base(request: CompareRequest, seed: int, target: Path, listener: Listener) 
 def _base_request(request: CompareRequest, seed: int, target: Path) -> TrainRequest:
     """The base as a run of its own."""
     return TrainRequest(
-        sources=request.sources, output=target, base=request.base, settings=request.own(NONE), seed=seed,
-        shared=request.shared, resume=True,
-    )  # fmt: skip
+        output=target, base=request.base, settings=request.own(NONE), seed=seed, resume=True, **_reading(request)
+    )
 
 
 def _request(request: CompareRequest, method: str, seed: int, origin: Path, target: Path) -> TrainRequest:
     """The request of a method's run, without its number of steps."""
     return TrainRequest(
-        sources=request.sources,
         output=target,
         method=method,
         base=str(origin),
@@ -292,8 +290,14 @@ def _request(request: CompareRequest, method: str, seed: int, origin: Path, targ
         tracker="none",
         select=False,
         steps=1,
-        shared=request.shared,
+        **_reading(request),
     )
+
+
+def _reading(request: CompareRequest) -> dict[str, Any]:
+    """How every run reads the documents of the comparison."""
+    names = ("sources", "on_bad", "file_filter", "fields", "shared")
+    return {name: getattr(request, name) for name in names}
 
 
 def _rehearse(request: CompareRequest, listener: Listener) -> None:

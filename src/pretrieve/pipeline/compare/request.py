@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -15,13 +16,16 @@ from pretrieve.core.errors import UsageError, suggest
 from pretrieve.models import devices
 from pretrieve.pipeline.finetune.request import FinetuneRequest, values_of
 from pretrieve.pipeline.pretrain.request import Tokenization
+from pretrieve.pipeline.run.sources import source_words
 from pretrieve.pipeline.run.workspace import parts_in
+from pretrieve.text.corpus import Fields, FileFilter, OnBad
 
 NONE = "none"  # the base as it is
 BM25 = "BM25"
 ALL = "all"
 SAID = "comparison.json"  # what decides each score
 _WIDER = ("output", "methods", "labels", "seeds")  # fields that may grow in an existing comparison
+_READING = ("on_bad", "file_filter", "fields")  # how documents are read
 # The method that another one starts from instead of the base; each of the two gets half of the budget.
 FORERUNNERS = {"cocondenser": "condenser", "realm": "orqa-ict"}
 
@@ -47,6 +51,9 @@ class CompareRequest:
         tuning: settings of fine-tuning.
         metric: metric to report.
         device: where to compute: auto, cpu, or the name of an accelerator.
+        on_bad: policy for unreadable records.
+        file_filter: the files that are read in folders.
+        fields: names of the fields.
     """
 
     sources: tuple[str, ...]
@@ -65,6 +72,9 @@ class CompareRequest:
     tuning: Mapping[str, str] = field(default_factory=dict)
     metric: str = "nDCG@10"
     device: str = "auto"
+    on_bad: OnBad = "auto"
+    file_filter: FileFilter = field(default_factory=FileFilter)
+    fields: Fields = dataclasses.field(default_factory=Fields)
 
     def check(self) -> None:
         """Validate the arguments.
@@ -131,7 +141,10 @@ class CompareRequest:
 
     def facts(self) -> dict[str, Any]:
         """What decides each score, as plain values; methods and their own settings, labels and seeds may be added."""
-        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in (*_WIDER, "device")}
+        apart = (*_WIDER, *_READING, "device")
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in apart}
+        if words := source_words(self):  # older comparisons read as is usual
+            values["reading"] = words
         values["settings"] = {key: str(value) for key, value in self.settings.items() if "." not in key}
         values["tuning"] = {key: str(value) for key, value in self.tuning.items()}
         values["sources"] = [files.digest(Path(source), without=self.output) or source for source in self.sources]

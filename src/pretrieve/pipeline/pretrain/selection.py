@@ -221,6 +221,11 @@ def select_transformer(start: Encoder, run: Trained, prepared: Prepared, listene
         {START: _sides(start, tokenizer), TRAINED: _sides(run.encoder, tokenizer)}
     )
     listener.advance(3)
+    if not found.values[START]:
+        reason = (
+            f"no query could be taken from the {len(prepared.held_out)} held-out documents: not compared with its start"
+        )
+        return Selection(run=run, start=start, encoder=run.encoder, reason=reason, saved=run.name)
     saved, reason = above_start(found)
     encoder = run.encoder if saved == TRAINED else start
     return Selection(run=run, start=start, encoder=encoder, reason=reason, saved=saved, probe=found)
