@@ -181,3 +181,26 @@ def test_vectors_fit_an_index_with_fields(place, run, tmp_path) -> None:
     done = run("index", source, "--model", place / "model", "-o", tmp_path / "i", "--vectors", tmp_path / "v")
     assert done.code == 0, done.err
     assert hits(run, tmp_path / "i", "violin lang:en year:2020")[0]["fields"] == {"lang": "en", "year": 2020}
+
+
+def test_updates_keep_fields_and_passages(place, run, tmp_path) -> None:
+    """An update reads as the index was built: the same passages, places and fields; what is gone is not found."""
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for path in (place / "docs").iterdir():
+        (docs / path.name).write_bytes(path.read_bytes())
+    built = ("--passages", "--passage-words", 100)
+    assert run("index", docs, "--model", place / "model", "-o", tmp_path / "i", *built).code == 0
+    lines = (docs / "items.jsonl").read_text().splitlines()
+    more = {"id": "new", "text": "a violin that is new", "lang": "fr", "year": 2030}
+    (docs / "items.jsonl").write_text("\n".join([*lines[1:], json.dumps(more)]))
+    done = run("index", docs, "--update", "-o", tmp_path / "i")
+    assert done.code == 0, done.err
+    assert "1 new" in done.out
+    assert "1 removed" in done.out
+    assert [hit["id"] for hit in hits(run, tmp_path / "i", "violin", "--filter", "year>=2030")] == ["new"]
+    assert hits(run, tmp_path / "i", "violin", "--filter", "year=2020") == []
+    assert hits(run, tmp_path / "i", "rotate keys linux")[0]["place"] == "keys.md:11"
+    assert run("index", tmp_path / "none", "--update", "--passages", "-o", tmp_path / "i").code == 2
+    assert run("index", "--compact", "-o", tmp_path / "i").code == 0
+    assert {hit["id"] for hit in hits(run, tmp_path / "i", "violin lang:en")} == {"i2", "i4"}
