@@ -73,7 +73,7 @@ def _ranked(index: Index, collection: Collection, depth: int) -> Iterator[tuple[
     names, texts = list(collection.queries), list(collection.queries.values())
     start = 0
     for some in Queries(texts).blocks(_QUERIES):
-        for found in index.candidates([index.lexical, index.dense], some, depth):
+        for found in index.candidates([index.words, index.dense], some, depth):
             hits = [[[ids[number] for number in numbers.tolist()] for numbers, _ in found.best((1.0, weight), depth)]
                     for weight in WEIGHTS]  # fmt: skip
             yield names[start : start + len(found.queries)], hits

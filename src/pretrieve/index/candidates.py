@@ -140,7 +140,13 @@ def _sizes(n: int) -> list[int]:
 def _of_rankers(rankers: Sequence[Ranker], queries: Queries, n: int, allowed: BoolArray | None) -> list[IntArray]:
     """For each query the documents that are among the n best of any ranker, ascending."""
     found = [candidates(ranker, queries, n, allowed) for ranker in rankers]
-    return [np.unique(np.concatenate(of_query)).astype(np.int64) for of_query in zip(*found, strict=True)]
+    return [_union(of_query) for of_query in zip(*found, strict=True)]
+
+
+def _union(found: Sequence[IntArray]) -> IntArray:
+    """Ascending numbers, each once; ``np.unique`` takes several times as long."""
+    numbers = np.sort(np.concatenate(found).astype(np.int64))
+    return numbers[np.concatenate([[True], numbers[1:] != numbers[:-1]])] if len(numbers) else numbers
 
 
 def _tiered(found: Sequence[Sequence[IntArray]]) -> tuple[list[IntArray], list[IntArray]]:

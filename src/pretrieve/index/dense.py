@@ -170,9 +170,10 @@ class Dense:
     def moments(self, queries: Sequence[str]) -> tuple[FloatArray, FloatArray]:
         """Mean and deviation of the scores of a sample of the documents, (Q,) each."""
         vectors = self._queries(queries)
-        padded = np.zeros((-(-len(vectors) // _LANES) * _LANES, self.size), np.float32)
+        lanes = min(_LANES, max(1, len(vectors)))
+        padded = np.zeros((-(-len(vectors) // lanes) * lanes, self.size), np.float32)
         padded[: len(vectors)] = vectors
-        found = [spread(best_scores(part, self._sample)) for part in padded.reshape(-1, _LANES, self.size)]
+        found = [spread(best_scores(part, self._sample)) for part in padded.reshape(-1, lanes, self.size)]
         means, deviations = (np.concatenate([moment[axis] for moment in found] or [np.zeros(0)]) for axis in (0, 1))
         return means[: len(vectors)], deviations[: len(vectors)]
 

@@ -22,6 +22,7 @@ from pretrieve.index.candidates import Candidates, find_candidates
 from pretrieve.index.columns import Columns
 from pretrieve.index.compaction import compact
 from pretrieve.index.dense import Dense
+from pretrieve.index.exhaustive import lexical_ranker
 from pretrieve.index.fuse import Fusion
 from pretrieve.index.hits import Hit, describe
 from pretrieve.index.ids import Members
@@ -331,7 +332,7 @@ class Index:
                 yield from best_groups(partial(self._best, mode=mode, allowed=allowed), some, k, groups)
 
     def _best(self, queries: Queries, k: int, mode: Mode, allowed: BoolArray | None) -> Iterator[Best]:
-        ranker: Ranker = self.lexical
+        ranker = self.words
         if mode == "dense" and self.dense is not None:
             ranker = self.dense
         elif mode == "hybrid" and self.dense is not None and self.fusion.dense:
@@ -347,13 +348,18 @@ class Index:
         """(R,) order of the documents' ids."""
         return self.members.ranks
 
+    @property
+    def words(self) -> Ranker:
+        """BM25 as a ranker."""
+        return lexical_ranker(self.lexical, self.members)
+
     def rankers(self) -> list[tuple[Ranker, float]]:
         """What is fused, with the weight of each: BM25, the vectors, the best passage, the static model."""
-        found: list[tuple[Ranker, float]] = [(self.lexical, 1.0)]
+        found: list[tuple[Ranker, float]] = [(self.words, 1.0)]
         if self.dense is not None and self.fusion.dense:
             found.append((self.dense, self.fusion.dense))
             if self.fusion.passages and self.lexical.passages is not None:
-                found.append((self.lexical.passages, self.fusion.passages))
+                found.append((lexical_ranker(self.lexical.passages, self.members), self.fusion.passages))
             if self.fusion.third and self.third is not None:
                 found.append((self.third, self.fusion.third))
         return found

@@ -284,7 +284,7 @@ class _Miner:
 
     def _rankers(self) -> Iterator[tuple[By, Ranker]]:
         if self.options.by in ("bm25", "both"):
-            yield "bm25", self.index.lexical
+            yield "bm25", self.index.words
         if self.options.by in ("model", "both"):
             assert self.index.dense is not None
             yield "model", self.index.dense
