@@ -127,3 +127,22 @@ def test_batches_rank_as_searches_do(hybrid) -> None:
     for text, found in zip(texts, many, strict=True):
         hits = search(index, text, 5, filter=Filter.parse("lang=en"), group_by="topic").hits
         assert [name for name, _ in found] == [hit.id for hit in hits]
+
+
+def test_python_takes_filters_and_groups(hybrid) -> None:
+    from pretrieve import Retriever
+
+    index, _ = hybrid
+    assert index.dense is not None
+    retriever = Retriever(index.dense.encoder, "m")
+    corpus = [{"text": f"kalo number {n}", "author": ["Ada", "Bo"][n % 2], "big": "x" * 9000} for n in range(4)]
+    with pytest.warns(UserWarning, match=r"too long to be kept \(big \(4\)\)"):
+        hits = retriever.search("kalo number", corpus, filter="author=ada")
+    assert {hit.id for hit in hits} == {"0", "2"}
+    assert hits[0].fields == {"author": "Ada"}
+    with pytest.warns(UserWarning, match="too long"):
+        several = retriever.search(["kalo number", "kalo"], corpus, group_by="author", syntax=True)
+    assert [{hit.fields["author"] for hit in one} for one in several] == [{"Ada", "Bo"}] * 2
+    assert [hit.more for hit in several[0]] == [1, 1]
+    with pytest.raises(UsageError, match="search has no argument 'filtre'. Did you mean 'filter'"), pytest.warns():
+        retriever.search("kalo", corpus, filtre="x")
