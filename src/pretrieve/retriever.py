@@ -14,6 +14,7 @@ from pretrieve.index.asked import Mode, check_mode
 from pretrieve.index.find import hits_of
 from pretrieve.index.index import Index
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
+from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.arguments import names_of, path_of, text_of
 from pretrieve.pipeline.run.progress import shown as _display
 
@@ -33,6 +34,9 @@ class Retriever:
     """A model, and the documents that it searches, if any.
 
     A copy, also one in another process, opens again what is on disk: a static model, documents, an index.
+
+    In a program that ``torchrun`` or ``accelerate launch`` starts, all processes call ``train``, ``finetune`` and
+    ``compare``, and each gets the result; ``mine``, ``generate`` and ``save`` are called where ``RANK`` is 0 alone.
 
     Attributes:
         model: encodes queries and documents.
@@ -55,14 +59,11 @@ class Retriever:
         *,
         method: str | None = None,
         base: str = "static",
-        minutes: float | None = None,
-        steps: int | None = None,
+        minutes: float | None = None, steps: int | None = None,
         settings: Mapping[str, object] | None = None,
         seed: int = 0,
         resume: bool = False, overwrite: bool = False,
-        on_bad: OnBad = "auto",
-        device: str = "auto",
-        progress: bool = True,
+        on_bad: OnBad = "auto", device: str = "auto", progress: bool = True,
     ) -> Retriever:  # fmt: skip
         """Train on documents without labels.
 
@@ -83,7 +84,7 @@ class Retriever:
             progress: show progress bars.
 
         Returns:
-            A retriever over the documents.
+            A retriever over the documents; in each of several processes.
 
         Raises:
             PretrieveError: any error that a user can fix.
@@ -203,6 +204,7 @@ class Retriever:
             UsageError: the retriever has no documents, or something is at ``output``.
             StorageError: writing to disk failed.
         """
+        processes.current().check_first("Retriever.save")
         if self.documents is None:
             raise UsageError("this retriever holds no documents: there is nothing to save but its model.")
         from pretrieve.pipeline.run.usage_warnings import warn
@@ -218,11 +220,9 @@ class Retriever:
         negatives: str | None = None,
         negatives_file: str | Path | None = None,
         limit: int | None = None,
-        resume: bool = False,
-        overwrite: bool = False,
-        progress: bool = True,
+        resume: bool = False, overwrite: bool = False, progress: bool = True,
         **options: Any,
-    ) -> Retriever:
+    ) -> Retriever:  # fmt: skip
         """Fine-tune the model on labelled queries, and evaluate it on held-out ones.
 
         Args:
@@ -239,7 +239,7 @@ class Retriever:
                 ``epochs``, ``steps``, ``settings``, ``seed``...
 
         Returns:
-            A retriever with the new model over the same documents.
+            A retriever with the new model over the same documents; in each of several processes.
 
         Raises:
             UsageError: an argument does not fit, or is this retriever's own (``model``, ``described``).

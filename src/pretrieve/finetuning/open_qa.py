@@ -17,6 +17,7 @@ from torch import Tensor
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, FloatArray, IntArray, Rows
 from pretrieve.finetuning.qa_blocks import Occurrences, QABlocks
+from pretrieve.models.candidates import Together
 from pretrieve.models.devices import autocast
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.objective import Encoded, Objective
@@ -117,6 +118,7 @@ class OpenQuestionAnswering(Objective):
         options: options of the loss.
         seed: seed of the run.
         vectors: vectors of the blocks, if already computed.
+        together: the processes that train together: each encodes a share of the blocks, and all have all vectors.
 
     Raises:
         UsageError: rows do not fit the encoders, or the documents have no blocks.
@@ -132,6 +134,7 @@ class OpenQuestionAnswering(Objective):
         options: ReadingOptions,
         seed: int = 0,
         vectors: FloatArray | None = None,
+        together: Together | None = None,
     ) -> None:
         super().__init__()
         queries, blocks = encoders
@@ -146,7 +149,7 @@ class OpenQuestionAnswering(Objective):
         self.search_blocks = QABlocks(store, blocks.specials, options.block)
         if not len(self.search_blocks):
             raise UsageError("the documents have no sentences to answer from: add documents.")
-        self.vectors = torch.from_numpy(vectors) if vectors is not None else self.block_vectors()
+        self.vectors = torch.from_numpy(vectors) if vectors is not None else self.block_vectors(together)
 
     @staticmethod
     def _check(queries: Encoder, blocks: Encoder, reader: TransformerEncoder, options: ReadingOptions) -> None:
@@ -162,18 +165,25 @@ class OpenQuestionAnswering(Objective):
             raise UsageError("the reader's tokenizer has no [CLS] and [SEP]: choose another reader.")
 
     @torch.no_grad()
-    def block_vectors(self) -> Tensor:
-        """Encode every block with its title, (R, D), without dropout."""
+    def block_vectors(self, together: Together | None = None) -> Tensor:
+        """Encode every block with its title, (R, D), without dropout.
+
+        Args:
+            together: the processes that encode a share each; None: all are encoded here.
+        """
         was = self.encoder.training
         self.encoder.eval()
         device = next(self.reader.parameters()).device
-        found = torch.empty(len(self.search_blocks), self.encoder.dimensions, device=device)
+        found = torch.zeros(len(self.search_blocks), self.encoder.dimensions, device=device)
         step = max(1, _ENCODED // self.options.block)
-        for first in range(0, len(found), step):
+        rank, world = (0, 1) if together is None else (together.rank, together.world)
+        for first in range(rank * step, len(found), world * step):
             blocks = np.arange(first, min(first + step, len(found)))
             with autocast(device):
                 vectors = self.encoder(self.search_blocks.rows(blocks))[:, 0]
             found[first : first + step] = vectors.to(found)
+        if together is not None:
+            together.add_up(found)
         self.encoder.train(was)
         return found
 

@@ -16,10 +16,10 @@ from pretrieve.training.ranks import Ranks
 class HeldOutLoss:
     """Measures the held-out loss of a run; with ``patience``, saves the weights of the lowest loss.
 
-    Rank 0 measures and saves for all ranks.
+    All ranks take the loss of rank 0, and rank 0 saves for all.
 
     Attributes:
-        measure: function that returns the current held-out loss; it does not change the run.
+        measure: function that returns the current held-out loss, called on every rank; it does not change the run.
         every: steps between measurements.
         patience: consecutive measurements without a lower loss before the run stops; 0 to never stop.
         best: checkpoints that hold the weights of the lowest loss; used with ``patience`` only.
@@ -59,7 +59,7 @@ class HeldOutLoss:
         """
         if step % self.every:
             return
-        self.losses.append(self.ranks.of_first(self.measure() if self.ranks.rank == 0 else math.nan))
+        self.losses.append(self.ranks.of_first(self.measure()))
         if self.on_measured is not None:
             self.on_measured(step, self.losses[-1])
         if self.best is not None and self._since_best == 0:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from pretrieve.core.errors import LostRankError, UsageError
 
 _BROKEN = ("gloo", "nccl", "closed", "reset by peer", "broken pipe")  # words of a connection's errors, in any case
+_SENT = 1 << 24  # values of a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,15 @@ class Ranks:
         with _exchange():
             torch.distributed.all_reduce(sums)
         return dict(zip(scalars, sums[0] / sums[1], strict=True))
+
+    @torch.no_grad()
+    def add_up(self, values: Tensor) -> None:
+        """Replace values (R, ...), in place, by their sum over ranks, some rows at a time."""
+        if self.world == 1 or not values.numel():
+            return
+        for part in torch.split(values, max(1, _SENT * len(values) // values.numel())):
+            with _exchange():
+                torch.distributed.all_reduce(part)
 
     def barrier(self) -> None:
         """Wait for all ranks."""

@@ -101,7 +101,7 @@ def train_into(
         PretrieveError: as ``train``.
     """
     folder = output_of(output)
-    shared = Path(tempfile.mkdtemp(prefix="pretrieve-documents-"))
+    shared = Path(processes.current().of_first(lambda: tempfile.mkdtemp(prefix="pretrieve-documents-")))
     values = {"sources": (SOURCE,), "output": folder, "shared": shared}
     given = options_of(TrainRequest, {**options, **values}, where="train")
     given.check()

@@ -42,6 +42,7 @@ from pretrieve.text.store import Store
 from pretrieve.text.tokenizer import Tokenizer
 from pretrieve.training.held_out import held_out
 from pretrieve.training.options import TrainingOptions
+from pretrieve.training.ranks import Ranks
 
 KIND, RETRIEVER, READER, VECTORS = "reader", "retriever", "reader", "vectors"
 STORE, REPORT = "store", "report.json"
@@ -87,19 +88,16 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
         if run.finished:
             run.say_finished()
             return open_report(request.output)
-        listener = run.listener
-        listener.stage("encode", len(documents), "documents")
-        store = processes.current().opened(
-            lambda: Store.build(run.workspace / STORE, documents, vocabulary, replace=True), Store.open
-        )
-        listener.advance(len(documents), f"{len(store.tokens):,} tokens")
-        listener.stage("index blocks", unit="blocks")
+        store = _store(run, documents, vocabulary)
+        run.listener.stage("index blocks", unit="blocks")
         sampler = QuestionRows(
             questions, vocabulary, encoders[0].specials, min(LONGEST_QUESTION, encoders[0].max_length)
         )
         answers = Answers(questions, vocabulary, store)
-        objective = OpenQuestionAnswering(encoders, reader, store, sampler, answers, options, request.seed)
-        listener.advance(len(objective.search_blocks))
+        objective = OpenQuestionAnswering(
+            encoders, reader, store, sampler, answers, options, request.seed, together=Ranks.current()
+        )
+        run.listener.advance(len(objective.search_blocks))
         found = sum(len(answers.held(number, objective.search_blocks)) > 0 for number in range(len(questions)))
         if not found:
             raise UsageError(f"no answer of {request.questions} occurs in the documents: there is nothing to train on.")
@@ -202,6 +200,16 @@ def _documents(run: Run, request: ReadRequest) -> Documents:
     )
     run.same_data("documents", documents.fingerprint)
     return documents
+
+
+def _store(run: Run, documents: Documents, vocabulary: Tokenizer) -> Store:
+    """The tokens of the documents, encoded by the first process."""
+    run.listener.stage("encode", len(documents), "documents")
+    store = processes.current().opened(
+        lambda: Store.build(run.workspace / STORE, documents, vocabulary, replace=True), Store.open
+    )
+    run.listener.advance(len(documents), f"{len(store.tokens):,} tokens")
+    return store
 
 
 def _training(
