@@ -21,7 +21,7 @@ import orjson
 from pretrieve.core import files
 from pretrieve.core.errors import DataError, UsageError
 from pretrieve.core.rng import generator
-from pretrieve.core.types import IntArray, Rows, TextEncoder
+from pretrieve.core.types import FloatArray, IntArray, Rows, TextEncoder
 from pretrieve.evaluation.answers import has_answer
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.index.pseudo import full_text
