@@ -6,6 +6,7 @@ import importlib
 import os
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -40,6 +41,10 @@ def test_gpu_pretrain_at_toy_size(tmp_path) -> None:
     assert (tmp_path / "work" / "models" / "condenser" / "heads.safetensors").is_file()
     assert "from condenser" in next(row["base"] for row in rows if row["preset"] == "cocondenser")
     assert (output / "README.md").read_text().count("\n| ") == 1 + len(presets)
+    (output / "mlm.json").unlink()
+    late = run("gpu_pretrain.py", "--toy", "-o", output, "--work", tmp_path / "work", "--budget", "0")
+    assert late.returncode == 1
+    assert late.stdout.splitlines() == ["LEFT OUT mlm: no time is left"], late.stderr
 
 
 @pytest.mark.slow
@@ -135,9 +140,37 @@ def test_gpu_speed_at_toy_size(tmp_path) -> None:
         for system in ("packed", "padded loop", "sentence-transformers", "gradient cache"):
             assert 0 < rows[model, system]["share_of_peak"] < 1, rows[model, system]
         assert {"tokens_per_second", "left_out"} & rows[model, "packed, compiled"].keys()
+        assert rows[model, "sentence-transformers' trainer"]["tokens_per_second"] > 0
     assert rows["static", "static"]["tokens_per_second"] > 0
     late = run("gpu_speed.py", "--toy", "-o", output, "--device", "cpu", "--minutes", "0")
     assert {row["left_out"] for row in orjson.loads(output.read_bytes())["rows"]} == {"no time is left"}, late.stderr
+
+
+def test_gpu_speed_keeps_its_time_and_what_it_has_measured(tmp_path, monkeypatch) -> None:
+    sys.path.insert(0, str(BENCHMARKS))
+    import gpu_speed
+    import torch
+
+    bench = gpu_speed.Bench(
+        scale=gpu_speed.TOY, device=torch.device("cpu"), deadline=time.monotonic() + 2.0, batches={}
+    )
+    output, seen = tmp_path / "folder" / "speed.json", []
+
+    def rows(_):
+        yield "a", "works", 8, lambda: {"tokens_per_second": 1.0}
+        yield "b", "fails", 8, lambda: [][0]
+        seen.extend(orjson.loads(output.read_bytes())["rows"])
+        yield "c", "never ends", 8, lambda: time.sleep(60) or {}
+        yield "d", "is late", 8, lambda: {"tokens_per_second": 1.0}
+
+    monkeypatch.setattr(gpu_speed, "rows_of", rows)
+    began = time.monotonic()
+    gpu_speed.table(bench, output)
+    assert time.monotonic() - began < 20
+    found = orjson.loads(output.read_bytes())["rows"]
+    assert found[:2] == seen
+    reasons = ["IndexError: list index out of range", "no time is left", "no time is left"]
+    assert [row.get("left_out") for row in found] == [None, *reasons]
 
 
 def test_speed_of_some_rows_is_merged(tmp_path) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, FloatArray, IntArray, Rows
 from pretrieve.finetuning.qa_blocks import Occurrences, QABlocks
+from pretrieve.models import devices
 from pretrieve.models.candidates import Together
 from pretrieve.models.devices import autocast
 from pretrieve.models.encoder import Encoder
@@ -252,8 +253,8 @@ class OpenQuestionAnswering(Objective):
     def encode(self, batch: Batch, step: int) -> Encoded:
         """Compute both losses of each question; this method has no loss between examples."""
         logits = self.logits(batch.column(0).rows)
-        blocks = torch.from_numpy(batch.per_example["blocks"].astype(np.int64)).to(logits.device)
-        holds = torch.from_numpy(batch.per_example["holds"]).to(logits.device)
+        blocks = devices.put(batch.per_example["blocks"].astype(np.int64), logits.device)
+        holds = devices.put(batch.per_example["holds"], logits.device)
         chosen = logits.gather(1, blocks)
         scores, owners, firsts, lasts = self._scored(batch, chosen)
         correct = _is_correct(_numbers(batch, "correct"), firsts, lasts)
@@ -278,11 +279,11 @@ class OpenQuestionAnswering(Objective):
         owners = np.repeat(np.arange(len(rows)), rows.lengths)[bodies]
         device = logits.device
         (states,) = self.reader.states(rows, segments=_segments(rows, places[index]))
-        texts = torch.from_numpy(owners).to(device)
+        texts = devices.put(owners, device)
         firsts, lasts = spans_within(texts, self.options.width)
-        scores = self.spans(states[torch.from_numpy(bodies).to(device)], firsts, lasts)
+        scores = self.spans(states[devices.put(bodies, device)], firsts, lasts)
         scores = scores + logits[:, : width - 1].reshape(-1)[texts[firsts]]
-        where = torch.from_numpy(index[bodies]).to(device)
+        where = devices.put(index[bodies], device)
         return scores, texts[firsts] // (width - 1), where[firsts], where[lasts]
 
     @torch.no_grad()
@@ -298,7 +299,7 @@ class OpenQuestionAnswering(Objective):
         """
         prepared = self.prepare(batch, 0)
         logits = self.logits(prepared.column(0).rows)
-        logits = logits.gather(1, torch.from_numpy(prepared.per_example["blocks"].astype(np.int64)).to(logits.device))
+        logits = logits.gather(1, devices.put(prepared.per_example["blocks"].astype(np.int64), logits.device))
         scores, owners, firsts, lasts = self._scored(prepared, logits)
         best = best_of(scores, owners, len(batch))
         places = prepared.per_token["position"]
@@ -320,7 +321,7 @@ def _numbers(batch: Batch, name: str) -> IntArray:
 
 
 def _is_correct(bits: IntArray, firsts: Tensor, lasts: Tensor) -> Tensor:
-    values = torch.from_numpy(bits).to(firsts.device)
+    values = devices.put(bits, firsts.device)
     found: Tensor = (values[firsts] >> (lasts - firsts)) & 1 > 0
     return found
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrieve.core.types import FloatArray, IntArray, Rows
+from pretrieve.models import devices
 from pretrieve.models.devices import autocast
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.inference import parts_of
@@ -244,7 +245,7 @@ def encode_blocks(
             break
         with autocast(found.device):
             vectors = encoder(blocks.rows(order[part]))[:, 0]
-        found[torch.from_numpy(order[part]).to(found.device)] = vectors.to(found)
+        found[devices.put(order[part], found.device)] = vectors.to(found)
     return found
 
 
@@ -311,7 +312,7 @@ def choose(
     blocks, hits = np.full((len(sentences), number), -1), np.zeros(len(sentences))
     todo, fetch = np.arange(len(sentences)), min(len(search_blocks), 2 * number + 2)
     while len(todo):
-        ranked = index.search(queries[torch.from_numpy(todo).to(queries.device)], fetch)
+        ranked = index.search(queries[devices.put(todo, queries.device)], fetch)
         missing = []
         for row, found in zip(todo.tolist(), ranked.tolist(), strict=True):
             kept = _not_trivial(found, int(origins[row]), as_text(sentences.row(row)), search_blocks, number)

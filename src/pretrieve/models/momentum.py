@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pretrieve.core.errors import UsageError
 from pretrieve.core.rng import generator
 from pretrieve.core.types import IntArray
+from pretrieve.models import devices
 
 
 class KeyQueue(nn.Module):
@@ -44,7 +45,7 @@ class KeyQueue(nn.Module):
         """Write the keys (B, D) of a step over the oldest, with their documents (B,)."""
         first = step * len(keys) % len(self)
         self.keys[first : first + len(keys)] = keys
-        self.documents[first : first + len(keys)] = torch.as_tensor(documents, device=keys.device)
+        self.documents[first : first + len(keys)] = devices.put(documents, keys.device)
 
     def check_size(self, batch_size: int) -> None:
         """Check that the queue holds a whole number of batches.

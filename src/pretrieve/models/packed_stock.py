@@ -104,7 +104,7 @@ class PackedStock:
         inner = self.transformer.model
         packing = Packing.of(rows, inner.device)
         inputs = {
-            "input_ids": packing.laid_out(rows.tokens).unsqueeze(0),
+            "input_ids": packing.ids.unsqueeze(0),
             "position_ids": packing.positions.unsqueeze(0) + first_position(inner.config),
         }
         if segments is not None:

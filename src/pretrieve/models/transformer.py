@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import IntArray, Rows, Similarity, SpecialTokens
 from pretrieve.models.encoder import Encoder, Pooling
-from pretrieve.models.packed import Packing, attention
+from pretrieve.models.packed import Packing, attention, lay_out
 
 # Model types whose attention sees rows only through the attention function and whose positions only through
 # ``position_ids``: for each of them a test shows that packed equals padded, forward and gradient. Others are padded.
@@ -84,7 +84,7 @@ class TransformerEncoder(Encoder):
             rows: ragged token ids with their special tokens; no row is empty or longer than ``max_length``.
             segments: token type ids (S,); ignored by models that have none.
         """
-        packing = Packing.of(rows, self._model.device)
+        packing = lay_out(rows, self._model.device)
         (states,) = self._states(rows, segments, packing, (-1,))
         return self._pool(states, packing)[packing.restore_rows].unsqueeze(1)
 
@@ -115,7 +115,7 @@ class TransformerEncoder(Encoder):
         Raises:
             UsageError: ``positions`` are given for a model that is padded.
         """
-        packing = Packing.of(rows, self._model.device)
+        packing = lay_out(rows, self._model.device)
         found = self._states(rows, segments, packing, layers, positions)
         return [states[packing.restore_tokens] for states in found]
 
@@ -129,7 +129,7 @@ class TransformerEncoder(Encoder):
     ) -> list[Tensor]:
         """Run the model: (S, D) for each of ``layers``, in the layout's order."""
         assert packing.blocks[-1][1] <= self.max_length, "no row is longer than max_length"
-        inputs = self._laid_out(rows, segments, packing)
+        inputs = self._laid_out(segments, packing)
         if self.packed:
             places = packing.positions if positions is None else packing.laid_out(positions)
             inputs["position_ids"] = places.unsqueeze(0) + self.first_position
@@ -142,14 +142,15 @@ class TransformerEncoder(Encoder):
         chosen = [output.last_hidden_state if layer == -1 else output.hidden_states[layer] for layer in layers]
         if self.packed:
             return [states[0] for states in chosen]
-        return [states[inputs["attention_mask"].bool()] for states in chosen]
+        places = _places(packing)
+        return [states.flatten(0, 1)[places] for states in chosen]
 
-    def _laid_out(self, rows: Rows, segments: IntArray | None, packing: Packing) -> dict[str, Any]:
+    def _laid_out(self, segments: IntArray | None, packing: Packing) -> dict[str, Any]:
         """Token ids, and token types where the model has them, (1, S), in the layout's order."""
-        inputs = {"input_ids": rows.tokens}
+        inputs = {"input_ids": packing.ids.unsqueeze(0)}
         if segments is not None and getattr(self._model.config, "type_vocab_size", 0) > 1:
-            inputs["token_type_ids"] = segments
-        return {name: packing.laid_out(values).unsqueeze(0) for name, values in inputs.items()}
+            inputs["token_type_ids"] = packing.laid_out(segments).unsqueeze(0)
+        return inputs
 
     @property
     def first_position(self) -> int:
@@ -176,13 +177,19 @@ def first_position(config: Any) -> int:
     return int(config.pad_token_id) + 1 if config.model_type in _POSITIONS_AFTER_PADDING else 0
 
 
+def _places(packing: Packing) -> Tensor:
+    """Place of each token (S,), in the layout's order, in rows padded to the longest."""
+    lengths, size = packing.offsets.diff(), len(packing.ids)
+    rows = torch.arange(len(lengths), device=lengths.device)
+    return torch.repeat_interleave(rows, lengths, output_size=size) * packing.blocks[-1][1] + packing.positions
+
+
 def _padded(inputs: dict[str, Any], packing: Packing, pad: int) -> dict[str, Any]:
     """Lay inputs (1, S) out as (R, longest row), with the mask of the places that are tokens."""
-    device = packing.offsets.device
-    lengths = packing.offsets.diff()
-    mask = torch.arange(packing.blocks[-1][1], device=device) < lengths.unsqueeze(1)
+    device, places = packing.offsets.device, _places(packing)
+    mask = torch.arange(packing.blocks[-1][1], device=device) < packing.offsets.diff().unsqueeze(1)
     padded = {}
     for name, values in inputs.items():
         padded[name] = torch.full(mask.shape, pad if name == "input_ids" else 0, device=device)
-        padded[name][mask] = values[0]
+        padded[name].view(-1)[places] = values[0]
     return {**padded, "attention_mask": mask.long()}

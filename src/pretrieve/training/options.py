@@ -33,6 +33,8 @@ class TrainingOptions:
         clip: maximum norm of the gradient; 0 to disable clipping.
         precision: precision of the forward pass; weights are float32 (float64 for float64). auto: bfloat16 on
             accelerators that have it, else float32.
+        flash_attention: implementation of variable-length attention on GPUs: torch's own, FlashAttention 3 or 4
+            (packages of their own), or auto, which takes what fits the GPU and is installed.
         compile: compile the forward pass of transformers; the first steps are slow.
         save_every: steps between checkpoints; 0 for the last only.
         max_checkpoints: number of newest checkpoints to keep.
@@ -60,6 +62,7 @@ class TrainingOptions:
     epsilon: float = 1e-6
     clip: float = 0.0
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+    flash_attention: Literal["stock", "auto", "FA3", "FA4"] = "stock"
     compile: bool = False
     save_every: int = 1000
     max_checkpoints: int = 2

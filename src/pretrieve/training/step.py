@@ -123,10 +123,27 @@ def _forward(
 
 def _prepared(objective: Objective, batch: Batch, step: int, context: StepContext) -> tuple[Batch, int]:
     """This rank's share of the batch, and the index of its first example."""
-    first, last = context.ranks.share(len(batch))
-    local_batch = batch if context.ranks.world == 1 else batch.slice(first, last)
+    local_batch, first = _share(batch, context)
     with torch.no_grad():
         return objective.prepare(local_batch, step), first
+
+
+def _share(batch: Batch, context: StepContext) -> tuple[Batch, int]:
+    first, last = context.ranks.share(len(batch))
+    return (batch if context.ranks.world == 1 else batch.slice(first, last)), first
+
+
+def pieces_of(batch: Batch, context: StepContext) -> Iterator[Batch]:
+    """What this rank encodes at once of a global batch: the same objects as in its step, unless it is prepared anew.
+
+    Args:
+        batch: the global batch.
+        context: context of the step.
+
+    Raises:
+        UsageError: the batch does not divide by the number of processes.
+    """
+    return (piece for _, piece in _chunks(_share(batch, context)[0], context))
 
 
 def _chunks(batch: Batch, context: StepContext) -> Iterator[tuple[int, Batch]]:

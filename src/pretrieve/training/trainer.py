@@ -23,11 +23,12 @@ from pretrieve.models.devices import precision_of
 from pretrieve.models.objective import Objective
 from pretrieve.training.checkpoint import Checkpoints, named_tensors
 from pretrieve.training.early_stopping import HeldOutLoss
+from pretrieve.training.layouts import Layouts
 from pretrieve.training.optimizers import build_optimizer as build_optimizer
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.ranks import Ranks
 from pretrieve.training.signals import StoppedError, Stopper
-from pretrieve.training.step import StepContext, StepResult, cached_step, full_step
+from pretrieve.training.step import StepContext, StepResult, cached_step, full_step, pieces_of
 from pretrieve.training.unread import Figures, Unread
 
 _AHEAD = 4  # batches to prefetch
@@ -92,6 +93,7 @@ class Trainer:
     _skipped: int = field(init=False, default=0)
     _saved: int = field(init=False, default=-1)
     _unread: Unread | None = field(init=False, default=None)
+    _layouts: Layouts = field(init=False, default_factory=Layouts)
     _bfloat16: bool = field(init=False, default=False)
     _read_at: float = field(init=False, default=0.0)
 
@@ -140,7 +142,7 @@ class Trainer:
             StorageError: a checkpoint could not be written.
         """
         with Stopper() as stopper:
-            for batch in prefetched(self.batches, self.step, self._last_step):
+            for batch in prefetched(self.drawn, self.step, self._last_step):
                 self.take(batch)
                 if self.held_out is not None:
                     if self.step % self.held_out.every == 0:
@@ -165,6 +167,12 @@ class Trainer:
         """The number of steps of the run; the current one if early stopping has ended it."""
         return self.step if self.held_out is not None and self.held_out.is_over else self.options.steps
 
+    def drawn(self, step: int) -> Batch:
+        """The global batch of a step, laid out as the steps before it were; called in the prefetch thread."""
+        batch = self.batches(step)
+        self._layouts.make(pieces_of(batch, self._context))
+        return batch
+
     @without_denormals()
     def take(self, batch: Batch) -> None:
         """Take the next step on a global batch.
@@ -176,6 +184,7 @@ class Trainer:
         rate = self.options.rate(self.step)
         self.optimizer.zero_grad(set_to_none=False)  # a large table is cleared faster than mapped anew
         result = self._gradient(batch)
+        self._layouts.learn(pieces_of(batch, self._context))
         norm = self._clip()
         if self._unread is not None:
             self._unread.update(result, norm, rate, self.step)
@@ -259,17 +268,19 @@ class Trainer:
             f"with a lower learning_rate (it is {self.options.learning_rate:g})."
         )
 
-    def _gradient(self, batch: Batch) -> StepResult:
-        options = self.options
-        context = StepContext(
+    @property
+    def _context(self) -> StepContext:
+        return StepContext(
             seed=self.seed,
-            chunk=options.chunk,
-            chunk_tokens=options.chunk_tokens,
+            chunk=self.options.chunk,
+            chunk_tokens=self.options.chunk_tokens,
             ranks=self.ranks,
             bfloat16=self._bfloat16,
         )
-        take = cached_step if options.cache else full_step
-        return take(self.objective, batch, self.step, context)
+
+    def _gradient(self, batch: Batch) -> StepResult:
+        take = cached_step if self.options.cache else full_step
+        return take(self.objective, batch, self.step, self._context)
 
     def _clip(self) -> Tensor:
         """Norm of the whole gradient; scales it down where it is above ``clip``."""
