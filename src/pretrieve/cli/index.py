@@ -137,6 +137,16 @@ def command(
             show_default=False,
         ),
     ] = None,
+    passages: Annotated[
+        bool,
+        typer.Option(
+            "--passages",
+            help="Cut long documents into passages, at headings and between paragraphs; hits are passages.",
+        ),
+    ] = False,
+    passage_words: Annotated[
+        int, typer.Option("--passage-words", min=20, help="With --passages: about how many words one has.")
+    ] = 200,
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
@@ -159,6 +169,7 @@ def command(
     )
     read = Read(
         sources=sources,
+        passages=passage_words if passages else 0,
         fields=fields,
         file_filter=filter_of(include, exclude, ignore=not no_ignore),
         on_bad=on_bad,
@@ -173,7 +184,12 @@ def command(
         },
     )
     options = chosen_options(k1, b, stop_words, stemmer)
-    building = {"--overwrite": overwrite, "--vectors": vectors is not None, "--link-model": link_model}
+    building = {
+        "--overwrite": overwrite,
+        "--vectors": vectors is not None,
+        "--link-model": link_model,
+        "--passages": passages,
+    }
     changing = Change(update=update, add=add, delete=delete, compact=compact, watch=watch)
     changing.check(sources, model, options, building)
     with using(device):
