@@ -75,11 +75,8 @@ def read(
     assert on_bad != "quarantine" or quarantine is not None
     report = report if report is not None else ReadReport()
     fields = fields or Fields()
-    found = [
-        (item, str(source))
-        for source in sources
-        for item in inputs_of(str(source), file_filter or FileFilter(), report)
-    ]
+    chosen = file_filter or FileFilter()
+    found = [(item, str(source)) for source in sources for item in inputs_of(str(source), chosen, report)]
     with contextlib.ExitStack() as stack:
         refuse = policy(on_bad, quarantine, stack)
         needs_records = on_bad == "quarantine" or keep is not None  # other processes keep none
