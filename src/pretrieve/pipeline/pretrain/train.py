@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -30,8 +29,8 @@ from pretrieve.pipeline.pretrain.stop_words import scale_stop_words
 from pretrieve.pipeline.run import processes, recipe, sources
 from pretrieve.pipeline.run.arguments import output_of
 from pretrieve.pipeline.run.fit import Training, fit
-from pretrieve.pipeline.run.kept_documents import kept_documents
-from pretrieve.pipeline.run.memory_sources import SOURCE, sources_of
+from pretrieve.pipeline.run.kept_documents import run_and_keep
+from pretrieve.pipeline.run.memory_sources import SOURCE
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.tokens import store_of
@@ -102,17 +101,10 @@ def train_into(
     Raises:
         PretrieveError: as ``train``.
     """
-    folder = output_of(output)
-    shared = Path(processes.current().of_first(lambda: tempfile.mkdtemp(prefix="pretrieve-documents-")))
-    values = {"sources": (SOURCE,), "output": folder, "shared": shared}
-    given = options_of(TrainRequest, {**options, **values}, where="train")
-    given.check()
-    with (
-        kept_documents(shared) as documents,
-        sources_of(sources, listener, output=folder, on_bad=given.on_bad, fields=given.fields) as named,
-    ):
-        train(replace(given, sources=named), listener)
-    return str(folder), documents()
+    values = {"sources": (SOURCE,), "output": output_of(output)}
+    request = options_of(TrainRequest, {**options, **values}, where="train")
+    request.check()
+    return run_and_keep(train, request, sources, listener)
 
 
 def _train(run: Run, request: TrainRequest, variants: Sequence[Choices], documents: Documents) -> Report:
