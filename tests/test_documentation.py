@@ -151,7 +151,7 @@ def test_a_command_is_one_that_exists(page: str, line: str) -> None:
         "pretrieve train docs/ -o out --minuts 2",
         "pretrieve train docs/ -o out --minutes two",
         "pretrieve trian docs/ -o out",
-        "pretrieve index docs/ -o out",
+        "pretrieve encode docs/ -o out",
         "pretrieve train docs/ -o out --config run.toml --mehtod mvr",
         "make dmo",
         "make demo TORCH_INDEKS=x",
@@ -230,7 +230,11 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("things")
     (folder / "docs").mkdir()
     texts = searching.documents(60, sentences=30)
-    lines = [{"id": text.id, "title": text.title, "text": text.text} for text in texts]
+    lines = [
+        {"id": text.id, "title": text.title, "text": text.text, "author": "Ada", "date": f"2025-0{number % 9 + 1}-01"}
+        for number, text in enumerate(texts)
+    ]
+    (folder / "questions.txt").write_text(f"{texts[0].title}\n{texts[1].title}\n")
     (folder / "docs" / "docs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     pairs = [{"query": f"{document.title}?", "positive": document.text} for document in texts]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
@@ -257,11 +261,12 @@ def folder(things: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def smaller(words: list[str]) -> list[str]:
-    """A command of ``pretrieve``, made small; what is at its output is replaced."""
+    """A command of ``pretrieve``, made small; what is at its output is replaced, unless the command changes it."""
     kept = [word for word, before in zip(words, ["", *words], strict=False) if not {word, before} & set(LONG)]
     kept = [re.sub(r"layers=\d+,hidden=\d+", "layers=1,hidden=16,heads=2", word) for word in kept]
     output = Path(kept[kept.index("-o") + 1]) if "-o" in kept else None
     replaced = output is not None and output.exists() and "--overwrite" in options_of(kept[0])
+    replaced = replaced and "--update" not in kept
     return [*kept, *SMALL.get(kept[0], "").split(), *(["--overwrite"] if replaced else [])]
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from pretrieve.core.config import options_of
 from pretrieve.core.errors import UsageError
 from pretrieve.core.extras import require
 from pretrieve.index.asked import Mode, check_mode
+from pretrieve.index.find import hits_of
 from pretrieve.index.index import Index
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.run import processes
@@ -51,18 +52,24 @@ class Retriever:
     def __init__(self, model: TextEncoder, location: str, documents: Records | None = None) -> None:
         self.model, self.location, self.documents = model, location, documents
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """What is on disk is sent by its path: an index with its model, or a model of torch."""
+        if (index := self.__dict__.get("index")) is not None and index.path is not None:
+            return Retriever.load, (index.path,)
+        if getattr(self.model, "runs_on_torch", False):
+            return _loaded, (self.location, dict(getattr(self.model, "described", {})), self.documents)
+        return super().__reduce_ex__(protocol)
+
     @staticmethod
     def train(
         sources: Sources,
         output: str | Path | None = None,
         *,
-        method: str | None = None,
-        base: str = "static",
+        method: str | None = None, base: str = "static",
         minutes: float | None = None, steps: int | None = None,
-        settings: Mapping[str, object] | None = None,
-        seed: int = 0,
-        resume: bool = False, overwrite: bool = False,
-        on_bad: OnBad = "auto", device: str = "auto", progress: bool = True,
+        settings: Mapping[str, object] | None = None, seed: int = 0,
+        resume: bool = False, overwrite: bool = False, on_bad: OnBad = "auto",
+        device: str = "auto", progress: bool = True,
     ) -> Retriever:  # fmt: skip
         """Train on documents without labels.
 
@@ -152,28 +159,27 @@ class Retriever:
         return Retriever(open_encoder(str(name), options), str(name))
 
     @overload
-    def search(self, query: str, corpus: Texts | None = ..., *, top_k: int = ..., mode: Mode = ...) -> list[Hit]: ...
+    def search(self, query: str, corpus: Texts | None = ..., **options: Any) -> list[Hit]: ...
 
     @overload
-    def search(
-        self, query: Queries, corpus: Texts | None = ..., *, top_k: int = ..., mode: Mode = ...
-    ) -> list[list[Hit]]: ...
+    def search(self, query: Queries, corpus: Texts | None = ..., **options: Any) -> list[list[Hit]]: ...
 
     def search(
-        self, query: str | Queries, corpus: Texts | None = None, *, top_k: int = 10, mode: Mode = "hybrid"
-    ) -> list[Hit] | list[list[Hit]]:
+        self, query: str | Queries, corpus: Texts | None = None, *, top_k: int = 10, mode: Mode = "hybrid",
+        **options: Any,
+    ) -> list[Hit] | list[list[Hit]]:  # fmt: skip
         """Return the best documents for a query, or for each of several.
 
         Args:
             query: text of the query, or a list of them.
-            corpus: texts or records to look through, of the kinds that ``train`` takes; the id of a text is its place
-                in a list, or its key in a dict. Empty ones are left out with a warning. Default: the retriever's own
-                documents.
+            corpus: texts or records to look through, as for ``train``; a text's id is its place in a list, or its key
+                in a dict. Empty ones are left out with a warning. Default: the retriever's own documents.
             top_k: number of hits; all documents, where there are fewer.
             mode: hybrid, dense or lexical.
+            options: ``filter="lang=en"``, ``group_by="file"``, ``syntax=True`` (signs in queries): docs/search.md.
 
         Returns:
-            Hits, best first; a list of them for each query, where a list was given.
+            Hits, best first; of each query, where a list was given.
 
         Raises:
             UsageError: there are no documents to search, a query is no text or blank, or an argument is invalid.
@@ -184,7 +190,7 @@ class Retriever:
         asked = checked(query, corpus, top_k, mode)
         warn(self._untuned)
         index = self.index if corpus is None else searched(corpus, self.model)
-        return index.search(asked, top_k, mode) if isinstance(asked, str) else index.search_many(asked, top_k, mode)
+        return hits_of(index, asked, top_k, mode, **options)
 
     @cached_property
     def index(self) -> Index:
@@ -213,15 +219,9 @@ class Retriever:
         Index.build(path_of(output, "output"), self.documents, self.model, replace=overwrite)
 
     def finetune(
-        self,
-        labels: str | Path | Texts,
-        output: str | Path | None = None,
-        *,
-        negatives: str | None = None,
-        negatives_file: str | Path | None = None,
-        limit: int | None = None,
-        resume: bool = False, overwrite: bool = False, progress: bool = True,
-        **options: Any,
+        self, labels: str | Path | Texts, output: str | Path | None = None, *,
+        negatives: str | None = None, negatives_file: str | Path | None = None, limit: int | None = None,
+        resume: bool = False, overwrite: bool = False, progress: bool = True, **options: Any,
     ) -> Retriever:  # fmt: skip
         """Fine-tune the model on labelled queries, and evaluate it on held-out ones.
 
@@ -309,14 +309,10 @@ class Retriever:
 
     @staticmethod
     def compare(
-        sources: Sources,
-        benchmark: str | Path,
-        output: str | Path,
-        *,
+        sources: Sources, benchmark: str | Path, output: str | Path, *,
         methods: Sequence[str] = ("none", "mlm", "orqa-ict", "contriever-inbatch", "condenser", "cocondenser"),
-        progress: bool = True,
-        **options: Any,
-    ) -> FairTable:
+        progress: bool = True, **options: Any,
+    ) -> FairTable:  # fmt: skip
         """Train, fine-tune and evaluate methods from one base, on the same documents, tokens and seeds.
 
         Args:
@@ -398,3 +394,7 @@ class Retriever:
         with _display(progress) as listener, collection_at(folder, corpus, queries, qrels, split) as place:
             request = options_of(EvaluateRequest, {**values, "folder": place}, where="evaluate")
             return run_evaluation(request, listener, {self.location: self.model})
+
+
+def _loaded(location: str, described: Mapping[str, Any], documents: Records | None) -> Retriever:
+    return Retriever(Retriever.load(location, **described).model, location, documents)

@@ -13,7 +13,8 @@ from pretrieve.core.errors import DataError
 from pretrieve.core.types import Document
 from pretrieve.evaluation.benchmark import depth_of, evaluate, evaluate_rankings, parse_metrics, rank
 from pretrieve.index.index import Index, IndexOptions
-from pretrieve.index.ranking import groups_of, id_ranks, top_groups
+from pretrieve.index.rankers import Queries
+from pretrieve.index.ranking import best_groups, groups_of, id_ranks, top_k
 from pretrieve.models.bag import Bag
 from pretrieve.text.beir import Collection
 from searching import documents, static_model
@@ -83,7 +84,13 @@ def test_groups_by_brute_force(rows, k):
     scores, allowed = np.array([row[0] for row in rows], np.float32), np.array([row[2] for row in rows])
     groups = groups_of(ids)
     assert (groups is None) == (len(set(ids)) == len(ids))
-    found = top_groups(scores, id_ranks(ids), k, np.arange(len(ids)) if groups is None else groups, allowed)
+
+    def ranked(queries, depth):
+        found = top_k(scores, id_ranks(ids), depth, allowed)
+        return [(found, scores[found])] * len(queries)
+
+    ((found, values),) = best_groups(ranked, Queries(["x"]), k, np.arange(len(ids)) if groups is None else groups)
+    assert values.tolist() == scores[found].tolist()
     best = {}
     for name, score, may in zip(ids, scores, allowed, strict=True):
         if may:

@@ -13,8 +13,8 @@ from pretrieve.core.errors import CorruptError
 from pretrieve.core.types import Rows
 from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.index import Index, IndexOptions
-from pretrieve.index.lexical import BM25, Lexical, Passages
-from pretrieve.index.passages import SIZE, STRIDE, cut
+from pretrieve.index.lexical import BM25, Lexical
+from pretrieve.index.passages import SIZE, STRIDE, PassagePostings, cut
 from pretrieve.index.pseudo import full_text
 from pretrieve.models.bag import Bag
 from searching import documents, queries, static_model
@@ -81,7 +81,7 @@ def test_the_score_is_that_of_the_best_window(options: BM25) -> None:
     edges = np.cumsum([0, *map(len, parts)])
     expected = np.stack([scores[:, a:b].max(axis=1) for a, b in itertools.pairwise(edges)], axis=1)
     np.testing.assert_array_equal(built.passages.scores(QUERIES), expected)
-    assert built.passages.lexical.mean_length == alone.mean_length
+    assert built.passages.mean_length == alone.mean_length
     plain = Lexical.build(WORDS, TEXTS, options)
     assert plain.passages is None
     np.testing.assert_array_equal(built.scores(QUERIES), plain.scores(QUERIES))
@@ -98,11 +98,11 @@ def test_what_is_written_is_what_is_opened(tmp_path) -> None:
 
 def test_first_passages_that_do_not_fit_are_refused(tmp_path) -> None:
     lexical = Lexical.build(WORDS, TEXTS, passages=True)
-    found = lexical.passages
+    (found,) = lexical.passages.parts
     with files.create(tmp_path / "a", "test") as folder:
-        Passages(lexical=found.lexical, starts=found.starts + 1).write(folder, "passages")
+        PassagePostings(postings=found.postings, starts=found.starts + 1).write(folder, "passages")
     with pytest.raises(CorruptError, match="do not fit"):
-        Passages.open(tmp_path / "a" / "passages", WORDS, found.lexical.facts())
+        PassagePostings.open(tmp_path / "a" / "passages")
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +131,12 @@ def standard(scores: np.ndarray) -> np.ndarray:
     return (scores - scores.mean(axis=1, keepdims=True)) / np.where(deviation > 1e-9, deviation, np.inf)
 
 
+def by_moments(scores: np.ndarray, ranker) -> np.ndarray:
+    """Standardised by the moments of a lexical ranker, whose terms are taken as independent (``test_postings.py``)."""
+    mean, deviation = ranker.moments(QUERIES)
+    return (scores - mean[:, None]) / np.where(deviation > 1e-9, deviation, np.inf)[:, None]
+
+
 def test_the_best_passage_joins_hybrid_search_with_the_models_weight(place) -> None:
     bag = Bag.load(place / "model")
     index = Index.open(place / "index")
@@ -148,7 +154,8 @@ def test_the_best_passage_joins_hybrid_search_with_the_models_weight(place) -> N
     best = np.stack([passages[:, a:b].max(axis=1) for a, b in itertools.pairwise(edges)], axis=1)
     asked, vectors = (bag.encode(list(said)).astype(np.float64) for said in (QUERIES, texts))
     asked, vectors = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (asked, vectors))
-    expected = standard(whole) + 0.5 * standard(asked @ vectors.T) + 0.4 * standard(best)
+    expected = by_moments(whole, index.lexical) + 0.5 * standard(asked @ vectors.T)
+    expected += 0.4 * by_moments(best, index.lexical.passages)
     np.testing.assert_allclose(every_score(index, "hybrid"), expected, rtol=0, atol=1e-4)
     assert "BM25 1, vectors 0.5, best passage 0.4" in index.describe()
     memory = Index.of(LONG, bag)
@@ -159,13 +166,14 @@ def test_passages_are_left_out_where_they_are_not_wanted(place, tmp_path) -> Non
     bag, index = Bag.load(place / "model"), Index.open(place / "index")
     without = Index.build(tmp_path / "index", LONG, bag, IndexOptions(passages=0.0))
     assert without.lexical.passages is None
-    assert not (tmp_path / "index" / "words" / "passages").exists()
+    assert not (tmp_path / "index" / "parts/000001/words/passages").exists()
     assert without.fusion.passages == 0.0
     assert "best passage" not in without.describe()
     for mode in ("lexical", "dense"):
         np.testing.assert_array_equal(every_score(without, mode), every_score(index, mode))
     asked, words = every_score(without, "dense"), without.lexical.scores(QUERIES)
-    np.testing.assert_allclose(every_score(without, "hybrid"), standard(words) + 0.5 * standard(asked), atol=1e-4)
+    expected = by_moments(words, without.lexical) + 0.5 * standard(asked)
+    np.testing.assert_allclose(every_score(without, "hybrid"), expected, atol=1e-4)
     assert not np.allclose(every_score(without, "hybrid"), every_score(index, "hybrid"), atol=1e-2)
 
 
@@ -181,7 +189,7 @@ def test_passages_can_be_asked_for_beside_any_model(place) -> None:
 
 def test_a_damaged_array_of_passages_is_refused(place, tmp_path) -> None:
     shutil.copytree(place / "index", tmp_path / "index")
-    path = tmp_path / "index" / "words" / "passages" / "first"
+    path = tmp_path / "index" / "parts/000001/words/passages/first"
     data = bytearray(path.read_bytes())
     data[-8] ^= 255
     path.write_bytes(data)

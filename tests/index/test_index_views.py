@@ -63,8 +63,8 @@ def test_all_views_searched_and_grouped_by_document_keep_the_best(mode, tmp_path
         best = np.array([scores[owners == number].max() for number in range(len(MADE))])
         if mode == "hybrid":
             words = index.lexical.scores([query])[0]
-            z = [(s - s.mean()) / max(s.std(), 1e-12) for s in (words, best)]
-            best = z[0] + 0.7 * z[1]
+            (mean,), (deviation,) = index.lexical.moments([query])
+            best = (words - mean) / deviation + 0.7 * (best - best.mean()) / best.std()
             firsts = np.argsort(-best, kind="stable").tolist()
         hits = index.search(query, k=10, mode=mode)
         assert [hit.id for hit in hits] == [MADE[number].id for number in firsts[:10]]

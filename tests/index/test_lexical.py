@@ -8,8 +8,9 @@ from pretrieve.core import files
 from pretrieve.core.errors import CorruptError
 from pretrieve.core.types import Document
 from pretrieve.index.analysis import Analysis, Analyzer
+from pretrieve.index.bm25 import idf, saturate
 from pretrieve.index.index import Index, IndexOptions
-from pretrieve.index.lexical import BM25, SHORT, SHORT_TERMS, Lexical, Titles, _idf, _saturate, choose
+from pretrieve.index.lexical import BM25, SHORT, SHORT_TERMS, Lexical, Titles, choose
 from pretrieve.index.terms import SortedTerms
 from searching import documents, queries
 
@@ -45,14 +46,14 @@ def test_pairs_are_scored_by_the_terms_of_their_queries_alone():
     lexical = Lexical.build(ANALYZER, TEXTS)
     queries = [query for query in [*QUERIES, "absent", "rare absent rare", ""] for _ in TEXTS]
     texts = [text for _ in range(len(queries) // len(TEXTS)) for text in [*TEXTS[1:], "no term of these is known"]]
-    weights = _idf(np.diff(lexical.starts), lexical.size)
+    weights = idf(np.diff(lexical.parts[0].starts), lexical.size)
     for query, text, found in zip(queries, texts, lexical.score_pairs(queries, texts), strict=True):
         rows, terms = ANALYZER.bulk([text])
         own = [number[0] if (number := lexical.vocabulary.numbers([term])) else -1 for term in terms]
         numbers = np.array(own, np.int64)[rows.tokens]
         key = np.array(lexical.vocabulary.numbers(ANALYZER.terms(query)), np.int64)
         counts = (numbers[None, :] == key[:, None]).sum(1)
-        plain = (weights[key] * _saturate(counts, rows.lengths[0], lexical.mean_length, lexical.options)).sum()
+        plain = (weights[key] * saturate(counts, rows.lengths[0], lexical.mean_length, lexical.options)).sum()
         assert found == np.float32(plain)
 
 
@@ -68,7 +69,7 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path):
     lexical = Lexical.build(ANALYZER, TEXTS)
     with files.create(tmp_path / "words", "test") as folder:
         lexical.write(folder, "words")
-        folder.array("words/weights", lexical.weights[:-1])
+        folder.array("words/counts", lexical.parts[0].counts[:-1])
     with pytest.raises(CorruptError, match="do not fit"):
         Lexical.open(tmp_path / "words" / "words", ANALYZER, lexical.facts())
 

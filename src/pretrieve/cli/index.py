@@ -32,17 +32,48 @@ from pretrieve.cli.options import (
     Wikipedia,
     WithoutTitles,
 )
-from pretrieve.cli.output import print_next, say, working, write_json
 
 NAME = "index"
 EXAMPLE = "pretrieve index docs/ --model my-model -o my-index"
 
 
 def command(
-    sources: SOURCES,
-    model: Annotated[str, typer.Option("--model", help="Model: a folder or hub name.", show_default=False)],
     output: OutputFolder,
+    sources: SOURCES = [],  # noqa: B006 - read only
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", help="Model: a folder or hub name; an index that is changed has its own.", show_default=False
+        ),
+    ] = None,
     overwrite: Overwrite = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Bring an index up to date: encode what is new, remove what is gone.")
+    ] = False,
+    add: Annotated[
+        bool, typer.Option("--add", help="Add documents to an index and replace those of the same id; remove none.")
+    ] = False,
+    delete: Annotated[
+        Path | None,
+        typer.Option(
+            "--delete", metavar="FILE", help="Delete documents from an index: ids, one per line.", show_default=False
+        ),
+    ] = None,
+    compact: Annotated[bool, typer.Option("--compact", help="Merge the parts of an index that was changed.")] = False,
+    watch: Annotated[
+        float | None,
+        typer.Option(
+            "--watch",
+            metavar="SECONDS",
+            min=0.1,
+            show_default=False,
+            help="With --update: look for changed files every so many seconds, until Ctrl-C.",
+        ),
+    ] = None,
+    link_model: Annotated[
+        bool,
+        typer.Option("--link-model", help="Keep the model's relative path in the index, in place of its files."),
+    ] = False,
     on_bad: OnBadOption = "auto",
     include: Include = None,
     exclude: Exclude = None,
@@ -106,21 +137,27 @@ def command(
             show_default=False,
         ),
     ] = None,
+    passages: Annotated[
+        bool,
+        typer.Option(
+            "--passages",
+            help="Cut long documents into passages, at headings and between paragraphs; hits are passages.",
+        ),
+    ] = False,
+    passage_words: Annotated[
+        int, typer.Option("--passage-words", min=20, help="With --passages: about how many words one has.")
+    ] = 200,
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
-    """Index documents for hybrid search; the fusion weight is chosen without labels."""
-    from pretrieve.core import files
-    from pretrieve.index.index import IndexOptions
-    from pretrieve.index.lexical import BM25
-    from pretrieve.models.devices import using
-    from pretrieve.pipeline.index import build_index
-    from pretrieve.pipeline.run.sources import READING, fields_of, filter_of
-    from pretrieve.text.documents import Documents
+    """Index documents for hybrid search; the fusion weight is chosen without labels.
 
-    files.check_free(output, replace=overwrite)
-    given = {name: value for name, value in (("k1", k1), ("b", b)) if value is not None}
-    bm25 = BM25(**given) if given else None
+    An index is changed by --update, --add, --delete or --compact; it can be searched meanwhile.
+    """
+    from pretrieve.cli.index_commands import Change, Read, build, change, chosen_options
+    from pretrieve.models.devices import using
+    from pretrieve.pipeline.run.sources import fields_of, filter_of
+
     fields = fields_of(
         text=text_field,
         title=title_field,
@@ -130,35 +167,33 @@ def command(
         wikipedia=wikipedia,
         columns=columns,
     )
-    with working(as_json, output_json) as display, using(device):
-        built = build_index(
-            sources,
-            model,
-            output,
-            display,
-            replace=overwrite,
-            fields=fields,
-            on_bad=on_bad,
-            file_filter=filter_of(include, exclude, ignore=not no_ignore),
-            described={
-                "pooling": pooling,
-                "similarity": similarity,
-                "query_prompt": query_prompt,
-                "document_prompt": document_prompt,
-                "max_length": max_length,
-                "like": like,
-            },
-            vectors=vectors,
-            lexical=IndexOptions(bm25=bm25, stop_words=stop_words, stemmer=stemmer),
-        )
-    facts = {
-        "documents": len(built),
-        "reading": built.documents.meta.get(READING) if isinstance(built.documents, Documents) else None,
-        "index": str(output),
-        "model": model,
-        "bm25": built.lexical.describe(),
-        "fusion": built.fusion.facts(),
+    read = Read(
+        sources=sources,
+        passages=passage_words if passages else 0,
+        fields=fields,
+        file_filter=filter_of(include, exclude, ignore=not no_ignore),
+        on_bad=on_bad,
+        model=model,
+        described={
+            "pooling": pooling,
+            "similarity": similarity,
+            "query_prompt": query_prompt,
+            "document_prompt": document_prompt,
+            "max_length": max_length,
+            "like": like,
+        },
+    )
+    options = chosen_options(k1, b, stop_words, stemmer)
+    building = {
+        "--overwrite": overwrite,
+        "--vectors": vectors is not None,
+        "--link-model": link_model,
+        "--passages": passages,
     }
-    if not write_json(facts, as_json, output_json):
-        say(built.describe(), lines=True)
-        print_next(["pretrieve", "search", str(output), "your question"])
+    changing = Change(update=update, add=add, delete=delete, compact=compact, watch=watch)
+    changing.check(sources, model, options, building)
+    with using(device):
+        if changing.kind:
+            change(changing, output, read, as_json, output_json)
+        else:
+            build(read, output, options, overwrite, vectors, link_model, as_json, output_json)

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from pretrieve.core.types import FloatArray, IntArray
+from pretrieve.core.types import FloatArray
 from pretrieve.evaluation.benchmark import Ranking, evaluate_rankings
-from pretrieve.index.fuse import WEIGHTS, fuse
+from pretrieve.index.fuse import WEIGHTS
 from pretrieve.index.index import Index
-from pretrieve.index.ranking import top_k
+from pretrieve.index.rankers import Queries
 from pretrieve.text.beir import Collection
 
 EVEN = 1.0  # equal weights: the default where queries do not decide
 _FOLDS = 5
-_BLOCK = 1 << 24  # maximum number of scores in memory
+_QUERIES = 1024  # queries that are encoded at once
 
 
 def weigh(index: Index, collection: Collection, metric: str, measures: Any, depth: int) -> tuple[FloatArray, float]:
@@ -67,17 +67,14 @@ def cross_fitted(values: FloatArray) -> FloatArray:
 
 
 def _ranked(index: Index, collection: Collection, depth: int) -> Iterator[tuple[list[str], list[list[list[str]]]]]:
-    """Blocks of queries, and for each weight their hits; the scores of both rankers are computed once."""
+    """Blocks of queries, and for each weight their hits; candidates are found and scored once."""
     assert index.dense is not None
     ids = [document.id for document in collection.documents]
-    queries = list(collection.queries.items())
-    size = max(1, _BLOCK // (len(ids) * index.dense.views))
-    for start in range(0, len(queries), size):
-        names, texts = zip(*queries[start : start + size], strict=True)
-        lexical_scores, dense_scores = index.lexical.scores(texts), index.dense.scores(texts)
-
-        def hits(scores: FloatArray) -> list[list[str]]:
-            tops: list[IntArray] = [top_k(row, index.ranks, depth) for row in scores]
-            return [[ids[number] for number in top.tolist()] for top in tops]
-
-        yield list(names), [hits(fuse(lexical_scores, dense_scores, weight)) for weight in WEIGHTS]
+    names, texts = list(collection.queries), list(collection.queries.values())
+    start = 0
+    for some in Queries(texts).blocks(_QUERIES):
+        for found in index.candidates([index.words, index.dense], some, depth):
+            hits = [[[ids[number] for number in numbers.tolist()] for numbers, _ in found.best((1.0, weight), depth)]
+                    for weight in WEIGHTS]  # fmt: skip
+            yield names[start : start + len(found.queries)], hits
+            start += len(found.queries)

@@ -16,19 +16,21 @@ import itertools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
 from pretrieve.core.errors import UsageError, suggest
-from pretrieve.core.types import Rows
+from pretrieve.core.types import IntArray, Rows
 from pretrieve.index.stop_words import StopWords, content_pairs, content_words, stop_word_lists
 from pretrieve.index.words import BORDER, IS_SPACELESS, PATTERNS, POSSESSIVE, RUN, ZWJ, ZWNJ, Tokenizer
 
 _DETECT = 500  # characters used to detect the language
 _REMEMBERED = 1 << 14  # words whose terms are kept: 4 MB
+MEMORY = 512 << 20  # bytes that indexing may take, by default
+_TOKEN, _WORD = 64, 384  # bytes that a word of a block takes, and a distinct word of the table
 
 STEMMERS = {
     "ar": "arabic", "ca": "catalan", "da": "danish", "de": "german", "el": "greek", "en": "english", "es": "spanish",
@@ -140,12 +142,43 @@ class Analyzer:
             Ragged rows of term ids (R rows), and the terms in the order of their ids.
         """
         lexicon = _Lexicon(self._analyse)
-        tables = {language: _WordTable(lexicon, language) for language in self.analysis.languages}
-        words = []
+        tables = self._tables(lexicon)
+        return lexicon.expand(Rows.of([self._numbers(text, tables) for text in texts])), lexicon.names
+
+    def blocks(self, texts: Iterable[str], memory: int = MEMORY) -> Iterator[tuple[Rows, list[str]]]:
+        """Analyse any number of texts, block by block.
+
+        Args:
+            texts: the texts.
+            memory: bytes that the block and the table of distinct words take, roughly.
+
+        Yields:
+            Ragged rows of term ids, and the terms in the order of their ids. As long as the table lasts, blocks share
+            one list, which grows; one that is full is given up for a new one.
+        """
+        lexicon, words, size = _Lexicon(self._analyse), [], 0
+        tables = self._tables(lexicon)
         for text in texts:
-            table = tables[self._language(text)]
-            words.append(np.array([table[word] for word in self._words(text)], dtype=np.int64))
-        return lexicon.expand(Rows.of(words)), list(lexicon.terms)
+            words.append(self._numbers(text, tables))
+            size += len(words[-1]) + 1
+            full = len(lexicon.entries) * _WORD >= memory * 3 // 4
+            if full or size * _TOKEN >= memory // 4:
+                yield lexicon.expand(Rows.of(words)), lexicon.names
+                words, size = [], 0
+                if full:
+                    lexicon = _Lexicon(self._analyse)
+                    tables = self._tables(lexicon)
+        if words:
+            yield lexicon.expand(Rows.of(words)), lexicon.names
+
+    def sequences(self, text: str) -> list[list[str]]:
+        """Return the terms of a text in order, as documents have them: for each language, stop words included."""
+        words = self._words(text)
+        found = (
+            tuple(term for word in words for term in self._analyse(word, language))
+            for language in self.analysis.languages
+        )
+        return [list(terms) for terms in dict.fromkeys(found)]
 
     def spans(self, text: str, terms: frozenset[str]) -> list[tuple[int, int]]:
         """Return the spans of some terms in a text: (first, last + 1) characters, merged, in order."""
@@ -155,6 +188,14 @@ class Analyzer:
                 if not terms.isdisjoint(self._in_all(text[start:stop])):
                     found.append((start, stop))
         return _merged(found)
+
+    def _tables(self, lexicon: _Lexicon) -> dict[str, _WordTable]:
+        return {language: _WordTable(lexicon, language) for language in self.analysis.languages}
+
+    def _numbers(self, text: str, tables: Mapping[str, _WordTable]) -> IntArray:
+        """Numbers of the words of a text, by the table of its language."""
+        table = tables[self._language(text)]
+        return np.array([table[word] for word in self._words(text)], dtype=np.int64)
 
     def _words(self, text: str) -> list[str]:
         # bm25s lower-cases first; the lower case of a few letters has a mark that parts words
@@ -229,13 +270,18 @@ class _Lexicon:
 
     def __init__(self, analyse: Callable[[str, str], list[str]]) -> None:
         self._analyse = analyse
-        self.terms: dict[str, int] = {}
+        self._ids: dict[str, int] = {}
+        self.names: list[str] = []
         self.entries: list[list[int]] = []
 
     def add(self, word: str, language: str) -> int:
         """Analyse a new word; return its number."""
-        terms = self.terms
-        self.entries.append([terms.setdefault(term, len(terms)) for term in self._analyse(word, language)])
+        ids = self._ids
+        for term in (terms := self._analyse(word, language)):
+            if term not in ids:
+                ids[term] = len(ids)
+                self.names.append(term)
+        self.entries.append([ids[term] for term in terms])
         return len(self.entries) - 1
 
     def expand(self, words: Rows) -> Rows:

@@ -1,45 +1,49 @@
 """The index of a collection: documents, BM25, vectors and fusion weights; one artefact, opened by memory mapping.
 
-Artefact of kind ``index``: ``documents/`` (records), ``words/`` (BM25), ``vectors``, ``ranks`` (order of the ids), and
-in the MANIFEST how text was analysed, which model the vectors are of (and how many views a document has, where it has
-several), and the weights of fusion.
+Artefact of kind ``index``: ``parts/`` (``parts.py``), ``model/`` (``stored_model.py``), and in the MANIFEST the parts,
+how text was analysed, which model the vectors are of (and how many views a document has, where it has several), and
+the weights of fusion. Built by ``building.py``, opened by ``opening.py``, changed by ``updating.py``.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, Protocol, SupportsIndex
 
-import numpy as np
-
-from pretrieve.core import files
-from pretrieve.core.arrays import load_array
-from pretrieve.core.errors import FingerprintError, UsageError, VersionError
+from pretrieve.core.errors import UsageError
 from pretrieve.core.types import BoolArray, Document, FloatArray, IntArray, TextEncoder
-from pretrieve.index.analysis import Analysis, Analyzer, languages_of
+from pretrieve.index.analysis import Analyzer
 from pretrieve.index.asked import MODES, Mode, check_mode, check_queries, check_query, check_top_k
+from pretrieve.index.building import BLOCK, Vectors, in_memory, on_disk
+from pretrieve.index.candidates import Candidates, find_candidates
+from pretrieve.index.columns import Columns
+from pretrieve.index.compaction import compact
 from pretrieve.index.dense import Dense
-from pretrieve.index.fuse import FOREIGN_SHORT_WEIGHT, OWN_WEIGHT, Fusion, choose, fuse, standardise
-from pretrieve.index.hits import Hit, describe, sentence_spans
-from pretrieve.index.lexical import Lexical, Titles
-from pretrieve.index.lexical import choose as choose_bm25
+from pretrieve.index.exhaustive import lexical_ranker
+from pretrieve.index.fuse import Fusion
+from pretrieve.index.hits import Hit, describe
+from pretrieve.index.ids import Members
+from pretrieve.index.lexical import Lexical
+from pretrieve.index.opening import Opened, OpenModel, open_parts
 from pretrieve.index.options import IndexOptions
-from pretrieve.index.pseudo import Records, full_text, pseudo_queries
-from pretrieve.index.ranking import id_ranks, top_groups, top_k
-from pretrieve.index.stop_words import StopWords
-from pretrieve.models.bag import Bag, third_ranker
-from pretrieve.models.model_options import ModelOptions
-from pretrieve.text.documents import Documents
-from pretrieve.text.language import detect
+from pretrieve.index.pseudo import Records
+from pretrieve.index.rankers import Best, Queries, Ranker
+from pretrieve.index.ranking import best_groups
+from pretrieve.index.updating import Changes, delete, stored_for_update, update
+from pretrieve.index.writing import writing
 
-__all__ = ["MODES", "Index", "IndexOptions", "Mode"]
+__all__ = ["MODES", "Changes", "Index", "IndexOptions", "Mode"]
 
-_SHORT = 20  # words of a document below which no pseudo-query can be taken from it
-_BLOCK = 1 << 24  # maximum number of scores in memory
+_QUERIES = 1024  # queries that are encoded at once
+
+
+class Numbered(Protocol):
+    """Documents by number, deleted ones included."""
+
+    def __getitem__(self, index: int, /) -> Document: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,22 +53,28 @@ class Index:
     An index on disk is copied, and sent to other processes, by its folder; one in memory with all that it holds.
 
     Attributes:
-        documents: the documents.
+        documents: the documents, without those that are deleted.
         lexical: BM25.
         dense: the vectors; None for lexical search only.
         fusion: weights of the rankers.
-        ranks: (R,) order of the documents' ids.
+        members: their ids and order.
+        numbered: the documents by their numbers in ``members``.
         third: vectors of a static model beside those of a retrieval model.
         path: its folder; None in memory.
+        model: what the model was when the index was built, for people.
+        stored_columns: fields of the documents of each part; None in memory, where they are gathered when asked for.
     """
 
     documents: Records
     lexical: Lexical
     dense: Dense | None
     fusion: Fusion
-    ranks: IntArray
+    members: Members
+    numbered: Numbered
     third: Dense | None = None
     path: Path | None = None
+    model: str = ""
+    stored_columns: Sequence[Columns] | None = None
 
     @staticmethod
     def of(
@@ -85,17 +95,16 @@ class Index:
         Raises:
             DataError: the model gives values that are not finite.
         """
-        fits = lexical is not None and (lexical.passages is not None or not _passages(encoder, options))
-        lexical = lexical if lexical is not None and fits else _lexical(documents, encoder, options)
-        dense = None if encoder is None else Dense.build(encoder, _batches(_texts(documents, encoder)))
-        static = _third_ranker(encoder)
+        made = in_memory(documents, encoder, options, lexical)
         return Index(
             documents=documents,
-            lexical=lexical,
-            dense=dense,
-            fusion=_fusion(documents, lexical, dense, options, static),
-            ranks=id_ranks([document.id for document in documents]),
-            third=None if static is None else Dense.build(static[0], _batches(_texts(documents, static[0]))),
+            lexical=made.lexical,
+            dense=made.dense,
+            fusion=made.fusion,
+            members=made.members,
+            numbered=documents,
+            third=made.third,
+            model="" if encoder is None else encoder.location,
         )
 
     @staticmethod
@@ -106,7 +115,9 @@ class Index:
         options: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
         *,
         replace: bool = False,
-        vectors: Callable[[Documents], Iterable[FloatArray]] | None = None,
+        vectors: Vectors | None = None,
+        link_model: bool = False,
+        facts: Mapping[str, Any] | None = None,
     ) -> Index:
         """Index documents on disk; vectors are streamed to it.
 
@@ -117,36 +128,37 @@ class Index:
             options: options of the index.
             replace: replace an existing index.
             vectors: gives the vectors of the documents in order, encoded before; default: they are encoded here.
+            link_model: keep the path of the model's folder from the index, in place of its files.
+            facts: further facts to keep in its MANIFEST.
 
         Raises:
             DataError: there are no documents, or the model gives values that are not finite.
             UsageError: ``target`` exists.
+            LockedError: another process builds or changes an index there.
             StorageError: writing to disk failed; nothing is left on disk.
         """
-        meta: dict[str, Any] = {}
-        with files.create(target, "index", replace=replace, meta=meta) as folder:
-            stored = Documents.write(folder.path / "documents", documents, meta=_kept_facts(documents))
-            lexical = _lexical(stored, encoder, options)
-            lexical.write(folder, "words")
-            if vectors is None:
-                Dense.write(folder, "vectors", encoder, _batches(_texts(stored, encoder)), len(stored))
-            else:
-                Dense.store(folder, "vectors", encoder, vectors(stored), len(stored))
-            if (static := _third_ranker(encoder)) is not None:
-                Dense.write(folder, "third", static[0], _batches(_texts(stored, static[0])), len(stored))
-            folder.array("ranks", id_ranks([document.id for document in stored]))
-            dense = Dense.open(folder.path / "vectors", encoder)
-            folder.adopt()
-            meta |= _facts(stored, lexical, dense, _fusion(stored, lexical, dense, options, static), static)
+        on_disk(
+            target, documents, encoder, options, replace=replace, vectors=vectors, link_model=link_model, facts=facts
+        )
         return Index.open(target, encoder)
 
     @staticmethod
-    def open(path: Path, encoder: TextEncoder | None = None) -> Index:
+    def open(
+        path: Path,
+        encoder: TextEncoder | None = None,
+        *,
+        open_model: OpenModel | None = None,
+        with_model: bool = True,
+        place: str | None = None,
+    ) -> Index:
         """Open what ``build`` wrote; data is read only as queries need it.
 
         Args:
             path: the index's folder.
-            encoder: the model; default: the one that the index names, if it is static.
+            encoder: the model; default: the index's own.
+            open_model: opens the index's own model; default: a static one only.
+            with_model: open vectors and model; without them there is lexical search alone.
+            place: where its model is, in place of what the index says.
 
         Raises:
             UsageError: there is no index, or its model no longer exists or must be given.
@@ -154,21 +166,22 @@ class Index:
             VersionError: an earlier version of this package made it.
             FingerprintError: the index was built with another model.
         """
-        meta = files.read_manifest(path, "index")
-        if encoder is None:
-            encoder = _static_model(meta["model"], path)
-        _check_model(path, meta["model"], encoder)
-        static = _third_ranker(encoder) if "third" in meta["model"] else None
-        if (None if static is None else static[0].fingerprint) != meta["model"].get("third"):
-            raise FingerprintError(f"{path}: the static model beside {encoder.location} is another one: index again.")
+        opened = open_parts(path, encoder, open_model=open_model, with_model=with_model, place=place)
+        return Index._of(path, opened)
+
+    @staticmethod
+    def _of(path: Path, opened: Opened) -> Index:
         return Index(
-            documents=Documents.open(path / "documents"),
-            lexical=Lexical.open(path / "words", _opened_analyzer(path, meta), meta["lexical"]),
-            dense=Dense.open(path / "vectors", encoder),
-            fusion=Fusion(**meta["fusion"]),
-            ranks=np.asarray(load_array(path / "ranks")),
-            third=None if static is None else Dense.open(path / "third", static[0]),
+            documents=opened.documents,
+            lexical=opened.lexical,
+            dense=opened.dense,
+            fusion=opened.fusion,
+            members=opened.members,
+            numbered=opened.collection,
+            third=opened.third,
             path=path.absolute(),
+            model=opened.meta["model"]["location"],
+            stored_columns=[part.columns for part in opened.parts if part.columns is not None],
         )
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
@@ -177,8 +190,69 @@ class Index:
             return super().__reduce_ex__(protocol)
         return Index.open, (self.path, self.dense.encoder)
 
+    def add(self, documents: Iterable[Document], *, remove: bool = False) -> tuple[Index, Changes]:
+        """Add documents to an index on disk, and replace those whose ids are there; this one answers as before.
+
+        Args:
+            documents: the documents; what is unchanged is not encoded again.
+            remove: remove all others.
+
+        Returns:
+            The index with them, and what was done.
+
+        Raises:
+            DataError: there are none, two of them have one id, or the model gives values that are not finite.
+            LockedError: another process changes the index.
+            StorageError: writing to disk failed; the index is unchanged.
+        """
+        path, encoder = self._on_disk()
+        with writing(path), stored_for_update(path, documents) as stored:
+            changes = update(path, open_parts(path, encoder), stored, remove=remove)
+        return Index.open(path, encoder), changes
+
+    def delete(self, ids: Iterable[str]) -> tuple[Index, Changes]:
+        """Delete documents from an index on disk; this one answers as before.
+
+        Args:
+            ids: of the documents.
+
+        Returns:
+            The index without them, and what was done.
+
+        Raises:
+            UsageError: an id is not in the index, or all documents would be deleted.
+            LockedError: another process changes the index.
+            StorageError: writing to disk failed; the index is unchanged.
+        """
+        path, encoder = self._on_disk()
+        with writing(path):
+            changes = delete(path, open_parts(path, encoder), list(ids))
+        return Index.open(path, encoder), changes
+
+    def compact(self) -> Index:
+        """Merge the parts of an index on disk into one, without deleted documents.
+
+        Raises:
+            LockedError: another process changes the index.
+            StorageError: writing to disk failed; the index is unchanged.
+        """
+        path, encoder = self._on_disk()
+        with writing(path):
+            compact(path, whole=True)
+        return Index.open(path, encoder)
+
+    def _on_disk(self) -> tuple[Path, TextEncoder]:
+        if self.path is None or self.dense is None:
+            raise UsageError("this index is in memory, or was opened without its model: build it on disk to change it.")
+        return self.path, self.dense.encoder
+
+    @cached_property
+    def columns(self) -> Sequence[Columns]:
+        """The fields of the documents, for each part."""
+        return [Columns.of(self.documents)] if self.stored_columns is None else self.stored_columns
+
     def __len__(self) -> int:
-        return len(self.ranks)
+        return self.members.count
 
     def describe(self) -> str:
         """Describe in a few lines what is indexed, how text is analysed, and the fusion weights."""
@@ -187,40 +261,54 @@ class Index:
         lines = [f"{len(self):,} documents; {len(self.lexical.vocabulary):,} different terms (languages: {languages})."]
         lines.append(f"{self.lexical.describe()}.")
         if self.dense is not None:
-            size, views = self.dense.vectors.shape[-1], self.dense.views
+            size, views = self.dense.size, self.dense.views
             several = f", {views} a document," if views > 1 else ""
-            lines.append(f"Vectors of {size} dimensions{several} by {self.dense.encoder.location}.")
+            lines.append(f"Vectors of {size} dimensions{several} by {self.model}.")
             others = {"best passage": self.fusion.passages, "static model": self.fusion.third}
             shown = "".join(f", {name} {weight:g}" for name, weight in others.items() if weight)
             lines.append(f"Fusion: BM25 1, vectors {self.fusion.dense:g}{shown}: {self.fusion.reason}.")
         return "\n".join(lines)
 
-    def search(self, query: str, k: int = 10, mode: Mode = "hybrid") -> list[Hit]:
+    def search(self, query: str, k: int = 10, mode: Mode = "hybrid", *, allowed: BoolArray | None = None) -> list[Hit]:
         """Find the k best documents for a query, best first; ties go by id.
+
+        Args:
+            query: what to search for.
+            k: number of hits.
+            mode: hybrid, dense or lexical.
+            allowed: (R,) documents that may be found, by their numbers in ``members``; all without it.
 
         Raises:
             UsageError: the query is no text or blank, ``k`` is below 1, or the mode is unknown.
         """
-        ((found, scores),) = self.rank([check_query(query)], check_top_k(k), mode)
+        ((found, scores),) = self.rank([check_query(query)], check_top_k(k), mode, allowed=allowed)
         return self._hits(query, found, scores, mode)
 
-    def search_many(self, queries: Iterable[str], k: int = 10, mode: Mode = "hybrid") -> list[list[Hit]]:
+    def search_many(
+        self, queries: Iterable[str], k: int = 10, mode: Mode = "hybrid", *, allowed: BoolArray | None = None
+    ) -> list[list[Hit]]:
         """Find the k best documents for each of many queries; faster than one after the other.
 
         Raises:
             UsageError: as ``search``; a query is named by its place.
         """
         asked = check_queries(list(queries))
-        ranked = zip(asked, self.rank(asked, check_top_k(k), mode), strict=True)
+        ranked = zip(asked, self.rank(asked, check_top_k(k), mode, allowed=allowed), strict=True)
         return [self._hits(query, found, scores, mode) for query, (found, scores) in ranked]
 
     def _hits(self, query: str, found: IntArray, scores: FloatArray, mode: Mode) -> list[Hit]:
-        documents = [self.documents[index] for index in found.tolist()]
+        documents = [self.numbered[index] for index in found.tolist()]
         return describe(query, documents, scores.tolist(), self.lexical, self.dense if mode != "lexical" else None)
 
     def rank(
-        self, queries: Sequence[str], k: int, mode: Mode = "hybrid", *, groups: IntArray | None = None
-    ) -> Iterator[tuple[IntArray, FloatArray]]:
+        self,
+        queries: Sequence[str],
+        k: int,
+        mode: Mode = "hybrid",
+        *,
+        groups: IntArray | None = None,
+        allowed: BoolArray | None = None,
+    ) -> Iterator[Best]:
         """Find the k best documents for each of many queries.
 
         Args:
@@ -228,6 +316,7 @@ class Index:
             k: documents per query; lexical search returns fewer where fewer share a word with it.
             mode: lexical, dense or hybrid.
             groups: (R,) documents of one group are one hit, at the place of the best (``ranking.groups_of``).
+            allowed: (R,) documents that may be found; all without it.
 
         Yields:
             For each query the documents' numbers (<= k,), best first, and their scores.
@@ -236,164 +325,53 @@ class Index:
             UsageError: unknown mode.
         """
         check_mode(mode)
-        views = 1 if self.dense is None else self.dense.views
-        block = max(1, _BLOCK // max(1, len(self.ranks) * views))
-        for start in range(0, len(queries), block):
-            scores, allowed = self._scores(queries[start : start + block], mode)
-            for row, values in enumerate(scores):
-                may = None if allowed is None else allowed[row]
-                if groups is None:
-                    found = top_k(values, self.ranks, k, may)
-                else:
-                    found = top_groups(values, self.ranks, k, groups, may)
-                yield found, values[found]
+        for some in Queries(queries).blocks(_QUERIES):
+            if groups is None:
+                yield from self._best(some, k, mode, allowed)
+            else:
+                yield from best_groups(partial(self._best, mode=mode, allowed=allowed), some, k, groups)
 
-    def _scores(self, queries: Sequence[str], mode: Mode) -> tuple[FloatArray, BoolArray | None]:
+    def _best(self, queries: Queries, k: int, mode: Mode, allowed: BoolArray | None) -> Iterator[Best]:
+        ranker = self.words
         if mode == "dense" and self.dense is not None:
-            return self.dense.scores(queries), None
-        lexical_scores = self.lexical.scores(queries)
-        if mode == "lexical" or self.dense is None or self.fusion.dense == 0.0:
-            return lexical_scores, lexical_scores > 0
-        fused = fuse(lexical_scores, self.dense.scores(queries), self.fusion.dense)
-        if self.fusion.passages and self.lexical.passages is not None:
-            fused += np.float32(self.fusion.passages) * standardise(self.lexical.passages.scores(queries))
-        if self.fusion.third and self.third is not None:
-            fused += np.float32(self.fusion.third) * standardise(self.third.scores(queries))
-        return fused, None
+            ranker = self.dense
+        elif mode == "hybrid" and self.dense is not None and self.fusion.dense:
+            rankers, weights = zip(*self.rankers(), strict=True)
+            for found in self.candidates(rankers, queries, k, allowed):
+                yield from found.best(weights, k)
+            return
+        for some in queries.blocks(self.block):
+            yield from ranker.top(some, k, allowed)
 
+    @property
+    def ranks(self) -> IntArray:
+        """(R,) order of the documents' ids."""
+        return self.members.ranks
 
-def _check_model(path: Path, built: Mapping[str, Any], encoder: TextEncoder) -> None:
-    """Refuse another model than the index was built with, and the same one whose configuration has changed."""
-    if encoder.fingerprint != built["fingerprint"]:
-        raise FingerprintError(
-            f"{path} was built with model {built['fingerprint']} ({built['location']}), but the model is now "
-            f"{encoder.fingerprint} ({encoder.location}): restore or give the first, or index again."
-        )
-    now = getattr(encoder, "configuration", None)
-    if now != built.get("configuration", now):  # an older index does not say
-        raise FingerprintError(
-            f"{path} was built with another configuration ({built['configuration']}, now {now}) of {encoder.location}: "
-            "its modules, pooling, length or dimensions have changed. Restore the model, or index again."
-        )
+    @property
+    def words(self) -> Ranker:
+        """BM25 as a ranker."""
+        return lexical_ranker(self.lexical, self.members)
 
+    def rankers(self) -> list[tuple[Ranker, float]]:
+        """What is fused, with the weight of each: BM25, the vectors, the best passage, the static model."""
+        found: list[tuple[Ranker, float]] = [(self.words, 1.0)]
+        if self.dense is not None and self.fusion.dense:
+            found.append((self.dense, self.fusion.dense))
+            if self.fusion.passages and self.lexical.passages is not None:
+                found.append((lexical_ranker(self.lexical.passages, self.members), self.fusion.passages))
+            if self.fusion.third and self.third is not None:
+                found.append((self.third, self.fusion.third))
+        return found
 
-def _static_model(built: Mapping[str, Any], index: Path) -> TextEncoder:
-    folder = Path(built["location"])
-    if not folder.is_dir():
-        raise UsageError(
-            f"{folder}, the model of {index}, no longer exists: give its new place with --model, or index again."
-        )
-    if not Bag.readable(folder):
-        raise UsageError(f"{folder}, the model of {index}, is no static model: open it, and give it as the encoder.")
-    return Bag.load(folder, ModelOptions(**built.get("described", {})))
+    def candidates(
+        self, rankers: Sequence[Ranker], queries: Queries, k: int, allowed: BoolArray | None = None
+    ) -> Iterator[Candidates]:
+        """Candidates of queries by some rankers, in blocks; see ``candidates.find_candidates``."""
+        return find_candidates(rankers, queries, k, self.members, block=self.block, allowed=allowed)
 
-
-def _third_ranker(encoder: TextEncoder | None) -> tuple[Bag, float] | None:
-    """The static model that was trained beside the encoder, and its weight."""
-    return None if encoder is None else third_ranker(Path(encoder.location))
-
-
-def _lexical(documents: Records, encoder: TextEncoder | None, options: IndexOptions) -> Lexical:
-    titles = Titles()
-    texts = map(full_text, titles.watch(documents))
-    bm25 = options.bm25 or partial(choose_bm25, titles=titles)
-    return Lexical.build(_analyzer(documents, options), texts, bm25, passages=_passages(encoder, options) > 0)
-
-
-def _passages(encoder: TextEncoder | None, options: IndexOptions) -> float:
-    """Weight of the best passage: as given, or as the model was trained for."""
-    return options.passages if options.passages is not None else float(getattr(encoder, "passages", 0.0))
-
-
-def _analyzer(documents: Records, options: IndexOptions) -> Analyzer:
-    languages = options.languages
-    if languages is None:
-        languages = languages_of((full_text(documents[index]) for index in _sample(documents)), detect)
-    return Analyzer(Analysis(languages=languages, stop_words=options.stop_words, stemmer=options.stemmer), detect)
-
-
-def _opened_analyzer(path: Path, meta: Mapping[str, Any]) -> Analyzer:
-    """The analyzer of the documents, with the stop words of that time: a library's lists change."""
-    try:
-        analysis = Analysis(**meta["analysis"] | {"languages": tuple(meta["analysis"]["languages"])})
-        lists = {language: StopWords.from_facts(meta["stop_words"][language]) for language in analysis.languages}
-    except (KeyError, TypeError):
-        raise VersionError(f"{path} was made by an earlier version of pretrieve: index the documents again.") from None
-    return Analyzer(analysis, stop_words=lists)
-
-
-def _sample(documents: Records) -> range:
-    """Numbers of some two hundred documents, evenly spaced."""
-    return range(0, len(documents), max(1, len(documents) // 200))
-
-
-def _fusion(
-    documents: Records, lexical: Lexical, dense: Dense | None, options: IndexOptions, static: tuple[Bag, float] | None
-) -> Fusion:
-    if dense is None:
-        return Fusion(dense=0.0, reason="there are no vectors")
-    passages = _passages(dense.encoder, options)
-    weight = 0.0 if static is None else static[1]
-    return replace(_vector_weight(documents, lexical, dense, options), passages=passages, third=weight)
-
-
-def _vector_weight(documents: Records, lexical: Lexical, dense: Dense, options: IndexOptions) -> Fusion:
-    """Weight of the vectors: as given, as chosen in training, or by pseudo-queries."""
-    if options.dense is not None:
-        return Fusion(dense=options.dense, reason="given")
-    own = isinstance(dense.encoder, Bag)
-    if isinstance(dense.encoder, Bag) and dense.encoder.weight is not None:
-        # Pseudo-queries from its training documents would favour the model.
-        return Fusion(dense=dense.encoder.weight, reason="saved by the model's training")
-    lengths = [len(full_text(documents[index]).split()) for index in _sample(documents)]
-    if np.median(lengths) < _SHORT:
-        return Fusion(
-            dense=OWN_WEIGHT if own else FOREIGN_SHORT_WEIGHT,
-            reason="the default for documents too short to take queries out of",
-        )
-    sets = pseudo_queries(documents, options.pseudo_queries, options.seed, sentence_spans)
-    return choose(lexical, dense, sets, own=own, block=max(1, min(64, _BLOCK // (len(documents) * dense.views))))
-
-
-def _facts(
-    documents: Documents, lexical: Lexical, dense: Dense, fusion: Fusion, static: tuple[Bag, float] | None
-) -> dict[str, Any]:
-    assert isinstance(lexical.analyzer, Analyzer)
-    encoder = dense.encoder
-    folder = Path(encoder.location)  # or a name on the hub
-    return {
-        "documents": documents.fingerprint,
-        "analysis": asdict(lexical.analyzer.analysis),
-        "stop_words": {language: found.facts() for language, found in lexical.analyzer.lists.items()},
-        "lexical": lexical.facts(),
-        "fusion": fusion.facts(),
-        "model": {
-            "fingerprint": encoder.fingerprint,
-            "location": str(folder.absolute()) if folder.is_dir() else encoder.location,
-            "similarity": encoder.similarity,
-            "described": dict(getattr(encoder, "described", {})),
-            **({"configuration": found} if (found := getattr(encoder, "configuration", "")) else {}),
-            **({} if static is None else {"third": static[0].fingerprint}),
-            **({"views": dense.views} if dense.views > 1 else {}),
-        },
-    }
-
-
-def _kept_facts(documents: Iterable[Document]) -> dict[str, Any]:
-    """What is known of how documents were read."""
-    own = ("documents", "fingerprint")
-    return (
-        {name: v for name, v in documents.meta.items() if name not in own} if isinstance(documents, Documents) else {}
-    )
-
-
-def _texts(documents: Records, encoder: TextEncoder) -> Iterator[str]:
-    """Texts for the model: some expect a separator between title and text."""
-    separator: str = getattr(encoder, "separator", " ")
-    return (full_text(document, separator) for document in documents)
-
-
-def _batches(texts: Iterable[str], size: int = 1024) -> Iterator[list[str]]:
-    iterator = iter(texts)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch
+    @property
+    def block(self) -> int:
+        """Queries that are scored at once, so that memory is bounded."""
+        views = 1 if self.dense is None else self.dense.views
+        return max(1, BLOCK // max(1, self.members.size * views))

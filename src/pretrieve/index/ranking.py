@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from pretrieve.core.types import BoolArray, FloatArray, IntArray
+from pretrieve.index.rankers import Best, Queries
 
 
 def id_ranks(ids: Sequence[str]) -> IntArray:
@@ -23,25 +24,27 @@ def groups_of(ids: Sequence[str]) -> IntArray | None:
     return groups if len(first) < len(ids) else None
 
 
-def top_groups(
-    scores: FloatArray, ranks: IntArray, k: int, groups: IntArray, allowed: BoolArray | None = None
-) -> IntArray:
-    """Return the best document of each of the k best groups, in the order of ``top_k``.
+def best_groups(
+    rank: Callable[[Queries, int], Iterable[Best]], queries: Queries, k: int, groups: IntArray
+) -> Iterator[Best]:
+    """Find the best document of each of the k best groups for each query, in the order of the ranking.
 
     Args:
-        scores: (R,) of one query.
-        ranks: (R,) places of the ids.
+        rank: ranks documents for queries to a depth.
+        queries: the queries.
         k: how many groups.
         groups: (R,) group of each document, from ``groups_of``.
-        allowed: (R,) documents that may be returned; all without it.
     """
-    depth = k
-    while True:  # deeper until k groups are there, or no document is left
-        found = top_k(scores, ranks, depth, allowed)
-        best = np.sort(np.unique(groups[found], return_index=True)[1])
-        if len(best) >= k or len(found) < depth:
-            return found[best[:k]]
-        depth *= 2
+    for found, query in zip(rank(queries, k), queries, strict=True):
+        depth, one = k, found
+        while True:  # deeper until k groups are there, or no document is left
+            numbers, scores = one
+            best = np.sort(np.unique(groups[numbers], return_index=True)[1])[:k]
+            if len(best) >= k or len(numbers) < depth:
+                yield numbers[best], scores[best]
+                break
+            depth *= 2
+            (one,) = rank(Queries([query]), depth)
 
 
 def top_k(scores: FloatArray, ranks: IntArray, k: int, allowed: BoolArray | None = None) -> IntArray:

@@ -10,14 +10,18 @@ from pretrieve.core import files
 from pretrieve.core.errors import UsageError
 from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.index import Index, IndexOptions
+from pretrieve.index.opening import check_place
 from pretrieve.pipeline.run.progress import Listener
-from pretrieve.pipeline.run.sources import read_documents
+from pretrieve.pipeline.run.sources import field_words, read_documents
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.workspace import Workspace, beside, check_workspace
-from pretrieve.text.corpus import Fields, FileFilter, OnBad
+from pretrieve.text.corpus import Fields, FileFilter, Keep, OnBad
 
 if TYPE_CHECKING:
     from pretrieve.core.types import TextEncoder
+
+READ_WITH = "read_with"  # in the MANIFEST of an index: the options that name the fields of its documents
+PASSAGES = "passage_words"  # in the MANIFEST of an index: of the passages that documents were cut into; 0: none
 
 
 def build_index(
@@ -33,6 +37,8 @@ def build_index(
     described: Mapping[str, Any] | None = None,
     lexical: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
     vectors: Path | None = None,
+    passages: int = 0,
+    link_model: bool = False,
 ) -> Index:
     """Read documents and index them with a model.
 
@@ -48,38 +54,44 @@ def build_index(
         described: usage of a model; stored in the index.
         lexical: parameters of BM25, stop words and stemmer.
         vectors: folder of the documents' vectors, written by ``encode``; default: encode them.
+        passages: words of the passages that long documents are cut into; 0: they are not.
+        link_model: keep the path of the model's folder from the index, in place of its files.
 
     Raises:
         PretrieveError: sources or model are invalid, or writing failed.
     """
-    from pretrieve.models.devices import inference_lines
-    from pretrieve.models.text_encoder import ModelOptions, open_encoder
     from pretrieve.pipeline.encode.encoded import EncodedVectors
-    from pretrieve.pipeline.run.usage_warnings import before_search
 
     check_workspace(output, sources, overwrite=replace)
     Analyzer(Analysis(stop_words=lexical.stop_words, stemmer=lexical.stemmer))  # refused before documents are read
-    options = ModelOptions(**(described or {}))
-    encoder = open_encoder(str(Path(model).absolute()) if Path(model).exists() else model, options)
-    for line in (*before_search(model, options), *inference_lines(encoder)):
-        listener.note(line)
+    encoder = _opened(model, described or {}, listener)
     encoded = None if vectors is None else EncodedVectors.open(vectors, encoder, model, listener)
     work = Workspace(output, overwrite=replace)
     with stoppable(work.advice), work:
-        documents = read_documents(
-            sources,
-            work.path / "documents",
-            listener,
-            fields=fields,
-            file_filter=file_filter,
-            on_bad=on_bad,
-            quarantine=beside(output, ".quarantine.jsonl"),
-        )
+        reading: dict[str, Any] = {"fields": fields, "file_filter": file_filter, "on_bad": on_bad}
+        reading |= {"keep": Keep(passages=passages), "quarantine": beside(output, ".quarantine.jsonl")}
+        documents = read_documents(sources, work.path / "documents", listener, **reading)
         listener.stage("index", len(documents), "documents")
         read = None if encoded is None else encoded.checked(documents)
-        index = Index.build(work.output, documents, encoder, lexical, replace=replace, vectors=read)
+        facts = {READ_WITH: field_words(fields), PASSAGES: passages}
+        index = Index.build(
+            work.output, documents, encoder, lexical, replace=replace, vectors=read, link_model=link_model, facts=facts
+        )
         listener.advance(len(documents))
     return index
+
+
+def _opened(model: str, described: Mapping[str, Any], listener: Listener) -> TextEncoder:
+    """The model of a new index; what is to be said of it is noted."""
+    from pretrieve.models.devices import inference_lines
+    from pretrieve.models.text_encoder import ModelOptions, open_encoder
+    from pretrieve.pipeline.run.usage_warnings import before_search
+
+    options = ModelOptions(**described)
+    encoder = open_encoder(str(Path(model).absolute()) if Path(model).exists() else model, options)
+    for line in (*before_search(model, options), *inference_lines(encoder)):
+        listener.note(line)
+    return encoder
 
 
 def open_index(path: Path, mode: str = "hybrid", model: str | None = None) -> Index:
@@ -87,8 +99,8 @@ def open_index(path: Path, mode: str = "hybrid", model: str | None = None) -> In
 
     Args:
         path: the index's folder.
-        mode: ranking that is asked for.
-        model: where its model is now; default: where it was when the index was built.
+        mode: ranking that is asked for; lexical search opens no model.
+        model: where its model is now; default: in the index, or where the index says.
 
     Raises:
         UsageError: there is no index, or its model no longer exists.
@@ -96,12 +108,12 @@ def open_index(path: Path, mode: str = "hybrid", model: str | None = None) -> In
     """
     from pretrieve.models.text_encoder import ModelOptions, open_encoder
 
-    facts = files.load_manifest(path, "index")["meta"]["model"]  # Index.open checks the files
-    location = model or facts["location"]
-    encoder: TextEncoder | None = None
-    if model is not None or Path(location).exists() or not Path(location).is_absolute():
-        encoder = open_encoder(location, ModelOptions(**facts.get("described", {})))
-    return Index.open(path, encoder)
+    def opened(place: str, described: Mapping[str, Any]) -> TextEncoder:
+        if model is None:
+            check_place(path, place, files.load_manifest(path, "index")["meta"]["model"])
+        return open_encoder(place, ModelOptions(**described))
+
+    return Index.open(path, open_model=opened, with_model=mode != "lexical" or model is not None, place=model)
 
 
 def index_at(path: Path, described: Mapping[str, Any]) -> Index | None:
@@ -117,7 +129,7 @@ def index_at(path: Path, described: Mapping[str, Any]) -> Index | None:
     """
     from pretrieve.models.devices import using
 
-    if not (path / files.MANIFEST).is_file() or not (path / "words").is_dir():
+    if not (path / files.MANIFEST).is_file() or files.load_manifest(path, None)["kind"] != "index":
         return None
     if usage := [name for name in described if name != "device"]:
         raise UsageError(f"{path} is an index and knows how its model is used: leave {', '.join(usage)} out.")

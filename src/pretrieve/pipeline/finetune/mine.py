@@ -25,7 +25,7 @@ from pretrieve.core.types import FloatArray, IntArray, Rows, TextEncoder
 from pretrieve.evaluation.answers import has_answer
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.index.pseudo import full_text
-from pretrieve.index.ranking import top_k
+from pretrieve.index.rankers import Best, Queries, Ranker
 from pretrieve.pipeline.finetune.read_labels import LabelSource, documents_by_id, read_and_report
 from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.progress import Listener
@@ -277,41 +277,50 @@ class _Miner:
         """The records of a block of queries."""
         part = self.labels.select(block)
         texts = part.texts()
-        rankers: list[tuple[By, FloatArray]] = []
-        if self.options.by in ("bm25", "both"):
-            rankers.append(("bm25", self.index.lexical.scores(texts)))
-        if self.options.by in ("model", "both"):
-            assert self.index.dense is not None
-            rankers.append(("model", self.index.dense.scores(texts)))
+        found = [(name, self._ranked(ranker, part, texts)) for name, ranker in self._rankers()]
         for row, number in enumerate(block.tolist()):
             chosen: dict[int, tuple[float, str]] = {}
-            for place, (name, scores) in enumerate(rankers):
-                share = (self.options.number - len(chosen)) // (len(rankers) - place)
-                found = self._candidates(name, scores[row], part.positives.row(row), list(chosen))
-                order = generator(self.options.seed, f"mine/{name}", number).permutation(len(found)).tolist()
+            for place, (name, ranked) in enumerate(found):
+                share = (self.options.number - len(chosen)) // (len(found) - place)
+                scores = self._candidates(*ranked[row], part.positives.row(row), list(chosen))
+                documents = list(scores)
+                order = generator(self.options.seed, f"mine/{name}", number).permutation(len(documents)).tolist()
                 answers = part.answers[row] if part.answers is not None else ()
-                drawn = islice((at for at in order if not self._answered(found[at], answers)), share)
-                chosen |= {found[at]: (float(scores[row][found[at]]), name) for at in sorted(drawn)}
+                drawn = islice((at for at in order if not self._answered(documents[at], answers)), share)
+                chosen |= {documents[at]: (scores[documents[at]], name) for at in sorted(drawn)}
             yield orjson.dumps(_record(part, texts, row, chosen)) + b"\n"
+
+    def _rankers(self) -> Iterator[tuple[By, Ranker]]:
+        if self.options.by in ("bm25", "both"):
+            yield "bm25", self.index.words
+        if self.options.by in ("model", "both"):
+            assert self.index.dense is not None
+            yield "model", self.index.dense
+
+    def _ranked(self, ranker: Ranker, part: Labels, texts: Sequence[str]) -> list[tuple[Best, float]]:
+        """For each query more documents than can be candidates, one of each text, and the best score of a positive."""
+        queries, canonical = Queries(texts), self.labels.canonical
+        beside = int(part.positives.lengths.max(initial=0)) + self.options.number
+        allowed = canonical == np.arange(len(canonical))
+        best = ranker.top(queries, self.options.depth + beside, allowed)
+        positives = [part.positives.row(row) for row in range(len(texts))]
+        highest = (float(scores.max()) for scores in ranker.score_documents(queries, positives))
+        return list(zip(best, highest, strict=True))
 
     def _answered(self, document: int, answers: Sequence[str]) -> bool:
         """Whether a document holds an answer (DPR, section 3.2: such a passage is not a negative)."""
         return bool(answers) and has_answer(full_text(self.labels.records[document]), answers)
 
-    def _candidates(self, name: By, scores: FloatArray, positives: IntArray, taken: list[int]) -> list[int]:
-        """Candidates, best first: without positives, copies of positives, and duplicates."""
+    def _candidates(self, ranked: Best, positive: float, positives: IntArray, taken: list[int]) -> dict[int, float]:
+        """Scores of the candidates, best first: without positives, copies of positives, and duplicates."""
         canonical, options = self.labels.canonical, self.options
         seen = set(canonical[positives].tolist()) | set(canonical[taken].tolist())
-        allowed = canonical == np.arange(len(canonical))  # one of each text
-        if name == "bm25":
-            allowed &= scores > 0  # no word shared: not hard
         limit = np.inf
         if options.relative_margin is not None:
-            positive = float(scores[positives].max())
             limit = positive - options.relative_margin * abs(positive)
-        best = top_k(scores, self.index.ranks, options.depth + len(seen), allowed).tolist()
-        found = [document for document in best if document not in seen]
-        return [document for document in found[options.skip : options.depth] if scores[document] <= limit]
+        pairs = zip(ranked[0].tolist(), ranked[1].tolist(), strict=True)
+        found = [(document, score) for document, score in pairs if document not in seen]
+        return {document: score for document, score in found[options.skip : options.depth] if score <= limit}
 
 
 def _record(part: Labels, texts: Sequence[str], row: int, chosen: dict[int, tuple[float, str]]) -> dict[str, Any]:

@@ -1,0 +1,70 @@
+"""The model of an index: its files in the index, or where they are.
+
+A model in a folder is copied into the index, so that the index can be moved and copied by itself; with a link, the
+index keeps the path of the folder from its own, so that both can be moved together. A model of the hub stays a name.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pretrieve.core.disk import storage
+from pretrieve.core.files import MANIFEST, Folder
+from pretrieve.core.manifest import load_manifest
+
+MODEL = "model"  # folder of the model in an index
+_OTHER = ("onnx", "openvino")  # folders of formats that are not read
+_UNREAD = (".onnx", ".h5", ".msgpack", ".ot", ".gguf")
+_WEIGHTS = (".bin", ".pt", ".pth")  # not copied where there are safetensors
+
+
+def keep_model(folder: Folder, location: str, target: Path, *, link: bool) -> dict[str, str]:
+    """Copy a model into an index, or keep where it is.
+
+    Args:
+        folder: of the index.
+        location: of the model: a folder or a name.
+        target: where the index will be.
+        link: keep the model's path from the index in place of its files.
+
+    Returns:
+        Facts that ``model_place`` reads: the location, for people, and the ``path`` from the index, if it has one.
+
+    Raises:
+        StorageError: reading or writing failed.
+    """
+    model = Path(location)
+    if not model.is_dir():
+        return {"location": location}
+    said = str(model.absolute())
+    if link:
+        return {"location": said, "path": os.path.relpath(model.resolve(), target.resolve())}
+    for name in _files(model):
+        with storage(model / name), (model / name).open("rb") as source, folder.open(f"{MODEL}/{name}") as copy:
+            shutil.copyfileobj(source, copy, 1 << 22)
+    return {"location": said, "path": MODEL}
+
+
+def model_place(index: Path, facts: Mapping[str, Any]) -> str:
+    """Where the model of an index is now: a folder, or a name on the hub.
+
+    Args:
+        index: the index's folder.
+        facts: what ``keep_model`` returned.
+    """
+    return str(Path(os.path.normpath(index.resolve() / facts["path"]))) if "path" in facts else facts["location"]
+
+
+def _files(model: Path) -> list[str]:
+    """Names of a model's files: those of its MANIFEST; or all that a model is read from, without hidden ones."""
+    if (model / MANIFEST).is_file():
+        return [*load_manifest(model, None)["files"], MANIFEST]
+    found = [path.relative_to(model) for path in sorted(model.rglob("*")) if path.is_file()]
+    names = [path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)]
+    kept = [name for name in names if Path(name).parts[0] not in _OTHER and Path(name).suffix not in _UNREAD]
+    whole = {str(Path(name).parent) for name in kept if name.endswith(".safetensors")}
+    return [name for name in kept if Path(name).suffix not in _WEIGHTS or str(Path(name).parent) not in whole]
