@@ -37,6 +37,8 @@ CASES = {
     "retromae": ("train", "docs.jsonl", "--base", "bert", "--method", "retromae", "--set", "length=64", *FEW),
     "finetune": ("finetune", "qwen", "pairs.jsonl", "--pooling", "lasttoken", "--similarity", "cosine", "--negatives",
                  "none", *FEW[:-1], "--keep-workspace"),
+    "ance": ("finetune", "qwen", "pairs.jsonl", "--pooling", "lasttoken", "--similarity", "cosine", "--negatives",
+             "ance", "--set", "refresh.every=2", *FEW[:-1], "--keep-workspace"),
     "untied": ("finetune", "bert", "pairs.jsonl", "--set", "encoders=untied", "--negatives", "none", *FEW[:-1],
                "--keep-workspace"),
 }  # fmt: skip
