@@ -10,7 +10,7 @@ from typing import Literal
 
 from pretrieve.core.errors import MissingExtraError
 
-Extra = Literal["train", "parquet", "hub", "documents", "remote", "pictures", "ray"]  # of pyproject.toml
+Extra = Literal["train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora"]  # of pyproject.toml
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "transformers", "sentence_transformers", "accelerate", "safetensors", "threadpoolctl"),
@@ -20,6 +20,7 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
     "remote": ("fsspec", "aiohttp"),
     "pictures": ("matplotlib",),
     "ray": ("ray", "pyarrow", "pandas"),
+    "lora": ("peft",),
 }
 _NAMES: dict[Extra, str] = {
     "train": "training extra",
@@ -29,6 +30,7 @@ _NAMES: dict[Extra, str] = {
     "remote": "extra for remote sources",
     "pictures": "extra for pictures",
     "ray": "extra for Ray",
+    "lora": "extra for LoRA",
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from pretrieve.core import files
 from pretrieve.core.config import options_of
 from pretrieve.core.types import IntArray
-from pretrieve.models import devices
+from pretrieve.models import devices, lora
 from pretrieve.models.build import is_static, named_base
 from pretrieve.models.encoder import Encoder
 from pretrieve.pipeline.pretrain import build as planning
@@ -112,6 +112,7 @@ def _train(run: Run, request: TrainRequest, variants: Sequence[Choices], documen
     prepared = prepare_documents(run, request, variants[0], documents)
     if reason := too_little(request, prepared):
         made = _with_command(_made(request, variants[0], prepared, run.listener), request)
+        lora.merge(made.objective)
         return _published(run, request, lambda: untrained(made, reason), prepared)
     start, trained = train_variants(run, request, variants, prepared)
     return _published(run, request, lambda: select(request, start, trained, prepared, run.listener), prepared)
@@ -163,6 +164,7 @@ def train_variants(
         steps = made.training.steps
         trained.append(_run_measured(run, request, variant, _with_command(made, request), prepared))
     assert start is not None
+    lora.merge(start)
     return start, trained
 
 
@@ -175,7 +177,11 @@ def _made(
     made = planning.make(request, choices, prepared.store, encoder)
     if not Sharding.of(made.objective, made.training, Ranks.current()).full:
         devices.place(made.objective)  # after all weights are drawn on the CPU: they are the same on every device
-    for note in (*made.objective.notes, *_untied_note(made), *_decoder_note(made, prepared.store)) if not quiet else ():
+    lora.check_adapted(made.objective)
+    rate, chosen = made.training.learning_rate, "learning_rate" in choices.given_training
+    adapters = lora.notes(made.objective, choices.encoder, learning_rate=rate, chosen=chosen)
+    found = (*made.objective.notes, *_untied_note(made), *_decoder_note(made, prepared.store), *adapters)
+    for note in found if not quiet else ():
         listener.note(note)
     return made
 
