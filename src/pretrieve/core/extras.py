@@ -10,7 +10,7 @@ from typing import Literal
 
 from pretrieve.core.errors import MissingExtraError
 
-Extra = Literal["train", "parquet", "hub", "documents", "remote", "pictures", "ray"]  # of pyproject.toml
+Extra = Literal["train", "parquet", "hub", "documents", "remote", "pictures", "ray", "faiss"]  # of pyproject.toml
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "transformers", "sentence_transformers", "accelerate", "safetensors", "threadpoolctl"),
@@ -20,6 +20,7 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
     "remote": ("fsspec", "aiohttp"),
     "pictures": ("matplotlib",),
     "ray": ("ray", "pyarrow", "pandas"),
+    "faiss": ("faiss",),
 }
 _NAMES: dict[Extra, str] = {
     "train": "training extra",
@@ -29,6 +30,7 @@ _NAMES: dict[Extra, str] = {
     "remote": "extra for remote sources",
     "pictures": "extra for pictures",
     "ray": "extra for Ray",
+    "faiss": "extra for approximate search",
 }
 
 
@@ -50,6 +52,11 @@ def require(extra: Extra, user: str) -> None:
     for module in _MODULES[extra]:
         if not _is_installed(module):
             raise MissingExtraError(_remedy(extra, user, module), extra)
+
+
+def installed(extra: Extra) -> bool:
+    """Whether an extra is installed; nothing of it is imported."""
+    return all(map(_is_installed, _MODULES[extra]))
 
 
 def explain(error: ModuleNotFoundError, user: str) -> MissingExtraError | None:
