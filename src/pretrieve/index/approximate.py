@@ -198,7 +198,8 @@ def _chosen(index: faiss.IndexIVF, vectors: Vectors, queries: FloatArray, target
     """The fewest lists, and with them the fewest candidates, that reach the target by more than one standard error."""
     border, lists = exact_border(queries, vectors), int(index.nlist)
     first, last = slice(0, None, 2), slice(1, None, 2)
-    for probes in [1 << power for power in range(lists.bit_length()) if 1 << power < lists] + [lists]:
+    steps = sorted({step for power in range(lists.bit_length()) for step in (1 << power, 3 << power)})
+    for probes in [*(step for step in steps if step < lists), lists]:
         settings = Settings(lists=lists, probes=probes, rescored=_RESCORED[-1], recall=0, queries=0, kind=kind)
         near = Approximate(index=index, views=_views(vectors), settings=settings)
         found = _recalls(near, vectors, queries[first], border[first])
