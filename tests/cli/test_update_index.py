@@ -80,7 +80,7 @@ REFUSED = {
     "two commands": (["--update", "--add"], "--update and --add are two commands"),
     "watch alone": (["--model", "{made}/model", "--watch", "1"], "--watch is for --update"),
     "sources to delete": (["--delete", "ids"], "--delete reads no documents"),
-    "no model": ([], "--model is missing"),
+    "no model": ([], "Missing option '--model'"),
 }
 
 

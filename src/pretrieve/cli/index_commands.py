@@ -82,7 +82,7 @@ class Change:
                 "--overwrite."
             )
         if not self.kind and model is None:
-            raise UsageError("--model is missing: give a folder or a hub name; --update changes an index with its own.")
+            raise UsageError("Missing option '--model': give a folder or a hub name; --update takes the index's own.")
 
 
 @dataclass(frozen=True, kw_only=True)
