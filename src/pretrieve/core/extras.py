@@ -54,11 +54,6 @@ def require(extra: Extra, user: str) -> None:
             raise MissingExtraError(_remedy(extra, user, module), extra)
 
 
-def installed(extra: Extra) -> bool:
-    """Whether an extra is installed; nothing of it is imported."""
-    return all(map(_is_installed, _MODULES[extra]))
-
-
 def explain(error: ModuleNotFoundError, user: str) -> MissingExtraError | None:
     """The error of a missing extra in place of that of a missing module; None for a module of no extra.
 

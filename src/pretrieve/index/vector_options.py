@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from pretrieve.core.errors import UsageError
-from pretrieve.core.extras import installed, require
+from pretrieve.core.extras import is_installed, require
 
 Dtype = Literal["float32", "float16", "int8"]
 RECALL = 0.95  # recall@10 of approximate search, where none is asked for
@@ -49,7 +49,7 @@ class VectorOptions:
         """Recall@10 to reach; 1 for exact search."""
         if self.recall is not None:
             return self.recall
-        return RECALL if installed("faiss") else 1.0
+        return RECALL if is_installed("faiss") else 1.0
 
     def approximates(self, vectors: int) -> bool:
         """Whether search over so many vectors is approximate."""
