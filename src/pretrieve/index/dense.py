@@ -156,6 +156,8 @@ class Dense:
         for path, vectors, ids in zip(paths, parts, members.parts, strict=True):
             if len(vectors) != len(ids) or vectors.shape[1:] != parts[0].shape[1:]:
                 raise CorruptError(f"{path} does not fit the documents: make the index again.")
+        if not parts:
+            raise CorruptError("the documents of the index are missing: make the index again.")
         views = int(parts[0].shape[1]) if parts[0].ndim == 3 else 1
         near: tuple[Approximate | None, ...] = ()
         if any(facts):
