@@ -155,6 +155,16 @@ def command(
         int,
         typer.Option("--exact-up-to", metavar="VECTORS", min=0, help="Number of vectors up to which search is exact."),
     ] = 200_000,
+    passages: Annotated[
+        bool,
+        typer.Option(
+            "--passages",
+            help="Cut long documents into passages, at headings and between paragraphs; hits are passages.",
+        ),
+    ] = False,
+    passage_words: Annotated[
+        int, typer.Option("--passage-words", min=20, help="With --passages: about how many words one has.")
+    ] = 200,
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
@@ -177,6 +187,7 @@ def command(
     )
     read = Read(
         sources=sources,
+        passages=passage_words if passages else 0,
         fields=fields,
         file_filter=filter_of(include, exclude, ignore=not no_ignore),
         on_bad=on_bad,
@@ -191,7 +202,12 @@ def command(
         },
     )
     options = chosen_options(k1, b, stop_words, stemmer, dtype, recall, exact_up_to)
-    building = {"--overwrite": overwrite, "--vectors": vectors is not None, "--link-model": link_model}
+    building = {
+        "--overwrite": overwrite,
+        "--vectors": vectors is not None,
+        "--link-model": link_model,
+        "--passages": passages,
+    }
     changing = Change(update=update, add=add, delete=delete, compact=compact, watch=watch)
     changing.check(sources, model, options, building)
     with using(device):

@@ -11,10 +11,12 @@ from pretrieve.cli.output import print_next, say, working, write_json
 from pretrieve.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from pretrieve.index.index import IndexOptions
+    from pretrieve.index.index import Index, IndexOptions
     from pretrieve.index.vector_options import Dtype
     from pretrieve.pipeline.update_index import Updated
     from pretrieve.text.corpus import Fields, FileFilter, OnBad
+
+_SHOWN = 12  # fields that are named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +98,7 @@ class Read:
         on_bad: policy for unreadable records.
         model: the model; None: the index's own.
         described: its usage.
+        passages: words of the passages that long documents are cut into; 0: they are not.
     """
 
     sources: Sequence[str]
@@ -104,6 +107,7 @@ class Read:
     on_bad: OnBad
     model: str | None
     described: Mapping[str, Any]
+    passages: int = 0
 
 
 def chosen_options(
@@ -131,6 +135,16 @@ def chosen_options(
     return IndexOptions(bm25=BM25(**given) if given else None, stop_words=stop_words, stemmer=stemmer, vectors=vectors)
 
 
+def _fields(counts: Mapping[str, int]) -> str:
+    """The fields that documents have, in a line."""
+    from pretrieve.index.columns import OWN
+
+    own = ", ".join(name for name in counts if name in OWN)
+    named = [f"{name} ({count:,})" for name, count in counts.items() if name not in OWN]
+    more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
+    return f"Fields to filter by: {', '.join(named[:_SHOWN])}{more}{'; ' if named else ''}{own}."
+
+
 def build(
     read: Read,
     output: Path,
@@ -152,13 +166,16 @@ def build(
         link_model: keep the model's path in place of its files.
         as_json: print JSON.
         output_json: write JSON to a file.
+
+    Raises:
+        UsageError: passages are asked for, and vectors of whole documents given.
     """
     from pretrieve.core import files
     from pretrieve.pipeline.index import build_index
-    from pretrieve.pipeline.run.sources import READING
-    from pretrieve.text.documents import Documents
 
     assert read.model is not None
+    if read.passages and vectors is not None:
+        raise UsageError("--passages cuts documents that --vectors has whole vectors of: leave one of them out.")
     files.check_free(output, replace=overwrite)
     with working(as_json, output_json) as display:
         built = build_index(
@@ -172,21 +189,33 @@ def build(
             file_filter=read.file_filter,
             described=read.described,
             vectors=vectors,
+            passages=read.passages,
             lexical=options,
             link_model=link_model,
         )
+    _print_built(built, output, read.model, as_json, output_json)
+
+
+def _print_built(built: Index, output: Path, model: str, as_json: bool, output_json: Path | None) -> None:
+    from pretrieve.core import files
+    from pretrieve.index.find import field_counts
+    from pretrieve.pipeline.run.sources import READING
+    from pretrieve.text.documents import Documents
+
     meta = files.load_manifest(output, "index")["meta"]
     facts = {
         "documents": len(built),
         "reading": built.documents.meta.get(READING) if isinstance(built.documents, Documents) else None,
+        "fields": field_counts(built),
         "index": str(output),
-        "model": read.model,
+        "model": model,
         "bm25": built.lexical.describe(),
         "fusion": built.fusion.facts(),
         "vectors": {**meta["vectors"], "measured": meta["parts"][0].get("measured", {})},
     }
     if not write_json(facts, as_json, output_json):
         say(built.describe(), lines=True)
+        say(_fields(field_counts(built)))
         print_next(["pretrieve", "search", str(output), "your question"])
 
 

@@ -1,8 +1,8 @@
 """A part of an index: some documents with all that is needed to find them; written once and never changed.
 
 Below ``parts/000001/`` lie ``documents/``, ``words/`` (postings), ``vectors``, ``third`` (of a static model beside a
-retrieval model), ids, ``contents`` (hashes that say what changed), and ``gone``: documents of older parts that this one
-replaces or deletes, as (part, place).
+retrieval model), ids, ``columns/`` (fields), ``contents`` (hashes that say what changed), and ``gone``: documents of
+older parts that this one replaces or deletes, as (part, place).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pretrieve.core.errors import CorruptError
 from pretrieve.core.files import Folder
 from pretrieve.core.types import Array, BoolArray, Document, FloatArray, IntArray, TextEncoder
 from pretrieve.index.analysis import Analyzer
+from pretrieve.index.columns import Columns
 from pretrieve.index.ids import Ids
 from pretrieve.index.lexical import Lexical
 from pretrieve.index.passages import PassagePostings
@@ -58,6 +59,7 @@ class Part:
         passages: of BM25's best passage, where they are indexed.
         contents: (R, 32) what each document holds.
         gone: (deleted, 2) number of a part and place in it.
+        columns: their fields.
     """
 
     number: int
@@ -68,6 +70,7 @@ class Part:
     passages: PassagePostings | None
     contents: Array
     gone: IntArray
+    columns: Columns | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -95,10 +98,12 @@ class Part:
             passages=PassagePostings.open(path / "words/passages") if passages else None,
             contents=np.asarray(load_array(path / "contents")),
             gone=gone,
+            columns=Columns.open(path / "columns"),
         )
         assert part.documents is not None
         assert part.postings is not None
-        sizes = {len(part.documents), len(part.ids), len(part.postings), len(part.contents)}
+        assert part.columns is not None
+        sizes = {len(part.documents), len(part.ids), len(part.postings), len(part.contents), part.columns.size}
         if len(sizes) > 1:
             raise CorruptError(f"{path}: its arrays are of different documents: make the index again.")
         return part
@@ -163,6 +168,7 @@ class PartWriter:
                     folder, f"{name}/{array}", model, documents, self.options, given=given, stored=stored
                 )
         Ids.of([document.id for document in documents]).write(folder, f"{name}/")
+        Columns.write(folder, f"{name}/columns", documents)
         separator: str = getattr(encoder, "separator", " ")
         contents = b"".join(content_of(document, separator) for document in documents)
         folder.array(f"{name}/contents", np.frombuffer(contents, np.uint8).reshape(-1, 32))
@@ -213,6 +219,7 @@ def merge_parts(
         for array in {"vectors", "third"} & {*arrays}:
             found[array] = approximate_merged(folder, f"{name}/{array}", options, [part.path / array for part in parts])
         Ids.of([document.id for document in documents]).write(folder, f"{name}/")
+        Columns.write(folder, f"{name}/columns", documents)
     write_gone(folder, number, gone)
     return {array: facts for array, facts in found.items() if facts}
 
