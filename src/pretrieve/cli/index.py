@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -137,6 +137,24 @@ def command(
             show_default=False,
         ),
     ] = None,
+    dtype: Annotated[
+        Literal["float32", "float16", "int8"],
+        typer.Option("--dtype", help="Precision of the vectors on disk; what it costs is measured and printed."),
+    ] = "float32",
+    recall: Annotated[
+        float | None,
+        typer.Option(
+            "--recall",
+            min=0.0,
+            max=1.0,
+            help="recall@10 of approximate search, which needs the extra `faiss`; 1: exact search. (default: 0.95)",
+            show_default=False,
+        ),
+    ] = None,
+    exact_up_to: Annotated[
+        int,
+        typer.Option("--exact-up-to", metavar="VECTORS", min=0, help="Number of vectors up to which search is exact."),
+    ] = 200_000,
     passages: Annotated[
         bool,
         typer.Option(
@@ -183,7 +201,7 @@ def command(
             "like": like,
         },
     )
-    options = chosen_options(k1, b, stop_words, stemmer)
+    options = chosen_options(k1, b, stop_words, stemmer, dtype, recall, exact_up_to)
     building = {
         "--overwrite": overwrite,
         "--vectors": vectors is not None,

@@ -12,6 +12,7 @@ from pretrieve.core.errors import UsageError
 
 if TYPE_CHECKING:
     from pretrieve.index.index import Index, IndexOptions
+    from pretrieve.index.vector_options import Dtype
     from pretrieve.pipeline.update_index import Updated
     from pretrieve.text.corpus import Fields, FileFilter, OnBad
 
@@ -66,10 +67,15 @@ class Change:
             raise UsageError("the documents are missing: give files, folders or other sources.")
         if not wanted and sources:
             raise UsageError(f"{self.kind} reads no documents: leave {sources[0]} out.")
+        from pretrieve.index.vector_options import EXACT
+
         lexical = {
             "--k1 and --b": options.bm25 is not None,
             "--stop-words": options.stop_words != "auto",
             "--stemmer": options.stemmer != "auto",
+            "--dtype": options.vectors.dtype != "float32",
+            "--recall": options.vectors.recall is not None,
+            "--exact-up-to": options.vectors.exact_up_to != EXACT,
         }
         chosen = next((name for name, is_given in {**building, **lexical}.items() if is_given), "")
         if self.kind and chosen:
@@ -104,13 +110,29 @@ class Read:
     passages: int = 0
 
 
-def chosen_options(k1: float | None, b: float | None, stop_words: str, stemmer: str) -> IndexOptions:
-    """Options of BM25 as they were given."""
+def chosen_options(
+    k1: float | None,
+    b: float | None,
+    stop_words: str,
+    stemmer: str,
+    dtype: Dtype,
+    recall: float | None,
+    exact_up_to: int,
+) -> IndexOptions:
+    """Options of BM25 and of vectors as they were given.
+
+    Raises:
+        UsageError: one is out of bounds.
+        MissingExtraError: approximate search is asked for, and its extra is not installed.
+    """
     from pretrieve.index.index import IndexOptions
     from pretrieve.index.lexical import BM25
+    from pretrieve.index.vector_options import VectorOptions
 
     given = {name: value for name, value in (("k1", k1), ("b", b)) if value is not None}
-    return IndexOptions(bm25=BM25(**given) if given else None, stop_words=stop_words, stemmer=stemmer)
+    vectors = VectorOptions(dtype=dtype, recall=recall, exact_up_to=exact_up_to)
+    vectors.check()
+    return IndexOptions(bm25=BM25(**given) if given else None, stop_words=stop_words, stemmer=stemmer, vectors=vectors)
 
 
 def _fields(counts: Mapping[str, int]) -> str:
@@ -175,10 +197,12 @@ def build(
 
 
 def _print_built(built: Index, output: Path, model: str, as_json: bool, output_json: Path | None) -> None:
+    from pretrieve.core import files
     from pretrieve.index.find import field_counts
     from pretrieve.pipeline.run.sources import READING
     from pretrieve.text.documents import Documents
 
+    meta = files.load_manifest(output, "index")["meta"]
     facts = {
         "documents": len(built),
         "reading": built.documents.meta.get(READING) if isinstance(built.documents, Documents) else None,
@@ -187,6 +211,7 @@ def _print_built(built: Index, output: Path, model: str, as_json: bool, output_j
         "model": model,
         "bm25": built.lexical.describe(),
         "fusion": built.fusion.facts(),
+        "vectors": {**meta["vectors"], "measured": meta["parts"][0].get("measured", {})},
     }
     if not write_json(facts, as_json, output_json):
         say(built.describe(), lines=True)

@@ -10,7 +10,9 @@ from typing import Literal
 
 from pretrieve.core.errors import MissingExtraError
 
-Extra = Literal["train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora"]  # of pyproject.toml
+Extra = Literal[  # of pyproject.toml
+    "train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora", "faiss"
+]  # fmt: skip
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "transformers", "sentence_transformers", "accelerate", "safetensors", "threadpoolctl"),
@@ -21,6 +23,7 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
     "pictures": ("matplotlib",),
     "ray": ("ray", "pyarrow", "pandas"),
     "lora": ("peft",),
+    "faiss": ("faiss",),
 }
 _NAMES: dict[Extra, str] = {
     "train": "training extra",
@@ -31,6 +34,7 @@ _NAMES: dict[Extra, str] = {
     "pictures": "extra for pictures",
     "ray": "extra for Ray",
     "lora": "extra for LoRA",
+    "faiss": "extra for approximate search",
 }
 
 

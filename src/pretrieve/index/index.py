@@ -264,6 +264,7 @@ class Index:
             size, views = self.dense.size, self.dense.views
             several = f", {views} a document," if views > 1 else ""
             lines.append(f"Vectors of {size} dimensions{several} by {self.model}.")
+            lines += [*self.dense.notes, *(() if self.third is None else self.third.notes)]
             others = {"best passage": self.fusion.passages, "static model": self.fusion.third}
             shown = "".join(f", {name} {weight:g}" for name, weight in others.items() if weight)
             lines.append(f"Fusion: BM25 1, vectors {self.fusion.dense:g}{shown}: {self.fusion.reason}.")
