@@ -60,11 +60,17 @@ def model_place(index: Path, facts: Mapping[str, Any]) -> str:
 
 
 def _files(model: Path) -> list[str]:
-    """Names of a model's files: those of its MANIFEST; or all that a model is read from, without hidden ones."""
-    if (model / MANIFEST).is_file():
-        return [*load_manifest(model, None)["files"], MANIFEST]
+    """Names of a model's files: those of its MANIFEST, and all else that a model is read from, without hidden ones."""
+    listed = [*load_manifest(model, None)["files"], MANIFEST] if (model / MANIFEST).is_file() else []
     found = [path.relative_to(model) for path in sorted(model.rglob("*")) if path.is_file()]
     names = [path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)]
     kept = [name for name in names if Path(name).parts[0] not in _OTHER and Path(name).suffix not in _UNREAD]
     whole = {str(Path(name).parent) for name in kept if name.endswith(".safetensors")}
-    return [name for name in kept if Path(name).suffix not in _WEIGHTS or str(Path(name).parent) not in whole]
+    spare = {name for name in kept if Path(name).suffix in _WEIGHTS and str(Path(name).parent) in whole}
+    return sorted({*listed, *(name for name in kept if name not in spare and not _of_another(model, name))})
+
+
+def _of_another(model: Path, name: str) -> bool:
+    """Whether a file belongs to a model or to curves in the model's folder: its start, what a tracker wrote."""
+    top = Path(name).parts[0]
+    return top == "curves" or (model / top / MANIFEST).is_file()
