@@ -17,7 +17,12 @@ from pretrieve.core.files import MANIFEST, Folder
 from pretrieve.core.manifest import load_manifest
 
 MODEL = "model"  # folder of the model in an index
-_OTHER = ("onnx", "openvino")  # folders of formats that are not read
+_OTHER = (
+    "onnx",
+    "openvino",
+    "start",
+    "curves",
+)  # formats that are not read, the model before training, a tracker's files
 _UNREAD = (".onnx", ".h5", ".msgpack", ".ot", ".gguf")
 _WEIGHTS = (".bin", ".pt", ".pth")  # not copied where there are safetensors
 
@@ -67,10 +72,4 @@ def _files(model: Path) -> list[str]:
     kept = [name for name in names if Path(name).parts[0] not in _OTHER and Path(name).suffix not in _UNREAD]
     whole = {str(Path(name).parent) for name in kept if name.endswith(".safetensors")}
     spare = {name for name in kept if Path(name).suffix in _WEIGHTS and str(Path(name).parent) in whole}
-    return sorted({*listed, *(name for name in kept if name not in spare and not _of_another(model, name))})
-
-
-def _of_another(model: Path, name: str) -> bool:
-    """Whether a file belongs to a model or to curves in the model's folder: its start, what a tracker wrote."""
-    top = Path(name).parts[0]
-    return top == "curves" or (model / top / MANIFEST).is_file()
+    return sorted({*listed, *(name for name in kept if name not in spare)})
