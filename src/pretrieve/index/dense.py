@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
-from pretrieve.core.arrays import array_header, load_array
+from pretrieve.core.arrays import MappedArray, array_header, map_array
 from pretrieve.core.errors import CorruptError, DataError, FingerprintError
 from pretrieve.core.files import Folder
 from pretrieve.core.types import BoolArray, FloatArray, IntArray, TextEncoder
@@ -22,6 +23,23 @@ from pretrieve.index.ids import Members
 from pretrieve.index.rankers import ROUGH, Best, kept, spread
 
 _LANES = 16  # queries of a product with the sample: of one shape always, so that a query's moments are the same bits
+
+
+class _Mapped(Sequence[FloatArray]):
+    """Mapped arrays; each is checked when it is first asked for."""
+
+    def __init__(self, arrays: Sequence[MappedArray]) -> None:
+        self._arrays = arrays
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    @overload
+    def __getitem__(self, at: int) -> FloatArray: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[FloatArray]: ...
+    def __getitem__(self, at: int | slice) -> FloatArray | Sequence[FloatArray]:
+        return _Mapped(self._arrays[at]) if isinstance(at, slice) else self._arrays[at].whole()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +53,7 @@ class Dense:
     """
 
     encoder: TextEncoder
-    parts: tuple[FloatArray, ...]
+    parts: Sequence[FloatArray]
     members: Members | None = None
 
     @staticmethod
@@ -97,11 +115,11 @@ class Dense:
         Raises:
             CorruptError: an array is damaged, or does not fit the documents.
         """
-        parts = tuple(np.asarray(load_array(path)) for path in paths)
-        for path, vectors, ids in zip(paths, parts, members.parts, strict=True):
-            if len(vectors) != len(ids) or vectors.shape[1:] != parts[0].shape[1:]:
+        arrays = [map_array(path) for path in paths]
+        for path, vectors, ids in zip(paths, arrays, members.parts, strict=True):
+            if len(vectors) != len(ids) or vectors.shape[1:] != arrays[0].shape[1:]:
                 raise CorruptError(f"{path} does not fit the documents: make the index again.")
-        return Dense(encoder=encoder, parts=parts, members=members)
+        return Dense(encoder=encoder, parts=_Mapped(arrays), members=members)
 
     @property
     def vectors(self) -> FloatArray:

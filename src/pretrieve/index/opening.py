@@ -91,9 +91,21 @@ def _state(path: Path) -> bytes:
 def _open(
     path: Path, encoder: TextEncoder | None, open_model: OpenModel, *, with_model: bool, place: str | None
 ) -> Opened:
-    meta = files.read_manifest(path, "index")
-    if meta.get("version") != VERSION:
-        raise VersionError(f"{path} was made by another version of pretrieve: index the documents again.")
+    with files.reading(path, "index") as meta:
+        if meta.get("version") != VERSION:
+            raise VersionError(f"{path} was made by another version of pretrieve: index the documents again.")
+        return _open_checked(path, meta, encoder, open_model, with_model=with_model, place=place)
+
+
+def _open_checked(
+    path: Path,
+    meta: Mapping[str, Any],
+    encoder: TextEncoder | None,
+    open_model: OpenModel,
+    *,
+    with_model: bool,
+    place: str | None,
+) -> Opened:
     parts = tuple(Part.open(path, one["number"], passages=meta["lexical"]["passages"]) for one in meta["parts"])
     alive = alive_of(parts)
     full = [(part, living) for part, living in zip(parts, alive, strict=True) if part.documents is not None]
