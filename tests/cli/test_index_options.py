@@ -17,6 +17,7 @@ from test_bad_input import one_line
 import labelling
 import stock
 from pretrieve import Retriever
+from pretrieve.core.manifest import manifest_of
 
 QUERY = "bamu kine lusi doki"  # words of queries of the toy
 OPTIONS = {
@@ -178,7 +179,7 @@ def test_an_older_index_says_it_of_another_size(run, made: Path, tmp_path: Path)
     assert run("index", made / "documents.jsonl", "--model", model, "-o", index).code == 0
     manifest = orjson.loads((index / "MANIFEST.json").read_bytes())
     del manifest["meta"]["model"]["configuration"]
-    (index / "MANIFEST.json").write_bytes(orjson.dumps(manifest))
+    (index / "MANIFEST.json").write_bytes(manifest_of("index", manifest["meta"], manifest["files"]))
     settings = model / "config_sentence_transformers.json"
     settings.write_bytes(orjson.dumps(orjson.loads(settings.read_bytes()) | {"truncate_dim": 6}))
     outcome = run("search", index, QUERY)
