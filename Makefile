@@ -1,6 +1,7 @@
 # make demo: the main job on real text.   make test: lint, types and all tests.   make quick: lint and the quick tests.
 PYTHON ?= python3
 JOBS ?= 2  # processes that run tests
+ROWS ?=  # of the table of speeds; all by default
 VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
@@ -37,8 +38,12 @@ quick: lint  ## for daily work, in three minutes: all but the tests of tests/slo
 slow: $(VENV)/developed  ## run all tests, and write down which are slow
 	@$(BIN)/python -m pytest --write-slow
 
-bench: $(VENV)/developed  ## speed, side by side with what a user would pick instead
-	@for file in benchmarks/speed_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+$(VENV)/benched: $(VENV)/developed
+	@$(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt --editable ".[train,dev,track,bench]"
+	@touch $@
+
+bench: $(VENV)/benched  ## speed, side by side with what a user would pick instead; make bench ROWS="training cache"
+	@$(BIN)/python benchmarks/speed.py -o records/speed $(if $(ROWS),--only $(ROWS))
 
 signals: $(VENV)/developed  ## does every method learn what it asks for? make signals DATA=documents.jsonl
 	@$(BIN)/python benchmarks/pretraining_signals.py $(DATA) -o records/pretraining-signals

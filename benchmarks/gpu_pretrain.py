@@ -7,6 +7,10 @@ TEXTS is a folder of documents. Masked language modelling takes at most the minu
 contriever-inbatch start from its model, cocondenser from condenser's, each for --minutes-each. Every model is then
 tuned briefly by the same label-free pairs (`structure`), and judged by its own signal on held-out documents and by the
 label-free probe, before and after the tuning. Stages that are done are not done again, so the script may be stopped.
+
+The defaults take some 25 minutes of training and as much of probes; within --budget, stages share what is left, and
+one that has no minute left waits for the next call. A stage that fails is reported and costs only those that start
+from it. What the machine needs is in ``gpu_speed.py``.
 """
 
 from __future__ import annotations
@@ -33,6 +37,8 @@ import records  # noqa: E402
 START = "mlm"
 STAGES = {"mlm": None, "condenser": START, "retromae": START, "contriever-inbatch": START, "cocondenser": "condenser"}
 TUNING = "structure"
+BEGAN = time.monotonic()
+LEAST = 0.05  # minutes of training below which a stage is not begun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +135,11 @@ def probed(asked: argparse.Namespace, made: Any, start: Any, prepared: Any) -> d
     from pretrieve.pipeline.pretrain.selection import Trained, select_transformer
     from pretrieve.pipeline.run.progress import Silent
 
+    for part in (start, made.objective):  # the probe encodes where the weights are
+        part.to(asked.device)
     probe = select_transformer(start, Trained(name="trained", plan=made), prepared, Silent(), asked.seed).probe
+    for part in (start, made.objective):
+        part.to("cpu")
     assert isinstance(probe, ProbeResult)
     return {name: float(probe.mean(name)) for name in probe.values}
 
@@ -145,7 +155,7 @@ def stage(asked: argparse.Namespace, preset: str, prepared: Any, held: Any) -> d
     beginning = deepcopy(made.objective.encoder).to("cpu")
     objective, batches = signals.judge_of(made, preset, request, prepared.store, held, asked.scale.values)
     before = held_out(objective.to(asked.device), batches, range(asked.batches))
-    made, seconds = trained(asked, made, asked.minutes if start is None else asked.minutes_each)
+    made, seconds = trained(asked, made, share_of(asked, preset))
     after = held_out(objective.to(asked.device), batches, range(asked.batches))
     kept(made, beginning, prepared, output)
     plain = probed(asked, made, beginning, prepared)
@@ -160,6 +170,42 @@ def stage(asked: argparse.Namespace, preset: str, prepared: Any, held: Any) -> d
         "before": before, "after": after, "probe": plain, "tuning steps": tuned.training.steps,
         "probe, tuned": probed(asked, tuned, beginning, prepared), "date": datetime.now(UTC).date().isoformat(),
     }  # fmt: skip
+
+
+def share_of(asked: argparse.Namespace, preset: str) -> float:
+    """Minutes of training of a stage: those asked for, or its part of half of what is left for the stages to come."""
+    wanted = {name: asked.minutes if start is None else asked.minutes_each for name, start in STAGES.items()}
+    to_come = sum(wanted[name] for name in asked.stages if not (asked.output / f"{name}.json").is_file())
+    left = (asked.deadline - time.monotonic()) / 60
+    return float(min(wanted[preset], wanted[preset] * max(0.0, left) / (2 * max(to_come, 1e-9))))
+
+
+def reason_against(asked: argparse.Namespace, preset: str) -> str:
+    """Why a stage cannot be done now; empty where it can."""
+    start = STAGES[preset]
+    if start is not None and not (asked.work / "models" / start).is_dir():
+        return f"{start}, from which it starts, is not there"
+    late = time.monotonic() > asked.deadline or (not asked.steps and share_of(asked, preset) < LEAST)
+    return "no time is left" if late else ""
+
+
+def done(asked: argparse.Namespace, preset: str, prepared: Any, held: Any) -> bool:
+    """Do a stage and write what is known by then; says why where that fails."""
+    path = asked.output / f"{preset}.json"
+    if preset not in asked.stages or path.is_file():
+        return True
+    if reason := reason_against(asked, preset):
+        print(f"LEFT OUT {preset}: {reason}", flush=True)
+        return False
+    try:
+        found = stage(asked, preset, prepared, held)
+    except Exception as error:  # one method that fails is no reason to lose the others
+        print(f"FAILED {preset}: {type(error).__name__}: {' '.join(str(error).split())[:300]}", flush=True)
+        return False
+    path.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n")
+    write_up(asked.output, asked.toy)
+    print(f"{preset}: {found['steps']} steps in {found['seconds']} s, probe {found['probe']}", flush=True)
+    return True
 
 
 def device_name(device: str) -> str:
@@ -227,11 +273,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=8.0, help="of masked language modelling")
     parser.add_argument("--minutes-each", type=float, default=2.0, help="of each other method")
     parser.add_argument("--minutes-tuning", type=float, default=0.5)
+    parser.add_argument("--budget", type=float, default=60.0, help="minutes of everything")
     parser.add_argument("--steps", type=int, help="of everything, instead of minutes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--toy", action="store_true", help="one layer, a few steps, generated text, on the CPU")
     asked = parser.parse_args(arguments)
     import torch
+
+    from pretrieve.models import devices
 
     asked.device = "cuda" if torch.cuda.is_available() and not asked.toy else "cpu"
     asked.scale, asked.batches = (TOY, 1) if asked.toy else (FULL, signals.EXAMPLES // signals.BATCH)
@@ -239,15 +288,13 @@ def main(arguments: list[str] | None = None) -> None:
         asked.texts, asked.steps = generated(asked.work / "texts"), asked.steps or 3
     if asked.texts is None:
         parser.error("name a folder of documents, or --toy")
+    asked.deadline = BEGAN + 60 * asked.budget
+    devices.tune(torch.device(asked.device))
     asked.output.mkdir(parents=True, exist_ok=True)
     prepared, held = signals.prepared(str(asked.texts), asked.work, asked.scale.vocabulary, asked.scale.characters)
-    for preset in STAGES:
-        path = asked.output / f"{preset}.json"
-        if preset in asked.stages and not path.is_file():
-            found = stage(asked, preset, prepared, held)
-            path.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n")
-            write_up(asked.output, asked.toy)
-            print(f"{preset}: {found['steps']} steps in {found['seconds']} s, probe {found['probe']}", flush=True)
+    whole = [done(asked, preset, prepared, held) for preset in STAGES]  # every one is tried
+    if not all(whole):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

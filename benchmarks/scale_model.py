@@ -26,7 +26,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAYON_NUM_THREADS", "1")
 
 import numpy as np
-from speed_store import prose
+from speed_rows.inputs import prose
 
 from pretrieve.core.files import to_json, write_file
 from pretrieve.index.index import Index

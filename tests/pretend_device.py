@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +21,13 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 KIND = "pretend"
 _INDEXING = ("index.Tensor", "index_put_.default", "index_put.default", "_index_put_impl_.default")
+_SIZED = (
+    "nonzero.default",
+    "masked_select.default",
+    "_unique2.default",
+    "repeat_interleave.Tensor",
+    "bincount.default",
+)
 _waits: Counter[str] = Counter()
 _ready = False
 
@@ -70,8 +78,8 @@ def _computed(function: Any, args: Any, kwargs: Any) -> Any:
     name = str(function).removeprefix("aten.")
     if inside:
         _check_one_device(name, args, leaves)
-        if name == "_local_scalar_dense.default" or (target is not None and not _is_here(target)):
-            _waits[name] += 1
+    if _is_waiting(name, args, kwargs, inside=inside):
+        _waits[name] += 1
     if not inside and not _is_here(target):
         return function(*args, **kwargs)
     plain = {key: value for key, value in kwargs.items() if key != "device" or not _is_here(value)}
@@ -84,6 +92,23 @@ def _computed(function: Any, args: Any, kwargs: Any) -> Any:
         return args[0]
     known = {id(leaf.inner): leaf for leaf in leaves if isinstance(leaf, Pretended)}  # changed in place
     return tree_map(lambda leaf: _wrapped(leaf, known), found)
+
+
+def _is_waiting(name: str, args: Any, kwargs: Any, *, inside: bool) -> bool:
+    """Whether the host waits: it reads, copies to the device without saying that it need not wait, or asks how many."""
+    target = kwargs.get("device")
+    if not inside:
+        return _is_here(target) and name in ("_to_copy.default", "copy_.default") and not kwargs.get("non_blocking")
+    if name == "copy_.default" and not isinstance(args[1], Pretended):
+        return not (kwargs.get("non_blocking") or (len(args) > 2 and args[2]))
+    sized = name in (*_SIZED, "bincount.default") and kwargs.get("output_size") is None
+    masks = name == "index.Tensor" and any(_is_mask(index) for index in args[1])
+    masks |= name.startswith(("index_put", "_index_put")) and args[2].numel() > 1 and any(map(_is_mask, args[1]))
+    return sized or masks or name == "_local_scalar_dense.default" or (target is not None and not _is_here(target))
+
+
+def _is_mask(index: Any) -> bool:
+    return isinstance(index, Pretended) and index.dtype in (torch.bool, torch.uint8)
 
 
 def _wrapped(found: Any, known: dict[int, Pretended]) -> Any:
@@ -111,8 +136,18 @@ def pretended() -> Iterator[torch.device]:
         backend.set_rng_state = lambda state, device=None: None
         backend.get_amp_supported_dtype = lambda: [torch.bfloat16]
         _ready = True
-    with _Factories():
-        yield torch.device(KIND, 0)
+    run = threading.Thread.run
+
+    def run_there(self: threading.Thread) -> None:
+        with _Factories():  # a mode is one thread's; a device is every thread's
+            run(self)
+
+    threading.Thread.run = run_there  # type: ignore[method-assign]
+    try:
+        with _Factories():
+            yield torch.device(KIND, 0)
+    finally:
+        threading.Thread.run = run  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager

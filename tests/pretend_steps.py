@@ -20,9 +20,11 @@ def compared(preset: str, kind: str) -> dict[str, object]:
     """Loss, gradients and waits of a preset on the pretended device, beside those of the CPU."""
     (plain, batches), (moved, _) = (tiny.run(preset, kind, seed=5, dropout=0.0) for _ in range(2))
     expected = full_step(plain, batches(0), 0, CONTEXT)
-    with pretend_device.pretended() as device, pretend_device.waits() as waits:
+    with pretend_device.pretended() as device:
         devices.place(moved, device)
-        found = full_step(moved, batches(0), 0, CONTEXT)
+        with pretend_device.waits() as waits:
+            found = full_step(moved, batches(0), 0, CONTEXT)
+            counted = dict(waits)
         placed = {values.device.type for values in (*moved.parameters(), *moved.buffers(), found.loss)}
     losses = [float(expected.loss), float(found.loss.inner)]  # type: ignore[attr-defined]
     pairs = [(one.grad, two.grad) for one, two in zip(plain.parameters(), moved.parameters(), strict=True)]
@@ -32,7 +34,7 @@ def compared(preset: str, kind: str) -> dict[str, object]:
         for one, two in pairs
     )
     return {"preset": preset, "kind": kind, "placed": sorted(placed), "losses": losses, "gradients": gradients,
-            "waits": dict(waits)}  # fmt: skip
+            "waits": counted}  # fmt: skip
 
 
 if __name__ == "__main__":

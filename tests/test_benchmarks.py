@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
+import time
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import orjson
 import pytest
@@ -38,6 +41,10 @@ def test_gpu_pretrain_at_toy_size(tmp_path) -> None:
     assert (tmp_path / "work" / "models" / "condenser" / "heads.safetensors").is_file()
     assert "from condenser" in next(row["base"] for row in rows if row["preset"] == "cocondenser")
     assert (output / "README.md").read_text().count("\n| ") == 1 + len(presets)
+    (output / "mlm.json").unlink()
+    late = run("gpu_pretrain.py", "--toy", "-o", output, "--work", tmp_path / "work", "--budget", "0")
+    assert late.returncode == 1
+    assert late.stdout.splitlines() == ["LEFT OUT mlm: no time is left"], late.stderr
 
 
 @pytest.mark.slow
@@ -121,19 +128,6 @@ def test_scale_model_at_toy_size(tmp_path) -> None:
     assert done.stdout.count("\n| ") == 1 + len(facts["model"])
 
 
-@pytest.mark.slow
-def test_speed_beside_sentence_transformers_at_toy_size(tmp_path) -> None:
-    """Both sides of every row run; the trainer of sentence-transformers needs datasets."""
-    rows = ["encoding"] if find_spec("datasets") is None else ["training", "cached", "static", "encoding"]
-    done = run("speed_peers.py", "--toy", "--rounds", "1", "-o", tmp_path / "speed.json")
-    assert done.returncode == 0, done.stderr
-    found = orjson.loads((tmp_path / "speed.json").read_bytes())
-    assert [row["row"] for row in found] == rows
-    for row in found:
-        assert row["ratio"] > 0
-        assert all(len(runs) == 1 and runs[0]["peak_mb"] > 0 for runs in row["runs"].values())
-
-
 def test_gpu_speed_at_toy_size(tmp_path) -> None:
     """Every system has a row, or a reason why not; shares of the peak are of the work of packed rows."""
     output = tmp_path / "speed.json"
@@ -146,6 +140,147 @@ def test_gpu_speed_at_toy_size(tmp_path) -> None:
         for system in ("packed", "padded loop", "sentence-transformers", "gradient cache"):
             assert 0 < rows[model, system]["share_of_peak"] < 1, rows[model, system]
         assert {"tokens_per_second", "left_out"} & rows[model, "packed, compiled"].keys()
+        assert rows[model, "sentence-transformers' trainer"]["tokens_per_second"] > 0
     assert rows["static", "static"]["tokens_per_second"] > 0
     late = run("gpu_speed.py", "--toy", "-o", output, "--device", "cpu", "--minutes", "0")
     assert {row["left_out"] for row in orjson.loads(output.read_bytes())["rows"]} == {"no time is left"}, late.stderr
+
+
+def test_gpu_speed_keeps_its_time_and_what_it_has_measured(tmp_path, monkeypatch) -> None:
+    sys.path.insert(0, str(BENCHMARKS))
+    import gpu_speed
+    import torch
+
+    bench = gpu_speed.Bench(
+        scale=gpu_speed.TOY, device=torch.device("cpu"), deadline=time.monotonic() + 2.0, batches={}
+    )
+    output, seen = tmp_path / "folder" / "speed.json", []
+
+    def rows(_):
+        yield "a", "works", 8, lambda: {"tokens_per_second": 1.0}
+        yield "b", "fails", 8, lambda: [][0]
+        seen.extend(orjson.loads(output.read_bytes())["rows"])
+        yield "c", "never ends", 8, lambda: time.sleep(60) or {}
+        yield "d", "is late", 8, lambda: {"tokens_per_second": 1.0}
+
+    monkeypatch.setattr(gpu_speed, "rows_of", rows)
+    began = time.monotonic()
+    gpu_speed.table(bench, output)
+    assert time.monotonic() - began < 20
+    found = orjson.loads(output.read_bytes())["rows"]
+    assert found[:2] == seen
+    reasons = ["IndexError: list index out of range", "no time is left", "no time is left"]
+    assert [row.get("left_out") for row in found] == [None, *reasons]
+
+
+def test_speed_of_some_rows_is_merged(tmp_path) -> None:
+    """Rows are measured in turns; a second run adds its row, and the page has the goals of both."""
+    output = tmp_path / "speed"
+    small = ("--toy", "--rounds", "2", "-o", output)
+    done = run("speed.py", *small, "--only", "read-csv")
+    assert done.returncode == 0, done.stderr
+    before = orjson.loads((output / "results.json").read_bytes())["rows"]["read-csv"]
+    assert run("speed.py", *small, "--only", "crops").returncode == 0
+    rows = orjson.loads((output / "results.json").read_bytes())["rows"]
+    assert rows["read-csv"] == before
+    assert {side: len(runs) for side, runs in rows["crops"]["runs"].items()} == {
+        "pretrieve": 2, "a loader of items": 2
+    }  # fmt: skip
+    rate, share = before["lines"]
+    amount, (first, second) = before["amounts"]["pretrieve"]["MB"], before["runs"]["pretrieve"]
+    assert rate["values"] == pytest.approx([amount / first["cpu"], amount / second["cpu"]])
+    assert rate["met"] is (rate["value"] >= rate["goal"] == 100)
+    other = before["runs"]["parser alone"]
+    assert share["values"][1] == pytest.approx(other[1]["cpu"] / second["cpu"])
+    page = (output / "README.md").read_text()
+    assert page.count("≥ 100") == 1
+    assert "toy size, 2 rounds" in page
+
+
+def test_figures_of_a_toy_are_no_records() -> None:
+    done = run("speed.py", "--toy", "-o", BENCHMARKS.parent / "records" / "speed")
+    assert done.returncode == 2
+    assert "figures of a toy are no records" in done.stderr
+
+
+@pytest.mark.slow
+def test_speed_beside_the_trainer_of_sentence_transformers(tmp_path) -> None:
+    """Sides of a trainer run at toy size, and memory is measured in a process for each side."""
+    pytest.importorskip("datasets")
+    names = ["training", "cache", "moco", "static"]
+    done = run("speed.py", "--toy", "--rounds", "1", "-o", tmp_path, "--only", *names)
+    assert done.returncode == 0, done.stderr
+    rows = orjson.loads((tmp_path / "results.json").read_bytes())["rows"]
+    assert list(rows) == names
+    for row in rows.values():
+        assert all(line["value"] > 0 for line in row["lines"])
+    assert all(runs[0]["added_mb"] > 0 for runs in rows["cache"]["runs"].values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ["encoding", "bfloat16", "denormals", "query", "cold", "store", "methods", "search"])
+def test_speed_of_a_row_without_a_trainer(tmp_path, row: str) -> None:
+    done = run("speed.py", "--toy", "--rounds", "1", "-o", tmp_path, "--only", row)
+    assert done.returncode == 0, done.stderr
+    found = orjson.loads((tmp_path / "results.json").read_bytes())["rows"][row]
+    assert found.get("missing") or all(line["value"] > 0 for line in found["lines"])
+
+
+def test_goals_are_met_by_the_median() -> None:
+    measure = speed_rows("measure")
+    rounds = {
+        "ours": [{"cpu": cpu, "wall": 2 * cpu, "added_mb": 10.0} for cpu in (1.0, 2.0, 4.0)],
+        "theirs": [{"cpu": 4.0, "wall": 4.0, "added_mb": 50.0}] * 3,
+    }
+    amounts = {"ours": {"tokens": 10.0}, "theirs": {"tokens": 5.0}}
+    line = partial(measure.Line, what="", side="ours", other="theirs")
+    lines = (
+        line(name="fast", unit="tokens", goal=4.0),  # 8, 4, 2 times as many tokens a second
+        line(name="faster", unit="tokens", goal=4.1),
+        line(name="time", kind="time", unit="tokens", goal=0.25),  # a token takes an eighth, a quarter, a half
+        line(name="memory", kind="memory", goal=5.0),
+        line(name="wait", kind="seconds", goal=3.9),
+        line(name="rate", kind="rate", unit="tokens"),
+    )
+    found = measure.results(measure.Row(name="", what="", sides=lambda work: {}, lines=lines), rounds, amounts)
+    assert [(row["value"], row["met"]) for row in found] == [
+        (4.0, True), (4.0, False), (0.25, True), (5.0, True), (4.0, False), (5.0, None)
+    ]  # fmt: skip
+    assert (found[0]["low"], found[0]["high"]) == (2.0, 8.0)
+
+
+def test_sides_take_turns() -> None:
+    measure, order = speed_rows("measure"), []
+    sides = {name: measure.Side(prepare=lambda name=name: lambda: order.append(name)) for name in "ab"}
+    found = measure.in_turns(sides, rounds=3)
+    assert "".join(order) == "ba" + "ab" + "ba" + "ab", "the first round is not counted"
+    assert [len(runs) for runs in found.values()] == [3, 3]
+
+
+def test_the_pages_show_the_recorded_speeds() -> None:
+    """``python benchmarks/speed.py -o records/speed --table`` writes both."""
+    table, rows = speed_rows("table"), speed_rows("").ROWS
+    root = BENCHMARKS.parent
+    found = orjson.loads((root / "records" / "speed" / "results.json").read_bytes())
+    assert not any(row.get("toy") for row in found["rows"].values())
+    assert table.shown_in((root / "README.md").read_text()) == table.readme(rows, found)
+    assert (root / "records" / "speed" / "README.md").read_text() == table.page(rows, found)
+
+
+def test_plain_moco_has_the_losses_of_the_method(tmp_path) -> None:
+    """Without dropout, steps of the plain algorithm, the sides of one row, are those of the method."""
+    work = speed_rows("measure").Work(tmp_path, toy=True)
+    batches, make, plain = speed_rows("plain_moco").both(work, "transformer-0", steps=3)
+    trainer, losses = make(), []
+    trainer.on_step = lambda progress: losses.append(progress.loss)
+    expected = [float(plain.step(batches(step))) for step in range(3)]
+    trainer.run()
+    assert losses == pytest.approx(expected, rel=1e-4)
+    assert len(set(losses)) == 3
+
+
+def speed_rows(module: str) -> ModuleType:
+    """A module of the rows of ``benchmarks/speed.py``."""
+    if str(BENCHMARKS) not in sys.path:
+        sys.path.insert(0, str(BENCHMARKS))
+    return importlib.import_module(f"speed_rows.{module}" if module else "speed_rows")

@@ -151,7 +151,7 @@ def test_a_command_is_one_that_exists(page: str, line: str) -> None:
         "pretrieve train docs/ -o out --minuts 2",
         "pretrieve train docs/ -o out --minutes two",
         "pretrieve trian docs/ -o out",
-        "pretrieve index docs/ -o out",
+        "pretrieve encode docs/ -o out",
         "pretrieve train docs/ -o out --config run.toml --mehtod mvr",
         "make dmo",
         "make demo TORCH_INDEKS=x",
@@ -257,11 +257,12 @@ def folder(things: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def smaller(words: list[str]) -> list[str]:
-    """A command of ``pretrieve``, made small; what is at its output is replaced."""
+    """A command of ``pretrieve``, made small; what is at its output is replaced, unless the command changes it."""
     kept = [word for word, before in zip(words, ["", *words], strict=False) if not {word, before} & set(LONG)]
     kept = [re.sub(r"layers=\d+,hidden=\d+", "layers=1,hidden=16,heads=2", word) for word in kept]
     output = Path(kept[kept.index("-o") + 1]) if "-o" in kept else None
     replaced = output is not None and output.exists() and "--overwrite" in options_of(kept[0])
+    replaced = replaced and "--update" not in kept
     return [*kept, *SMALL.get(kept[0], "").split(), *(["--overwrite"] if replaced else [])]
 
 

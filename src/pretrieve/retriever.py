@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from pretrieve.core.config import options_of
 from pretrieve.core.errors import UsageError
@@ -13,6 +13,7 @@ from pretrieve.core.extras import require
 from pretrieve.index.asked import Mode, check_mode
 from pretrieve.index.index import Index
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
+from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.arguments import names_of, path_of, text_of
 from pretrieve.pipeline.run.progress import shown as _display
 
@@ -33,6 +34,9 @@ class Retriever:
 
     A copy, also one in another process, opens again what is on disk: a static model, documents, an index.
 
+    In a program that ``torchrun`` or ``accelerate launch`` starts, all processes call ``train``, ``finetune`` and
+    ``compare``, and each gets the result; ``mine``, ``generate`` and ``save`` are called where ``RANK`` is 0 alone.
+
     Attributes:
         model: encodes queries and documents.
         location: folder or hub name of the model.
@@ -47,21 +51,24 @@ class Retriever:
     def __init__(self, model: TextEncoder, location: str, documents: Records | None = None) -> None:
         self.model, self.location, self.documents = model, location, documents
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """What is on disk is sent by its path: an index with its model, or a model of torch."""
+        if (index := self.__dict__.get("index")) is not None and index.path is not None:
+            return Retriever.load, (index.path,)
+        if getattr(self.model, "runs_on_torch", False):
+            return _loaded, (self.location, dict(getattr(self.model, "described", {})), self.documents)
+        return super().__reduce_ex__(protocol)
+
     @staticmethod
     def train(
         sources: Sources,
         output: str | Path | None = None,
         *,
-        method: str | None = None,
-        base: str = "static",
-        minutes: float | None = None,
-        steps: int | None = None,
-        settings: Mapping[str, object] | None = None,
-        seed: int = 0,
-        resume: bool = False, overwrite: bool = False,
-        on_bad: OnBad = "auto",
-        device: str = "auto",
-        progress: bool = True,
+        method: str | None = None, base: str = "static",
+        minutes: float | None = None, steps: int | None = None,
+        settings: Mapping[str, object] | None = None, seed: int = 0,
+        resume: bool = False, overwrite: bool = False, on_bad: OnBad = "auto",
+        device: str = "auto", progress: bool = True,
     ) -> Retriever:  # fmt: skip
         """Train on documents without labels.
 
@@ -82,7 +89,7 @@ class Retriever:
             progress: show progress bars.
 
         Returns:
-            A retriever over the documents.
+            A retriever over the documents; in each of several processes.
 
         Raises:
             PretrieveError: any error that a user can fix.
@@ -203,6 +210,7 @@ class Retriever:
             UsageError: the retriever has no documents, or something is at ``output``.
             StorageError: writing to disk failed.
         """
+        processes.current().check_first("Retriever.save")
         if self.documents is None:
             raise UsageError("this retriever holds no documents: there is nothing to save but its model.")
         from pretrieve.pipeline.run.usage_warnings import warn
@@ -211,18 +219,10 @@ class Retriever:
         Index.build(path_of(output, "output"), self.documents, self.model, replace=overwrite)
 
     def finetune(
-        self,
-        labels: str | Path | Texts,
-        output: str | Path | None = None,
-        *,
-        negatives: str | None = None,
-        negatives_file: str | Path | None = None,
-        limit: int | None = None,
-        resume: bool = False,
-        overwrite: bool = False,
-        progress: bool = True,
-        **options: Any,
-    ) -> Retriever:
+        self, labels: str | Path | Texts, output: str | Path | None = None, *,
+        negatives: str | None = None, negatives_file: str | Path | None = None, limit: int | None = None,
+        resume: bool = False, overwrite: bool = False, progress: bool = True, **options: Any,
+    ) -> Retriever:  # fmt: skip
         """Fine-tune the model on labelled queries, and evaluate it on held-out ones.
 
         Args:
@@ -239,7 +239,7 @@ class Retriever:
                 ``epochs``, ``steps``, ``settings``, ``seed``...
 
         Returns:
-            A retriever with the new model over the same documents.
+            A retriever with the new model over the same documents; in each of several processes.
 
         Raises:
             UsageError: an argument does not fit, or is this retriever's own (``model``, ``described``).
@@ -309,14 +309,10 @@ class Retriever:
 
     @staticmethod
     def compare(
-        sources: Sources,
-        benchmark: str | Path,
-        output: str | Path,
-        *,
+        sources: Sources, benchmark: str | Path, output: str | Path, *,
         methods: Sequence[str] = ("none", "mlm", "orqa-ict", "contriever-inbatch", "condenser", "cocondenser"),
-        progress: bool = True,
-        **options: Any,
-    ) -> FairTable:
+        progress: bool = True, **options: Any,
+    ) -> FairTable:  # fmt: skip
         """Train, fine-tune and evaluate methods from one base, on the same documents, tokens and seeds.
 
         Args:
@@ -398,3 +394,7 @@ class Retriever:
         with _display(progress) as listener, collection_at(folder, corpus, queries, qrels, split) as place:
             request = options_of(EvaluateRequest, {**values, "folder": place}, where="evaluate")
             return run_evaluation(request, listener, {self.location: self.model})
+
+
+def _loaded(location: str, described: Mapping[str, Any], documents: Records | None) -> Retriever:
+    return Retriever(Retriever.load(location, **described).model, location, documents)

@@ -92,3 +92,14 @@ def test_a_run_resumes_on_another_device_and_says_so(run, documents: Path, tmp_p
     said = " ".join(other.err.split())
     assert "the run began on NVIDIA H200 and resumes on cpu: its result is no longer bit-equal" in said
     assert orjson.loads((tmp_path / "b" / "report.json").read_bytes())["device"] == "NVIDIA H200, then cpu"
+
+
+def test_an_attention_that_is_not_there_is_one_line(run, documents: Path, tmp_path: Path) -> None:
+    small = ("--base", "new:layers=1,hidden=32", "--steps", 2, *SMALL)
+    found = run("train", documents, "-o", tmp_path / "a", "--set", "flash_attention=FA3", *small)
+    assert found.code == 2, found.err
+    assert "flash_attention=FA3: it needs a Hopper GPU (H100, H200), and cpu computes" in " ".join(found.err.split())
+    assert not (tmp_path / "a").exists()
+    wrong = run("train", documents, "-o", tmp_path / "b", "--set", "flash_attention=FA2", *small)
+    assert wrong.code == 2
+    assert "FA4" in wrong.err

@@ -20,9 +20,10 @@ import pytest
 
 import forks
 import searching
+from pretrieve.core.shards import shard_name
 from pretrieve.core.types import Document
 from pretrieve.models.bag import Bag
-from pretrieve.pipeline.encode.shards import read_shard, shard_name, write_shard
+from pretrieve.pipeline.encode.shards import read_shard, write_shard
 
 SIZE = ("--shard-size", "32")
 DOCUMENTS = 100  # four shards, the last one short

@@ -106,13 +106,23 @@ def test_a_python_option_is_kept_too(made: Path, tmp_path: Path) -> None:
 def test_a_moved_model_is_found_again(run, made: Path, tmp_path: Path) -> None:
     for kind in ("static", "transformer"):
         model, index = Path(shutil.copytree(made / kind, tmp_path / f"{kind}-model")), tmp_path / f"{kind}-index"
-        built = ("index", made / "documents.jsonl", "--model", model, "-o", index, "--query-prompt", "kilu ")
-        assert run(*built).code == 0
+        built = (
+            "index",
+            made / "documents.jsonl",
+            "--model",
+            model,
+            "-o",
+            index,
+            "--link-model",
+            "--query-prompt",
+            "kilu ",
+        )
+        assert run(*built, "--link-model").code == 0
         before = run("search", index, QUERY, "--mode", "dense", "--json").out
         model.rename(tmp_path / f"{kind}-moved")
         outcome = run("search", index, QUERY)
         assert outcome.code == 2
-        assert "no longer exists: give its new place with --model" in one_line(outcome.err)
+        assert "give `pretrieve search` its new place with --model" in one_line(outcome.err)
         moved = ("--model", tmp_path / f"{kind}-moved")
         assert run("search", index, QUERY, "--mode", "dense", "--json", *moved).out == before
         outcome = run("search", index, QUERY, "--model", made / ("static" if kind == "transformer" else "transformer"))
@@ -135,7 +145,7 @@ def test_a_changed_model_is_refused(run, made: Path, name: str, tmp_path: Path) 
         if not (made / kind / path).exists():
             continue
         model, index = Path(shutil.copytree(made / kind, tmp_path / kind)), tmp_path / f"{kind}-index"
-        assert run("index", made / "documents.jsonl", "--model", model, "-o", index).code == 0
+        assert run("index", made / "documents.jsonl", "--model", model, "-o", index, "--link-model").code == 0
         found = orjson.loads((model / path).read_bytes())
         (model / path).write_bytes(orjson.dumps(found | values))
         outcome = run("search", index, QUERY)
@@ -147,7 +157,7 @@ def test_a_changed_model_is_refused(run, made: Path, name: str, tmp_path: Path) 
 def test_a_model_that_broke_is_refused_by_search(run, made: Path, tmp_path: Path) -> None:
     for kind in ("transformer", "static"):
         model, index = Path(shutil.copytree(made / kind, tmp_path / kind)), tmp_path / f"{kind}-index"
-        assert run("index", made / "documents.jsonl", "--model", model, "-o", index).code == 0
+        assert run("index", made / "documents.jsonl", "--model", model, "-o", index, "--link-model").code == 0
         weights = next(model.rglob("*.safetensors"))
         weights.write_bytes(weights.read_bytes()[:-100])
         outcome = run("search", index, QUERY)
@@ -176,7 +186,7 @@ def test_a_bare_model_is_searched_as_it_was_described(run, made: Path, tmp_path:
 def test_an_older_index_says_it_of_another_size(run, made: Path, tmp_path: Path) -> None:
     """It does not know the configuration; the sizes of vectors tell."""
     model, index = Path(shutil.copytree(made / "transformer", tmp_path / "model")), tmp_path / "index"
-    assert run("index", made / "documents.jsonl", "--model", model, "-o", index).code == 0
+    assert run("index", made / "documents.jsonl", "--model", model, "-o", index, "--link-model").code == 0
     manifest = orjson.loads((index / "MANIFEST.json").read_bytes())
     del manifest["meta"]["model"]["configuration"]
     (index / "MANIFEST.json").write_bytes(manifest_of("index", manifest["meta"], manifest["files"]))

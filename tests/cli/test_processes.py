@@ -3,125 +3,95 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from multiprocessing.connection import Connection
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import orjson
 import pytest
-import torch
-from safetensors.torch import load_file
 
-import forks
+from launching import accelerate, assert_one_line, children, distance, launch, losses, room_of, torchrun, wait_for
+from pretrieve.cli.app import COMMANDS as COMMANDS_OF_ALL
+from pretrieve.pipeline.run import processes
 
+OF_MANY = {"train", "finetune", "read", "compare"}
 SMALL = ("--method", "structure", "--set", "dimensions=16", "--set", "vocabulary_size=300", "--set", "batch_size=16")
 COMMANDS = {
     "train": ("docs.jsonl", *SMALL, "--variants", "mix,spans", "--steps", "6", "--set", "evaluate_every=2"),
     "train words": ("docs.jsonl", "--method", "contriever", "--base", "new:layers=1,hidden=32,heads=2,dropout=0.1",
                     "--set", "queue=32", "--set", "batch_size=8", "--set", "chunk=2", "--steps", "6",
                     "--set", "evaluate_every=2", "--set", "patience=1", "--set", "vocabulary_size=300"),
+    "train realm": ("docs.jsonl", "--method", "realm", "--base", "new:layers=1,hidden=32,heads=2,dropout=0.1",
+                    "--set", "refresh=2", "--set", "candidates=3", "--set", "batch_size=8", "--set", "chunk=2",
+                    "--set", "query=40", "--set", "block=48", "--set", "joint=96", "--steps", "6",
+                    "--set", "evaluate_every=2", "--set", "vocabulary_size=300"),
     "finetune": ("start", "many", "--negatives", "mined", "--set", "batch_size=8", "--steps", "6",
                  "--set", "evaluate_every=2"),
     "finetune ance": ("start", "many", "--negatives", "ance", "--set", "batch_size=8", "--steps", "6",
                       "--set", "evaluate_every=2"),
-    "read": ("towns.jsonl", "--questions", "questions.jsonl", "--model", "towers", "--set", "batch_size=2",
+    "read": ("towns.jsonl", "--questions", "questions.jsonl", "--model", "towers", "--set", "batch_size=4",
              "--set", "block=48", "--set", "read=2", "--steps", "6", "--set", "evaluate_every=2"),
 }  # fmt: skip
+WORLDS = [
+    *((name, 2) for name in COMMANDS),
+    *((name, 4) for name in COMMANDS if name.split()[-1] not in ("realm", "ance")),
+]
 
 
 @pytest.fixture(scope="module")
 def room(things: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The things, with enough labels to hold some out."""
-    import labelling
-
-    folder = tmp_path_factory.mktemp("processes") / "things"
-    shutil.copytree(things, folder)
-    labelling.beir(folder / "many")
-    return folder
+    return room_of(things, tmp_path_factory.mktemp("processes") / "things")
 
 
-def rank(report: Connection, number: int, world: int, port: int, folder: Path, words: list[str]) -> None:
-    """One process of a command, as a launcher starts it."""
-    torch.set_num_threads(1)
-    os.chdir(folder)
-    for name, value in (("RANK", number), ("LOCAL_RANK", number), ("WORLD_SIZE", world), ("MASTER_PORT", port)):
-        os.environ[name] = str(value)
-    os.environ["MASTER_ADDR"] = "127.0.0.1"
-    with (folder / f"log-{number}").open("wb", buffering=0) as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    from pretrieve.cli.app import main
-
-    sys.argv = ["pretrieve", *words]
-    main()
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def launch(room: Path, world: int, *words: object) -> tuple[list[int], list[str]]:
-    """Exit codes and output of all processes of a command, which end within seconds."""
-    port, texts = free_port(), [str(word) for word in words]
-    started = [forks.start(rank, number, world, port, room, texts)[0] for number in range(world)]
-    for process in started:
-        process.join(timeout=120)
-    codes = [process.exitcode for process in started]
-    for process in started:
-        process.kill()
-    logs = [(room / f"log-{number}").read_text() for number in range(world)]
-    assert "Traceback" not in "".join(logs)
-    return codes, logs
-
-
-def distance(a: Path, b: Path) -> float:
-    """Largest relative distance between the weights of two folders, a file at a time.
-
-    Not a tensor at a time: the bias of the keys in attention changes nothing and has no gradient but rounding, which
-    Adam makes as large as any other.
-    """
-    names = sorted(path.relative_to(a) for path in a.rglob("*.safetensors"))
-    assert names
-    assert names == sorted(path.relative_to(b) for path in b.rglob("*.safetensors"))
-    found = 0.0
-    for name in names:
-        one, other = load_file(a / name), load_file(b / name)
-        assert one.keys() == other.keys()
-        values, others = (torch.cat([part[key].double().reshape(-1) for key in sorted(one)]) for part in (one, other))
-        found = max(found, float((values - others).norm() / values.norm().clamp(min=1e-12)))
-    return found
-
-
-def losses(workspace: Path) -> list[Any]:
-    """The held-out losses in the checkpoints of a kept workspace."""
-    states = sorted(workspace.rglob("state.json"))
-    assert states
-    return [orjson.loads(path.read_bytes()).get("held_out") for path in states]
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_two_processes_make_the_model_of_one(run, room: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.fixture
+def alone(run, room: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """The output of a command in one process, and the folder that all work in."""
     monkeypatch.chdir(room)
-    command, one, two = name.split()[0], name.replace(" ", "-"), f"{name.replace(' ', '-')}-2"
-    words = (*COMMANDS[name], "--tracker", "none", "--keep-workspace")
-    alone = run(command, *words, "-o", one)
-    assert alone.code == 0, alone.err
-    codes, logs = launch(room, 2, command, *words, "-o", two)
-    assert codes == [0, 0], logs
-    assert two in logs[0], "the first process reports"
-    assert not logs[1].strip(), "the others are silent"
-    first, second = losses(room / f"{one}.work"), losses(room / f"{two}.work")
+
+    def done(name: str) -> str:
+        output = name.replace(" ", "-")
+        if not Path(output).is_dir():
+            found = run(name.split()[0], *words_of(name), "-o", output)
+            assert found.code == 0, found.err
+        return output
+
+    return done
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    return (*COMMANDS[name], "--tracker", "none", "--keep-workspace")
+
+
+def check_same(room: Path, one: str, several: str) -> None:
+    """The same held-out losses, and the same weights."""
+    first, second = losses(room / f"{one}.work"), losses(room / f"{several}.work")
+    assert any(first), "losses were measured"
     for before, after in zip(first, second, strict=True):
         assert after == pytest.approx(before, rel=1e-5)
-    assert distance(room / one, room / two) < 1e-5
+    assert distance(room / one, room / several) < 1e-5
+
+
+@pytest.mark.parametrize(("name", "world"), WORLDS)
+def test_several_processes_make_the_model_of_one(
+    alone: Callable[[str], str], room: Path, name: str, world: int
+) -> None:
+    one = alone(name)
+    several = f"{one}-{world}"
+    codes, logs = launch(room, world, name.split()[0], *words_of(name), "-o", several)
+    assert codes == [0] * world, logs
+    assert several in logs[0], "the first process reports"
+    assert not "".join(logs[1:]).strip(), "the others are silent"
+    check_same(room, one, several)
+
+
+def test_accelerate_launches_the_same_run(alone: Callable[[str], str], room: Path) -> None:
+    """Its --multi_gpu starts several processes, also where there is no GPU."""
+    started = accelerate(room, 2, "finetune", *words_of("finetune"), "-o", "accelerated")
+    assert started.wait(timeout=180) == 0, (room / "launcher.log").read_text()
+    assert (room / "launcher.log").read_text().count("accelerated: ") == 1, "one process reports"
+    check_same(room, alone("finetune"), "accelerated")
 
 
 def test_a_comparison_trains_on_all_processes(run, room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,12 +116,6 @@ def test_minutes_become_the_same_steps_everywhere(room: Path) -> None:
     assert codes == [0, 0], logs
 
 
-def assert_one_line(logs: list[str], text: str) -> None:
-    errors = [line for log in logs for line in log.splitlines() if line.startswith("error:")]
-    assert len(errors) == 1, errors
-    assert text in errors[0]
-
-
 MISTAKES = {
     "batch": (("train", "docs.jsonl", *SMALL, "--set", "batch_size=15", "-o", "odd"),
               2, "batch_size=15 does not divide by 2 processes: use 16"),
@@ -164,6 +128,20 @@ MISTAKES = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("name", [one.NAME for one in COMMANDS_OF_ALL if one.NAME not in OF_MANY])
+def test_other_commands_are_refused_before_they_do_anything(run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """None of them may run once for each process, on one output."""
+    for variable, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(variable, value)
+    processes.current.cache_clear()
+    try:
+        found = run(name, "docs.jsonl", "-o", "output")
+    finally:
+        processes.current.cache_clear()
+    assert found.code == 2
+    assert f"pretrieve {name} works in one process" in found.err
+
+
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_told_once_and_ends_all(room: Path, name: str) -> None:
     (room / "bad.jsonl").write_text('{"text": "a good line"}\n{"text": \n')
@@ -174,31 +152,6 @@ def test_a_mistake_is_told_once_and_ends_all(room: Path, name: str) -> None:
     assert_one_line(logs, text)
     assert time.monotonic() - began < 60
     assert not [path.name for path in room.glob("*.work") if path.stem in ("odd", "bad")]
-
-
-def torchrun(room: Path, world: int, *words: str) -> subprocess.Popen[bytes]:
-    """A command under torch's own launcher."""
-    start = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(world), "--master-port",
-             str(free_port()), "-m", "pretrieve")  # fmt: skip
-    with (room / "launcher.log").open("w") as log:
-        return subprocess.Popen([*start, *words], cwd=room, stdout=log, stderr=subprocess.STDOUT)
-
-
-def children(pid: int) -> dict[int, int]:
-    """Process ids of the processes of a launcher, by their rank."""
-    found = {}
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        environment = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
-        found |= {int(entry[5:]): int(child) for entry in environment if entry.startswith(b"RANK=")}
-    return found
-
-
-def wait_for(room: Path, pattern: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while not list(room.glob(pattern)):
-        assert process.poll() is None, (room / "launcher.log").read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the processes in /proc")

@@ -73,14 +73,14 @@ REFUSED = {
     "another model": (["--update", "--model", "{made}/other"], "was built with another configuration"),
     "usage of the model": (["--update", "--query-prompt", "x"], "knows how its model is used"),
     "fields": (["--update", "--text-field", "body"], "was read with no options of fields, and this update with"),
-    "k1": (["--update", "--k1", "1"], "--k1 is chosen when an index is built"),
-    "stop words": (["--add", "--stop-words", "none"], "--stop-words is chosen when an index is built"),
-    "vectors": (["--add", "--vectors", "v"], "--vectors is chosen when an index is built"),
-    "overwrite": (["--update", "--overwrite"], "--overwrite is chosen when an index is built"),
+    "k1": (["--update", "--k1", "1"], "--k1 and --b: chosen when an index is built"),
+    "stop words": (["--add", "--stop-words", "none"], "--stop-words: chosen when an index is built"),
+    "vectors": (["--add", "--vectors", "v"], "--vectors: chosen when an index is built"),
+    "overwrite": (["--update", "--overwrite"], "--overwrite: chosen when an index is built"),
     "two commands": (["--update", "--add"], "--update and --add are two commands"),
     "watch alone": (["--model", "{made}/model", "--watch", "1"], "--watch is for --update"),
     "sources to delete": (["--delete", "ids"], "--delete reads no documents"),
-    "no model": ([], "--model is missing"),
+    "no model": ([], "Missing option '--model'"),
 }
 
 

@@ -196,8 +196,8 @@ def test_shares_average_to_the_whole(made, loss) -> None:
 
 def test_numbers_survive_single_precision() -> None:
     numbers = np.array([[0, 1, (1 << 20) - 1, 1 << 20, (1 << 24) + 1, (1 << 40) + 12345]])
-    assert _as_vectors(numbers).shape == (1, 6, 1, 2)
-    assert _as_numbers(_as_vectors(numbers)).reshape(-1).tolist() == numbers[0].tolist()
+    assert _as_vectors(numbers, torch.device("cpu")).shape == (1, 6, 1, 2)
+    assert _as_numbers(_as_vectors(numbers, torch.device("cpu"))).reshape(-1).tolist() == numbers[0].tolist()
 
 
 def ance(made, kind: str = "static", *, every: int = 3, lag: int = 0, depth: int = 5, dropout: float = 0.1):

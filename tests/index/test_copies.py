@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+import labelling
 from pretrieve import Retriever
 from pretrieve.core.errors import FingerprintError, UsageError
 from pretrieve.core.types import Document
@@ -49,6 +50,22 @@ def test_what_is_on_disk_is_opened_again(place, copied):
 def test_little_is_sent(place):
     assert len(pickle.dumps(Retriever.load(place / "index"))) < 2000
     assert len(pickle.dumps(Retriever.load(place / "model"))) < 2000
+
+
+def test_a_transformer_is_sent_by_its_path(tmp_path):
+    """Alone, with documents in memory, and in an index whose own copy it is."""
+    model = labelling.transformer_model(tmp_path / "model")
+    retriever = Retriever.load(model, query_prompt="kilu ")
+    alone = pickle.dumps(retriever)
+    assert len(alone) < 2000
+    assert (pickle.loads(alone).model.encode_queries([QUERY]) == retriever.model.encode_queries([QUERY])).all()
+    retriever.documents = MADE
+    assert again(retriever).search(QUERY, top_k=3) == retriever.search(QUERY, top_k=3)
+    retriever.save(tmp_path / "index")
+    shutil.rmtree(model)
+    stored = Retriever.load(tmp_path / "index")
+    assert len(pickle.dumps(stored)) < 2000
+    assert again(stored).search(QUERY) == stored.search(QUERY)
 
 
 def test_an_index_in_memory_is_copied_whole(place):

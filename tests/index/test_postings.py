@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,22 @@ def test_small_memory_makes_many_runs(tmp_path, monkeypatch):
     with files.create(tmp_path / "words", "test") as folder:
         Lexical.store(folder, "words", ANALYZER, iter(TEXTS), memory=40_000)
     assert len(made) > 20
+
+
+def test_memory_does_not_grow_with_the_documents(tmp_path):
+    """Four times the documents take the same memory, but a few bytes of each document and of each term of a run."""
+    words = [f"w{number}" for number in range(200)]
+    rng = np.random.default_rng(0)
+    peaks = []
+    for size in (4000, 16_000):
+        texts = (" ".join(rng.choice(words, 40)) for _ in range(size))
+        tracemalloc.start()
+        with files.create(tmp_path / str(size), "test") as folder:
+            Lexical.store(folder, "words", WORDS, texts, memory=4 << 20)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[0] < 8 << 20
+    assert peaks[1] < peaks[0] + 64 * 12_000
 
 
 def test_blocks_are_what_bulk_gives():

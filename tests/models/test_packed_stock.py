@@ -126,3 +126,29 @@ def test_encoders_of_texts_use_it(folders, tmp_path, untied: bool, monkeypatch) 
         expected = plain.encode(TEXTS, task=task, prompt=prompt)
         assert np.abs(found - expected).max() < 1e-6 * max(1, np.abs(expected).max())
     assert opened.encode_queries([]).size == 0
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_budget_of_tokens_where_rows_are_padded(folders, tmp_path, batch_size: int, monkeypatch) -> None:
+    """Many short texts go through a model at once, long ones a few at a time; order and vectors are kept."""
+    config = AutoConfig.for_model("mpnet", vocab_size=400, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    other = tmp_path / "mpnet"
+    AutoModel.from_config(config).save_pretrained(other)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (other / name).write_bytes((folders["roberta"] / name).read_bytes())
+    plain, _ = both(other, modules.Pooling(16, "mean"), max_seq_length=64)
+    plain.save(str(tmp_path / "model"))
+    opened = open_encoder(str(tmp_path / "model"), ModelOptions(device="cpu", batch_size=batch_size))
+    sizes: list[tuple[int, int]] = []
+    forward = type(opened.document_model[0]).forward
+    monkeypatch.setattr(
+        type(opened.document_model[0]), "forward",
+        lambda self, features, **also: sizes.append(tuple(features["input_ids"].shape))
+        or forward(self, features, **also),
+    )  # fmt: skip
+    found = opened._encode_padded(opened.document_model, TEXTS, "", "document", 64)
+    assert max(rows * longest for rows, longest in sizes) <= batch_size * 256
+    assert len(sizes) < len(TEXTS) / batch_size
+    for expected in (plain.encode(TEXTS, batch_size=2), opened.encode_documents(TEXTS)):
+        assert np.abs(found - expected).max() < 1e-6 * max(1, np.abs(expected).max())
+    assert opened.encode_documents([]).size == 0

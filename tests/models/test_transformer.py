@@ -193,7 +193,7 @@ def test_what_cannot_be_is_refused() -> None:
         encoder(ragged())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="the kernel runs on a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("kind", ["bert", "modernbert"])
 def test_the_kernel_equals_blocks_on_a_gpu(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = TransformerEncoder(model(kind).to("cuda", torch.bfloat16), SPECIALS, max_length=70)
@@ -243,7 +243,7 @@ def test_causal_and_open_windows_of_one_layout_are_two_masks() -> None:
     assert masks[2] is masks[0]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="the kernel runs on a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("window", [None, 8])
 def test_the_causal_kernel_equals_blocks_on_a_gpu(window: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = ragged()

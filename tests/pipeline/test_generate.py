@@ -220,20 +220,20 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(made, whole, tmp_path, stage, a
     assert sum(texts) == {("generate", 1): 120 - 18, ("generate", 20): 120 - 72}.get((stage, after), 0)
     assert not request.parts.exists()
     generate(replace(request, resume=True))
-    with pytest.raises(FingerprintError, match="another command"):
+    with pytest.raises(FingerprintError, match="cannot resume: seed was 0 and is 1"):
         generate(replace(request, resume=True, seed=1))
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"seed": 1}, "seed"), ({"keep_within": 3}, "keep within"), ({"prompt": "x {document}"}, "prompt"),
-     ({"model": None}, "model"), ({"cross_encoder": None}, "cross encoder")],
+    [({"seed": 1}, "seed"), ({"keep_within": 3}, "keep_within"), ({"prompt": "x {document}"}, "prompt"),
+     ({"model": None}, "model"), ({"cross_encoder": None}, "cross_encoder")],
 )  # fmt: skip
 def test_another_run_is_not_gone_on_with(made, tmp_path, changes, words) -> None:
     request = request_of(made, tmp_path / "labels.jsonl", **both_models(made))
     with pytest.raises(KeyboardInterrupt):
         generate(request, _Stop("filter"))
-    with pytest.raises(FingerprintError, match=f"the {words} of"):
+    with pytest.raises(FingerprintError, match=f"cannot resume: {words} was"):
         generate(replace(request, resume=True, **changes))
     generate(replace(request, overwrite=True, **changes))
     assert not request.parts.exists()

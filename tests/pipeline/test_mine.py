@@ -231,10 +231,10 @@ def test_parts_of_another_run_are_refused_by_name(labels, model, tmp_path, monke
     for changed, words in (
         ((labels.select(np.arange(50)), encoder, output, MineOptions(by="model")), "labels"),
         ((labels, other, output, MineOptions(by="model")), "model"),
-        ((labels, encoder, output, MineOptions(by="model", number=3)), "options"),
-        ((labels, encoder, output, MineOptions(by="both")), "options"),
+        ((labels, encoder, output, MineOptions(by="model", number=3)), "options.number was 30 and is 3"),
+        ((labels, encoder, output, MineOptions(by="both")), "options.by was model and is both"),
     ):
-        with pytest.raises(FingerprintError, match=f"other {words} than this run"):
+        with pytest.raises(FingerprintError, match=f"cannot resume: {words}"):
             mine(*changed, Silent())
     with pytest.raises(UsageError, match="needs one"):
         mine(labels, None, output, MineOptions(by="both"), Silent())

@@ -8,14 +8,16 @@ import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 import tiny
+from pretrieve.core.errors import UsageError
 from pretrieve.methods import names
+from pretrieve.models.shards import is_part
 from pretrieve.training.checkpoint import Checkpoints, digest
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.signals import StoppedError
@@ -69,7 +71,28 @@ CASES: list[tuple[str, str, dict[str, Any], bool]] = [
 ]
 
 
-def rank(report: Connection, world: int, number: int, meet: str, out: str) -> None:
+def resharded(report: Connection, number: int, meet: str, folder: Path) -> None:
+    """One of two sharded ranks that reads a whole checkpoint of 3 steps, and writes it again, as one of 4 steps."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{meet}", rank=number, world_size=2)
+    trainer = small_trainer(folder, "full", seed=7)
+    assert trainer.resume() == 3
+    assert any(is_part(state["exp_avg"]) for state in trainer.optimizer.state.values())
+    trainer.step = 4
+    trainer.save()
+    report.send("done")
+
+
+def small_trainer(folder: Path, sharding: Literal["none", "full"], seed: int) -> Trainer:
+    """A trainer of MoCo with checkpoints in a folder."""
+    objective, batches = tiny.run("contriever", "new", size=8, seed=seed)
+    options = TrainingOptions(steps=3, batch_size=8, sharding=sharding)
+    return Trainer(objective=objective, batches=batches, options=options, checkpoints=Checkpoints(folder=folder))
+
+
+def rank(
+    report: Connection, world: int, number: int, meet: str, out: str, sharding: Literal["none", "full"] = "none"
+) -> None:
     """Train every case on one rank of ``world``; keeps losses, the last gradient, and buffers."""
     torch.set_num_threads(1)
     if world > 1:
@@ -79,13 +102,25 @@ def rank(report: Connection, world: int, number: int, meet: str, out: str) -> No
         objective, batches = tiny.run(preset, kind, size=8, seed=2, dropout=0.2, **changes)
         losses: list[float] = []
         options = TrainingOptions(
-            steps=4, batch_size=8, chunk=2, cache=cache, precision="float64", learning_rate=0.001, clip=1.0
+            steps=4,
+            batch_size=8,
+            chunk=2,
+            cache=cache,
+            precision="float64",
+            learning_rate=0.001,
+            clip=1.0,
+            sharding=sharding,
         )
-        trainer = Trainer(objective=objective, batches=batches, options=options, seed=2)
+        try:
+            trainer = Trainer(objective=objective, batches=batches, options=options, seed=2)
+        except UsageError:  # it cannot be sharded
+            assert sharding == "full"
+            continue
         trainer.on_step = lambda progress, losses=losses: losses.append(progress.loss)
         assert trainer.ranks.world == world
         trainer.run()
-        gradients = [p.grad.reshape(-1) for p in objective.parameters() if p.grad is not None]
+        grads = [p.grad for p in objective.parameters() if p.grad is not None]
+        gradients = [(grad.full_tensor() if is_part(grad) else grad).reshape(-1) for grad in grads]
         results[f"{case}/losses"] = torch.tensor(losses, dtype=torch.float64)
         results[f"{case}/gradient"] = torch.cat(gradients)
         for name, values in objective.named_buffers():

@@ -7,7 +7,8 @@ import torch
 
 import tiny
 from pretrieve.models.build import EncoderOptions, build_encoder
-from pretrieve.models.packed import attention
+from pretrieve.models.compiled import compile_forward
+from pretrieve.models.packed import Packing, attention, packed_attention
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.trainer import Trainer
 
@@ -27,8 +28,6 @@ def losses(*, compiled: bool, steps: int = 3) -> list[float]:
 def test_compiled_losses_are_the_plain_ones() -> None:
     from transformers import AttentionInterface
 
-    from pretrieve.models.packed import packed_attention
-
     plain = losses(compiled=False)
     try:
         torch._dynamo.utils.counters.clear()
@@ -38,6 +37,35 @@ def test_compiled_losses_are_the_plain_ones() -> None:
         AttentionInterface.register(attention(), packed_attention)
         torch._dynamo.reset()
     assert found == pytest.approx(plain, rel=1e-4)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch's compiler needs a C++ compiler on a CPU")
+@pytest.mark.filterwarnings("ignore")
+def test_batches_of_other_shapes_are_not_compiled_anew() -> None:
+    """Nor are deeper models; and both passes of the gradient cache drop the same, compiled for each as they are."""
+    from transformers import AttentionInterface
+
+    objective, batches = tiny.run("contriever-inbatch", "new", seed=5, dropout=0.1, layers=3)
+    shapes, graphs = set(), []
+    try:
+        torch._dynamo.utils.counters.clear()
+        assert compile_forward(objective.train()) == 1
+        for step in range(4):
+            batch = batches(step)
+            shapes.add((len(batch.rows.tokens), len(Packing.of(batch.rows, torch.device("cpu")).blocks)))
+            passes = []
+            for learns in (False, True):
+                torch.manual_seed(step)
+                with torch.set_grad_enabled(learns):
+                    passes.append(objective.encode(batch, step).vectors["query"])
+            assert torch.equal(*passes)
+            passes[1].sum().backward()
+            graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    finally:
+        AttentionInterface.register(attention(), packed_attention)
+        torch._dynamo.reset()
+    assert len(shapes) > 2
+    assert graphs[0] == graphs[-1] <= 12, graphs
 
 
 @pytest.mark.parametrize("drop", [False, True])

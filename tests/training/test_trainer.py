@@ -222,7 +222,7 @@ def test_signals_leave_a_checkpoint_and_their_exit_code(number: int, code: int, 
     process.join(timeout=20)
     assert time.monotonic() - started < 10
     assert process.exitcode == code
-    assert "resume with --resume" in said
+    assert "add --resume to continue" in said
     assert Checkpoints(folder=tmp_path).latest() == [10, *steps][-1]
     assert StoppedError(number, 1, None).exit_code == code
 

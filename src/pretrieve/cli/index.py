@@ -32,7 +32,6 @@ from pretrieve.cli.options import (
     Wikipedia,
     WithoutTitles,
 )
-from pretrieve.cli.output import print_next, say, working, write_json
 
 NAME = "index"
 EXAMPLE = "pretrieve index docs/ --model my-model -o my-index"
@@ -145,18 +144,10 @@ def command(
 
     An index is changed by --update, --add, --delete or --compact; it can be searched meanwhile.
     """
-    from pretrieve.cli.change_index import Change, change
-    from pretrieve.core import files
-    from pretrieve.core.errors import UsageError
-    from pretrieve.index.index import IndexOptions
-    from pretrieve.index.lexical import BM25
+    from pretrieve.cli.index_commands import Change, Read, build, change, chosen_options
     from pretrieve.models.devices import using
-    from pretrieve.pipeline.index import build_index
-    from pretrieve.pipeline.run.sources import READING, fields_of, filter_of
-    from pretrieve.text.documents import Documents
+    from pretrieve.pipeline.run.sources import fields_of, filter_of
 
-    given = {name: value for name, value in (("k1", k1), ("b", b)) if value is not None}
-    bm25 = BM25(**given) if given else None
     fields = fields_of(
         text=text_field,
         title=title_field,
@@ -166,53 +157,27 @@ def command(
         wikipedia=wikipedia,
         columns=columns,
     )
-    file_filter = filter_of(include, exclude, ignore=not no_ignore)
-    described = {
-        "pooling": pooling,
-        "similarity": similarity,
-        "query_prompt": query_prompt,
-        "document_prompt": document_prompt,
-        "max_length": max_length,
-        "like": like,
-    }
-    changing = Change(update=update, add=add, delete=delete, compact=compact, watch=watch)
-    changing.check(
-        sources,
-        {
-            "--overwrite": overwrite, "--k1": k1 is not None, "--b": b is not None, "--vectors": vectors is not None,
-            "--stop-words": stop_words != "auto", "--stemmer": stemmer != "auto", "--link-model": link_model,
+    read = Read(
+        sources=sources,
+        fields=fields,
+        file_filter=filter_of(include, exclude, ignore=not no_ignore),
+        on_bad=on_bad,
+        model=model,
+        described={
+            "pooling": pooling,
+            "similarity": similarity,
+            "query_prompt": query_prompt,
+            "document_prompt": document_prompt,
+            "max_length": max_length,
+            "like": like,
         },
-    )  # fmt: skip
-    if changing.kind:
-        with using(device):
-            change(changing, output, sources, fields, file_filter, on_bad, model, described, as_json, output_json)
-        return
-    if model is None:
-        raise UsageError("--model is missing: give a folder or a hub name; --update changes an index with its own.")
-    files.check_free(output, replace=overwrite)
-    with working(as_json, output_json) as display, using(device):
-        built = build_index(
-            sources,
-            model,
-            output,
-            display,
-            replace=overwrite,
-            fields=fields,
-            on_bad=on_bad,
-            file_filter=file_filter,
-            described=described,
-            vectors=vectors,
-            lexical=IndexOptions(bm25=bm25, stop_words=stop_words, stemmer=stemmer),
-            link_model=link_model,
-        )
-    facts = {
-        "documents": len(built),
-        "reading": built.documents.meta.get(READING) if isinstance(built.documents, Documents) else None,
-        "index": str(output),
-        "model": model,
-        "bm25": built.lexical.describe(),
-        "fusion": built.fusion.facts(),
-    }
-    if not write_json(facts, as_json, output_json):
-        say(built.describe(), lines=True)
-        print_next(["pretrieve", "search", str(output), "your question"])
+    )
+    options = chosen_options(k1, b, stop_words, stemmer)
+    building = {"--overwrite": overwrite, "--vectors": vectors is not None, "--link-model": link_model}
+    changing = Change(update=update, add=add, delete=delete, compact=compact, watch=watch)
+    changing.check(sources, model, options, building)
+    with using(device):
+        if changing.kind:
+            change(changing, output, read, as_json, output_json)
+        else:
+            build(read, output, options, overwrite, vectors, link_model, as_json, output_json)

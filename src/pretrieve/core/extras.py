@@ -48,7 +48,7 @@ def require(extra: Extra, user: str) -> None:
         MissingExtraError: it is not installed.
     """
     for module in _MODULES[extra]:
-        if not _is_installed(module):
+        if not is_installed(module):
             raise MissingExtraError(_remedy(extra, user, module), extra)
 
 
@@ -61,7 +61,7 @@ def explain(error: ModuleNotFoundError, user: str) -> MissingExtraError | None:
     """
     module = (error.name or "").split(".")[0]
     extra = next((name for name, modules in _MODULES.items() if module in modules), None)
-    return None if extra is None or _is_installed(module) else MissingExtraError(_remedy(extra, user, module), extra)
+    return None if extra is None or is_installed(module) else MissingExtraError(_remedy(extra, user, module), extra)
 
 
 def _remedy(extra: Extra, user: str, module: str) -> str:
@@ -71,7 +71,8 @@ def _remedy(extra: Extra, user: str, module: str) -> str:
     )
 
 
-def _is_installed(module: str) -> bool:
+def is_installed(module: str) -> bool:
+    """Whether a module can be imported; at most the packages that it lies in are."""
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):

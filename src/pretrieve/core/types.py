@@ -7,9 +7,9 @@ of rows for the hardware is left to the encoder.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
 Array = npt.NDArray[np.generic]
 Similarity = Literal["dot", "cosine"]
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +56,23 @@ class Rows:
 
     tokens: IntArray
     offsets: IntArray
+    made: dict[tuple[Hashable, ...], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    def once(self, make: Callable[..., _Made], *arguments: Hashable) -> _Made:
+        """What a function makes of these rows, made once: an encoder's layout, which the trainer has made ahead.
+
+        Args:
+            make: a pure function of rows and ``arguments``; what it returns is not changed afterwards.
+            arguments: hashable.
+        """
+        key = (make, *arguments)
+        if key not in self.made:
+            self.made[key] = make(self, *arguments)
+        found: _Made = self.made[key]
+        return found
 
     @property
     def lengths(self) -> IntArray:
@@ -107,12 +122,37 @@ class Batch:
     per_token: Mapping[str, Array] = field(default_factory=dict)
     per_row: Mapping[str, Array] = field(default_factory=dict)
     per_example: Mapping[str, Array] = field(default_factory=dict)
+    views: dict[tuple[str, int, int], Batch] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return self.shape[0]
 
+    def view(self, kind: str, first: int, last: int) -> Batch:
+        """What ``slice`` and ``columns`` return: the same object each time, so that its rows are laid out once.
+
+        Args:
+            kind: slice or columns.
+            first: first example or row.
+            last: one past the last.
+        """
+        key = (kind, first, last)
+        if key not in self.views:
+            self.views[key] = self._slice(first, last) if kind == "slice" else self._columns(first, last)
+        return self.views[key]
+
     def slice(self, start: int, stop: int) -> Batch:
         """Examples ``start`` to ``stop``, as a batch (views of the same memory, no copies of tokens)."""
+        return self.view("slice", start, stop)
+
+    def column(self, n: int) -> Batch:
+        """Row ``n`` of every example, as a batch of shape (B, 1): how a method encodes its two sides apart."""
+        return self.columns(n, n + 1)
+
+    def columns(self, first: int, last: int) -> Batch:
+        """Rows ``first`` to ``last``, exclusive, of every example, as a batch of shape (B, last - first)."""
+        return self.view("columns", first, last)
+
+    def _slice(self, start: int, stop: int) -> Batch:
         n = self.shape[1]
         offsets = self.rows.offsets[start * n : stop * n + 1]
         first, last = int(offsets[0]), int(offsets[-1])
@@ -126,12 +166,7 @@ class Batch:
             per_example={name: values[start:stop] for name, values in self.per_example.items()},
         )
 
-    def column(self, n: int) -> Batch:
-        """Row ``n`` of every example, as a batch of shape (B, 1): how a method encodes its two sides apart."""
-        return self.columns(n, n + 1)
-
-    def columns(self, first: int, last: int) -> Batch:
-        """Rows ``first`` to ``last``, exclusive, of every example, as a batch of shape (B, last - first)."""
+    def _columns(self, first: int, last: int) -> Batch:
         size, width = self.shape
         index = (np.arange(size)[:, None] * width + np.arange(first, last)).reshape(-1)
         places = self.rows.places(index)

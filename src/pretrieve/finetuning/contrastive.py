@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Array, Batch, IntArray
+from pretrieve.models import devices
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.losses import similarities
 from pretrieve.models.objective import Encoded, Loss, Objective
@@ -100,7 +101,7 @@ class Contrastive(Objective):
             vectors={
                 "query": queries.unsqueeze(1),
                 "key": keys.reshape(len(batch), batch.shape[1] - 1, *keys.shape[1:]),
-                "document": _as_vectors(batch.per_example["keys"]).to(keys.device),
+                "document": _as_vectors(batch.per_example["keys"], keys.device),
             }
         )
 
@@ -116,7 +117,9 @@ class Contrastive(Objective):
         scores = self._scores(queries, global_vectors["key"].flatten(0, 1))
         labels = (torch.arange(size, device=scores.device) + first) * width
         mine_of = np.asarray(batch.documents[first : first + size], np.int64)
-        scores = scores.masked_fill(self._no_negatives(mine_of, global_vectors["document"], labels), _EXCLUDED)
+        scores = scores.masked_fill(
+            self._no_negatives(mine_of, self._documents_of(batch, global_vectors), labels), _EXCLUDED
+        )
         losses = F.cross_entropy(scores, labels, reduction="none") + self._local(queries, local_vectors["key"][:, :1])
         return Loss(value=losses.mean(), statistics={"accuracy": (scores.argmax(1) == labels).float().mean()})
 
@@ -138,17 +141,22 @@ class Contrastive(Objective):
         found = similarities(queries, keys.flatten(0, 1), self.encoder.similarity, self.temperature)
         return found.reshape(len(queries), *keys.shape[:2]).amax(2) if keys.shape[1] > 1 else found
 
-    def _no_negatives(self, queries: IntArray, documents: Tensor, labels: Tensor) -> Tensor:
-        """Mask (B, M) of documents that are relevant to a query, except its label."""
-        keys = _as_numbers(documents).reshape(1, -1)
+    def _documents_of(self, batch: Batch, global_vectors: dict[str, Tensor]) -> IntArray:
+        """The documents (1, M) of all keys: read from the device only where ``prepare`` may have replaced them."""
+        if type(self).prepare is Objective.prepare:
+            return np.asarray(batch.per_example["keys"], np.int64).reshape(1, -1)
+        return _as_numbers(global_vectors["document"]).reshape(1, -1)
+
+    def _no_negatives(self, queries: IntArray, keys: IntArray, labels: Tensor) -> Tensor:
+        """Mask (B, M) of documents (1, M) that are relevant to a query, except its label."""
         relevant = self.is_positive(*np.broadcast_arrays(queries[:, None], keys))
-        mask = torch.from_numpy(relevant).to(labels.device)
+        mask = devices.put(relevant, labels.device)
         return mask.scatter(1, labels[:, None], False)
 
     def _distil(self, queries: Tensor, keys: Tensor, teacher: np.ndarray) -> Loss:
         """Distance between the scores of a query's candidates and the teacher's; unscored candidates are ignored."""
         scores = self._own_scores(queries, keys).amax(2)
-        wanted = torch.as_tensor(teacher, dtype=scores.dtype, device=scores.device)
+        wanted = devices.put(teacher, scores.device, scores.dtype)
         known = ~wanted.isnan()
         wanted = wanted.nan_to_num(0.0)
         if self.options.loss == "margin-mse":
@@ -163,10 +171,10 @@ class Contrastive(Objective):
         return Loss(value=losses.mean(), statistics={"accuracy": (scores.argmax(1) == 0).float().mean()})
 
 
-def _as_vectors(numbers: Array) -> Tensor:
+def _as_vectors(numbers: Array, device: torch.device) -> Tensor:
     """Whole numbers (B, n) as (B, n, 1, 2): each half is exact in single precision."""
     halves = np.stack(np.divmod(np.asarray(numbers, np.int64), _HALF), axis=-1)
-    return torch.from_numpy(halves).float().unsqueeze(2)
+    return devices.put(halves, device).float().unsqueeze(2)
 
 
 def _as_numbers(vectors: Tensor) -> IntArray:

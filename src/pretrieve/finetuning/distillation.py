@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, FloatArray, IntArray, Rows
+from pretrieve.models import devices
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.objective import Encoded, Loss, Objective
 from pretrieve.sampling.batches import Address, Mixture
@@ -135,7 +136,7 @@ class Distillation(Objective):
         return Loss(value=value, statistics={"divergence": parts[0][1], "squares": parts[0][2]})
 
     def _taught(self, batch: Batch, name: str) -> Tensor:
-        return self.teacher[torch.as_tensor(batch.per_example[name], device=self.teacher.device)]
+        return self.teacher[devices.put(np.asarray(batch.per_example[name]), self.teacher.device)]
 
 
 class Anchored(Objective):

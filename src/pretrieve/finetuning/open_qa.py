@@ -17,6 +17,8 @@ from torch import Tensor
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, FloatArray, IntArray, Rows
 from pretrieve.finetuning.qa_blocks import Occurrences, QABlocks
+from pretrieve.models import devices
+from pretrieve.models.candidates import Together
 from pretrieve.models.devices import autocast
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.objective import Encoded, Objective
@@ -117,6 +119,7 @@ class OpenQuestionAnswering(Objective):
         options: options of the loss.
         seed: seed of the run.
         vectors: vectors of the blocks, if already computed.
+        together: the processes that train together: each encodes a share of the blocks, and all have all vectors.
 
     Raises:
         UsageError: rows do not fit the encoders, or the documents have no blocks.
@@ -132,6 +135,7 @@ class OpenQuestionAnswering(Objective):
         options: ReadingOptions,
         seed: int = 0,
         vectors: FloatArray | None = None,
+        together: Together | None = None,
     ) -> None:
         super().__init__()
         queries, blocks = encoders
@@ -146,7 +150,7 @@ class OpenQuestionAnswering(Objective):
         self.search_blocks = QABlocks(store, blocks.specials, options.block)
         if not len(self.search_blocks):
             raise UsageError("the documents have no sentences to answer from: add documents.")
-        self.vectors = torch.from_numpy(vectors) if vectors is not None else self.block_vectors()
+        self.vectors = torch.from_numpy(vectors) if vectors is not None else self.block_vectors(together)
 
     @staticmethod
     def _check(queries: Encoder, blocks: Encoder, reader: TransformerEncoder, options: ReadingOptions) -> None:
@@ -162,18 +166,25 @@ class OpenQuestionAnswering(Objective):
             raise UsageError("the reader's tokenizer has no [CLS] and [SEP]: choose another reader.")
 
     @torch.no_grad()
-    def block_vectors(self) -> Tensor:
-        """Encode every block with its title, (R, D), without dropout."""
+    def block_vectors(self, together: Together | None = None) -> Tensor:
+        """Encode every block with its title, (R, D), without dropout.
+
+        Args:
+            together: the processes that encode a share each; None: all are encoded here.
+        """
         was = self.encoder.training
         self.encoder.eval()
         device = next(self.reader.parameters()).device
-        found = torch.empty(len(self.search_blocks), self.encoder.dimensions, device=device)
+        found = torch.zeros(len(self.search_blocks), self.encoder.dimensions, device=device)
         step = max(1, _ENCODED // self.options.block)
-        for first in range(0, len(found), step):
+        rank, world = (0, 1) if together is None else (together.rank, together.world)
+        for first in range(rank * step, len(found), world * step):
             blocks = np.arange(first, min(first + step, len(found)))
             with autocast(device):
                 vectors = self.encoder(self.search_blocks.rows(blocks))[:, 0]
             found[first : first + step] = vectors.to(found)
+        if together is not None:
+            together.add_up(found)
         self.encoder.train(was)
         return found
 
@@ -242,8 +253,8 @@ class OpenQuestionAnswering(Objective):
     def encode(self, batch: Batch, step: int) -> Encoded:
         """Compute both losses of each question; this method has no loss between examples."""
         logits = self.logits(batch.column(0).rows)
-        blocks = torch.from_numpy(batch.per_example["blocks"].astype(np.int64)).to(logits.device)
-        holds = torch.from_numpy(batch.per_example["holds"]).to(logits.device)
+        blocks = devices.put(batch.per_example["blocks"].astype(np.int64), logits.device)
+        holds = devices.put(batch.per_example["holds"], logits.device)
         chosen = logits.gather(1, blocks)
         scores, owners, firsts, lasts = self._scored(batch, chosen)
         correct = _is_correct(_numbers(batch, "correct"), firsts, lasts)
@@ -268,11 +279,11 @@ class OpenQuestionAnswering(Objective):
         owners = np.repeat(np.arange(len(rows)), rows.lengths)[bodies]
         device = logits.device
         (states,) = self.reader.states(rows, segments=_segments(rows, places[index]))
-        texts = torch.from_numpy(owners).to(device)
+        texts = devices.put(owners, device)
         firsts, lasts = spans_within(texts, self.options.width)
-        scores = self.spans(states[torch.from_numpy(bodies).to(device)], firsts, lasts)
+        scores = self.spans(states[devices.put(bodies, device)], firsts, lasts)
         scores = scores + logits[:, : width - 1].reshape(-1)[texts[firsts]]
-        where = torch.from_numpy(index[bodies]).to(device)
+        where = devices.put(index[bodies], device)
         return scores, texts[firsts] // (width - 1), where[firsts], where[lasts]
 
     @torch.no_grad()
@@ -288,7 +299,7 @@ class OpenQuestionAnswering(Objective):
         """
         prepared = self.prepare(batch, 0)
         logits = self.logits(prepared.column(0).rows)
-        logits = logits.gather(1, torch.from_numpy(prepared.per_example["blocks"].astype(np.int64)).to(logits.device))
+        logits = logits.gather(1, devices.put(prepared.per_example["blocks"].astype(np.int64), logits.device))
         scores, owners, firsts, lasts = self._scored(prepared, logits)
         best = best_of(scores, owners, len(batch))
         places = prepared.per_token["position"]
@@ -310,7 +321,7 @@ def _numbers(batch: Batch, name: str) -> IntArray:
 
 
 def _is_correct(bits: IntArray, firsts: Tensor, lasts: Tensor) -> Tensor:
-    values = torch.from_numpy(bits).to(firsts.device)
+    values = devices.put(bits, firsts.device)
     found: Tensor = (values[firsts] >> (lasts - firsts)) & 1 > 0
     return found
 

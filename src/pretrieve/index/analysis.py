@@ -30,7 +30,7 @@ from pretrieve.index.words import BORDER, IS_SPACELESS, PATTERNS, POSSESSIVE, RU
 _DETECT = 500  # characters used to detect the language
 _REMEMBERED = 1 << 14  # words whose terms are kept: 4 MB
 MEMORY = 512 << 20  # bytes that indexing may take, by default
-_TOKEN, _WORD = 64, 512  # bytes that a word of a block takes, and a distinct word of the table
+_TOKEN, _WORD = 64, 384  # bytes that a word of a block takes, and a distinct word of the table
 
 STEMMERS = {
     "ar": "arabic", "ca": "catalan", "da": "danish", "de": "german", "el": "greek", "en": "english", "es": "spanish",
@@ -161,10 +161,11 @@ class Analyzer:
         for text in texts:
             words.append(self._numbers(text, tables))
             size += len(words[-1]) + 1
-            if size * _TOKEN >= memory // 2 or len(lexicon.entries) * _WORD >= memory // 2:
+            full = len(lexicon.entries) * _WORD >= memory * 3 // 4
+            if full or size * _TOKEN >= memory // 4:
                 yield lexicon.expand(Rows.of(words)), lexicon.names
                 words, size = [], 0
-                if len(lexicon.entries) * _WORD >= memory // 2:
+                if full:
                     lexicon = _Lexicon(self._analyse)
                     tables = self._tables(lexicon)
         if words:

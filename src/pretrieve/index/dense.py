@@ -22,7 +22,7 @@ from pretrieve.core.types import BoolArray, FloatArray, IntArray, TextEncoder
 from pretrieve.index.ids import Members
 from pretrieve.index.rankers import ROUGH, Best, kept, spread
 
-_LANES = 16  # queries of a product with the sample: of one shape always, so that a query's moments are the same bits
+_LANES = 8  # queries of a product with the sample: of one shape always, so that a query's moments are the same bits
 
 
 class _Mapped(Sequence[FloatArray]):
@@ -188,10 +188,9 @@ class Dense:
     def moments(self, queries: Sequence[str]) -> tuple[FloatArray, FloatArray]:
         """Mean and deviation of the scores of a sample of the documents, (Q,) each."""
         vectors = self._queries(queries)
-        lanes = min(_LANES, max(1, len(vectors)))
-        padded = np.zeros((-(-len(vectors) // lanes) * lanes, self.size), np.float32)
+        padded = np.zeros((-(-len(vectors) // _LANES) * _LANES, self.size), np.float32)
         padded[: len(vectors)] = vectors
-        found = [spread(best_scores(part, self._sample)) for part in padded.reshape(-1, lanes, self.size)]
+        found = [spread(best_scores(part, self._sample)) for part in padded.reshape(-1, _LANES, self.size)]
         means, deviations = (np.concatenate([moment[axis] for moment in found] or [np.zeros(0)]) for axis in (0, 1))
         return means[: len(vectors)], deviations[: len(vectors)]
 

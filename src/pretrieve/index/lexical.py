@@ -127,11 +127,11 @@ class Lexical:
             StorageError: writing to disk failed.
         """
         with contextlib.ExitStack() as stack:
-            share = memory // 4 if passages else memory * 3 // 4
+            share = memory // 6 if passages else memory // 2
             builders: list[Builder | PassageBuilder] = [stack.enter_context(Builder.into(folder, prefix, share))]
             if passages:
                 builders.append(stack.enter_context(PassageBuilder.into(folder, f"{prefix}/passages", 2 * share)))
-            for rows, terms in analyzer.blocks(texts, memory // 4):
+            for rows, terms in analyzer.blocks(texts, memory // 2):
                 for builder in builders:
                     builder.add(rows, terms)
 

@@ -66,6 +66,10 @@ def open_parts(
         open_model: opens the model; default: static models only.
         with_model: open vectors and model.
         place: where the model is, in place of what the index says.
+
+    Raises:
+        PretrieveError: as ``Index.open``.
+        StorageError: it was changed again and again meanwhile.
     """
     for _ in range(_ATTEMPTS):
         before = _state(path)

@@ -25,7 +25,7 @@ from pretrieve.index.merging import Source, merge, round_down
 from pretrieve.index.terms import SortedTerms
 
 MEMORY = 512 << 20  # bytes that building may take, by default
-_TOKEN = 48  # bytes that a term of a document takes while it is sorted
+_TOKEN = 64  # bytes that a term of a document takes while it is sorted
 _LARGEST = np.iinfo(np.int32).max  # documents of a part
 
 

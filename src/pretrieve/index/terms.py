@@ -135,7 +135,7 @@ class SortedTerms(Sequence[bytes]):
 def _edges(vocabularies: Sequence[SortedTerms]) -> list[list[int]]:
     """Where to cut vocabularies into ranges of the same terms: positions in each, from 0 to their ends."""
     every = max(1, _SAMPLE // max(1, len(vocabularies)))
-    samples = sorted({v[at] for v in vocabularies for at in range(every, len(v), every)})
-    cuts = [samples[at] for at in range(0, len(samples), max(1, len(vocabularies)))]
+    samples = sorted(v[at] for v in vocabularies for at in range(every, len(v), every))
+    cuts = dict.fromkeys(samples[:: max(1, len(vocabularies))])
     inner = [[bisect_left(v, cut) for v in vocabularies] for cut in cuts]
     return [[0] * len(vocabularies), *inner, [len(v) for v in vocabularies]]

@@ -18,6 +18,7 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, IntArray, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
 from pretrieve.methods.condenser import HEAD, TRAINING, Condenser, check_head, checked, head_weights
+from pretrieve.models import devices
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import note_new
 from pretrieve.models.losses import similarities
@@ -246,7 +247,7 @@ class CoCondenser(Condenser):
         own = torch.arange(2 * first, 2 * first + len(spans), device=scores.device)
         partner = (own ^ 1).unsqueeze(1)
         if self.mask_same_document:
-            documents = torch.as_tensor(np.repeat(batch.documents, 2), device=scores.device)
+            documents = devices.put(np.repeat(batch.documents, 2), scores.device)
             excluded = documents[own, None] == documents
         else:
             excluded = torch.zeros_like(scores, dtype=torch.bool).scatter(1, own.unsqueeze(1), True)

@@ -17,6 +17,7 @@ from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, SpecialTokens
 from pretrieve.methods import TRAINER_OPTIMISER, Card, Preset, Value
+from pretrieve.models import devices
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import kept_heads, note_new, start_from, transformer
 from pretrieve.models.language import LanguageHead, per_example, weighted
@@ -210,7 +211,7 @@ class Condenser(Objective):
     def guessed(self, batch: Batch) -> tuple[Encoded, Tensor]:
         """Predict masked words: losses and statistics of B examples, and the late [CLS] of their rows (B*N, D)."""
         late, early = self.encoder.states(batch.rows, layers=(-1, self.early))
-        first = torch.from_numpy(batch.rows.offsets[:-1]).to(late.device)
+        first = devices.put(batch.rows.offsets[:-1], late.device)
         is_first = torch.zeros(len(late), 1, dtype=torch.bool, device=late.device).index_fill(0, first, True)
         local, hits = self._scored(self.head(torch.where(is_first, late, early), batch.rows), batch)
         statistics = {"head_mlm": local.detach(), "head_accuracy": hits}

@@ -18,6 +18,7 @@ from pretrieve.core.bounds import QUEUE, TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, IntArray, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
+from pretrieve.models import devices
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.groups import Groups
 from pretrieve.models.losses import in_batch_softmax, queue_softmax
@@ -307,7 +308,7 @@ class InBatch(Objective):
             global_vectors["key"][:, 0, 0],
             temperature=self.options.temperature,
             first=first,
-            exclude=self._excluded(documents, torch.as_tensor(batch.documents, device=queries.device)),
+            exclude=self._excluded(documents, devices.put(batch.documents, queries.device)),
             label_smoothing=self.options.label_smoothing,
         )
         return self._loss(losses, hits, documents)
@@ -317,7 +318,7 @@ class InBatch(Objective):
         device, options = keys.device, self.options
         exclude = None
         if options.mask_same_document:
-            exclude = torch.as_tensor(documents, device=device)[:, None] == keys
+            exclude = devices.put(documents, device)[:, None] == keys
         if options.mask_other_groups:
             groups = self.groups.of(keys, device)
             others = (self.groups.of(documents, device)[:, None] != groups) & (groups >= 0)

@@ -18,6 +18,7 @@ from pretrieve.core.bounds import COUNT, TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
+from pretrieve.models import devices
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import transformer
 from pretrieve.models.losses import at_least_float32
@@ -309,7 +310,7 @@ class MultiView(Objective):
 
     def _same(self, batch: Batch, labels: Tensor, width: int) -> Tensor:
         """Right documents of other examples that are of the query's own document, (queries, documents)."""
-        documents = torch.as_tensor(np.asarray(batch.documents, np.int64), device=labels.device)
+        documents = devices.put(np.asarray(batch.documents, np.int64), labels.device)
         same = documents[labels, None] == documents
         same[torch.arange(len(labels), device=labels.device), labels] = False
         found = torch.zeros(*same.shape, width, dtype=torch.bool, device=labels.device)
@@ -337,7 +338,7 @@ def collapse(queries: Tensor, views: Tensor) -> dict[str, Tensor]:
     """
     count = views.shape[1]
     chosen = (queries @ views.transpose(1, 2)).argmax(dim=2).flatten()
-    shares = torch.bincount(chosen, minlength=count).to(views.dtype) / len(chosen)
+    shares = views.new_zeros(count).index_add(0, chosen, views.new_ones(len(chosen))) / len(chosen)
     entropy = -torch.special.xlogy(shares, shares).sum() / math.log(max(count, 2))
     if count == 1:
         cosine = views.new_ones(())

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from pretrieve.core.bounds import TOKENS, WIDTH, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
 from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
+from pretrieve.models import devices
 from pretrieve.models.encoder import Encoder, untied_query_encoder
 from pretrieve.models.heads import Projected
-from pretrieve.models.losses import in_batch_softmax, same_document
+from pretrieve.models.losses import in_batch_softmax, mean_where, same_document
 from pretrieve.models.objective import Encoded, Loss, Objective
 from pretrieve.models.static import StaticEncoder
 from pretrieve.sampling.batches import Address
@@ -358,10 +358,10 @@ class InverseCloze(Objective):
             first=first,
             exclude=exclude,
         )
-        kept = torch.as_tensor(batch.per_example["kept"][first : first + len(queries)], device=hits.device)
+        kept = devices.put(batch.per_example["kept"][first : first + len(queries)], hits.device)
         statistics = {
             "accuracy": hits.mean(),
-            "masked_accuracy": hits[~kept].mean(),
-            "unmasked_accuracy": hits[kept].mean(),
+            "masked_accuracy": mean_where(hits, ~kept),
+            "unmasked_accuracy": mean_where(hits, kept),
         }
         return Loss(value=losses.mean(), statistics=statistics)

@@ -17,6 +17,7 @@ from pretrieve.core.bounds import COUNT, TOKENS, WIDTH, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, IntArray, SpecialTokens
 from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
+from pretrieve.models import devices
 from pretrieve.models.candidates import StaleIndex, choose
 from pretrieve.models.encoder import Encoder, untied_query_encoder
 from pretrieve.models.heads import Projected, kept_heads, start_from, transformer
@@ -261,7 +262,7 @@ class Realm(Objective):
         rows = owners * batch.shape[1] + 1 + places
         queries = (self.query_encoder or self.encoder)(batch.column(0).rows)[:, 0]
         documents = self.encoder(_take(batch, rows).rows)[:, 0]
-        owner, place = (torch.from_numpy(values).to(queries.device) for values in (owners, places))
+        owner, place = (devices.put(values, queries.device) for values in (owners, places))
         products = at_least_float32((queries[owner] * documents).sum(dim=1))
         lowest = products.new_full((len(batch), count), torch.finfo(torch.float32).min)
         scores = lowest.index_put((owner, place), products)
@@ -275,7 +276,7 @@ class Realm(Objective):
                 "masks": masks,
             }
             for name in ("hit", "overlap", "staleness"):
-                statistics[name] = torch.as_tensor(batch.per_example[name], dtype=found.dtype, device=found.device)
+                statistics[name] = devices.put(np.asarray(batch.per_example[name]), found.device, found.dtype)
         return Encoded(vectors={}, example_loss=weighted(-found, batch), statistics=statistics)
 
     @torch.no_grad()
@@ -294,9 +295,9 @@ class Realm(Objective):
         hidden = np.zeros((size, int(turns.max()) + 1), np.bool_)
         hidden[owners[rows], turns] = True
         shape = (size, self.options.candidates, hidden.shape[1])
-        index = tuple(torch.from_numpy(part).to(losses.device) for part in (owners[rows], places[rows], turns))
-        read = losses.new_zeros(shape).index_put(index, -losses[torch.from_numpy(labelled).to(losses.device)])
-        return read, torch.from_numpy(hidden).to(read)
+        index = tuple(devices.put(part, losses.device) for part in (owners[rows], places[rows], turns))
+        read = losses.new_zeros(shape).index_put(index, -losses[devices.put(labelled, losses.device)])
+        return read, devices.put(hidden, read.device, read.dtype)
 
 
 def _reader(inner: TransformerEncoder, options: Options) -> TransformerEncoder:

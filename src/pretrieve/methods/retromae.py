@@ -17,13 +17,14 @@ from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Array, Batch, BoolArray, IntArray, Rows, SpecialTokens
 from pretrieve.methods import TRAINER_OPTIMISER, Card, Preset, Value
+from pretrieve.models import devices
 from pretrieve.models.decoder import MASKS, EnhancedDecoder, QueryStream
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import note_new, transformer
 from pretrieve.models.language import LanguageHead, per_example, weighted
 from pretrieve.models.losses import at_least_float32
 from pretrieve.models.objective import Encoded, Objective
-from pretrieve.models.packed import Packing
+from pretrieve.models.packed import lay_out
 from pretrieve.models.transformer import TransformerEncoder
 from pretrieve.sampling.batches import Address
 from pretrieve.sampling.items import TokenStore
@@ -240,7 +241,7 @@ class RetroMAE(Objective):
         facts = batch.per_token
         (states,) = self.encoder.states(batch.rows)
         rows = Rows(_truth(batch.rows.tokens, facts["labels"]), batch.rows.offsets)
-        vectors = states[torch.from_numpy(rows.offsets[:-1]).to(states.device)]
+        vectors = states[devices.put(rows.offsets[:-1], states.device)]
         rebuilt = self.enhanced_decoder(self.encoder, vectors, rows, facts["masks"], facts["choices"])
         losses = {
             "mlm": self._guessed(states, batch, "labels", "weight"),
@@ -269,15 +270,15 @@ class RetroMAE(Objective):
             states: (S, D), the encoder's last.
             targets: R rows of true ids, ``UNLABELLED`` for special tokens.
         """
-        packing = Packing.of(targets, states.device)
+        packing = lay_out(targets, states.device)
         blocks = packing.split(states[packing.tokens])
         highest = torch.cat([self._highest(part) for block in blocks for part in self._bounded(block)])
         likely = at_least_float32(highest).log_softmax(dim=1)[packing.restore_rows]
         owners, words, counts = distinct_words(targets)
-        place = torch.from_numpy(owners).to(states.device)
-        found = likely[place, torch.from_numpy(words).to(states.device)]
+        place = devices.put(owners, states.device)
+        found = likely[place, devices.put(words, states.device)]
         summed = likely.new_zeros(len(targets)).index_add(0, place, found)
-        return -summed / torch.from_numpy(counts).to(summed)
+        return -summed / devices.put(counts, summed.device, summed.dtype)
 
     def _bounded(self, block: Tensor) -> tuple[Tensor, ...]:
         """Cut a block (rows, length, D) so that the scores of a piece stay within a bound; they are not kept."""

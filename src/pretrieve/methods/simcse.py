@@ -176,7 +176,7 @@ class SimCSE(Objective):
 
     def encode(self, batch: Batch, step: int) -> Encoded:
         """Encode texts as "first" and "second", (B, 1, V, D) each, in one pass over both."""
-        vectors: Tensor = self.mlp(self.encoder(_twice(batch.rows)))
+        vectors: Tensor = self.mlp(self.encoder(batch.rows.once(_twice)))
         first, second = torch.split(vectors.unsqueeze(1), len(batch))
         return Encoded(vectors={"first": first, "second": second})
 

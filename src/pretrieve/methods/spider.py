@@ -17,8 +17,9 @@ from pretrieve.core.bounds import COUNT, TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
+from pretrieve.models import devices
 from pretrieve.models.encoder import Encoder
-from pretrieve.models.losses import in_batch_softmax, same_document
+from pretrieve.models.losses import in_batch_softmax, mean_where, same_document
 from pretrieve.models.objective import Encoded, Loss, Objective
 from pretrieve.sampling.batches import Address, mixture
 from pretrieve.sampling.items import TokenStore
@@ -329,10 +330,10 @@ class RecurringSpans(Objective):
             first=first,
             exclude=exclude,
         )
-        deleted = torch.as_tensor(batch.per_example["deleted"][first : first + len(queries)], device=hits.device)
+        deleted = devices.put(batch.per_example["deleted"][first : first + len(queries)], hits.device)
         statistics = {
             "accuracy": hits.mean(),
-            "deleted_accuracy": hits[deleted].mean(),
+            "deleted_accuracy": mean_where(hits, deleted),
             "deleted": deleted.float().mean(),
         }
         return Loss(value=losses.mean(), statistics=statistics)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, Rows, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
+from pretrieve.models import devices
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import note_new, transformer
 from pretrieve.models.language import LanguageHead, weighted
@@ -211,7 +211,7 @@ class DenoisingAutoEncoder(Objective):
         read_so_far, labels = shifted(batch.column(1).rows)
         states = self.reconstruction(vectors, read_so_far)
         losses = self.language.losses(states, labels, self.encoder.words)
-        owners = torch.from_numpy(np.repeat(np.arange(len(batch)), read_so_far.lengths)).to(losses.device)
+        owners = devices.put(np.repeat(np.arange(len(batch)), read_so_far.lengths), losses.device)
         local = weighted(losses.new_zeros(len(batch)).index_add(0, owners, losses), batch)
         return Encoded(vectors={}, example_loss=local, statistics={"reconstruction": local.detach()})
 

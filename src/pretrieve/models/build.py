@@ -59,7 +59,8 @@ class NewTransformer:
 class EncoderOptions:
     """Options of the encoder; a base ignores those that do not apply to it."""
 
-    pooling: Literal["mean", "cls", "bert"] | None = None  # transformers; the checkpoint's own if None, or else mean
+    # of transformers; if None, the checkpoint's own, or else mean (last token for a decoder)
+    pooling: Literal["mean", "cls", "lasttoken", "bert"] | None = None
     max_length: int | None = None  # tokens; the model's own limit if None, 512 for a new one
     dimensions: int = 256  # of a static encoder
     attention_dropout: bool = False  # of packed transformers: drop attention weights in training, as the model says

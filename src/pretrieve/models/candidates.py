@@ -3,13 +3,15 @@
 Guu et al., *REALM*, ICML 2020: the index only selects the candidate blocks; their scores are
 recomputed with the weights of the step. Candidates depend only on options, seed and step: snapshots are taken at fixed
 steps and saved in the checkpoint, and vectors that are encoded in the background are used from a fixed step on, for
-which training waits if necessary.
+which training waits if necessary. Processes that train together encode a share of the blocks each.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
+from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any, NamedTuple, Protocol
 
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from pretrieve.core.types import FloatArray, IntArray, Rows
+from pretrieve.models import devices
 from pretrieve.models.devices import autocast
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.inference import parts_of
@@ -37,6 +40,24 @@ class Blocks(Protocol):
 
     def rows(self, blocks: IntArray) -> Rows:
         """The rows with these numbers (R,)."""
+        ...
+
+
+class Together(Protocol):
+    """The processes that train together, of which this is one."""
+
+    @property
+    def rank(self) -> int:
+        """Number of this process, from 0."""
+        ...
+
+    @property
+    def world(self) -> int:
+        """Number of processes."""
+        ...
+
+    def add_up(self, values: Tensor) -> None:
+        """Replace values, in place, by their sum over all processes, which make this call together."""
         ...
 
 
@@ -74,6 +95,7 @@ class StaleIndex(nn.Module):
         self._vectors: Tensor | None = None
         self._of = -1  # the ``built`` that ``_vectors`` belong to
         self._before: Tensor | None = None
+        self._together: Together | None = None
         self.train(False)
 
     def train(self, mode: bool = True) -> StaleIndex:
@@ -83,13 +105,41 @@ class StaleIndex(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # a copy recomputes its vectors: a thread cannot be copied, and the vectors follow from the snapshots
-        return {**self.__dict__, "_work": None, "_end": None, "_vectors": None, "_of": -1, "_before": None}
+        return {
+            **self.__dict__,
+            "_work": None,
+            "_end": None,
+            "_vectors": None,
+            "_of": -1,
+            "_before": None,
+            "_together": None,
+        }
+
+    @contextlib.contextmanager
+    def divided(self, together: Together) -> Iterator[None]:
+        """Encode a share of the blocks in each process while the block runs; all processes search at the same steps.
+
+        What one of them does alone in the meantime, such as an evaluation, comes after a call of ``vectors`` in all.
+
+        Args:
+            together: the processes; they have the same weights.
+        """
+        if together.world == 1:
+            yield
+            return
+        assert self._work is None, "nothing is encoded yet"
+        self._vectors, self._of, self._before, self._together = None, -1, None, together
+        try:
+            yield
+        finally:
+            self._together = None
 
     def vectors(self) -> Tensor:
         """The vectors in use, (M, D); computed from the snapshot at the start and after a resume."""
         if self._vectors is None or self._of != int(self.built):
             self._before = self._vectors
-            self._vectors, self._of = encode_blocks(self.stale, self._blocks), int(self.built)
+            found = encode_blocks(self.stale, self._blocks, share=_share_of(self._together))
+            self._vectors, self._of = _whole(found, self._together), int(self.built)
         if self._work is None and int(self.pending) >= 0:
             self._start()
         return self._vectors
@@ -124,7 +174,7 @@ class StaleIndex(nn.Module):
 
     def _start(self) -> None:
         assert self.coming is not None
-        self._work = _Work(self.coming, self._blocks)
+        self._work = _Work(self.coming, self._blocks, _share_of(self._together))
         self._end = weakref.finalize(self, self._work.halt)
 
     def _swap(self) -> None:
@@ -134,7 +184,7 @@ class StaleIndex(nn.Module):
             self._start()
         assert self._work is not None
         assert self._end is not None
-        fresh = self._work.result()
+        fresh = _whole(self._work.result(), self._together)
         self._end.detach()
         _copy(self.coming, self.stale)
         self._before, self._vectors, self._of = self._vectors, fresh, int(self.pending)
@@ -146,21 +196,21 @@ class StaleIndex(nn.Module):
 class _Work:
     """Encoding in a background thread, which stops when the index is discarded."""
 
-    def __init__(self, encoder: Encoder, blocks: Blocks) -> None:
+    def __init__(self, encoder: Encoder, blocks: Blocks, share: tuple[int, int]) -> None:
         self._found: Tensor | None = None
         self._error: BaseException | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(encoder, blocks), name="refresh", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(encoder, blocks, share), name="refresh", daemon=True)
         self._thread.start()
 
-    def _run(self, encoder: Encoder, blocks: Blocks) -> None:
+    def _run(self, encoder: Encoder, blocks: Blocks, share: tuple[int, int]) -> None:
         try:
-            self._found = encode_blocks(encoder, blocks, self._stop)
+            self._found = encode_blocks(encoder, blocks, self._stop, share=share)
         except BaseException as error:
             self._error = error  # raised when the result is awaited
 
     def result(self) -> Tensor:
-        """Wait for the vectors."""
+        """Wait for the vectors of this process's share."""
         self._thread.join()
         if self._error is not None:
             raise self._error
@@ -174,25 +224,40 @@ class _Work:
 
 
 @torch.no_grad()
-def encode_blocks(encoder: Encoder, blocks: Blocks, stop: threading.Event | None = None) -> Tensor:
+def encode_blocks(
+    encoder: Encoder, blocks: Blocks, stop: threading.Event | None = None, *, share: tuple[int, int] = (0, 1)
+) -> Tensor:
     """Encode all blocks, shortest first, a batch of some 16,000 tokens at a time: (M, D).
 
     Args:
         encoder: encoder in evaluation mode; one vector per row.
         blocks: the blocks to encode.
         stop: event that stops encoding early; the remaining vectors are zero.
+        share: (i, n): batches i, i + n, i + 2 n, ... are encoded, and the vectors of all others are zero. Batches do
+            not depend on n, so the sum over all i is what a single process encodes, to the last bit.
     """
     lengths = blocks.lengths
     order = np.argsort(lengths, kind="stable")
     parameter = next(encoder.parameters())
     found = torch.zeros(len(order), encoder.dimensions, dtype=parameter.dtype, device=parameter.device)
-    for part in parts_of(lengths[order], _TOKENS):
+    for part in parts_of(lengths[order], _TOKENS)[share[0] :: share[1]]:
         if stop is not None and stop.is_set():
             break
         with autocast(found.device):
             vectors = encoder(blocks.rows(order[part]))[:, 0]
-        found[torch.from_numpy(order[part]).to(found.device)] = vectors.to(found)
+        found[devices.put(order[part], found.device)] = vectors.to(found)
     return found
+
+
+def _share_of(together: Together | None) -> tuple[int, int]:
+    return (0, 1) if together is None else (together.rank, together.world)
+
+
+def _whole(vectors: Tensor, together: Together | None) -> Tensor:
+    """All vectors, from those of each process's share."""
+    if together is not None:
+        together.add_up(vectors)
+    return vectors
 
 
 def _highest(queries: Tensor, vectors: Tensor, number: int) -> IntArray:
@@ -247,7 +312,7 @@ def choose(
     blocks, hits = np.full((len(sentences), number), -1), np.zeros(len(sentences))
     todo, fetch = np.arange(len(sentences)), min(len(search_blocks), 2 * number + 2)
     while len(todo):
-        ranked = index.search(queries[torch.from_numpy(todo).to(queries.device)], fetch)
+        ranked = index.search(queries[devices.put(todo, queries.device)], fetch)
         missing = []
         for row, found in zip(todo.tolist(), ranked.tolist(), strict=True):
             kept = _not_trivial(found, int(origins[row]), as_text(sentences.row(row)), search_blocks, number)

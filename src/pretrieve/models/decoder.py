@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import IntArray, Rows
 from pretrieve.models.heads import kept_heads, seeded, start_from
-from pretrieve.models.packed import Packing
+from pretrieve.models.packed import Packing, lay_out
 from pretrieve.models.transformer import TransformerEncoder
 
 MASKS = 64  # masks a row: one bit each of a token's int64
@@ -87,10 +87,10 @@ class EnhancedDecoder(nn.Module):
         Returns:
             (S, D), to be read by the language head.
         """
-        packing = Packing.of(rows, vectors.device)
+        packing = lay_out(rows, vectors.device)
         owners = packing.laid_out(np.repeat(np.arange(len(rows)), rows.lengths))
         spread = vectors.index_select(0, owners)
-        words = _embedded(encoder, packing, {"input_ids": packing.laid_out(rows.tokens).unsqueeze(0)})
+        words = _embedded(encoder, packing, {"input_ids": packing.ids.unsqueeze(0)})
         context = torch.where((packing.positions == 0).unsqueeze(1), spread, words)
         queries = self._queries(encoder, packing, spread)
         attended = self._attend(queries, context, packing, packing.laid_out(masks), packing.laid_out(choices))

@@ -139,16 +139,21 @@ def place(module: nn.Module, device: torch.device | None = None) -> None:
     module.to(device)
 
 
-def put(values: np.ndarray[Any, Any], device: torch.device) -> Tensor:
+def put(values: np.ndarray[Any, Any], device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
     """Copy an array to a device; to CUDA through pinned memory, so that the host does not wait for the copy.
+
+    Every other way from NumPy to a device (``torch.as_tensor(..., device=...)``, ``.to(device)``) waits.
 
     Args:
         values: the array.
         device: the device; on a CPU, the tensor shares the array's memory.
+        dtype: of the tensor; None: the array's.
     """
     import torch
 
     tensor = torch.from_numpy(values)
+    if dtype is not None:
+        tensor = tensor.to(dtype)
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device, non_blocking=True)
@@ -229,9 +234,17 @@ def describe(precision: str = AUTO, *, attention: bool = True, processes: int = 
     parts = [str(device) if name == device.type else f"{device} ({name})", computed]
     if attention:
         kernel = device.type == "cuda" and computed == "bfloat16"
-        parts.append("variable-length attention" if kernel else "attention by rows of equal length")
+        parts.append(f"variable-length attention{_implementation()}" if kernel else "attention by rows of equal length")
     parts.append("1 process" if processes == 1 else f"{processes} processes")
     return f"device: {', '.join(parts)}"
+
+
+def _implementation() -> str:
+    """The implementation of attention that is used instead of torch's own, in brackets; empty for torch's own."""
+    from torch.nn.attention import current_flash_attention_impl
+
+    name = current_flash_attention_impl()
+    return f" ({name})" if name else ""
 
 
 def idle_accelerator() -> str:

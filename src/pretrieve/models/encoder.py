@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pretrieve.core.types import IntArray, Rows, Similarity, SpecialTokens
 
-Pooling = Literal["mean", "cls", "bert", "bag"]
+Pooling = Literal["mean", "cls", "lasttoken", "bert", "bag"]
 
 __all__ = ["Encoder", "Pooling", "SpecialTokens"]
 

@@ -29,6 +29,7 @@ from pretrieve.models.heads import Projected
 from pretrieve.models.multi_vector import MultiVectorEncoder, document_weights, name_viewers
 from pretrieve.models.static import StaticEncoder
 from pretrieve.models.transformer import TransformerEncoder
+from pretrieve.text.special_tokens import names_of
 from pretrieve.text.tokenizer import Tokenizer
 
 _BASE = "sentence_transformers.base.modules"
@@ -200,7 +201,7 @@ def stock_modules(encoder: Encoder, tokenizer: Tokenizer) -> list[Module]:
 
 
 def _transformer_modules(encoder: TransformerEncoder, tokenizer: Tokenizer) -> list[Module]:
-    mode = "mean" if encoder.pooling == "mean" else "cls"
+    mode = "cls" if encoder.pooling == "bert" else encoder.pooling
     pooling = {"embedding_dimension": encoder.dimensions, "pooling_mode": mode, "include_prompt": True}
     modules = [
         _transformer(encoder, tokenizer, encoder.max_length),
@@ -241,15 +242,7 @@ def dense(linear: nn.Linear, activation: str = IDENTITY) -> Module:
 
 
 def _tokenizer_config(encoder: Encoder, tokenizer: Tokenizer, segments: bool, max_length: int) -> dict[str, Any]:
-    specials = encoder.specials
-    ids = {
-        "cls": specials.cls,
-        "sep": specials.sep,
-        "mask": specials.mask,
-        "pad": specials.pad,
-        "unk": specials.unknown,
-    }
-    names = {f"{name}_token": tokenizer.backend.id_to_token(token) for name, token in ids.items() if token is not None}
+    names = {name: tokenizer.backend.id_to_token(token) for name, token in names_of(encoder.specials).items()}
     inputs = ["input_ids", *(["token_type_ids"] if segments else []), "attention_mask"]
     return {
         **names,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pretrieve.core.types import BoolArray, IntArray
+from pretrieve.models import devices
 from pretrieve.sampling.items import TokenStore
 
 _MOST = 50  # groups that have a figure of their own: the largest
@@ -36,11 +37,11 @@ class Groups:
     def of(self, documents: IntArray | Tensor, device: torch.device) -> Tensor:
         """Groups (B,) of documents (B,); -1 for a document -1, which is none."""
         index = documents.cpu().numpy() if isinstance(documents, Tensor) else documents
-        return torch.as_tensor(np.where(index < 0, -1, self._groups[index].astype(np.int64))).to(device)
+        return devices.put(np.where(index < 0, -1, self._groups[index].astype(np.int64)), device)
 
     def means(self, name: str, values: Tensor, documents: IntArray) -> dict[str, Tensor]:
         """Mean of values (B,) over the documents (B,) of each group, by ``name/group``; NaN for a group without any."""
-        columns = torch.as_tensor(self._columns[self._groups[documents]]).to(values.device)
+        columns = devices.put(self._columns[self._groups[documents]], values.device)
         sums = values.new_zeros(2, len(self.names) + 1)
         sums.index_add_(1, columns, torch.stack([values, torch.ones_like(values)]))
         return dict(zip((f"{name}/{group}" for group in self.names), (sums[0] / sums[1])[:-1].unbind(), strict=True))

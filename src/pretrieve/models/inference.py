@@ -78,6 +78,17 @@ def parts_of(lengths: IntArray, tokens: int) -> list[slice]:
     return [slice(first, last) for first, last in itertools.pairwise(edges) if last > first]
 
 
+def padded_parts(lengths: IntArray, tokens: int) -> list[slice]:
+    """Slices of rows (R,), longest first, that have at most ``tokens`` tokens once padded; at least one row each."""
+    parts: list[slice] = []
+    first = 0
+    while first < len(lengths):
+        last = min(len(lengths), first + max(1, tokens // int(lengths[first])))
+        parts.append(slice(first, last))
+        first = last
+    return parts
+
+
 @without_denormals()
 @torch.no_grad()
 def query_vectors(encoder: Encoder, rows: Rows) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pretrieve.core.types import Array, Batch
+from pretrieve.models import devices
 from pretrieve.models.heads import kept_heads, seeded, start_from
 from pretrieve.models.losses import at_least_float32
 from pretrieve.models.pretrained import masked_language_model
@@ -86,9 +87,9 @@ class LanguageHead(nn.Module):
             Losses (S,) and hits (S,), zero where there is no label.
         """
         where = np.flatnonzero(labels != UNLABELLED)
-        index = torch.from_numpy(where).to(states.device)
+        index = devices.put(where, states.device)
         scores = at_least_float32(self(states[index], words))
-        truth = torch.from_numpy(np.asarray(labels[where], np.int64)).to(states.device)
+        truth = devices.put(np.asarray(labels[where], np.int64), states.device)
         losses = F.cross_entropy(scores, truth, reduction="none")
         hits = (scores.detach().argmax(dim=1) == truth).to(losses)
         none = scores.new_zeros(len(states))
@@ -110,11 +111,11 @@ class LanguageHead(nn.Module):
 def per_example(values: Tensor, batch: Batch) -> Tensor:
     """Sum values of tokens (S,) over each example: (B,)."""
     tokens = np.diff(batch.rows.offsets[:: batch.shape[1]])
-    owners = torch.from_numpy(np.repeat(np.arange(len(batch)), tokens)).to(values.device)
+    owners = devices.put(np.repeat(np.arange(len(batch)), tokens), values.device)
     summed: Tensor = values.new_zeros(len(batch)).index_add(0, owners, values)
     return summed
 
 
 def weighted(summed: Tensor, batch: Batch, name: str = "weight") -> Tensor:
     """Sums of token losses (B,) times the batch's weight: their mean over examples is the mean over tokens."""
-    return summed * torch.as_tensor(batch.per_example[name], dtype=summed.dtype, device=summed.device)
+    return summed * devices.put(np.asarray(batch.per_example[name]), summed.device, summed.dtype)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Rows
 from pretrieve.models.heads import seeded
-from pretrieve.models.packed import Packing
+from pretrieve.models.packed import Packing, lay_out
 from pretrieve.models.transformer import TransformerEncoder
 
 
@@ -55,7 +55,7 @@ class Layers(nn.Module):
 
     def forward(self, states: Tensor, rows: Rows) -> Tensor:
         """Run the layers over states (S, D) of rows, tokens attending within their row; returns (S, D)."""
-        packing = Packing.of(rows, states.device)
+        packing = lay_out(rows, states.device)
         hidden = states[packing.tokens].unsqueeze(0)
         for layer in self.layers:
             also = {"drop_attention": self._drop_attention, **self._positions(layer, hidden, packing)}

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pretrieve.core.types import Batch, Similarity
+from pretrieve.models import devices
 
 _EXCLUDED = torch.finfo(torch.float32).min  # finite, so that a row of excluded keys gives no NaN
 
@@ -113,6 +114,11 @@ def at_least_float32(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
+def mean_where(values: Tensor, chosen: Tensor) -> Tensor:
+    """Mean of the chosen (B,) among values (B,); NaN where none is. How many there are is not asked of the device."""
+    return values.masked_fill(~chosen, 0.0).sum() / chosen.sum()
+
+
 def _cross_entropy(scores: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
     losses = F.cross_entropy(scores, labels, reduction="none")
     if label_smoothing == 0.0:
@@ -125,5 +131,5 @@ def _cross_entropy(scores: Tensor, labels: Tensor, label_smoothing: float) -> Te
 
 def same_document(batch: Batch, first: int, count: int, device: torch.device) -> Tensor:
     """Whether examples are of the same document: ``count`` from ``first`` on, against all (count, B_global)."""
-    documents = torch.as_tensor(batch.documents, device=device)
+    documents = devices.put(batch.documents, device)
     return documents[first : first + count, None] == documents

@@ -23,7 +23,7 @@ class ModelOptions:
         max_length: maximum length of a text in tokens.
         like: name of the published checkpoint whose settings apply.
         truncate_dim: number of dimensions kept of each vector; default: as the model's files say, or all.
-        batch_size: number of texts per batch; of 256 tokens each, where the model runs without padding.
+        batch_size: texts of 256 tokens that go through it at once; more of shorter ones.
         device: where to compute, such as cpu or cuda:1; default: the device of the command, or the best available.
     """
 

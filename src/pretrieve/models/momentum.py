@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from pretrieve.core.errors import UsageError
 from pretrieve.core.rng import generator
 from pretrieve.core.types import IntArray
+from pretrieve.models import devices
+from pretrieve.models.shards import locals_of
 
 
 class KeyQueue(nn.Module):
@@ -44,7 +46,7 @@ class KeyQueue(nn.Module):
         """Write the keys (B, D) of a step over the oldest, with their documents (B,)."""
         first = step * len(keys) % len(self)
         self.keys[first : first + len(keys)] = keys
-        self.documents[first : first + len(keys)] = torch.as_tensor(documents, device=keys.device)
+        self.documents[first : first + len(keys)] = devices.put(documents, keys.device)
 
     def check_size(self, batch_size: int) -> None:
         """Check that the queue holds a whole number of batches.
@@ -61,6 +63,6 @@ class KeyQueue(nn.Module):
 @torch.no_grad()
 def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
     """Update a momentum encoder: ``slow <- momentum * slow + (1 - momentum) * fast``; buffers are copied."""
-    torch._foreach_lerp_(list(slow.parameters()), list(fast.parameters()), 1.0 - momentum)
+    torch._foreach_lerp_(locals_of(slow.parameters()), locals_of(fast.parameters()), 1.0 - momentum)
     for mine, theirs in zip(slow.buffers(), fast.buffers(), strict=True):
         mine.copy_(theirs)

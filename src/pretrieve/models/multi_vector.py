@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import IntArray, Rows
+from pretrieve.models import devices
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import seeded
 from pretrieve.models.transformer import TransformerEncoder
@@ -77,10 +78,10 @@ class MultiVectorEncoder(Encoder):
         return self._states(rows, self.query_viewer)
 
     def _states(self, rows: Rows, viewers: IntArray) -> Tensor:
-        seen, positions = with_viewers(rows, viewers)
+        seen, positions = rows.once(_with_viewers, *viewers.tolist())
         (states,) = self.encoder.states(seen, positions=positions)
         places = seen.offsets[:-1, None] + np.arange(len(viewers))
-        return states[torch.from_numpy(places).to(states.device)]
+        return states[devices.put(places, states.device)]
 
     @property
     def position_table(self) -> str | None:
@@ -110,6 +111,10 @@ def with_viewers(rows: Rows, viewers: IntArray) -> tuple[Rows, IntArray]:
     shown = places < count
     tokens[shown] = viewers[places[shown]]
     return Rows(tokens, offsets), positions
+
+
+def _with_viewers(rows: Rows, *viewers: int) -> tuple[Rows, IntArray]:
+    return with_viewers(rows, np.array(viewers, np.int64))
 
 
 def add_viewers(encoder: TransformerEncoder, vectors_per_document: int, seed: int) -> MultiVectorEncoder:

@@ -9,7 +9,7 @@ Packing with restarted position ids alone is silently wrong under plain attentio
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -29,7 +29,9 @@ class Packing:
     """The layout of R rows of S tokens in all: sorted by length, rows of equal length side by side.
 
     Attributes:
+        ids: token ids in the layout's order, (S,), int64.
         tokens: for each place of the layout the place in the rows' own order, (S,).
+        order: the same, in the host's memory.
         positions: position of each token in its row, from 0, (S,).
         blocks: (rows, length) of each run of rows of equal length.
         offsets: where each row starts in the layout, and the end, (R + 1,), int32.
@@ -37,7 +39,9 @@ class Packing:
         restore_tokens: place in the layout of each token, (S,).
     """
 
+    ids: Tensor
     tokens: Tensor
+    order: IntArray
     positions: Tensor
     blocks: list[tuple[int, int]]
     offsets: Tensor
@@ -47,7 +51,7 @@ class Packing:
 
     @staticmethod
     def of(rows: Rows, device: torch.device) -> Packing:
-        """Lay out rows, none of them empty."""
+        """Lay out rows, none of them empty; the copies to an accelerator are not waited for."""
         lengths = np.asarray(rows.lengths, dtype=np.int64)
         assert len(lengths)
         assert lengths.min() > 0, "rows are not empty"
@@ -62,7 +66,9 @@ class Packing:
             return devices.put(values, device)
 
         return Packing(
+            ids=put(np.asarray(rows.tokens, dtype=np.int64)[tokens]),
             tokens=put(tokens),
+            order=tokens,
             positions=put(positions),
             blocks=list(zip(counts.tolist(), sizes.tolist(), strict=True)),
             offsets=put(offsets.astype(np.int32)),
@@ -72,7 +78,7 @@ class Packing:
 
     def laid_out(self, values: IntArray) -> Tensor:
         """Integers of each token (S,), given in the rows' own order, as int64 in the layout's order."""
-        return devices.put(np.asarray(values, dtype=np.int64), self.tokens.device)[self.tokens]
+        return devices.put(np.asarray(values, dtype=np.int64)[self.order], self.ids.device)
 
     def split(self, values: Tensor) -> list[Tensor]:
         """Cut (S, ...) in the layout's order into its blocks (rows, length, ...), without copying."""
@@ -96,6 +102,11 @@ class Packing:
             band = (place[:, None] - place[None, :]).abs() <= reach
             self.bands[key] = band.tril() if causal else band
         return self.bands[key]
+
+
+def lay_out(rows: Rows, device: torch.device) -> Packing:
+    """The layout of rows, made once for each device; its windows of local attention are those of one pass."""
+    return replace(rows.once(Packing.of, device), bands={})
 
 
 def packed_attention(

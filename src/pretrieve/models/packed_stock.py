@@ -18,7 +18,7 @@ from pretrieve.core.types import FloatArray, IntArray, Rows
 from pretrieve.models.denormals import without_denormals
 from pretrieve.models.inference import parts_of
 from pretrieve.models.packed import Packing, attention
-from pretrieve.models.transformer import PACKED, first_position
+from pretrieve.models.transformer import causal_inputs, first_position, packs
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -104,12 +104,12 @@ class PackedStock:
         inner = self.transformer.model
         packing = Packing.of(rows, inner.device)
         inputs = {
-            "input_ids": packing.laid_out(rows.tokens).unsqueeze(0),
+            "input_ids": packing.ids.unsqueeze(0),
             "position_ids": packing.positions.unsqueeze(0) + first_position(inner.config),
         }
         if segments is not None:
             inputs["token_type_ids"] = packing.laid_out(segments).unsqueeze(0)
-        states = inner(**inputs, packing=packing).last_hidden_state[0]
+        states = inner(**inputs, **causal_inputs(inner.config), packing=packing).last_hidden_state[0]
         told = {} if prompt_length is None else {"prompt_length": prompt_length}
         features = {"sentence_embedding": torch.cat([*self._pooled(packing.split(states), told)])}
         for module in self.rest:
@@ -151,8 +151,8 @@ def _is_packable(first: Any) -> bool:
         return False
     config, tokenizer = getattr(first.model, "config", None), first.tokenizer
     return (
-        getattr(config, "model_type", None) in PACKED
-        and not getattr(config, "is_decoder", False)
+        config is not None
+        and packs(config)
         and not getattr(config, "output_hidden_states", False)
         and getattr(first, "backend", "torch") == "torch"
         and getattr(first, "transformer_task", "feature-extraction") == "feature-extraction"

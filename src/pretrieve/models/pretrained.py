@@ -17,9 +17,12 @@ from torch import nn
 
 from pretrieve.core.errors import ModelError, UsageError
 from pretrieve.models.checkpoints import find_checkpoint
+from pretrieve.models.encoder import Pooling
 from pretrieve.models.heads import seeded
 from pretrieve.models.misfits import refuse_misfits
 from pretrieve.models.model_folder import CONTRIEVER, model_folder, not_a_model
+from pretrieve.models.model_kind import transformer_folder
+from pretrieve.models.transformer import DECODERS, PACKED
 from pretrieve.models.whole_model import check_whole
 
 DPR = "dpr"  # model_type of DPR encoders, which hold a BERT under another name
@@ -66,9 +69,11 @@ def load_pretrained(folder: Path, *, seed: int = 0, pooler: bool = False) -> nn.
         ModelError: it holds no encoder, or its weights do not fit; the text names the first of them.
     """
     config = _config(folder)
-    if config.get("is_encoder_decoder") or config.get("is_decoder") or _is_causal(config):
+    looks_back = config.get("is_decoder") or (_is_causal(config) and config["model_type"] in PACKED)
+    if config.get("is_encoder_decoder") or looks_back:
         raise ModelError(
-            f"{folder} is a {config['model_type']} decoder: pretrieve trains encoders (BERT and the like). Give one."
+            f"{folder} is a {config['model_type']} decoder: pretrieve trains encoders (BERT and the like) and "
+            "decoder-only language models (Qwen3 and the like). Give one."
         )
     kind, options = _class_of(config)
     try:
@@ -157,8 +162,36 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def usual_pooling(folder: Path) -> Pooling:
+    """The pooling of a checkpoint whose files do not specify one: only a decoder's last token has seen the whole row.
+
+    Args:
+        folder: folder of a model, with ``config.json``.
+
+    Raises:
+        UsageError: the folder holds no model.
+    """
+    return "lasttoken" if is_decoder(folder) else "mean"
+
+
+def is_decoder(folder: Path) -> bool:
+    """Whether a folder holds a decoder-only language model, whose tokens see those before them alone.
+
+    Args:
+        folder: folder of a model; of a sentence-transformers folder, its transformer counts.
+
+    Raises:
+        UsageError: the folder holds no model.
+    """
+    inner = transformer_folder(folder)
+    if not (inner / "config.json").is_file():  # of another kind
+        return False
+    config = _config(inner)
+    return config.get("model_type") in DECODERS or _is_causal(config)
+
+
 def _is_causal(config: dict[str, Any]) -> bool:
-    return any("ForCausalLM" in name for name in config.get("architectures") or [])
+    return any("ForCausalLM" in name or name == "GPT2LMHeadModel" for name in config.get("architectures") or [])
 
 
 def _from_hub(name: str) -> Path:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Rows
 from pretrieve.models.heads import kept_heads, seeded, start_from
-from pretrieve.models.packed import Packing
+from pretrieve.models.packed import Packing, lay_out
 from pretrieve.models.transformer import TransformerEncoder
 
 _FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "ernie", "modernbert")
@@ -99,8 +99,8 @@ class TiedDecoder(nn.Module):
         Returns:
             States (S, D) in the order of ``rows``; that of a token knows the tokens up to it, and the vector.
         """
-        packing = Packing.of(rows, vectors.device)
-        tokens = packing.laid_out(rows.tokens).unsqueeze(0)
+        packing = lay_out(rows, vectors.device)
+        tokens = packing.ids.unsqueeze(0)
         lengths = packing.offsets.diff().long()
         order = torch.argsort(packing.restore_rows)
         owners = torch.repeat_interleave(order, lengths, output_size=tokens.shape[1])

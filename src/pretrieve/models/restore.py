@@ -18,7 +18,7 @@ from pretrieve.models.encoder import Encoder, Pooling
 from pretrieve.models.export import DOCUMENT_MODEL, IDENTITY, MULTI_VECTOR_FILE, QUERY_MODEL, TANH
 from pretrieve.models.heads import Projected
 from pretrieve.models.multi_vector import MultiVectorEncoder, document_weights
-from pretrieve.models.pretrained import load_pretrained
+from pretrieve.models.pretrained import load_pretrained, usual_pooling
 from pretrieve.models.static import StaticEncoder
 from pretrieve.models.static_folder import find_static, read_static
 from pretrieve.models.transformer import TransformerEncoder
@@ -146,7 +146,7 @@ def _load_transformer(
     if kinds and (kinds[0] != "Pooling" or (len(kinds) > 1 + tanh and not projected)):
         raise UsageError(f"{folder}: a model with the modules {', '.join(kinds)} can be searched, but not trained.")
     own: Pooling | None = _own_pooling(rest[0][1], tanh) if kinds else None
-    wanted = pooling or own or "mean"
+    wanted = pooling or own or usual_pooling(first)
     model: Any = load_pretrained(first, seed=seed, pooler=wanted == "bert")
     tokenizer = tokenizers.load(first)
     _check_vocabulary(first, tokenizer, int(model.config.vocab_size))
@@ -180,8 +180,8 @@ def said_pooling(folder: Path) -> Any:
 
 def _own_pooling(folder: Path, tanh: bool) -> Pooling:
     modes = said_pooling(folder)
-    if modes not in ("mean", "cls") or (tanh and modes != "cls"):
-        raise UsageError(f"{folder}: pooling {modes!r} cannot be trained; mean, cls and BERT's pooler can.")
+    if modes not in ("mean", "cls", "lasttoken") or (tanh and modes != "cls"):
+        raise UsageError(f"{folder}: pooling {modes!r} cannot be trained; mean, cls, lasttoken and BERT's pooler can.")
     own: Pooling = "bert" if tanh else modes
     return own
 

@@ -108,11 +108,7 @@ class StaticEncoder(Encoder):
         weight = self.embedding.weight
         if weight.device.type == "cpu":
             return _bag_of_means(weight, rows).unsqueeze(1)
-        tokens, offsets = (
-            devices.put(np.ascontiguousarray(array, dtype=np.int64), weight.device)
-            for array in (rows.tokens, rows.offsets[:-1])
-        )
-        vectors: Tensor = self.embedding(tokens, offsets)
+        vectors: Tensor = self.embedding(*rows.once(_bags, weight.device))
         return vectors.unsqueeze(1)
 
 
@@ -179,6 +175,21 @@ def _transpose(tokens: IntArray, offsets: IntArray, vocabulary: int) -> Any:
     return rows.tocsc()
 
 
+def _bags(rows: Rows, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Tokens and where each row starts, int64, on a device."""
+    tokens, offsets = (
+        devices.put(np.ascontiguousarray(array, dtype=np.int64), device) for array in (rows.tokens, rows.offsets[:-1])
+    )
+    return tokens, offsets
+
+
+def _columns(rows: Rows, vocabulary: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The tokens of rows (in ascending order), of each the rows that hold it, end to end, and where those begin."""
+    columns = _transpose(rows.tokens, rows.offsets, vocabulary)
+    touched = np.flatnonzero(np.diff(columns.indptr))
+    return torch.from_numpy(touched), torch.from_numpy(columns.indices), torch.from_numpy(columns.indptr[touched])
+
+
 def _bag_of_means(weight: Tensor, rows: Rows) -> Tensor:
     vectors: Tensor = _BagOfMeans.apply(weight, rows)  # type: ignore[no-untyped-call]
     return vectors
@@ -193,8 +204,7 @@ class _BagOfMeans(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, rows: Rows) -> Tensor:
         ctx.rows, ctx.weight = rows, weight
-        tokens = torch.from_numpy(np.ascontiguousarray(rows.tokens, dtype=np.int64))
-        offsets = torch.from_numpy(np.ascontiguousarray(rows.offsets[:-1], dtype=np.int64))
+        tokens, offsets = rows.once(_bags, weight.device)
         table = (
             weight.detach()
         )  # or the stock forward pass would also note which row each token is of: a tenth of a step
@@ -204,20 +214,14 @@ class _BagOfMeans(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None]:
         rows: Rows = ctx.rows
         weight: Tensor = ctx.weight
-        columns = _transpose(rows.tokens, rows.offsets, len(weight))
-        touched = np.flatnonzero(np.diff(columns.indptr))
-        sums = F.embedding_bag(
-            torch.from_numpy(columns.indices),
-            gradients[0] * _inverse_lengths(rows),
-            torch.from_numpy(columns.indptr[touched]),
-            mode="sum",
-        )
+        touched, places, starts = rows.once(_columns, len(weight))
+        sums = F.embedding_bag(places, gradients[0] * _inverse_lengths(rows), starts, mode="sum")
         table = weight.grad if weight.is_leaf else None
         if table is not None:
             # Added in place: a table of 64 MB a call would be mapped, cleared and unmapped, half the time of a step.
-            table.index_add_(0, torch.from_numpy(touched), sums)
+            table.index_add_(0, touched, sums)
             return None, None
-        return torch.zeros_like(weight).index_copy_(0, torch.from_numpy(touched), sums), None
+        return torch.zeros_like(weight).index_copy_(0, touched, sums), None
 
 
 def _inverse_lengths(rows: Rows) -> Tensor:

@@ -65,10 +65,10 @@ def _load(folder: Path, usage: Checkpoint, options: ModelOptions, *, known: bool
 def _positions(model: SentenceTransformer, longest: int) -> int:
     """Tokens that a model of known architecture has positions for; else ``longest``."""
     from pretrieve.models.restore import position_limit
-    from pretrieve.models.transformer import PACKED
+    from pretrieve.models.transformer import DECODERS, PACKED
 
     config = getattr(getattr(model[0], "auto_model", None), "config", None)
-    return position_limit(config) if getattr(config, "model_type", None) in PACKED else longest
+    return position_limit(config) if getattr(config, "model_type", None) in PACKED | DECODERS else longest
 
 
 def _of_bare_weights(folder: Path, usage: Checkpoint) -> tuple[list[Any], int | None]:
@@ -77,14 +77,14 @@ def _of_bare_weights(folder: Path, usage: Checkpoint) -> tuple[list[Any], int | 
 
     from pretrieve.models.pretrained import DPR, load_pretrained
     from pretrieve.models.restore import position_limit
-    from pretrieve.models.transformer import PACKED
+    from pretrieve.models.transformer import DECODERS, PACKED
 
     class Strict(modules.Transformer):  # type: ignore[misc]
         def _load_model(self, *asked: Any, **also: Any) -> Any:
             return load_pretrained(folder)
 
     longest = usage.max_length
-    if _config(folder / "config.json", {}).get("model_type") in (*PACKED, DPR):
+    if _config(folder / "config.json", {}).get("model_type") in (*PACKED, *DECODERS, DPR):
         transformer = Strict(str(folder))
         limit = position_limit(transformer.config)
         longest = min(longest or limit, limit)

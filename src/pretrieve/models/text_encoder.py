@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from pretrieve.models.packed_stock import PackedStock
     from pretrieve.text.tokenizer import Tokenizer
 
+_PER_TOKEN = 2  # characters of a token, at least in most texts: what a batch holds is rather too little than too much
+_SPECIAL = 4  # special tokens of a row
+_WHOLE = 256  # tokens of a text by which a batch size becomes a budget of tokens
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TorchTextEncoder:
@@ -41,7 +45,7 @@ class TorchTextEncoder:
         usage: prompts, similarity and all settings that determine the vectors.
         fingerprint: hash of weights, tokenizer and settings.
         location: name or folder.
-        batch_size: number of texts per batch; of 256 tokens each, where the model runs without padding.
+        batch_size: texts of 256 tokens that go through it at once; more of shorter ones.
         described: settings of the user, stored by an index to open the model in the same way.
         configuration: hash of what the model's files say of how vectors are made.
     """
@@ -83,16 +87,38 @@ class TorchTextEncoder:
         packed = self._packed(model, task)
         if packed is not None and texts:
             return packed.encode(texts, prompt, self.batch_size)
-        # in a folder with untied encoders, the task selects one
+        if model.device.type != devices.CPU and texts:
+            return self._encode_padded(model, texts, prompt, task, longest)
+        return self._stock(model, texts, prompt, task, self.batch_size)  # larger batches of short texts are no faster
+
+    def _stock(
+        self, model: SentenceTransformer, texts: list[str], prompt: str, task: str, batch_size: int
+    ) -> FloatArray:
         vectors = model.encode(
             texts,
             prompt=prompt,
-            task=task,
-            batch_size=self.batch_size,
+            task=task,  # in a folder with untied encoders, it selects one
+            batch_size=batch_size,
             show_progress_bar=False,
             convert_to_numpy=True,
         )
         return np.asarray(vectors, dtype=np.float32)
+
+    def _encode_padded(
+        self, model: SentenceTransformer, texts: list[str], prompt: str, task: str, longest: int | None
+    ) -> FloatArray:
+        """Encode by the model's own ``encode``, longest first, a budget of tokens with their padding at a time."""
+        from pretrieve.models.inference import padded_parts
+
+        tokens = np.array([len(prompt) + len(text) for text in texts], np.int64) // _PER_TOKEN + _SPECIAL
+        tokens = np.minimum(tokens, longest) if longest else tokens
+        order = np.argsort(-tokens, kind="stable")
+        parts = padded_parts(tokens[order], self.batch_size * _WHOLE)
+        groups = [[texts[index] for index in order[part]] for part in parts]
+        found = np.concatenate([self._stock(model, group, prompt, task, len(group)) for group in groups])
+        vectors = np.empty_like(found)
+        vectors[order] = found
+        return vectors
 
     def _packed(self, model: SentenceTransformer, task: str) -> PackedStock | None:
         """The form of a model that runs without padding, where it has one."""

@@ -57,29 +57,17 @@ def build_index(
     Raises:
         PretrieveError: sources or model are invalid, or writing failed.
     """
-    from pretrieve.models.devices import inference_lines
-    from pretrieve.models.text_encoder import ModelOptions, open_encoder
     from pretrieve.pipeline.encode.encoded import EncodedVectors
-    from pretrieve.pipeline.run.usage_warnings import before_search
 
     check_workspace(output, sources, overwrite=replace)
     Analyzer(Analysis(stop_words=lexical.stop_words, stemmer=lexical.stemmer))  # refused before documents are read
-    options = ModelOptions(**(described or {}))
-    encoder = open_encoder(str(Path(model).absolute()) if Path(model).exists() else model, options)
-    for line in (*before_search(model, options), *inference_lines(encoder)):
-        listener.note(line)
+    encoder = _opened(model, described or {}, listener)
     encoded = None if vectors is None else EncodedVectors.open(vectors, encoder, model, listener)
     work = Workspace(output, overwrite=replace)
     with stoppable(work.advice), work:
-        documents = read_documents(
-            sources,
-            work.path / "documents",
-            listener,
-            fields=fields,
-            file_filter=file_filter,
-            on_bad=on_bad,
-            quarantine=beside(output, ".quarantine.jsonl"),
-        )
+        reading: dict[str, Any] = {"fields": fields, "file_filter": file_filter, "on_bad": on_bad}
+        quarantine = beside(output, ".quarantine.jsonl")
+        documents = read_documents(sources, work.path / "documents", listener, quarantine=quarantine, **reading)
         listener.stage("index", len(documents), "documents")
         read = None if encoded is None else encoded.checked(documents)
         index = Index.build(
@@ -94,6 +82,19 @@ def build_index(
         )
         listener.advance(len(documents))
     return index
+
+
+def _opened(model: str, described: Mapping[str, Any], listener: Listener) -> TextEncoder:
+    """The model of a new index; what is to be said of it is noted."""
+    from pretrieve.models.devices import inference_lines
+    from pretrieve.models.text_encoder import ModelOptions, open_encoder
+    from pretrieve.pipeline.run.usage_warnings import before_search
+
+    options = ModelOptions(**described)
+    encoder = open_encoder(str(Path(model).absolute()) if Path(model).exists() else model, options)
+    for line in (*before_search(model, options), *inference_lines(encoder)):
+        listener.note(line)
+    return encoder
 
 
 def open_index(path: Path, mode: str = "hybrid", model: str | None = None) -> Index:

@@ -14,15 +14,17 @@ from typing import Literal
 import orjson
 
 from pretrieve.core import files
-from pretrieve.core.errors import DataError, ExtensionError, MissingExtraError, UsageError
-from pretrieve.core.extensions import place
+from pretrieve.core.errors import DataError, MissingExtraError, UsageError
 from pretrieve.core.types import Document
-from pretrieve.text.fields import Fields, Names, document_of, place_id
+from pretrieve.text.ahead import Ahead
+from pretrieve.text.fields import Fields, Names, place_id
 from pretrieve.text.files.file_filter import FileFilter
 from pretrieve.text.files.inputs import Input, inputs_of
 from pretrieve.text.files.report import ReadReport
 from pretrieve.text.files.streams import DamagedStreamError
-from pretrieve.text.records import Fault, Note, Record
+from pretrieve.text.parallel import processors
+from pretrieve.text.parsing import Found, Parsed
+from pretrieve.text.records import Fault, Note
 from pretrieve.text.seen import Seen
 
 __all__ = ["Fields", "FileFilter", "ReadReport", "read"]
@@ -43,6 +45,7 @@ def read(
     quarantine: Path | None = None,
     deduplicate: bool = True,
     max_record_bytes: int = MAX_RECORD_BYTES,
+    workers: int | None = None,
 ) -> Iterator[Document]:
     """Read documents from files, folders, archives, ``python:`` and ``hf:`` sources, one after the other.
 
@@ -57,6 +60,7 @@ def read(
             reason; it appears when all is read, and only if there was one.
         deduplicate: drop documents with a known title and text; off for evaluation by given ids.
         max_record_bytes: maximum number of bytes of a line (JSONL, CSV, TSV, text) or of a Markdown or HTML file.
+        workers: maximum number of processes that read a large collection; by default as many as there are processors.
 
     Raises:
         UsageError: a source does not exist or is of an unknown kind, or a named field is nowhere.
@@ -66,10 +70,13 @@ def read(
     """
     assert on_bad != "quarantine" or quarantine is not None
     report = report if report is not None else ReadReport()
-    reader = _Reader(fields or Fields(), report, deduplicate, max_record_bytes)
+    fields = fields or Fields()
     found = [item for source in sources for item in inputs_of(str(source), file_filter or FileFilter(), report)]
     with contextlib.ExitStack() as stack:
         refuse = policy(on_bad, quarantine, stack)
+        most = 1 if on_bad == "quarantine" else workers or processors()  # other processes keep no raw records
+        ahead = stack.enter_context(contextlib.closing(Ahead(found, fields, max_record_bytes, most)))
+        reader = _Reader(fields, report, deduplicate, ahead.parsed)
         for item in found:
             for result in [item] if isinstance(item, Fault) else reader.documents(item):
                 if isinstance(result, Document):
@@ -83,8 +90,14 @@ def read(
 class _Reader:
     """Turns the records of files into documents, drops duplicates, and counts."""
 
-    def __init__(self, fields: Fields, report: ReadReport, deduplicate: bool, limit: int) -> None:
-        self._fields, self._report, self._limit = fields, report, limit
+    def __init__(
+        self,
+        fields: Fields,
+        report: ReadReport,
+        deduplicate: bool,
+        parsed: Callable[[Input, Names], Iterator[Parsed]],
+    ) -> None:
+        self._fields, self._report, self._parsed = fields, report, parsed
         self._contents = Seen() if deduplicate else None
         self._ids = Seen()
         self._file_ids: Seen | None = None  # of the file that is read, if it was found in a folder
@@ -119,22 +132,17 @@ class _Reader:
         names = Names(self._fields, str(item.argument), tabular=tabular, named=item.named)
         self._file_ids = None if item.named else Seen()
         none = True
-        for record in item.records(self._limit, self._fields.columns):
+        for found in self._parsed(item, names):
             none = False
-            if isinstance(record, Note):
-                self._report.note(record)
-                continue
-            if not isinstance(record, Record | Fault):
-                raise ExtensionError(
-                    f"{place(item.reader.read)}: read has to give Record or Fault, not {record!r:.80}."
-                )
-            if isinstance(record, Record) and names.wikipedia and names.passes_over(record):
+            if isinstance(found, (Found, Fault)):
+                result = self._document(found, names) if isinstance(found, Found) else found
+                self._report.count(result)
+                if result is not None:
+                    yield result
+            elif isinstance(found, Note):
+                self._report.note(found)
+            else:
                 self._report.pass_over()
-                continue
-            result = self._document(record, names)
-            self._report.count(result)
-            if result is not None:
-                yield result
         for note in names.notes():
             self._report.note(note)
         names.check_all_seen()
@@ -145,18 +153,16 @@ class _Reader:
         self._report.count(fault)
         return fault
 
-    def _document(self, record: Record | Fault, names: Names) -> Document | Fault | None:
-        """The document; a fault if the record is bad or its id is taken; None if its content was seen."""
-        document = record if isinstance(record, Fault) else document_of(record, names)
-        if isinstance(document, Fault):
-            return document
+    def _document(self, found: Found, names: Names) -> Document | Fault | None:
+        """The document; a fault if its id is taken; None if its content was seen."""
+        document = found.document
         if self._ids.has(document.id):
             if self._contents is not None and self._contents.has((document.title, document.text)):
                 return None
-            assert isinstance(record, Record)
-            other = self._other_id(document, record, names)
+            other = self._other_id(found, names)
             if other is None:
-                return Fault(document.where, "duplicate id", repr(document.id), record.raw)
+                raw = found.record.raw if found.record is not None else None
+                return Fault(document.where, "duplicate id", repr(document.id), raw)
             document = replace(document, id=other)
         if self._contents is not None and not self._contents.add((document.title, document.text)):
             return None
@@ -165,9 +171,11 @@ class _Reader:
             self._file_ids.add(document.id)
         return document
 
-    def _other_id(self, document: Document, record: Record, names: Names) -> str | None:
+    def _other_id(self, found: Found, names: Names) -> str | None:
         """Another id for a document whose id is taken without a mistake: by another file of a folder, or by a guess."""
-        if names.guessed_id(record) and not self._ids.has(document.where):
+        document = found.document
+        guessed = found.guessed_id if found.record is None else names.guessed_id(found.record)
+        if guessed and not self._ids.has(document.where):
             names.guess(REPEATED)
             return place_id(document.where)
         name = place_id(f"{names.where}#{document.id}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -93,13 +93,7 @@ class Names:
         """
         if record.fixed:
             return _OURS
-        names = tuple(record.fields)
-        plan = self._plans.get(names)
-        if plan is None:
-            if len(self._plans) >= _SHAPES:
-                self._plans.clear()
-            plan = self._plans[names] = self._plan(record)
-            self._used.update(found[0] for found in plan if found)
+        plan = self._known_plan(record)
         if self._patience:
             self._check(record, plan)
         return plan
@@ -119,9 +113,41 @@ class Names:
         """Count a guess that is reported once for the source, with the number of documents."""
         self._guesses[what] += 1
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether no further record is checked for the fields that it has."""
+        return not self._patience
+
+    def settle(self, *, joins: bool) -> None:
+        """Go on with a source whose first records another process has checked.
+
+        Args:
+            joins: whether they have no field for the text.
+        """
+        self._patience, self.joins = 0, joins
+        self._missing.clear()
+
+    def take_guesses(self) -> list[str]:
+        """What was guessed since the last call, for another process to count."""
+        if not self._guesses:
+            return []
+        found = list(self._guesses.elements())
+        self._guesses.clear()
+        return found
+
+    @property
+    def used(self) -> list[str]:
+        """Fields that have a role, sorted."""
+        return sorted(self._used)
+
+    def give(self, notes: Iterable[Note], used: Iterable[str]) -> None:
+        """Take notes and fields with a role that another process found in this source."""
+        self._notes += notes
+        self._used.update(used)
+
     def guessed_id(self, record: Record) -> bool:
         """Whether the id of a record is one by a wide convention alone, so that it may repeat without being wrong."""
-        names = self.plan(record).id
+        names = () if record.fixed else self._known_plan(record).id
         return "id" not in self._given and bool(names) and names[0] not in FIRST["id"] and not record.headerless
 
     def words(self, record: Record) -> str:
@@ -155,6 +181,16 @@ class Names:
         """
         for name in sorted(self._missing) if self._present else ():
             raise UsageError(f"{self.where}: no field {name!r}.{suggest(name, self._present)}")
+
+    def _known_plan(self, record: Record) -> Plan:
+        names = tuple(record.fields)
+        plan = self._plans.get(names)
+        if plan is None:
+            if len(self._plans) >= _SHAPES:
+                self._plans.clear()
+            plan = self._plans[names] = self._plan(record)
+            self._used.update(found[0] for found in plan if found)
+        return plan
 
     def _plan(self, record: Record) -> Plan:
         names = [*map(str, record.fields)]

@@ -5,8 +5,7 @@ Artefact of kind ``store``. A random crop of a random document costs microsecond
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,11 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from pretrieve.core import files
-from pretrieve.core.arrays import array_header, load_array
+from pretrieve.core.arrays import load_array
 from pretrieve.core.errors import DataError
-from pretrieve.core.types import Array, BoolArray, Document, IntArray, SpecialTokens
+from pretrieve.core.types import BoolArray, Document, IntArray, SpecialTokens
 from pretrieve.text import tokenizer as tokenizers
-from pretrieve.text.encoding import EncodedDocuments, encode
+from pretrieve.text.encoding import encode
+from pretrieve.text.store_writer import ARRAYS, BATCH, StoreWriter
 from pretrieve.text.tokenizer import Tokenizer
 
 
@@ -130,18 +130,40 @@ class Store:
             DataError: no document has any token.
             StorageError: writing to disk failed.
         """
+        indices = np.arange(len(documents)) if select is None else select
+
+        def fill(writer: StoreWriter) -> None:
+            for batch in documents.batches(BATCH, indices):
+                writer.add(batch, indices, encode(batch, tokenizer, sentences=sentences))
+
+        return Store.write(target, fill, tokenizer, documents.fingerprint, replace=replace)
+
+    @staticmethod
+    def write(
+        target: Path, fill: Callable[[StoreWriter], object], tokenizer: Tokenizer, corpus: str, *, replace: bool = False
+    ) -> Store:
+        """Write a store and open it.
+
+        Args:
+            target: output folder.
+            fill: gives the writer all documents, in order.
+            tokenizer: tokenizer of the ids.
+            corpus: fingerprint of the documents.
+            replace: replace an existing artefact.
+
+        Raises:
+            DataError: no document has any token.
+            StorageError: writing to disk failed.
+        """
         meta: dict[str, Any] = {}
         with files.create(target, "store", replace=replace, meta=meta) as folder:
             tokenizer.save(folder)
-            writer = _Writer(folder, np.dtype(np.uint16 if tokenizer.specials.vocabulary <= 1 << 16 else np.uint32))
-            indices = np.arange(len(documents)) if select is None else select
-            with writer:
-                for batch in documents.batches(512, indices):
-                    writer.add(batch, indices, encode(batch, tokenizer, sentences=sentences))
+            with StoreWriter(folder, tokenizer.specials.vocabulary) as writer:
+                fill(writer)
             if not writer.kept:
                 raise DataError(f"none of {writer.seen:,} documents has any token: is this text, in a known script?")
             meta |= {
-                "corpus": documents.fingerprint,
+                "corpus": corpus,
                 "fingerprint": files.fingerprint({name: entry["sha256"] for name, entry in folder.entries.items()}),
                 "group_names": list(writer.groups),
                 "dropped": writer.seen - writer.kept,
@@ -158,7 +180,7 @@ class Store:
             CorruptError: it is damaged.
         """
         meta = files.read_manifest(path, "store")
-        arrays: dict[str, Any] = {name: load_array(path / name).view(np.ndarray) for name in _ARRAYS}
+        arrays: dict[str, Any] = {name: load_array(path / name).view(np.ndarray) for name in ARRAYS}
         backend = tokenizers.load(path).backend
         return Store(
             path=path,
@@ -169,56 +191,3 @@ class Store:
             fingerprint=meta["fingerprint"],
             dropped=meta["dropped"],
         )
-
-
-_ARRAYS = ("tokens", "documents", "bodies", "sentences", "document_sentences", "origins", "groups")
-
-
-class _Writer(contextlib.ExitStack):
-    """Streams encoded documents into the files of a store, leaving out those without tokens."""
-
-    def __init__(self, folder: files.Folder, dtype: np.dtype[Any]) -> None:
-        super().__init__()
-        self._dtypes = {name: np.dtype(np.int64) for name in _ARRAYS} | {"tokens": dtype, "groups": np.dtype(np.uint16)}
-        self._folder, self._files = folder, dict[str, files.HashingFile]()
-        self.groups: dict[str, int] = {}
-        self.seen = self.kept = self._tokens = self._sentences = 0
-
-    def __enter__(self) -> _Writer:
-        for name, dtype in self._dtypes.items():
-            self._files[name] = self.enter_context(self._folder.open(name))
-            self._files[name].write(array_header(dtype, (-1,)))
-        return self
-
-    def __exit__(self, *error: Any) -> bool:
-        if error[0] is None:
-            self._write("documents", np.array([self._tokens]))
-            self._write("sentences", np.array([self._tokens]))
-            self._write("document_sentences", np.array([self._sentences]))
-        return bool(super().__exit__(*error))
-
-    def add(self, batch: list[Document], indices: IntArray, encoded: EncodedDocuments) -> None:
-        kept = encoded.bodies > 0
-        lengths = (encoded.titles + encoded.bodies)[kept]
-        starts = self._tokens + np.cumsum(lengths) - lengths
-        counts = encoded.sentence_counts[kept]
-        self._write("tokens", encoded.tokens)
-        self._write("documents", starts)
-        self._write("bodies", starts + encoded.titles[kept])
-        self._write("sentences", self._tokens + encoded.sentences)
-        self._write("document_sentences", self._sentences + np.cumsum(counts) - counts)
-        self._write("origins", indices[self.seen : self.seen + len(batch)][kept])
-        self._write("groups", np.array([self._group(document.group) for document in batch])[kept])
-        self.seen += len(batch)
-        self.kept += int(kept.sum())
-        self._tokens += int(lengths.sum())
-        self._sentences += int(counts.sum())
-
-    def _group(self, name: str) -> int:
-        number = self.groups.setdefault(name, len(self.groups))
-        if number >= 1 << 16:
-            raise DataError(f"more than 65,536 groups (the latest is {name!r}): name another field as the group.")
-        return number
-
-    def _write(self, name: str, values: Array) -> None:
-        self._files[name].write(np.ascontiguousarray(values.astype(self._dtypes[name])).tobytes())

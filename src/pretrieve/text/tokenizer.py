@@ -24,6 +24,7 @@ from pretrieve.core import files
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import BoolArray, IntArray, Rows, SpecialTokens
 from pretrieve.text.language import spaceless, starts_spaceless
+from pretrieve.text.special_tokens import end_texts, names_of, special_tokens
 
 Algorithm = Literal["auto", "wordpiece", "bpe", "unigram"]
 _UNKNOWN = "[UNK]"
@@ -80,16 +81,9 @@ class Tokenizer:
 
     def save(self, folder: files.Folder) -> None:
         """Write ``tokenizer.json`` and ``tokenizer_config.json`` into an artefact."""
-        names = {name: self._text(getattr(self.specials, name)) for name in ("cls", "sep", "mask", "pad", "unknown")}
-        config = {f"{_CONFIG_NAMES.get(name, name)}_token": text for name, text in names.items() if text is not None}
+        config = {name: str(self.backend.id_to_token(token)) for name, token in names_of(self.specials).items()}
         folder.write(_FILE, self.to_bytes())
         folder.json("tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **config})
-
-    def _text(self, token: int | None) -> str | None:
-        return None if token is None else str(self.backend.id_to_token(token))
-
-
-_CONFIG_NAMES = {"unknown": "unk"}
 
 
 def load(source: str | Path) -> Tokenizer:
@@ -110,7 +104,7 @@ def load(source: str | Path) -> Tokenizer:
         if (folder / _VOCABULARY).is_file():
             return _lowered(_of_vocabulary(folder), folder)
         raise UsageError(f"{folder} has no {_FILE}: save the model with a fast tokenizer, or choose another model.")
-    return _lowered(of_bytes((folder / _FILE).read_bytes(), _config_of(folder), str(folder)), folder)
+    return _lowered(of_bytes((folder / _FILE).read_bytes(), _config_of(folder), str(folder), folder=folder), folder)
 
 
 def _lowered(tokenizer: Tokenizer, folder: Path) -> Tokenizer:
@@ -122,16 +116,19 @@ def _lowered(tokenizer: Tokenizer, folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def of_bytes(data: bytes, config: dict[str, Any] | None = None, where: str = _FILE) -> Tokenizer:
+def of_bytes(
+    data: bytes, config: dict[str, Any] | None = None, where: str = _FILE, *, folder: Path | None = None
+) -> Tokenizer:
     """Build a tokenizer from the JSON of the ``tokenizers`` library.
 
     Args:
         data: what ``to_bytes`` gives, or the ``tokenizer.json`` of a model.
         config: ``tokenizer_config.json`` of the model, which names special tokens; guessed by their spelling if absent.
         where: what to name in messages.
+        folder: of the model, if the tokenizer of a decoder is to end texts (``text/special_tokens.py``).
 
     Raises:
-        UsageError: it cannot be read, or has no padding token.
+        UsageError: it cannot be read, or puts more than one token before or after a text.
     """
     try:
         backend = tokenizers.Tokenizer.from_buffer(data)
@@ -139,7 +136,9 @@ def of_bytes(data: bytes, config: dict[str, Any] | None = None, where: str = _FI
         raise UsageError(f"{where}: the tokenizer cannot be read ({error}).") from None
     backend.no_truncation()
     backend.no_padding()
-    return Tokenizer(backend, _special_tokens(backend, config or {}))
+    if folder is not None:
+        end_texts(backend, config or {}, folder)
+    return Tokenizer(backend, special_tokens(backend, config or {}, where))
 
 
 def _of_vocabulary(folder: Path) -> Tokenizer:
@@ -342,7 +341,7 @@ def _load_from_hub(name: str) -> Tokenizer:
         config = Path(hf_hub_download(name, "tokenizer_config.json")).parent
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError):
         config = data.parent
-    return of_bytes(data.read_bytes(), _config_of(config), name)
+    return of_bytes(data.read_bytes(), _config_of(config), name, folder=config)
 
 
 def _config_of(folder: Path) -> dict[str, Any]:
@@ -351,29 +350,3 @@ def _config_of(folder: Path) -> dict[str, Any]:
         if (folder / name).is_file():
             config |= json.loads((folder / name).read_text(encoding="utf-8"))
     return config
-
-
-def _special_tokens(backend: tokenizers.Tokenizer, config: dict[str, Any]) -> SpecialTokens:
-    found = {
-        ours: _special(backend, config.get(f"{theirs}_token"), spellings)
-        for ours, theirs, spellings in (
-            ("cls", "cls", ("[CLS]", "<s>")),
-            ("sep", "sep", ("[SEP]", "</s>")),
-            ("mask", "mask", ("[MASK]", "<mask>")),
-            ("pad", "pad", ("[PAD]", "<pad>")),
-            ("unknown", "unk", ("[UNK]", "<unk>")),
-        )
-    }
-    pad = found.pop("pad")
-    special = [index for index, token in backend.get_added_tokens_decoder().items() if token.special]
-    first = max([index for index in special if index < 1000], default=-1) + 1
-    return SpecialTokens(pad=pad or 0, vocabulary=_size(backend), first_ordinary=first, **found)
-
-
-def _special(backend: tokenizers.Tokenizer, named: Any, spellings: tuple[str, ...]) -> int | None:
-    text = named.get("content") if isinstance(named, dict) else named
-    for spelling in [text] if text else spellings:
-        index = backend.token_to_id(spelling)
-        if index is not None:
-            return int(index)
-    return None

@@ -1,11 +1,13 @@
 """Checkpoints: weights, buffers and optimizer state as safetensors, the step as JSON; written atomically.
 
 A checkpoint is an artefact (``core/files.py``) at ``checkpoints/step-000123``, named by the number of steps done.
-It holds no random state: random draws depend on (seed, step) alone.
+It holds no random state: random draws depend on (seed, step) alone. Sharded tensors are beside the whole ones, in parts
+(``training/parts.py``): any number of ranks reads either.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import shutil
@@ -23,6 +25,9 @@ from torch import Tensor, nn
 from pretrieve.core import files
 from pretrieve.core.disk import storage
 from pretrieve.core.errors import CorruptError, FingerprintError
+from pretrieve.models.shards import is_part
+from pretrieve.training import parts
+from pretrieve.training.ranks import Ranks
 
 KIND = "checkpoint"
 _NAME = re.compile(r"step-(\d+)")
@@ -36,11 +41,13 @@ class Checkpoints:
         folder: parent folder of ``step-000123``.
         keep: number of newest checkpoints to keep, at least 1.
         fingerprints: hashes of corpus, tokenizer, recipe, ... by name; a checkpoint with others is refused.
+        ranks: the processes that train together; the first writes, and the others what they alone hold.
     """
 
     folder: Path
     keep: int = 2
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    ranks: Ranks = field(default_factory=Ranks.current)
 
     def steps(self) -> list[int]:
         """Steps of the complete checkpoints, ascending; incomplete ones are skipped."""
@@ -58,7 +65,7 @@ class Checkpoints:
     def save(
         self, step: int, objective: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any] | None = None
     ) -> Path:
-        """Write a checkpoint after ``step`` steps, and remove the oldest beyond ``keep``.
+        """Write a checkpoint after ``step`` steps, and remove the oldest beyond ``keep``; called by all ranks.
 
         Args:
             step: steps done.
@@ -69,20 +76,15 @@ class Checkpoints:
         Raises:
             StorageError: writing fails; older checkpoints are unchanged.
         """
-        weights = {name: values.detach().contiguous().cpu() for name, values in named_tensors(objective).items()}
-        moments = {name: values.contiguous().cpu() for name, values in _moments(objective, optimizer).items()}
-        with files.create(
-            self.path(step), KIND, replace=True, meta={"fingerprints": dict(self.fingerprints)}
-        ) as folder:
-            folder.write("weights.safetensors", safetensors.torch.save(weights))
-            folder.write("optimiser.safetensors", safetensors.torch.save(moments))
-            folder.json("state.json", {"step": step, **(state or {})})
-        for old in self.steps()[: -self.keep]:
-            self._remove(self.path(old))
+        groups = {"weights": named_tensors(objective), "optimiser": _moments(objective, optimizer)}
+        self._write(step, groups, {"step": step, **(state or {})})
+        if self.ranks.rank == 0:
+            for old in self.steps()[: -self.keep]:
+                self._remove(self.path(old))
         return self.path(step)
 
     def save_weights(self, step: int, objective: nn.Module) -> None:
-        """Write the weights alone, and remove older ones.
+        """Write the weights alone, and remove older ones; called by all ranks.
 
         Args:
             step: steps done.
@@ -91,13 +93,36 @@ class Checkpoints:
         Raises:
             StorageError: writing fails.
         """
-        weights = {name: values.detach().contiguous().cpu() for name, values in named_tensors(objective).items()}
-        meta = {"fingerprints": dict(self.fingerprints)}
-        with files.create(self.path(step), KIND, replace=True, meta=meta) as folder:
-            folder.write("weights.safetensors", safetensors.torch.save(weights))
-        for old in self.steps():
+        self._write(step, {"weights": named_tensors(objective)})
+        for old in self.steps() if self.ranks.rank == 0 else ():
             if old != step:
                 self._remove(self.path(old))
+
+    def _write(
+        self, step: int, groups: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write groups of tensors: whole ones by the first rank, parts by the rank that holds them."""
+        with contextlib.ExitStack() as stack:
+            folder, place = None, ""
+            if self.ranks.rank == 0:
+                meta = {"fingerprints": dict(self.fingerprints)}
+                folder = stack.enter_context(files.create(self.path(step), KIND, replace=True, meta=meta))
+                place = str(folder.path)
+            in_parts = any(is_part(values) for tensors in groups.values() for values in tensors.values())
+            if in_parts:
+                place = self.ranks.text_of_first(place)
+            for name, tensors in groups.items():
+                if in_parts:
+                    parts.write(Path(place), name, tensors)
+                if folder is not None:
+                    whole = {key: values.detach() for key, values in tensors.items() if not is_part(values)}
+                    stored = {key: values.contiguous().cpu() for key, values in whole.items()}
+                    folder.write(f"{name}.safetensors", safetensors.torch.save(stored))
+            if folder is not None and in_parts:
+                folder.adopt()
+            if folder is not None and state is not None:
+                folder.json("state.json", dict(state))
+        self.ranks.barrier()
 
     def load_weights(self, step: int, objective: nn.Module) -> None:
         """Load the weights that ``save_weights`` wrote.
@@ -109,7 +134,7 @@ class Checkpoints:
         path = self.path(step)
         self._check_fingerprints(path, files.read_manifest(path, KIND)["fingerprints"])
         files.verify(path)
-        _fill(named_tensors(objective), _read(path / "weights.safetensors"), path / "weights.safetensors")
+        _fill(named_tensors(objective), path)
 
     def load(self, step: int, objective: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         """Load a checkpoint strictly: no missing or unexpected tensors, equal shapes.
@@ -124,9 +149,8 @@ class Checkpoints:
         path = self.path(step)
         self._check_fingerprints(path, files.read_manifest(path, KIND)["fingerprints"])
         files.verify(path)
-        targets = named_tensors(objective)
-        _fill(targets, _read(path / "weights.safetensors"), path / "weights.safetensors")
-        _restore_moments(objective, optimizer, _read(path / "optimiser.safetensors"), path / "optimiser.safetensors")
+        _fill(named_tensors(objective), path)
+        _restore_moments(objective, optimizer, path)
         state: dict[str, Any] = orjson.loads((path / "state.json").read_bytes())
         return state
 
@@ -179,32 +203,51 @@ def _moments(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, T
     }
 
 
-def _restore_moments(module: nn.Module, optimizer: torch.optim.Optimizer, saved: dict[str, Tensor], path: Path) -> None:
+def _restore_moments(module: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> None:
+    path = folder / "optimiser.safetensors"
     parameters = dict(module.named_parameters())
     optimizer.state.clear()
-    for full, values in saved.items():
+    saved, divided = _read(path), parts.sizes(folder, "optimiser")
+    filled: dict[str, Tensor] = {}
+    for full, size in {**{name: values.shape for name, values in saved.items()}, **_shapes(divided)}.items():
         name, _, key = full.partition("::")
         if name not in parameters:
             raise CorruptError(f"{path} holds the state of {name!r}, which this model does not have.")
         parameter = parameters[name]
-        if key != "step" and values.shape != parameter.shape:
-            raise CorruptError(f"{path}: {full} has shape {list(values.shape)}, not {list(parameter.shape)}.")
-        optimizer.state[parameter][key] = values.to(parameter.device)
+        if key != "step" and size != parameter.shape:
+            raise CorruptError(f"{path}: {full} has shape {list(size)}, not {list(parameter.shape)}.")
+        if key == "step":
+            optimizer.state[parameter][key] = saved[full].to(parameter.device)
+            continue
+        dtype = divided[full][1] if full in divided else saved[full].dtype
+        optimizer.state[parameter][key] = filled[full] = torch.zeros_like(parameter, dtype=dtype).detach()
+        if full in saved:
+            parts.copy_whole(filled[full], saved[full])
+    parts.read(folder, "optimiser", {full: filled[full] for full in divided})
 
 
-def _fill(targets: dict[str, Tensor], saved: dict[str, Tensor], path: Path) -> None:
-    missing, extra = sorted(targets.keys() - saved.keys()), sorted(saved.keys() - targets.keys())
+def _shapes(divided: Mapping[str, tuple[torch.Size, torch.dtype]]) -> dict[str, torch.Size]:
+    return {name: size for name, (size, _) in divided.items()}
+
+
+def _fill(targets: dict[str, Tensor], folder: Path) -> None:
+    path = folder / "weights.safetensors"
+    saved, divided = _read(path), parts.sizes(folder, "weights")
+    found = {name: (values.shape, values.dtype) for name, values in saved.items()} | divided
+    missing, extra = sorted(targets.keys() - found.keys()), sorted(found.keys() - targets.keys())
     if missing or extra:
         raise CorruptError(f"{path} does not fit this model: missing {missing[:3]}, not expected {extra[:3]}.")
-    with torch.no_grad():
-        for name, values in saved.items():
-            if values.shape != targets[name].shape or values.dtype != targets[name].dtype:
-                raise CorruptError(f"{path}: {name} is {_kind(values)}, this model has {_kind(targets[name])}.")
-            targets[name].copy_(values)
+    for name, (shape, dtype) in found.items():
+        if shape != targets[name].shape or dtype != targets[name].dtype:
+            mine = _kind(targets[name].shape, targets[name].dtype)
+            raise CorruptError(f"{path}: {name} is {_kind(shape, dtype)}, this model has {mine}.")
+    for name, values in saved.items():
+        parts.copy_whole(targets[name], values)
+    parts.read(folder, "weights", {name: targets[name] for name in divided})
 
 
-def _kind(values: Tensor) -> str:
-    return f"{str(values.dtype).removeprefix('torch.')}{list(values.shape)}"
+def _kind(shape: torch.Size, dtype: torch.dtype) -> str:
+    return f"{str(dtype).removeprefix('torch.')}{list(shape)}"
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -16,16 +17,17 @@ from pretrieve.training.ranks import Ranks
 class HeldOutLoss:
     """Measures the held-out loss of a run; with ``patience``, saves the weights of the lowest loss.
 
-    Rank 0 measures and saves for all ranks.
+    All ranks take the loss of rank 0, and rank 0 saves for all.
 
     Attributes:
-        measure: function that returns the current held-out loss; it does not change the run.
+        measure: function that returns the current held-out loss, called on every rank; it does not change the run.
         every: steps between measurements.
         patience: consecutive measurements without a lower loss before the run stops; 0 to never stop.
         best: checkpoints that hold the weights of the lowest loss; used with ``patience`` only.
         on_measured: callback that receives the step and the loss of each measurement.
         losses: measured losses, in order.
         ranks: the processes that train together.
+        gathered: in it, rank 0 can compute alone; set by the trainer.
     """
 
     measure: Callable[[], float]
@@ -35,6 +37,7 @@ class HeldOutLoss:
     on_measured: Callable[[int, float], None] | None = None
     losses: list[float] = field(default_factory=list)
     ranks: Ranks = field(default_factory=Ranks.current)
+    gathered: Callable[[], AbstractContextManager[None]] = nullcontext
 
     @property
     def is_over(self) -> bool:
@@ -59,13 +62,12 @@ class HeldOutLoss:
         """
         if step % self.every:
             return
-        self.losses.append(self.ranks.of_first(self.measure() if self.ranks.rank == 0 else math.nan))
+        with self.gathered():
+            self.losses.append(self.ranks.of_first(self.measure()))
         if self.on_measured is not None:
             self.on_measured(step, self.losses[-1])
         if self.best is not None and self._since_best == 0:
-            if self.ranks.rank == 0:
-                self.best.save_weights(step, weights)
-            self.ranks.barrier()
+            self.best.save_weights(step, weights)
 
     def restore(self, weights: nn.Module) -> int | None:
         """Load the weights of the lowest loss.

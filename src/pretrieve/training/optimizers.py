@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pretrieve.models.shards import is_part
 from pretrieve.training.options import TrainingOptions
 
 
@@ -76,9 +77,10 @@ def build_optimizer(objective: nn.Module, options: TrainingOptions) -> torch.opt
     """
     parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": options.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
+        {"params": [p for p in some if (p.ndim >= 2) == matrices], "weight_decay": options.weight_decay * matrices}
+        for some in ([p for p in parameters if not is_part(p)], [p for p in parameters if is_part(p)])
+        for matrices in (True, False)
+    ]  # parts apart: an optimizer takes a group's tensors together
     groups = [group for group in groups if group["params"]]
     betas, epsilon = (options.beta1, options.beta2), options.epsilon
     if options.optimizer == "bert":

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from pretrieve.core.bounds import BATCH, COUNT, check_bounds
 from pretrieve.core.errors import UsageError
 
+NOT_DECIDING = ("sharding",)  # options that are no part of a recipe, and may change when a run resumes
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """Training options. All change the result except ``save_every``, ``max_checkpoints`` and ``log_every``.
+    """Training options. All change the result but ``save_every``, ``max_checkpoints``, ``log_every`` and ``sharding``.
 
     Attributes:
         steps: number of updates.
@@ -33,7 +35,11 @@ class TrainingOptions:
         clip: maximum norm of the gradient; 0 to disable clipping.
         precision: precision of the forward pass; weights are float32 (float64 for float64). auto: bfloat16 on
             accelerators that have it, else float32.
+        flash_attention: implementation of variable-length attention on GPUs: torch's own, FlashAttention 3 or 4
+            (packages of their own), or auto, which takes what fits the GPU and is installed.
         compile: compile the forward pass of transformers; the first steps are slow.
+        sharding: of several processes each holds the whole model (none), or a part of every layer (full: FSDP2); auto:
+            full above 10^9 parameters. No part of a recipe: the losses are the same to 1e-5.
         save_every: steps between checkpoints; 0 for the last only.
         max_checkpoints: number of newest checkpoints to keep.
         on_not_finite: stop, or skip the step, if the loss or gradient is not finite.
@@ -60,7 +66,9 @@ class TrainingOptions:
     epsilon: float = 1e-6
     clip: float = 0.0
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+    flash_attention: Literal["stock", "auto", "FA3", "FA4"] = "stock"
     compile: bool = False
+    sharding: Literal["auto", "none", "full"] = "auto"
     save_every: int = 1000
     max_checkpoints: int = 2
     on_not_finite: Literal["stop", "skip"] = "stop"
@@ -81,6 +89,10 @@ class TrainingOptions:
             raise UsageError("patience: set evaluate_every to the number of steps between measurements.")
         if self.cache and not (self.chunk or self.chunk_tokens):
             raise UsageError("cache: set chunk (examples) or chunk_tokens (tokens), which are encoded at a time.")
+
+    def facts(self) -> dict[str, Any]:
+        """The options that determine a run, as plain values."""
+        return {name: value for name, value in asdict(self).items() if name not in NOT_DECIDING}
 
     def rate(self, step: int) -> float:
         """Learning rate of a step (from 0): linear warm-up, then the schedule.

@@ -17,8 +17,10 @@ import torch.distributed
 from torch import Tensor, nn
 
 from pretrieve.core.errors import LostRankError, UsageError
+from pretrieve.models.shards import is_part
 
 _BROKEN = ("gloo", "nccl", "closed", "reset by peer", "broken pipe")  # words of a connection's errors, in any case
+_SENT = 1 << 24  # values of a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +62,17 @@ class Ranks:
         """Replace gradients by their mean over ranks, in one message."""
         if self.world == 1:
             return
-        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        parameters = [
+            p for p in module.parameters() if p.requires_grad and not is_part(p)
+        ]  # parts are averages already
         for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if not gradients:
+            return
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        with _exchange():
+        with exchange():
             torch.distributed.all_reduce(flat)
         flat /= self.world
         pieces = torch.split(flat, [gradient.numel() for gradient in gradients])
@@ -80,14 +86,23 @@ class Ranks:
         values = torch.stack([value.detach().double() for value in scalars.values()])
         known = ~values.isnan()
         sums = torch.stack([values.nan_to_num(0.0, torch.inf, -torch.inf), known.double()])
-        with _exchange():
+        with exchange():
             torch.distributed.all_reduce(sums)
         return dict(zip(scalars, sums[0] / sums[1], strict=True))
+
+    @torch.no_grad()
+    def add_up(self, values: Tensor) -> None:
+        """Replace values (R, ...), in place, by their sum over ranks, some rows at a time."""
+        if self.world == 1 or not values.numel():
+            return
+        for part in torch.split(values, max(1, _SENT * len(values) // values.numel())):
+            with exchange():
+                torch.distributed.all_reduce(part)
 
     def barrier(self) -> None:
         """Wait for all ranks."""
         if self.world > 1:
-            with _exchange():
+            with exchange():
                 torch.distributed.barrier()
 
     def largest(self, number: int) -> int:
@@ -106,12 +121,27 @@ class Ranks:
         self.spread([value])
         return float(value)
 
+    def text_of_first(self, text: str) -> str:
+        """The text of rank 0; those of the others are ignored."""
+        if self.world == 1:
+            return text
+        data = text.encode()
+        size = int(self.of_first(len(data)))
+        values = torch.zeros(size, dtype=torch.uint8)
+        if self.rank == 0:
+            values = torch.tensor(list(data), dtype=torch.uint8)
+        values = values.to(_device())
+        self.spread([values])
+        return bytes(values.tolist()).decode()
+
     @torch.no_grad()
     def spread(self, tensors: Iterable[Tensor]) -> None:
-        """Replace the values of tensors by those of rank 0."""
+        """Replace the values of tensors by those of rank 0; tensors of which ranks hold parts stay."""
         for values in tensors if self.world > 1 else ():
+            if is_part(values):
+                continue
             sent = values.detach().contiguous()
-            with _exchange():
+            with exchange():
                 torch.distributed.broadcast(sent, 0)
             values.detach().copy_(sent)
 
@@ -119,7 +149,7 @@ class Ranks:
         if self.world == 1:
             return number
         value = torch.tensor(number, device=_device())
-        with _exchange():
+        with exchange():
             torch.distributed.all_reduce(value, op=operation)
         return int(value)
 
@@ -130,7 +160,7 @@ def _device() -> str:
 
 
 @contextlib.contextmanager
-def _exchange() -> Iterator[None]:
+def exchange() -> Iterator[None]:
     """Turn a broken connection into an error in one line; the SIGTERM that a launcher sends then is ignored."""
     try:
         yield
@@ -152,7 +182,7 @@ def _gathered(values: Tensor, ranks: Ranks) -> Tensor:
 
 def _all_gather(values: Tensor, ranks: Ranks) -> Tensor:
     parts = [torch.empty_like(values) for _ in range(ranks.world)]
-    with _exchange():
+    with exchange():
         torch.distributed.all_gather(parts, values.contiguous())
     return torch.cat(parts)
 
@@ -166,7 +196,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         total = gradients[0].contiguous().clone()
-        with _exchange():
+        with exchange():
             torch.distributed.all_reduce(total)
         first = ctx.ranks.rank * ctx.size
         return total[first : first + ctx.size], None

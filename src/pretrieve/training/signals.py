@@ -14,8 +14,8 @@ from pretrieve.core.errors import PretrieveError
 class StoppedError(PretrieveError):
     """A signal stopped training; ``exit_code`` is 130 for SIGINT and 143 for SIGTERM."""
 
-    def __init__(self, number: int, step: int, folder: Path | None, advice: str = "resume with --resume") -> None:
-        kept = f"the state is in {folder}; {advice}" if folder else "nothing was saved"
+    def __init__(self, number: int, step: int, folder: Path | None, advice: str = "add --resume to continue") -> None:
+        kept = f"progress is saved in {folder}; {advice}" if folder else "nothing was saved"
         super().__init__(f"stopped by {signal.Signals(number).name} after step {step}: {kept}.")
         self.exit_code = 128 + number
         self._what = (number, step, folder)

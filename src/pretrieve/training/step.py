@@ -29,13 +29,17 @@ ALONE = Ranks()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:
-    """Context of a step: seed, examples and tokens per chunk (0: no limit), ranks, and whether to use bfloat16."""
+    """Context of a step: seed, examples and tokens per chunk (0: no limit), ranks, and whether to use bfloat16.
+
+    With ``even``, all ranks encode the same number of chunks, since each one takes part in gathering the layers.
+    """
 
     seed: int = 0
     chunk: int = 0
     chunk_tokens: int = 0
     ranks: Ranks = ALONE
     bfloat16: bool = False
+    even: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,10 +127,27 @@ def _forward(
 
 def _prepared(objective: Objective, batch: Batch, step: int, context: StepContext) -> tuple[Batch, int]:
     """This rank's share of the batch, and the index of its first example."""
-    first, last = context.ranks.share(len(batch))
-    local_batch = batch if context.ranks.world == 1 else batch.slice(first, last)
+    local_batch, first = _share(batch, context)
     with torch.no_grad():
         return objective.prepare(local_batch, step), first
+
+
+def _share(batch: Batch, context: StepContext) -> tuple[Batch, int]:
+    first, last = context.ranks.share(len(batch))
+    return (batch if context.ranks.world == 1 else batch.slice(first, last)), first
+
+
+def pieces_of(batch: Batch, context: StepContext) -> Iterator[Batch]:
+    """What this rank encodes at once of a global batch: the same objects as in its step, unless it is prepared anew.
+
+    Args:
+        batch: the global batch.
+        context: context of the step.
+
+    Raises:
+        UsageError: the batch does not divide by the number of processes.
+    """
+    return (piece for _, piece in _chunks(_share(batch, context)[0], context))
 
 
 def _chunks(batch: Batch, context: StepContext) -> Iterator[tuple[int, Batch]]:
@@ -152,6 +173,12 @@ def _edges(batch: Batch, context: StepContext) -> list[int]:
             fitting = int(np.searchsorted(ends, before + context.chunk_tokens, side="right"))
             stop = min(stop, max(fitting, start + 1))
         edges.append(min(stop, examples))
+    if context.even and context.chunk_tokens > 0:
+        count = context.ranks.largest(len(edges) - 1)
+        while len(edges) - 1 < count:  # cut the largest in two
+            sizes = np.diff(edges)
+            widest = int(sizes.argmax())
+            edges.insert(widest + 1, edges[widest] + int(sizes[widest]) // 2)
     return edges
 
 

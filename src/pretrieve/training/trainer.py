@@ -17,17 +17,21 @@ from torch import Tensor
 from pretrieve.core.errors import NotFiniteError
 from pretrieve.core.memory import give_back_freed_memory, keep_freed_memory
 from pretrieve.core.types import Batch, IntArray
+from pretrieve.models import devices
 from pretrieve.models.compiled import compile_forward
 from pretrieve.models.denormals import without_denormals
 from pretrieve.models.devices import precision_of
 from pretrieve.models.objective import Objective
+from pretrieve.models.shards import clip, total_norm
 from pretrieve.training.checkpoint import Checkpoints, named_tensors
 from pretrieve.training.early_stopping import HeldOutLoss
+from pretrieve.training.layouts import Layouts
 from pretrieve.training.optimizers import build_optimizer as build_optimizer
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.ranks import Ranks
+from pretrieve.training.sharding import Sharding
 from pretrieve.training.signals import StoppedError, Stopper
-from pretrieve.training.step import StepContext, StepResult, cached_step, full_step
+from pretrieve.training.step import StepContext, StepResult, cached_step, full_step, pieces_of
 from pretrieve.training.unread import Figures, Unread
 
 _AHEAD = 4  # batches to prefetch
@@ -87,11 +91,13 @@ class Trainer:
     on_step: Callable[[Progress], None] | None = None
     held_out: HeldOutLoss | None = None
     waits: bool | None = None
+    sharding: Sharding = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
     step: int = field(init=False, default=0)
     _skipped: int = field(init=False, default=0)
     _saved: int = field(init=False, default=-1)
     _unread: Unread | None = field(init=False, default=None)
+    _layouts: Layouts = field(init=False, default_factory=Layouts)
     _bfloat16: bool = field(init=False, default=False)
     _read_at: float = field(init=False, default=0.0)
 
@@ -102,9 +108,13 @@ class Trainer:
         self.objective.train()
         if self.options.compile:
             compile_forward(self.objective)
-        self.optimizer = build_optimizer(self.objective, self.options)
-        device = next(self.objective.parameters()).device
+        self.sharding = Sharding.of(self.objective, self.options, self.ranks)
+        device = devices.chosen() if self.sharding.full else next(self.objective.parameters()).device
         self._bfloat16 = precision_of(self.options.precision, device) == "bfloat16"
+        self.sharding.place(self.objective, bfloat16=self._bfloat16)
+        if self.held_out is not None:
+            self.held_out.gathered = self.sharding.gathered
+        self.optimizer = build_optimizer(self.objective, self.options)
         if not (device.type == "cpu" if self.waits is None else self.waits):
             stops = self.options.on_not_finite == "stop"
             self._unread = Unread(objective=self.objective, optimizer=self.optimizer, stops=stops)
@@ -139,8 +149,8 @@ class Trainer:
             UsageError: the batch does not divide by the ranks, or an option does not fit the batch.
             StorageError: a checkpoint could not be written.
         """
-        with Stopper() as stopper:
-            for batch in prefetched(self.batches, self.step, self._last_step):
+        with Stopper() as stopper, self.sharding.exchange():
+            for batch in prefetched(self.drawn, self.step, self._last_step):
                 self.take(batch)
                 if self.held_out is not None:
                     if self.step % self.held_out.every == 0:
@@ -165,6 +175,12 @@ class Trainer:
         """The number of steps of the run; the current one if early stopping has ended it."""
         return self.step if self.held_out is not None and self.held_out.is_over else self.options.steps
 
+    def drawn(self, step: int) -> Batch:
+        """The global batch of a step, laid out as the steps before it were; called in the prefetch thread."""
+        batch = self.batches(step)
+        self._layouts.make(pieces_of(batch, self._context))
+        return batch
+
     @without_denormals()
     def take(self, batch: Batch) -> None:
         """Take the next step on a global batch.
@@ -174,8 +190,9 @@ class Trainer:
         """
         started = time.perf_counter()
         rate = self.options.rate(self.step)
-        self.optimizer.zero_grad(set_to_none=False)  # a large table is cleared faster than mapped anew
+        self.optimizer.zero_grad(set_to_none=self.sharding.full)  # a large table is cleared faster than mapped anew
         result = self._gradient(batch)
+        self._layouts.learn(pieces_of(batch, self._context))
         norm = self._clip()
         if self._unread is not None:
             self._unread.update(result, norm, rate, self.step)
@@ -237,10 +254,8 @@ class Trainer:
         self.read()
         self._check_weights()
         if self.checkpoints is not None:
-            if self.ranks.rank == 0:
-                held_out = {} if self.held_out is None else {"held_out": self.held_out.losses}
-                self.checkpoints.save(self.step, self.objective, self.optimizer, {"skipped": self._skipped, **held_out})
-            self.ranks.barrier()
+            held_out = {} if self.held_out is None else {"held_out": self.held_out.losses}
+            self.checkpoints.save(self.step, self.objective, self.optimizer, {"skipped": self._skipped, **held_out})
         self._saved = self.step
 
     def _check_weights(self) -> None:
@@ -250,33 +265,36 @@ class Trainer:
             NotFiniteError: names the first of them.
         """
         tensors = {name: values for name, values in named_tensors(self.objective).items() if values.is_floating_point()}
-        if torch.isfinite(torch.nn.utils.get_total_norm([*tensors.values()])):
+        if torch.isfinite(total_norm([*tensors.values()])):
             return
-        wrong = [name for name, values in tensors.items() if not torch.isfinite(torch.linalg.vector_norm(values))]
+        wrong = [name for name, values in tensors.items() if not torch.isfinite(total_norm([values]))]
         raise NotFiniteError(
             f"step {self.step} (seed {self.seed}): after the update {len(wrong)} of {len(tensors)} weights are not "
             f"finite, or too large to compute with (first {', '.join(wrong[:1])}); they are not saved. Train again "
             f"with a lower learning_rate (it is {self.options.learning_rate:g})."
         )
 
-    def _gradient(self, batch: Batch) -> StepResult:
-        options = self.options
-        context = StepContext(
+    @property
+    def _context(self) -> StepContext:
+        return StepContext(
             seed=self.seed,
-            chunk=options.chunk,
-            chunk_tokens=options.chunk_tokens,
+            chunk=self.options.chunk,
+            chunk_tokens=self.options.chunk_tokens,
             ranks=self.ranks,
             bfloat16=self._bfloat16,
+            even=self.sharding.full,
         )
-        take = cached_step if options.cache else full_step
-        return take(self.objective, batch, self.step, context)
+
+    def _gradient(self, batch: Batch) -> StepResult:
+        take = cached_step if self.options.cache else full_step
+        return take(self.objective, batch, self.step, self._context)
 
     def _clip(self) -> Tensor:
         """Norm of the whole gradient; scales it down where it is above ``clip``."""
         parameters = [parameter for parameter in self.objective.parameters() if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        norm = total_norm([p.grad for p in parameters if p.grad is not None])
         if self.options.clip:
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.options.clip, norm)
+            clip(parameters, self.options.clip, norm)
         return norm
 
     def _not_finite(self, step: int, drawn: IntArray, loss: float, norm: float) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pretrieve.core.types import IntArray
 from pretrieve.models.objective import Objective
+from pretrieve.models.shards import local
 from pretrieve.training.step import StepResult
 
 
@@ -114,7 +115,7 @@ class Unread:
         if type(self.objective).after_step is Objective.after_step:
             return
         tensors = (*self.objective.parameters(), *self.objective.buffers())
-        frozen = [values for values in tensors if not values.requires_grad]
+        frozen = [local(values) for values in tensors if not values.requires_grad]
         before = [values.clone() for values in frozen]
         self.objective.after_step(result.global_vectors, result.batch, step)
         for now, was in zip(frozen, before, strict=True):

@@ -97,7 +97,8 @@ def compare_into(
     request.check()
     with sources_of(sources, listener, output=folder, on_bad=request.on_bad, fields=request.fields) as named:
         request = replace(request, sources=named)
-        return report(request, compare(request, listener))
+        scores = compare(request, listener)
+        return report(request, processes.current().of_first(lambda: scores))
 
 
 def _compare(request: CompareRequest, listener: Listener) -> Scores:
@@ -199,6 +200,8 @@ def _part(request: CompareRequest, evaluator: Evaluator, method: str, seed: int,
 def report(request: CompareRequest, scores: Scores) -> FairTable:
     """Write the report: ``report.md``, ``report.json`` and, where matplotlib is installed, ``report.svg``.
 
+    Of several processes the first one writes it.
+
     Raises:
         StorageError: writing to disk failed.
     """
@@ -207,6 +210,8 @@ def report(request: CompareRequest, scores: Scores) -> FairTable:
     if NONE not in request.methods:  # the baseline, if it was evaluated by an earlier command
         scores = [*_kept(request, NONE, {score["labels"] for score in scores}), *scores]
     table = fair_table(scores, title=title, metric=request.metric, base=NONE)
+    if not processes.current().leads:
+        return table
     text, picture = table.markdown(), draw(table)
     if picture is not None:
         files.write_file(request.output / "report.svg", picture)

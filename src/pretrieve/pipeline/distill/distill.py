@@ -39,6 +39,7 @@ from pretrieve.pipeline.distill.teacher_vectors import draw_pieces, taught_vecto
 from pretrieve.pipeline.pretrain.build import versions
 from pretrieve.pipeline.pretrain.data import Prepared, split
 from pretrieve.pipeline.pretrain.report import Report, open_report
+from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run import recipe as recipes
 from pretrieve.pipeline.run.arguments import output_of, text_of
 from pretrieve.pipeline.run.fit import Training, fit
@@ -107,6 +108,7 @@ def distill_into(
     Raises:
         PretrieveError: as ``distill``.
     """
+    processes.current().check_alone("Retriever.distill")
     folder = output_of(output)
     shared = Path(tempfile.mkdtemp(prefix="pretrieve-documents-"))
     values = {"sources": (SOURCE,), "teacher": text_of(teacher, "teacher"), "output": folder, "shared": shared}
@@ -207,7 +209,7 @@ class _Stages:
                 "teacher": self.teacher.fingerprint,
                 "teacher_tokens": tokens,
             },
-            training=asdict(self.training),
+            training=self.training.facts(),
             encoder={"dimensions": request.dimensions or min(self.teacher.dimensions, _DIMENSIONS)},
             corpus=prepared.documents.fingerprint,
             tokenizer=prepared.store.tokenizer.fingerprint,

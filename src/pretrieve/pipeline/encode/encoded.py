@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pretrieve.core.errors import FingerprintError, UsageError
+from pretrieve.core.shards import shard_name
 from pretrieve.core.types import FloatArray, TextEncoder
 from pretrieve.pipeline.encode.shards import (
     check_documents,
@@ -18,7 +19,6 @@ from pretrieve.pipeline.encode.shards import (
     read_meta,
     read_shard,
     refuse_missing,
-    shard_name,
 )
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.text.documents import Documents

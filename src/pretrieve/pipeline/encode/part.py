@@ -13,6 +13,7 @@ import numpy as np
 
 from pretrieve.core import disk, files
 from pretrieve.core.errors import CorruptError, DataError, FingerprintError
+from pretrieve.core.shards import shard_name
 from pretrieve.core.types import Document, FloatArray, TextEncoder
 from pretrieve.index.dense import check_finite
 from pretrieve.index.pseudo import full_text
@@ -28,7 +29,6 @@ from pretrieve.pipeline.encode.shards import (
     numbers_in,
     read_meta,
     refuse_missing,
-    shard_name,
     sweep,
     write_shard,
 )
@@ -170,6 +170,7 @@ class _Run:
             report=report,
             quarantine=beside(self.output, ".quarantine.jsonl"),
             deduplicate=not request.queries,
+            workers=None if request.part[1] == 1 else 1,  # the other parts are read at the same time
         )
         number = 0
         while (first := next(found, None)) is not None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +22,13 @@ from pretrieve.core import files
 from pretrieve.core.disk import TEMPORARY
 from pretrieve.core.errors import CorruptError, DataError, FingerprintError, UsageError
 from pretrieve.core.extras import require
+from pretrieve.core.shards import shard_name, shard_number
 from pretrieve.core.types import Document, FloatArray, TextEncoder
 from pretrieve.text.documents import record_line
 
 Format = Literal["npy", "parquet", "safetensors"]
 Precision = Literal["float32", "float16"]
 KIND = "vectors"
-_NAME = re.compile(r"shard-(\d{6,})")
 _IDS = "ids.json"
 _SHOWN = 5  # shards that are named in a message
 _OWN = ("model", "configuration", "described", "kind", "format", "dtype", "shard_size")  # equal in all shards
@@ -45,11 +44,6 @@ class Shard:
     meta: Mapping[str, Any]
 
 
-def shard_name(number: int) -> str:
-    """Name of a shard's folder."""
-    return f"shard-{number:06}"
-
-
 def numbers_in(folder: Path) -> list[int]:
     """Numbers of the whole shards in a folder, ascending.
 
@@ -60,11 +54,11 @@ def numbers_in(folder: Path) -> list[int]:
         raise UsageError(f"{folder} is a file: give a folder for the vectors.")
     found = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        match = _NAME.fullmatch(path.name)
-        if match is None and not path.name.startswith("."):
+        number = shard_number(path.name)
+        if number is None and not path.name.startswith("."):
             raise UsageError(f"{folder} holds {path.name}, which is no shard of vectors: choose another folder.")
-        if match is not None and (path / files.MANIFEST).is_file():
-            found.append(int(match[1]))
+        if number is not None and (path / files.MANIFEST).is_file():
+            found.append(number)
     return sorted(found)
 
 
@@ -183,9 +177,9 @@ def sweep(folder: Path, part: tuple[int, int]) -> None:
         folder: of the shards.
         part: (i, n): shards i, i + n, ...
     """
-    found = (_NAME.match(path.name.removeprefix(TEMPORARY)) for path in folder.glob(f"{TEMPORARY}*"))
-    for number in {int(match[1]) for match in found if match is not None}:
-        if number % part[1] == part[0]:
+    names = (path.name.removeprefix(TEMPORARY).partition(".")[0] for path in folder.glob(f"{TEMPORARY}*"))
+    for number in set(map(shard_number, names)):
+        if number is not None and number % part[1] == part[0]:
             files.sweep(folder, shard_name(number))
 
 

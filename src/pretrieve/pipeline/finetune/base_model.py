@@ -70,8 +70,8 @@ def open_start(model: str, options: ModelOptions | None = None, *, seed: int = 0
     if (folder / "modules.json").is_file() and given.pooling is None:
         queries, documents = load_encoders(folder)
     else:
-        if usage.pooling not in ("mean", "cls"):
-            raise UsageError(f"{model} pools by {usage.pooling}, which cannot be trained here; mean and cls can.")
+        if usage.pooling not in ("mean", "cls", "lasttoken"):
+            raise UsageError(f"{model} pools by {usage.pooling}, which cannot be trained; mean, cls and lasttoken can.")
         queries = documents = load_encoder(folder, pooling=usage.pooling, seed=seed)
         if folder_of_documents != folder:
             documents = load_encoder(folder_of_documents, pooling=usage.pooling, seed=seed)

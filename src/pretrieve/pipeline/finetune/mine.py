@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,15 +19,17 @@ import numpy as np
 import orjson
 
 from pretrieve.core import files
-from pretrieve.core.errors import DataError, FingerprintError, UsageError
+from pretrieve.core.errors import DataError, UsageError
 from pretrieve.core.rng import generator
-from pretrieve.core.types import IntArray, Rows, TextEncoder
+from pretrieve.core.types import FloatArray, IntArray, Rows, TextEncoder
 from pretrieve.evaluation.answers import has_answer
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.index.pseudo import full_text
 from pretrieve.index.rankers import Best, Queries, Ranker
 from pretrieve.pipeline.finetune.read_labels import LabelSource, documents_by_id, read_and_report
+from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.progress import Listener
+from pretrieve.pipeline.run.recipe import check_same, plain
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.workspace import beside
 from pretrieve.sampling.labels import Labels
@@ -36,6 +38,7 @@ from pretrieve.text.documents import Documents
 
 By = Literal["bm25", "model", "both"]
 _BLOCK, _SCORES = 256, 1 << 24  # queries of a block, and maximum number of scores in memory
+_INDEX = "index"  # of the documents, among the parts of an unfinished run
 _SHOWN = 200  # characters of a text shown in the file
 
 
@@ -69,7 +72,7 @@ class MineOptions:
 
 def mine(
     labels: Labels, model: TextEncoder | None, output: Path, options: MineOptions, listener: Listener,
-    *, index: Index | None = None,
+    *, index: Index | None = None, vectors: Callable[[Documents], Iterable[FloatArray]] | None = None,
 ) -> int:  # fmt: skip
     """Mine hard negatives and write them, one JSON line per query, with the texts.
 
@@ -80,6 +83,7 @@ def mine(
         options: see ``MineOptions``.
         listener: receives progress.
         index: index of the documents of the labels, if one exists.
+        vectors: gives the vectors of the documents by the model, in order, if they are encoded already.
 
     Returns:
         The number of negatives.
@@ -96,7 +100,7 @@ def mine(
         files.sweep(output.absolute().parent, output.name)
         _begin(parts, labels, model, options)
         if index is None:
-            index = _index(parts, labels, model if options.by != "bm25" else None, listener)
+            index = _index(parts, labels, model if options.by != "bm25" else None, listener, vectors)
         miner = _Miner(labels, index, options)
         listener.stage("mine", len(labels), "queries")
         size = max(1, min(_BLOCK, _SCORES // labels.size))
@@ -186,6 +190,7 @@ def mine_source(
     Raises:
         PretrieveError: as ``check_file``, ``read_source`` and ``mine``.
     """
+    processes.current().check_first("mining")
     check_file(output, [source, *documents])
     with stoppable(lambda: _advice(output)), tempfile.TemporaryDirectory() as temporary:
         quarantine = beside(output, ".quarantine.jsonl")
@@ -216,27 +221,30 @@ def _begin(parts: Path, labels: Labels, model: TextEncoder | None, options: Mine
     }
     said = parts / "run.json"
     if said.is_file():
-        before = orjson.loads(said.read_bytes())
-        for name, value in facts.items():
-            if before.get(name) != value:
-                raise FingerprintError(
-                    f"{parts} is of other {name} than this run: remove it, or give another --output."
-                )
+        check_same(orjson.loads(said.read_bytes()), plain(facts))
     files.sweep(parts)
     files.write_file(said, files.to_json(facts))
 
 
-def _index(parts: Path, labels: Labels, model: TextEncoder | None, listener: Listener) -> Index:
+def is_indexed(output: Path) -> bool:
+    """Whether an interrupted run has indexed the documents, or is finished: nothing is left to encode."""
+    return output.is_file() or (_parts(output) / _INDEX / files.MANIFEST).is_file()
+
+
+def _index(
+    parts: Path, labels: Labels, model: TextEncoder | None, listener: Listener,
+    vectors: Callable[[Documents], Iterable[FloatArray]] | None,
+) -> Index:  # fmt: skip
     """Index the documents; vectors of a model are stored on disk and reused when a run resumes."""
     documents = _Collection(labels.records, labels.size)
     if model is None:
         listener.stage("index", labels.size, "documents")
         return Index.of(documents)
-    target = parts / "index"
+    target = parts / _INDEX
     if (target / files.MANIFEST).is_file():
         return Index.open(target, model)
     listener.stage("index", labels.size, "documents")
-    return Index.build(target, iter(documents), model, IndexOptions(dense=1.0), replace=True)
+    return Index.build(target, iter(documents), model, IndexOptions(dense=1.0), replace=True, vectors=vectors)
 
 
 @dataclass(frozen=True)

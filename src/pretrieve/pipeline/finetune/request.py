@@ -139,7 +139,7 @@ class Values:
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, by what they configure."""
-        parts = {name: dataclasses.asdict(getattr(self, name)) for name in _PARTS}
+        parts = {name: dataclasses.asdict(getattr(self, name)) for name in _PARTS} | {"training": self.training.facts()}
         return {"recipe": self.recipe, "negatives": self.negatives, "epochs": self.epochs, **parts}
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pretrieve.core import files
 from pretrieve.core.types import TextEncoder
 from pretrieve.finetuning.contrastive import Contrastive
 from pretrieve.finetuning.labelled import Labelled
 from pretrieve.pipeline.finetune.base_model import Start
-from pretrieve.pipeline.finetune.mine import By, MineOptions, mine
+from pretrieve.pipeline.finetune.document_vectors import encode_together
+from pretrieve.pipeline.finetune.mine import By, MineOptions, is_indexed, mine
 from pretrieve.pipeline.finetune.request import FinetuneRequest, Values
 from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.run import Run
@@ -40,7 +43,7 @@ class Task:
         return self.run.workspace / f"negatives-{name}.jsonl"
 
     def mined(self, name: str, *, by: By = "bm25", model: TextEncoder | None = None) -> Path:
-        """The file of negatives of a name, mined if it is not there.
+        """The file of negatives of a name, mined if it is not there; all processes encode the documents for it.
 
         Args:
             name: of the file.
@@ -50,14 +53,20 @@ class Task:
         Raises:
             PretrieveError: as ``mine``.
         """
+        together, file, vectors = processes.current(), self.file(name), None
+        folder = self.run.workspace / f"vectors-{name}"
+        if model is not None and together.world > 1 and not together.of_first(lambda: is_indexed(file)):
+            place = folder / files.fingerprint([model.fingerprint, self.labels.fingerprint])
+            vectors = encode_together(self.labels, model, place, self.run.listener)
 
         def missing() -> None:
-            if not self.file(name).is_file():
+            if not file.is_file():
                 options = MineOptions(by=by, seed=self.request.seed)
-                mine(self.labels, model, self.file(name), options, self.run.listener)
+                mine(self.labels, model, file, options, self.run.listener, vectors=vectors)
+            shutil.rmtree(folder, ignore_errors=True)
 
-        processes.current().alone(missing)
-        return self.file(name)
+        together.alone(missing)
+        return file
 
 
 def contrastive(start: Start, values: Values, sampler: Labelled, seed: int) -> Contrastive:

@@ -18,7 +18,7 @@ import orjson
 
 from pretrieve.core import files
 from pretrieve.core.config import options_of
-from pretrieve.core.errors import DataError, FingerprintError, UsageError
+from pretrieve.core.errors import DataError, UsageError
 from pretrieve.core.rng import shuffled
 from pretrieve.core.types import Document, IntArray, TextEncoder
 from pretrieve.generation.asking import Generator, write_queries
@@ -32,10 +32,12 @@ from pretrieve.pipeline.generate.request import GenerateRequest, plain_values
 from pretrieve.pipeline.generate.round_trip import Kept, labels_of, round_trip
 from pretrieve.pipeline.generate.scored import CrossEncoderScorer, examples_of, write_scored
 from pretrieve.pipeline.generate.write_beir import write_beir
+from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.arguments import path_of
 from pretrieve.pipeline.run.blocks import Blocks
 from pretrieve.pipeline.run.memory_sources import sources_of
 from pretrieve.pipeline.run.progress import Listener, Silent
+from pretrieve.pipeline.run.recipe import check_same, plain
 from pretrieve.pipeline.run.sources import read_request
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.usage_warnings import before_search
@@ -127,6 +129,7 @@ def generate_for(
     Raises:
         PretrieveError: as ``generate``.
     """
+    processes.current().check_first("Retriever.generate")
     values = {"model": location, "output": path_of(output, "output"), "sources": ()}
     request = options_of(GenerateRequest, {**options, **values}, where="generate")
     if isinstance(sources, tuple) and not sources:
@@ -143,11 +146,7 @@ def _finished(request: GenerateRequest, listener: Listener) -> GenerateReport:
         FingerprintError: it belongs to another command.
     """
     report = GenerateReport(**orjson.loads(request.report.read_bytes()))
-    if report.values != orjson.loads(orjson.dumps(plain_values(request))):
-        raise FingerprintError(
-            f"cannot resume: {request.output} was written by another command. Give the same one as before, or another "
-            "--output."
-        )
+    check_same(report.values, plain(plain_values(request)))
     listener.note(f"{request.output} is already finished.")
     return report
 
@@ -196,7 +195,11 @@ class _Run:
         return read_request(request, target, self.listener)
 
     def _check_same(self, documents: Documents) -> None:
-        """Record what the parts belong to, or refuse those of another run."""
+        """Record what the parts belong to, or refuse those of another run.
+
+        Raises:
+            FingerprintError: names what differs.
+        """
         facts = self.request.facts(
             documents=documents.fingerprint,
             generator=self.generator.fingerprint,
@@ -206,13 +209,7 @@ class _Run:
         )
         said = self.parts / "run.json"
         if said.is_file():
-            before = orjson.loads(said.read_bytes())
-            for name, value in facts.items():
-                if before.get(name) != value:
-                    raise FingerprintError(
-                        f"cannot resume: the {name.replace('_', ' ')} of {self.parts} is another. Give the same "
-                        "command as before, or restart with --overwrite."
-                    )
+            check_same(orjson.loads(said.read_bytes()), plain(facts))
         files.write_file(said, files.to_json(facts))
 
     def _generated(self, documents: Documents, chosen: IntArray) -> Blocks:

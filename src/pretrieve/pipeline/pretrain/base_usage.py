@@ -11,6 +11,7 @@ import orjson
 
 from pretrieve.models.checkpoints import find_checkpoint
 
+TrainedPooling = Literal["mean", "cls", "lasttoken"]
 _SETTINGS = "config_sentence_transformers.json"
 
 
@@ -24,7 +25,7 @@ class BaseUsage:
         separator: text between title and body of a document.
     """
 
-    pooling: Literal["mean", "cls"] | None = None
+    pooling: TrainedPooling | None = None
     prompts: Mapping[str, str] = field(default_factory=dict)
     separator: str = " "
 
@@ -37,7 +38,8 @@ def usage_of_base(base: str) -> BaseUsage:
     """
     known = find_checkpoint(base)
     if known is not None:
-        pooling: Literal["mean", "cls"] | None = known.pooling if known.pooling in ("mean", "cls") else None
+        trained = known.pooling in ("mean", "cls", "lasttoken")
+        pooling: TrainedPooling | None = known.pooling if trained else None  # type: ignore[assignment]
         prompts = {"query": known.query_prompt, "document": known.document_prompt}
         return BaseUsage(pooling=pooling, prompts=prompts, separator=known.separator)
     path = Path(base) / _SETTINGS

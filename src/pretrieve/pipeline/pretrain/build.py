@@ -17,6 +17,7 @@ from pretrieve.models.build import EncoderOptions, build_encoder, is_static, loa
 from pretrieve.models.checks import check_objective
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.objective import Objective
+from pretrieve.models.pretrained import is_decoder
 from pretrieve.pipeline.pretrain.request import Tokenization, TrainRequest
 from pretrieve.pipeline.run.recipe import Recipe
 from pretrieve.pipeline.run.settings import sort_settings
@@ -66,7 +67,7 @@ class Choices:
             "method": self.method,
             "variant": self.variant,
             "options": {key: str(value) for key, value in self.options.items()},
-            "training": dataclasses.asdict(self.training),
+            "training": self.training.facts(),
             "encoder": dataclasses.asdict(self.encoder),
             "tokenizer": dataclasses.asdict(self.tokenization),
         }
@@ -102,6 +103,8 @@ def choose(request: TrainRequest) -> Choices:
     training = {**_values(preset.training), **static["training"]}
     training |= {"steps": request.steps} if request.steps is not None else {}
     encoder = {**({"dimensions": 512} if is_static(request.base) else {}), **_values(preset.encoder)}
+    if (folder := named_base(request.base)) is not None and is_decoder(Path(folder)):
+        encoder.pop("pooling", None)  # the preset's is an encoder's: a decoder's last token alone has seen the row
     return Choices(
         method=name,
         module=module,
@@ -200,7 +203,7 @@ def make(request: TrainRequest, choices: Choices, store: Store, encoder: Encoder
         base=request.base,
         seed=request.seed,
         options=dataclasses.asdict(options),
-        training=dataclasses.asdict(choices.training),
+        training=choices.training.facts(),
         encoder=dataclasses.asdict(choices.encoder) | dataclasses.asdict(choices.tokenization),
         corpus=store.corpus,
         tokenizer=store.tokenizer.fingerprint,

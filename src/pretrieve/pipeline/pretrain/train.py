@@ -35,11 +35,13 @@ from pretrieve.pipeline.run.memory_sources import SOURCE, sources_of
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.tokens import store_of
-from pretrieve.text import tokenizer
+from pretrieve.text import store_shards, tokenizer
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
 from pretrieve.text.tokenizer import Tokenizer
 from pretrieve.training.calibration import steps_for_minutes
+from pretrieve.training.ranks import Ranks
+from pretrieve.training.sharding import Sharding
 
 _RECIPE = "recipe.json"
 
@@ -101,7 +103,7 @@ def train_into(
         PretrieveError: as ``train``.
     """
     folder = output_of(output)
-    shared = Path(tempfile.mkdtemp(prefix="pretrieve-documents-"))
+    shared = Path(processes.current().of_first(lambda: tempfile.mkdtemp(prefix="pretrieve-documents-")))
     values = {"sources": (SOURCE,), "output": folder, "shared": shared}
     given = options_of(TrainRequest, {**options, **values}, where="train")
     given.check()
@@ -179,8 +181,9 @@ def _made(
     encoder = planning.encoder_of(request, choices, prepared.store)
     warm.start_words(request, encoder, prepared.store, listener)
     made = planning.make(request, choices, prepared.store, encoder)
-    devices.place(made.objective)  # after all weights are drawn on the CPU: they are the same on every device
-    for note in (*made.objective.notes, *_untied_note(made)) if not quiet else ():
+    if not Sharding.of(made.objective, made.training, Ranks.current()).full:
+        devices.place(made.objective)  # after all weights are drawn on the CPU: they are the same on every device
+    for note in (*made.objective.notes, *_untied_note(made), *_decoder_note(made, prepared.store)) if not quiet else ():
         listener.note(note)
     return made
 
@@ -194,6 +197,16 @@ def _untied_note(made: Plan) -> list[str]:
     if made.encoder.query_encoder is None or getattr(made.objective, "query_encoder", None) is not None:
         return []
     return ["the base has untied encoders; only the document encoder is trained. Set encoders=untied to train both."]
+
+
+def _decoder_note(made: Plan, store: Store) -> list[str]:
+    if getattr(made.encoder, "pooling", "") != "lasttoken":
+        return []
+    end = made.encoder.specials.sep
+    ends = "" if end is None else f", which is {store.tokenizer.backend.id_to_token(end)}"
+    return [
+        f"the base is a decoder: the vector of a text is that of its last token{ends}. Set pooling=mean to average."
+    ]
 
 
 def prepare_documents(run: Run, request: TrainRequest, choices: Choices, documents: Documents) -> Prepared:
@@ -222,6 +235,8 @@ def _vocabulary(run: Run, request: TrainRequest, choices: Choices, documents: Do
         return tokenizer.load(folder)
     if run.resume and (run.workspace / "store" / files.MANIFEST).is_file():
         return Store.open(run.workspace / "store").tokenizer
+    if run.resume and (planned := store_shards.planned_tokenizer(run.workspace / "store")) is not None:
+        return planned
     run.listener.stage("vocabulary", unit="entries")
     found = data.train_tokenizer(documents, select, choices.tokenization)
     run.listener.advance(found.specials.vocabulary)

@@ -32,16 +32,17 @@ from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.settings import sort_settings
 from pretrieve.pipeline.run.sources import DOCUMENTS, read_request
+from pretrieve.pipeline.run.tokens import store_of
 from pretrieve.pipeline.run.workspace import beside
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.question_files import Question, QuestionReport, read_questions
 from pretrieve.sampling.questions import QuestionRows, SomeQuestions
 from pretrieve.text import tokenizer as tokenizers
 from pretrieve.text.documents import Documents
-from pretrieve.text.store import Store
 from pretrieve.text.tokenizer import Tokenizer
 from pretrieve.training.held_out import held_out
 from pretrieve.training.options import TrainingOptions
+from pretrieve.training.ranks import Ranks
 
 KIND, RETRIEVER, READER, VECTORS = "reader", "retriever", "reader", "vectors"
 STORE, REPORT = "store", "report.json"
@@ -82,31 +83,28 @@ def train_reader(request: ReadRequest, listener: Listener | None = None) -> dict
     with begin("read", request, listener, inputs=inputs, without=("sources",), precision=training.precision) as run:
         for part in (*encoders, reader):
             devices.place(part)
-        run.same("values", {"options": dataclasses.asdict(options), "training": dataclasses.asdict(training)})
+        run.same("values", {"options": dataclasses.asdict(options), "training": training.facts()})
         documents = _documents(run, request)
         if run.finished:
             run.say_finished()
             return open_report(request.output)
-        listener = run.listener
-        listener.stage("encode", len(documents), "documents")
-        store = processes.current().opened(
-            lambda: Store.build(run.workspace / STORE, documents, vocabulary, replace=True), Store.open
-        )
-        listener.advance(len(documents), f"{len(store.tokens):,} tokens")
-        listener.stage("index blocks", unit="blocks")
+        store = store_of(documents, vocabulary, run.listener, folder=run.workspace / STORE)
+        run.listener.stage("index blocks", unit="blocks")
         sampler = QuestionRows(
             questions, vocabulary, encoders[0].specials, min(LONGEST_QUESTION, encoders[0].max_length)
         )
         answers = Answers(questions, vocabulary, store)
-        objective = OpenQuestionAnswering(encoders, reader, store, sampler, answers, options, request.seed)
-        listener.advance(len(objective.search_blocks))
+        objective = OpenQuestionAnswering(
+            encoders, reader, store, sampler, answers, options, request.seed, together=Ranks.current()
+        )
+        run.listener.advance(len(objective.search_blocks))
         found = sum(len(answers.held(number, objective.search_blocks)) > 0 for number in range(len(questions)))
         if not found:
             raise UsageError(f"no answer of {request.questions} occurs in the documents: there is nothing to train on.")
         report = {
             "model": request.model,
             "options": dataclasses.asdict(options),
-            "training": dataclasses.asdict(training),
+            "training": training.facts(),
             "seed": request.seed,
             "questions": {"read": len(questions), "answered_in_documents": found},
             "documents": len(documents),

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pretrieve.core.errors import UsageError
+from pretrieve.pipeline.run import processes
 
 
 def path_of(value: object, name: str) -> Path:
@@ -47,12 +48,14 @@ def text_of(value: object, name: str) -> str:
 
 
 def output_of(value: object, name: str = "output") -> Path:
-    """An output folder; None: a new one in the system's temporary folder.
+    """An output folder; None: a new one in the system's temporary folder, the same for all processes of a run.
 
     Raises:
         UsageError: as ``path_of``.
     """
-    return Path(tempfile.mkdtemp(prefix="pretrieve-")) / "model" if value is None else path_of(value, name)
+    if value is not None:
+        return path_of(value, name)
+    return Path(processes.current().of_first(lambda: tempfile.mkdtemp(prefix="pretrieve-"))) / "model"
 
 
 def names_of(value: object, name: str, *, least: int = 1) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,15 @@ from typing import Any
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch
 from pretrieve.models import devices
+from pretrieve.models.candidates import StaleIndex
 from pretrieve.models.objective import Objective
+from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.run import CURVES, Run
 from pretrieve.training.checkpoint import Checkpoints, named_tensors
 from pretrieve.training.early_stopping import HeldOutLoss
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.ranks import Ranks
+from pretrieve.training.sharding import Sharding
 from pretrieve.training.trackers import Tracker, default_tracker
 from pretrieve.training.trainer import Progress, Trainer
 
@@ -75,7 +78,8 @@ def fit(run: Run, training: Training) -> dict[str, float]:
     """
     options = training.options
     devices.tune(devices.chosen())
-    devices.place(training.objective)
+    if not Sharding.of(training.objective, options, Ranks.current()).full:
+        devices.place(training.objective)
     run.listener.stage(training.name, options.steps, "steps")
     shown = _Shown(training, run)
     with _tracking(training, run.workspace / CURVES / training.part) as tracker:
@@ -98,11 +102,22 @@ def fit(run: Run, training: Training) -> dict[str, float]:
             on_step=watch,
             held_out=_held_out(run, training, shown, tracker),
         )
+        if trainer.sharding.full:
+            run.listener.note(f"each of {trainer.ranks.world} processes holds a part of every layer (sharding=full).")
         if run.resume:
             run.listener.advance(trainer.resume())
         trainer.ranks.spread(named_tensors(training.objective).values())
-        trainer.run()
+        with ExitStack() as stack:
+            for index in _indexes(training.objective):
+                stack.enter_context(index.divided(trainer.ranks))
+            trainer.run()
+        trainer.sharding.join(training.objective)
     return shown.last()
+
+
+def _indexes(objective: Objective) -> list[StaleIndex]:
+    """The indexes that an objective refreshes while it trains."""
+    return [module for module in objective.modules() if isinstance(module, StaleIndex)]
 
 
 def _held_out(run: Run, training: Training, shown: _Shown, tracker: Tracker | None) -> HeldOutLoss | None:
@@ -114,7 +129,8 @@ def _held_out(run: Run, training: Training, shown: _Shown, tracker: Tracker | No
     options = training.options
     if not options.evaluate_every:
         return None
-    if training.held_out is None and Ranks.current().rank == 0:
+    held_out = training.held_out
+    if held_out is None and Ranks.current().rank == 0:
         raise UsageError(f"evaluate_every={options.evaluate_every}: no examples are held out (too few, or disabled).")
 
     def report(step: int, loss: float) -> None:
@@ -122,9 +138,16 @@ def _held_out(run: Run, training: Training, shown: _Shown, tracker: Tracker | No
         if tracker is not None:
             tracker.log({"held_out_loss": loss}, step)
 
+    def measured() -> float:
+        """The loss by the first process; the others wait, without a limit of time."""
+        for index in _indexes(training.objective) if processes.current().world > 1 else ():
+            index.vectors()  # only all processes together can encode it
+        loss = processes.current().of_first(lambda: None if held_out is None else held_out())
+        return math.nan if loss is None else loss
+
     best = Checkpoints(folder=run.checkpoints / training.part / "best", fingerprints=training.fingerprints)
     return HeldOutLoss(
-        measure=training.held_out or (lambda: math.nan),  # of rank 0 for all
+        measure=measured,
         every=options.evaluate_every,
         patience=options.patience,
         best=best if options.patience else None,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pretrieve.core.errors import UsageError
+from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.arguments import text_of
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.sources import DOCUMENTS, read_documents
@@ -64,6 +65,7 @@ def sources_of(
     if isinstance(given, list | tuple) and _names_sources(given):
         yield tuple(map(os.fspath, given))
         return
+    leads = processes.current().leads  # each of several processes reads its own texts; the first one's are used
     with tempfile.TemporaryDirectory(prefix="pretrieve-texts-") as folder:
         with memory.holding(NAME, lambda: memory.records_of(given, NAME)) as source:
             documents = read_documents(
@@ -72,7 +74,7 @@ def sources_of(
                 listener,
                 fields=fields or Fields(),
                 on_bad=on_bad,
-                quarantine=beside(output, ".quarantine.jsonl"),
+                quarantine=beside(output if leads else Path(folder) / NAME, ".quarantine.jsonl"),
             )
         with memory.holding(documents.fingerprint, lambda: _records(documents)) as source:
             yield (source,)

@@ -3,15 +3,17 @@
 Every process runs the same command. What only the first one does (lock, read, write, evaluate, publish) goes through
 ``Processes``: the others wait, and then open what it wrote. They meet in the launcher's key-value store, where waiting
 is not limited in time; training exchanges tensors (``training/ranks.py``). A command that fails in the first process
-ends the others with the same exit code, and only one of them prints the error.
+ends the others with the same exit code, and only one of them prints the error. In a program of the user's own the
+others raise ``EndedError`` where the first one raises its error.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -20,13 +22,14 @@ from typing import Any, Protocol, TypeVar
 
 import orjson
 
-from pretrieve.core.errors import PretrieveError, UsageError
+from pretrieve.core.errors import LostRankError, PretrieveError, UsageError
 
 T = TypeVar("T")
 _LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # set by every launcher
 _PAUSE = 0.05  # seconds between two looks at the store
 _PATIENCE = timedelta(hours=2)  # for a slow process in training; a dead one breaks its connections at once
 _LAST_WORDS = 5.0  # seconds that an error waits for the error of the first process
+_LOST = 2.0  # seconds that the first process waits for the others where one is lost
 _END, _CAUSE, _LEFT = "end", "cause", "left"  # keys of the store
 
 
@@ -43,10 +46,10 @@ S = TypeVar("S", bound=Stored)
 
 
 class EndedError(PretrieveError):
-    """The first process ended with an error, which it prints; ``exit_code`` is that of the first process."""
+    """The first process met an error, which it reports; ``exit_code`` is that of the first process."""
 
-    def __init__(self, exit_code: int) -> None:
-        super().__init__("the first process of this run has ended.")
+    def __init__(self, exit_code: int, line: str = "") -> None:
+        super().__init__(f"the first process of this run met an error: {line}" if line else "the first process ended.")
         self.exit_code = exit_code
 
 
@@ -64,6 +67,8 @@ class Processes:
     _store: Any = None
     _turn: int = 0
     _inside: int = 0
+    _own_group: bool = True
+    _patience: float = _LAST_WORDS
 
     @property
     def leads(self) -> bool:
@@ -79,22 +84,46 @@ class Processes:
             make: returns a plain value.
 
         Raises:
-            EndedError: the first process ended with an error.
+            EndedError: the function, or the first process, ended with an error.
         """
         if self.world == 1 or self._inside:
             return make()
-        store, key = self._met(), f"turn-{self._turn}"
-        self._turn += 1
+        store, key = self._met(), self._next_key()
         if not self.leads:
-            value: T = orjson.loads(self._awaited(key))
+            found = orjson.loads(self._awaited(key))
+            if "error" in found:
+                raise EndedError(found["exit_code"], found["error"])
+            value: T = found["value"]
             return value
         self._inside += 1
         try:
             value = make()
+        except Exception as error:
+            with contextlib.suppress(RuntimeError):  # the launcher has gone
+                store.set(key, orjson.dumps({"error": str(error), "exit_code": int(getattr(error, "exit_code", 1))}))
+            raise
         finally:
             self._inside -= 1
-        store.set(key, orjson.dumps(value))
+        store.set(key, orjson.dumps({"value": value}))
         return value
+
+    def meet(self) -> None:
+        """Wait until all processes have come here, without a limit of time.
+
+        Raises:
+            LostRankError: another process has ended with an error; for the first process.
+            EndedError: the first process ended with an error; for the others.
+        """
+        if self.world == 1 or self._inside:
+            return
+        store, key = self._met(), self._next_key()
+        with _reaching():
+            store.add(key, 1)
+            while store.add(key, 0) < self.world:
+                if self.leads and store.check([_CAUSE]):
+                    raise LostRankError(self.cause())
+                self._check_end()
+                time.sleep(_PAUSE)
 
     def alone(self, make: Callable[[], T]) -> T | None:
         """Call a function in the first process alone; None in the others, which wait for its end."""
@@ -149,11 +178,24 @@ class Processes:
         if self.world > 1:
             raise UsageError(f"{command} works in one process: run it without torchrun or accelerate launch.")
 
+    def check_first(self, call: str) -> None:
+        """Refuse, in all processes but the first, what writes one output and does not use several processes.
+
+        Raises:
+            UsageError: this is another process.
+        """
+        if not self.leads:
+            raise UsageError(
+                f"{call} works in one process, and this is process {self.rank} of {self.world}: call it in the first "
+                "one alone (RANK is 0), or start the program without torchrun or accelerate launch."
+            )
+
     def cause(self) -> str:
         """The error that another process ended with, for the first process; empty if none is known, as after a kill."""
         store = self._store
         if store is None or not self.leads:
             return ""
+        self._patience = _LOST
         end = time.monotonic() + 1
         while time.monotonic() < end:
             if store.check([_CAUSE]):
@@ -174,23 +216,25 @@ class Processes:
         if self.leads:
             return None
         code = int(getattr(error, "exit_code", 1))
-        if isinstance(error, EndedError):
-            return code
-        if self._store is None:  # the first process finds the same mistake; a launcher ends all when one has ended
+        store, self._store = self._store, None  # nothing is left to do at exit
+        if store is None:  # the first process finds the same mistake; a launcher ends all when one has ended
             with contextlib.suppress(KeyboardInterrupt):
-                time.sleep(_LAST_WORDS)
+                time.sleep(0.0 if isinstance(error, EndedError) else _LAST_WORDS)
             return code
         try:
-            self._store.set(_CAUSE, f"process {self.rank}: {line}")
+            if isinstance(error, EndedError):
+                store.add(_LEFT, 1)
+                return code
+            store.set(_CAUSE, f"process {self.rank}: {line}")
             end = time.monotonic() + _LAST_WORDS
             while time.monotonic() < end:
-                if self._store.check([_END]):
-                    self._store.add(_LEFT, 1)
-                    return int(self._store.get(_END))
+                if store.check([_END]):
+                    store.add(_LEFT, 1)
+                    return int(store.get(_END))
                 time.sleep(_PAUSE)
         except RuntimeError:  # the store has ended with the first process
             pass
-        return None if self.rank == 1 else code
+        return None if self.rank == 1 and not isinstance(error, EndedError) else code
 
     def end(self, code: int) -> None:
         """Let the other processes end, after an error in this one.
@@ -201,21 +245,30 @@ class Processes:
         if self._store is not None and self.leads:
             try:
                 self._store.set(_END, str(code))
-                self._await_others(_LAST_WORDS)
+                self._await_others(self._patience)
             except RuntimeError:  # the launcher has gone
                 pass
+            self._store = None
 
-    def leave(self) -> None:
-        """Leave the others at the end of a command; the first process, which may hold the store, leaves last."""
+    def leave(self, patience: float = 60.0) -> None:
+        """Leave the others at the end of a command; the first process, which may hold the store, leaves last.
+
+        Args:
+            patience: seconds that the first process waits for the others.
+        """
         if self._store is None:
             return
         from torch import distributed
 
-        if self.leads:
-            self._await_others(60.0)
-        else:
-            self._store.add(_LEFT, 1)
-        distributed.destroy_process_group()
+        try:
+            if self.leads:
+                self._await_others(patience)
+            else:
+                self._store.add(_LEFT, 1)
+        except RuntimeError:  # the store has ended with another process
+            pass
+        if self._own_group and distributed.is_initialized():
+            distributed.destroy_process_group()
         self._store = None
 
     def _await_others(self, seconds: float) -> None:
@@ -225,22 +278,32 @@ class Processes:
 
     def _awaited(self, key: str) -> bytes:
         """The value of a key, once the first process has set it."""
-        while not self._store.check([key]):
-            if self._store.check([_END]):
-                code = int(self._store.get(_END))
-                self._store.add(_LEFT, 1)
-                raise EndedError(code)
-            time.sleep(_PAUSE)
-        return bytes(self._store.get(key))
+        with _reaching():
+            while not self._store.check([key]):
+                self._check_end()
+                time.sleep(_PAUSE)
+            return bytes(self._store.get(key))
+
+    def _check_end(self) -> None:
+        if self._store.check([_END]):
+            raise EndedError(int(self._store.get(_END)))
+
+    def _next_key(self) -> str:
+        self._turn += 1
+        return f"turn-{self._turn}"
 
     def _met(self) -> Any:
-        """The store, once the processes have met there and formed a group."""
+        """The store, once the processes have met there and formed a group, unless the program has formed one."""
         if self._store is None:
             import torch
             from torch import distributed
+            from torch.distributed import distributed_c10d
             from torch.distributed.distributed_c10d import PrefixStore
             from torch.distributed.rendezvous import rendezvous
 
+            if distributed.is_initialized():
+                self._own_group, self._store = False, PrefixStore("run", distributed_c10d._get_default_store())
+                return self._store
             store, _, _ = next(rendezvous("env://", self.rank, self.world))
             backend = "gloo"
             if torch.cuda.is_available() and distributed.is_nccl_available():
@@ -254,7 +317,19 @@ class Processes:
                 timeout=_PATIENCE,
             )
             self._store = PrefixStore("run", store)
+            atexit.register(self.leave, _LAST_WORDS)  # a program of the user's own
         return self._store
+
+
+@contextlib.contextmanager
+def _reaching() -> Iterator[None]:
+    """Turn a store that has ended with the process that held it into an error in one line."""
+    from torch.distributed import DistError
+
+    try:
+        yield
+    except DistError as error:
+        raise LostRankError from error
 
 
 def launched(environment: Mapping[str, str]) -> tuple[int, int]:

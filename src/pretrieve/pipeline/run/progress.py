@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeVar
 
+from pretrieve.pipeline.run import processes
+
 T = TypeVar("T")
 
 
@@ -57,7 +59,12 @@ def counted(items: Iterable[T], listener: Listener, every: int = 256) -> Iterato
 
 
 def shown(progress: bool) -> AbstractContextManager[Listener]:
-    """The progress bars of the command line, or a listener that only logs notes; rich is imported only for bars."""
+    """The progress bars of the command line, or a listener that only logs notes; rich is imported only for bars.
+
+    Of several processes the first one shows progress.
+    """
+    if not processes.current().leads:
+        return nullcontext(Silent())
     if not progress:
         return nullcontext(Logged())
     from pretrieve.pipeline.run.display import Display

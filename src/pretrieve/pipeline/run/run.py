@@ -19,12 +19,14 @@ import orjson
 
 from pretrieve.core import files
 from pretrieve.core.errors import FingerprintError, LostRankError
-from pretrieve.models import devices
+from pretrieve.models import devices, flash_attention
 from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.recipe import check_same, plain
+from pretrieve.pipeline.run.settings import value_set
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.workspace import CHECKPOINTS, Workspace
+from pretrieve.training.options import NOT_DECIDING
 
 CURVES = "curves"  # what trackers that write files leave
 RECORD = "run.json"  # values that determine the run, in the workspace and beside the finished model
@@ -222,7 +224,7 @@ def begin(
         attention: whether a transformer is trained.
 
     Raises:
-        UsageError: there is no such device, or it does not compute in this precision.
+        UsageError: there is no such device, or it does not compute in this precision, or with this attention.
         FingerprintError: the run at the output had other arguments.
         LockedError: another process has locked the output.
         InterruptedRunError: a signal arrived outside training.
@@ -239,7 +241,11 @@ def begin(
         run = Run(command=command, output=request.output, resume=request.resume, listener=listener, work=work)
         run.same("command", command)
         run.same("request", request_facts(request, inputs, without))
-        with saying_device(Silent() if run.finished else listener, precision, attention=attention):
+        asked = value_set(getattr(request, "settings", {}), "flash_attention", flash_attention.STOCK)
+        with (
+            flash_attention.using(asked, precision),
+            saying_device(Silent() if run.finished else listener, precision, attention=attention),
+        ):
             run.computes_on(devices.product(devices.chosen()))
             yield run
 
@@ -305,6 +311,7 @@ def request_facts(request: Any, inputs: tuple[str, ...] = (), without: tuple[str
         elif isinstance(value, Path):
             value = str(value)
         elif isinstance(value, Mapping):
-            value = {key: str(setting) for key, setting in value.items()}  # text and typed values are the same
+            deciding = (key for key in value if key.rpartition(".")[2] not in NOT_DECIDING)
+            value = {key: str(value[key]) for key in deciding}  # text and typed values are the same
         found[item.name] = value
     return dict(plain(found))

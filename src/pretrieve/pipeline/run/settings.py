@@ -71,4 +71,9 @@ def _known(parts: Parts) -> dict[str, list[str]]:
 
 def precision_set(settings: Mapping[str, object]) -> str:
     """The precision that the user's settings name, before they are combined with others; auto without one."""
-    return str(next((value for name, value in settings.items() if name.rpartition(".")[2] == "precision"), "auto"))
+    return value_set(settings, "precision", "auto")
+
+
+def value_set(settings: Mapping[str, object], option: str, default: str) -> str:
+    """The value of an option that the user's settings name, before they are combined with others."""
+    return str(next((value for name, value in settings.items() if name.rpartition(".")[2] == option), default))

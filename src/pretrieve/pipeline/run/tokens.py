@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pretrieve.core import files
+from pretrieve.core import disk, files
 from pretrieve.core.types import IntArray
 from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.progress import Listener
+from pretrieve.text import store_shards
 from pretrieve.text.store import Corpus, Store
 from pretrieve.text.tokenizer import Tokenizer
 
@@ -23,7 +24,7 @@ def store_of(
     sentences: bool = True,
     unit: str = "documents",
 ) -> Store:
-    """Encode texts; an existing store of the same texts is reused.
+    """Encode texts, a large collection by several processes; an existing store of the same texts is reused.
 
     Args:
         texts: documents, or documents and queries.
@@ -65,8 +66,11 @@ def _opened_or_built(
         store = Store.open(folder)
         same = store.corpus == texts.fingerprint and store.tokenizer.fingerprint == vocabulary.fingerprint
         if same and len(store) + store.dropped == count:
+            disk.remove(store_shards.shards_of(folder))  # of a process that was killed before it could
             return store
     listener.stage("encode", count, unit)
-    store = Store.build(folder, texts, vocabulary, select=select, sentences=sentences, replace=True)
-    listener.advance(count, f"{len(store.tokens):,} tokens")
+    store = store_shards.build(
+        folder, texts, vocabulary, select=select, sentences=sentences, on_progress=listener.advance
+    )
+    listener.advance(0, f"{len(store.tokens):,} tokens")
     return store

@@ -22,7 +22,12 @@ from pretrieve.core.errors import StorageError, UsageError
 
 CHECKPOINTS = "checkpoints"
 STATIC = "static"  # the static model in the folder of a retrieval model
-_WORK = (f"**/{CHECKPOINTS}/**/step-*", "**/negatives-*.jsonl", "**/*.jsonl.parts/*.jsonl")  # worth resuming from
+_WORK = (  # worth resuming from
+    f"**/{CHECKPOINTS}/**/step-*",
+    "**/negatives-*.jsonl",
+    "**/*.jsonl.parts/*.jsonl",
+    "**/*.shards/shard-*/MANIFEST.json",
+)
 
 
 _BESIDE, _RUN, _PREVIOUS = ".work", "run", "previous"
@@ -239,7 +244,7 @@ def _unfinished(path: Path, output: Path) -> bool:
 
 
 def worth_resuming(folder: Path) -> bool:
-    """Whether a folder has results worth resuming from: checkpoints, mined negatives, finished blocks."""
+    """Whether a folder has results worth resuming from: checkpoints, mined negatives, finished blocks, tokens."""
     return any(next(folder.glob(pattern), None) is not None for pattern in _WORK)
 
 

@@ -22,10 +22,11 @@ from typing import IO, Any
 import zstandard
 
 from pretrieve.text.files.decoding import UTF8, UTF8_MARK, Encoding, by_mark, declared, guess, is_binary, is_utf8
+from pretrieve.text.files.parts import first_line
 from pretrieve.text.records import Fault, Note
 
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
-_CHUNK = 1 << 18
+CHUNK = _CHUNK = 1 << 18  # bytes read at once; the first of them show a file's encoding
 _PACKED = 1 << 9  # bytes unpacked at once: a frame of blanks becomes 30,000 times as long
 _KEPT = 1000  # bytes kept of a line that is too long
 BOM = UTF8_MARK
@@ -76,7 +77,7 @@ def text_chunks(path: Path, *, guessing: bool = True) -> Iterator[bytes | Note]:
     encoding: Encoding | None = None
     decoder: Any = None
     for number, chunk in enumerate(chunks(path)):
-        if number == 0:
+        if number == 0 and first_line(path) == 1:
             encoding = by_mark(chunk)
             if guessing and encoding is None and is_binary(chunk):
                 raise DamagedStreamError("binary file")
@@ -224,7 +225,7 @@ def _refuse_pointer(raw: Any) -> None:
 
 
 def _lines(path: Path, limit: int, *, guessing: bool) -> Iterator[tuple[int, bytes] | Fault | Note]:
-    number, tail, skipped = 1, b"", 0
+    number, tail, skipped = first_line(path), b"", 0
     try:
         for chunk in text_chunks(path, guessing=guessing):
             if isinstance(chunk, Note):

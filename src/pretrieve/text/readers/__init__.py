@@ -5,7 +5,8 @@ file reader has ``read(path, limit)``, a scheme reader ``read(name, limit)``. Bo
 more than about ``limit`` bytes of a record in memory. ``TABULAR = True`` says that all records have the same fields;
 such a reader takes ``columns``, the names of the columns of a table without a header, too. A file reader with
 ``recognises(head)`` reads files without a known suffix whose first bytes it recognises, those with ``GENERAL = True``
-last.
+last. One with ``divides(head)`` says by a file's first bytes whether lines are records, so that several processes may
+read parts of it.
 
 Files of your own are readers too: name their folders in the environment variable ``PRETRIEVE_READERS``, divided as in
 ``PATH`` (docs/add-a-reader.md).

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import orjson
 
-from pretrieve.text.files.streams import lines
+from pretrieve.text.files.decoding import UTF8, by_mark
+from pretrieve.text.files.parts import first_line
+from pretrieve.text.files.streams import BOM, lines
 from pretrieve.text.formats.json_records import JsonFile, json_fault
 from pretrieve.text.records import Fault, Note, Record
 
@@ -25,7 +27,7 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault | Note]:
         path: the file, perhaps compressed.
         limit: most bytes of a line.
     """
-    first = True
+    first = first_line(path) == 1
     for item in lines(path, limit):
         if isinstance(item, Fault):
             yield item
@@ -53,3 +55,13 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault | Note]:
 def recognises(head: bytes) -> bool:
     """Whether a file without a known suffix holds a JSON object a line."""
     return head.lstrip().startswith(b'{"')
+
+
+def divides(head: bytes) -> bool:
+    """Whether a file may be read in parts of whole lines, each by itself.
+
+    Args:
+        head: its first bytes, of which some are not blank.
+    """
+    encoding, line = by_mark(head), head.removeprefix(BOM).lstrip().partition(b"\n")[0].strip()
+    return encoding in (None, UTF8) and line not in (b"", *_PRETTY)
