@@ -25,7 +25,7 @@ from pretrieve.index.lexical import BM25, Lexical
 from pretrieve.index.parts import Collection, Living, Part, alive_of
 from pretrieve.index.pseudo import Records
 from pretrieve.index.stop_words import StopWords
-from pretrieve.index.stored_model import MODEL, model_place
+from pretrieve.index.stored_model import MODEL, check_settings, model_place
 from pretrieve.models.bag import Bag
 from pretrieve.models.model_options import ModelOptions
 
@@ -121,7 +121,9 @@ def _open_checked(
     if with_model:
         model = meta["model"]
         if encoder is None:
-            encoder = open_model(place or model_place(path, model), model.get("described", {}))
+            where = place or model_place(path, model)
+            encoder = open_model(where, model.get("described", {}))
+            check_settings(path, where, model)
         _check_model(path, model, encoder)
         dense = Dense.open([part.path / "vectors" for part, _ in full], encoder, members)
         third = _third(path, model, encoder, [part for part, _ in full], members)
