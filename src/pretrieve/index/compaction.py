@@ -61,7 +61,8 @@ def compact(path: Path, *, whole: bool = False) -> int:
             chosen = _chosen(facts["parts"], whole=whole)
             if not chosen:
                 return count
-            parts = [Part.open(path, one["number"], passages=facts["lexical"]["passages"]) for one in facts["parts"]]
+            passages = facts["lexical"]["passages"]
+            parts = [Part.open(path, one["number"], one["documents"], passages=passages) for one in facts["parts"]]
             _merge(path, parts, chosen)
         count += len(chosen)
         whole = False

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pretrieve.core import files
-from pretrieve.core.errors import FingerprintError, PretrieveError, StorageError, UsageError, VersionError
+from pretrieve.core.errors import FingerprintError, StorageError, UsageError, VersionError
 from pretrieve.core.types import BoolArray, TextEncoder
 from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.building import VERSION, Made, static_beside, ties_of
@@ -75,7 +75,7 @@ def open_parts(
         before = _state(path)
         try:
             opened = _open(path, encoder, open_model or _static_model(path), with_model=with_model, place=place)
-        except (PretrieveError, OSError):
+        except Exception:  # of an index that changes meanwhile, anything may be missing
             if _state(path) == before:
                 raise
             continue
@@ -110,7 +110,9 @@ def _open_checked(
     with_model: bool,
     place: str | None,
 ) -> Opened:
-    parts = tuple(Part.open(path, one["number"], passages=meta["lexical"]["passages"]) for one in meta["parts"])
+    parts = tuple(
+        Part.open(path, one["number"], one["documents"], passages=meta["lexical"]["passages"]) for one in meta["parts"]
+    )
     alive = alive_of(parts)
     full = [(part, living) for part, living in zip(parts, alive, strict=True) if part.documents is not None]
     members = Members(tuple(part.ids for part, _ in full), _joined([living for _, living in full],
