@@ -8,10 +8,11 @@ loaded (``models/misfits.py``).
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pretrieve.core.errors import ModelError
+from pretrieve.core.errors import CorruptError, ModelError
 from pretrieve.core.files import MANIFEST, load_manifest
 from pretrieve.core.manifest import check_entry
 from pretrieve.core.model_files import check_file, check_model_files, read_object
@@ -75,7 +76,14 @@ def _check_unchanged(folder: Path) -> None:
     if (folder / MANIFEST).is_file():
         for name, entry in load_manifest(folder, None)["files"].items():
             if name not in _ABOUT:
-                check_entry(folder, name, entry, whole=False)
+                _check_entry(folder, name, entry)
+
+
+def _check_entry(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
+    try:
+        check_entry(folder, name, entry, whole=False)
+    except CorruptError as error:
+        raise CorruptError(f"{error} If it was changed on purpose, remove {folder / MANIFEST}.") from None
 
 
 def _check_module(folder: Path, path: str, place: Path) -> None:
