@@ -230,7 +230,11 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("things")
     (folder / "docs").mkdir()
     texts = searching.documents(60, sentences=30)
-    lines = [{"id": text.id, "title": text.title, "text": text.text} for text in texts]
+    lines = [
+        {"id": text.id, "title": text.title, "text": text.text, "author": "Ada", "date": f"2025-0{number % 9 + 1}-01"}
+        for number, text in enumerate(texts)
+    ]
+    (folder / "questions.txt").write_text(f"{texts[0].title}\n{texts[1].title}\n")
     (folder / "docs" / "docs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     pairs = [{"query": f"{document.title}?", "positive": document.text} for document in texts]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))

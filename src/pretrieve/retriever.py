@@ -11,6 +11,7 @@ from pretrieve.core.config import options_of
 from pretrieve.core.errors import UsageError
 from pretrieve.core.extras import require
 from pretrieve.index.asked import Mode, check_mode
+from pretrieve.index.find import hits_of
 from pretrieve.index.index import Index
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.run import processes
@@ -158,28 +159,27 @@ class Retriever:
         return Retriever(open_encoder(str(name), options), str(name))
 
     @overload
-    def search(self, query: str, corpus: Texts | None = ..., *, top_k: int = ..., mode: Mode = ...) -> list[Hit]: ...
+    def search(self, query: str, corpus: Texts | None = ..., **options: Any) -> list[Hit]: ...
 
     @overload
-    def search(
-        self, query: Queries, corpus: Texts | None = ..., *, top_k: int = ..., mode: Mode = ...
-    ) -> list[list[Hit]]: ...
+    def search(self, query: Queries, corpus: Texts | None = ..., **options: Any) -> list[list[Hit]]: ...
 
     def search(
-        self, query: str | Queries, corpus: Texts | None = None, *, top_k: int = 10, mode: Mode = "hybrid"
-    ) -> list[Hit] | list[list[Hit]]:
+        self, query: str | Queries, corpus: Texts | None = None, *, top_k: int = 10, mode: Mode = "hybrid",
+        **options: Any,
+    ) -> list[Hit] | list[list[Hit]]:  # fmt: skip
         """Return the best documents for a query, or for each of several.
 
         Args:
             query: text of the query, or a list of them.
-            corpus: texts or records to look through, of the kinds that ``train`` takes; the id of a text is its place
-                in a list, or its key in a dict. Empty ones are left out with a warning. Default: the retriever's own
-                documents.
+            corpus: texts or records to look through, as for ``train``; a text's id is its place in a list, or its key
+                in a dict. Empty ones are left out with a warning. Default: the retriever's own documents.
             top_k: number of hits; all documents, where there are fewer.
             mode: hybrid, dense or lexical.
+            options: ``filter="lang=en"``, ``group_by="file"``, ``syntax=True`` (signs in queries): docs/search.md.
 
         Returns:
-            Hits, best first; a list of them for each query, where a list was given.
+            Hits, best first; of each query, where a list was given.
 
         Raises:
             UsageError: there are no documents to search, a query is no text or blank, or an argument is invalid.
@@ -190,7 +190,7 @@ class Retriever:
         asked = checked(query, corpus, top_k, mode)
         warn(self._untuned)
         index = self.index if corpus is None else searched(corpus, self.model)
-        return index.search(asked, top_k, mode) if isinstance(asked, str) else index.search_many(asked, top_k, mode)
+        return hits_of(index, asked, top_k, mode, **options)
 
     @cached_property
     def index(self) -> Index:

@@ -422,7 +422,7 @@ def test_a_transformer(run, made, tmp_path) -> None:
         assert outcome.code == 0, outcome.err
     from pretrieve.core.arrays import load_array
 
-    first, second = (load_array(tmp_path / name / "vectors") for name in "ab")
+    first, second = (load_array(tmp_path / name / "parts" / "000001" / "vectors") for name in "ab")
     np.testing.assert_allclose(first, second, atol=1e-6)
 
 

@@ -28,7 +28,8 @@ MISTAKES = {
     "two budgets": ("train docs -o m --minutes 1 --steps 1", 2, ["give --minutes or --steps, not both"], ""),
     "a choice": ("search index river --mode lexica", 2, ["Did you mean 'lexical'?"],
                  "search index river --mode lexical"),
-    "words without quotes": ("search index old river", 2, ["between quotes"], "search index 'old river'"),
+    "a filter by no field": ("search index old river --filter colour=red", 2, ["no document has a field 'colour'"],
+                             "search index old river --filter 'id exists'"),
     "a choice that is none": ("train docs -o m --on-bad ignore", 2, ["'auto', 'fail', 'skip', 'quarantine'"], ""),
     # documents
     "a file's name": ("train doc.jsonl -o m", 2, ["Did you mean 'docs.jsonl'?"], "train docs.jsonl -o m"),

@@ -131,6 +131,23 @@ def test_index_and_model_move_together_or_alone(run, made: Path, tmp_path: Path)
                 shutil.rmtree(tmp_path / folder)
 
 
+def test_a_trained_transformer_lies_in_the_index_without_its_start(run, tmp_path: Path) -> None:
+    docs = texts(tmp_path / "docs", range(30))
+    outcome = run(
+        "train", docs, "-o", tmp_path / "model", "--method", "contriever-inbatch", "--steps", 1, "--tracker", "none",
+        "--base", "new:layers=1,hidden=16,heads=2", "--set", "batch_size=8", "--set", "vocabulary_size=200",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert (tmp_path / "model" / "start" / "model.safetensors").is_file()
+    outcome = run("index", docs, "--model", tmp_path / "model", "-o", tmp_path / "index")
+    assert outcome.code == 0, outcome.err
+    shutil.rmtree(tmp_path / "model")
+    assert hits(run, tmp_path / "index")
+    outcome = run("index", texts(docs, range(30, 33)), "-o", tmp_path / "index", "--update")
+    assert outcome.code == 0, outcome.err
+    assert "3 encoded" in outcome.out
+
+
 def test_lexical_search_needs_no_model(made: Path, run, tmp_path: Path) -> None:
     """Nor torch, though the index was built with a transformer."""
     docs, index = texts(tmp_path / "docs", range(20)), tmp_path / "index"

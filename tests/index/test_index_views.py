@@ -6,8 +6,9 @@ import pytest
 from pretrieve.core import files
 from pretrieve.core.errors import DataError
 from pretrieve.core.types import Document
-from pretrieve.index.dense import Dense, best_scores, pair_scores
+from pretrieve.index.dense import Dense
 from pretrieve.index.index import Index, IndexOptions
+from pretrieve.index.scoring import best_scores, pair_scores
 from searching import documents, queries
 
 MADE = documents(80)

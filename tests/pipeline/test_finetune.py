@@ -454,7 +454,7 @@ def test_a_published_checkpoint_as_it_is_used(made, tmp_path) -> None:
         expected = "query: " if "e5" in like else ""
         assert config["prompts"]["query"] == expected
         assert f"--like {like}" in (output / "README.md").read_text()
-    told = ModelOptions(pooling="lasttoken", similarity="dot")
+    told = ModelOptions(pooling="max", similarity="dot")
     with pytest.raises(UsageError, match="cannot be trained"):
         finetune(replace(plain, described=told))
 

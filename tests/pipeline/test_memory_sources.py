@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -331,3 +332,11 @@ def test_wrong_types_are_one_clear_line(call, retriever, place):
     with pytest.raises(UsageError) as caught:
         call(retriever, place)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{"seed": "x"}, {"method": "mlmm"}, {"minutes": 1, "steps": 1}])
+def test_a_mistake_leaves_no_folder_of_documents(tmp_path, monkeypatch, options) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(UsageError):
+        Retriever.train(["one text", "and another"], tmp_path / "model", progress=False, **options)
+    assert not list(tmp_path.iterdir())

@@ -27,7 +27,9 @@ class Stream:
 
 def read(value: object) -> tuple[list[tuple[str, str, str]], list[str]]:
     faults: list[str] = []
-    found = [(one.id, one.title, one.text) for one in documents_of(value, "texts", lambda f: faults.append(str(f)))]
+    found = [
+        (one.id, one.title, one.text) for one in documents_of(value, "texts", lambda f: faults.append(str(f)), print)
+    ]
     return found, faults
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -137,6 +137,34 @@ def command(
             show_default=False,
         ),
     ] = None,
+    dtype: Annotated[
+        Literal["float32", "float16", "int8"],
+        typer.Option("--dtype", help="Precision of the vectors on disk; what it costs is measured and printed."),
+    ] = "float32",
+    recall: Annotated[
+        float | None,
+        typer.Option(
+            "--recall",
+            min=0.0,
+            max=1.0,
+            help="recall@10 of approximate search, which needs the extra `faiss`; 1: exact search. (default: 0.95)",
+            show_default=False,
+        ),
+    ] = None,
+    exact_up_to: Annotated[
+        int,
+        typer.Option("--exact-up-to", metavar="VECTORS", min=0, help="Number of vectors up to which search is exact."),
+    ] = 200_000,
+    passages: Annotated[
+        bool,
+        typer.Option(
+            "--passages",
+            help="Cut long documents into passages, at headings and between paragraphs; hits are passages.",
+        ),
+    ] = False,
+    passage_words: Annotated[
+        int, typer.Option("--passage-words", min=20, help="With --passages: about how many words one has.")
+    ] = 200,
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
@@ -159,6 +187,7 @@ def command(
     )
     read = Read(
         sources=sources,
+        passages=passage_words if passages else 0,
         fields=fields,
         file_filter=filter_of(include, exclude, ignore=not no_ignore),
         on_bad=on_bad,
@@ -172,8 +201,13 @@ def command(
             "like": like,
         },
     )
-    options = chosen_options(k1, b, stop_words, stemmer)
-    building = {"--overwrite": overwrite, "--vectors": vectors is not None, "--link-model": link_model}
+    options = chosen_options(k1, b, stop_words, stemmer, dtype, recall, exact_up_to)
+    building = {
+        "--overwrite": overwrite,
+        "--vectors": vectors is not None,
+        "--link-model": link_model,
+        "--passages": passages,
+    }
     changing = Change(update=update, add=add, delete=delete, compact=compact, watch=watch)
     changing.check(sources, model, options, building)
     with using(device):

@@ -11,9 +11,12 @@ from pretrieve.cli.output import print_next, say, working, write_json
 from pretrieve.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from pretrieve.index.index import IndexOptions
+    from pretrieve.index.index import Index, IndexOptions
+    from pretrieve.index.vector_options import Dtype
     from pretrieve.pipeline.update_index import Updated
     from pretrieve.text.corpus import Fields, FileFilter, OnBad
+
+_SHOWN = 12  # fields that are named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +67,15 @@ class Change:
             raise UsageError("the documents are missing: give files, folders or other sources.")
         if not wanted and sources:
             raise UsageError(f"{self.kind} reads no documents: leave {sources[0]} out.")
+        from pretrieve.index.vector_options import EXACT
+
         lexical = {
             "--k1 and --b": options.bm25 is not None,
             "--stop-words": options.stop_words != "auto",
             "--stemmer": options.stemmer != "auto",
+            "--dtype": options.vectors.dtype != "float32",
+            "--recall": options.vectors.recall is not None,
+            "--exact-up-to": options.vectors.exact_up_to != EXACT,
         }
         chosen = next((name for name, is_given in {**building, **lexical}.items() if is_given), "")
         if self.kind and chosen:
@@ -90,6 +98,7 @@ class Read:
         on_bad: policy for unreadable records.
         model: the model; None: the index's own.
         described: its usage.
+        passages: words of the passages that long documents are cut into; 0: they are not.
     """
 
     sources: Sequence[str]
@@ -98,15 +107,42 @@ class Read:
     on_bad: OnBad
     model: str | None
     described: Mapping[str, Any]
+    passages: int = 0
 
 
-def chosen_options(k1: float | None, b: float | None, stop_words: str, stemmer: str) -> IndexOptions:
-    """Options of BM25 as they were given."""
+def chosen_options(
+    k1: float | None,
+    b: float | None,
+    stop_words: str,
+    stemmer: str,
+    dtype: Dtype,
+    recall: float | None,
+    exact_up_to: int,
+) -> IndexOptions:
+    """Options of BM25 and of vectors as they were given.
+
+    Raises:
+        UsageError: one is out of bounds.
+        MissingExtraError: approximate search is asked for, and its extra is not installed.
+    """
     from pretrieve.index.index import IndexOptions
     from pretrieve.index.lexical import BM25
+    from pretrieve.index.vector_options import VectorOptions
 
     given = {name: value for name, value in (("k1", k1), ("b", b)) if value is not None}
-    return IndexOptions(bm25=BM25(**given) if given else None, stop_words=stop_words, stemmer=stemmer)
+    vectors = VectorOptions(dtype=dtype, recall=recall, exact_up_to=exact_up_to)
+    vectors.check()
+    return IndexOptions(bm25=BM25(**given) if given else None, stop_words=stop_words, stemmer=stemmer, vectors=vectors)
+
+
+def _fields(counts: Mapping[str, int]) -> str:
+    """The fields that documents have, in a line."""
+    from pretrieve.index.columns import OWN
+
+    own = ", ".join(name for name in counts if name in OWN)
+    named = [f"{name} ({count:,})" for name, count in counts.items() if name not in OWN]
+    more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
+    return f"Fields to filter by: {', '.join(named[:_SHOWN])}{more}{'; ' if named else ''}{own}."
 
 
 def build(
@@ -130,13 +166,16 @@ def build(
         link_model: keep the model's path in place of its files.
         as_json: print JSON.
         output_json: write JSON to a file.
+
+    Raises:
+        UsageError: passages are asked for, and vectors of whole documents given.
     """
     from pretrieve.core import files
     from pretrieve.pipeline.index import build_index
-    from pretrieve.pipeline.run.sources import READING
-    from pretrieve.text.documents import Documents
 
     assert read.model is not None
+    if read.passages and vectors is not None:
+        raise UsageError("--passages cuts documents that --vectors has whole vectors of: leave one of them out.")
     files.check_free(output, replace=overwrite)
     with working(as_json, output_json) as display:
         built = build_index(
@@ -150,19 +189,33 @@ def build(
             file_filter=read.file_filter,
             described=read.described,
             vectors=vectors,
+            passages=read.passages,
             lexical=options,
             link_model=link_model,
         )
+    _print_built(built, output, read.model, as_json, output_json)
+
+
+def _print_built(built: Index, output: Path, model: str, as_json: bool, output_json: Path | None) -> None:
+    from pretrieve.core import files
+    from pretrieve.index.find import field_counts
+    from pretrieve.pipeline.run.sources import READING
+    from pretrieve.text.documents import Documents
+
+    meta = files.load_manifest(output, "index")["meta"]
     facts = {
         "documents": len(built),
         "reading": built.documents.meta.get(READING) if isinstance(built.documents, Documents) else None,
+        "fields": field_counts(built),
         "index": str(output),
-        "model": read.model,
+        "model": model,
         "bm25": built.lexical.describe(),
         "fusion": built.fusion.facts(),
+        "vectors": {**meta["vectors"], "measured": meta["parts"][0].get("measured", {})},
     }
     if not write_json(facts, as_json, output_json):
         say(built.describe(), lines=True)
+        say(_fields(field_counts(built)))
         print_next(["pretrieve", "search", str(output), "your question"])
 
 

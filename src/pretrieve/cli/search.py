@@ -1,34 +1,80 @@
-"""``pretrieve search``: query an index, once or interactively."""
+"""``pretrieve search``: query an index, once, interactively, or with a file of queries."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pretrieve.cli.options import Device, Json, Mode, OutputJson
-from pretrieve.cli.output import styled, working, write_json
+from pretrieve.cli.output import say, styled, working, write_json
 from pretrieve.core.shown import shown
 
 if TYPE_CHECKING:
+    from pretrieve.index.find import Result
     from pretrieve.index.hits import Hit
     from pretrieve.index.index import Index
 
 NAME = "search"
-EXAMPLE = 'pretrieve search my-index "how do I rotate the keys?"'
+EXAMPLE = "pretrieve search my-index how do I rotate the keys"
+_SHOWN = 6  # fields of a hit that are printed
+_LONG = 60  # characters of one
 
 
 def command(
     index: Annotated[Path, typer.Argument(help="Output of `pretrieve index`.", show_default=False)],
     query: Annotated[
-        str | None,
-        typer.Argument(help="What to search for; without it, queries are read a line each.", show_default=False),
+        list[str] | None,
+        typer.Argument(
+            metavar="[QUERY]...",
+            help='What to search for, in one word or several; without it, queries are read a line each. "A phrase" in '
+            "quotes has to occur, +word too, -word must not, field:value filters; such signs count at the start of a "
+            "word only, and a field only if documents have it.",
+            show_default=False,
+        ),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Number of hits.")] = 10,
     mode: Annotated[Mode, typer.Option("--mode", help="Ranking to use.")] = "hybrid",
+    filter_text: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            metavar="FILTER",
+            help="Search only documents whose fields fit, such as 'lang=en and date>=2025-01-01' (= != < <= > >=, in "
+            "(a, b), ~ for contains, exists, and, or, not).",
+            show_default=False,
+        ),
+    ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            "--group-by",
+            metavar="FIELD",
+            help="Show the best hit for each value of a field, such as file or title; none: every hit. (default: "
+            "parent, where documents were cut into passages)",
+            show_default=False,
+        ),
+    ] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Take the query as text: quotes, +, - and : mean nothing.")] = (
+        False
+    ),
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            "--queries",
+            metavar="FILE",
+            help="File of queries, taken as text: one a line, TSV of id and text, or JSONL; with --run.",
+            show_default=False,
+        ),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", metavar="FILE", help="Write the ranking of --queries as a TREC run.", show_default=False),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option("--model", help="Where the index's model is now, if it was moved.", show_default=False),
@@ -40,40 +86,102 @@ def command(
         bool, typer.Option("--full-text", help="With --json: the whole text of each hit too, however long.")
     ] = False,
 ) -> None:
-    """Search an index; hits show rank, score, title and the best sentence with the query's words marked.
+    """Search an index; hits show rank, score, title, the best sentence with the query's words marked, place and fields.
 
     With --json and without a query, every line that is read gives a JSON object.
     """
     import orjson
 
+    from pretrieve.index.find import search
     from pretrieve.models.devices import using
     from pretrieve.pipeline.index import open_index
 
-    _check(query, output_json, full_text=full_text and not as_json)
+    text = " ".join(query) if query else None
+    _check(text, queries, run, output_json, as_json=as_json, full_text=full_text)
     with working(as_json, output_json), using(device):
         opened = open_index(index, mode, model)
-    if query is not None:
-        hits = opened.search(query, k=k, mode=mode)
-        if not write_json(_facts(opened, query, mode, hits, full_text), as_json, output_json):
-            _print_hits(opened, mode, hits)
+    group = _group(opened, group_by)
+    if queries is not None and run is not None:
+        _run(opened, queries, run, k=k, mode=mode, filter_text=filter_text, group_by=group)
+        return
+
+    def answer(line: str) -> Result:
+        return search(opened, line, k, mode, filter=filter_text, group_by=group, syntax=not plain)
+
+    if text is not None:
+        result = answer(text)
+        if not write_json(_facts(opened, text, mode, result, full_text), as_json, output_json):
+            _print(opened, mode, result)
         return
     if sys.stdin.isatty():
         typer.echo(f"{len(opened):,} documents. Type a question; an empty line ends.", err=as_json)
     while line := _line(as_json):
-        hits = opened.search(line, k=k, mode=mode)
+        if (found := _answered(answer, line)) is None:
+            continue
         if as_json:
-            typer.echo(orjson.dumps(_facts(opened, line, mode, hits, full_text)))
+            typer.echo(orjson.dumps(_facts(opened, line, mode, found, full_text)))
         else:
-            _print_hits(opened, mode, hits)
+            _print(opened, mode, found)
 
 
-def _check(query: str | None, output_json: Path | None, *, full_text: bool) -> None:
+def _answered(answer: Callable[[str], Result], line: str) -> Result | None:
+    """The answer to a line; at a terminal, a mistake in it is said and the next line is read."""
     from pretrieve.core.errors import UsageError
 
-    if full_text and output_json is None:
+    try:
+        return answer(line)
+    except UsageError as error:
+        if not sys.stdin.isatty():
+            raise
+        say(f"error: {error}")
+        return None
+
+
+def _check(
+    text: str | None,
+    queries: Path | None,
+    run: Path | None,
+    output_json: Path | None,
+    *,
+    as_json: bool,
+    full_text: bool,
+) -> None:
+    from pretrieve.core.errors import UsageError
+
+    if (queries is None) != (run is None):
+        raise UsageError("--queries FILE and --run FILE go together: the queries, and where their ranking is written.")
+    if queries is not None and text is not None:
+        raise UsageError(f"there is a query ({text!r:.60}) and a file of queries: give one of them.")
+    if queries is not None and (as_json or output_json is not None):
+        raise UsageError("--queries writes a run, and no JSON: leave --json and --output-json out.")
+    if full_text and output_json is None and not as_json:
         raise UsageError("--full-text is for --json or --output-json: give one of them, or leave it out.")
-    if query is None and output_json is not None:
+    if text is None and output_json is not None:
         raise UsageError("--output-json takes the result of one query: give the query.")
+
+
+def _group(index: Index, name: str | None) -> str | None:
+    """The field to group by: as given; the parent, where there are passages."""
+    from pretrieve.index.find import field_counts
+
+    if name is None:
+        return "parent" if "parent" in field_counts(index) else None
+    return None if name == "none" else name
+
+
+def _run(
+    index: Index, queries: Path, run: Path, *, k: int, mode: Mode, filter_text: str | None, group_by: str | None
+) -> None:
+    """Rank for a file of queries, and write the run."""
+    from pretrieve.index.find import rank_many
+    from pretrieve.pipeline.run.query_files import queries_of, write_run
+
+    asked = queries_of(queries)
+    ranked = rank_many(index, [*asked.values()], k, mode, filter=filter_text, group_by=group_by)
+    hits, escaped = write_run(run, zip(asked, ranked, strict=True))
+    say(f"{len(asked):,} queries, {hits:,} hits: {run}")
+    if escaped:
+        say(f"{escaped:,} ids hold white space, which is written as %20.")
 
 
 def _line(as_json: bool) -> str:
@@ -85,30 +193,54 @@ def _line(as_json: bool) -> str:
         return ""
 
 
-def _facts(index: Index, query: str, mode: Mode, hits: list[Hit], full_text: bool) -> dict[str, Any]:
+def _facts(index: Index, query: str, mode: Mode, result: Result, full_text: bool) -> dict[str, Any]:
+    understood = result.query.describe()
     return {
         "query": query,
+        **({"understood": {"text": result.query.text, "signs": understood}} if understood else {}),
         "mode": mode,
         "bm25": index.lexical.describe(),
-        "hits": [hit.to_json(full_text=full_text) for hit in hits],
+        "relevant": result.relevant,
+        "notes": result.notes,
+        "hits": [hit.to_json(full_text=full_text) for hit in result.hits],
     }
 
 
-def _print_hits(index: Index, mode: Mode, hits: list[Hit]) -> None:
-    if not hits:
+def _print(index: Index, mode: Mode, result: Result) -> None:
+    if understood := result.query.describe():
+        say(f"{result.query.text}; {understood}")
+    for note in result.notes:
+        say(note)
+    if not result.hits:
         typer.echo("Nothing found.")
-    for hit in hits:
+    elif not result.relevant:
+        typer.echo("Nothing relevant found; nearest:")
+    for hit in result.hits:
         print_hit(hit)
     if mode != "dense":
         typer.echo(styled(index.lexical.describe(), dim=True))
 
 
 def print_hit(hit: Hit) -> None:
-    """Print one hit: rank, score, title, id, and its best sentence with the query's words in bold."""
+    """Print one hit: rank, score, title, id, place, fields, and its best sentence with the query's words in bold."""
     head = f"{hit.rank:>3}  {hit.score:7.3f}  {styled(hit.title or hit.id, bold=True)}  {styled(hit.id, dim=True)}"
     typer.echo(head)
     sentence, last = "", 0
     for start, stop in hit.marks:
         sentence += shown(hit.sentence[last:start]) + styled(hit.sentence[start:stop], fg="green", bold=True)
         last = stop
-    typer.echo(f"              {sentence}{shown(hit.sentence[last:])}\n")
+    typer.echo(f"              {sentence}{shown(hit.sentence[last:])}")
+    if about := _about(hit):
+        typer.echo(f"              {styled(about, dim=True)}")
+    typer.echo()
+
+
+def _about(hit: Hit) -> str:
+    """Place, relevance, fields and the number of further hits, in a line."""
+    parts = [hit.place] if hit.place and hit.place != hit.id else []
+    parts += [] if hit.relevance is None else [f"relevance {hit.relevance:.2f}"]
+    for name, value in [*hit.fields.items()][:_SHOWN]:
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        parts.append(f"{name}: {text[:_LONG]}{'…' if len(text) > _LONG else ''}")
+    parts += [f"and {len(hit.fields) - _SHOWN} more fields"] if len(hit.fields) > _SHOWN else []
+    return "; ".join([*parts, *([f"{hit.more:,} more of it"] if hit.more else [])])

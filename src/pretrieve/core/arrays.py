@@ -62,13 +62,26 @@ class MappedArray:
         """Length of each axis."""
         return self.unchecked.shape
 
-    def __getitem__(self, rows: slice) -> npt.NDArray[Any]:
-        """Consecutive rows, checked."""
+    @property
+    def ndim(self) -> int:
+        """Axes."""
+        return self.unchecked.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return self.unchecked.dtype
+
+    def __getitem__(self, rows: slice | npt.NDArray[np.integer]) -> npt.NDArray[Any]:
+        """Consecutive rows, or those of some numbers (>= 0), checked."""
         if self.guard is not None:
-            first, last, step = rows.indices(len(self))
-            assert step == 1
             size = self.unchecked.itemsize * math.prod(self.unchecked.shape[1:])
-            self.guard.touch(_HEADER + first * size, _HEADER + last * size)
+            if isinstance(rows, slice):
+                first, last, step = rows.indices(len(self))
+                assert step == 1
+                self.guard.touch(_HEADER + first * size, _HEADER + last * size)
+            else:
+                self.guard.touch_each(_HEADER + rows.astype(np.int64) * size, size)
         return self.unchecked[rows]
 
     def whole(self) -> npt.NDArray[Any]:
@@ -107,3 +120,18 @@ def map_array(path: Path) -> MappedArray:
     if count == 0:
         return MappedArray(np.zeros(shape, dtype))
     return MappedArray(raw[_HEADER:].view(dtype).reshape(shape), guard)
+
+
+def check_bytes(path: Path) -> None:
+    """Check a file that a library is about to read, of an artefact that is being opened.
+
+    Raises:
+        CorruptError: its bytes are not those that were written, or it cannot be read.
+    """
+    try:
+        raw: npt.NDArray[np.uint8] = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
+    except (OSError, ValueError) as error:
+        raise CorruptError(f"{path}: it cannot be read ({error}).") from None
+    guard = guard_of(path, lambda start, count: raw[start : start + count].data)
+    if guard is not None:
+        guard.all()

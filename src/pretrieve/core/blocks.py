@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import xxhash
 
 from pretrieve.core.errors import CorruptError
@@ -98,6 +99,24 @@ class Guard:
             first = start // BLOCK
             for at in np.flatnonzero(self._left[first : -(-stop // BLOCK)]).tolist():
                 self._check(first + at)
+
+    def touch_each(self, starts: npt.NDArray[np.integer], size: int) -> None:
+        """Check the blocks of some places of ``size`` bytes that were not checked before.
+
+        Args:
+            starts: where each begins.
+            size: bytes of each.
+
+        Raises:
+            CorruptError: a block is not the one that was written.
+        """
+        if size < 1 or not self._left.any():
+            return
+        spans = -(-size // BLOCK) + 1  # blocks that a place may reach into
+        reached = (starts[:, None] // BLOCK) + np.arange(spans)
+        reached = np.unique(reached[reached * BLOCK < starts[:, None] + size])
+        for at in reached[self._left[reached]].tolist():
+            self._check(at)
 
     def all(self) -> None:
         """Check all blocks that were not checked before.

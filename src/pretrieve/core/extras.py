@@ -10,7 +10,9 @@ from typing import Literal
 
 from pretrieve.core.errors import MissingExtraError
 
-Extra = Literal["train", "parquet", "hub", "documents", "remote", "pictures", "ray"]  # of pyproject.toml
+Extra = Literal[  # of pyproject.toml
+    "train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora", "faiss"
+]  # fmt: skip
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "transformers", "sentence_transformers", "accelerate", "safetensors", "threadpoolctl"),
@@ -20,6 +22,8 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
     "remote": ("fsspec", "aiohttp"),
     "pictures": ("matplotlib",),
     "ray": ("ray", "pyarrow", "pandas"),
+    "lora": ("peft",),
+    "faiss": ("faiss",),
 }
 _NAMES: dict[Extra, str] = {
     "train": "training extra",
@@ -29,6 +33,8 @@ _NAMES: dict[Extra, str] = {
     "remote": "extra for remote sources",
     "pictures": "extra for pictures",
     "ray": "extra for Ray",
+    "lora": "extra for LoRA",
+    "faiss": "extra for approximate search",
 }
 
 

@@ -19,18 +19,26 @@ FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
 Array = npt.NDArray[np.generic]
 Similarity = Literal["dot", "cosine"]
+Scalar = str | int | float | bool
+FieldValue = Scalar | Sequence[Scalar]  # of a document's field; dates are ISO 8601 strings
 _Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One document as a reader gives it; ``where`` is ``file:line`` for messages."""
+    """One document as a reader gives it; ``where`` is ``file:line`` for messages.
+
+    ``fields`` and ``place`` are for search alone: they are no part of what is trained on or encoded.
+    """
 
     id: str
     text: str
     title: str = ""
     group: str = ""  # language or source: what multilingual sampling draws over
     where: str = ""
+    fields: Mapping[str, FieldValue] = field(default_factory=dict, hash=False)  # author, date, url, ...
+    place: str = ""  # ``file:line`` below the source, where fields are kept
+    parent: str = ""  # id of the document that it is a passage of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

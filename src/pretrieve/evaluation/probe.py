@@ -16,11 +16,11 @@ from pretrieve.core.rng import generator
 from pretrieve.core.types import FloatArray, IntArray
 from pretrieve.evaluation.significance import paired_permutation
 from pretrieve.index.analysis import Analysis, Analyzer
-from pretrieve.index.dense import best_scores, pair_scores
 from pretrieve.index.fuse import Fusion, Ranker, choose, gain_of_first, pseudo_scores
 from pretrieve.index.hits import sentence_spans
 from pretrieve.index.lexical import Lexical
 from pretrieve.index.pseudo import PseudoQueries, Records, full_text, pseudo_queries
+from pretrieve.index.scoring import best_scores, pair_scores
 
 Encode = Callable[[Sequence[str]], FloatArray]
 BM25 = "BM25"

@@ -171,6 +171,15 @@ class Analyzer:
         if words:
             yield lexicon.expand(Rows.of(words)), lexicon.names
 
+    def sequences(self, text: str) -> list[list[str]]:
+        """Return the terms of a text in order, as documents have them: for each language, stop words included."""
+        words = self._words(text)
+        found = (
+            tuple(term for word in words for term in self._analyse(word, language))
+            for language in self.analysis.languages
+        )
+        return [list(terms) for terms in dict.fromkeys(found)]
+
     def spans(self, text: str, terms: frozenset[str]) -> list[tuple[int, int]]:
         """Return the spans of some terms in a text: (first, last + 1) characters, merged, in order."""
         found: list[tuple[int, int]] = []

@@ -77,6 +77,7 @@ def on_disk(
     facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Index documents on disk; see ``Index.build``."""
+    options.vectors.check()
     meta: dict[str, Any] = dict(facts or {})
     number, name = 1, name_of(1)
     with writing(target), files.create(target, "index", replace=replace, meta=meta) as folder:
@@ -85,10 +86,14 @@ def on_disk(
         passages = passages_weight(encoder, options) > 0
         analyzer = _analyzer(stored, options)
         writer = PartWriter(
-            folder=folder, encoder=encoder, third=None if static is None else static[0], passages=passages
+            folder=folder,
+            encoder=encoder,
+            third=None if static is None else static[0],
+            passages=passages,
+            options=options.vectors,
         )
         given = None if vectors is None else vectors(stored)
-        writer.write(number, stored, analyzer, watch=titles.watch, vectors=given)
+        measured = writer.write(number, stored, analyzer, watch=titles.watch, vectors=given)
         members = Members((Ids.open(folder.path / name),))
         postings = Postings.open(folder.path / name / "words")
         lexical = Lexical.over(
@@ -103,6 +108,9 @@ def on_disk(
         model = keep_model(folder, encoder.location, target, link=link_model)
         folder.adopt()
         meta |= _facts(stored, lexical, dense, fusion, static, model)
+        meta["vectors"] = options.vectors.facts()
+        if measured:
+            meta["parts"][0]["measured"] = measured
 
 
 def ties_of(members: Members) -> Ties:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from pretrieve.core import files
 from pretrieve.core.commits import Revision, revise
 from pretrieve.core.types import IntArray
 from pretrieve.index.parts import Part, alive_of, merge_parts, name_of
+from pretrieve.index.vector_options import VectorOptions
 
 MERGED = 8  # parts of similar size that are merged into one
 
@@ -26,7 +28,9 @@ def next_part(revision: Revision) -> int:
     return number
 
 
-def enter(revision: Revision, number: int, documents: int, gone: IntArray) -> None:
+def enter(
+    revision: Revision, number: int, documents: int, gone: IntArray, measured: Mapping[str, Any] | None = None
+) -> None:
     """Make a part, which is written, one of the index.
 
     Args:
@@ -34,11 +38,14 @@ def enter(revision: Revision, number: int, documents: int, gone: IntArray) -> No
         number: of the part.
         documents: how many it has.
         gone: (deleted, 2) number of a part and place in it, of the documents that it deletes.
+        measured: for each of its arrays of vectors what was measured.
     """
     parts = [dict(one) for one in revision.meta["parts"]]
     for one in parts:
         one["deleted"] += int((gone[:, 0] == one["number"]).sum())
     parts.append({"number": number, "documents": documents, "deleted": 0, "deletes": len(gone)})
+    if measured:
+        parts[-1]["measured"] = dict(measured)
     revision.meta["parts"] = parts
 
 
@@ -98,16 +105,20 @@ def _merge(path: Path, parts: Sequence[Part], chosen: Sequence[int]) -> None:
     gone = gone[np.isin(gone[:, 0], sorted(stay))]
     with revise(path, "index") as revision:
         number = next_part(revision)
-        arrays = ["vectors", *(["third"] if "third" in revision.meta["model"] else []), "contents"]
+        options = VectorOptions.of(revision.meta)
+        vectors = ["vectors", *(["third"] if "third" in revision.meta["model"] else [])]
+        scales = [f"{name}.scales" for name in vectors] if options.dtype == "int8" else []
+        measured: dict[str, Any] = {}
         size = sum(
             len(parts[place]) if places is None else len(places) for place, places in zip(full, kept, strict=True)
         )
         if size or len(gone):
-            merge_parts(revision.folder, number, [parts[place] for place in full], kept, gone, arrays)
+            arrays, merged = [*vectors, *scales, "contents"], [parts[place] for place in full]
+            measured = merge_parts(revision.folder, number, merged, kept, gone, arrays, options)
             revision.folder.adopt()
         for one in numbers:
             revision.drop(f"{name_of(one)}/")
         revision.meta["parts"] = [one for one in revision.meta["parts"] if one["number"] in stay]
         if size or len(gone):
-            enter(revision, number, size, np.zeros((0, 2), np.int64))
+            enter(revision, number, size, np.zeros((0, 2), np.int64), measured)
             revision.meta["parts"][-1]["deletes"] = len(gone)

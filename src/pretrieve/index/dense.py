@@ -1,4 +1,7 @@
-"""Exact search over vectors: one product with the mapped matrix gives every score.
+"""Search over vectors: one product with the mapped matrix gives every score; of many, candidates come from faiss.
+
+Parts of more than ``VectorOptions.exact_up_to`` vectors have approximate neighbours (``approximate.py``), whose
+candidates are scored exactly; all others are searched exactly.
 
 faiss's flat index reads the same bytes: it is faster for single queries in a warm process and slower for batches
 (``benchmarks/speed_search.py``), but its import is a good part of a cold search, and its heap does not break ties by
@@ -7,39 +10,27 @@ id.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import Any
 
 import numpy as np
 
-from pretrieve.core.arrays import MappedArray, array_header, map_array
+from pretrieve.core.arrays import array_header
 from pretrieve.core.errors import CorruptError, DataError, FingerprintError
 from pretrieve.core.files import Folder
 from pretrieve.core.types import BoolArray, FloatArray, IntArray, TextEncoder
+from pretrieve.index.approximate import Approximate
+from pretrieve.index.compressed import Compressed, Vectors, compress, open_vectors
 from pretrieve.index.ids import Members
 from pretrieve.index.rankers import ROUGH, Best, kept, spread
+from pretrieve.index.recall import Loss
+from pretrieve.index.scoring import all_scores, best_scores, exact_places, pair_scores, ready
+from pretrieve.index.vector_options import Dtype
 
 _LANES = 8  # queries of a product with the sample: of one shape always, so that a query's moments are the same bits
-
-
-class _Mapped(Sequence[FloatArray]):
-    """Mapped arrays; each is checked when it is first asked for."""
-
-    def __init__(self, arrays: Sequence[MappedArray]) -> None:
-        self._arrays = arrays
-
-    def __len__(self) -> int:
-        return len(self._arrays)
-
-    @overload
-    def __getitem__(self, at: int) -> FloatArray: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[FloatArray]: ...
-    def __getitem__(self, at: int | slice) -> FloatArray | Sequence[FloatArray]:
-        return _Mapped(self._arrays[at]) if isinstance(at, slice) else self._arrays[at].whole()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +41,15 @@ class Dense:
         encoder: the model.
         parts: the vectors, one array for each part of the index.
         members: the documents; None: only ``scores`` and ``score_pairs`` can be used.
+        near: approximate neighbours of each part; None where it is searched exactly. Empty: all are.
+        notes: what is to be said of how they are stored and searched, for people.
     """
 
     encoder: TextEncoder
-    parts: Sequence[FloatArray]
+    parts: tuple[Vectors, ...]
     members: Members | None = None
+    near: tuple[Approximate | None, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @staticmethod
     def build(encoder: TextEncoder, texts: Iterable[Sequence[str]], members: Members | None = None) -> Dense:
@@ -68,22 +63,39 @@ class Dense:
         Raises:
             DataError: the model gives values that are not finite.
         """
-        vectors = np.concatenate([_ready(_encoded(encoder, part), encoder) for part in texts])
+        vectors = np.concatenate([ready(_encoded(encoder, part), encoder.similarity) for part in texts])
         return Dense(encoder=encoder, parts=(vectors,), members=members)
 
     @staticmethod
-    def write(folder: Folder, name: str, encoder: TextEncoder, texts: Iterable[Sequence[str]], size: int) -> None:
-        """Encode texts batch by batch into an array of an artefact, (size, D) or (size, V, D) float32.
+    def write(
+        folder: Folder,
+        name: str,
+        encoder: TextEncoder,
+        texts: Iterable[Sequence[str]],
+        size: int,
+        *,
+        dtype: Dtype = "float32",
+        loss: Loss | None = None,
+    ) -> None:
+        """Encode texts batch by batch into an array of an artefact, (size, D) or (size, V, D).
 
         Raises:
             DataError: the model gives values that are not finite.
             StorageError: writing to disk failed.
         """
-        Dense.store(folder, name, encoder, (_encoded(encoder, part) for part in texts), size)
+        Dense.store(folder, name, encoder, (_encoded(encoder, part) for part in texts), size, dtype=dtype, loss=loss)
 
     @staticmethod
     def store(
-        folder: Folder, name: str, encoder: TextEncoder, parts: Iterable[FloatArray], size: int, *, ready: bool = False
+        folder: Folder,
+        name: str,
+        encoder: TextEncoder,
+        parts: Iterable[FloatArray],
+        size: int,
+        *,
+        stored: bool = False,
+        dtype: Dtype = "float32",
+        loss: Loss | None = None,
     ) -> None:
         """Write vectors that are encoded already into an array of an artefact, as ``write`` does.
 
@@ -93,38 +105,75 @@ class Dense:
             encoder: the model that they are of.
             parts: (R, D) or (R, V, D), as the model gives them.
             size: the sum of all R.
-            ready: they are as they are stored: of length one where compared by cosine.
+            stored: they are as they are stored: of length one where compared by cosine.
+            dtype: of the array; one of int8 has its scales beside it.
+            loss: measures what the dtype costs.
 
         Raises:
             StorageError: writing to disk failed.
         """
+        scales, written = [], 0
         with folder.open(name) as file:
-            written = 0
             for part in parts:
-                vectors = np.ascontiguousarray(part, np.float32) if ready else _ready(part, encoder)
+                vectors = np.ascontiguousarray(part, np.float32) if stored else ready(part, encoder.similarity)
+                packed = compress(vectors, dtype)
+                if loss is not None:
+                    loss.add(vectors, np.asarray(packed[:]))
+                values = packed.values if isinstance(packed, Compressed) else packed
+                assert isinstance(values, np.ndarray)
+                if isinstance(packed, Compressed) and packed.scales is not None:
+                    scales.append(packed.scales)
                 if not written:
-                    file.write(array_header(vectors.dtype, (size, *vectors.shape[1:])))
-                file.write(vectors.view(np.uint8).data)
-                written += len(vectors)
+                    file.write(array_header(values.dtype, (size, *values.shape[1:])))
+                file.write(values.reshape(-1).view(np.uint8).data)
+                written += len(values)
             assert written == size
+        if scales:
+            folder.array(f"{name}.scales", np.concatenate(scales))
 
     @staticmethod
-    def open(paths: Sequence[Path], encoder: TextEncoder, members: Members) -> Dense:
+    def open(
+        paths: Sequence[Path],
+        encoder: TextEncoder,
+        members: Members,
+        *,
+        facts: Sequence[Mapping[str, Any] | None] = (),
+        notes: tuple[str, ...] = (),
+    ) -> Dense:
         """Map the vectors of the parts of an index.
+
+        Args:
+            paths: of the vectors of each part.
+            encoder: the model.
+            members: the documents.
+            facts: of each part, how its approximate neighbours are searched; None where it has none.
+            notes: see ``Dense``.
 
         Raises:
             CorruptError: an array is damaged, or does not fit the documents.
+            MissingExtraError: the index is approximate, and faiss is not installed.
         """
-        arrays = [map_array(path) for path in paths]
-        for path, vectors, ids in zip(paths, arrays, members.parts, strict=True):
-            if len(vectors) != len(ids) or vectors.shape[1:] != arrays[0].shape[1:]:
+        parts = tuple(open_vectors(path) for path in paths)
+        for path, vectors, ids in zip(paths, parts, members.parts, strict=True):
+            if len(vectors) != len(ids) or vectors.shape[1:] != parts[0].shape[1:]:
                 raise CorruptError(f"{path} does not fit the documents: make the index again.")
-        return Dense(encoder=encoder, parts=_Mapped(arrays), members=members)
+        if not parts:
+            raise CorruptError("the documents of the index are missing: make the index again.")
+        views = int(parts[0].shape[1]) if parts[0].ndim == 3 else 1
+        near: tuple[Approximate | None, ...] = ()
+        if any(facts):
+            near = tuple(
+                None if not one else Approximate.open(path, one, views, len(vectors))
+                for path, vectors, one in zip(paths, parts, facts, strict=True)
+            )
+        return Dense(encoder=encoder, parts=parts, members=members, near=near, notes=notes)
 
     @property
     def vectors(self) -> FloatArray:
         """The vectors of all parts."""
-        return self.parts[0] if len(self.parts) == 1 else np.concatenate(self.parts)
+        return np.asarray(
+            self.parts[0][:] if len(self.parts) == 1 else np.concatenate([part[:] for part in self.parts])
+        )
 
     @property
     def views(self) -> int:
@@ -140,8 +189,8 @@ class Dense:
         """Score every document for every query: (Q, R) float32."""
         asked = self.encode(queries)
         if len(self.parts) == 1:
-            return best_scores(asked, self.parts[0])
-        return np.concatenate([best_scores(asked, part) for part in self.parts], axis=1)
+            return all_scores(asked, self.parts[0])
+        return np.concatenate([all_scores(asked, part) for part in self.parts], axis=1)
 
     def top(self, queries: Sequence[str], n: int, allowed: BoolArray | None = None) -> list[Best]:
         """Find the n best documents for each query; see ``rankers.Ranker``."""
@@ -156,10 +205,26 @@ class Dense:
     def candidates(self, queries: Sequence[str], n: int, allowed: BoolArray | None = None) -> list[IntArray]:
         """The documents of ``top``, in any order: the product is rough, those at the border are scored exactly."""
         assert self.members is not None
+        if any(self.near):
+            return self._of_parts(self._queries(queries), n, self.members.may(allowed))
         may = self.members.may(allowed)
         chosen = None if may is None else np.flatnonzero(may)
         vectors = self._queries(queries)
         return [self._best(row, vector, n, chosen) for row, vector in zip(self._rough(queries), vectors, strict=True)]
+
+    def _of_parts(self, queries: FloatArray, n: int, may: BoolArray | None) -> list[IntArray]:
+        """The documents of ``top`` where a part is searched approximately."""
+        assert self.members is not None
+        found: list[list[IntArray]] = [[] for _ in queries]
+        for start, vectors, near in zip(self.members.starts.tolist(), self.parts, self.near, strict=False):
+            own = None if may is None else may[start : start + len(vectors)]
+            for row, some in zip(found, _of_part(queries, vectors, near, n, own), strict=True):
+                row.append(start + some.astype(np.int64))
+        best = []
+        for query, row in zip(queries, found, strict=True):
+            numbers = np.concatenate(row)
+            best.append(numbers[self.members.best(numbers, self._exact(query, numbers), n)])
+        return best
 
     def _best(self, rough: FloatArray, query: FloatArray, n: int, chosen: IntArray | None) -> IntArray:
         assert self.members is not None
@@ -178,6 +243,8 @@ class Dense:
 
     def rough_scores(self, queries: Sequence[str], numbers: Sequence[IntArray]) -> list[FloatArray]:
         """Scores of given documents, by one product with all of them; see ``rankers.RoughRanker``."""
+        if any(self.near):
+            return self.score_documents(queries, numbers)
         return [row[found] for row, found in zip(self._rough(queries), numbers, strict=True)]
 
     def score_documents(self, queries: Sequence[str], numbers: Sequence[IntArray]) -> list[FloatArray]:
@@ -205,12 +272,12 @@ class Dense:
         Raises:
             DataError: the model gives values that are not finite.
         """
-        return _ready(_encoded(self.encoder, texts), self.encoder)
+        return ready(_encoded(self.encoder, texts), self.encoder.similarity)
 
     def take(self, numbers: IntArray) -> FloatArray:
         """Vectors of given documents, by their numbers."""
         if len(self.parts) == 1:
-            return np.asarray(self.parts[0][numbers])
+            return np.asarray(self.parts[0][numbers])  # float32, however they are stored
         assert self.members is not None
         starts = self.members.starts
         owner = np.searchsorted(starts, numbers, "right") - 1
@@ -237,8 +304,8 @@ class Dense:
         def product() -> FloatArray:
             asked = self._queries(queries)
             if len(self.parts) == 1:
-                return best_scores(asked, self.parts[0])
-            return np.concatenate([best_scores(asked, part) for part in self.parts], axis=1)
+                return all_scores(asked, self.parts[0])
+            return np.concatenate([all_scores(asked, part) for part in self.parts], axis=1)
 
         return kept(queries, (id(self), "scores"), product)
 
@@ -248,7 +315,7 @@ class Dense:
         Raises:
             FingerprintError: the documents' vectors have another size.
         """
-        found = _ready(self.encoder.encode_queries(list(queries)), self.encoder)
+        found = ready(self.encoder.encode_queries(list(queries)), self.encoder.similarity)
         if len(found) and found.shape[-1] != self.size:
             raise FingerprintError(
                 f"{self.encoder.location} gives vectors of {found.shape[-1]} dimensions, and the documents' have "
@@ -258,31 +325,21 @@ class Dense:
 
     def score_pairs(self, queries: Sequence[str], texts: Sequence[str]) -> FloatArray:
         """Score text i for query i: (Q,) float32."""
-        documents = _ready(self.encoder.encode_documents(list(texts)), self.encoder)
+        documents = ready(self.encoder.encode_documents(list(texts)), self.encoder.similarity)
         return pair_scores(self.encode(queries), documents)
 
 
-def best_scores(queries: FloatArray, documents: FloatArray) -> FloatArray:
-    """Score every document for every query by its best vector, exactly.
-
-    Args:
-        queries: (Q, D).
-        documents: (R, D), or (R, V, D).
-
-    Returns:
-        (Q, R).
-    """
-    if documents.ndim == 2:
-        return np.asarray(queries @ documents.T)
-    count, views, size = documents.shape
-    return np.asarray((queries @ documents.reshape(-1, size).T).reshape(-1, count, views).max(axis=2))
-
-
-def pair_scores(queries: FloatArray, documents: FloatArray) -> FloatArray:
-    """Score document i, (Q, D) or (Q, V, D), for query i, (Q, D): (Q,)."""
-    if documents.ndim == 2:
-        return np.asarray(np.einsum("qd,qd->q", queries, documents))
-    return np.asarray(np.einsum("qd,qvd->qv", queries, documents).max(axis=1))
+def _of_part(
+    queries: FloatArray, vectors: Vectors, near: Approximate | None, n: int, may: BoolArray | None
+) -> list[IntArray]:
+    """Places in a part among which the n best are: all of them, or as the neighbours find them."""
+    if near is None or not near.serves(n, may):
+        return exact_places(queries, vectors, n, may)
+    found = near.find(queries, n, may)  # it serves: more than n are allowed
+    for place, some in enumerate(found):
+        if len(some) < n:  # the lists that were looked at hold too few
+            (found[place],) = exact_places(queries[place : place + 1], vectors, n, may)
+    return found
 
 
 def check_finite(vectors: FloatArray, texts: Sequence[str], location: str) -> None:
@@ -299,11 +356,4 @@ def check_finite(vectors: FloatArray, texts: Sequence[str], location: str) -> No
 def _encoded(encoder: TextEncoder, texts: Sequence[str]) -> FloatArray:
     vectors = encoder.encode_documents(list(texts))
     check_finite(vectors, texts, encoder.location)
-    return vectors
-
-
-def _ready(vectors: FloatArray, encoder: TextEncoder) -> FloatArray:
-    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    if encoder.similarity == "cosine":
-        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
     return vectors

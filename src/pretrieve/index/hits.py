@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pretrieve.core.types import Document
+from pretrieve.core.types import Document, FieldValue
 from pretrieve.index.dense import Dense
 from pretrieve.index.lexical import Lexical
 from pretrieve.index.snippets import Snippets, sentence_spans
@@ -26,6 +26,11 @@ class Hit:
         sentence: the sentence of its text that answers the query best; of a long one, some 300 characters.
         marks: (first, last + 1) characters of the query's words in ``sentence``.
         text: the document's text.
+        place: ``file:line`` below the source that was indexed; empty where it is not known.
+        fields: its further fields: author, date, ...
+        parent: id of the document that it is a passage of.
+        more: number of others of its group among the best 1,000 documents, where hits are grouped.
+        relevance: from 0 for a document taken at random to 1 for one that says what the query says.
     """
 
     rank: int
@@ -35,6 +40,11 @@ class Hit:
     sentence: str
     marks: list[tuple[int, int]]
     text: str
+    place: str = ""
+    fields: Mapping[str, FieldValue] = field(default_factory=dict, hash=False)
+    parent: str = ""
+    more: int = 0
+    relevance: float | None = None
 
     def to_json(self, *, full_text: bool = False) -> dict[str, Any]:
         """As JSON.
@@ -71,6 +81,9 @@ def describe(
                 sentence=snippet.text,
                 marks=snippet.marks,
                 text=document.text,
+                place=document.place,
+                fields=document.fields,
+                parent=document.parent,
             )
         )
     return hits

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol, SupportsIndex
 
@@ -19,6 +19,7 @@ from pretrieve.index.analysis import Analyzer
 from pretrieve.index.asked import MODES, Mode, check_mode, check_queries, check_query, check_top_k
 from pretrieve.index.building import BLOCK, Vectors, in_memory, on_disk
 from pretrieve.index.candidates import Candidates, find_candidates
+from pretrieve.index.columns import Columns
 from pretrieve.index.compaction import compact
 from pretrieve.index.dense import Dense
 from pretrieve.index.exhaustive import lexical_ranker
@@ -61,6 +62,7 @@ class Index:
         third: vectors of a static model beside those of a retrieval model.
         path: its folder; None in memory.
         model: what the model was when the index was built, for people.
+        stored_columns: fields of the documents of each part; None in memory, where they are gathered when asked for.
     """
 
     documents: Records
@@ -72,6 +74,7 @@ class Index:
     third: Dense | None = None
     path: Path | None = None
     model: str = ""
+    stored_columns: Sequence[Columns] | None = None
 
     @staticmethod
     def of(
@@ -178,6 +181,7 @@ class Index:
             third=opened.third,
             path=path.absolute(),
             model=opened.meta["model"]["location"],
+            stored_columns=[part.columns for part in opened.parts if part.columns is not None],
         )
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
@@ -242,6 +246,11 @@ class Index:
             raise UsageError("this index is in memory, or was opened without its model: build it on disk to change it.")
         return self.path, self.dense.encoder
 
+    @cached_property
+    def columns(self) -> Sequence[Columns]:
+        """The fields of the documents, for each part."""
+        return [Columns.of(self.documents)] if self.stored_columns is None else self.stored_columns
+
     def __len__(self) -> int:
         return self.members.count
 
@@ -255,6 +264,7 @@ class Index:
             size, views = self.dense.size, self.dense.views
             several = f", {views} a document," if views > 1 else ""
             lines.append(f"Vectors of {size} dimensions{several} by {self.model}.")
+            lines += [*self.dense.notes, *(() if self.third is None else self.third.notes)]
             others = {"best passage": self.fusion.passages, "static model": self.fusion.third}
             shown = "".join(f", {name} {weight:g}" for name, weight in others.items() if weight)
             lines.append(f"Fusion: BM25 1, vectors {self.fusion.dense:g}{shown}: {self.fusion.reason}.")

@@ -26,6 +26,8 @@ from pretrieve.index.parts import Collection, Living, Part, alive_of
 from pretrieve.index.pseudo import Records
 from pretrieve.index.stop_words import StopWords
 from pretrieve.index.stored_model import MODEL, check_settings, model_place
+from pretrieve.index.storing import told
+from pretrieve.index.vector_options import VectorOptions
 from pretrieve.models.bag import Bag
 from pretrieve.models.model_options import ModelOptions
 
@@ -127,8 +129,8 @@ def _open_checked(
             encoder = open_model(where, model.get("described", {}))
             check_settings(path, where, model)
         _check_model(path, model, encoder)
-        dense = Dense.open([part.path / "vectors" for part, _ in full], encoder, members)
-        third = _third(path, model, encoder, [part for part, _ in full], members)
+        dense = _vectors("vectors", meta, [part for part, _ in full], encoder, members)
+        third = _third(path, meta, encoder, [part for part, _ in full], members)
     return Opened(
         lexical=_lexical(path, meta, [part for part, _ in full], [living for _, living in full], members),
         dense=dense,
@@ -164,12 +166,29 @@ def _lexical(
 
 
 def _third(
-    path: Path, model: Mapping[str, Any], encoder: TextEncoder, parts: list[Part], members: Members
+    path: Path, meta: Mapping[str, Any], encoder: TextEncoder, parts: list[Part], members: Members
 ) -> Dense | None:
+    model = meta["model"]
     static = static_beside(encoder) if "third" in model else None
     if (None if static is None else static[0].fingerprint) != model.get("third"):
         raise FingerprintError(f"{path}: the static model beside {encoder.location} is another one: index again.")
-    return None if static is None else Dense.open([part.path / "third" for part in parts], static[0], members)
+    return None if static is None else _vectors("third", meta, parts, static[0], members)
+
+
+_CALLED = {"vectors": "Vectors", "third": "Vectors of the static model"}
+
+
+def _vectors(name: str, meta: Mapping[str, Any], parts: list[Part], encoder: TextEncoder, members: Members) -> Dense:
+    """Map the vectors of a model."""
+    measured = {one["number"]: one.get("measured", {}).get(name, {}) for one in meta["parts"]}
+    found, options = [measured[part.number] for part in parts], VectorOptions.of(meta)
+    return Dense.open(
+        [part.path / name for part in parts],
+        encoder,
+        members,
+        facts=[one.get("approximate") for one in found],
+        notes=tuple(line for one in found for line in told(_CALLED[name], one, options)),
+    )
 
 
 def _check_model(path: Path, built: Mapping[str, Any], encoder: TextEncoder) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pretrieve.index.lexical import BM25
+from pretrieve.index.vector_options import VectorOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,7 @@ class IndexOptions:
         passages: fusion weight of BM25's best passage, >= 0; default: as the model was trained for, or 0.
         pseudo_queries: number of pseudo-queries of each kind.
         seed: seed of the pseudo-queries.
+        vectors: how vectors are stored and searched.
     """
 
     bm25: BM25 | None = None
@@ -30,3 +32,4 @@ class IndexOptions:
     passages: float | None = None
     pseudo_queries: int = 300
     seed: int = 0
+    vectors: VectorOptions = field(default_factory=VectorOptions)

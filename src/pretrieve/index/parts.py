@@ -1,8 +1,8 @@
 """A part of an index: some documents with all that is needed to find them; written once and never changed.
 
 Below ``parts/000001/`` lie ``documents/``, ``words/`` (postings), ``vectors``, ``third`` (of a static model beside a
-retrieval model), ids, ``contents`` (hashes that say what changed), and ``gone``: documents of older parts that this one
-replaces or deletes, as (part, place).
+retrieval model), ids, ``columns/`` (fields), ``contents`` (hashes that say what changed), and ``gone``: documents of
+older parts that this one replaces or deletes, as (part, place).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,13 +20,14 @@ from pretrieve.core.errors import CorruptError
 from pretrieve.core.files import Folder
 from pretrieve.core.types import Array, BoolArray, Document, FloatArray, IntArray, TextEncoder
 from pretrieve.index.analysis import Analyzer
-from pretrieve.index.dense import Dense
+from pretrieve.index.columns import Columns
 from pretrieve.index.ids import Ids
 from pretrieve.index.lexical import Lexical
 from pretrieve.index.passages import PassagePostings
 from pretrieve.index.postings import Postings
 from pretrieve.index.pseudo import full_text
-from pretrieve.index.texts import batches, texts_for
+from pretrieve.index.storing import approximate_merged, store_vectors
+from pretrieve.index.vector_options import VectorOptions
 from pretrieve.text.documents import Documents, record_line
 
 T = TypeVar("T")
@@ -58,6 +59,7 @@ class Part:
         passages: of BM25's best passage, where they are indexed.
         contents: (R, 32) what each document holds.
         gone: (deleted, 2) number of a part and place in it.
+        columns: their fields.
     """
 
     number: int
@@ -68,6 +70,7 @@ class Part:
     passages: PassagePostings | None
     contents: Array
     gone: IntArray
+    columns: Columns | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -101,10 +104,12 @@ class Part:
             passages=PassagePostings.open(path / "words/passages") if passages else None,
             contents=np.asarray(load_array(path / "contents")),
             gone=gone,
+            columns=Columns.open(path / "columns"),
         )
         assert part.documents is not None
         assert part.postings is not None
-        sizes = {size, len(part.documents), len(part.ids), len(part.postings), len(part.contents)}
+        assert part.columns is not None
+        sizes = {size, len(part.documents), len(part.ids), len(part.postings), len(part.contents), part.columns.size}
         if len(sizes) > 1:
             raise CorruptError(f"{path}: its arrays are of different documents: make the index again.")
         return part
@@ -119,12 +124,14 @@ class PartWriter:
         encoder: the model.
         third: a static model beside it.
         passages: index passages too.
+        options: how vectors are stored and searched.
     """
 
     folder: Folder
     encoder: TextEncoder
     third: TextEncoder | None
     passages: bool
+    options: VectorOptions = VectorOptions()  # noqa: RUF009 - frozen
 
     def write(
         self,
@@ -136,7 +143,7 @@ class PartWriter:
         vectors: Iterable[FloatArray] | None = None,
         ready: Mapping[str, Iterable[FloatArray]] | None = None,
         gone: IntArray | None = None,
-    ) -> None:
+    ) -> dict[str, Any]:
         """Write a part, whose documents are written already.
 
         Args:
@@ -148,28 +155,31 @@ class PartWriter:
             ready: vectors of the documents and of the static model, as they are stored, in place of ``vectors``.
             gone: (deleted, 2) what it deletes.
 
+        Returns:
+            For each array of vectors what was measured (``storing.store_vectors``).
+
         Raises:
             DataError: the model gives values that are not finite.
             StorageError: writing to disk failed.
         """
         name, folder, encoder = name_of(number), self.folder, self.encoder
-        size = len(documents)
+        found = {}
         texts = (full_text(document) for document in watch(documents))
         Lexical.store(folder, f"{name}/words", analyzer, texts, passages=self.passages)
         for array, model in (("vectors", encoder), ("third", self.third)):
-            if model is None:
-                continue
-            if ready is not None:
-                Dense.store(folder, f"{name}/{array}", model, ready[array], size, ready=True)
-            elif array == "vectors" and vectors is not None:
-                Dense.store(folder, f"{name}/{array}", model, vectors, size)
-            else:
-                Dense.write(folder, f"{name}/{array}", model, batches(texts_for(documents, model)), size)
+            if model is not None:
+                given = vectors if array == "vectors" else None
+                stored = None if ready is None else ready[array]
+                found[array] = store_vectors(
+                    folder, f"{name}/{array}", model, documents, self.options, given=given, stored=stored
+                )
         Ids.of([document.id for document in documents]).write(folder, f"{name}/")
+        Columns.write(folder, f"{name}/columns", documents)
         separator: str = getattr(encoder, "separator", " ")
         contents = b"".join(content_of(document, separator) for document in documents)
         folder.array(f"{name}/contents", np.frombuffer(contents, np.uint8).reshape(-1, 32))
         write_gone(folder, number, np.zeros((0, 2), np.int64) if gone is None else gone)
+        return {array: facts for array, facts in found.items() if facts}
 
 
 def write_gone(folder: Folder, number: int, gone: IntArray) -> None:
@@ -184,7 +194,8 @@ def merge_parts(
     kept: Sequence[IntArray | None],
     gone: IntArray,
     arrays: Sequence[str],
-) -> None:
+    options: VectorOptions,
+) -> dict[str, Any]:
     """Write several parts as one, without the documents that are deleted.
 
     Args:
@@ -194,11 +205,15 @@ def merge_parts(
         kept: for each the places that stay, ascending; None: all of them.
         gone: what the new part deletes of others.
         arrays: names of the arrays with a row a document.
+        options: how vectors are stored and searched.
+
+    Returns:
+        For each array of vectors how it is searched (``storing.approximate_merged``).
 
     Raises:
         StorageError: writing to disk failed.
     """
-    name = name_of(number)
+    name, found = name_of(number), {}
     places = [np.arange(len(part)) if stay is None else stay for part, stay in zip(parts, kept, strict=True)]
     if sum(map(len, places)):
         documents = Documents.write(folder.path / name / "documents", _documents(parts, places))
@@ -207,8 +222,12 @@ def merge_parts(
             PassagePostings.merge(folder, f"{name}/words/passages", [_some(part.passages) for part in parts], kept)
         for array in arrays:
             _join(folder, f"{name}/{array}", [part.path / array for part in parts], places)
+        for array in {"vectors", "third"} & {*arrays}:
+            found[array] = approximate_merged(folder, f"{name}/{array}", options, [part.path / array for part in parts])
         Ids.of([document.id for document in documents]).write(folder, f"{name}/")
+        Columns.write(folder, f"{name}/columns", documents)
     write_gone(folder, number, gone)
+    return {array: facts for array, facts in found.items() if facts}
 
 
 def _documents(parts: Sequence[Part], places: Sequence[IntArray]) -> Iterator[Document]:

@@ -24,6 +24,7 @@ from pretrieve.index.ids import hashes
 from pretrieve.index.opening import Opened
 from pretrieve.index.parts import Part, PartWriter, content_of, name_of, write_gone
 from pretrieve.index.pseudo import full_text
+from pretrieve.index.vector_options import VectorOptions
 from pretrieve.text.documents import Documents
 from pretrieve.text.language import detect
 
@@ -213,7 +214,8 @@ def _write(revision: Revision, opened: Opened, documents: Documents, compared: _
     number, folder = next_part(revision), revision.folder
     third = None if opened.third is None else opened.third.encoder
     passages = bool(opened.meta["lexical"]["passages"])
-    writer = PartWriter(folder=folder, encoder=_encoder(opened), third=third, passages=passages)
+    writer = PartWriter(folder=folder, encoder=_encoder(opened), third=third, passages=passages,
+                        options=VectorOptions.of(opened.meta))  # fmt: skip
     if not len(compared.write):
         write_gone(folder, number, gone)
         enter(revision, number, 0, gone)
@@ -222,7 +224,7 @@ def _write(revision: Revision, opened: Opened, documents: Documents, compared: _
     stored = Documents.write(folder.path / name_of(number) / "documents", chosen, meta=_reading(documents))
     assert isinstance(opened.lexical.analyzer, Analyzer)
     analyzer = replace(opened.lexical.analyzer, detect=detect)
-    writer.write(
+    measured = writer.write(
         number,
         stored,
         analyzer,
@@ -234,7 +236,7 @@ def _write(revision: Revision, opened: Opened, documents: Documents, compared: _
         gone=gone,
     )
     folder.adopt()
-    enter(revision, number, len(stored), gone)
+    enter(revision, number, len(stored), gone, measured)
 
 
 def _reading(documents: Documents) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from pretrieve.models import kinds
 from pretrieve.models.bag import Bag
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import seeded
+from pretrieve.models.lora import AdapterOptions, adapt
 from pretrieve.models.multi_vector import MultiVectorEncoder
 from pretrieve.models.pretrained import resolve
 from pretrieve.models.restore import load_encoder, load_encoders, position_limit
@@ -56,7 +57,7 @@ class NewTransformer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderOptions:
+class EncoderOptions(AdapterOptions):
     """Options of the encoder; a base ignores those that do not apply to it."""
 
     # of transformers; if None, the checkpoint's own, or else mean (last token for a decoder)
@@ -67,6 +68,7 @@ class EncoderOptions:
     stop_word_scale: float = 1.0  # of a static encoder: factor on the vectors of stop words after training
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_bounds(self, 1, WIDTH, "dimensions")
         check_bounds(self, 4, TOKENS, "max_length")
         check_bounds(self, 0, 1, "stop_word_scale")
@@ -137,7 +139,7 @@ def build_encoder(
         found = kind.build(base.partition(":")[2], store, options, seed)
         if not isinstance(found, Encoder):
             raise ExtensionError(f"{place(kind.build)}: build must return an Encoder, not a {type(found).__name__}.")
-        return _attending(found, options)
+        return _prepared(found, options, seed)
     encoder = load_base(resolve(base), options, seed)
     if encoder.specials.vocabulary != store.specials.vocabulary:
         raise UsageError(
@@ -145,15 +147,17 @@ def build_encoder(
             f"{store.specials.vocabulary}: prepare them again with the tokenizer of this base."
         )
     _fit(base, encoder, options.max_length)
-    return _attending(encoder, options)
+    return _prepared(encoder, options, seed)
 
 
-def _attending(encoder: Encoder, options: EncoderOptions) -> Encoder:
-    """Attention weights are dropped if the options say so; dropout of hidden states stays as it is."""
+def _prepared(encoder: Encoder, options: EncoderOptions, seed: int) -> Encoder:
+    """Attention weights are dropped if the options say so (not hidden states), and adapters are put in."""
     towers = [encoder] if encoder.query_encoder is None else [encoder, encoder.query_encoder]
     for part in (part for tower in towers for part in tower.modules()):
         if isinstance(part, TransformerEncoder):
             part.drop_attention = options.attention_dropout
+    for number, tower in enumerate(towers):
+        adapt(tower, options, seed, f"lora-{number}")
     return encoder
 
 

@@ -15,12 +15,13 @@ from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.sources import field_words, read_documents
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.workspace import Workspace, beside, check_workspace
-from pretrieve.text.corpus import Fields, FileFilter, OnBad
+from pretrieve.text.corpus import Fields, FileFilter, Keep, OnBad
 
 if TYPE_CHECKING:
     from pretrieve.core.types import TextEncoder
 
 READ_WITH = "read_with"  # in the MANIFEST of an index: the options that name the fields of its documents
+PASSAGES = "passage_words"  # in the MANIFEST of an index: of the passages that documents were cut into; 0: none
 
 
 def build_index(
@@ -36,6 +37,7 @@ def build_index(
     described: Mapping[str, Any] | None = None,
     lexical: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
     vectors: Path | None = None,
+    passages: int = 0,
     link_model: bool = False,
 ) -> Index:
     """Read documents and index them with a model.
@@ -52,6 +54,7 @@ def build_index(
         described: usage of a model; stored in the index.
         lexical: parameters of BM25, stop words and stemmer.
         vectors: folder of the documents' vectors, written by ``encode``; default: encode them.
+        passages: words of the passages that long documents are cut into; 0: they are not.
         link_model: keep the path of the model's folder from the index, in place of its files.
 
     Raises:
@@ -66,19 +69,13 @@ def build_index(
     work = Workspace(output, overwrite=replace)
     with stoppable(work.advice), work:
         reading: dict[str, Any] = {"fields": fields, "file_filter": file_filter, "on_bad": on_bad}
-        quarantine = beside(output, ".quarantine.jsonl")
-        documents = read_documents(sources, work.path / "documents", listener, quarantine=quarantine, **reading)
+        reading |= {"keep": Keep(passages=passages), "quarantine": beside(output, ".quarantine.jsonl")}
+        documents = read_documents(sources, work.path / "documents", listener, **reading)
         listener.stage("index", len(documents), "documents")
         read = None if encoded is None else encoded.checked(documents)
+        facts = {READ_WITH: field_words(fields), PASSAGES: passages}
         index = Index.build(
-            work.output,
-            documents,
-            encoder,
-            lexical,
-            replace=replace,
-            vectors=read,
-            link_model=link_model,
-            facts={READ_WITH: field_words(fields)},
+            work.output, documents, encoder, lexical, replace=replace, vectors=read, link_model=link_model, facts=facts
         )
         listener.advance(len(documents))
     return index

@@ -16,12 +16,12 @@ from pretrieve.index.index import Changes, Index
 from pretrieve.index.opening import open_parts
 from pretrieve.index.updating import delete, update
 from pretrieve.index.writing import writing
-from pretrieve.pipeline.index import READ_WITH, open_index
+from pretrieve.pipeline.index import PASSAGES, READ_WITH, open_index
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.sources import READING, field_words, read_documents
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.workspace import beside
-from pretrieve.text.corpus import Fields, FileFilter, OnBad
+from pretrieve.text.corpus import Fields, FileFilter, Keep, OnBad
 
 _ADVICE = "the index is as it was, or updated as a whole; run the same command again"
 
@@ -94,6 +94,7 @@ def update_index(
             file_filter=reading.file_filter,
             on_bad=reading.on_bad,
             quarantine=beside(path, ".quarantine.jsonl"),
+            keep=Keep(passages=files.load_manifest(path, "index")["meta"].get(PASSAGES, 0)),
         )
         listener.stage("index", len(documents), "documents")
         assert opened.dense is not None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,17 +17,19 @@ from pretrieve.core import files
 from pretrieve.core.errors import DataError, MissingExtraError, UsageError
 from pretrieve.core.types import Document
 from pretrieve.text.ahead import Ahead
-from pretrieve.text.fields import Fields, Names, place_id
+from pretrieve.text.fields import Fields, Names, marks_of, place_id, used_names
 from pretrieve.text.files.file_filter import FileFilter
 from pretrieve.text.files.inputs import Input, inputs_of
 from pretrieve.text.files.report import ReadReport
 from pretrieve.text.files.streams import DamagedStreamError
+from pretrieve.text.kept import FieldKeeper
 from pretrieve.text.parallel import processors
 from pretrieve.text.parsing import Found, Parsed
+from pretrieve.text.passages import line_at, passages_of
 from pretrieve.text.records import Fault, Note
 from pretrieve.text.seen import Seen
 
-__all__ = ["Fields", "FileFilter", "ReadReport", "read"]
+__all__ = ["Fields", "FileFilter", "Keep", "ReadReport", "read"]
 
 OnBad = Literal["auto", "fail", "skip", "quarantine"]
 MAX_RECORD_BYTES = 10 << 20
@@ -46,6 +48,7 @@ def read(
     deduplicate: bool = True,
     max_record_bytes: int = MAX_RECORD_BYTES,
     workers: int | None = None,
+    keep: Keep | None = None,
 ) -> Iterator[Document]:
     """Read documents from files, folders, archives, ``python:`` and ``hf:`` sources, one after the other.
 
@@ -61,6 +64,7 @@ def read(
         deduplicate: drop documents with a known title and text; off for evaluation by given ids.
         max_record_bytes: maximum number of bytes of a line (JSONL, CSV, TSV, text) or of a Markdown or HTML file.
         workers: maximum number of processes that read a large collection; by default as many as there are processors.
+        keep: what documents have for search: their fields and places, and passages; default: none of it.
 
     Raises:
         UsageError: a source does not exist or is of an unknown kind, or a named field is nowhere.
@@ -71,13 +75,20 @@ def read(
     assert on_bad != "quarantine" or quarantine is not None
     report = report if report is not None else ReadReport()
     fields = fields or Fields()
-    found = [item for source in sources for item in inputs_of(str(source), file_filter or FileFilter(), report)]
+    chosen = file_filter or FileFilter()
+    found = [(item, str(source)) for source in sources for item in inputs_of(str(source), chosen, report)]
     with contextlib.ExitStack() as stack:
         refuse = policy(on_bad, quarantine, stack)
-        most = 1 if on_bad == "quarantine" else workers or processors()  # other processes keep no raw records
-        ahead = stack.enter_context(contextlib.closing(Ahead(found, fields, max_record_bytes, most)))
-        reader = _Reader(fields, report, deduplicate, ahead.parsed)
-        for item in found:
+        needs_records = on_bad == "quarantine" or keep is not None  # other processes keep none
+        most = 1 if needs_records else workers or processors()
+        inputs = [item for item, _ in found]
+        ahead = stack.enter_context(contextlib.closing(Ahead(inputs, fields, max_record_bytes, most)))
+        reader = _Reader(fields, report, deduplicate, ahead.parsed, keep)
+        for item, source in found:
+            if keep is not None:
+                reader.keeper = FieldKeeper(
+                    source, several=len(sources) > 1, is_folder=isinstance(item, Fault) or not item.named
+                )
             for result in [item] if isinstance(item, Fault) else reader.documents(item):
                 if isinstance(result, Document):
                     yield result
@@ -87,8 +98,23 @@ def read(
             raise reader.refusal or DataError(f"no documents in {', '.join(map(str, sources))}: {report.summary()}.")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """What is kept with documents for search.
+
+    Attributes:
+        passages: documents with more words are cut into passages of about so many; 0: they are not.
+    """
+
+    passages: int = 0
+
+
 class _Reader:
-    """Turns the records of files into documents, drops duplicates, and counts."""
+    """Turns the records of files into documents, drops duplicates, and counts.
+
+    Attributes:
+        keeper: keeps the fields of the source that is read.
+    """
 
     def __init__(
         self,
@@ -96,8 +122,10 @@ class _Reader:
         report: ReadReport,
         deduplicate: bool,
         parsed: Callable[[Input, Names], Iterator[Parsed]],
+        keep: Keep | None = None,
     ) -> None:
         self._fields, self._report, self._parsed = fields, report, parsed
+        self._keep, self.keeper = keep, None if keep is None else FieldKeeper("", several=False, is_folder=False)
         self._contents = Seen() if deduplicate else None
         self._ids = Seen()
         self._file_ids: Seen | None = None  # of the file that is read, if it was found in a folder
@@ -130,6 +158,7 @@ class _Reader:
     def _documents(self, item: Input) -> Iterator[Document | Fault]:
         tabular = getattr(item.reader, "TABULAR", False)
         names = Names(self._fields, str(item.argument), tabular=tabular, named=item.named)
+        names.keeps = self.keeper is not None
         self._file_ids = None if item.named else Seen()
         none = True
         for found in self._parsed(item, names):
@@ -137,17 +166,40 @@ class _Reader:
             if isinstance(found, (Found, Fault)):
                 result = self._document(found, names) if isinstance(found, Found) else found
                 self._report.count(result)
-                if result is not None:
+                if isinstance(result, Document) and self.keeper is not None:
+                    assert isinstance(found, Found)
+                    yield from self._kept(result, found, names, self.keeper)
+                elif result is not None:
                     yield result
             elif isinstance(found, Note):
                 self._report.note(found)
             else:
                 self._report.pass_over()
-        for note in names.notes():
+        for note in [*names.notes(), *([] if self.keeper is None else self.keeper.notes(names.where))]:
             self._report.note(note)
         names.check_all_seen()
         if none and not item.named:
             yield self._count(Fault(str(item.argument), "empty file"))
+
+    def _kept(self, document: Document, found: Found, names: Names, keeper: FieldKeeper) -> Iterator[Document]:
+        """The document with its fields and place, or its passages."""
+        record = found.record
+        assert self._keep is not None
+        assert record is not None
+        marks = marks_of(record)
+        document = replace(document, fields=keeper.fields(record, used_names(record, names)))
+        words = self._keep.passages
+        parts = passages_of(document, marks, words) if words else [(document, line_at(marks, 0))]
+        if len(parts) > 1:
+            self._report.cut += 1
+            self._report.passages += len(parts)
+        parent = place_id(record.parent) if words and record.parent else ""
+        for part, line in parts:
+            if part.parent and not self._ids.add(part.id):
+                part = replace(part, id=f"{part.id}~")  # the id of another document
+                self._ids.add(part.id)
+            place = keeper.place(record.where, line or record.line)
+            yield replace(part, place=place, parent=parent or part.parent)
 
     def _count(self, fault: Fault) -> Fault:
         self._report.count(fault)

@@ -1,6 +1,8 @@
 """The documents of a corpus on disk, one JSON line each, with their offsets: streamed in, read in order or at random.
 
-Artefact of kind ``documents``: ``records.jsonl`` (id, title, text, group), ``offsets`` (n+1,) int64, ``MANIFEST.json``.
+Artefact of kind ``documents``: ``records.jsonl`` (id, title, text, group; fields, place and parent where there are
+any), ``offsets`` (n+1,) int64, ``MANIFEST.json``. Fingerprints are those of id, title, text and group alone: what is
+kept for search makes no other documents of them.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ _RECORDS = "records.jsonl"
 _OFFSETS = "offsets"
 _BATCH_BYTES = 4 << 20
 _FLUSH = 8192  # offsets kept before they are written
+_EXTENDED = "fields"  # in the MANIFEST: some lines hold more than what is trained on
 
 
 class _Descriptor:
@@ -77,11 +80,11 @@ class Documents:
         """
         facts: dict[str, Any] = {}
         with files.create(target, "documents", replace=replace, meta=facts) as folder:
-            count = _write_records(folder, documents)
+            count, digest = _write_records(folder, documents)
             if not count:
                 raise DataError("there are no documents: nothing was written.")
-            records = folder.entries[_RECORDS]["sha256"]
-            facts |= {**(meta or {}), "documents": count, "fingerprint": files.fingerprint(records)}
+            facts |= {**(meta or {}), "documents": count, "fingerprint": files.fingerprint(digest)}
+            facts |= {} if digest == folder.entries[_RECORDS]["sha256"] else {_EXTENDED: True}
         return Documents.open(target)
 
     @staticmethod
@@ -147,8 +150,12 @@ class Documents:
             yield batch
 
     def digest(self, first: int, last: int) -> str:
-        """Fingerprint of documents ``first`` to ``last``, exclusive: 16 digits of the sha256 of their lines."""
+        """Fingerprint of documents ``first`` to ``last``, exclusive: 16 digits of the sha256 of their plain lines."""
         sha256 = hashlib.sha256()
+        if self.meta.get(_EXTENDED):
+            for batch in self.batches(select=np.arange(first, last)):
+                sha256.update(b"".join(map(plain_line, batch)))
+            return sha256.hexdigest()[:16]
         end = int(self.offsets[last])
         for start in range(int(self.offsets[first]), end, _BATCH_BYTES):
             self._check(start, min(start + _BATCH_BYTES, end))
@@ -179,14 +186,17 @@ def _document(line: bytes) -> Document:
     return Document(**orjson.loads(line))
 
 
-def _write_records(folder: files.Folder, documents: Iterable[Document]) -> int:
+def _write_records(folder: files.Folder, documents: Iterable[Document]) -> tuple[int, str]:
+    """Write the lines; returns their number, and the sha256 of the plain ones."""
     count = position = written = 0
+    plain = hashlib.sha256()
     with folder.open(_RECORDS) as records, folder.open(_OFFSETS) as offsets:
         offsets.write(array_header(np.dtype(np.int64), (-1,)))
         lines: list[bytes] = []
         ends = [0]
         for document in documents:
             lines.append(record_line(document))
+            plain.update(plain_line(document) if _is_extended(document) else lines[-1])
             position += len(lines[-1])
             ends.append(position)
             count += 1
@@ -194,13 +204,29 @@ def _write_records(folder: files.Folder, documents: Iterable[Document]) -> int:
                 _flush(records, lines, offsets, ends)
                 written = position
         _flush(records, lines, offsets, ends)
-    return count
+    return count, plain.hexdigest()
 
 
 def record_line(document: Document) -> bytes:
     """A document as its line of ``records.jsonl``."""
-    record = {"id": document.id, "title": document.title, "text": document.text, "group": document.group}
+    record: dict[str, object] = _plain(document)
+    if _is_extended(document):
+        further = {"fields": dict(document.fields), "place": document.place, "parent": document.parent}
+        record |= {name: value for name, value in further.items() if value}
     return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def plain_line(document: Document) -> bytes:
+    """The line of a document without fields, place and parent: what fingerprints are of."""
+    return orjson.dumps(_plain(document), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _plain(document: Document) -> dict[str, object]:
+    return {"id": document.id, "title": document.title, "text": document.text, "group": document.group}
+
+
+def _is_extended(document: Document) -> bool:
+    return bool(document.fields or document.place or document.parent)
 
 
 def _flush(records: files.HashingFile, lines: list[bytes], offsets: files.HashingFile, ends: list[int]) -> None:

@@ -10,7 +10,7 @@ from pretrieve.text.characters import BadValueError, check, clean, line
 from pretrieve.text.conventions import usual
 from pretrieve.text.language import detect
 from pretrieve.text.names import DETECT, Fields, Names, first
-from pretrieve.text.records import Fault, Record
+from pretrieve.text.records import Fault, Mark, Record
 
 __all__ = ["DETECT", "Fields", "Names", "document_of"]
 
@@ -40,6 +40,26 @@ def document_of(record: Record, names: Names) -> Document | Fault:
         )
     except BadValueError as error:
         return Fault(record.where, error.reason, error.detail, record.raw)
+
+
+def used_names(record: Record, names: Names) -> set[str]:
+    """The fields of a record that its document's id, title and text are of; the others are kept for search."""
+    plan = names.plan(record)
+    used = {plan.id, plan.text, plan.title} if names.use_titles else {plan.id, plan.text}
+    values = ((name for name in role if first(record.fields, (name,)) is not None) for role in used)
+    return {found for found in (next(names, "") for names in values) if found}
+
+
+def marks_of(record: Record) -> list[Mark]:
+    """Where the parts of a record's text stand, once white space before it is gone."""
+    text = record.fields.get("text")
+    if not record.marks or not isinstance(text, str):
+        return []
+    shift = text[: len(text) - len(text.lstrip())].count("\n")
+    if not shift:
+        return [*record.marks]
+    moved = [Mark(max(0, row - shift), line and line + max(0, shift - row), path) for row, line, path in record.marks]
+    return [mark for mark, after in zip(moved, [*moved[1:], None], strict=True) if after is None or after.row]
 
 
 def _id(value: object, where: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ import numpy.typing as npt
 from pretrieve.core.errors import UsageError
 from pretrieve.core.extras import require
 from pretrieve.core.types import Document
-from pretrieve.text.fields import Fields, Names, document_of
-from pretrieve.text.records import Fault, Record
+from pretrieve.text.fields import Fields, Names, document_of, used_names
+from pretrieve.text.kept import FieldKeeper
+from pretrieve.text.records import Fault, Note, Record
 
 Texts = Iterable[Any]  # texts or records: any of ``KINDS``
 Sources = str | Path | Sequence[str | Path] | Texts  # files, folders and schemes, or the documents themselves
@@ -84,24 +86,30 @@ def records_of(value: object, name: str = "texts") -> Iterator[Record]:
     return (_record(item, f"{name}[{number}]", number) for number, item in enumerate(items_of(value, name)))
 
 
-def documents_of(value: object, name: str, refuse: Callable[[Fault], None]) -> Iterator[Document]:
-    """Documents of what a program holds, checked as those of files are; duplicates stay.
+def documents_of(
+    value: object, name: str, refuse: Callable[[Fault], None], tell: Callable[[Note], None]
+) -> Iterator[Document]:
+    """Documents of what a program holds, checked as those of files are, with their fields; duplicates stay.
 
     Args:
         value: texts or records.
         name: what messages call it.
         refuse: called with each record that cannot be used.
+        tell: called with what was not kept of fields.
 
     Raises:
         UsageError: ``value`` is of no known kind.
     """
     names = Names(Fields(), name, tabular=False)
+    keeper = FieldKeeper(name, several=False, is_folder=False)
     for record in records_of(value, name):
         result = document_of(record, names)
         if isinstance(result, Document):
-            yield result
+            yield replace(result, fields=keeper.fields(record, used_names(record, names)), place=record.where)
         else:
             refuse(result)
+    for note in keeper.notes(name):
+        tell(note)
 
 
 def items_of(value: Any, name: str) -> Iterator[Any]:
@@ -163,7 +171,7 @@ def _by_id(value: Mapping[Any, Any], name: str) -> Iterator[Record]:
 def _record(item: Any, where: str, identity: object) -> Record:
     if isinstance(item, Document):
         fields = {"id": item.id, "title": item.title, "text": item.text, "group": item.group}
-        return Record(where, fields, fields, fixed=True)
+        return Record(where, fields, fields, fixed=True, facts=lambda: item.fields)
     name = identity if not isinstance(identity, int) or isinstance(identity, bool) else str(identity)
     if not isinstance(item, Mapping):
         return Record(where, {"id": name, "text": plain(item)}, item, fixed=True)

@@ -72,6 +72,7 @@ class Names:
         self.use_titles, self.detects = fields.use_titles, fields.group == DETECT
         self.wikipedia = fields.wikipedia
         self.joins = False  # no field is known for the text: all of words are joined
+        self.keeps = False  # other fields are kept, so that none is unused
         self.where = where
         self._tabular, self._named_source = tabular, named
         given = {role: name for role in CONVENTIONS if (name := getattr(fields, role))}
@@ -167,7 +168,7 @@ class Names:
         """What was guessed or not used of this source."""
         found = [Note(self.where, what, f"{count:,} of its documents") for what, count in self._guesses.items()]
         found += self._notes
-        unused = [] if self.joins else [name for name in self._worded if name not in self._used]
+        unused = [] if self.joins or self.keeps else [name for name in self._worded if name not in self._used]
         if unused and self._used:
             more = f" and {len(unused) - _MOST_NAMED} more" if len(unused) > _MOST_NAMED else ""
             found.append(Note(self.where, "with columns not used", ", ".join(unused[:_MOST_NAMED]) + more))

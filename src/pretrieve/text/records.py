@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Mark(NamedTuple):
+    """Where a part of a record's text stands in its file.
+
+    Attributes:
+        row: line of the text at which the part begins, from 0.
+        line: line of the file, from 1; 0 if it is not known.
+        path: headings that it stands below.
+    """
+
+    row: int
+    line: int
+    path: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)  # not frozen: that takes three times as long to make
@@ -16,6 +31,10 @@ class Record:
         raw: the record as it was, for the quarantine.
         fixed: the fields are ours (``id``, ``title``, ``text``), as text formats give them, not the user's to name.
         headerless: the fields are the numbered columns of a table that seems to have no header.
+        line: line of the file where it begins, if ``where`` does not say it.
+        marks: where the parts of its text stand, in order.
+        parent: id of the document that it is a part of, if its reader cut one.
+        facts: gives further fields of a record whose fields are ours, such as author and date; called only for search.
     """
 
     where: str
@@ -23,6 +42,10 @@ class Record:
     raw: object = None
     fixed: bool = False
     headerless: bool = False
+    line: int = 0
+    marks: Sequence[Mark] = ()
+    parent: str = ""
+    facts: Callable[[], Mapping[str, object]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from pretrieve.core import files
 from pretrieve.core.disk import storage
 from pretrieve.core.errors import CorruptError, FingerprintError
+from pretrieve.models.lora import frozen
 from pretrieve.models.shards import is_part
 from pretrieve.training import parts
 from pretrieve.training.ranks import Ranks
@@ -76,7 +77,7 @@ class Checkpoints:
         Raises:
             StorageError: writing fails; older checkpoints are unchanged.
         """
-        groups = {"weights": named_tensors(objective), "optimiser": _moments(objective, optimizer)}
+        groups = {"weights": trained_tensors(objective), "optimiser": _moments(objective, optimizer)}
         self._write(step, groups, {"step": step, **(state or {})})
         if self.ranks.rank == 0:
             for old in self.steps()[: -self.keep]:
@@ -93,7 +94,7 @@ class Checkpoints:
         Raises:
             StorageError: writing fails.
         """
-        self._write(step, {"weights": named_tensors(objective)})
+        self._write(step, {"weights": trained_tensors(objective)})
         for old in self.steps() if self.ranks.rank == 0 else ():
             if old != step:
                 self._remove(self.path(old))
@@ -134,7 +135,7 @@ class Checkpoints:
         path = self.path(step)
         self._check_fingerprints(path, files.read_manifest(path, KIND)["fingerprints"])
         files.verify(path)
-        _fill(named_tensors(objective), path)
+        _fill(trained_tensors(objective), path)
 
     def load(self, step: int, objective: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         """Load a checkpoint strictly: no missing or unexpected tensors, equal shapes.
@@ -149,7 +150,7 @@ class Checkpoints:
         path = self.path(step)
         self._check_fingerprints(path, files.read_manifest(path, KIND)["fingerprints"])
         files.verify(path)
-        _fill(named_tensors(objective), path)
+        _fill(trained_tensors(objective), path)
         _restore_moments(objective, optimizer, path)
         state: dict[str, Any] = orjson.loads((path / "state.json").read_bytes())
         return state
@@ -183,6 +184,12 @@ def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = dict(module.named_parameters())
     tensors |= {name: values for name, values in module.named_buffers() if name in persistent}
     return tensors
+
+
+def trained_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """The same without what adapters freeze, which is read from the base again (``models/lora.py``)."""
+    kept = frozen(module)
+    return {name: values for name, values in named_tensors(module).items() if id(values) not in kept}
 
 
 def digest(module: nn.Module) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pretrieve.core.types import IntArray
+from pretrieve.models.lora import frozen
 from pretrieve.models.objective import Objective
 from pretrieve.models.shards import local
 from pretrieve.training.step import StepResult
@@ -115,10 +116,11 @@ class Unread:
         if type(self.objective).after_step is Objective.after_step:
             return
         tensors = (*self.objective.parameters(), *self.objective.buffers())
-        frozen = [local(values) for values in tensors if not values.requires_grad]
-        before = [values.clone() for values in frozen]
+        base = frozen(self.objective)
+        kept = [local(values) for values in tensors if not values.requires_grad and id(values) not in base]
+        before = [values.clone() for values in kept]
         self.objective.after_step(result.global_vectors, result.batch, step)
-        for now, was in zip(frozen, before, strict=True):
+        for now, was in zip(kept, before, strict=True):
             now.copy_(torch.where(skipped.to(now.device), was, now))
 
     def read(self) -> list[Figures]:

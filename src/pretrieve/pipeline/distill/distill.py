@@ -9,7 +9,6 @@ The last one is saved, or with ``select`` the one that the label-free selection 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -43,8 +42,8 @@ from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run import recipe as recipes
 from pretrieve.pipeline.run.arguments import output_of, text_of
 from pretrieve.pipeline.run.fit import Training, fit
-from pretrieve.pipeline.run.kept_documents import kept_documents
-from pretrieve.pipeline.run.memory_sources import SOURCE, sources_of
+from pretrieve.pipeline.run.kept_documents import run_and_keep
+from pretrieve.pipeline.run.memory_sources import SOURCE
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.recipe import Recipe
 from pretrieve.pipeline.run.run import Run, begin
@@ -109,17 +108,10 @@ def distill_into(
         PretrieveError: as ``distill``.
     """
     processes.current().check_alone("Retriever.distill")
-    folder = output_of(output)
-    shared = Path(tempfile.mkdtemp(prefix="pretrieve-documents-"))
-    values = {"sources": (SOURCE,), "teacher": text_of(teacher, "teacher"), "output": folder, "shared": shared}
+    values = {"sources": (SOURCE,), "teacher": text_of(teacher, "teacher"), "output": output_of(output)}
     request = options_of(DistillRequest, {**options, **values}, where="distill")
     request.check()
-    with (
-        kept_documents(shared) as documents,
-        sources_of(sources, listener, output=folder, on_bad=request.on_bad, fields=request.fields) as named,
-    ):
-        distill(replace(request, sources=named), listener)
-    return str(folder), documents()
+    return run_and_keep(distill, request, sources, listener)
 
 
 @dataclass(frozen=True, kw_only=True)

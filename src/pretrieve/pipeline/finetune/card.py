@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pretrieve.models.lora import AdapterOptions, card_line
 from pretrieve.pipeline.finetune.held_out_queries import METRIC
 from pretrieve.pipeline.finetune.request import FinetuneRequest
 from pretrieve.pipeline.run.card import CONTENTS
@@ -20,6 +21,7 @@ def finetuned_card(request: FinetuneRequest, report: Mapping[str, Any]) -> str:
         f"# A retriever fine-tuned from `{request.model}`\n",
         f"{queries['trained_on']:,} labelled queries over {report['documents']:,} documents; negatives: "
         f"{values['negatives']}; recipe: {values['recipe']}.\n",
+        card_line(AdapterOptions(**values["encoder"])),
     ]
     if report["evaluation"]:
         parts.append(_table(report["evaluation"]))
@@ -30,7 +32,7 @@ def finetuned_card(request: FinetuneRequest, report: Mapping[str, Any]) -> str:
         "a query was trained on; so can anybody who has the query.\n"
     )
     lines = ["## Values\n", "| for | value |", "|---|---|"]
-    for part in ("loss", "draw", "refresh", "training"):
+    for part in ("loss", "draw", "refresh", "training", "encoder"):
         lines += [f"| {part}.{key} | `{value}` |" for key, value in sorted(values[part].items())]
     return "\n".join([*parts, *lines]) + "\n"
 

@@ -20,6 +20,7 @@ from pretrieve.core.rng import shuffled
 from pretrieve.core.types import IntArray, TextEncoder
 from pretrieve.finetuning.contrastive import Contrastive
 from pretrieve.finetuning.labelled import Labelled
+from pretrieve.models import lora
 from pretrieve.models.bag import Bag
 from pretrieve.models.export import save_model
 from pretrieve.models.text_encoder import open_encoder
@@ -273,8 +274,15 @@ def _trained(
 ) -> Contrastive:
     """Train from the start, or resume."""
     sampler = sampler_of(labels, start, values.draw, run.workspace / "store", run.listener, shared=request.shared)
+    for number, encoder in enumerate((start.documents, start.query_encoder)):
+        if encoder is not None:
+            lora.adapt(encoder, values.encoder, request.seed, f"lora-{number}")
     make = getattr(strategies.find(values.negatives), "objective", contrastive)
     objective: Contrastive = make(start, values, sampler, request.seed)
+    chosen = any(name.rpartition(".")[2] == "learning_rate" for name in request.settings)
+    rate = values.training.learning_rate
+    for line in lora.notes(objective, values.encoder, learning_rate=rate, chosen=chosen):
+        run.listener.note(line)
     training = Training(
         name="finetune",
         objective=objective,

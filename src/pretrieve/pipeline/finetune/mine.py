@@ -26,6 +26,7 @@ from pretrieve.evaluation.answers import has_answer
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.index.pseudo import full_text
 from pretrieve.index.rankers import Best, Queries, Ranker
+from pretrieve.index.vector_options import VectorOptions
 from pretrieve.pipeline.finetune.read_labels import LabelSource, documents_by_id, read_and_report
 from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.progress import Listener
@@ -39,6 +40,7 @@ from pretrieve.text.documents import Documents
 By = Literal["bm25", "model", "both"]
 _BLOCK, _SCORES = 256, 1 << 24  # queries of a block, and maximum number of scores in memory
 _INDEX = "index"  # of the documents, among the parts of an unfinished run
+_EXACT = IndexOptions(dense=1.0, vectors=VectorOptions(recall=1))  # batches of queries: approximate search saves little
 _SHOWN = 200  # characters of a text shown in the file
 
 
@@ -244,7 +246,7 @@ def _index(
     if (target / files.MANIFEST).is_file():
         return Index.open(target, model)
     listener.stage("index", labels.size, "documents")
-    return Index.build(target, iter(documents), model, IndexOptions(dense=1.0), replace=True, vectors=vectors)
+    return Index.build(target, iter(documents), model, _EXACT, replace=True, vectors=vectors)
 
 
 @dataclass(frozen=True)

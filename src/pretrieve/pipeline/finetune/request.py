@@ -16,6 +16,7 @@ from pretrieve.finetuning.ance import Refresh
 from pretrieve.finetuning.contrastive import Options
 from pretrieve.finetuning.labelled import Draw
 from pretrieve.models import devices
+from pretrieve.models.lora import AdapterOptions
 from pretrieve.models.text_encoder import ModelOptions
 from pretrieve.pipeline.finetune import negatives as strategies
 from pretrieve.pipeline.run.settings import sort_settings
@@ -24,7 +25,13 @@ from pretrieve.text.corpus import OnBad
 from pretrieve.training.options import TrainingOptions
 from pretrieve.training.trackers import check_tracker
 
-_PARTS: Mapping[str, Any] = {"loss": Options, "draw": Draw, "refresh": Refresh, "training": TrainingOptions}
+_PARTS: Mapping[str, Any] = {
+    "loss": Options,
+    "draw": Draw,
+    "refresh": Refresh,
+    "training": TrainingOptions,
+    "encoder": AdapterOptions,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +53,7 @@ class FinetuneRequest:
         epochs: passes over the queries; None: the recipe's.
         steps: number of steps, in place of ``epochs``.
         described: usage of a model whose files do not specify it.
-        settings: values of loss, draws, refreshing and training, by name.
+        settings: values of loss, draws, refreshing, training and adapters, by name.
         seed: seed of all randomness.
         resume: resume from the last checkpoint.
         overwrite: replace an existing output.
@@ -85,6 +92,7 @@ class FinetuneRequest:
             UsageError: two budgets or two kinds of negatives, an unknown recipe, strategy or setting, or an output that
                 is taken.
             ExtensionError: a user's file of a strategy is wrong.
+            MissingExtraError: adapters are set, and peft is not installed.
         """
         check_tracker(self.tracker)
         devices.check(self.device)
@@ -102,7 +110,9 @@ class FinetuneRequest:
             if (number := getattr(self, name)) is not None and number < 1:
                 raise UsageError(f"--{name} {number}: the minimum is 1.")
         for part, values in sort_settings(self.settings, _PARTS).items():
-            options_of(_PARTS[part], values)  # their bounds, before any label is read
+            options = options_of(_PARTS[part], values)  # their bounds, before any label is read
+            if isinstance(options, AdapterOptions):
+                options.check(pretrained=True, base=self.model)
         sources: list[str | Path] = [self.model, self.labels, *self.documents, self.negatives_file or self.labels]
         check_workspace(self.output, sources, resume=self.resume, overwrite=self.overwrite)
 
@@ -136,6 +146,7 @@ class Values:
     draw: Draw
     refresh: Refresh
     training: TrainingOptions
+    encoder: AdapterOptions
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, by what they configure."""
@@ -160,6 +171,8 @@ def values_of(
     """
     name = request.recipe or ("static" if width is None else "transformer")
     recipe, mine = recipes.find(name), sort_settings(request.settings, _PARTS)
+    adapters = options_of(AdapterOptions, mine["encoder"])
+    adapters.check(pretrained=width is not None, base=request.model)
     strategy = strategies.find(negatives)
     if mine["refresh"] and not hasattr(strategy, "objective"):
         raise UsageError(f"--set {next(iter(mine['refresh']))}: it is for --negatives ance; these are {negatives}.")
@@ -184,6 +197,7 @@ def values_of(
         draw=options_of(Draw, draw),
         refresh=options_of(Refresh, mine["refresh"]).over(training.steps),
         training=training,
+        encoder=adapters,
     )
 
 

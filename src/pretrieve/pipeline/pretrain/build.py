@@ -105,6 +105,8 @@ def choose(request: TrainRequest) -> Choices:
     encoder = {**({"dimensions": 512} if is_static(request.base) else {}), **_values(preset.encoder)}
     if (folder := named_base(request.base)) is not None and is_decoder(Path(folder)):
         encoder.pop("pooling", None)  # the preset's is an encoder's: a decoder's last token alone has seen the row
+    built = options_of(EncoderOptions, {**encoder, **mine["encoder"]})
+    built.check(pretrained=folder is not None, base=f"--base {request.base}")
     return Choices(
         method=name,
         module=module,
@@ -112,7 +114,7 @@ def choose(request: TrainRequest) -> Choices:
         given=frozenset(mine["method"]),
         given_training=frozenset(mine["training"]),
         training=options_of(TrainingOptions, {**training, **mine["training"]}),
-        encoder=options_of(EncoderOptions, {**encoder, **mine["encoder"]}),
+        encoder=built,
         tokenization=options_of(Tokenization, mine["tokenizer"]),
         fixed_length=is_static(request.base) and "steps" in preset.static,
     )

@@ -9,6 +9,7 @@ from pretrieve.evaluation.probe import ProbeResult
 from pretrieve.evaluation.report import choice_markdown, probe_markdown
 from pretrieve.methods import find
 from pretrieve.models.encoder import Encoder
+from pretrieve.models.lora import AdapterOptions, card_line
 from pretrieve.models.multi_vector import MultiVectorEncoder
 from pretrieve.pipeline.pretrain.report import Report
 from pretrieve.pipeline.run.card import CONTENTS
@@ -44,6 +45,7 @@ def model_card(report: Report, probe: ProbeResult | Choice | None, encoder: Enco
         f"{module.CARD.title}: {preset.summary}.\n\nPaper: {module.CARD.paper}.\n",
         f"Documents: {counts}. Sources: {', '.join(f'`{source}`' for source in recipe['sources'])}.\n",
         f"Selection: {report.reason}.\n",
+        card_line(AdapterOptions(lora=recipe["encoder"].get("lora", 0))),
     ]
     if isinstance(probe, Choice):
         at = " and ".join(f"{weight:g}".removeprefix("0") for weight in probe.at)

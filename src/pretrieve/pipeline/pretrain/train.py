@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -13,7 +12,7 @@ from typing import Any
 from pretrieve.core import files
 from pretrieve.core.config import options_of
 from pretrieve.core.types import IntArray
-from pretrieve.models import devices
+from pretrieve.models import devices, lora
 from pretrieve.models.build import is_static, named_base
 from pretrieve.models.encoder import Encoder
 from pretrieve.pipeline.pretrain import build as planning
@@ -30,8 +29,8 @@ from pretrieve.pipeline.pretrain.stop_words import scale_stop_words
 from pretrieve.pipeline.run import processes, recipe, sources
 from pretrieve.pipeline.run.arguments import output_of
 from pretrieve.pipeline.run.fit import Training, fit
-from pretrieve.pipeline.run.kept_documents import kept_documents
-from pretrieve.pipeline.run.memory_sources import SOURCE, sources_of
+from pretrieve.pipeline.run.kept_documents import run_and_keep
+from pretrieve.pipeline.run.memory_sources import SOURCE
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.run import Run, begin
 from pretrieve.pipeline.run.tokens import store_of
@@ -102,17 +101,10 @@ def train_into(
     Raises:
         PretrieveError: as ``train``.
     """
-    folder = output_of(output)
-    shared = Path(processes.current().of_first(lambda: tempfile.mkdtemp(prefix="pretrieve-documents-")))
-    values = {"sources": (SOURCE,), "output": folder, "shared": shared}
-    given = options_of(TrainRequest, {**options, **values}, where="train")
-    given.check()
-    with (
-        kept_documents(shared) as documents,
-        sources_of(sources, listener, output=folder, on_bad=given.on_bad, fields=given.fields) as named,
-    ):
-        train(replace(given, sources=named), listener)
-    return str(folder), documents()
+    values = {"sources": (SOURCE,), "output": output_of(output)}
+    request = options_of(TrainRequest, {**options, **values}, where="train")
+    request.check()
+    return run_and_keep(train, request, sources, listener)
 
 
 def _train(run: Run, request: TrainRequest, variants: Sequence[Choices], documents: Documents) -> Report:
@@ -120,6 +112,7 @@ def _train(run: Run, request: TrainRequest, variants: Sequence[Choices], documen
     prepared = prepare_documents(run, request, variants[0], documents)
     if reason := too_little(request, prepared):
         made = _with_command(_made(request, variants[0], prepared, run.listener), request)
+        lora.merge(made.objective)
         return _published(run, request, lambda: untrained(made, reason), prepared)
     start, trained = train_variants(run, request, variants, prepared)
     return _published(run, request, lambda: select(request, start, trained, prepared, run.listener), prepared)
@@ -171,6 +164,7 @@ def train_variants(
         steps = made.training.steps
         trained.append(_run_measured(run, request, variant, _with_command(made, request), prepared))
     assert start is not None
+    lora.merge(start)
     return start, trained
 
 
@@ -183,7 +177,11 @@ def _made(
     made = planning.make(request, choices, prepared.store, encoder)
     if not Sharding.of(made.objective, made.training, Ranks.current()).full:
         devices.place(made.objective)  # after all weights are drawn on the CPU: they are the same on every device
-    for note in (*made.objective.notes, *_untied_note(made), *_decoder_note(made, prepared.store)) if not quiet else ():
+    lora.check_adapted(made.objective)
+    rate, chosen = made.training.learning_rate, "learning_rate" in choices.given_training
+    adapters = lora.notes(made.objective, choices.encoder, learning_rate=rate, chosen=chosen)
+    found = (*made.objective.notes, *_untied_note(made), *_decoder_note(made, prepared.store), *adapters)
+    for note in found if not quiet else ():
         listener.note(note)
     return made
 

@@ -13,6 +13,7 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch
 from pretrieve.models import devices
 from pretrieve.models.candidates import StaleIndex
+from pretrieve.models.lora import check_adapted, merge
 from pretrieve.models.objective import Objective
 from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.run import CURVES, Run
@@ -60,7 +61,7 @@ class Training:
 
 
 def fit(run: Run, training: Training) -> dict[str, float]:
-    """Train to the last step, or resume from the newest checkpoint, on the device of the run.
+    """Train to the last step, or resume from the newest checkpoint, on the device of the run; adapters are merged then.
 
     Args:
         run: the run, with its folders.
@@ -70,13 +71,15 @@ def fit(run: Run, training: Training) -> dict[str, float]:
         Statistics of the last tenth of the steps of this call, averaged; empty if no step was left.
 
     Raises:
-        UsageError: ``evaluate_every`` is set, and nothing is held out to evaluate on.
+        UsageError: ``evaluate_every`` is set, and nothing is held out to evaluate on, or adapters do not go with the
+            objective.
         StoppedError: a signal stopped the run; a checkpoint was saved.
         NotFiniteError: loss, gradient or weights are not finite.
         FingerprintError: the checkpoint belongs to another run.
         StorageError: writing to disk failed.
     """
     options = training.options
+    check_adapted(training.objective)
     devices.tune(devices.chosen())
     if not Sharding.of(training.objective, options, Ranks.current()).full:
         devices.place(training.objective)
@@ -112,6 +115,7 @@ def fit(run: Run, training: Training) -> dict[str, float]:
                 stack.enter_context(index.divided(trainer.ranks))
             trainer.run()
         trainer.sharding.join(training.objective)
+    merge(training.objective)
     return shown.last()
 
 

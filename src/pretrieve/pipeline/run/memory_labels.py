@@ -18,7 +18,7 @@ from pretrieve.core.types import Document
 from pretrieve.pipeline.run.arguments import path_of
 from pretrieve.pipeline.run.usage_warnings import warn
 from pretrieve.text import memory
-from pretrieve.text.records import Fault
+from pretrieve.text.records import Fault, Note
 
 _FILE = "labels-in-memory.jsonl"
 
@@ -94,7 +94,8 @@ def listed(value: Any, name: str, *, depth: int = 2) -> list[Document]:
         UsageError: it is of another kind, or holds no text at all.
     """
     faults: list[Fault] = []
-    found = list(memory.documents_of(value, name, faults.append))
+    notes: list[Note] = []
+    found = list(memory.documents_of(value, name, faults.append, notes.append))
     if not found:
         raise UsageError(
             f"{name} is empty: give {memory.KINDS}." if not faults else f"{name} has no text: {faults[0]}."
@@ -103,6 +104,8 @@ def listed(value: Any, name: str, *, depth: int = 2) -> list[Document]:
         warn(
             [f"{len(faults):,} of {len(found) + len(faults):,} in {name} are left out, first {faults[0]}."], depth=depth
         )
+    if notes:
+        warn([f"{note}." for note in notes], depth=depth)
     return found
 
 

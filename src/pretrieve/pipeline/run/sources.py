@@ -14,7 +14,7 @@ from pretrieve.pipeline.run.progress import Listener, counted
 from pretrieve.pipeline.run.run import Run
 from pretrieve.pipeline.run.workspace import beside
 from pretrieve.text import corpus
-from pretrieve.text.corpus import Fields, FileFilter, OnBad, ReadReport
+from pretrieve.text.corpus import Fields, FileFilter, Keep, OnBad, ReadReport
 from pretrieve.text.documents import Documents
 
 DOCUMENTS = "documents"  # in the workspace
@@ -186,8 +186,20 @@ def read_documents(
     on_bad: OnBad,
     quarantine: Path | None = None,
     replace: bool = False,
+    keep: Keep | None = None,
 ) -> Documents:
     """Read sources into documents on disk, and report dropped records.
+
+    Args:
+        sources: files, folders and other sources.
+        target: folder for the documents.
+        listener: receives progress.
+        fields: names of the fields.
+        file_filter: the files that are read in folders.
+        on_bad: policy for unreadable records.
+        quarantine: file for bad records.
+        replace: replace documents that are there.
+        keep: what documents have for search; default: none of it, as for training.
 
     Raises:
         DataError: a record is bad and ``on_bad`` is fail, or there is no document.
@@ -196,7 +208,13 @@ def read_documents(
     listener.stage("read", unit="documents")
     report = ReadReport()
     found = corpus.read(
-        sources, fields=fields, file_filter=file_filter, on_bad=on_bad, report=report, quarantine=quarantine
+        sources,
+        fields=fields,
+        file_filter=file_filter,
+        on_bad=on_bad,
+        report=report,
+        quarantine=quarantine,
+        keep=keep,
     )
     facts: dict[str, Any] = {}
 

@@ -33,6 +33,8 @@ class ReadReport:
         files_read: files of these that gave a document.
         ignored: files that no reader was given, counted by reason: a suffix, ``hidden``, ``excluded``...
         folders: folders that were not entered, whose files are not counted, by reason.
+        cut: documents that were cut into passages.
+        passages: the passages that they were cut into.
     """
 
     read: int = 0
@@ -45,6 +47,8 @@ class ReadReport:
     files_read: int = 0
     ignored: Counter[str] = field(default_factory=Counter)
     folders: Counter[str] = field(default_factory=Counter)
+    cut: int = 0
+    passages: int = 0
     _largest: tuple[int, str] = (0, "")
     _characters: int = 0
     _examples: dict[str, list[str]] = field(default_factory=dict)  # by reason, of different files
@@ -125,6 +129,8 @@ class ReadReport:
         if self.duplicates or self.bad or self.passed_over or self.notes:
             yield self.summary()
         yield from self.examples
+        if self.cut:
+            yield f"{self.cut:,} of {self.kept:,} documents cut into {self.passages:,} passages"
         yield from self.warnings()
 
     def warnings(self) -> Iterator[str]:
@@ -152,6 +158,7 @@ class ReadReport:
             "files_read": self.files_read,
             "files_ignored": dict(self.ignored.most_common()),
             "folders_ignored": dict(self.folders.most_common()),
+            **({"cut": self.cut, "passages": self.passages} if self.cut else {}),
         }
 
     def _example(self, item: Fault | Note) -> None:

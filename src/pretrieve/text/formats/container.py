@@ -20,6 +20,21 @@ _CHUNK = 1 << 18
 _UNPACKED = 256 << 20  # bytes that any file may unpack to
 _RATIO = 200  # a large file may unpack to as many times its size
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")  # begins encrypted files of Office, and its files before 2007
+_PROPERTIES = {  # elements that Office, OpenDocument and EPUB say them in
+    "creator": "author",
+    "initial-creator": "author",
+    "created": "date",
+    "creation-date": "date",
+    "date": "date",
+    "modified": "modified",
+    "keywords": "keywords",
+    "keyword": "keywords",
+    "subject": "subject",
+    "language": "language",
+    "category": "category",
+    "publisher": "publisher",
+    "identifier": "identifier",
+}
 _SECRET = "EncryptedPackage".encode("utf-16-le")
 
 
@@ -95,6 +110,21 @@ class Container:
                     if not inside:
                         break
         return " ".join("".join(words).split())
+
+    def properties(self, name: str) -> dict[str, object]:
+        """Author, dates, language and keywords that a part says of the document."""
+        found: dict[str, object] = {}
+        open_element, left = "", self._left
+        with contextlib.suppress(DamagedStreamError):
+            for kind, value, _, _ in self.events(name):
+                if kind == "start":
+                    open_element = _PROPERTIES.get(value, "")
+                elif kind == "text" and open_element and value.strip():
+                    found[open_element] = f"{found.get(open_element, '')}{value}"
+                elif kind == "end":
+                    open_element = ""
+        self._left = left
+        return found
 
     def related(self, name: str) -> dict[str, tuple[str, str]]:
         """The relations of a part of an Office file: type and target by id."""

@@ -1,7 +1,8 @@
-"""Front matter of Markdown: title and description of YAML (``---``) or TOML (``+++``), without a parser of YAML."""
+"""Front matter of Markdown, YAML (``---``) or TOML (``+++``): title and description by simple rules; all for search."""
 
 from __future__ import annotations
 
+import importlib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ _YAML = re.compile(r"\A---[ \t]*\n(.*?)(?:\n|\A)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", 
 _TOML = re.compile(r"\A\+\+\+[ \t]*\n(.*?)\n\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL)
 _YAML_LINE = re.compile(r"[\w\"'$@.-]+:(?:[ \t].*)?|[ \t#\]}-].*|")
 _KEY = re.compile(r"([\w-]+):[ \t]*(.*)")
+_LONGEST = 1 << 16  # characters that a parser is given
 _TITLES, _DESCRIPTIONS = ("title",), ("description", "summary", "subtitle", "abstract", "excerpt")
 
 
@@ -34,6 +36,40 @@ def divided(source: str) -> tuple[str, list[str], str]:
     title = next((str(values[key]) for key in _TITLES if isinstance(values.get(key), str)), "")
     texts = [str(values[key]) for key in _DESCRIPTIONS if isinstance(values.get(key), str)]
     return title, texts, source[found.end() :]
+
+
+def facts(source: str) -> Mapping[str, object]:
+    """All values of the front matter of a text but its title and descriptions; none where it has no front matter.
+
+    Values that a parser refuses are read line by line.
+    """
+    found = _TOML.match(source) or _YAML.match(source)
+    if found is None or len(found[1]) > _LONGEST:
+        return {}
+    lines = found[1].splitlines()
+    if source.startswith("---") and not all(_YAML_LINE.fullmatch(line) for line in lines):
+        return {}
+    try:
+        values = tomllib.loads(found[1]) if source.startswith("+++") else _yaml(found[1])
+    except (ValueError, RecursionError):
+        values = _values(found[1].replace(" = ", ": ").splitlines())
+    return {name: value for name, value in values.items() if name.lower() not in (*_TITLES, *_DESCRIPTIONS)}
+
+
+def _yaml(text: str) -> Mapping[str, object]:
+    """The values of YAML.
+
+    Raises:
+        ValueError: it is none, or no mapping.
+    """
+    yaml = importlib.import_module("yaml")  # a library of the hub's client
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(values, dict):
+        raise ValueError("no mapping")
+    return {str(name): value for name, value in values.items()}
 
 
 def _values(lines: list[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from email import message_from_bytes
 from email.errors import HeaderParseError, MessageError
 from email.header import decode_header
@@ -12,6 +13,7 @@ from pathlib import Path
 from pretrieve.text.files.decoding import Encoding, declared, guess, is_utf8
 from pretrieve.text.formats import pages
 from pretrieve.text.formats.outline import Outline
+from pretrieve.text.formats.sections import line_of
 from pretrieve.text.records import Fault, Note, Record
 
 _TEXTS = frozenset({"text/plain", "text/markdown", "text/csv", "text/x-log", "text/enriched"})
@@ -31,7 +33,7 @@ def records(data: bytes, path: Path, where: str, name: str = "") -> Iterator[Rec
     except RecursionError:
         yield Fault(where, "damaged mail", "its parts are nested too deep")
         return
-    found = Outline(title=header(letter, "subject"))
+    found = Outline(title=header(letter, "subject"), facts=lambda: _facts(letter))
     left_out: list[str] = []
     for part in _leaves(letter):
         kind, file = part.get_content_type(), _file_name(part)
@@ -49,7 +51,17 @@ def records(data: bytes, path: Path, where: str, name: str = "") -> Iterator[Rec
         _add(found, kind, text)
     if left_out:
         yield Note(where, "with attachments that are not read", ", ".join(left_out[:5]))
-    yield from found.records(path, name)
+    for record in found.records(path, name):
+        yield replace(record, line=line_of(where))
+
+
+def _facts(letter: Message) -> dict[str, object]:
+    """Who wrote a letter to whom, and when."""
+    found: dict[str, object] = {"from": header(letter, "from"), "date": header(letter, "date")}
+    for name in ("to", "cc"):
+        found[name] = [part.strip() for part in header(letter, name).split(",") if part.strip()]
+    named = {"message_id": "message-id", "in_reply_to": "in-reply-to", "list_id": "list-id"}
+    return found | {name: header(letter, key) for name, key in named.items()}
 
 
 def header(letter: Message, name: str) -> str:

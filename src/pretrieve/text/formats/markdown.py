@@ -32,19 +32,31 @@ def outline(source: str, *, mdx: bool = False) -> Outline:
         source: the text.
         mdx: it is MDX: imports, exports and comments in braces are no text.
     """
+    whole = source
     title, descriptions, source = front_matter.divided(source)
-    found = Outline(title=title.strip())
+    found = Outline(title=title.strip(), facts=lambda: front_matter.facts(whole))
+    found.line = 1
     for text in descriptions:
         found.block(text)
-    add(found, _without_mdx(source) if mdx else source)
+    first = 1 + whole.count("\n", 0, len(whole) - len(source))
+    add(found, _without_mdx(source) if mdx else source, first)
     return found
 
 
-def add(found: Outline, source: str) -> None:
-    """Add the headings and blocks of a Markdown text to an outline."""
+def add(found: Outline, source: str, first: int = 0) -> None:
+    """Add the headings and blocks of a Markdown text to an outline.
+
+    Args:
+        found: the outline.
+        source: the text.
+        first: line of the file where it begins; 0 if it is not known.
+    """
     tokens = _parser().parse(_INDENTED.sub(" " * 80, _DEEP.sub("", source)))
     rows: list[list[str]] = []
+    table = 0
     for index, token in enumerate(tokens):
+        if first and token.map:
+            found.line = first + token.map[0] + (token.type == "fence")
         if token.type == "inline":
             _inline(found, tokens[index - 1], token, rows)
         elif token.type in ("fence", "code_block"):
@@ -53,7 +65,10 @@ def add(found: Outline, source: str) -> None:
             _html(found, token.content)
         elif token.type == "tr_open":
             rows.append([])
+        elif token.type == "table_open":
+            table = found.line
         elif token.type == "table_close":
+            found.line = table
             found.block("\n".join(" | ".join(cell for cell in row if cell) for row in rows))
             rows.clear()
 

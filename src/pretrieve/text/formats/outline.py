@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from pretrieve.text.files.streams import whole_text
-from pretrieve.text.records import Fault, Note, Record
+from pretrieve.text.records import Fault, Mark, Note, Record
 
 WHOLE = 2_000  # characters up to which a document stays whole: about one passage
 PART = 8_000  # characters of the longest part that is cut at paragraphs
@@ -17,17 +18,30 @@ _DEEPEST = 10  # levels of headings that are told apart
 _INSIDE_WORDS = re.compile("[\u00ad\u2060\ufeff]")  # shown as nothing: they would cut words
 
 
+class _Section(NamedTuple):
+    """The path of headings of a section, its blocks, and the lines of the file where they and the heading begin."""
+
+    names: tuple[str, ...]
+    blocks: list[str]
+    lines: list[int]
+    line: int = 0
+
+
 @dataclass
 class Outline:
     """Blocks of text under headings, gathered in reading order.
 
     Attributes:
         title: the document's own title, if it says one.
+        line: line of the file where what is added next begins; 0 if it is not known.
+        facts: gives what the document says of itself: author, date...
     """
 
     title: str = ""
+    line: int = 0
+    facts: Callable[[], Mapping[str, object]] | None = None
     _path: list[tuple[int, str]] = field(default_factory=list)
-    _sections: list[tuple[tuple[str, ...], list[str]]] = field(default_factory=lambda: [((), [])])
+    _sections: list[_Section] = field(default_factory=lambda: [_Section((), [], [])])
     _has_main_heading: bool = False
 
     def heading(self, level: int, text: str) -> None:
@@ -37,20 +51,21 @@ class Outline:
         if text:
             self._has_main_heading |= level == 1
             self._path = [*((depth, name) for depth, name in self._path if depth < level), (level, text)]
-            self._sections.append((tuple(name for _, name in self._path), []))
+            self._sections.append(_Section(tuple(name for _, name in self._path), [], [], self.line))
 
     def block(self, text: str) -> None:
         """Add a paragraph, list or code block to the section."""
         text = _INSIDE_WORDS.sub("", text).strip()
         if text:
-            self._sections[-1][1].append(text)
+            self._sections[-1].blocks.append(text)
+            self._sections[-1].lines.append(self.line)
 
     def extend(self, other: Outline) -> None:
         """Add the headings and blocks of another outline below what is there."""
-        for names, blocks in other._sections:
-            if names:
-                self.heading(min(len(names), _DEEPEST), names[-1])
-            for block in blocks:
+        for section in other._sections:
+            if section.names:
+                self.heading(min(len(section.names), _DEEPEST), section.names[-1])
+            for block in section.blocks:
                 self.block(block)
 
     def records(self, path: Path, name: str = "") -> Iterator[Record]:
@@ -62,68 +77,96 @@ class Outline:
         """
         where = name or f"{path}:1"
         name = name or str(path)
-        if sum(len(block) for names, blocks in self._sections for block in [*names[-1:], *blocks]) <= WHOLE:
-            yield Record(where, {"id": name, **self._as_one()}, fixed=True)
+        if sum(len(block) for found in self._sections for block in [*found.names[-1:], *found.blocks]) <= WHOLE:
+            fields, marks = self._as_one()
+            yield Record(where, {"id": name, **fields}, fixed=True, marks=marks, facts=self.facts)
             return
         number = 0
-        for names, blocks in _with_text(self._sections):
-            for part in parts(blocks):
+        for section in _with_text(self._sections):
+            for part, marks in _marked_parts(section):
                 number += 1
-                fields = {"id": f"{name}#{number}", "title": self._title(names), "text": part}
-                yield Record(f"{name}#{number}", fields, fixed=True)
+                fields = {"id": f"{name}#{number}", "title": self._title(section.names), "text": part}
+                where = f"{name}#{number}"
+                yield Record(where, fields, fixed=True, marks=marks, facts=self.facts, parent=name)
 
     def _title(self, names: tuple[str, ...]) -> str:
         """The path of headings, below the document's own title where no heading is the title of all."""
         own = (self.title,) if self.title and not self._has_main_heading and names[:1] != (self.title,) else ()
         return " > ".join((*own, *names)) or self.title
 
-    def _as_one(self) -> dict[str, str]:
+    def _as_one(self) -> tuple[dict[str, str], list[Mark]]:
         title = self.title
         texts: list[str] = []
-        for index, (names, blocks) in enumerate(self._sections):
+        marks: list[Mark] = []
+        row = 0
+        for index, section in enumerate(self._sections):
+            blocks = [*zip(section.blocks, section.lines, strict=True)]
             if index and not texts and not title:
-                title = names[-1]
-            elif index and names[-1] != title:
-                texts.append(names[-1])
-            texts += blocks
-        return {"title": title, "text": "\n\n".join(texts) or title}
-
-
-_Section = tuple[tuple[str, ...], list[str]]
+                title = section.names[-1]
+            elif index and section.names[-1] != title:
+                blocks.insert(0, (section.names[-1], section.line))
+            for block, line in blocks:
+                marks.append(Mark(row, line, section.names))
+                row += block.count("\n") + 2
+            texts += [block for block, _ in blocks]
+        return {"title": title, "text": "\n\n".join(texts) or title}, marks
 
 
 def _with_text(sections: list[_Section]) -> Iterator[_Section]:
     """The sections that have text; a heading with nothing below becomes text of the section above."""
     held: _Section | None = None
-    for index, (names, blocks) in enumerate(sections):
-        below = sections[index + 1][0] if index + 1 < len(sections) else ()
-        if blocks:
+    for index, section in enumerate(sections):
+        names = section.names
+        below = sections[index + 1].names if index + 1 < len(sections) else ()
+        if section.blocks:
             if held is not None:
                 yield held
-            held = (names, blocks)
+            held = section
         elif names and below[: len(names)] != names:
-            if held is None or held[0] != names[:-1]:
+            if held is None or held.names != names[:-1]:
                 if held is not None:
                     yield held
-                held = (names[:-1], [])
-            held[1].append(names[-1])
+                held = _Section(names[:-1], [], [])
+            held.blocks.append(names[-1])
+            held.lines.append(section.line)
     if held is not None:
         yield held
 
 
-def parts(blocks: list[str]) -> Iterator[str]:
-    """Blocks joined to parts of at most 8,000 characters; a longer block is cut at line ends, else it is one part."""
+def located(text: str, line: int) -> Iterator[tuple[str, Mark]]:
+    """A text in parts of at most 8,000 characters, cut at line ends, and where they stand.
+
+    Args:
+        text: the text.
+        line: line of the file where it begins.
+    """
+    for part, marks in _marked_parts(_Section((), [text], [line])):
+        yield part, marks[0]
+
+
+def _marked_parts(section: _Section) -> Iterator[tuple[str, list[Mark]]]:
+    """Blocks joined to parts of at most 8,000 characters, and where they stand.
+
+    A longer block is cut at line ends, else it is one part.
+    """
     part: list[str] = []
-    budget = PART
-    for block in blocks:
+    marks: list[Mark] = []
+    budget, row = PART, 0
+    for block, line in zip(section.blocks, section.lines, strict=True):
+        before = rows = 0  # characters and line ends of the block that were given
         for piece in _pieces(block):
             if part and len(piece) > budget:
-                yield "\n\n".join(part)
-                part, budget = [], PART
+                yield "\n\n".join(part), marks
+                part, marks, budget, row = [], [], PART, 0
+            start = block.find(piece, before)
+            rows += block.count("\n", before, start)
+            marks.append(Mark(row, line and line + rows, section.names))
+            before, rows = start + len(piece), rows + piece.count("\n")
             part.append(piece)
+            row += piece.count("\n") + 2
             budget -= len(piece) + 2
     if part:
-        yield "\n\n".join(part)
+        yield "\n\n".join(part), marks
 
 
 def _pieces(block: str) -> Iterator[str]:

@@ -10,6 +10,18 @@ from pretrieve.text.formats.outline import Outline
 from pretrieve.text.formats.page_blocks import PageBlocks, shallow
 
 _SITE = "meta[property='og:site_name'],meta[name='application-name'],meta[name='apple-mobile-web-app-title']"
+_SAID = {
+    "author": [("meta[name='author' i]", "content"), ("meta[property='article:author']", "content")],
+    "date": [
+        ("meta[property='article:published_time']", "content"),
+        ("meta[name='date' i]", "content"),
+        ("meta[name='dc.date' i]", "content"),
+    ],
+    "modified": [("meta[property='article:modified_time']", "content")],
+    "language": [("html[lang]", "lang")],
+    "url": [("link[rel='canonical']", "href"), ("meta[property='og:url']", "content")],
+    "keywords": [("meta[name='keywords' i]", "content")],
+}
 _BETWEEN = r"\s*(?:\s[-|–—·•:/»«>]|[|»«—:])\s*"  # between a title and the name of its site
 
 
@@ -25,7 +37,7 @@ def outline(source: str) -> Outline:
     if tree.body is not None:
         walk.walk(tree.body)
     blocks = content(walk.blocks, walk.regions)
-    found = Outline(title=_title(tree, blocks))
+    found = Outline(title=_title(tree, blocks), facts=lambda: _facts(tree))
     add(found, blocks)
     return found
 
@@ -48,6 +60,18 @@ def add(found: Outline, blocks: list[Block]) -> None:
             found.heading(block.level, block.text)
         else:
             found.block(block.text)
+
+
+def _facts(tree: Any) -> dict[str, object]:
+    """What the head of a page says of it: author, date, language, address."""
+    found: dict[str, object] = {}
+    for name, choices in _SAID.items():
+        for selector, attribute in choices:
+            node = tree.css_first(selector)
+            value = (node.attributes.get(attribute) or "").strip() if node is not None else ""
+            if value and name not in found:
+                found[name] = value
+    return found
 
 
 def _title(tree: Any, blocks: list[Block]) -> str:

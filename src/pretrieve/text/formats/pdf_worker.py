@@ -54,7 +54,10 @@ def _document(file: IO[bytes]) -> Iterator[dict[str, Any]]:
     try:
         document = pypdfium2.PdfDocument(file)
         pages = len(document)
-        yield {"title": document.get_metadata_value("Title"), "pages": pages, "contents": _contents(document)}
+        said = {"author": "Author", "date": "CreationDate", "keywords": "Keywords", "subject": "Subject"}
+        facts = {name: document.get_metadata_value(key) for name, key in said.items()}
+        title = document.get_metadata_value("Title")
+        yield {"title": title, "facts": facts, "pages": pages, "contents": _contents(document)}
         for number in range(pages):
             if number % _CHECKED == _CHECKED - 1 and _resident() > _HELD:
                 document.close()

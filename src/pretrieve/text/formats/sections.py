@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -19,10 +20,16 @@ class Sections:
     Args:
         path: the file, for places and ids.
         title: the document's own title, if it says one.
+
+    Attributes:
+        facts: gives what the document says of itself: author, date...
+        page: page or slide of what is added next, from 1; 0 where there are none.
     """
 
     def __init__(self, path: Path, title: str = "") -> None:
         self._path, self.title = path, title
+        self.facts: Callable[[], Mapping[str, object]] | None = None
+        self.page = 0
         self._outline = Outline(title)
         self._headings: list[tuple[int, str]] = []
         self._lines: list[str] = []
@@ -44,6 +51,7 @@ class Sections:
         self.end_lines()
         text = " ".join(text.split())
         if text:
+            self._outline.line = self.page
             self._headings = [*((depth, name) for depth, name in self._headings if depth < level), (level, text)]
             self._outline.heading(level, text)
             self._size += len(text) * is_text
@@ -79,9 +87,18 @@ class Sections:
             yield from self._numbered()
         elif not self.is_empty:
             self._outline.title = self.title
-            yield from self._outline.records(self._path)
+            yield from map(self._paged, self._outline.records(self._path))
+
+    def _paged(self, record: Record) -> Record:
+        """A record whose lines are pages: it has the first as a field, and no lines."""
+        page = record.marks[0].line if record.marks else 0
+        if not page:
+            return replace(record, facts=self.facts)
+        facts, marks = self.facts, [mark._replace(line=0) for mark in record.marks]
+        return replace(record, facts=lambda: {**(facts() if facts else {}), "page": page}, marks=marks)
 
     def _add(self, text: str) -> None:
+        self._outline.line = self.page
         self._outline.block(text)
         self._size += len(text)
 
@@ -90,7 +107,8 @@ class Sections:
         for record in self._outline.records(self._path):
             self._given += 1
             name = f"{self._path}#{self._given}"
-            yield Record(name, {**record.fields, "id": name}, fixed=True)
+            fields = {**record.fields, "id": name}
+            yield replace(self._paged(record), where=name, fields=fields, parent=str(self._path))
         self._outline = Outline(self.title)
         for level, text in self._headings:
             self._outline.heading(level, text)
@@ -112,7 +130,14 @@ def named(records: Iterable[Record], where: str, name: str, title: str = "") -> 
         if title and inner != title and not inner.startswith(f"{title} > "):
             inner = f"{title} > {inner}" if inner else title
         fields = {"id": name + number, "title": inner, "text": record.fields["text"]}
-        yield Record(where + number, fields, fixed=True)
+        line = 0 if record.marks and record.marks[0].line else line_of(where)
+        yield replace(record, where=where + number, fields=fields, line=line, parent=name if number else "")
+
+
+def line_of(where: str) -> int:
+    """The line that a place ends with, 0 if there is none."""
+    number = where.rpartition(":")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def as_path(where: str) -> Path:

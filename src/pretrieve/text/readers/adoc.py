@@ -12,6 +12,7 @@ from pretrieve.text.records import Fault, Note, Record
 SUFFIXES = (".adoc", ".asciidoc")
 _HEADING = re.compile(r"(={1,6}|#{1,6})[ \t]+(.+?)(?:[ \t]+=+)?")
 _ATTRIBUTE = re.compile(r":!?[\w-]+!?:(?:\s.*)?|\[[^\[\]]*\]|\[\[[^\]]*\]\]|//(?!/).*|(?:include|toc)::.*|<<<|'''|\+")
+_SAYS = re.compile(r"^:(author|email|revdate|revnumber|keywords|lang):[ \t]*(\S.*?)[ \t]*$", re.M)
 _FENCE = re.compile(r"-{4,}|={4,}|\*{4,}|_{4,}|\.{4,}|\+{4,}|\|===+|--|```.*")
 _COMMENT = re.compile(r"/{4,}")
 _BLOCK_TITLE = re.compile(r"\.(?=[^\s.])")
@@ -34,11 +35,13 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault | Note]:
 
 def outline(source: str) -> Outline:
     """Headings and blocks of a text; in listings nothing is a mark."""
-    found = Outline()
+    found = Outline(facts=lambda: dict(_SAYS.findall(source)))
     block: list[str] = []
     fence = ""
-    for line in source.split("\n"):
+    for number, line in enumerate(source.split("\n"), start=1):
         line = line.rstrip()
+        if not block:
+            found.line = number
         if fence:
             if line == fence:
                 fence = ""
@@ -49,6 +52,7 @@ def outline(source: str) -> Outline:
         elif heading := _HEADING.fullmatch(line):
             found.block("\n".join(block))
             block.clear()
+            found.line = number
             found.heading(len(heading[1]), _plain(heading[2]))
         elif not line:
             found.block("\n".join(block))

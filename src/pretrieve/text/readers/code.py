@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from pretrieve.text.files.streams import stem, whole_text
 from pretrieve.text.formats.definitions import Definition, definitions
-from pretrieve.text.formats.outline import WHOLE, parts
-from pretrieve.text.records import Fault, Note, Record
+from pretrieve.text.formats.outline import WHOLE, located
+from pretrieve.text.records import Fault, Mark, Note, Record
 
 _LANGUAGES = """
 .py .pyi .js .mjs .cjs .jsx .ts .mts .cts .tsx .vue .svelte .java .kt .kts .scala .groovy .go .rs .c .h .cc .cpp .cxx
@@ -21,6 +22,16 @@ _SMALL = 200  # characters of a definition that is no document of its own
 _MINIFIED = 5_000  # characters of a line that nobody typed
 _FOLDERS = 2  # folders of a path that a title shows
 _WORD = re.compile(r"\S")
+_NAMES = {
+    "py": "python", "pyi": "python", "js": "javascript", "mjs": "javascript", "cjs": "javascript", "jsx": "javascript",
+    "ts": "typescript", "mts": "typescript", "cts": "typescript", "tsx": "typescript", "kt": "kotlin", "kts": "kotlin",
+    "rs": "rust", "h": "c", "cc": "cpp", "cxx": "cpp", "hh": "cpp", "hpp": "cpp", "cu": "cuda", "m": "objective-c",
+    "mm": "objective-c", "cs": "csharp", "fs": "fsharp", "vb": "visual-basic", "rb": "ruby", "pl": "perl", "pm": "perl",
+    "sh": "shell", "bash": "shell", "zsh": "shell", "ksh": "shell", "ps1": "powershell", "bat": "batch",
+    "hs": "haskell", "ml": "ocaml", "mli": "ocaml", "ex": "elixir", "exs": "elixir", "erl": "erlang", "clj": "clojure",
+    "el": "emacs-lisp", "scm": "scheme", "f90": "fortran", "f95": "fortran", "pas": "pascal", "sol": "solidity",
+    "proto": "protobuf", "tf": "terraform",
+}  # fmt: skip
 
 
 def read(path: Path, limit: int) -> Iterator[Record | Fault | Note]:
@@ -40,16 +51,24 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault | Note]:
         yield Fault(f"{path}:1", "generated code", f"a line of {longest:,} characters")
         return
     yield from content.notes
+    facts = partial(_facts, suffix)
     title = "/".join(Path(str(path)).parts[-1 - _FOLDERS :])
     if len(source) <= WHOLE:
-        yield Record(f"{path}:1", {"id": str(path), "title": title, "text": source}, fixed=True)
+        fields = {"id": str(path), "title": title, "text": source}
+        yield Record(f"{path}:1", fields, fixed=True, marks=(Mark(0, 1),), facts=facts)
         return
     number = 0
     for line, name, text in _pieces(source.split("\n"), definitions(source, suffix)):
-        for part in parts([text]):
+        for part, mark in located(text, line + 1):
             number += 1
             fields = {"id": f"{path}#{number}", "title": f"{title} > {name}" if name else title, "text": part}
-            yield Record(f"{path}:{line + 1}", fields, fixed=True)
+            yield Record(f"{path}:{line + 1}", fields, fixed=True, marks=(mark,), facts=facts, parent=str(path))
+
+
+def _facts(suffix: str) -> dict[str, object]:
+    """The programming language of a file."""
+    name = suffix.lstrip(".")
+    return {"language": _NAMES.get(name, name)}
 
 
 def _pieces(lines: Sequence[str], found: Sequence[Definition]) -> Iterator[tuple[int, str, str]]:

@@ -30,6 +30,7 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault]:
 
 def _gather(container: Container, sections: Sections) -> Iterator[Record]:
     sections.title = container.text("docProps/core.xml", "title")
+    sections.facts = container.properties("docProps/core.xml").copy
     body = _Body(sections, dict(_levels(container)))
     for part in (_MAIN, "word/footnotes.xml", "word/endnotes.xml"):
         for event in container.events(part):

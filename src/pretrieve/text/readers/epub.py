@@ -42,11 +42,12 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault | Note]:
 
 @dataclass(slots=True)
 class _Book:
-    """What the package file of a book says: its title, its chapters in order, and which are encrypted."""
+    """What the package file of a book says: title, chapters in order, which are encrypted, author, date, language."""
 
     title: str
     chapters: list[str]
     secret: frozenset[str]
+    said: dict[str, object]
 
 
 def _book(container: Container) -> _Book | None:
@@ -58,7 +59,8 @@ def _book(container: Container) -> _Book | None:
     }
     spine = [items.get(found.get("idref", ""), "") for found in _starts(container, package, "itemref")]
     secret = frozenset(resolved("", found.get("URI", "")) for found in _starts(container, _SECRET, "CipherReference"))
-    return _Book(container.text(package, "title"), [name for name in spine if name], secret)
+    said = container.properties(package)
+    return _Book(container.text(package, "title"), [name for name in spine if name], secret, said)
 
 
 def _starts(container: Container, part: str, name: str) -> Iterator[dict[str, str]]:
@@ -80,6 +82,7 @@ def _chapter(path: Path, container: Container, name: str, book: _Book) -> Iterat
         return
     encoding = by_mark(data)
     found = outline(data.decode(encoding.codec if encoding else "utf-8", errors="replace"))
+    found.facts = book.said.copy
     for record in named(found.records(as_path(where)), where, where, book.title):
         if record.fields["text"]:  # a page with a picture alone has none
             yield record

@@ -32,6 +32,7 @@ def _gather(container: Container, sections: Sections) -> Iterator[Record]:
     if b"encryption-data" in container.bytes("META-INF/manifest.xml"):
         raise DamagedStreamError("encrypted")
     sections.title = container.text("meta.xml", "title")
+    sections.facts = container.properties("meta.xml").copy
     body = _Body(sections)
     for event in container.events(_MAIN):
         body.take(event)

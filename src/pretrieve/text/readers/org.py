@@ -18,6 +18,7 @@ _DRAWER = re.compile(r"[ \t]*:(?:PROPERTIES|LOGBOOK):[ \t]*", re.IGNORECASE)
 _DRAWER_END = re.compile(r"[ \t]*:END:[ \t]*", re.IGNORECASE)
 _LINK = re.compile(r"\[\[([^\[\]]+)\](?:\[([^\[\]]+)\])?\]")
 _MARKS = re.compile(r"(?<!\w)([*/_=~+])(?=\S)([^\n]{1,300}?)(?<=\S)\1(?!\w)")
+_SAYS = re.compile(r"^#\+(AUTHOR|DATE|EMAIL|LANGUAGE|KEYWORDS|FILETAGS):[ \t]*(\S.*?)[ \t]*$", re.M | re.I)
 _ITEM = re.compile(r"([ \t]*)(?:[-+]|\d+[.)])[ \t]+(?:\[[ X-]\][ \t]+)?")
 
 
@@ -33,14 +34,16 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault | Note]:
 
 def outline(source: str) -> Outline:
     """Headings and blocks of a text."""
-    found = Outline()
+    found = Outline(facts=lambda: {name.lower(): value for name, value in _SAYS.findall(source)})
     block: list[str] = []
     in_drawer = False
-    for line in [*source.split("\n"), ""]:
+    for number, line in enumerate([*source.split("\n"), ""], start=1):
         heading = _HEADING.fullmatch(line)
         if heading or not line.strip():
             found.block("\n".join(block))
             block.clear()
+        if not any(block):
+            found.line = number
         if heading:
             in_drawer = False
             found.heading(len(heading[1]), _plain(_TAGS.sub("", heading[2].rstrip())))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ _NO_TITLE = re.compile(
     r"(microsoft (word|powerpoint|excel)\b.*|untitled.*|(powerpoint )?presentation\d*|slide \d+|.*\.\w{2,4}|\W*)",
     re.IGNORECASE,
 )
+_DATE = re.compile(r"(?:D:)?(\d{4})(\d\d)(\d\d)")
 _NO_LETTER = re.compile(r"[\W_]+")
 Entry = tuple[int, str]
 
@@ -66,6 +68,7 @@ def _sections(found: Iterator[dict[str, Any]], sections: Sections, counts: dict[
     first = next(found)
     title = " ".join((first["title"] or "").split())
     sections.title = "" if _NO_TITLE.fullmatch(title) else title
+    sections.facts = partial(_facts, first["facts"])
     contents: dict[int, list[Entry]] = defaultdict(list)
     for page, level, text in first["contents"]:
         contents[page].append((level + 1, text))
@@ -74,9 +77,16 @@ def _sections(found: Iterator[dict[str, Any]], sections: Sections, counts: dict[
         kept, removed = without_margins(window)
         counts["margins"] += removed
         for lines in kept:
+            sections.page = number + 1
             _page(lines, contents[number], sections)
             number += 1
         yield from sections.ready()
+
+
+def _facts(said: dict[str, str]) -> dict[str, object]:
+    """What a file says of itself; its date is written ``D:20250131...``."""
+    date = _DATE.match(said.get("date") or "")
+    return {**said, "date": "-".join(date.groups()) if date else ""}
 
 
 def _pages(found: Iterator[dict[str, Any]], counts: dict[str, int]) -> Iterator[list[str]]:

@@ -28,6 +28,7 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault]:
 
 def _gather(container: Container, sections: Sections) -> Iterator[Record]:
     sections.title = container.text("docProps/core.xml", "title")
+    sections.facts = container.properties("docProps/core.xml").copy
     for number, name in enumerate(_slides(container), start=1):
         _slide(container, name, number, sections)
         yield from sections.ready()
@@ -45,6 +46,7 @@ def _slide(container: Container, name: str, number: int, sections: Sections) -> 
     slide = _Shapes()
     for event in container.events(name):
         slide.take(event)
+    sections.page = number
     sections.heading(1, slide.title or f"Slide {number}", is_text=False)
     for text in slide.texts or [slide.title]:
         sections.block(text)

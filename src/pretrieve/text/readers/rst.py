@@ -52,6 +52,7 @@ class _Reader:
         self._found = Outline()
         self._styles: dict[tuple[str, bool], int] = {}  # of headings, in the order in which they come
         self._block: list[str] = []
+        self._line = 1
 
     def run(self) -> Outline:
         index = 0
@@ -63,6 +64,9 @@ class _Reader:
     def _step(self, index: int) -> int:
         """Read what begins at a line; returns the line after it."""
         line = self._lines[index]
+        self._line = index + 1
+        if not self._block:
+            self._found.line = self._line
         if not line:
             self._flush()
             return index + 1
@@ -136,6 +140,7 @@ class _Reader:
 
     def _flush(self) -> None:
         self._found.block("\n".join(self._block))
+        self._found.line = self._line
         self._block.clear()
 
 

@@ -21,6 +21,7 @@ _SILENT = re.compile(
 )
 _COMMAND = re.compile(r"\\[a-zA-Z@]+\*?[ \t]?(?:\[[^\[\]]*\])?")
 _ESCAPED = re.compile(r"\\([%&_#${}])")
+_SAYS = re.compile(r"\\(author|date)\{((?:[^{}]|\{[^{}]*\})*)\}")
 _DOCUMENT = "\\begin{document}"
 
 
@@ -43,10 +44,14 @@ def outline(source: str) -> Outline:
     for heading in _HEADING.finditer(before) if begin else ():
         if heading[1] == "title":
             found.title = _plain(heading[2])
-    place = 0
+    place = begun = 0
+    found.facts = lambda: {name: _plain(value) for name, value in _SAYS.findall(before)}
+    found.line = first = 1 + (before + begin).count("\n") * bool(begin)
     for heading in _HEADING.finditer(body):
         _add(found, body[place : heading.start()])
         place = heading.end()
+        first += body.count("\n", begun, place)
+        found.line, begun = first, place
         if heading[1] == "title":
             found.title = _plain(heading[2])
         else:
@@ -56,7 +61,12 @@ def outline(source: str) -> Outline:
 
 
 def _add(found: Outline, text: str) -> None:
+    line, place = found.line, 0
     for block in re.split(r"\n[ \t]*\n", text):
+        start = text.find(block, place)
+        line += text.count("\n", place, start)
+        found.line = line + block[: len(block) - len(block.lstrip())].count("\n")
+        line, place = line + block.count("\n"), start + len(block)
         found.block("\n".join(line for line in _plain(block).split("\n") if line.strip()))
 
 

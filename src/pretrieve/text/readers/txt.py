@@ -8,7 +8,7 @@ from pathlib import Path
 from pretrieve.text.files.decoding import is_binary
 from pretrieve.text.files.streams import text_lines
 from pretrieve.text.formats.outline import PART
-from pretrieve.text.records import Fault, Note, Record
+from pretrieve.text.records import Fault, Mark, Note, Record
 
 SUFFIXES = (".txt", ".text", ".asc")
 GENERAL = True
@@ -61,4 +61,6 @@ def recognises(head: bytes) -> bool:
 
 def _record(path: Path, line: int, number: int, part: list[str]) -> Record:
     name = f"{path}#{number}" if number else str(path)
-    return Record(f"{path}:{line}", {"id": name, "text": "\n".join(part)}, fixed=True)
+    parent = str(path) if number else ""
+    fields = {"id": name, "text": "\n".join(part)}
+    return Record(f"{path}:{line}", fields, fixed=True, marks=(Mark(0, line),), parent=parent)

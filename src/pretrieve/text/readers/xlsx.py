@@ -36,6 +36,7 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault]:
 
 def _workbook(container: Container, sections: Sections) -> Iterator[Record]:
     sections.title = container.text("docProps/core.xml", "title")
+    sections.facts = container.properties("docProps/core.xml").copy
     with tempfile.SpooledTemporaryFile(_MEMORY) as file:
         strings = _Strings(container.events("xl/sharedStrings.xml"), file)
         yield from _sheets(container, sections, strings)

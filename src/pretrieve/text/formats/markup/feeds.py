@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -33,10 +35,22 @@ def records(path: Path, events: Iterator[Event], limit: int) -> Iterator[Record 
         body = next((text for name in _BODIES if (text := _text(tree.find(name)))), "")
         found = outline(body)
         found.title = title
+        found.facts = partial(_facts, tree)
         for record in named(found.records(as_path(where)), where, _name(tree) or where, title):
             if not record.fields["text"]:
-                record = Record(record.where, {**record.fields, "text": title}, fixed=True)
+                record = replace(record, fields={**record.fields, "text": title}, marks=())
             yield record
+
+
+def _facts(entry: Element) -> dict[str, object]:
+    """Address, date, author and categories of an entry."""
+    links = [text_of(entry.find("link")), *(link.get("href", "") for link in entry.findall("link"))]
+    dates = [text_of(entry.find(name)) for name in ("pubDate", "published", "date", "updated")]
+    authors = [text_of(entry.find(name)) for name in ("creator", "author/name", "author")]
+    labels = [text_of(item) or item.get("term", "") for item in entry.findall("category")]
+    first = {"url": links, "date": dates, "author": authors}
+    found: dict[str, object] = {name: next(filter(None, values), "") for name, values in first.items()}
+    return {**found, "categories": [label for label in labels if label]}
 
 
 def _text(element: Element | None) -> str:

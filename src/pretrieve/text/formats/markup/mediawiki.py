@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from pretrieve.text.formats.markup.wikitext import FILES, outline
+from pretrieve.text.formats.outline import Outline
 from pretrieve.text.formats.sections import as_path, named
 from pretrieve.text.formats.xml_events import Event, trees
 from pretrieve.text.records import Fault, Note, Record
@@ -38,11 +40,19 @@ def records(path: Path, events: Iterator[Event], limit: int) -> Iterator[Record 
             left_out[reason] += 1
         else:
             where, title = f"{path}:{line}", tree.findtext("title", "")
-            found = outline(tree.findtext("revision/text", ""), title, dropped).records(as_path(where))
-            yield from named(found, where, tree.findtext("id", "") or where)
+            page = outline(tree.findtext("revision/text", ""), title, dropped)
+            page.facts = partial(_facts, tree, page)
+            yield from named(page.records(as_path(where)), where, tree.findtext("id", "") or where)
     if left_out:
         detail = ", ".join(f"{count:,} {reason}" for reason, count in left_out.most_common())
         yield Note(str(path), "with pages that are no articles, left out", detail)
+
+
+def _facts(page: Element, found: Outline) -> dict[str, object]:
+    """What a dump says of an article: its title, number, revision, and when and by whom that was made."""
+    names = {"page": "id", "revision": "revision/id", "date": "revision/timestamp"}
+    facts: dict[str, object] = {name: page.findtext(path, "") for name, path in names.items()}
+    return {**facts, "article": found.title, "author": page.findtext("revision/contributor/username", "")}
 
 
 def _no_article(page: Element) -> str:

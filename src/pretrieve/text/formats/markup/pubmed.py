@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -31,9 +32,26 @@ def records(path: Path, events: Iterator[Event], limit: int) -> Iterator[Record 
         text = "\n\n".join(_abstract(tree))
         bare += not text
         name = text_of(next(tree.iter("PMID"), None)) or where
-        yield Record(where, {"id": name, "title": title, "text": text or title}, fixed=True)
+        fields = {"id": name, "title": title, "text": text or title}
+        yield Record(where, fields, fixed=True, facts=partial(_facts, tree))
     if bare:
         yield Note(str(path), "with articles without an abstract, whose title is the text", f"{bare:,} articles")
+
+
+def _facts(article: Element) -> dict[str, object]:
+    """Journal, year, language, authors and headings of an article."""
+    authors = [
+        " ".join(filter(None, (text_of(author.find("ForeName")), text_of(author.find("LastName")))))
+        for author in article.iter("Author")
+    ]
+    year = text_of(next(article.iter("PubDate"), Element("none")).find("Year"))
+    return {
+        "journal": text_of(article.find(".//Journal/Title")),
+        "year": int(year) if year.isdecimal() else year,
+        "language": text_of(next(article.iter("Language"), None)),
+        "authors": [name for name in authors if name],
+        "headings": [text_of(heading) for heading in article.iter("DescriptorName")],
+    }
 
 
 def _abstract(article: Element) -> Iterator[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 from pretrieve.text.formats.outline import Outline
 from pretrieve.text.formats.pages import outline
@@ -45,11 +47,24 @@ def records(path: Path, events: Iterator[Event], limit: int) -> Iterator[Record 
             title = titles.of(tree.get("ParentId", ""))
             orphans += not title
         found = _body(tree.get("Body", ""), title, _TAG.findall(tree.get("Tags", "")) if kind == _QUESTION else [])
+        found.facts = partial(_facts, tree)
         yield from named(found.records(as_path(where)), where, number or where, title)
     if others:
         yield Note(str(path), "with posts that are no questions or answers, left out", f"{others:,} posts")
     if orphans:
         yield Note(str(path), "with answers whose question is not in it, without a title", f"{orphans:,} answers")
+
+
+def _facts(post: Element) -> dict[str, object]:
+    """What a dump says of a post."""
+    kind = "question" if post.get("PostTypeId") == _QUESTION else "answer"
+    numbers = {"score": "Score", "views": "ViewCount", "answers": "AnswerCount", "question": "ParentId",
+               "accepted_answer": "AcceptedAnswerId", "owner": "OwnerUserId"}  # fmt: skip
+    found: dict[str, object] = {
+        name: int(value) if (value := post.get(key, "")).lstrip("-").isdecimal() else value
+        for name, key in numbers.items()
+    }
+    return {**found, "kind": kind, "date": post.get("CreationDate", ""), "tags": _TAG.findall(post.get("Tags", ""))}
 
 
 def _body(source: str, title: str, tags: list[str]) -> Outline:

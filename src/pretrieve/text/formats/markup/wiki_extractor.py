@@ -13,6 +13,7 @@ from pretrieve.text.formats.sections import as_path, named
 from pretrieve.text.records import Fault, Note, Record
 
 _HEAD = re.compile(r'<doc id="([^"]*)".*? title="(.*)">\s*')
+_URL = re.compile(r'<doc [^<>]*?\burl="([^"<>]*)"')
 _NO_DOC = 'expected <doc id="..." title="...">'
 
 
@@ -39,7 +40,8 @@ def read(path: Path, limit: int) -> Iterator[Record | Fault | Note]:
             if head is None:
                 yield Fault(f"{path}:{number}", "no page of WikiExtractor", _NO_DOC, line[:1000])
                 continue
-            page = _Page(f"{path}:{number}", html.unescape(head[1]), html.unescape(head[2]))
+            url = _URL.match(line)
+            page = _Page(f"{path}:{number}", html.unescape(head[1]), html.unescape(head[2]), url[1] if url else "")
         elif page is not None and line.strip() == "</doc>":
             yield from page.records()
             page = None
@@ -60,9 +62,9 @@ class _Page:
         size: its characters so far.
     """
 
-    def __init__(self, where: str, name: str, title: str) -> None:
+    def __init__(self, where: str, name: str, title: str, url: str = "") -> None:
         self.where, self._name, self._title = where, name, title
-        self._outline = Outline(title)
+        self._outline = Outline(title, facts=lambda: {"page": name, "article": title, "url": html.unescape(url)})
         self.size = 0
         self._outline.heading(1, title)
 
