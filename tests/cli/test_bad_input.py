@@ -156,7 +156,7 @@ def test_index_of_another_model(run, tmp_path, documents, model) -> None:
     """An index whose model was trained anew is refused, naming both."""
     copy = tmp_path / "model"
     shutil.copytree(model, copy)
-    assert run("index", documents, "--model", copy, "-o", tmp_path / "index").code == 0
+    assert run("index", documents, "--model", copy, "-o", tmp_path / "index", "--link-model").code == 0
     assert run("search", tmp_path / "index", "river").code == 0
     again = run("train", documents, "-o", copy, *SMALL, "--seed", "1", "--overwrite")
     assert again.code == 0, again.err

@@ -20,7 +20,8 @@ from pretrieve.core.manifest import load_manifest
 
 MODEL = "model"  # folder of the model in an index
 _FINGERPRINTED = ("tokenizer.json", "vocab.json")  # the fingerprint of a model is of these and its weights
-_OTHER = ("onnx", "openvino")  # folders of formats that are not read
+# Folders that are not read: other formats, the model before training, a tracker's files.
+_OTHER = ("onnx", "openvino", "start", "curves")
 _UNREAD = (".onnx", ".h5", ".msgpack", ".ot", ".gguf")
 _WEIGHTS = (".bin", ".pt", ".pth")  # not copied where there are safetensors
 
@@ -97,11 +98,11 @@ def _settings(model: Path, names: Iterable[str]) -> dict[str, str]:
 
 
 def _files(model: Path) -> list[str]:
-    """Names of a model's files: those of its MANIFEST; or all that a model is read from, without hidden ones."""
-    if (model / MANIFEST).is_file():
-        return [*load_manifest(model, None)["files"], MANIFEST]
+    """Names of a model's files: those of its MANIFEST, and all else that a model is read from, without hidden ones."""
+    listed = [*load_manifest(model, None)["files"], MANIFEST] if (model / MANIFEST).is_file() else []
     found = [path.relative_to(model) for path in sorted(model.rglob("*")) if path.is_file()]
     names = [path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)]
     kept = [name for name in names if Path(name).parts[0] not in _OTHER and Path(name).suffix not in _UNREAD]
     whole = {str(Path(name).parent) for name in kept if name.endswith(".safetensors")}
-    return [name for name in kept if Path(name).suffix not in _WEIGHTS or str(Path(name).parent) not in whole]
+    spare = {name for name in kept if Path(name).suffix in _WEIGHTS and str(Path(name).parent) in whole}
+    return sorted({*listed, *(name for name in kept if name not in spare)})

@@ -76,9 +76,9 @@ def configuration(folders: Sequence[Path]) -> str:
 
 
 def _parts(folder: Path) -> list[Path]:
-    """Weights and vocabularies; not those of other models inside, such as the start of training."""
+    """Weights and vocabularies; not those of the model before training, which may lie beside."""
     found = sorted(path for pattern in (*_WEIGHTS, *_VOCABULARIES) for path in folder.glob(pattern))
-    return [path for path in found if path.parent == folder or not (path.parent / "modules.json").is_file()]
+    return [path for path in found if path.parent != folder / "start"]
 
 
 def _resolve(name: str, *, own_code: bool) -> Path:
