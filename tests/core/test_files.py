@@ -186,8 +186,9 @@ def test_readers_accept_only_what_the_manifest_describes(tmp_path: Path) -> None
     put(format=99)
     with pytest.raises(VersionError, match="format 99"):
         files.read_manifest(target, "store")
+    del manifest["checksum"]  # as earlier versions wrote it
     for name in ("../outside", "/etc/passwd"):
-        put(files={name: {"bytes": 1, "sha256": "", "ends": ""}})
+        put(files={name: {"bytes": 1, "sha256": "0" * 64, "ends": "0" * 64}})
         with pytest.raises(CorruptError, match="points outside"):
             files.read_manifest(target, "store")
     for broken in (b"", b"{", b"[]", b'{"format": 1}', b'{"format": 1, "kind": "store", "files": [], "meta": {}}'):

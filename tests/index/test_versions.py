@@ -1,7 +1,11 @@
-"""Readers while an index is changed and replaced, and writers that are killed."""
+"""Readers while an index is changed and replaced, and writers that are killed.
+
+``PRETRIEVE_SWAPS=400`` makes the readers' test longer: as many new versions, opened half as often at least.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -20,6 +24,7 @@ from searching import documents, static_model
 
 MADE = documents(24)
 OPTIONS = IndexOptions(bm25=BM25(), dense=0.5, languages=("en",))
+SWAPS = int(os.environ.get("PRETRIEVE_SWAPS", "0"))
 TEST = Path(__file__).parent.parent
 
 WRITER = """
@@ -130,15 +135,19 @@ def test_readers_meet_one_version_while_an_index_is_changed_and_replaced(tmp_pat
     end, number = time.monotonic() + 8, 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda descriptor: None)
-        while time.monotonic() < end:
+        while time.monotonic() < end or number < SWAPS:
             number += 1
             if number % 3:
                 index, _ = index.add(version(number), remove=True)
             else:
                 index = Index.build(tmp_path / "index", version(number), bag, OPTIONS, replace=True)
     (tmp_path / "end").touch()
+    opened = 0
     for reader in readers:
         out, error = reader.communicate(timeout=60)
         assert reader.returncode == 0, error
         assert int(out) > 3
+        opened += int(out)
     assert number > 5
+    print(f"{number} versions, opened {opened} times")
+    assert opened >= SWAPS / 2

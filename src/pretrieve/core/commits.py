@@ -15,7 +15,7 @@ from typing import Any
 from pretrieve.core import disk, files
 from pretrieve.core.disk import LOCK
 from pretrieve.core.files import MANIFEST, Folder
-from pretrieve.core.manifest import FORMAT, load_manifest
+from pretrieve.core.manifest import load_manifest, manifest_of
 
 
 @dataclass
@@ -58,8 +58,7 @@ def revise(target: Path, kind: str) -> Iterator[Revision]:
         revision = Revision(folder, dict(before["meta"]), dict(before["files"]))
         yield revision
         named = {**revision.entries, **folder.entries}
-        manifest = {"format": FORMAT, "kind": kind, "meta": revision.meta, "files": dict(sorted(named.items()))}
-        folder.write(MANIFEST, files.to_json(manifest))
+        folder.write(MANIFEST, manifest_of(kind, revision.meta, named))
         moved: list[Path] = []
         try:
             _move(folder.path, target, moved)

@@ -25,14 +25,16 @@ import orjson
 from pretrieve.core import disk
 from pretrieve.core.arrays import array_header
 from pretrieve.core.arrays import load_array as load_array
+from pretrieve.core.blocks import Sums, pieces
 from pretrieve.core.disk import lock as lock
 from pretrieve.core.disk import storage as storage
 from pretrieve.core.disk import sweep as sweep
 from pretrieve.core.errors import UsageError
-from pretrieve.core.manifest import FORMAT, describe
 from pretrieve.core.manifest import MANIFEST as MANIFEST
+from pretrieve.core.manifest import describe, manifest_of
 from pretrieve.core.manifest import load_manifest as load_manifest
 from pretrieve.core.manifest import read_manifest as read_manifest
+from pretrieve.core.manifest import reading as reading
 from pretrieve.core.manifest import verify as verify
 from pretrieve.core.types import Array
 
@@ -62,7 +64,7 @@ class Folder:
                 raw.flush()
                 disk.fault_point("fsync", path)
                 os.fsync(raw.fileno())
-        self.entries[name] = describe(path, file.sha256.hexdigest())
+        self.entries[name] = describe(path, file.sums)
 
     def _needed(self, file: HashingFile) -> tuple[int, int]:
         """Bytes of the artefact so far with what was to be written to a file, and those that are on the disk."""
@@ -100,9 +102,11 @@ class Folder:
             if path.is_file() and name not in self.entries:
                 with storage(path), path.open("rb") as file:
                     disk.fault_point("fsync", path)
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                    sums = Sums()
+                    for data in pieces(file):
+                        sums.update(data)
                     os.fsync(file.fileno())
-                self.entries[name] = describe(path, digest)
+                self.entries[name] = describe(path, sums)
 
 
 class HashingFile:
@@ -111,13 +115,13 @@ class HashingFile:
     raw: IO[bytes]
 
     def __init__(self, path: Path) -> None:
-        self.path, self.size, self.sha256 = path, 0, hashlib.sha256()
+        self.path, self.size, self.sums = path, 0, Sums()
 
     def write(self, data: bytes | memoryview) -> None:
         """Write bytes."""
         self.size += memoryview(data).nbytes
         disk.fault_point("write", self.path)
-        self.sha256.update(data)
+        self.sums.update(data)
         self.raw.write(data)
 
 
@@ -147,14 +151,8 @@ def create(
 
 def finish(folder: Folder, kind: str, meta: Mapping[str, Any] | None = None) -> None:
     """Write the MANIFEST of a folder, last of all its files, and sync."""
-    manifest = {
-        "format": FORMAT,
-        "kind": kind,
-        "meta": dict(meta or {}),
-        "files": dict(sorted(folder.entries.items())),
-    }
     with folder.open(MANIFEST) as file:
-        file.write(to_json(manifest))
+        file.write(manifest_of(kind, meta or {}, folder.entries))
     disk.sync_folder(folder.path)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from pretrieve.core.arrays import check_bytes
 from pretrieve.core.errors import CorruptError
 from pretrieve.core.extras import require
 from pretrieve.core.files import Folder
@@ -89,6 +90,7 @@ class Approximate:
         import faiss
 
         place = path.with_name(path.name + SUFFIX)
+        check_bytes(place)
         try:
             index = faiss.read_index(str(place), faiss.IO_FLAG_MMAP_IFC)
             settings = Settings(**facts)

@@ -64,12 +64,13 @@ def compact(path: Path, *, whole: bool = False) -> int:
     """
     count = 0
     while True:
-        facts = files.load_manifest(path, "index")["meta"]
-        chosen = _chosen(facts["parts"], whole=whole)
-        if not chosen:
-            return count
-        parts = [Part.open(path, one["number"], passages=facts["lexical"]["passages"]) for one in facts["parts"]]
-        _merge(path, parts, chosen)
+        with files.reading(path, "index") as facts:
+            chosen = _chosen(facts["parts"], whole=whole)
+            if not chosen:
+                return count
+            passages = facts["lexical"]["passages"]
+            parts = [Part.open(path, one["number"], one["documents"], passages=passages) for one in facts["parts"]]
+            _merge(path, parts, chosen)
         count += len(chosen)
         whole = False
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pretrieve.core.arrays import load_array
+from pretrieve.core.arrays import MappedArray, load_array, map_array
 from pretrieve.core.errors import CorruptError
 from pretrieve.core.types import Array, FloatArray, IntArray
 from pretrieve.index.vector_options import Dtype
@@ -31,7 +31,7 @@ class Compressed:
         scales: (R,) or (R, V) of int8.
     """
 
-    values: Array
+    values: Array | MappedArray
     scales: FloatArray | None = None
 
     @property
@@ -52,16 +52,16 @@ class Compressed:
         return found if self.scales is None else found * self.scales[chosen][..., None]
 
 
-Vectors = FloatArray | Compressed
+Vectors = FloatArray | MappedArray | Compressed
 
 
 def open_vectors(path: Path) -> Vectors:
-    """Map vectors; those of int8 have their scales beside them.
+    """Map vectors, which are checked as they are read; those of int8 have their scales beside them.
 
     Raises:
         CorruptError: an array is damaged, or does not fit the other.
     """
-    values = np.asarray(load_array(path))
+    values = map_array(path)
     if values.dtype == np.float32:
         return values
     if values.dtype == np.float16:

@@ -120,6 +120,7 @@ class Dense:
                 if loss is not None:
                     loss.add(vectors, np.asarray(packed[:]))
                 values = packed.values if isinstance(packed, Compressed) else packed
+                assert isinstance(values, np.ndarray)
                 if isinstance(packed, Compressed) and packed.scales is not None:
                     scales.append(packed.scales)
                 if not written:

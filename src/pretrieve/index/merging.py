@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pretrieve.core.arrays import array_header
+from pretrieve.core.arrays import MappedArray, array_header
 from pretrieve.core.files import Folder
 from pretrieve.core.types import FloatArray, IntArray
 from pretrieve.index.terms import SortedTerms
@@ -30,12 +30,12 @@ class Sorted(Protocol):
         ...
 
     @property
-    def documents(self) -> IntArray:
+    def listed(self) -> MappedArray:
         """Document of each posting."""
         ...
 
     @property
-    def counts(self) -> IntArray:
+    def counted(self) -> MappedArray:
         """How often the document has the term."""
         ...
 
@@ -79,10 +79,10 @@ class Source:
             places[kept] = np.arange(len(kept), dtype=np.int32)
             lengths = lengths[kept]
         largest, frequencies = 0, np.diff(postings.starts)
-        for first, last in pieces(0, len(postings.documents), memory):
-            counts = postings.counts[first:last]
+        for first, last in pieces(0, len(postings.listed), memory):
+            counts = postings.counted[first:last]
             if places is not None:
-                gone = np.flatnonzero(places[postings.documents[first:last]] < 0)
+                gone = np.flatnonzero(places[postings.listed[first:last]] < 0)
                 counts = np.delete(counts, gone)
                 terms = np.searchsorted(postings.starts, gone + first, "right") - 1
                 np.subtract.at(frequencies, terms, 1)
@@ -91,7 +91,7 @@ class Source:
 
     def between(self, first: int, last: int) -> tuple[IntArray, IntArray]:
         """Documents and counts of the postings ``first`` to ``last``, exclusive, that stay."""
-        documents, counts = self.postings.documents[first:last], self.postings.counts[first:last]
+        documents, counts = self.postings.listed[first:last], self.postings.counted[first:last]
         if self.places is None:
             return documents, counts
         moved = self.places[documents]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pretrieve.core import files
-from pretrieve.core.errors import FingerprintError, PretrieveError, StorageError, UsageError, VersionError
+from pretrieve.core.errors import FingerprintError, StorageError, UsageError, VersionError
 from pretrieve.core.types import BoolArray, TextEncoder
 from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.building import VERSION, Made, static_beside, ties_of
@@ -25,7 +25,7 @@ from pretrieve.index.lexical import BM25, Lexical
 from pretrieve.index.parts import Collection, Living, Part, alive_of
 from pretrieve.index.pseudo import Records
 from pretrieve.index.stop_words import StopWords
-from pretrieve.index.stored_model import MODEL, model_place
+from pretrieve.index.stored_model import MODEL, check_settings, model_place
 from pretrieve.index.storing import told
 from pretrieve.index.vector_options import VectorOptions
 from pretrieve.models.bag import Bag
@@ -77,7 +77,7 @@ def open_parts(
         before = _state(path)
         try:
             opened = _open(path, encoder, open_model or _static_model(path), with_model=with_model, place=place)
-        except (PretrieveError, OSError):
+        except Exception:  # of an index that changes meanwhile, anything may be missing
             if _state(path) == before:
                 raise
             continue
@@ -97,10 +97,24 @@ def _state(path: Path) -> bytes:
 def _open(
     path: Path, encoder: TextEncoder | None, open_model: OpenModel, *, with_model: bool, place: str | None
 ) -> Opened:
-    meta = files.read_manifest(path, "index")
-    if meta.get("version") != VERSION:
-        raise VersionError(f"{path} was made by another version of pretrieve: index the documents again.")
-    parts = tuple(Part.open(path, one["number"], passages=meta["lexical"]["passages"]) for one in meta["parts"])
+    with files.reading(path, "index") as meta:
+        if meta.get("version") != VERSION:
+            raise VersionError(f"{path} was made by another version of pretrieve: index the documents again.")
+        return _open_checked(path, meta, encoder, open_model, with_model=with_model, place=place)
+
+
+def _open_checked(
+    path: Path,
+    meta: Mapping[str, Any],
+    encoder: TextEncoder | None,
+    open_model: OpenModel,
+    *,
+    with_model: bool,
+    place: str | None,
+) -> Opened:
+    parts = tuple(
+        Part.open(path, one["number"], one["documents"], passages=meta["lexical"]["passages"]) for one in meta["parts"]
+    )
     alive = alive_of(parts)
     full = [(part, living) for part, living in zip(parts, alive, strict=True) if part.documents is not None]
     members = Members(tuple(part.ids for part, _ in full), _joined([living for _, living in full],
@@ -111,7 +125,9 @@ def _open(
     if with_model:
         model = meta["model"]
         if encoder is None:
-            encoder = open_model(place or model_place(path, model), model.get("described", {}))
+            where = place or model_place(path, model)
+            encoder = open_model(where, model.get("described", {}))
+            check_settings(path, where, model)
         _check_model(path, model, encoder)
         dense = _vectors("vectors", meta, [part for part, _ in full], encoder, members)
         third = _third(path, meta, encoder, [part for part, _ in full], members)

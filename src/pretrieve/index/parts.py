@@ -76,8 +76,14 @@ class Part:
         return len(self.ids)
 
     @staticmethod
-    def open(index: Path, number: int, *, passages: bool) -> Part:
+    def open(index: Path, number: int, size: int, *, passages: bool) -> Part:
         """Map a part.
+
+        Args:
+            index: the index's folder.
+            number: of the part.
+            size: its documents, by the MANIFEST of the index; a part without any only deletes.
+            passages: whether it has passages.
 
         Raises:
             CorruptError: its arrays do not fit together.
@@ -85,7 +91,7 @@ class Part:
         """
         path = index / name_of(number)
         gone = np.asarray(load_array(path / "gone"))
-        if not (path / "documents").is_dir():
+        if not size:
             none = np.zeros((0, 32), np.uint8)
             return Part(number=number, path=path, documents=None, ids=Ids.of([]), postings=None, passages=None,
                         contents=none, gone=gone)  # fmt: skip
@@ -103,7 +109,7 @@ class Part:
         assert part.documents is not None
         assert part.postings is not None
         assert part.columns is not None
-        sizes = {len(part.documents), len(part.ids), len(part.postings), len(part.contents), part.columns.size}
+        sizes = {size, len(part.documents), len(part.ids), len(part.postings), len(part.contents), part.columns.size}
         if len(sizes) > 1:
             raise CorruptError(f"{path}: its arrays are of different documents: make the index again.")
         return part

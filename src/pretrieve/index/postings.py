@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pretrieve.core.arrays import load_array
+from pretrieve.core.arrays import MappedArray, load_array, map_array
 from pretrieve.core.errors import CorruptError, UsageError
 from pretrieve.core.files import Folder, scratch
 from pretrieve.core.types import FloatArray, IntArray, Rows
@@ -36,8 +36,8 @@ class Postings:
     Attributes:
         vocabulary: the terms, T.
         starts: (T+1,) where each term's postings begin.
-        documents: (postings,) document of each posting, int32, ascending within a term.
-        counts: (postings,) how often the document has the term, as small unsigned integers.
+        listed: ``documents``; of a file, checked as its blocks are first read.
+        counted: ``counts``, likewise.
         lengths: (R,) terms of each document, int32.
         largest: (T,) largest count of each term, int32.
         shortest: (T,) smallest ratio of length and count, float32, rounded down.
@@ -46,12 +46,22 @@ class Postings:
 
     vocabulary: SortedTerms
     starts: IntArray
-    documents: IntArray
-    counts: IntArray
+    listed: MappedArray
+    counted: MappedArray
     lengths: IntArray
     largest: IntArray
     shortest: FloatArray
     total: int
+
+    @property
+    def documents(self) -> IntArray:
+        """(postings,) document of each posting, int32, ascending within a term."""
+        return self.listed.whole()
+
+    @property
+    def counts(self) -> IntArray:
+        """(postings,) how often the document has the term, as small unsigned integers."""
+        return self.counted.whole()
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -87,8 +97,8 @@ class Postings:
         return Postings(
             vocabulary=vocabulary,
             starts=starts,
-            documents=documents,
-            counts=counts.astype(np.min_scalar_type(int(counts.max(initial=0)))),
+            listed=MappedArray(documents),
+            counted=MappedArray(counts.astype(np.min_scalar_type(int(counts.max(initial=0))))),
             lengths=lengths,
             largest=np.maximum.reduceat(counts, starts[:-1]).astype(np.int32) if len(counts) else _NONE,
             shortest=_ratios(documents, counts, lengths, starts),
@@ -140,7 +150,7 @@ class Postings:
         """The documents that have a term, ascending, and how often each has it; empty where none has it."""
         found = self.vocabulary.numbers([term])
         first, last = (int(at) for at in self.starts[found[0] : found[0] + 2]) if found else (0, 0)
-        return self.documents[first:last], self.counts[first:last]
+        return self.listed[first:last], self.counted[first:last]
 
     def write(self, folder: Folder, prefix: str) -> None:
         """Write as arrays of an artefact.
@@ -161,13 +171,15 @@ class Postings:
             CorruptError: the arrays do not fit together.
         """
         vocabulary = SortedTerms.open(path)
-        names = ("starts", "documents", "counts", "lengths", "largest", "shortest", "total")
-        arrays: dict[str, Any] = {name: np.asarray(load_array(path / name)) for name in names}
+        names = ("starts", "lengths", "largest", "shortest", "total")
+        arrays: dict[str, Any] = {name: load_array(path / name) for name in names}
+        listed, counted = map_array(path / "documents"), map_array(path / "counts")
         starts, terms = arrays["starts"], len(vocabulary)
-        fit = len(starts) == terms + 1 and int(starts[-1]) == len(arrays["documents"]) == len(arrays["counts"])
+        fit = len(starts) == terms + 1 and int(starts[-1]) == len(listed) == len(counted)
         if not (fit and len(arrays["largest"]) == len(arrays["shortest"]) == terms and len(arrays["total"]) == 1):
             raise CorruptError(f"{path}: the arrays of BM25 do not fit together: make the index again.")
-        return Postings(vocabulary=vocabulary, **arrays | {"total": int(arrays["total"][0])})
+        arrays["total"] = int(arrays["total"][0])
+        return Postings(vocabulary=vocabulary, listed=listed, counted=counted, **arrays)
 
 
 class Builder:

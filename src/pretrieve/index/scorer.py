@@ -81,7 +81,7 @@ class Scorer:
 
     def _weights(self, number: int, term: str, idf: np.float32, *, many: bool) -> tuple[IntArray, FloatArray]:
         part = self.statistics.parts[number]
-        if not many or len(part.documents) > _WHOLE:
+        if not many or len(part.listed) > _WHOLE:
             return self.statistics.weights(number, term, idf)
         documents, _ = part.list(term)
         if not len(documents):
@@ -94,7 +94,7 @@ class Scorer:
         """What every posting of the small parts is worth, float64."""
         return [
             self.statistics.saturate(part.counts, part.lengths[part.documents])
-            if len(part.documents) <= _WHOLE
+            if len(part.listed) <= _WHOLE
             else np.zeros(0)
             for part in self.statistics.parts
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pretrieve.core.types import BoolArray, FloatArray, IntArray, Similarity
-from pretrieve.index.compressed import Vectors, blocks
+from pretrieve.index.compressed import Compressed, Vectors, blocks
 from pretrieve.index.rankers import ROUGH
 
 _GATHERED = 1 << 13  # documents whose vectors are gathered at once
@@ -37,8 +37,8 @@ def best_scores(queries: FloatArray, documents: FloatArray) -> FloatArray:
 
 def all_scores(queries: FloatArray, documents: Vectors) -> FloatArray:
     """Score every document of a part for every query, (Q, R); what is stored smaller is read in blocks."""
-    if isinstance(documents, np.ndarray):
-        return best_scores(queries, documents)
+    if not isinstance(documents, Compressed):
+        return best_scores(queries, documents[:])
     scores = np.empty((len(queries), len(documents)), np.float32)
     for start, some in blocks(documents):
         scores[:, start : start + len(some)] = best_scores(queries, some)

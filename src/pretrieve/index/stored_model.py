@@ -6,28 +6,27 @@ index keeps the path of the folder from its own, so that both can be moved toget
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pretrieve.core.disk import storage
+from pretrieve.core.errors import FingerprintError
 from pretrieve.core.files import MANIFEST, Folder
 from pretrieve.core.manifest import load_manifest
 
 MODEL = "model"  # folder of the model in an index
-_OTHER = (
-    "onnx",
-    "openvino",
-    "start",
-    "curves",
-)  # formats that are not read, the model before training, a tracker's files
+_FINGERPRINTED = ("tokenizer.json", "vocab.json")  # the fingerprint of a model is of these and its weights
+# Folders that are not read: other formats, the model before training, a tracker's files.
+_OTHER = ("onnx", "openvino", "start", "curves")
 _UNREAD = (".onnx", ".h5", ".msgpack", ".ot", ".gguf")
 _WEIGHTS = (".bin", ".pt", ".pth")  # not copied where there are safetensors
 
 
-def keep_model(folder: Folder, location: str, target: Path, *, link: bool) -> dict[str, str]:
+def keep_model(folder: Folder, location: str, target: Path, *, link: bool) -> dict[str, Any]:
     """Copy a model into an index, or keep where it is.
 
     Args:
@@ -37,7 +36,8 @@ def keep_model(folder: Folder, location: str, target: Path, *, link: bool) -> di
         link: keep the model's path from the index in place of its files.
 
     Returns:
-        Facts that ``model_place`` reads: the location, for people, and the ``path`` from the index, if it has one.
+        Facts that ``model_place`` reads: the location, for people, and the ``path`` from the index, if it has one; and
+        hashes of the ``settings`` of a linked model without a MANIFEST of its own.
 
     Raises:
         StorageError: reading or writing failed.
@@ -47,7 +47,8 @@ def keep_model(folder: Folder, location: str, target: Path, *, link: bool) -> di
         return {"location": location}
     said = str(model.absolute())
     if link:
-        return {"location": said, "path": os.path.relpath(model.resolve(), target.resolve())}
+        own = {} if (model / MANIFEST).is_file() else {"settings": _settings(model, _names(model))}
+        return {"location": said, "path": os.path.relpath(model.resolve(), target.resolve()), **own}
     for name in _files(model):
         with storage(model / name), (model / name).open("rb") as source, folder.open(f"{MODEL}/{name}") as copy:
             shutil.copyfileobj(source, copy, 1 << 22)
@@ -62,6 +63,38 @@ def model_place(index: Path, facts: Mapping[str, Any]) -> str:
         facts: what ``keep_model`` returned.
     """
     return str(Path(os.path.normpath(index.resolve() / facts["path"]))) if "path" in facts else facts["location"]
+
+
+def check_settings(index: Path, place: str, facts: Mapping[str, Any]) -> None:
+    """Refuse a linked model whose settings have changed: its fingerprint does not know of prompts of queries.
+
+    Args:
+        index: the index's folder.
+        place: where the model is.
+        facts: what ``keep_model`` returned.
+
+    Raises:
+        FingerprintError: a file is another one; the text names it.
+        StorageError: reading failed.
+    """
+    before = facts.get("settings", {})
+    model = Path(place)
+    if before and model.is_dir():
+        now = _settings(model, [name for name in before if (model / name).is_file()])
+        for name, digest in before.items():
+            if now.get(name) != digest:
+                raise FingerprintError(
+                    f"{model / name} has changed since {index} was made with it: restore the model, or index again."
+                )
+
+
+def _names(model: Path) -> list[str]:
+    return [name for name in _files(model) if Path(name).suffix == ".json" and Path(name).name not in _FINGERPRINTED]
+
+
+def _settings(model: Path, names: Iterable[str]) -> dict[str, str]:
+    with storage(model):
+        return {name: hashlib.sha256((model / name).read_bytes()).hexdigest()[:16] for name in names}
 
 
 def _files(model: Path) -> list[str]:

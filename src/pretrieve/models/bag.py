@@ -17,7 +17,8 @@ import orjson
 import tokenizers
 
 from pretrieve.core.errors import CorruptError, FingerprintError, UsageError
-from pretrieve.core.files import MANIFEST, fingerprint
+from pretrieve.core.files import MANIFEST, fingerprint, load_manifest
+from pretrieve.core.manifest import check_entry
 from pretrieve.core.types import FloatArray, IntArray, Similarity
 from pretrieve.models.model_kind import SETTINGS, module_entries, prompts_of
 from pretrieve.models.model_options import OWN_USAGE, ModelOptions
@@ -245,11 +246,17 @@ def model_fingerprint(folder: Path, parts: list[Path]) -> str:
     """Fingerprint of a model: a hash of the sha256 of the files that determine its vectors.
 
     Args:
-        folder: the model's folder; its MANIFEST, where it has one, spares reading the files.
+        folder: the model's folder; its MANIFEST, where it has one, is compared with the files.
         parts: weights and tokenizer.
+
+    Raises:
+        CorruptError: a file is not the one of the MANIFEST, or the MANIFEST is damaged.
     """
-    known = _read_json(folder / MANIFEST).get("files", {})
+    known = load_manifest(folder, None)["files"] if (folder / MANIFEST).is_file() else {}
     names = [path.relative_to(folder).as_posix() for path in parts]
+    for name in names:
+        if name in known:
+            check_entry(folder, name, known[name])
     return fingerprint(
         {
             name: known[name]["sha256"] if name in known else hashlib.sha256(path.read_bytes()).hexdigest()

@@ -8,16 +8,20 @@ loaded (``models/misfits.py``).
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pretrieve.core.errors import ModelError
+from pretrieve.core.errors import CorruptError, ModelError
+from pretrieve.core.files import MANIFEST, load_manifest
+from pretrieve.core.manifest import check_entry
 from pretrieve.core.model_files import check_file, check_model_files, read_object
 from pretrieve.models.model_folder import not_a_model
 from pretrieve.models.model_kind import MODULES, last, module_entries, refuse_other_kinds
 from pretrieve.models.static_folder import find_static
 from pretrieve.models.weight_files import check_weights
 
+_ABOUT = ("README.md", "report.json", "recipe.json")  # about the model, for people: may be edited
 _OWN_FORMAT = "views.json"  # models.export.MULTI_VECTOR_FILE: loaded strictly by pretrieve itself
 # Configuration of a module, and whether it has weights; modules that work without any file are not here.
 _NEEDS = {
@@ -52,6 +56,7 @@ def check_whole(folder: Path, name: str | None = None, *, own_code: bool = False
         CorruptError: a file is damaged, cut, or a pointer in place of it.
     """
     check_model_files(folder)
+    _check_unchanged(folder)
     if (folder / _OWN_FORMAT).is_file():
         return
     refuse_other_kinds(folder, name or str(folder), own_code=own_code)
@@ -64,6 +69,21 @@ def check_whole(folder: Path, name: str | None = None, *, own_code: bool = False
         _check_static(static.inner)
     else:
         _check_transformer(folder)
+
+
+def _check_unchanged(folder: Path) -> None:
+    """Compare a model of pretrieve with its MANIFEST; of one by an earlier version, the ends of its files."""
+    if (folder / MANIFEST).is_file():
+        for name, entry in load_manifest(folder, None)["files"].items():
+            if name not in _ABOUT:
+                _check_entry(folder, name, entry)
+
+
+def _check_entry(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
+    try:
+        check_entry(folder, name, entry, whole=False)
+    except CorruptError as error:
+        raise CorruptError(f"{error} If it was changed on purpose, remove {folder / MANIFEST}.") from None
 
 
 def _check_module(folder: Path, path: str, place: Path) -> None:

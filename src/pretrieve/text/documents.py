@@ -20,7 +20,9 @@ import orjson
 
 from pretrieve.core import files
 from pretrieve.core.arrays import array_header, load_array
+from pretrieve.core.blocks import Guard
 from pretrieve.core.errors import DataError, FingerprintError
+from pretrieve.core.manifest import guard_of
 from pretrieve.core.types import Document, IntArray
 
 _RECORDS = "records.jsonl"
@@ -58,6 +60,7 @@ class Documents:
     meta: Mapping[str, Any]
     _records: mmap.mmap
     _file: _Descriptor
+    _guard: Guard | None
 
     @staticmethod
     def write(
@@ -92,11 +95,13 @@ class Documents:
             UsageError: there is no such artefact.
             CorruptError: it is damaged.
         """
-        meta = files.read_manifest(path, "documents")
-        with files.storage(path):
-            file = _Descriptor(path / _RECORDS)
-            records = mmap.mmap(file.number, 0, access=mmap.ACCESS_READ)
-        return Documents(path, np.asarray(load_array(path / _OFFSETS)), meta["fingerprint"], meta, records, file)
+        with files.reading(path, "documents") as meta:
+            with files.storage(path):
+                file = _Descriptor(path / _RECORDS)
+                records = mmap.mmap(file.number, 0, access=mmap.ACCESS_READ)
+            guard = guard_of(path / _RECORDS, lambda start, count: os.pread(file.number, count, start))
+            offsets = load_array(path / _OFFSETS)
+        return Documents(path, offsets, meta["fingerprint"], meta, records, file, guard)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies, and other processes, open the same folder."""
@@ -108,7 +113,13 @@ class Documents:
     def __getitem__(self, index: int) -> Document:
         """Read document ``index`` (0 to n-1; negative from the end)."""
         position = range(len(self))[index]
-        return _document(self._records[int(self.offsets[position]) : int(self.offsets[position + 1])])
+        start, end = int(self.offsets[position]), int(self.offsets[position + 1])
+        self._check(start, end)
+        return _document(self._records[start:end])
+
+    def _check(self, start: int, end: int) -> None:
+        if self._guard is not None:
+            self._guard.touch(start, end)
 
     def __iter__(self) -> Iterator[Document]:
         for batch in self.batches():
@@ -129,6 +140,7 @@ class Documents:
         for part in range(0, len(indices), _FLUSH):
             some = indices[part : part + _FLUSH]
             for start, end in zip(self.offsets[some].tolist(), self.offsets[some + 1].tolist(), strict=True):
+                self._check(start, end)
                 batch.append(_document(os.pread(self._file.number, end - start, start)))
                 budget -= end - start
                 if len(batch) >= size or budget <= 0:
@@ -146,6 +158,7 @@ class Documents:
             return sha256.hexdigest()[:16]
         end = int(self.offsets[last])
         for start in range(int(self.offsets[first]), end, _BATCH_BYTES):
+            self._check(start, min(start + _BATCH_BYTES, end))
             sha256.update(os.pread(self._file.number, min(_BATCH_BYTES, end - start), start))
         return sha256.hexdigest()[:16]
 
