@@ -171,10 +171,15 @@ def main(arguments: list[str]) -> None:
             command()
     except SystemExit as end:
         code = end.code
+    leave(code if isinstance(code, int) else int(code is not None))
+
+
+def leave(code: int) -> None:
+    """End the process: autograd's threads of this device may outlive the interpreter, and end in an abort."""
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code if isinstance(code, int) else int(code is not None))  # see pretend_steps.py
+    os._exit(code)
 
 
 if __name__ == "__main__":

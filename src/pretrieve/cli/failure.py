@@ -15,7 +15,7 @@ from pathlib import Path
 import typer
 
 from pretrieve.core import extensions, extras
-from pretrieve.core.disk import TOO_MANY_FILES
+from pretrieve.core.disk import OUT_OF_FILES, TOO_MANY_FILES
 from pretrieve.core.errors import PretrieveError
 from pretrieve.core.shown import command_line, shown
 
@@ -65,7 +65,7 @@ def _expected(error: Exception) -> str:
     for one in _chain(error):
         if isinstance(one, MemoryError):
             return "out of memory: take a smaller batch, fewer documents, or a machine with more memory."
-        if _errno(one) in (errno.EMFILE, errno.ENFILE):
+        if _errno(one) in OUT_OF_FILES:
             return TOO_MANY_FILES
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}. Check that it is there and that you may open it."

@@ -9,6 +9,7 @@ import typer
 
 from pretrieve.cli.options import Json, OutputJson
 from pretrieve.cli.output import say, working, write_json
+from pretrieve.core.model_files import CURVES, START
 
 if TYPE_CHECKING:
     from pretrieve.pipeline.push import PushPlan
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 NAME = "push"
 EXAMPLE = "pretrieve push my-model owner/my-model --private --dry-run"
 _REASONS = {
-    "start": "of the model before training (start)",
-    "curves": "of the tracker (curves)",
+    START: f"of the model before training ({START})",
+    CURVES: f"of the tracker ({CURVES})",
     "workspace": "of workspaces",
     "hidden": "hidden",
 }

@@ -79,10 +79,8 @@ def read_manifest(path: Path, kind: str) -> dict[str, Any]:
         VersionError: it was written by a newer format.
         CorruptError: a file is missing, cut, or not the one that was written.
     """
-    manifest = load_manifest(path, kind)
-    for name, entry in manifest["files"].items():
-        _check_file(path, name, entry, "ends")
-    return dict(manifest["meta"])
+    with reading(path, kind) as meta:
+        return meta
 
 
 def verify(path: Path) -> dict[str, int]:
@@ -243,12 +241,10 @@ class Artefact:
 
     Attributes:
         path: its folder.
-        meta: facts of its MANIFEST.
         entries: of its files.
     """
 
     path: Path
-    meta: dict[str, Any]
     entries: Mapping[str, Mapping[str, Any]]
 
 
@@ -263,6 +259,9 @@ def reading(path: Path, kind: str) -> Iterator[dict[str, Any]]:
         path: the artefact's folder.
         kind: required kind.
 
+    Yields:
+        The ``meta`` mapping given when it was written.
+
     Raises:
         UsageError: there is no such artefact here.
         VersionError: it was written by a newer format.
@@ -271,10 +270,9 @@ def reading(path: Path, kind: str) -> Iterator[dict[str, Any]]:
     manifest = load_manifest(path, kind)
     for name, entry in manifest["files"].items():
         _check_file(path, name, entry, "ends")
-    opened = Artefact(path.absolute(), dict(manifest["meta"]), manifest["files"])
-    before = _OPEN.set((*_OPEN.get(), opened))
+    before = _OPEN.set((*_OPEN.get(), Artefact(path.absolute(), manifest["files"])))
     try:
-        yield opened.meta
+        yield manifest["meta"]
     finally:
         _OPEN.reset(before)
 

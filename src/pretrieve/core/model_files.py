@@ -1,4 +1,4 @@
-"""The configuration files of a model's folder, checked before libraries read them."""
+"""What lies in a model's folder; its configuration files, checked before libraries read them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 from pretrieve.core.errors import CorruptError
 
+START = "start"  # folder in a model's: the model before training
+CURVES = "curves"  # folder in a model's: what trackers that write files leave
 _OBJECTS = ("config.json", "config_sentence_transformers.json", "tokenizer_config.json", "sentence_bert_config.json")
 _LARGE = "tokenizer.json"  # megabytes: only its beginning is looked at
 _MODULES = "modules.json"

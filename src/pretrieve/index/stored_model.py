@@ -17,11 +17,12 @@ from pretrieve.core.disk import storage
 from pretrieve.core.errors import FingerprintError
 from pretrieve.core.files import MANIFEST, Folder
 from pretrieve.core.manifest import load_manifest
+from pretrieve.core.model_files import CURVES, START
 
 MODEL = "model"  # folder of the model in an index
 _FINGERPRINTED = ("tokenizer.json", "vocab.json")  # the fingerprint of a model is of these and its weights
 # Folders that are not read: other formats, the model before training, a tracker's files.
-_OTHER = ("onnx", "openvino", "start", "curves")
+_OTHER = ("onnx", "openvino", START, CURVES)
 _UNREAD = (".onnx", ".h5", ".msgpack", ".ot", ".gguf")
 _WEIGHTS = (".bin", ".pt", ".pth")  # not copied where there are safetensors
 

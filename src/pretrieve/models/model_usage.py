@@ -14,7 +14,7 @@ from typing import Any
 
 from pretrieve.core.errors import ModelError, UsageError
 from pretrieve.core.files import fingerprint
-from pretrieve.core.model_files import read_json
+from pretrieve.core.model_files import START, read_json
 from pretrieve.models.bag import model_fingerprint
 from pretrieve.models.checkpoints import Checkpoint, known_as
 from pretrieve.models.model_folder import model_folder
@@ -78,7 +78,7 @@ def configuration(folders: Sequence[Path]) -> str:
 def _parts(folder: Path) -> list[Path]:
     """Weights and vocabularies; not those of the model before training, which may lie beside."""
     found = sorted(path for pattern in (*_WEIGHTS, *_VOCABULARIES) for path in folder.glob(pattern))
-    return [path for path in found if path.parent != folder / "start"]
+    return [path for path in found if path.parent != folder / START]
 
 
 def _resolve(name: str, *, own_code: bool) -> Path:

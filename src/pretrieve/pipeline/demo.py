@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 
 from pretrieve.core import files
+from pretrieve.core.model_files import START
 from pretrieve.core.types import Document
 from pretrieve.evaluation.result import Result
 from pretrieve.index.hits import Hit
@@ -17,7 +18,6 @@ from pretrieve.index.index import Index
 from pretrieve.models.bag import Bag
 from pretrieve.pipeline.evaluate import EvaluateRequest, run_evaluation
 from pretrieve.pipeline.pretrain.data import split
-from pretrieve.pipeline.pretrain.publish import START
 from pretrieve.pipeline.pretrain.request import TrainRequest
 from pretrieve.pipeline.pretrain.train import train
 from pretrieve.pipeline.run.progress import Listener

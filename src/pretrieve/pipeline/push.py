@@ -11,11 +11,12 @@ from typing import Any
 
 from pretrieve.core.errors import PretrieveError, UsageError
 from pretrieve.core.files import MANIFEST, load_manifest
+from pretrieve.core.model_files import CURVES, START
 from pretrieve.models.model_folder import model_folder
 from pretrieve.models.whole_model import check_whole
+from pretrieve.pipeline.run.workspace import BESIDE
 
 CARD = "README.md"
-_START, _CURVES, _WORKSPACE = "start", "curves", ".work"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +76,9 @@ def _left_out(name: Path, *, with_start: bool) -> str | None:
     """Why a file stays; None for one that is uploaded."""
     if any(part.startswith(".") for part in name.parts):
         return "hidden"
-    if any(part.endswith(_WORKSPACE) for part in name.parts[:-1]):
+    if any(part.endswith(BESIDE) for part in name.parts[:-1]):
         return "workspace"
-    folders = [part for part in (_START, _CURVES) if part in name.parts[:-1]]
+    folders = [part for part in (START, CURVES) if part in name.parts[:-1]]
     return folders[0] if folders and not with_start else None
 
 

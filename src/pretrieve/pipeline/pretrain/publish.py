@@ -8,6 +8,7 @@ import safetensors.torch
 from torch import nn
 
 from pretrieve.core import files
+from pretrieve.core.model_files import START
 from pretrieve.models.build import named_base
 from pretrieve.models.export import save_model
 from pretrieve.models.heads import HEADS
@@ -22,8 +23,6 @@ from pretrieve.pipeline.run.run import Run
 from pretrieve.pipeline.run.sources import READING
 from pretrieve.pipeline.run.training_queries import write_training_queries
 from pretrieve.text.tokenizer import Tokenizer
-
-START = "start"
 
 
 def publish(run: Run, selection: Selection, prepared: Prepared) -> Report:

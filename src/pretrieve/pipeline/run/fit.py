@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from pretrieve.core.errors import UsageError
+from pretrieve.core.model_files import CURVES
 from pretrieve.core.types import Batch
 from pretrieve.models import devices
 from pretrieve.models.candidates import StaleIndex
 from pretrieve.models.lora import check_adapted, merge
 from pretrieve.models.objective import Objective
 from pretrieve.pipeline.run import processes
-from pretrieve.pipeline.run.run import CURVES, Run
+from pretrieve.pipeline.run.run import Run
 from pretrieve.training.checkpoint import Checkpoints, named_tensors
 from pretrieve.training.early_stopping import HeldOutLoss
 from pretrieve.training.options import TrainingOptions

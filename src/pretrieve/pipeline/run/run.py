@@ -19,6 +19,7 @@ import orjson
 
 from pretrieve.core import files
 from pretrieve.core.errors import FingerprintError, LostRankError
+from pretrieve.core.model_files import CURVES
 from pretrieve.models import devices, flash_attention
 from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.progress import Listener, Silent
@@ -28,7 +29,6 @@ from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.workspace import CHECKPOINTS, Workspace
 from pretrieve.training.options import NOT_DECIDING
 
-CURVES = "curves"  # what trackers that write files leave
 RECORD = "run.json"  # values that determine the run, in the workspace and beside the finished model
 _NOT_DECIDING = ("output", "resume", "overwrite", "tracker", "keep_workspace", "shared", "device")
 _said: ContextVar[str | None] = ContextVar("said", default=None)  # the first line of the command that runs

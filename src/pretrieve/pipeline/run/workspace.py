@@ -30,13 +30,13 @@ _WORK = (  # worth resuming from
 )
 
 
-_BESIDE, _RUN, _PREVIOUS = ".work", "run", "previous"
+BESIDE, _RUN, _PREVIOUS = ".work", "run", "previous"
 _STATE = "workspace.json"  # of a run: MANIFESTs of the output it replaces and of the output it publishes
 
 
 def workspace_of(output: Path) -> Path:
     """The workspace of an output: a folder in ``OUTPUT.work``."""
-    return beside(output, _BESIDE) / _RUN
+    return beside(output, BESIDE) / _RUN
 
 
 def beside(output: Path, ending: str) -> Path:
@@ -225,7 +225,7 @@ def check_workspace(
         UsageError: the output cannot be written, or is read.
     """
     place = output.resolve()
-    folder = beside(output, _BESIDE)
+    folder = beside(output, BESIDE)
     _check_ours(folder)
     if not (resume or overwrite) and any(_unfinished(folder / name, place) for name in (_RUN, _PREVIOUS)):
         raise UsageError(
@@ -250,7 +250,7 @@ def worth_resuming(folder: Path) -> bool:
 
 def _shown(output: Path) -> Path:
     """The folder beside an output, in the notation of the user's path where possible."""
-    folder = beside(output, _BESIDE)
+    folder = beside(output, BESIDE)
     given = output.parent / folder.name
     return given if given.resolve() == folder else folder
 
