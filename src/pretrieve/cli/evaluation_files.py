@@ -97,12 +97,14 @@ class EvaluationFiles:
         from pretrieve.core.files import write_file
         from pretrieve.core.shown import shown
         from pretrieve.evaluation.paper import per_query, to_csv, to_latex
-        from pretrieve.evaluation.result import Result
+        from pretrieve.evaluation.result import Result, note_lines
 
         if self.markdown is not None:
             write_file(self.markdown, result.markdown().encode())
         if not isinstance(result, Result):
             return
+        for line in note_lines(result.warnings) if self.prints else ():
+            typer.echo(shown(line), err=True)
         for row, path in result.runs.items():
             typer.echo(shown(f"{path}: run of {row}"), err=True)
         if self.per_query is not None:

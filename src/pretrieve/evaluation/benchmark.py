@@ -81,32 +81,18 @@ def evaluate(
     if not max_passage:
         check_ids(collection.documents)
     facts = data_facts(collection)
-    rows: list[Row] = []
-    notes: dict[str, Any] = {}
     warnings = data_warnings(facts, drop_same_id=drop_same_id)
+    files = files or RunFiles({})
     indices = _lexical_indices(collection, usual_settings(lexical), options)
-    paths = {} if files is None else files.paths([*indices])
-
-    def add(system: str, index: Index, mode: Mode) -> None:
-        rankings = _scored(index, collection, depth_of(measures), mode, drop_same_id=drop_same_id)
-        if files is not None and (system, mode) in paths:
-            rankings = files.keep(paths[system, mode], f"{system} ({mode})", rankings)
-        rows.append(_row(system, mode, rankings, collection, measures))
-
-    for name, index in indices.items():
-        add(name, index, "lexical")
-    for name, encoder in models.items():
-        index = Index.of(collection.documents, encoder, options, lexical=indices[BASELINE].lexical)
-        notes[name] = {"fusion": index.fusion.facts(), "fingerprint": encoder.fingerprint}
-        for mode in modes:
-            if mode != "lexical":
-                add(name, index, mode)
-    limit = _DEPTH if any(map(_sees_all, measures.values())) else 0
+    rows, notes = [], dict[str, Any]()
+    for system, mode, index in _systems(collection, models, modes, indices, options, notes):
+        found = _scored(index, collection, depth_of(measures), mode, drop_same_id=drop_same_id)
+        rows.append(_row(system, mode, files.keep(system, mode, found), collection, measures))
     for name, run in runs.items():
-        rankings = run_rankings(run, collection.queries, depth_of(measures), drop_same_id=drop_same_id)
-        rows.append(_row(name, "run", rankings, collection, measures))
-        notes[name] = {"run": run_facts(run, collection, limit)}
-        warnings += run_warnings(name, notes[name]["run"], len(collection.queries), limit)
+        found = run_rankings(run, collection.queries, depth_of(measures), drop_same_id=drop_same_id)
+        rows.append(_row(name, "run", found, collection, measures))
+        notes[name] = {"run": run_facts(run, collection, _limit(measures))}
+        warnings += run_warnings(name, notes[name]["run"])
     return Result(
         collection=collection.name,
         split=collection.split,
@@ -118,8 +104,26 @@ def evaluate(
         notes=notes,
         data=facts,
         warnings=warnings,
-        runs={} if files is None else dict(files.written),
     )
+
+
+def _systems(
+    collection: Collection,
+    models: Mapping[str, TextEncoder],
+    modes: Sequence[Mode],
+    lexical: Mapping[str, Index],
+    options: IndexOptions,
+    notes: dict[str, Any],
+) -> Iterator[tuple[str, Mode, Index]]:
+    """Each system and mode with its index; that of a model is built, and entered in ``notes``, when its turn comes."""
+    for name, index in lexical.items():
+        yield name, "lexical", index
+    for name, encoder in models.items():
+        index = Index.of(collection.documents, encoder, options, lexical=lexical[BASELINE].lexical)
+        notes[name] = {"fusion": index.fusion.facts(), "fingerprint": encoder.fingerprint}
+        for mode in modes:
+            if mode != "lexical":
+                yield name, mode, index
 
 
 def _row(
@@ -237,6 +241,11 @@ def _own_depth(measure: Any) -> int:
 def _sees_all(measure: Any) -> bool:
     """Whether a metric depends on all hits of a ranking."""
     return not measure.params.get("cutoff") or bool(measure.params.get("judged_only"))
+
+
+def _limit(measures: Mapping[str, Any]) -> int:
+    """Number of hits that metrics of all hits see; 0 where there is none."""
+    return max((_own_depth(measure) for measure in measures.values() if _sees_all(measure)), default=0)
 
 
 def check_one_depth(measures: Mapping[str, Any]) -> None:

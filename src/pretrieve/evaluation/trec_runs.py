@@ -27,54 +27,59 @@ _STEP = np.float32(1e-30)  # around 0, where the next number below is too small 
 class RunFiles:
     """Files that rankings are written to as they are evaluated.
 
-    Args:
-        target: a folder, or a name without a suffix, gets a file for every ranking, BM25's included. A file is the
-            ranking of the one model, or of BM25 where there is no model; of several, model and mode are put into its
-            name.
-        models: names of the models.
-        modes: their modes.
-
     Attributes:
-        written: the files by name of their row.
+        paths: the files by system and mode.
+        written: those that are there, by the name of their row.
     """
 
-    target: Path
-    models: Sequence[str]
-    modes: Sequence[str]
+    paths: Mapping[tuple[str, str], Path]
     written: dict[str, str] = field(default_factory=dict)
 
-    def paths(self, lexical: Sequence[str] = ()) -> dict[tuple[str, str], Path]:
-        """The files by system and mode; ``lexical`` are names of BM25's rows."""
-        of_models = [(name, mode) for name in self.models for mode in self.modes if mode != "lexical"]
-        rows = [(name, "lexical") for name in lexical]
-        in_folder = self.target.is_dir() or not self.target.suffix
-        chosen = rows + of_models if in_folder else of_models or rows
-        if len(chosen) == 1 and not in_folder:
-            return {chosen[0]: self.target}
-        names = _file_names(chosen)
-        stem, suffix = self.target.stem, self.target.suffix
-        return {
-            row: self.target / f"{name}.run" if in_folder else self.target.with_name(f"{stem}.{name}{suffix}")
-            for row, name in names.items()
-        }
-
-    def keep(self, path: Path, row: str, rankings: Iterable[ScoredRanking]) -> Iterator[ScoredRanking]:
-        """Pass rankings on and write them; the file appears when all have passed.
+    def keep(self, system: str, mode: str, rankings: Iterator[ScoredRanking]) -> Iterator[ScoredRanking]:
+        """Pass rankings on, and write them where they have a file; it appears when all have passed.
 
         Raises:
             StorageError: writing to disk failed.
         """
+        path = self.paths.get((system, mode))
+        if path is None:
+            yield from rankings
+            return
         tag = _safe(path.stem)
         with create_file(path) as file:
             for query, hits, scores in rankings:
-                falling = falling_scores(scores)
                 lines = [
                     f"{query} Q0 {hit} {rank} {score:.9g} {tag}\n"
-                    for rank, (hit, score) in enumerate(zip(hits, falling, strict=True), start=1)
+                    for rank, (hit, score) in enumerate(zip(hits, falling_scores(scores), strict=True), start=1)
                 ]
                 file.write("".join(lines).encode())
                 yield query, hits, scores
-        self.written[row] = str(path)
+        self.written[f"{system} ({mode})"] = str(path)
+
+
+def run_paths(
+    target: Path, lexical: Sequence[str], models: Sequence[str], modes: Sequence[str]
+) -> dict[tuple[str, str], Path]:
+    """The files of rankings, by system and mode.
+
+    Args:
+        target: a folder, or a name without a suffix, gets a file for every ranking, BM25's included. A file is the
+            ranking of the one model, or of BM25 where there is no model; of several, model and mode are put into its
+            name.
+        lexical: names of BM25's rows.
+        models: names of the models.
+        modes: their modes.
+    """
+    in_folder = target.is_dir() or not target.suffix
+    of_models = [(name, mode) for name in models for mode in dict.fromkeys(modes) if mode != "lexical"]
+    rows = [(name, "lexical") for name in lexical]
+    chosen = rows + of_models if in_folder else of_models or rows
+    if in_folder:
+        return {row: target / f"{name}.run" for row, name in _file_names(chosen).items()}
+    if len(chosen) == 1:
+        return {chosen[0]: target}
+    named = _file_names(chosen)
+    return {row: target.with_name(f"{target.stem}.{name}{target.suffix}") for row, name in named.items()}
 
 
 def falling_scores(scores: FloatArray) -> list[float]:
@@ -129,6 +134,8 @@ def run_facts(run: TrecRun, collection: Collection, limit: int) -> dict[str, int
     listed = {hit for hits in run.hits.values() for hit in hits}
     return {
         "lines": run.lines,
+        "queries": len(collection.queries),
+        "limit": limit,
         "unknown_documents": len(listed - known),
         "unknown_queries": run.unknown_queries,
         "queries_without_hits": sum(query not in run.hits for query in collection.queries),
@@ -139,13 +146,13 @@ def run_facts(run: TrecRun, collection: Collection, limit: int) -> dict[str, int
     }
 
 
-def run_warnings(name: str, facts: Mapping[str, int], queries: int, limit: int) -> list[str]:
-    """Say what a run's figures do not say, one line for each kind that is there; arguments are as of ``run_facts``."""
+def run_warnings(name: str, facts: Mapping[str, int]) -> list[str]:
+    """Say what a run's figures do not say, one line for each kind that is there; ``facts`` are of ``run_facts``."""
     lines = {
         "unknown_documents": "{unknown_documents:,} documents are not in the corpus; they keep their places.",
         "unknown_queries": "{unknown_queries:,} queries have no qrels; they are left out.",
-        "queries_without_hits": f"no hits for {{queries_without_hits:,}} of {queries:,} queries; they count 0.",
-        "queries_cut": f"{{queries_cut:,}} queries have more than {limit:,} hits; metrics without a cut-off see these.",
+        "queries_without_hits": "no hits for {queries_without_hits:,} of {queries:,} queries; they count 0.",
+        "queries_cut": "{queries_cut:,} queries have more than {limit:,} hits; metrics without a cut-off see these.",
         "tied_hits": "{tied_hits:,} hits have the score of another; they are ordered by id, as in trec_eval.",
         "queries_with_other_ranks": "ranks give another order than scores in {queries_with_other_ranks:,} queries; "
         "scores count, as in trec_eval.",

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from pretrieve.core.errors import UsageError
+from pretrieve.core.files import check_apart
 from pretrieve.core.types import TextEncoder
-from pretrieve.evaluation.benchmark import check_one_depth, evaluate, parse_metrics
+from pretrieve.evaluation.benchmark import BASELINE, check_one_depth, evaluate, parse_metrics
 from pretrieve.evaluation.crosslingual import evaluate_pairs, is_cross_lingual, load_languages
 from pretrieve.evaluation.crosslingual_result import CrossLingualResult
 from pretrieve.evaluation.result import Result
-from pretrieve.evaluation.trec_runs import RunFiles, check_run_ids
+from pretrieve.evaluation.trec_runs import RunFiles, check_run_ids, run_paths
 from pretrieve.index.settings import usual_settings
 from pretrieve.models.devices import inference_lines
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
@@ -92,6 +93,7 @@ def run_evaluation(
     if request.run is not None:
         check_one_depth(parse_metrics(request.metrics))  # before models are opened
         check_run_ids(collection)
+    files = _run_files(request, [*models, *(opened or {})])
     encoders = _open(models, described, listener) | dict(opened or {})
     listener.stage("evaluate", unit="systems")
     result = evaluate(
@@ -103,10 +105,22 @@ def run_evaluation(
         drop_same_id=request.drop_same_id,
         max_passage=request.max_passage,
         runs=read,
-        files=None if request.run is None else RunFiles(request.run, [*encoders], request.modes),
+        files=files,
     )
     listener.advance(len(result.rows))
+    result = replace(result, runs=files.written)
     return _with_training(result, encoders, list(collection.queries.values()))
+
+
+def _run_files(request: EvaluateRequest, models: Sequence[str]) -> RunFiles:
+    """The files of rankings; none of them is a run that is read."""
+    if request.run is None:
+        return RunFiles({})
+    lexical = [BASELINE, *(setting.title for setting in usual_settings(request.lexical))]
+    paths = run_paths(request.run, lexical, models, request.modes)
+    for path in paths.values():
+        check_apart(path, request.models)
+    return RunFiles(paths)
 
 
 def _open(models: Iterable[str], described: ModelOptions, listener: Listener) -> dict[str, TextEncoder]:
