@@ -125,16 +125,14 @@ def command(
 ) -> None:
     """Evaluate models on a labelled collection, in one language or across several; BM25 is always included."""
     from pretrieve.cli.evaluation_files import EvaluationFiles
-    from pretrieve.evaluation.crosslingual import is_cross_lingual
     from pretrieve.models.devices import using
     from pretrieve.pipeline.evaluate import EvaluateRequest, run_evaluation
 
     files = EvaluationFiles(
         run=run, per_query=per_query, latex=latex, csv=csv, markdown=markdown_file, json=output_json
     )
-    files.check([folder, *(models or ())], as_json=as_json)
-    if is_cross_lingual(folder):
-        files.check_one_language()
+    files.check(folder, models or (), as_json=as_json)
+    files.check_one_language(folder)
     request = EvaluateRequest(
         folder=folder,
         models=tuple(models or ()),

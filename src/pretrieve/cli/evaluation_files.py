@@ -43,11 +43,12 @@ class EvaluationFiles:
         """Whether a table goes to standard output in place of what is printed otherwise."""
         return _PRINTED in (self.latex, self.csv)
 
-    def check(self, sources: Iterable[str | Path], *, as_json: bool) -> None:
+    def check(self, folder: Path, models: Iterable[str], *, as_json: bool) -> None:
         """Refuse what cannot be written, before the work.
 
         Args:
-            sources: what is read, which no file may replace.
+            folder: the collection, whose files are not replaced.
+            models: models and runs, which are not replaced either.
             as_json: JSON goes to standard output.
 
         Raises:
@@ -74,18 +75,20 @@ class EvaluationFiles:
             if not parent.is_dir():
                 raise UsageError(f"{option} {path}: {parent} is not a folder.")
             if path.is_file():
-                check_apart(path, sources)
+                check_apart(path, [folder, *models, *_read_of(folder)])
         if self.per_query is not None:
             check_parquet(self.per_query)
 
-    def check_one_language(self) -> None:
-        """Refuse files that a cross-lingual evaluation does not write.
+    def check_one_language(self, folder: Path) -> None:
+        """Refuse files that an evaluation of several languages does not write.
 
         Raises:
-            UsageError: one is asked for.
+            UsageError: one is asked for, and the folder has several languages.
         """
+        from pretrieve.evaluation.crosslingual import is_cross_lingual
+
         for option, _ in self._named():
-            if option not in ("--markdown", "--output-json"):
+            if is_cross_lingual(folder) and option not in ("--markdown", "--output-json"):
                 raise UsageError(f"{option} is for one language: leave it out, or take --output-json.")
 
     def write(self, result: Result | CrossLingualResult) -> None:
@@ -129,3 +132,12 @@ class EvaluationFiles:
             "--output-json": self.json,
         }
         return [(option, path) for option, path in given.items() if path is not None]
+
+
+def _read_of(folder: Path) -> list[Path]:
+    """The files of a collection."""
+    return [
+        path
+        for stem in ("corpus", "queries", "qrels")
+        for path in (*folder.glob(f"{stem}*"), *folder.glob(f"{stem}/*"))
+    ]

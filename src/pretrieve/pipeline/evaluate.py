@@ -84,6 +84,17 @@ def run_evaluation(
         listener.note(line)
     if is_cross_lingual(request.folder):
         return _evaluate_pairs(request, described, opened or {}, listener)
+    return _evaluate_one(request, models, runs, described, opened or {}, listener)
+
+
+def _evaluate_one(
+    request: EvaluateRequest,
+    models: Sequence[str],
+    runs: Sequence[str],
+    described: ModelOptions,
+    opened: Mapping[str, TextEncoder],
+    listener: Listener,
+) -> Result:
     listener.stage("read", unit="documents and queries")
     collection = load_collection(
         request.folder, request.split, titles=request.use_titles, max_passage=request.max_passage
@@ -93,8 +104,8 @@ def run_evaluation(
     if request.run is not None:
         check_one_depth(parse_metrics(request.metrics))  # before models are opened
         check_run_ids(collection)
-    files = _run_files(request, [*models, *(opened or {})])
-    encoders = _open(models, described, listener) | dict(opened or {})
+    files = _run_files(request, [*models, *opened])
+    encoders = _open(models, described, listener) | dict(opened)
     listener.stage("evaluate", unit="systems")
     result = evaluate(
         collection,
