@@ -278,13 +278,13 @@ def test_passages_in_a_run(run, folder, tmp_path) -> None:
     assert found["notes"][str(path)]["run"]["repeated_documents"] == 1
 
 
-def test_a_run_of_other_queries_and_a_file_that_is_no_run(run, folder, tmp_path) -> None:
+def test_a_run_of_other_queries_and_a_file_that_is_no_run(run, folder, things, tmp_path) -> None:
     path = tmp_path / "theirs.run"
     path.write_text("x1 Q0 d000 1 2.0 x\n")
     assert "none of its 1 queries has qrels" in one_line(run("evaluate", folder, "--model", path))
     path.write_text("q1 d000 2.0\n")
-    told = one_line(run("evaluate", folder, "--model", path))
-    assert str(path) in told
+    assert f"{path}: a file that is no TREC run" in one_line(run("evaluate", folder, "--model", path))
+    assert "a file that is no TREC run" in one_line(run("evaluate", folder, "--model", things / "static/modules.json"))
 
 
 def test_drop_same_id_holds_for_runs(run, tmp_path) -> None:

@@ -80,6 +80,12 @@ def run_evaluation(
     )
     runs = [name for name in request.models if is_trec_run(Path(name))]
     models = [name for name in request.models if name not in runs]
+    for name in models:
+        if Path(name).is_file():
+            raise UsageError(
+                f"--model {name}: a file that is no TREC run (query, Q0, document, rank, score and tag in its first "
+                "line); a model is a folder."
+            )
     for line in (line for model in models for line in before_search(model, described)):
         listener.note(line)
     if is_cross_lingual(request.folder):
