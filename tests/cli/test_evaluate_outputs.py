@@ -97,6 +97,7 @@ def test_falling_scores(scores) -> None:
     written = [np.float32(f"{score:.9g}") for score in falling_scores(np.array(scores))]
     assert len(written) == len(scores)
     assert all(a > b for a, b in pairwise(written))
+    assert all(not score or abs(score) >= np.finfo(np.float32).tiny for score in written)
 
 
 def test_names_of_run_files(run, folder, things, tmp_path) -> None:
@@ -193,18 +194,19 @@ def test_latex_is_the_printed_table(run, folder, things, tmp_path) -> None:
 def test_marks_name_the_rows_that_are_worse() -> None:
     def test(a: str, b: str, difference: float, p: float, metric: str = "P@1") -> results.Test:
         names = (f"{a} (dense)", f"{b} (dense)")
-        return results.Test(a=names[0], b=names[1], metric=metric, difference=difference, p=p, p_holm=p)
+        return results.Test(a=names[0], b=names[1], metric=metric, difference=difference, p=p / 2, p_holm=p)
 
-    rows = [results.Row(system=name, mode="dense", values={"P@1": np.array([0.5, 1.0])}) for name in "xyz"]
+    rows = [results.Row(system=name, mode="dense", values={"P@1": np.array([0.5, 1.0])}) for name in "xyzw"]
     tests = [
         test("y", "x", 0.1, 0.01),
         test("z", "x", -0.1, 0.01),
         test("z", "y", -0.2, 0.049),
         test("z", "y", 1, 0, "X"),
+        test("w", "z", 0.4, 0.06),  # significant only before the correction
     ]
     result = results.Result(collection="c_1", split="test", queries=["1", "2"], rows=rows, tests=tests)
-    assert letters(result) == {"x (dense)": "a", "y (dense)": "b", "z (dense)": "c"}
-    assert marks(result, "P@1") == {"x (dense)": "c", "y (dense)": "ac", "z (dense)": ""}
+    assert letters(result) == {"x (dense)": "a", "y (dense)": "b", "z (dense)": "c", "w (dense)": "d"}
+    assert marks(result, "P@1") == {"x (dense)": "c", "y (dense)": "ac", "z (dense)": "", "w (dense)": ""}
     assert r"c\_1 (test)" in to_latex(result)
     many = [results.Row(system=str(n), mode="dense", values={"P@1": np.zeros(2)}) for n in range(28)]
     result = results.Result(collection="c", split="t", queries=["1", "2"], rows=many, tests=[])
@@ -339,6 +341,16 @@ def test_files_of_one_language(run, folder, tmp_path) -> None:
     (tmp_path / "a.run").write_text("q1 Q0 d000 1 2.0 x\n")
     assert "a run is evaluated in one language" in one_line(run("evaluate", made, "--model", tmp_path / "a.run"))
     assert run("evaluate", made, "--markdown", tmp_path / "x.md").code == 0
+
+
+def test_a_run_that_is_read_is_not_replaced(run, folder, things, tmp_path) -> None:
+    """Names that are made of those of models count too."""
+    words = ("evaluate", folder, "--model", things / "static", "--run", tmp_path / "a.run")
+    assert run(*words).code == 0
+    read = tmp_path / "a.static.dense.run"
+    before = read.read_bytes()
+    assert f"{read} would be overwritten" in one_line(run(*words, "--model", read, "--metric", "P@1"))
+    assert read.read_bytes() == before
 
 
 def test_notes_are_said_where_a_table_is_printed(run, folder, tmp_path) -> None:
