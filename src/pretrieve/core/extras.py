@@ -11,7 +11,7 @@ from typing import Literal
 from pretrieve.core.errors import MissingExtraError
 
 Extra = Literal[  # of pyproject.toml
-    "train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora", "faiss", "report"
+    "train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora", "faiss", "report", "track"
 ]  # fmt: skip
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
@@ -25,6 +25,7 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
     "lora": ("peft",),
     "faiss": ("faiss",),
     "report": ("jinja2",),
+    "track": ("tensorboard",),
 }
 _NAMES: dict[Extra, str] = {
     "train": "training extra",
@@ -37,6 +38,7 @@ _NAMES: dict[Extra, str] = {
     "lora": "extra for LoRA",
     "faiss": "extra for approximate search",
     "report": "extra for reports",
+    "track": "extra for TensorBoard",
 }
 
 

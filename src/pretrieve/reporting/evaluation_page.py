@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from pretrieve.core.errors import DataError
+from pretrieve.core.errors import DataError, UsageError
 from pretrieve.reporting.page import Page, Section
 from pretrieve.reporting.provenance import made_by
 from pretrieve.reporting.scores import evaluation_verdict, scores_section
@@ -49,8 +49,11 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         path: as ``evaluate --output-json`` writes it.
 
     Raises:
+        UsageError: there is no such file.
         DataError: it is something else, or an evaluation across languages.
     """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file.")
     try:
         facts = orjson.loads(path.read_bytes())
     except orjson.JSONDecodeError as error:

@@ -8,7 +8,6 @@ from typing import Any
 
 from pretrieve.core.config import options_of, setting_text
 from pretrieve.core.errors import PretrieveError
-from pretrieve.pipeline.inspect import InspectRequest, look
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.reporting.page import Example, Histogram, Piece, Section
 from pretrieve.text.corpus import Fields, FileFilter
@@ -33,6 +32,8 @@ def examples_section(
     reason = _reason(recipe, number)
     if reason:
         return Section(title=TITLE, notes=[reason])
+    from pretrieve.pipeline.inspect import InspectRequest, look  # imports torch
+
     wanted = InspectRequest(
         sources=tuple(recipe["sources"]),
         method=recipe["method"],
@@ -65,7 +66,7 @@ def examples_section(
 def _reason(recipe: Mapping[str, Any], number: int | None) -> str:
     """Why no examples are drawn; empty if they are."""
     if number == 0:
-        return "Not drawn (--examples 0)."
+        return f"Not drawn, as asked; --examples {USUAL} draws some, where the documents are still there."
     places = [Path(source) for source in recipe["sources"]]
     if not places or not all(place.exists() for place in places):
         return "Not shown: a run keeps no documents, and its sources are not in this place."

@@ -17,11 +17,9 @@ from pretrieve.pipeline.finetune.report import open_report as open_finetuned
 from pretrieve.pipeline.pretrain.report import MODEL, REPORT
 from pretrieve.pipeline.pretrain.report import open_report as open_trained
 from pretrieve.pipeline.run.progress import Listener, Silent
-from pretrieve.reporting.comparison_page import comparison_page
 from pretrieve.reporting.evaluation_page import evaluation_page, read_evaluation
 from pretrieve.reporting.page import Page
 from pretrieve.reporting.render import html
-from pretrieve.reporting.run_page import trained_page, tuned_page
 
 LARGEST = 2_000_000  # bytes of a report
 _SUFFIXES = (".html", ".htm")
@@ -88,6 +86,8 @@ def _page(request: ReportRequest, listener: Listener, evaluation: Mapping[str, A
     if source.is_file():
         return evaluation_page(read_evaluation(source))
     if is_comparison:
+        from pretrieve.reporting.comparison_page import comparison_page
+
         return comparison_page(source, request.benchmark)
     if not is_model:
         raise UsageError(f"{source}: no model, comparison or evaluation that is finished.")
@@ -104,6 +104,11 @@ def _model(source: Path, request: ReportRequest, evaluations: list[Mapping[str, 
         facts = orjson.loads((source / REPORT).read_bytes())
     except orjson.JSONDecodeError as error:
         raise CorruptError(f"{source / REPORT} is damaged ({error}): restore it from a copy.") from None
+    from pretrieve.reporting.run_page import (
+        trained_page,
+        tuned_page,
+    )  # they read runs, which need more than evaluations
+
     if isinstance(facts, dict) and "saved" in facts:
         return trained_page(source, open_trained(source), evaluations, request.examples, listener)
     if isinstance(facts, dict) and {"values", "queries"} <= facts.keys():

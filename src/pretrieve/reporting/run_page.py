@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from pretrieve.core.errors import CorruptError
+from pretrieve.core.shown import shown
 from pretrieve.pipeline.finetune.report import FinetuneReport
 from pretrieve.pipeline.pretrain.report import Report
 from pretrieve.pipeline.run.progress import Listener
@@ -49,7 +50,9 @@ def trained_page(
         environment={"device": report.device, **recipe.get("versions", {})},
         fingerprints={name: recipe.get(name) for name in names},
     ))  # fmt: skip
-    return Page(kind="run", title=f"{folder.absolute().name}: {recipe['method']}", verdict=verdict, sections=sections)
+    return Page(
+        kind="run", title=f"{shown(folder.absolute().name)}: {recipe['method']}", verdict=verdict, sections=sections
+    )
 
 
 def tuned_page(folder: Path, report: FinetuneReport, evaluations: Sequence[Mapping[str, Any]]) -> Page:
@@ -80,7 +83,7 @@ def tuned_page(folder: Path, report: FinetuneReport, evaluations: Sequence[Mappi
         environment={"device": report.device, **recipe.get("versions", {})},
         fingerprints={"labels": record.get("labels"), "base": record.get("request", {}).get("model")},
     ))  # fmt: skip
-    return Page(kind="run", title=f"{folder.absolute().name}: fine-tuned", verdict=lines, sections=sections)
+    return Page(kind="run", title=f"{shown(folder.absolute().name)}: fine-tuned", verdict=lines, sections=sections)
 
 
 def _tuned(facts: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from pretrieve.reporting.page import Section, Table
 
 LEVEL = 0.05
+_SENTENCES = 8  # tests that the verdict tells
 Facts = Mapping[str, Any]
 
 
@@ -82,11 +83,21 @@ def evaluation_verdict(facts: Facts) -> list[str]:
     best = max(rows, key=lambda row: float(row["metrics"][metric]))
     models = {row["system"] for row in rows if row["mode"] != "lexical"}
     names = " and ".join(sorted(models)) if len(models) < 4 else f"{len(models)} models"
-    first = f"{names} evaluated beside BM25 on {facts['collection']} ({facts['split']})." if models else "BM25 alone."
+    were = "was" if len(models) == 1 else "were"
+    place = f"evaluated beside BM25 on {facts['collection']} ({facts['split']})"
+    first = f"{names} {were} {place}." if models else f"BM25 alone was {place.replace('beside BM25 ', '')}."
     lines = [first, f"{name_of(best)} has the highest {metric}: {_value(best, metric)}."]
     bm25 = next((name_of(row) for row in rows if row["mode"] == "lexical"), "")
-    lines += [line for row in rows if (line := against(facts, name_of(row), bm25))]
-    return [*lines, certainty(facts["queries"])]
+    others = [name_of(row) for row in rows if row["mode"] == best["mode"]]
+    pairs = [(name_of(row), bm25) for row in rows]
+    pairs += [(name_of(best), name) for name in others] + [(name, name_of(best)) for name in others]
+    sentences = [line for pair in dict.fromkeys(pairs) if (line := against(facts, *pair))]
+    if len(sentences) > _SENTENCES:
+        sentences = [
+            *sentences[:_SENTENCES],
+            f"The table below has {len(sentences) - _SENTENCES} more tests of this kind.",
+        ]
+    return [*lines, *sentences, certainty(facts["queries"])]
 
 
 def name_of(row: Facts) -> str:
