@@ -11,6 +11,7 @@ from pretrieve.core.extras import install_command
 from pretrieve.pipeline.run.run import CURVES
 from pretrieve.reporting.page import Lines, Section
 
+_FRAME = 16  # bytes around a record: its length, and two checksums
 _POINTS = 400  # of a curve; more are thinned out evenly
 _NAMES = {
     "loss": "loss of a step",
@@ -40,7 +41,11 @@ def curves_section(folder: Path) -> Section:
             notes=[f"{CURVES}/ has curves, which TensorBoard reads: {install_command('track')}, and again."],
         )
     found, unread, left_out = _read(folder / CURVES, paths)
-    notes = [f"{unread} of {len(paths)} files of curves cannot be read and are left out."] if unread else []
+    notes = (
+        [f"{unread} of {len(paths)} files of curves are damaged or cut off: nothing after the damage is shown."]
+        if unread
+        else []
+    )
     if left_out:
         notes.append(f"{left_out} values that are not finite are left out.")
     longest = max((len(curve) for parts in found.values() for curve in parts.values()), default=0)
@@ -71,23 +76,43 @@ def _read(folder: Path, paths: list[Path]) -> tuple[dict[str, dict[str, Curve]],
     for path in paths:
         parts = path.relative_to(folder).parts
         part = parts[0] if len(parts) > 1 else "run"
+        events, whole = 0, False
         try:
-            for tag, step, value in _values(path):
+            for event, tag, step, value in _values(path):
+                events = event
+                if tag not in _NAMES:
+                    continue
                 if math.isfinite(value):
                     points.setdefault(tag, {}).setdefault(part, {})[step] = value  # a resumed step replaces the first
                 else:
                     left_out += 1
-        except Exception:  # whatever a damaged file makes TensorBoard raise
-            unread += 1
+        except Exception:  # noqa: S110 - whatever a damaged file makes TensorBoard raise; it is counted
+            pass
+        else:
+            whole = events == _records(path)  # TensorBoard ends at damage without a word
+        unread += not whole
     found = {tag: {part: sorted(curve.items()) for part, curve in parts.items()} for tag, parts in points.items()}
     return found, unread, left_out
 
 
-def _values(path: Path) -> Iterator[tuple[str, int, float]]:
+def _values(path: Path) -> Iterator[tuple[int, str, int, float]]:
+    """Number of the event, tag, step and value; an event without values has an empty tag."""
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
     from tensorboard.util import tensor_util
 
-    for event in EventFileLoader(str(path)).Load():
+    for number, event in enumerate(EventFileLoader(str(path)).Load(), 1):
+        yield number, "", 0, 0.0
         for value in event.summary.value:
             if value.tag in _NAMES:
-                yield value.tag, int(event.step), float(tensor_util.make_ndarray(value.tensor))
+                yield number, value.tag, int(event.step), float(tensor_util.make_ndarray(value.tensor))
+
+
+def _records(path: Path) -> int:
+    """Number of records by the lengths before them; -1 where the file does not end with a record."""
+    size, place, count = path.stat().st_size, 0, 0
+    with path.open("rb") as file:
+        while place < size:
+            file.seek(place)
+            place += int.from_bytes(file.read(8), "little") + _FRAME
+            count += 1
+    return count if place == size else -1
