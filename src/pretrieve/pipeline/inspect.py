@@ -142,7 +142,8 @@ def _summary(choices: planning.Choices, base: str, options: Any, store: Store, c
 def _lengths(lengths: IntArray) -> list[list[int]]:
     """Number of documents by length: [tokens at least, documents], each bin from there to twice as many."""
     bins = np.floor(np.log2(np.maximum(lengths, 1))).astype(int)
-    return [[1 << place, count] for place, count in enumerate(np.bincount(bins).tolist())]
+    counts = np.bincount(bins).tolist()
+    return [[1 << place, count] for place, count in enumerate(counts) if place >= bins.min()]
 
 
 def _pair(pair: PairDescription, store: Store, documents: Documents) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from pretrieve.reporting.page import Chart, Histogram, Lines, Scatter, Shares
 
 _WIDTH, _HEIGHT = 640.0, 320.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 16.0, 12.0, 46.0
-_ROW, _NAME = 30.0, 190.0  # of wins, ties and losses
+_ROW, _BAR = 46.0, 20.0  # of wins, ties and losses, each below its name
 _COLOURS = 6
-_LONG = 26  # characters of a name in a picture
+_LONG = 90  # characters of a name in a picture
 
 
 def draw(chart: Chart, name: str) -> str:
@@ -160,16 +160,15 @@ def _bar(picture: ET.Element, x: float, y: float, width: float, height: float, k
 def _shares(chart: Shares, name: str) -> ET.Element:
     text = "; ".join(f"{key}: {won} won, {tied} tied, {lost} lost" for key, won, tied, lost in chart.rows)
     picture = _picture(chart.title, f"{text}.", name, _ROW * len(chart.rows) + 6)
-    room = _WIDTH - _NAME - _RIGHT
     for number, (key, *counts) in enumerate(chart.rows):
-        top, left = number * _ROW + 4, _NAME
-        _text(picture, _NAME - 8, top + 16, _short(key), text_anchor="end")
+        top, left = number * _ROW + 20, 0.0
+        _text(picture, 0, top - 5, _short(key))
         for count, kind in zip(counts, ("win", "tie", "loss"), strict=True):
-            width = room * count / max(sum(counts), 1)
+            width = _WIDTH * count / max(sum(counts), 1)
             if count:
-                _bar(picture, left, top, width, _ROW - 8, kind)
+                _bar(picture, left, top, width, _BAR, kind)
                 if width > len(str(count)) * 9 + 4:
-                    _text(picture, left + width / 2, top + 16, str(count), text_anchor="middle", **{"class": "on"})
+                    _text(picture, left + width / 2, top + 15, str(count), text_anchor="middle", **{"class": "on"})
             left += width
     return picture
 
