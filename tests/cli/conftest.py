@@ -84,8 +84,9 @@ def model(documents: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with everything that a command may be asked for, as small as it can be.
 
-    ``docs.jsonl``, ``beir/``, ``evaluation.json``, ``pairs.jsonl``, ``towns.jsonl`` with ``questions.jsonl``; the models ``static``,
-    ``start`` (of the labels), ``teacher``, ``cross``, ``t5`` and ``towers``; and an ``index`` and a ``reader``.
+    ``docs.jsonl``, ``beir/``, ``evaluation.json``, ``pairs.jsonl``, ``towns.jsonl`` with ``questions.jsonl``; the
+    models ``static``, ``start`` (of the labels), ``teacher``, ``cross``, ``t5`` and ``towers``; and an ``index`` and a
+    ``reader``.
     """
     from copy import deepcopy
 

@@ -1,4 +1,4 @@
-"""``pretrieve report``: what its page says, that it is one file, and what it refuses."""
+"""``pretrieve report``: what its page says, that it is one file, what it refuses, and how a browser shows it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,38 @@ import orjson
 import pytest
 
 import labelling
+from cli.conftest import documents as documents
+from cli.conftest import model as model
+from cli.conftest import run as run
 from pretrieve.core import files
 
 ROOT = Path(__file__).parents[2]
+CHROMIUM = shutil.which("chromium")
+PHONE = {"width": 360, "height": 740}
 HOSTILE = "<script>alert(1)</script>\x1b[2J\u202eevil & \u05d0\u05d1"
+
+
+@pytest.fixture(scope="module")
+def compared(documents: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``beir`` and a ``comparison`` on it."""
+    folder = tmp_path_factory.mktemp("compared")
+    labelling.beir(folder / "beir", 80, 30)
+    words = ("compare", documents, "--benchmark", folder / "beir", "-o", folder / "comparison", "--methods",
+             "none,contriever-inbatch", "--steps", "30", "--labels", "20", "--base", "static", "--tune", "steps=2",
+             "--set", "dimensions=16", "--set", "learning_rate=0.5", "--set", "batch_size=16")  # fmt: skip
+    done = subprocess.run([sys.executable, "-m", "pretrieve", *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(model: Path, compared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The JSON of an evaluation of the model."""
+    target = tmp_path_factory.mktemp("evaluated") / "evaluation.json"
+    words = ("evaluate", compared / "beir", "--model", model, "--output-json", target)
+    done = subprocess.run([sys.executable, "-m", "pretrieve", *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return target
 
 
 class Words(HTMLParser):
@@ -283,3 +311,42 @@ def test_json_is_what_the_file_beside_the_page_has(run, evaluated, tmp_path) -> 
     assert outcome.code == 0
     assert outcome.out.encode() == (tmp_path / "r.data.json").read_bytes()
     assert files.to_json(orjson.loads(outcome.out)) == outcome.out.encode()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.mark.parametrize("kind", ["model", "comparison", "evaluation"])
+def test_a_browser_opens_it_from_a_file(run, browser, model, compared, evaluated, tmp_path, kind) -> None:
+    sources = {"model": model, "comparison": compared / "comparison", "evaluation": evaluated}
+    target = tmp_path / "report.html"
+    assert run("report", sources[kind], "-o", target).code == 0
+    backs = set()
+    for scheme in ("light", "dark"):
+        page = browser.new_page(viewport=PHONE, color_scheme=scheme, java_script_enabled=True)
+        errors, requests = [], []
+        page.on("console", lambda message, errors=errors: errors.append(message.text))
+        page.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
+        page.on("request", lambda request, requests=requests: requests.append(request.url))
+        page.goto(target.as_uri())
+        assert errors == []
+        assert [one for one in requests if not one.startswith("data:")] == [target.as_uri()]
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert page.locator(".verdict p").first.is_visible()
+        top = page.locator(".verdict").bounding_box()["y"]
+        assert top < PHONE["height"] / 2, "the verdict is seen first"
+        backs.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        for name in page.locator("figure > svg").all():
+            box = name.bounding_box()
+            assert box["width"] > 200
+            assert box["height"] > 20
+        page.close()
+    assert len(backs) == 2, "dark is dark"

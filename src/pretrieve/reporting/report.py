@@ -7,15 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from pretrieve.core import files
-from pretrieve.core.errors import CorruptError, DataError, UsageError
+from pretrieve.core.errors import DataError, UsageError
 from pretrieve.core.extras import require
-from pretrieve.pipeline.compare.request import SAID
-from pretrieve.pipeline.finetune.report import open_report as open_finetuned
-from pretrieve.pipeline.pretrain.report import MODEL, REPORT
-from pretrieve.pipeline.pretrain.report import open_report as open_trained
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.reporting.evaluation_page import evaluation_page, read_evaluation
 from pretrieve.reporting.page import Page
@@ -77,42 +71,13 @@ def _page(request: ReportRequest, listener: Listener, evaluation: Mapping[str, A
     source = request.source
     if not source.exists():
         raise UsageError(f"{source}: no such folder or file.")
-    is_model = (source / files.MANIFEST).is_file()
-    is_comparison = not is_model and (source / SAID).is_file()
-    if request.benchmark is not None and not is_comparison:
-        raise UsageError("--benchmark is for a comparison: leave it out.")
-    if (request.evaluations or request.examples is not None) and not is_model:
-        raise UsageError("--evaluation and --examples are for a model: leave them out.")
     if source.is_file():
+        if request.benchmark is not None:
+            raise UsageError("--benchmark is for a comparison: leave it out.")
+        if request.evaluations or request.examples is not None:
+            raise UsageError("--evaluation and --examples are for a model: leave them out.")
         return evaluation_page(read_evaluation(source))
-    if is_comparison:
-        from pretrieve.reporting.comparison_page import comparison_page
+    from pretrieve.reporting.folder_page import folder_page  # what it reads needs torch; an evaluation does not
 
-        return comparison_page(source, request.benchmark)
-    if not is_model:
-        raise UsageError(f"{source}: no model, comparison or evaluation that is finished.")
     evaluations = [*([evaluation] if evaluation else []), *(read_evaluation(path) for path in request.evaluations)]
-    return _model(source, request, evaluations, listener)
-
-
-def _model(source: Path, request: ReportRequest, evaluations: list[Mapping[str, Any]], listener: Listener) -> Page:
-    """The report of a model, by what its ``report.json`` is of."""
-    files.read_manifest(source, MODEL)
-    if not (source / REPORT).is_file():
-        raise UsageError(f"{source} has no {REPORT}: only models of `pretrieve train` and `finetune` have reports.")
-    try:
-        facts = orjson.loads((source / REPORT).read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise CorruptError(f"{source / REPORT} is damaged ({error}): restore it from a copy.") from None
-    from pretrieve.reporting.run_page import (
-        trained_page,
-        tuned_page,
-    )  # they read runs, which need more than evaluations
-
-    if isinstance(facts, dict) and "saved" in facts:
-        return trained_page(source, open_trained(source), evaluations, request.examples, listener)
-    if isinstance(facts, dict) and {"values", "queries"} <= facts.keys():
-        if request.examples is not None:
-            raise UsageError("--examples is for a model of `pretrieve train`: leave it out.")
-        return tuned_page(source, open_finetuned(source), evaluations)
-    raise UsageError(f"{source}: only models of `pretrieve train` and `pretrieve finetune` have reports.")
+    return folder_page(source, request.benchmark, evaluations, request.examples, listener)
