@@ -32,6 +32,7 @@ USAGES = {
     "read": ("{}/towns.jsonl", "--questions", "{}/questions.jsonl", "--model", "{}/towers", "-o", "out", *READ),
     "answer": ("{}/reader", "Where?"),
     "inspect": ("{}/docs.jsonl", "--method", "structure", "-n", "2"),
+    "report": ("{}/evaluation.json", "-o", "report.html"),
     "methods": (),
     "verify": ("{}/index",),
     "demo": ("-o", "out", "--minutes", "0.01", "--source", "{}/docs.jsonl"),
