@@ -27,6 +27,7 @@ from pretrieve.cli import (
     mine,
     read,
     search,
+    serve,
     train,
     verify,
 )
@@ -57,6 +58,7 @@ COMMANDS = (
     encode,
     index,
     search,
+    serve,
     evaluate,
     read,
     answer,
