@@ -46,6 +46,15 @@ def command(
             show_default=False,
         ),
     ] = None,
+    judgements: Annotated[
+        Path | None,
+        typer.Option(
+            "--judgements",
+            metavar="FOLDER",
+            help="Keep what is judged on the page (keys r and n) as a BEIR folder that `pretrieve evaluate` reads.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Serve search over HTTP: a page, and the answers of `search --json` at /search?q=..., described at /openapi.json.
@@ -61,6 +70,7 @@ def command(
     if token is not None and (not token.strip() or not token.isascii() or not token.isprintable()):
         raise UsageError("--token is empty or holds signs that a header cannot: give ASCII letters and digits.")
     from pretrieve.serving.app import ServeOptions, make_app
+    from pretrieve.serving.judgements import Judgements
     from pretrieve.serving.limits import Limits
     from pretrieve.serving.served import open_all
     from pretrieve.serving.server import is_loopback, listen, serve
@@ -73,8 +83,10 @@ def command(
     names = ("localhost", "127.0.0.1", "[::1]", host) if local else ()
     with using(device):
         served = open_all([index, *(more or [])])
+        kept = None if judgements is None else Judgements(judgements, next(iter(served.values())))
         listening = listen(host, port)
-        app = make_app(served, ServeOptions(token=token or "", hosts=names, limits=limits, note=_note))
+        options = ServeOptions(token=token or "", hosts=names, limits=limits, judgements=kept, note=_note)
+        app = make_app(served, options)
         serve(app, listening, lambda address: _ready(address, [(one.name, len(one.index)) for one in served.values()]))
     say("stopped.")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ from pretrieve.index.answering import answer_json, default_group
 from pretrieve.index.find import search
 from pretrieve.serving import openapi
 from pretrieve.serving.asked import SearchRequest, read_batch, read_query
+from pretrieve.serving.judgements import Judgements
 from pretrieve.serving.limits import Gate, Limits, RequestError, body_of
 from pretrieve.serving.metrics import CONTENT_TYPE, Metrics
 from pretrieve.serving.served import Served, document_of
@@ -30,12 +33,14 @@ class State:
         limits: what is refused.
         gate: runs searches.
         metrics: counts.
+        judgements: what was judged; None: it is not kept.
     """
 
     served: dict[str, Served]
     limits: Limits
     gate: Gate
     metrics: Metrics
+    judgements: Judgements | None = None
 
     def of(self, name: str) -> Served:
         """An index by name; the first without one.
@@ -50,6 +55,20 @@ class State:
         return self.served[name]
 
 
+@contextlib.contextmanager
+def searching(served: Served) -> Iterator[None]:
+    """Searching an index: one at a time where its model asks for that, and errors as refusals.
+
+    Raises:
+        RequestError: query or filter cannot be read.
+    """
+    try:
+        with served.encoding:
+            yield
+    except PretrieveError as error:
+        raise RequestError(400 if error.exit_code == 2 else 500, str(error)) from error
+
+
 def answer(state: State, request: SearchRequest) -> dict[str, Any]:
     """The answer of ``pretrieve search --json``.
 
@@ -62,19 +81,16 @@ def answer(state: State, request: SearchRequest) -> dict[str, Any]:
     """
     served = state.of(request.index)
     index = served.index
-    try:
-        with served.encoding:
-            result = search(
-                index,
-                request.query,
-                request.k,
-                request.mode,
-                filter=request.filter,
-                group_by=default_group(index, request.group_by),
-                syntax=not request.plain,
-            )
-    except PretrieveError as error:
-        raise RequestError(400 if error.exit_code == 2 else 500, str(error)) from error
+    with searching(served):
+        result = search(
+            index,
+            request.query,
+            request.k,
+            request.mode,
+            filter=request.filter,
+            group_by=default_group(index, request.group_by),
+            syntax=not request.plain,
+        )
     return answer_json(index, request.query, request.mode, result, full_text=request.full_text)
 
 

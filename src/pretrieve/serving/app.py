@@ -17,8 +17,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 
-from pretrieve.serving import api
+from pretrieve.serving import api, pages
 from pretrieve.serving.api import State, json_response
+from pretrieve.serving.judgements import Judgements
 from pretrieve.serving.limits import Gate, Limits, RequestError
 from pretrieve.serving.metrics import Metrics
 from pretrieve.serving.served import Served
@@ -30,8 +31,7 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
 }
-COOKIE = "pretrieve_token"
-_OPEN = ("/healthz",)  # answered without a token
+_OPEN = ("/healthz", "/static/serve.css", "/static/serve.js")  # answered without a token
 _EVERY = 0.5  # seconds between two looks at the MANIFESTs
 Next = Callable[[Request], Awaitable[Response]]
 
@@ -44,12 +44,14 @@ class ServeOptions:
         token: what clients have to give; empty: nothing.
         hosts: names that clients may call the server by; empty: any.
         limits: what is refused.
+        judgements: where judgements of the page are kept; None: nowhere.
         note: told what the operator should know.
     """
 
     token: str = ""
     hosts: Sequence[str] = ()
     limits: Limits = field(default_factory=Limits)
+    judgements: Judgements | None = None
     note: Callable[[str], None] = print
 
 
@@ -60,7 +62,13 @@ def make_app(served: dict[str, Served], options: ServeOptions) -> Starlette:
         served: the indexes by name.
         options: how to serve them.
     """
-    state = State(served=served, limits=options.limits, gate=Gate(options.limits), metrics=Metrics())
+    state = State(
+        served=served,
+        limits=options.limits,
+        gate=Gate(options.limits),
+        metrics=Metrics(),
+        judgements=options.judgements,
+    )
 
     @contextlib.asynccontextmanager
     async def living(_: Starlette) -> AsyncIterator[None]:
@@ -71,7 +79,7 @@ def make_app(served: dict[str, Served], options: ServeOptions) -> Starlette:
 
     middleware = [Middleware(BaseHTTPMiddleware, dispatch=_guard(state, options))]
     app = Starlette(
-        routes=api.ROUTES,
+        routes=[*api.ROUTES, *pages.ROUTES],
         middleware=middleware,
         exception_handlers={HTTPException: _http_error},
         lifespan=living,
@@ -133,7 +141,9 @@ def error_response(error: RequestError) -> Response:
 
 def _knows(request: Request, token: str) -> bool:
     kind, _, given = request.headers.get("authorization", "").partition(" ")
-    found = [given if kind.lower() == "bearer" else "", request.cookies.get(COOKIE, "")]
+    found = [given if kind.lower() == "bearer" else "", request.cookies.get(pages.COOKIE, "")]
+    if request.url.path == "/":
+        found.append(request.query_params.get("token", ""))
     return any(hmac.compare_digest(one.encode("utf-8", "replace"), token.encode()) for one in found)
 
 

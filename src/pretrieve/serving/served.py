@@ -88,8 +88,8 @@ def open_all(paths: Sequence[Path]) -> dict[str, Served]:
     return found
 
 
-def document_of(index: Index, name: str) -> Document | None:
-    """The document with an id, if the index has it.
+def number_of(index: Index, name: str) -> int | None:
+    """The number of the document with an id, if the index has it.
 
     Args:
         index: the index.
@@ -99,7 +99,17 @@ def document_of(index: Index, name: str) -> Document | None:
     wanted = hashes([name], 1)
     for start, part in zip(members.starts.tolist(), members.parts, strict=False):
         for place in part.find(wanted)[1].tolist():
-            number = start + place
-            if part.names[place] == name and (members.alive is None or members.alive[number]):
-                return index.numbered[number]
+            if part.names[place] == name and (members.alive is None or members.alive[start + place]):
+                return int(start + place)
     return None
+
+
+def document_of(index: Index, name: str) -> Document | None:
+    """The document with an id, if the index has it.
+
+    Args:
+        index: the index.
+        name: the id.
+    """
+    number = number_of(index, name)
+    return None if number is None else index.numbered[number]
