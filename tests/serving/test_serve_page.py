@@ -12,7 +12,9 @@ from serving.conftest import HOSTILE, Server, pretrieve
 
 
 def test_hostile_text_is_text(server) -> None:
-    page = server.get(f"/?q={quote(HOSTILE)}&with=fused,lexical").text
+    for sign in ("<script>alert", "<img"):
+        assert sign not in server.get(f"/?q={quote(HOSTILE)}").text
+    page = server.get("/?q=script+alert+kamika&with=fused,lexical").text
     assert "&lt;script&gt;alert" in page
     for sign in ("<script>alert", "<img", "\x1b", "\u202e"):
         assert sign not in page
