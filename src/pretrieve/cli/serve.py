@@ -63,12 +63,10 @@ def command(
     once running requests are answered.
     """
     from pretrieve.core import extras
-    from pretrieve.core.errors import UsageError
     from pretrieve.models.devices import using
 
     extras.require("serve", "`pretrieve serve`")
-    if token is not None and (not token.strip() or not token.isascii() or not token.isprintable()):
-        raise UsageError("--token is empty or holds signs that a header cannot: give ASCII letters and digits.")
+    _check_token(token)
     from pretrieve.serving.app import ServeOptions, make_app
     from pretrieve.serving.judgements import Judgements
     from pretrieve.serving.limits import Limits
@@ -89,6 +87,13 @@ def command(
         app = make_app(served, options)
         serve(app, listening, lambda address: _ready(address, [(one.name, len(one.index)) for one in served.values()]))
     say("stopped.")
+
+
+def _check_token(token: str | None) -> None:
+    from pretrieve.core.errors import UsageError
+
+    if token is not None and (not token.strip() or not token.isascii() or not token.isprintable()):
+        raise UsageError("--token is empty or holds signs that a header cannot: give ASCII letters and digits.")
 
 
 def _ready(address: str, indexes: list[tuple[str, int]]) -> None:
