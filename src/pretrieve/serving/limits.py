@@ -11,6 +11,7 @@ from typing import TypeVar
 from starlette.requests import Request
 
 T = TypeVar("T")
+_DRAINED = 16  # times the largest body that is read of a larger one, and dropped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,13 +112,13 @@ async def body_of(request: Request, limits: Limits) -> bytes:
     Raises:
         RequestError: it is larger; status 413.
     """
-    found = bytearray()
-    too_large = f"the body is larger than {limits.body:,} bytes: send fewer queries at once."
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length[:20]) > limits.body:
-        raise RequestError(413, too_large)
+    found, size = bytearray(), 0
     async for piece in request.stream():
-        found += piece
-        if len(found) > limits.body:
-            raise RequestError(413, too_large)
+        size += len(piece)
+        if size <= limits.body:
+            found += piece
+        elif size > _DRAINED * limits.body:
+            break
+    if size > limits.body:  # what was sent is read, so that the client gets the refusal and not a broken connection
+        raise RequestError(413, f"the body is larger than {limits.body:,} bytes: send fewer queries at once.")
     return bytes(found)
