@@ -29,6 +29,7 @@ from pretrieve.cli import (
     read,
     report,
     search,
+    serve,
     train,
     verify,
 )
@@ -59,6 +60,7 @@ COMMANDS = (
     encode,
     index,
     search,
+    serve,
     evaluate,
     read,
     answer,

@@ -11,7 +11,7 @@ from typing import Literal
 from pretrieve.core.errors import MissingExtraError
 
 Extra = Literal[  # of pyproject.toml
-    "train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora", "faiss", "report", "track"
+    "train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora", "faiss", "report", "serve", "track"
 ]  # fmt: skip
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
@@ -26,6 +26,7 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
     "faiss": ("faiss",),
     "report": ("jinja2",),
     "track": ("tensorboard",),
+    "serve": ("starlette", "uvicorn", "jinja2"),
 }
 _NAMES: dict[Extra, str] = {
     "train": "training extra",
@@ -39,6 +40,7 @@ _NAMES: dict[Extra, str] = {
     "faiss": "extra for approximate search",
     "report": "extra for reports",
     "track": "extra for TensorBoard",
+    "serve": "extra for serving",
 }
 
 
