@@ -11,7 +11,7 @@ from typing import Literal
 from pretrieve.core.errors import MissingExtraError
 
 Extra = Literal[  # of pyproject.toml
-    "train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora", "faiss"
+    "train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora", "faiss", "milvus"
 ]  # fmt: skip
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
@@ -24,6 +24,7 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
     "ray": ("ray", "pyarrow", "pandas"),
     "lora": ("peft",),
     "faiss": ("faiss",),
+    "milvus": ("pymilvus", "milvus_lite"),
 }
 _NAMES: dict[Extra, str] = {
     "train": "training extra",
@@ -35,6 +36,7 @@ _NAMES: dict[Extra, str] = {
     "ray": "extra for Ray",
     "lora": "extra for LoRA",
     "faiss": "extra for approximate search",
+    "milvus": "extra for Milvus",
 }
 
 

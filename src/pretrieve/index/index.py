@@ -17,12 +17,14 @@ from pretrieve.core.errors import UsageError
 from pretrieve.core.types import BoolArray, Document, FloatArray, IntArray, TextEncoder
 from pretrieve.index.analysis import Analyzer
 from pretrieve.index.asked import MODES, Mode, check_mode, check_queries, check_query, check_top_k
+from pretrieve.index.backends import Address
 from pretrieve.index.building import BLOCK, Vectors, in_memory, on_disk
 from pretrieve.index.candidates import Candidates, find_candidates
 from pretrieve.index.columns import Columns
 from pretrieve.index.compaction import compact
 from pretrieve.index.dense import Dense
 from pretrieve.index.exhaustive import lexical_ranker
+from pretrieve.index.filters import Filter
 from pretrieve.index.fuse import Fusion
 from pretrieve.index.hits import Hit, describe
 from pretrieve.index.ids import Members
@@ -32,6 +34,7 @@ from pretrieve.index.options import IndexOptions
 from pretrieve.index.pseudo import Records
 from pretrieve.index.rankers import Best, Queries, Ranker
 from pretrieve.index.ranking import best_groups
+from pretrieve.index.store import Store, refill
 from pretrieve.index.updating import Changes, delete, stored_for_update, update
 from pretrieve.index.writing import writing
 
@@ -62,6 +65,7 @@ class Index:
         third: vectors of a static model beside those of a retrieval model.
         path: its folder; None in memory.
         model: what the model was when the index was built, for people.
+        store: collection that the best documents of each ranker come from; None: they come from the folder.
         stored_columns: fields of the documents of each part; None in memory, where they are gathered when asked for.
     """
 
@@ -75,6 +79,7 @@ class Index:
     path: Path | None = None
     model: str = ""
     stored_columns: Sequence[Columns] | None = None
+    store: Store | None = None
 
     @staticmethod
     def of(
@@ -118,6 +123,7 @@ class Index:
         vectors: Vectors | None = None,
         link_model: bool = False,
         facts: Mapping[str, Any] | None = None,
+        store: Address | None = None,
     ) -> Index:
         """Index documents on disk; vectors are streamed to it.
 
@@ -130,6 +136,7 @@ class Index:
             vectors: gives the vectors of the documents in order, encoded before; default: they are encoded here.
             link_model: keep the path of the model's folder from the index, in place of its files.
             facts: further facts to keep in its MANIFEST.
+            store: collection to keep words and vectors in too, where the best of each are then looked up.
 
         Raises:
             DataError: there are no documents, or the model gives values that are not finite.
@@ -137,9 +144,14 @@ class Index:
             LockedError: another process builds or changes an index there.
             StorageError: writing to disk failed; nothing is left on disk.
         """
+        if store is not None:
+            facts = {**(facts or {}), "store": store.meta(target)}
         on_disk(
             target, documents, encoder, options, replace=replace, vectors=vectors, link_model=link_model, facts=facts
         )
+        if store is not None:
+            with writing(target):
+                refill(target, new=True)
         return Index.open(target, encoder)
 
     @staticmethod
@@ -182,6 +194,7 @@ class Index:
             path=path.absolute(),
             model=opened.meta["model"]["location"],
             stored_columns=[part.columns for part in opened.parts if part.columns is not None],
+            store=Store.of(path, opened),
         )
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
@@ -208,6 +221,7 @@ class Index:
         path, encoder = self._on_disk()
         with writing(path), stored_for_update(path, documents) as stored:
             changes = update(path, open_parts(path, encoder), stored, remove=remove)
+            refill(path)
         return Index.open(path, encoder), changes
 
     def delete(self, ids: Iterable[str]) -> tuple[Index, Changes]:
@@ -227,6 +241,7 @@ class Index:
         path, encoder = self._on_disk()
         with writing(path):
             changes = delete(path, open_parts(path, encoder), list(ids))
+            refill(path)
         return Index.open(path, encoder), changes
 
     def compact(self) -> Index:
@@ -239,6 +254,7 @@ class Index:
         path, encoder = self._on_disk()
         with writing(path):
             compact(path, whole=True)
+            refill(path)
         return Index.open(path, encoder)
 
     def _on_disk(self) -> tuple[Path, TextEncoder]:
@@ -309,6 +325,7 @@ class Index:
         *,
         groups: IntArray | None = None,
         allowed: BoolArray | None = None,
+        where: Filter | None = None,
     ) -> Iterator[Best]:
         """Find the k best documents for each of many queries.
 
@@ -318,6 +335,7 @@ class Index:
             mode: lexical, dense or hybrid.
             groups: (R,) documents of one group are one hit, at the place of the best (``ranking.groups_of``).
             allowed: (R,) documents that may be found; all without it.
+            where: filter that those allowed fit, for a collection that filters itself.
 
         Yields:
             For each query the documents' numbers (<= k,), best first, and their scores.
@@ -326,7 +344,7 @@ class Index:
             UsageError: unknown mode.
         """
         check_mode(mode)
-        for some in Queries(queries).blocks(_QUERIES):
+        for some in Queries(queries, where).blocks(_QUERIES):
             if groups is None:
                 yield from self._best(some, k, mode, allowed)
             else:
@@ -335,7 +353,7 @@ class Index:
     def _best(self, queries: Queries, k: int, mode: Mode, allowed: BoolArray | None) -> Iterator[Best]:
         ranker = self.words
         if mode == "dense" and self.dense is not None:
-            ranker = self.dense
+            ranker = self.vectors(self.dense)
         elif mode == "hybrid" and self.dense is not None and self.fusion.dense:
             rankers, weights = zip(*self.rankers(), strict=True)
             for found in self.candidates(rankers, queries, k, allowed):
@@ -352,13 +370,18 @@ class Index:
     @property
     def words(self) -> Ranker:
         """BM25 as a ranker."""
-        return lexical_ranker(self.lexical, self.members)
+        found = lexical_ranker(self.lexical, self.members)
+        return found if self.store is None else self.store.words(found, self.lexical, self.members)
+
+    def vectors(self, dense: Dense) -> Ranker:
+        """The vectors as a ranker."""
+        return dense if self.store is None else self.store.vectors(dense, self.members)
 
     def rankers(self) -> list[tuple[Ranker, float]]:
         """What is fused, with the weight of each: BM25, the vectors, the best passage, the static model."""
         found: list[tuple[Ranker, float]] = [(self.words, 1.0)]
         if self.dense is not None and self.fusion.dense:
-            found.append((self.dense, self.fusion.dense))
+            found.append((self.vectors(self.dense), self.fusion.dense))
             if self.fusion.passages and self.lexical.passages is not None:
                 found.append((lexical_ranker(self.lexical.passages, self.members), self.fusion.passages))
             if self.fusion.third and self.third is not None:
