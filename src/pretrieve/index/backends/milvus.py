@@ -117,7 +117,7 @@ class Milvus:
             self._client.create_collection(name, schema=schema, index_params=kinds, consistency_level="Strong")
 
     def check(self) -> None:
-        """Refuse a collection that is missing, or is none of pretrieve.
+        """Make a collection ready to be asked; refuse one that is missing, or is none of pretrieve.
 
         Raises:
             StorageError: it is missing.
@@ -134,6 +134,8 @@ class Milvus:
                 f"{self._address.describe()} is none of pretrieve (fields {', '.join(sorted(fields))[:200]}): give "
                 "another name."
             )
+        with _explained(self._address):
+            self._client.load_collection(self._address.collection)  # one of Milvus Lite is not, in a new process
 
     def facts(self) -> dict[str, str]:
         """See ``Backend``."""
