@@ -276,6 +276,8 @@ class Index:
         languages = ", ".join(self.lexical.analyzer.analysis.languages)
         lines = [f"{len(self):,} documents; {len(self.lexical.vocabulary):,} different terms (languages: {languages})."]
         lines.append(f"{self.lexical.describe()}.")
+        if self.store is not None:
+            lines.append(f"The best documents are looked up in {self.store.address.describe()}.")
         if self.dense is not None:
             size, views = self.dense.size, self.dense.views
             several = f", {views} a document," if views > 1 else ""

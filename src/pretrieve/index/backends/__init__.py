@@ -148,4 +148,4 @@ class Address:
 
     def describe(self) -> str:
         """As text, for messages."""
-        return f"collection {self.collection} of {self.place}"
+        return f"collection {self.collection} of {self.place} ({self.kind})"
