@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import numpy as np
 import pytest
 
 import labelling
+from pretrieve.core.errors import StorageError
 from pretrieve.core.types import Document
 from pretrieve.index.backends import Address
+from pretrieve.index.backends.milvus import KINDS
 from pretrieve.index.find import search
 from pretrieve.index.index import Index
 from pretrieve.index.options import IndexOptions
+from pretrieve.index.store import refill
 from pretrieve.index.vector_options import VectorOptions
 from pretrieve.models.bag import Bag
 
@@ -59,7 +63,7 @@ class Case:
     """A way to index, made once."""
 
     def __init__(self, name: str, folder: Path, model: Path) -> None:
-        self.name, self.exact = name, name != "approximate"
+        self.exact = name in ("exact", "milvus")
         near = VectorOptions(exact_up_to=500, recall=0.9) if name == "approximate" else VectorOptions()
         store = Address.parse(str(folder / "store.db"), "HNSW" if name == "milvus-hnsw" else "FLAT")
         options: dict[str, Any] = {"store": store} if name.startswith("milvus") else {}
@@ -68,7 +72,10 @@ class Case:
         )
 
 
-@pytest.fixture(scope="module", params=["exact", "approximate", pytest.param("milvus", marks=MILVUS)])
+@pytest.fixture(
+    scope="module",
+    params=["exact", "approximate", *(pytest.param(name, marks=MILVUS) for name in ("milvus", "milvus-hnsw"))],
+)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, model: Path) -> Case:
     return Case(request.param, tmp_path_factory.mktemp("case"), model)
 
@@ -122,7 +129,7 @@ def test_filters_find_the_same(case: Case, reference: Index, queries: list[str],
 def test_after_changes_hits_are_those_of_a_rebuild(name: str, tmp_path: Path, model: Path, queries: list[str]) -> None:
     case = Case(name, tmp_path, model)
     more = [
-        *documents(SIZE, SIZE + 40),
+        *(replace(one, text=f"{one.text} " * 4) for one in documents(SIZE, SIZE + 40)),  # moves the mean length
         Document(id="d3", text="an other text " + queries[0]),
         Document(id="!", text="!"),
     ]
@@ -135,6 +142,30 @@ def test_after_changes_hits_are_those_of_a_rebuild(name: str, tmp_path: Path, mo
     for mode in ("lexical", "dense", "hybrid"):
         for query in queries:
             same(case, index.search(query, 10, mode), rebuilt.search(query, 10, mode))
+
+
+@MILVUS
+def test_a_cut_off_update_is_refused_and_finished(tmp_path: Path, model: Path, queries: list[str]) -> None:
+    index = Case("milvus", tmp_path, model).index
+    assert index.store is not None
+    index.store.backend.keep_facts({"state": "changing"})  # as a killed update leaves it
+    index.store.backend.delete(index.store.backend.contents()[0][:10])
+    with pytest.raises(StorageError, match="holds another version"):
+        Index.open(tmp_path / "index", Bag.load(model)).search(queries[0], 1)
+    refill(tmp_path / "index")
+    again = Index.open(tmp_path / "index", Bag.load(model))
+    assert again.store is not None
+    assert len(again.store.backend.contents()[0]) == SIZE
+    assert again.search(queries[0], 5) == index.search(queries[0], 5)
+
+
+@MILVUS
+@pytest.mark.parametrize("kind", KINDS[2:])
+def test_types_that_are_accepted_are_those_of_lite(kind: str, tmp_path: Path, model: Path, reference: Index) -> None:
+    store = Address.parse(str(tmp_path / "store.db"), kind)
+    index = Index.build(tmp_path / "index", documents(0, SIZE), Bag.load(model), IndexOptions(dense=1.0), store=store)
+    found, expected = index.search("bado kilu mane", 10, "dense"), reference.search("bado kilu mane", 10, "dense")
+    assert len({hit.id for hit in found} & {hit.id for hit in expected}) >= 8
 
 
 @MILVUS
@@ -207,6 +238,24 @@ def test_a_bad_store_is_one_line_before_anything_is_built(tmp_path: Path, model:
     error = program("index", tmp_path / "a.txt", "--model", model, "-o", tmp_path / "index", "--store", store)
     assert said in error
     assert "secret" not in error
+    assert not (tmp_path / "index").exists()
+
+
+def test_without_the_extra_it_is_named(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "a.txt").write_text("some text")
+    hidden = (
+        "import importlib.util as u, sys; find = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'pymilvus' else find(name, *a)\n"
+        "from pretrieve.cli.app import main; main()"
+    )
+    options = ["--model", str(model), "-o", str(tmp_path / "index"), "--store", str(tmp_path / "file.db")]
+    done = subprocess.run(
+        [sys.executable, "-c", hidden, "index", str(tmp_path / "a.txt"), *options],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode
+    assert "Traceback" not in done.stderr
+    assert '".[milvus]"' in done.stderr
     assert not (tmp_path / "index").exists()
 
 
