@@ -27,6 +27,7 @@ from pretrieve.models.bag import Bag
 
 SIZE = 2500
 MILVUS = pytest.mark.skipif(importlib.util.find_spec("pymilvus") is None, reason="the extra `milvus` is not installed")
+WAYS = ["exact", "approximate", *(pytest.param(name, marks=MILVUS) for name in ("milvus", "milvus-hnsw"))]
 LANGUAGES = ("en", "DE", "f\"r' or 1")
 
 
@@ -74,7 +75,7 @@ class Case:
 
 @pytest.fixture(
     scope="module",
-    params=["exact", "approximate", *(pytest.param(name, marks=MILVUS) for name in ("milvus", "milvus-hnsw"))],
+    params=WAYS,
 )
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, model: Path) -> Case:
     return Case(request.param, tmp_path_factory.mktemp("case"), model)
