@@ -1,8 +1,8 @@
 """The index of a collection: documents, BM25, vectors and fusion weights; one artefact, opened by memory mapping.
 
 Artefact of kind ``index``: ``parts/`` (``parts.py``), ``model/`` (``stored_model.py``), and in the MANIFEST the parts,
-how text was analysed, which model the vectors are of (and how many views a document has, where it has several), and
-the weights of fusion. Built by ``building.py``, opened by ``opening.py``, changed by ``updating.py``.
+how text was analysed, the model (and views of a document), and the weights of fusion. See ``building.py``,
+``opening.py`` and ``updating.py``.
 """
 
 from __future__ import annotations

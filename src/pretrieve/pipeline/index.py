@@ -81,16 +81,9 @@ def build_index(
         read = None if encoded is None else encoded.checked(documents)
         facts = {READ_WITH: field_words(fields), PASSAGES: passages}
         index = Index.build(
-            work.output,
-            documents,
-            encoder,
-            lexical,
-            replace=replace,
-            vectors=read,
-            link_model=link_model,
-            facts=facts,
+            work.output, documents, encoder, lexical, replace=replace, vectors=read, link_model=link_model, facts=facts,
             store=store,
-        )
+        )  # fmt: skip
         listener.advance(len(documents))
     return index
 
