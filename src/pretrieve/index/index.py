@@ -1,8 +1,7 @@
 """The index of a collection: documents, BM25, vectors and fusion weights; one artefact, opened by memory mapping.
 
 Artefact of kind ``index``: ``parts/`` (``parts.py``), ``model/`` (``stored_model.py``), and in the MANIFEST the parts,
-how text was analysed, the model (and views of a document), and the weights of fusion. See ``building.py``,
-``opening.py`` and ``updating.py``.
+how text was analysed, the model, and the weights of fusion. See ``building.py``, ``opening.py``, ``updating.py``.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from pretrieve.index.options import IndexOptions
 from pretrieve.index.pseudo import Records
 from pretrieve.index.rankers import Best, Queries, Ranker
 from pretrieve.index.ranking import best_groups
-from pretrieve.index.store import Store, refill
+from pretrieve.index.store import Store, fill, refill
 from pretrieve.index.updating import Changes, delete, stored_for_update, update
 from pretrieve.index.writing import writing
 
@@ -146,12 +145,10 @@ class Index:
         """
         if store is not None:
             facts = {**(facts or {}), "store": store.meta(target)}
-        on_disk(
-            target, documents, encoder, options, replace=replace, vectors=vectors, link_model=link_model, facts=facts
-        )
+        on_disk(target, documents, encoder, options, replace=replace, vectors=vectors, link_model=link_model,
+                facts=facts)  # fmt: skip
         if store is not None:
-            with writing(target):
-                refill(target, new=True)
+            fill(target)
         return Index.open(target, encoder)
 
     @staticmethod

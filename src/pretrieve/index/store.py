@@ -34,6 +34,7 @@ from pretrieve.index.opening import Opened, open_parts
 from pretrieve.index.postings import Postings
 from pretrieve.index.pseudo import full_text
 from pretrieve.index.rankers import Ranker
+from pretrieve.index.writing import writing
 from pretrieve.text.language import detect
 
 _BATCH = 256  # documents that are written together: the server takes 64 MiB at most
@@ -135,6 +136,16 @@ def check_store(address: Address, *, replace: bool) -> None:
                 raise UsageError(f"{address.describe()} exists: give another name, or --overwrite.")
     finally:
         backend.close()
+
+
+def fill(path: Path) -> None:
+    """Fill the collection of an index that was built just now.
+
+    Raises:
+        PretrieveError: as ``refill``.
+    """
+    with writing(path):
+        refill(path, new=True)
 
 
 def refill(path: Path, *, new: bool = False) -> None:
