@@ -146,6 +146,15 @@ def test_after_changes_hits_are_those_of_a_rebuild(name: str, tmp_path: Path, mo
 
 
 @MILVUS
+def test_equal_documents_come_by_id_however_many_there_are(tmp_path: Path, model: Path) -> None:
+    same = [Document(id=f"d{number:03}", text="bado kilu mane") for number in range(400)]
+    store = Address.parse(str(tmp_path / "store.db"))
+    index = Index.build(tmp_path / "index", same, Bag.load(model), IndexOptions(dense=1.0), store=store)
+    for mode in ("lexical", "dense"):
+        assert [hit.id for hit in index.search("kilu", 3, mode)] == ["d000", "d001", "d002"]
+
+
+@MILVUS
 def test_a_cut_off_update_is_refused_and_finished(tmp_path: Path, model: Path, queries: list[str]) -> None:
     index = Case("milvus", tmp_path, model).index
     assert index.store is not None
