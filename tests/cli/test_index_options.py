@@ -150,6 +150,10 @@ def test_a_changed_model_is_refused(run, made: Path, name: str, tmp_path: Path) 
         (model / path).write_bytes(orjson.dumps(found | values))
         outcome = run("search", index, QUERY)
         assert outcome.code == 1, outcome.out
+        assert f"If it was changed on purpose, remove {model / 'MANIFEST.json'}" in one_line(outcome.err)
+        (model / "MANIFEST.json").unlink()
+        outcome = run("search", index, QUERY)
+        assert outcome.code == 1, outcome.out
         assert str(model) in one_line(outcome.err)
         assert "index again" in one_line(outcome.err)
 
@@ -162,7 +166,7 @@ def test_a_model_that_broke_is_refused_by_search(run, made: Path, tmp_path: Path
         weights.write_bytes(weights.read_bytes()[:-100])
         outcome = run("search", index, QUERY)
         assert outcome.code == 1
-        assert "model.safetensors has" in one_line(outcome.err)
+        assert f"model.safetensors: expected {weights.stat().st_size + 100} bytes" in one_line(outcome.err)
 
 
 def test_a_bare_model_is_searched_as_it_was_described(run, made: Path, tmp_path: Path) -> None:
@@ -192,6 +196,7 @@ def test_an_older_index_says_it_of_another_size(run, made: Path, tmp_path: Path)
     (index / "MANIFEST.json").write_bytes(manifest_of("index", manifest["meta"], manifest["files"]))
     settings = model / "config_sentence_transformers.json"
     settings.write_bytes(orjson.dumps(orjson.loads(settings.read_bytes()) | {"truncate_dim": 6}))
+    (model / "MANIFEST.json").unlink()
     outcome = run("search", index, QUERY)
     assert outcome.code == 1
     assert "vectors of 6 dimensions, and the documents' have 16" in one_line(outcome.err)
