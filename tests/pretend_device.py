@@ -7,7 +7,9 @@ exact as the CPU: a run on it gives the CPU's own numbers.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import os
 import sys
 import threading
 from collections import Counter
@@ -163,8 +165,16 @@ def main(arguments: list[str]) -> None:
 
     torch.inference_mode = lambda mode=True: torch.no_grad()  # type: ignore[misc,assignment]  # wrapped tensors have none
     sys.argv = ["pretrieve", *arguments]
-    with pretended():
-        command()
+    code: object = 0
+    try:
+        with pretended():
+            command()
+    except SystemExit as end:
+        code = end.code
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))  # see pretend_steps.py
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import graphlib
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_lower_floors_know_no_torch(path: Path) -> None:
 # Rooms of the pipeline, in the order in which they may know each other.
 ROOMS = (
     "run", "pretrain", "encode", "index", "update_index", "evaluate", "finetune", "qa", "generate", "distill",
-    "compare", "inspect", "demo",
+    "compare", "inspect", "push", "demo",
 )  # fmt: skip
 
 
@@ -200,6 +201,12 @@ def test_the_command_line_starts_light() -> None:
         "sklearn",
         "pyarrow",
     }
+
+
+def test_files_of_tests_have_names_of_their_own() -> None:
+    """Two files of tests with one name: pytest reads one of them."""
+    names = Counter(path.name for path in Path(__file__).parent.rglob("test_*.py"))
+    assert [name for name, times in names.items() if times > 1] == []
 
 
 def test_slow_tests_are_named_by_what_they_are_called() -> None:

@@ -260,3 +260,47 @@ def test_retriever_in_python(tmp_path, documents) -> None:
     assert hits[0].id == "1"
     with pytest.raises(UsageError, match="no documents"):
         alone.search("engine")
+
+
+def test_bibtex_of_a_method_and_of_all(run) -> None:
+    one = run("methods", "orqa-ict", "--bibtex")
+    assert one.code == 0, one.err
+    assert one.out.startswith("@inproceedings{lee2019latent,\n")
+    assert one.out.count("\n@") == 1  # Contriever's, whose ICT is a preset of the same file
+    every = run("methods", "--bibtex").out
+    assert every.count("@article{izacard2022unsupervised,") == 1
+    assert every.count("@inproceedings{") == 12
+    assert run("methods", "mlm").out.rstrip().endswith("pretrieve methods mlm --bibtex")
+    facts = orjson.loads(run("methods", "mlm", "--json").out)["mlm"]["card"]["papers"]
+    assert list(facts) == ["devlin2019bert", "gururangan2020dont"]
+    both = run("methods", "mlm", "--bibtex", "--json")
+    assert both.code == 2
+    assert "not both" in both.err
+
+
+def test_a_card_without_papers_says_how_to_add_them(run, tmp_path, monkeypatch) -> None:
+    (tmp_path / "own.py").write_text(OWN_METHOD)
+    monkeypatch.setenv("PRETRIEVE_METHODS", str(tmp_path))
+    alone = run("methods", "ours", "--bibtex")
+    assert alone.code == 2
+    assert "no papers on the card of ours: add papers=(Paper(...),)" in alone.err
+    every = run("methods", "--bibtex")
+    assert every.code == 0
+    assert "note: no papers on the card of ours" in every.err
+
+
+OWN_METHOD = """
+from dataclasses import dataclass
+from pretrieve.methods import Card, Preset
+
+CARD = Card(title="a", paper="none", idea="c")
+PRESETS = {"ours": Preset(summary="d")}
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    pass
+
+def sampler(store, specials, options, provenance=False): ...
+def objective(encoder, options, seed, store): ...
+def explain(batch, store, specials): ...
+"""

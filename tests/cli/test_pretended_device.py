@@ -11,7 +11,8 @@ import orjson
 import pytest
 from safetensors.numpy import load_file
 
-from pretrieve.core.arrays import load_array
+from pretrieve.index.index import Index
+from pretrieve.models.text_encoder import open_encoder
 
 SCRIPT = Path(__file__).parent.parent / "pretend_device.py"
 SMALL = ("--steps", "3", "--set", "batch_size=8", "--tracker", "none")
@@ -76,6 +77,7 @@ def test_index_finetune_and_mine_give_the_files_of_the_cpu(trained: Path, docume
         pretended(trained, "index", documents, "--model", "here", "-o", f"index-{where}", "--device", device)
         tune = ("finetune", "here", "labels.jsonl", "--negatives", "ance", *SMALL)
         pretended(trained, *tune, "-o", f"tuned-{where}", "--device", device)
-    ours, theirs = (load_array(trained / f"index-{where}" / "vectors") for where in ("there", "here"))
+    encoder = open_encoder(str(trained / "here"))
+    ours, theirs = (Index.open(trained / f"index-{where}", encoder).dense.vectors for where in ("there", "here"))
     assert np.allclose(np.asarray(ours, np.float32), np.asarray(theirs, np.float32), atol=1e-3)
     assert_same(trained / "tuned-there" / "model.safetensors", trained / "tuned-here" / "model.safetensors")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+from huggingface_hub import ModelCard
 from sentence_transformers import SentenceTransformer
 
 import searching
@@ -114,6 +115,9 @@ def test_what_is_kept_beside_it(made, whole) -> None:
     for words in ("apache-2.0", report.recipe["options"]["teacher"], "pretrieve distill", "--steps 60", report.saved):
         assert words in card
     assert report.reason in card
+    data = ModelCard.load(whole / "README.md").data
+    assert data.base_model is data.license is data.eval_results is None, "the teacher is a folder"
+    assert data.tags == ["sentence-transformers", "pretrieve", "retrieval", "static", "distillation"]
 
 
 def test_it_is_searched_as_any_other(made, whole) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 import pytest
 import torch
+from huggingface_hub import ModelCard
 
 import labelling
 import stock
@@ -66,6 +67,11 @@ def test_a_static_model_learns_with_every_kind_of_negatives(made, tmp_path, nega
     assert orjson.loads((output / "report.json").read_bytes()) == orjson.loads(orjson.dumps(report.to_json()))
     assert Bag.load(output).weight == report.evaluation["weights"]["model"] >= 1.0, "words find nothing here"
     assert "pretrieve finetune" in (output / "README.md").read_text()
+    card = ModelCard.load(output / "README.md").data
+    (result,) = card.eval_results
+    assert result.metric_value == pytest.approx(found["model", "dense"], abs=1e-6)
+    assert result.dataset_name.startswith("22 held-out queries among ")
+    assert card.base_model is card.license is None
     assert report.values["negatives"] == negatives
 
 

@@ -25,6 +25,7 @@ from pretrieve.cli import (
     inspect,
     methods,
     mine,
+    push,
     read,
     search,
     train,
@@ -63,6 +64,7 @@ COMMANDS = (
     inspect,
     methods,
     verify,
+    push,
     demo,
 )
 _OF_MANY_PROCESSES = (train.NAME, finetune.NAME, read.NAME, compare.NAME)

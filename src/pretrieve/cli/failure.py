@@ -15,6 +15,7 @@ from pathlib import Path
 import typer
 
 from pretrieve.core import extensions, extras
+from pretrieve.core.disk import TOO_MANY_FILES
 from pretrieve.core.errors import PretrieveError
 from pretrieve.core.shown import command_line, shown
 
@@ -65,7 +66,7 @@ def _expected(error: Exception) -> str:
         if isinstance(one, MemoryError):
             return "out of memory: take a smaller batch, fewer documents, or a machine with more memory."
         if _errno(one) in (errno.EMFILE, errno.ENFILE):
-            return "too many open files: raise the limit, for example with `ulimit -n 4096`."
+            return TOO_MANY_FILES
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}. Check that it is there and that you may open it."
     return ""

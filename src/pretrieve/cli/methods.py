@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 NAME = "methods"
 EXAMPLE = "pretrieve methods contriever"
 _KINDS = {"static": "static encoders", "transformer": "transformers"}
+_CARD = ("title", "paper", "idea", "released", "differs", "good_for", "encoders", "pretraining_only")
 _PARTS = {
     "options": "method",
     "encoder": "encoder",
@@ -29,12 +30,18 @@ def command(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="Method whose card to print.", show_default=False)
     ] = None,
+    as_bibtex: Annotated[
+        bool, typer.Option("--bibtex", help="Print BibTeX of the papers of NAME, or of all methods.")
+    ] = False,
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
     """List the methods, or print one's card: paper, what the code does, every value with its source, results."""
     import pretrieve.methods as methods
 
+    if as_bibtex:
+        _print_bibtex(name, as_json or output_json is not None)
+        return
     if as_json or output_json is not None:
         with working(as_json, output_json):
             facts = {key: _facts(key) for key in ([name] if name else methods.names())}
@@ -46,6 +53,23 @@ def command(
         _print_list()
 
 
+def _print_bibtex(name: str | None, as_json: bool) -> None:
+    """The entries of a method's papers, or of all; methods whose card has none are named on standard error."""
+    import pretrieve.methods as methods
+    from pretrieve.core.errors import UsageError
+
+    if as_json:
+        raise UsageError("give --bibtex or --json, not both: --json has the BibTeX of each card under papers.")
+    papers = {key: methods.facts(key).card.papers for key in ([name] if name else methods.names())}
+    without = [key for key, found in papers.items() if not found]
+    missing = f"no papers on the card of {', '.join(without)}: add papers=(Paper(...),) to its CARD."
+    if len(without) == len(papers):
+        raise UsageError(missing)
+    typer.echo(methods.bibtex(paper for found in papers.values() for paper in found))
+    if without:
+        typer.echo(f"note: {shown(missing)}", err=True)
+
+
 def _facts(name: str) -> dict[str, Any]:
     from pretrieve.evaluation.published_results import results
     from pretrieve.methods import facts
@@ -54,10 +78,8 @@ def _facts(name: str) -> dict[str, Any]:
     parts = ("options", "encoder", "training", "static")
     return {
         "summary": found.preset.summary,
-        "card": {
-            key: getattr(found.card, key)
-            for key in ("title", "paper", "idea", "released", "differs", "good_for", "encoders", "pretraining_only")
-        },
+        "card": {key: getattr(found.card, key) for key in _CARD}
+        | {"papers": {paper.key: paper.bibtex() for paper in found.card.papers}},
         **{part: _sourced(getattr(found.preset, part)) for part in parts},
         "variants": {key: _sourced(values) for key, values in found.variants.items()},
         "defaults": dict(found.defaults),
@@ -131,6 +153,8 @@ def _print_card(name: str) -> None:
     _print_results(console, facts["results"])
     console.print(f"\nTrain with it:  [bold]pretrieve train SOURCE -o OUT --method {name}{_base(card)}[/]")
     console.print(f"See its rows:   [bold]pretrieve inspect SOURCE --method {name}[/]")
+    if card["papers"]:
+        console.print(f"Cite it:        [bold]pretrieve methods {name} --bibtex[/]")
 
 
 def _base(card: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import orjson
 
 from pretrieve.core.blocks import Guard
+from pretrieve.core.disk import storage
 from pretrieve.core.errors import CorruptError
 from pretrieve.core.manifest import guard_of
 
@@ -96,11 +97,9 @@ def map_array(path: Path) -> MappedArray:
 
     Raises:
         CorruptError: the header or the length is wrong, or the header is not the one that was written.
+        StorageError: reading failed.
     """
-    try:
-        raw: npt.NDArray[np.uint8] = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
-    except (OSError, ValueError) as error:
-        raise CorruptError(f"{path}: the array cannot be read ({error}).") from None
+    raw = _mapped(path)
     guard = guard_of(path, lambda start, count: raw[start : start + count].data)
     if guard is not None:
         guard.touch(0, _HEADER)
@@ -126,12 +125,19 @@ def check_bytes(path: Path) -> None:
     """Check a file that a library is about to read, of an artefact that is being opened.
 
     Raises:
-        CorruptError: its bytes are not those that were written, or it cannot be read.
+        CorruptError: its bytes are not those that were written, or it is missing or empty.
+        StorageError: reading failed.
     """
-    try:
-        raw: npt.NDArray[np.uint8] = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
-    except (OSError, ValueError) as error:
-        raise CorruptError(f"{path}: it cannot be read ({error}).") from None
+    raw = _mapped(path)
     guard = guard_of(path, lambda start, count: raw[start : start + count].data)
     if guard is not None:
         guard.all()
+
+
+def _mapped(path: Path) -> npt.NDArray[np.uint8]:
+    """The bytes of a file, memory-mapped read-only."""
+    with storage(path):
+        try:
+            return np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
+        except (FileNotFoundError, IsADirectoryError, ValueError) as error:
+            raise CorruptError(f"{path}: it cannot be read ({error}).") from None

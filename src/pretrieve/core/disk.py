@@ -22,6 +22,7 @@ from pretrieve.core.errors import LockedError, StorageError
 
 TEMPORARY = ".pretrieve-"  # how the names of temporary files and folders begin
 LOCK = ".lock"  # in each folder that one process at a time writes
+TOO_MANY_FILES = "too many open files: raise the limit, for example with `ulimit -n 4096`."
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _HERE = -100  # AT_FDCWD
 _SWAP = 2  # RENAME_EXCHANGE on Linux, RENAME_SWAP on macOS
@@ -57,6 +58,8 @@ def storage(path: Path, needed: Callable[[], tuple[int, int]] = lambda: (0, 0)) 
                 f"at least {required:,} bytes are needed and {free:,} are free" if required else f"{free:,} bytes free"
             )
             raise StorageError(f"{path}: the disk is full ({sizes}): make room and run the command again.") from None
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise StorageError(f"{error.filename or path}: {TOO_MANY_FILES}") from None
         raise StorageError(f"{error.filename or path}: {error.strerror or error}.") from None
 
 

@@ -68,10 +68,9 @@ def describe(
         lexical: BM25 of all documents.
         dense: vectors of all documents, if any.
     """
-    snippets = Snippets(query, lexical, dense)
+    snippets = Snippets(query, lexical, dense).of(documents)
     hits = []
-    for rank, (document, score) in enumerate(zip(documents, scores, strict=True), start=1):
-        snippet = snippets.of(document)
+    for rank, (document, score, snippet) in enumerate(zip(documents, scores, snippets, strict=True), start=1):
         hits.append(
             Hit(
                 rank=rank,

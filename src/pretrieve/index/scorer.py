@@ -197,12 +197,16 @@ class Scorer:
         known = {term: at for at, term in enumerate(term for term in wanted if self.statistics.frequency(term))}
         numbers = np.array([known.get(term, -1) for term in terms], np.int64)[rows.tokens]  # others count for length
         weights, lengths = self.statistics.idf([*known]), rows.lengths
-        scores = np.zeros(len(queries), np.float32)
-        for index, query in enumerate(queries):
+        scores, stop = np.zeros(len(queries), np.float32), 0
+        for query, same in itertools.groupby(queries):
+            start, stop = stop, stop + len([*same])
             key = np.array([known[term] for term in query if term in known], np.int64)
-            own = numbers[rows.offsets[index] : rows.offsets[index + 1]]
-            counts = (own[None, :] == key[:, None]).sum(1)
-            scores[index] = (weights[key] * self.statistics.saturate(counts, lengths[index])).sum()
+            own = numbers[rows.offsets[start] : rows.offsets[stop]]
+            row = np.repeat(np.arange(stop - start), lengths[start:stop])
+            counts = [np.bincount(row[own == term], minlength=stop - start) for term in key]
+            if counts:
+                worth = self.statistics.saturate(np.stack(counts, 1), lengths[start:stop, None])
+                scores[start:stop] = (weights[key] * worth).sum(1)
         return scores
 
     def moments(self, queries: Sequence[Sequence[str]]) -> tuple[FloatArray, FloatArray]:

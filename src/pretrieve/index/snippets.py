@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pretrieve.core.types import Document
+from pretrieve.core.types import Document, FloatArray
 from pretrieve.index.analysis import Analyzer
 from pretrieve.index.dense import Dense
 from pretrieve.index.lexical import Lexical
@@ -52,6 +52,15 @@ def sentence_spans(text: str) -> list[Span]:
     return [(start, start + len(text[start:end].rstrip())) for start, end in zip(starts, ends, strict=True)]
 
 
+@dataclass(frozen=True)
+class _Sentence:
+    """A sentence, and whether a window cuts the text off before and after it."""
+
+    text: str
+    before: bool = False
+    after: bool = False
+
+
 class Snippets:
     """Chooses snippets for one query.
 
@@ -71,22 +80,33 @@ class Snippets:
         self._terms = frozenset(self._analyzer.terms(self._query))
         self._needles = _needles(self._query, self._terms)
 
-    def of(self, document: Document) -> Snippet:
-        """The snippet of a document; of its title where it has no text."""
-        sentence, before, after = self._sentence(document.text)
-        return self._cut(sentence or document.title, before=before, after=after)
+    def of(self, documents: Sequence[Document]) -> list[Snippet]:
+        """The snippet of each document; of its title where it has no text.
 
-    def _sentence(self, text: str) -> tuple[str, bool, bool]:
-        """The best sentence, and whether a window ends in it: at its start, at its end."""
+        The sentences of all documents are scored at once: most of their words are the same.
+        """
+        found = [self._sentences(document.text) for document in documents]
+        texts = [one.text for sentences in found for one in sentences]
+        scores = self._lexical.score_pairs([self._query] * len(texts), texts)
+        snippets, stop = [], 0
+        for document, sentences in zip(documents, found, strict=True):
+            start, stop = stop, stop + len(sentences)
+            best = self._best(sentences, scores[start:stop])
+            snippets.append(self._cut(best.text or document.title, before=best.before, after=best.after))
+        return snippets
+
+    def _sentences(self, text: str) -> list[_Sentence]:
+        """The sentences of a document that may be its best."""
         windows = _windows(text, self._needles)
         spans = [(start, stop, window) for window in windows for start, stop in _within(text, window)]
-        spans = self._promising(text, spans)
-        if not spans:
-            return "", False, False
-        sentences = [text[start:stop] for start, stop, _ in spans]
-        start, stop, window = spans[self._best(sentences)]
-        before = start == window[0] and start > 0
-        return text[start:stop], before, stop == window[1] and bool(text[stop : stop + _WINDOW].strip())
+        return [
+            _Sentence(
+                text=text[start:stop],
+                before=start == window[0] and start > 0,
+                after=stop == window[1] and bool(text[stop : stop + _WINDOW].strip()),
+            )
+            for start, stop, window in self._promising(text, spans)
+        ]
 
     def _promising(self, text: str, spans: list[tuple[int, int, Span]]) -> list[tuple[int, int, Span]]:
         """At most ``_SENTENCES`` sentences, in order; those with words of the query go first."""
@@ -97,12 +117,13 @@ class Snippets:
         chosen = sorted(range(len(spans)), key=lambda number: (counts[number], number))[:_SENTENCES]
         return [spans[number] for number in sorted(chosen)]
 
-    def _best(self, sentences: Sequence[str]) -> int:
-        queries = [self._query] * len(sentences)
-        scores = self._lexical.score_pairs(queries, sentences)
+    def _best(self, sentences: Sequence[_Sentence], scores: FloatArray) -> _Sentence:
+        if not sentences:
+            return _Sentence("")
         if not scores.any() and self._dense is not None and len(sentences) > 1:
-            scores = self._dense.score_pairs(queries, [sentence[:_WINDOW] for sentence in sentences])
-        return int(np.argmax(scores))
+            queries = [self._query] * len(sentences)
+            scores = self._dense.score_pairs(queries, [one.text[:_WINDOW] for one in sentences])
+        return sentences[int(np.argmax(scores))]
 
     def _cut(self, sentence: str, *, before: bool, after: bool) -> Snippet:
         """A sentence, or the best part of a long one, with its marks."""

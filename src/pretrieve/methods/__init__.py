@@ -37,6 +37,8 @@ from pretrieve.core.config import Value as Value
 from pretrieve.core.errors import ExtensionError, UsageError, suggest
 from pretrieve.core.extensions import Registry, assigned, check_call, place
 from pretrieve.methods._declared import Declared
+from pretrieve.methods._papers import Paper as Paper
+from pretrieve.methods._papers import bibtex as bibtex
 
 if TYPE_CHECKING:
     from pretrieve.core.types import Batch, SpecialTokens
@@ -65,6 +67,7 @@ class Card:
     Attributes:
         title: name of the method and a short description.
         paper: authors, title, venue, arXiv number.
+        papers: the same as ``pretrieve methods NAME --bibtex`` prints it.
         idea: the method in a few sentences.
         released: how the released code differs from the paper.
         differs: how this implementation differs from the released code, with reasons.
@@ -76,6 +79,7 @@ class Card:
 
     title: str
     paper: str
+    papers: tuple[Paper, ...] = ()
     idea: str
     released: str = ""
     differs: str = ""
@@ -296,7 +300,7 @@ def facts(name: str) -> Facts:
     """
     path = _path_of(name)
     if not REGISTRY.is_own(path):
-        known = {"Card": Card, "Preset": Preset, "Value": Value}
+        known = {"Card": Card, "Paper": Paper, "Preset": Preset, "Value": Value}
         file = Declared(path, REGISTRY.parsed(path), {**globals(), **known})
         try:
             variants = file.value("VARIANTS") if _assigned(path, "VARIANTS") is not None else {}

@@ -17,6 +17,7 @@ from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, IntArray, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
+from pretrieve.methods._bibliography import COCONDENSER
 from pretrieve.methods.condenser import HEAD, TRAINING, Condenser, check_head, checked, head_weights
 from pretrieve.models import devices
 from pretrieve.models.encoder import Encoder
@@ -34,6 +35,7 @@ CARD = Card(
     title="coCondenser: Condenser with contrasted spans",
     paper="Gao, Callan: Unsupervised Corpus Aware Language Model Pre-training for Dense Passage Retrieval, ACL 2022, "
     "arXiv 2108.05540",
+    papers=(COCONDENSER,),
     idea="Two spans of a document are masked and predicted as in Condenser, and the [CLS] of each span is contrasted "
     "with all spans of the batch; the other span is its positive. It starts from a Condenser model with its head: a "
     "random head is likely to damage the model before it learns.",

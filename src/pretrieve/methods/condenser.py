@@ -17,6 +17,7 @@ from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, SpecialTokens
 from pretrieve.methods import TRAINER_OPTIMISER, Card, Preset, Value
+from pretrieve.methods._bibliography import CONDENSER
 from pretrieve.models import devices
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import kept_heads, note_new, start_from, transformer
@@ -34,6 +35,7 @@ RELEASED_HEAD = "model.pt"  # file of heads in checkpoints of the released code
 CARD = Card(
     title="Condenser: a head that reads the late [CLS] and early tokens",
     paper="Gao, Callan: Condenser: a Pre-training Architecture for Dense Retrieval, EMNLP 2021, arXiv 2104.08253",
+    papers=(CONDENSER,),
     idea="Two additional layers predict the masked words of a passage from the tokens of a middle layer and the [CLS] "
     "of the last layer: the upper half contributes through [CLS] alone. The head is removed before fine-tuning.",
     released="The published models have a head of 2 layers over layer 6 of 12, and the loss of the last layer has the "

@@ -18,6 +18,7 @@ from pretrieve.core.bounds import QUEUE, TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, IntArray, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
+from pretrieve.methods._bibliography import CONTRIEVER
 from pretrieve.models import devices
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.groups import Groups
@@ -34,6 +35,7 @@ CARD = Card(
     title="Contriever: contrastive learning on independent crops",
     paper="Izacard, Caron, Hosseini, Riedel, Bojanowski, Joulin, Grave: Unsupervised Dense Information Retrieval with "
     "Contrastive Learning, TMLR 2022, arXiv 2112.09118",
+    papers=(CONTRIEVER,),
     idea="Two random crops (5 to 50 %) of a 256-token window, with 10 % of their tokens deleted, are a query and its "
     "key. Crops may overlap, so exact words count, and both sides look alike. Negatives are 131,072 keys that a "
     "momentum encoder made in earlier steps (MoCo). mcontriever: crops of 10 to 50 %, no deletion, 32,768 "

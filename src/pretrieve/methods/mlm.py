@@ -14,6 +14,7 @@ from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, SpecialTokens
 from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
+from pretrieve.methods._bibliography import BERT, DONT_STOP
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import note_new, transformer
 from pretrieve.models.language import LanguageHead, per_example, weighted
@@ -27,6 +28,7 @@ CARD = Card(
     title="MLM: masked language modelling on the documents",
     paper="Devlin, Chang, Lee, Toutanova: BERT: Pre-training of Deep Bidirectional Transformers, NAACL 2019, "
     "arXiv 1810.04805; Gururangan et al.: Don't Stop Pretraining, ACL 2020, arXiv 2004.10964",
+    papers=(BERT, DONT_STOP),
     idea="Mask 15 % of the words of a passage and predict them. The model learns the vocabulary of the domain; nothing "
     "trains its vector to represent the passage.",
     released="BERT masks word pieces; a later release whole words. RoBERTa draws masks anew at every visit.",

@@ -18,6 +18,7 @@ from pretrieve.core.bounds import COUNT, TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
+from pretrieve.methods._bibliography import MVR
 from pretrieve.models import devices
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import transformer
@@ -33,6 +34,7 @@ CARD = Card(
     title="MVR: several vectors per document",
     paper="Zhang, Liang, Gong, Jiang, Duan: Multi-View Document Representation Learning for Open-Domain Dense "
     "Retrieval, ACL 2022, arXiv 2203.08372",
+    papers=(MVR,),
     idea="Viewer tokens in front of a document, all at position 0, each give a vector; a query has one, and a "
     "document's score is that of its best vector. A second loss with a small weight makes a query prefer one vector "
     "of its document, and a decreasing temperature lets the vectors diverge slowly.",

@@ -17,6 +17,7 @@ from pretrieve.core.bounds import TOKENS, WIDTH, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
 from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
+from pretrieve.methods._bibliography import CONTRIEVER, ICT
 from pretrieve.models import devices
 from pretrieve.models.encoder import Encoder, untied_query_encoder
 from pretrieve.models.heads import Projected
@@ -32,6 +33,7 @@ CARD = Card(
     title="ORQA: the Inverse Cloze Task",
     paper="Lee, Chang, Toutanova: Latent Retrieval for Weakly Supervised Open Domain Question Answering, ACL 2019, "
     "arXiv 1906.00300",
+    papers=(ICT, CONTRIEVER),
     idea="A sentence is a pseudo-question; its block of 288 tokens, with the title, is the positive. In 90 % of the "
     "examples the sentence is removed from the block, so that meaning counts; in 10 % it stays, so that words count.",
     released="One encoder for both sides, though the paper writes two; BERT's tanh pooler, a projection to 128 with "

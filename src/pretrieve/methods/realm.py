@@ -17,6 +17,7 @@ from pretrieve.core.bounds import COUNT, TOKENS, WIDTH, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, IntArray, SpecialTokens
 from pretrieve.methods import BERT_OPTIMISER, Card, Preset, Value
+from pretrieve.methods._bibliography import REALM
 from pretrieve.models import devices
 from pretrieve.models.candidates import StaleIndex, choose
 from pretrieve.models.encoder import Encoder, untied_query_encoder
@@ -39,6 +40,7 @@ CARD = Card(
     title="REALM: retrieval-augmented language modelling",
     paper="Guu, Lee, Tung, Pasupat, Chang: REALM: Retrieval-Augmented Language Model Pre-Training, ICML 2020, "
     "arXiv 2002.08909",
+    papers=(REALM,),
     idea="A name, date or quantity of a sentence is masked. A retriever finds blocks for the masked sentence, a reader "
     "predicts the span from each, and the likelihood summed over blocks, weighted by the retriever, is maximised: a "
     "block that helps more than average gains weight. An empty block is always included, for spans that need no block.",

@@ -17,6 +17,7 @@ from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Array, Batch, BoolArray, IntArray, Rows, SpecialTokens
 from pretrieve.methods import TRAINER_OPTIMISER, Card, Preset, Value
+from pretrieve.methods._bibliography import DUPMAE, RETROMAE
 from pretrieve.models import devices
 from pretrieve.models.decoder import MASKS, EnhancedDecoder, QueryStream
 from pretrieve.models.encoder import Encoder
@@ -36,6 +37,7 @@ CARD = Card(
     title="RetroMAE: reconstruct the passage from its vector",
     paper="Xiao, Liu, Shao, Cao: RetroMAE: Pre-Training Retrieval-oriented Language Models Via Masked Auto-Encoder, "
     "EMNLP 2022, arXiv 2205.12035; RetroMAE-2: Duplex Masked Auto-Encoder, ACL 2023, arXiv 2305.02564",
+    papers=(RETROMAE, DUPMAE),
     idea="Mask 30 % of the words for the encoder and predict them; then a decoder of one layer predicts every word of "
     "the passage from the encoder's [CLS] vector and, at each position, a random half of the other words. The decoder "
     "is so weak that the vector has to hold the rest. In DupMAE the states of the other tokens also predict which "

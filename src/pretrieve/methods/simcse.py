@@ -16,6 +16,7 @@ from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, IntArray, Rows, SpecialTokens
 from pretrieve.methods import TRAINER_OPTIMISER, Card, Preset, Value
+from pretrieve.methods._bibliography import SIMCSE
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import kept_heads, seeded, start_from
 from pretrieve.models.losses import in_batch_softmax, same_document
@@ -28,6 +29,7 @@ from pretrieve.sampling.pairs import PairDescription, describe, span_batch
 CARD = Card(
     title="SimCSE: dropout as the only difference",
     paper="Gao, Yao, Chen: SimCSE: Simple Contrastive Learning of Sentence Embeddings, EMNLP 2021, arXiv 2104.08821",
+    papers=(SIMCSE,),
     idea="Encode a text twice; dropout gives two vectors, which are trained to be closest to each other among all "
     "texts of the batch, by cosine. A tanh layer on [CLS] is used in training and removed afterwards.",
     released="English sentences of Wikipedia, cut at 32 tokens; no text is excluded as a negative. Across devices "

@@ -17,6 +17,7 @@ from pretrieve.core.bounds import COUNT, TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
+from pretrieve.methods._bibliography import SPIDER
 from pretrieve.models import devices
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.losses import in_batch_softmax, mean_where, same_document
@@ -31,6 +32,7 @@ CARD = Card(
     title="Spider: recurring spans",
     paper="Ram, Shachaf, Levy, Berant, Globerson: Learning to Retrieve Passages without Supervision, NAACL 2022, "
     "arXiv 2112.07708",
+    papers=(SPIDER,),
     idea="A span of words that occurs in two passages of a document indicates a shared topic. A window around it in "
     "one passage, half of the time without the span, is the query of the other; a third passage of the document, "
     "without the span, is the hard negative.",

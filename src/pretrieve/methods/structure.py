@@ -16,6 +16,7 @@ from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
+from pretrieve.methods._bibliography import CONTRIEVER, E5, ICT, SPIDER
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.losses import in_batch_softmax, same_document
 from pretrieve.models.objective import Encoded, Loss, Objective
@@ -34,6 +35,7 @@ CARD = Card(
     title="Pairs from structure",
     paper="ours; ingredients from Wang et al. 2022 (arXiv 2212.03533), Lee et al. 2019, Ram et al. 2022, Izacard et "
     "al. 2022",
+    papers=(E5, ICT, SPIDER, CONTRIEVER),
     idea="Titles, headings and first sentences are queries; their documents are positives. A title, the title with a "
     "few words, the first words of a document, or a crop is the query; the document, or another crop of it, is the "
     "key.",

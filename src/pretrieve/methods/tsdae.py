@@ -14,6 +14,7 @@ from pretrieve.core.bounds import TOKENS, check_bounds
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import Batch, BoolArray, IntArray, Rows, SpecialTokens
 from pretrieve.methods import Card, Preset, Value
+from pretrieve.methods._bibliography import TSDAE
 from pretrieve.models import devices
 from pretrieve.models.encoder import Encoder
 from pretrieve.models.heads import note_new, transformer
@@ -31,6 +32,7 @@ CARD = Card(
     title="TSDAE: a denoising auto-encoder through one vector",
     paper="Wang, Reimers, Gurevych: TSDAE: Using Transformer-based Sequential Denoising Auto-Encoder for Unsupervised "
     "Sentence Embedding Learning, Findings of EMNLP 2021, arXiv 2104.06979",
+    papers=(TSDAE,),
     idea="Delete 60 % of the words. The encoder makes one vector of the rest; a decoder with the encoder's own weights "
     "reconstructs the text from that vector and its previous tokens alone. So the vector has to represent the content "
     "of the text.",

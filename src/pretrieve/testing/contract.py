@@ -53,6 +53,8 @@ def card_and_presets_are_whole(method: Method, preset: str) -> None:
     found = method.PRESETS[preset]
     for name in ("title", "paper", "idea"):
         hold(getattr(method.CARD, name), f"CARD has no {name}")
+    for paper in method.CARD.papers:
+        hold(paper.authors and paper.title and paper.year, f"CARD has a paper without authors, title or year: {paper}")
     hold(found.summary, f"the preset {preset!r} has no summary")
     own = {field.name for field in dataclasses.fields(method.Options)}
     for name in own:

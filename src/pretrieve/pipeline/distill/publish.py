@@ -21,7 +21,7 @@ from pretrieve.pipeline.distill.teacher import Teacher
 from pretrieve.pipeline.pretrain.data import Prepared
 from pretrieve.pipeline.pretrain.report import MODEL, REPORT, Report
 from pretrieve.pipeline.pretrain.selection import fused_choice
-from pretrieve.pipeline.run.card import CONTENTS
+from pretrieve.pipeline.run.card import CONTENTS, front_matter
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.recipe import Recipe
 from pretrieve.pipeline.run.run import Run
@@ -29,13 +29,6 @@ from pretrieve.pipeline.run.sources import READING
 from pretrieve.pipeline.run.training_queries import write_training_queries
 
 WEIGHT = 1.0  # fusion weight of a distilled model's vectors (records/distill)
-
-_HEAD = """---
-library_name: sentence-transformers
-pipeline_tag: sentence-similarity
-tags: [sentence-transformers, pretrieve, retrieval, static, distillation]
----
-"""
 
 _USE = """## Use
 
@@ -153,7 +146,7 @@ def _card(report: Report, choice: Choice | None, teacher: Teacher) -> str:
     counts = ", ".join(f"{number:,} {name}" for name, number in report.documents.items())
     licence = f"its card says `{teacher.licence}`" if teacher.licence else "its card does not name one"
     parts = [
-        _HEAD,
+        front_matter(recipe["base"], recipe["sources"], tags=("static", "distillation")),
         f"# A static model distilled from `{recipe['base']}`\n",
         f"Teacher: `{recipe['base']}`, fingerprint `{teacher.fingerprint}`. Licence of the teacher: {licence}; this "
         "model is made from the teacher's vectors, so look whether it binds you.\n",

@@ -8,7 +8,7 @@ from typing import Any
 from pretrieve.models.lora import AdapterOptions, card_line
 from pretrieve.pipeline.finetune.held_out_queries import METRIC
 from pretrieve.pipeline.finetune.request import FinetuneRequest
-from pretrieve.pipeline.run.card import CONTENTS
+from pretrieve.pipeline.run.card import CONTENTS, front_matter
 from pretrieve.pipeline.run.training_queries import TRAINING_QUERIES
 
 
@@ -16,8 +16,7 @@ def finetuned_card(request: FinetuneRequest, report: Mapping[str, Any]) -> str:
     """Write the model card in Markdown."""
     values, queries = report["values"], report["queries"]
     parts = [
-        "---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\n"
-        "tags: [sentence-transformers, pretrieve, retrieval]\n---\n",
+        front_matter(request.model, request.documents, evaluation=report["evaluation"]),
         f"# A retriever fine-tuned from `{request.model}`\n",
         f"{queries['trained_on']:,} labelled queries over {report['documents']:,} documents; negatives: "
         f"{values['negatives']}; recipe: {values['recipe']}.\n",

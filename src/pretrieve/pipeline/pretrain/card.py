@@ -12,14 +12,7 @@ from pretrieve.models.encoder import Encoder
 from pretrieve.models.lora import AdapterOptions, card_line
 from pretrieve.models.multi_vector import MultiVectorEncoder
 from pretrieve.pipeline.pretrain.report import Report
-from pretrieve.pipeline.run.card import CONTENTS
-
-_HEAD = """---
-library_name: sentence-transformers
-pipeline_tag: sentence-similarity
-tags: [sentence-transformers, pretrieve, retrieval]
----
-"""
+from pretrieve.pipeline.run.card import CONTENTS, front_matter
 
 _OWN_USE = """## Use
 
@@ -40,7 +33,7 @@ def model_card(report: Report, probe: ProbeResult | Choice | None, encoder: Enco
     module, preset = find(recipe["method"])
     counts = ", ".join(f"{number:,} {name}" for name, number in report.documents.items())
     parts = [
-        _HEAD,
+        front_matter(recipe["base"], recipe["sources"], stock=not _is_own(encoder)),
         f"# A retriever trained without labels by `{recipe['method']}`\n",
         f"{module.CARD.title}: {preset.summary}.\n\nPaper: {module.CARD.paper}.\n",
         f"Documents: {counts}. Sources: {', '.join(f'`{source}`' for source in recipe['sources'])}.\n",
@@ -83,7 +76,7 @@ def _signal(signal: dict[str, Any]) -> str:
 
 
 def _usage(command: str, encoder: Encoder) -> str:
-    if isinstance(encoder, MultiVectorEncoder) and encoder.position_table is None:  # it has no stock form
+    if _is_own(encoder):
         return _OWN_USE + _made_by(command)
     kind = "MultiVectorEncoder" if isinstance(encoder, MultiVectorEncoder) else "SentenceTransformer"
     return f"""## Use
@@ -96,6 +89,11 @@ scores = model.similarity(model.encode_query("a question"), model.encode_documen
 ```
 
 {_made_by(command)}"""
+
+
+def _is_own(encoder: Encoder) -> bool:
+    """Whether a model has no stock form."""
+    return isinstance(encoder, MultiVectorEncoder) and encoder.position_table is None
 
 
 def _made_by(command: str) -> str:

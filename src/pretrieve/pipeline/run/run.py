@@ -262,7 +262,8 @@ def saying_device(listener: Listener, precision: str = devices.AUTO, *, attentio
     Raises:
         UsageError: the device does not compute in this precision.
     """
-    lines = [line for line in (devices.describe(precision, attention=attention), devices.idle_accelerator()) if line]
+    described = devices.describe(precision, attention=attention, processes=processes.current().world)
+    lines = [line for line in (described, devices.idle_accelerator()) if line]
     for line in lines if _said.get() is None else ():
         listener.note(line)
     before = _said.set(_said.get() or lines[0])
@@ -274,11 +275,12 @@ def saying_device(listener: Listener, precision: str = devices.AUTO, *, attentio
 
 @contextlib.contextmanager
 def _held(work: Workspace) -> Iterator[None]:
-    """Hold a workspace in the first process; the others use it meanwhile, and go on once it is released."""
+    """Hold a workspace in the first process until all have done with it; they go on once it is released."""
     together = processes.current()
     with contextlib.ExitStack() as stack:
         work.finished = together.of_first(lambda: stack.enter_context(work).finished)
         yield
+        together.meet()  # where nothing is trained, the first process is far ahead of one that opens its files
         together.of_first(stack.close)
 
 
