@@ -11,7 +11,7 @@ from typing import Literal
 from pretrieve.core.errors import MissingExtraError
 
 Extra = Literal[  # of pyproject.toml
-    "train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora", "faiss", "report", "serve", "track"
+    "train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora", "faiss", "milvus", "report", "serve", "track"
 ]  # fmt: skip
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
@@ -27,6 +27,7 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
     "report": ("jinja2",),
     "track": ("tensorboard",),
     "serve": ("starlette", "uvicorn", "jinja2"),
+    "milvus": ("pymilvus", "milvus_lite"),
 }
 _NAMES: dict[Extra, str] = {
     "train": "training extra",
@@ -41,6 +42,7 @@ _NAMES: dict[Extra, str] = {
     "report": "extra for reports",
     "track": "extra for TensorBoard",
     "serve": "extra for serving",
+    "milvus": "extra for Milvus",
 }
 
 
