@@ -15,7 +15,7 @@ import pyarrow.parquet
 import pytest
 
 import searching
-from conftest import Outcome
+from cli.conftest import Outcome
 from pretrieve.evaluation import result as results
 from pretrieve.evaluation.paper import letters, marks, to_latex
 from pretrieve.evaluation.trec_runs import falling_scores

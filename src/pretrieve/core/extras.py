@@ -11,7 +11,8 @@ from typing import Literal
 from pretrieve.core.errors import MissingExtraError
 
 Extra = Literal[  # of pyproject.toml
-    "train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora", "faiss", "milvus", "report", "serve", "track"
+    "train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora", "faiss", "milvus",
+    "report", "serve", "track",
 ]  # fmt: skip
 
 _MODULES: dict[Extra, tuple[str, ...]] = {

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pretrieve.core.extras import install_command
-from pretrieve.pipeline.run.run import CURVES
+from pretrieve.core.model_files import CURVES
 from pretrieve.reporting.page import Lines, Section
 
 _FRAME = 16  # bytes around a record: its length, and two checksums
