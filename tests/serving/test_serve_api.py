@@ -64,6 +64,7 @@ def test_a_document_by_its_id(server) -> None:
         ("/search", [], 400, "no object"),
         ("/search", {"queries": ["a", 3]}, 400, "queries[1]"),
         ("/search", {"queries": ["a"] * 101}, 400, "100 is the maximum"),
+        ("/search", {"queries": ["a"] * 11, "k": 1000}, 400, "10,000 is the maximum"),
         ("/search", {"queries": ["a"], "k": 2.5}, 400, "k=2.5"),
         ("/search", {"queries": ["a"], "filter": 3}, 400, "filter"),
         ("/search", b" " * (2 << 20), 413, "1,048,576 bytes"),

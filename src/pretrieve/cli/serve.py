@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Annotated
@@ -79,9 +80,10 @@ def command(
     if not local and token is None:
         say(f"note: {host} lets other machines in, and there is no --token: whoever reaches it reads all documents.")
     names = ("localhost", "127.0.0.1", "[::1]", host) if local else ()
-    with using(device):
+    with using(device), contextlib.ExitStack() as held:
         served = open_all([index, *(more or [])])
-        kept = None if judgements is None else Judgements(judgements, next(iter(served.values())))
+        first = next(iter(served.values()))
+        kept = None if judgements is None else held.enter_context(Judgements.opened(judgements, first))
         listening = listen(host, port)
         options = ServeOptions(token=token or "", hosts=names, limits=limits, judgements=kept, note=_note)
         app = make_app(served, options)

@@ -71,14 +71,19 @@ class Result:
     """The answer to a query.
 
     Attributes:
-        query: the query as it is understood.
+        asked: what was asked for, as it is understood.
         hits: best first.
         notes: what the user should know.
     """
 
-    query: Query
+    asked: Asked
     hits: list[Hit]
     notes: list[str]
+
+    @property
+    def query(self) -> Query:
+        """The query as it is understood."""
+        return self.asked.query
 
     @property
     def relevant(self) -> bool:
@@ -112,7 +117,7 @@ def search(
     """
     asked = _asked(index, check_query(query), check_top_k(k), check_mode(mode), filter, group_by, syntax)
     found = find(index, asked)
-    return Result(query=asked.query, hits=_hits(index, asked.query.text, mode, found), notes=found.notes)
+    return Result(asked=asked, hits=_hits(index, asked.query.text, mode, found), notes=found.notes)
 
 
 def hits_of(
@@ -222,14 +227,28 @@ def find(index: Index, asked: Asked) -> Found:
         asked: what is asked for.
     """
     matching = None if asked.query.is_plain else Matching(asked.query, index.lexical)
-    masks = [asked.filter.mask(index.columns) if asked.filter else None, matching.allowed() if matching else None]
-    given = [mask for mask in masks if mask is not None]
-    allowed = np.logical_and.reduce(given) if given else None
+    allowed = _allowed(index, asked, matching)
     if allowed is not None and not allowed.any():
         return Found()
     fits = matching.fits if matching is not None and matching.reads else None
     group = None if asked.group_by is None else _groups(index.columns, asked.group_by)
     return _walk(index, asked, allowed, fits, group)
+
+
+def allowed_by(index: Index, asked: Asked) -> BoolArray | None:
+    """The documents that filter and words allow, (R,); None: all. Phrases are looked for in texts, later.
+
+    Args:
+        index: the index.
+        asked: what is asked for.
+    """
+    return _allowed(index, asked, None if asked.query.is_plain else Matching(asked.query, index.lexical))
+
+
+def _allowed(index: Index, asked: Asked, matching: Matching | None) -> BoolArray | None:
+    masks = [asked.filter.mask(index.columns) if asked.filter else None, matching.allowed() if matching else None]
+    given = [mask for mask in masks if mask is not None]
+    return np.logical_and.reduce(given) if given else None
 
 
 def _walk(
