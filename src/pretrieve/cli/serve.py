@@ -56,6 +56,10 @@ def command(
             show_default=False,
         ),
     ] = None,
+    mcp: Annotated[
+        bool,
+        typer.Option("--mcp", help="Serve a tool `search` over standard input and output (Model Context Protocol)."),
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Serve search over HTTP: a page, and the answers of `search --json` at /search?q=..., described at /openapi.json.
@@ -66,6 +70,12 @@ def command(
     from pretrieve.core import extras
     from pretrieve.models.devices import using
 
+    if mcp:
+        extras.require("mcp", "`pretrieve serve --mcp`")
+        _check_mcp(token, judgements)
+        with using(device):
+            _serve_tools([index, *(more or [])])
+        return
     extras.require("serve", "`pretrieve serve`")
     _check_token(token)
     from pretrieve.serving.app import ServeOptions, make_app
@@ -89,6 +99,27 @@ def command(
         app = make_app(served, options)
         serve(app, listening, lambda address: _ready(address, [(one.name, len(one.index)) for one in served.values()]))
     say("stopped.")
+
+
+def _serve_tools(paths: list[Path]) -> None:
+    """Serve the tool until standard input ends; standard output is the protocol's."""
+    from pretrieve.serving.api import State
+    from pretrieve.serving.limits import Gate, Limits
+    from pretrieve.serving.mcp import make_tool_server
+    from pretrieve.serving.metrics import Metrics
+    from pretrieve.serving.served import open_all
+
+    limits = Limits(threads=1)
+    state = State(served=open_all(paths), limits=limits, gate=Gate(limits), metrics=Metrics())
+    make_tool_server(state).run("stdio")
+
+
+def _check_mcp(token: str | None, judgements: Path | None) -> None:
+    from pretrieve.core.errors import UsageError
+
+    for name, value in (("--token", token), ("--judgements", judgements)):
+        if value is not None:
+            raise UsageError(f"--mcp serves whoever started it, without a page: leave out {name}.")
 
 
 def _check_token(token: str | None) -> None:
