@@ -18,6 +18,7 @@ from pretrieve.text.beir import load_collection
 from serving.conftest import HOSTILE, ROOT, Server, pretrieve, write_documents
 
 QUERY = "static model search"
+CONTROLS = "lang~kamika or lang='\x1b[2J\u202e'"  # in a filter, for those of documents do not come into an index
 GRAVE = ("serious", "critical")
 
 
@@ -219,7 +220,7 @@ def test_axe_finds_no_grave_fault(visit, scheme) -> None:
 def test_hostile_text_is_shown_and_does_nothing(visit) -> None:
     for path in (
         f"/?q={quote(HOSTILE)}&with=hybrid,lexical",
-        f"/?q={quote(HOSTILE)}&filter={quote('lang~kamika')}",
+        f"/?q={quote(HOSTILE)}&filter={quote(CONTROLS)}",
         f"/read/{quote('x/<b>', safe='')}",
     ):
         page = visit(path)
@@ -229,7 +230,7 @@ def test_hostile_text_is_shown_and_does_nothing(visit) -> None:
         text = page.inner_text("body")
         assert "<script>alert(1)</script>" in text
         assert "[red]kamika[/red]" in text
-        assert "\\x1b[2J" in text
+        assert ("where lang~kamika or lang='\\x1b[2J\\u202e'" in text) == ("filter=" in path)
         assert "\x1b" not in text
         assert "\u202e" not in text
     page = visit(f"/?q={quote(HOSTILE)}")
