@@ -65,9 +65,10 @@ class Client:
         self._free.append((reader, writer))
         return int(head[9:12])
 
-    def close(self) -> None:
+    async def close(self) -> None:
         for _, writer in self._free:
             writer.close()
+            await writer.wait_closed()
 
 
 async def timed(client: Client, path: str, load: Load) -> None:
@@ -139,7 +140,7 @@ async def measure(port: int, process: int, index: Path, seconds: float, requests
     for _ in range(10):
         await closed_loop(client, paths, 4, 3600, requests // 10)
         resident.append(memory(process))
-    client.close()
+    await client.close()
     median = statistics.median(alone.seconds)
     return {
         "unloaded_median_ms": 1000 * median,
@@ -158,14 +159,13 @@ async def measure(port: int, process: int, index: Path, seconds: float, requests
 def run(index: Path, options: Sequence[str], seconds: float, requests: int) -> dict[str, object]:
     """Serve an index in a process of its own, and measure."""
     command = [sys.executable, "-m", "pretrieve", "serve", str(index), "--port", "0", *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        line = next(line for line in process.stdout if "Serving on" in line)
-        return asyncio.run(measure(int(re.search(r":(\d+)", line)[1]), process.pid, index, seconds, requests))
-    finally:
-        process.terminate()
-        process.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = next(line for line in process.stdout if "Serving on" in line)
+            port = int(re.search(r":(\d+)\s", line)[1])
+            return asyncio.run(measure(port, process.pid, index, seconds, requests))
+        finally:
+            process.terminate()
 
 
 def main() -> None:

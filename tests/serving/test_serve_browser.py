@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 import searching
-from browser import DESK, PHONE, opened, picture
+from browser import PHONE, opened, picture
 from browser import browser as browser
 from pretrieve.core.types import Document
 from pretrieve.text.beir import load_collection
@@ -242,8 +242,11 @@ def test_hostile_text_is_shown_and_does_nothing(visit) -> None:
 
 
 def test_pictures_for_the_documentation(visit) -> None:
+    where = quote("lang in (search, scale, input, labels)")
     for scheme in ("light", "dark"):
-        page = visit(f"/?q={quote(QUERY)}&with=hybrid,lexical", color_scheme=scheme, viewport=DESK)
+        address = f"/?q=which+documents+are+deleted&filter={where}&with=hybrid,lexical"
+        page = visit(address, color_scheme=scheme, viewport={"width": 1000, "height": 640})
         page.keyboard.press("j")
         page.keyboard.press("w")
+        assert page.locator(".why[open]").count() == 1
         picture(page, f"serve-{scheme}.png")

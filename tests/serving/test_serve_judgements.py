@@ -38,8 +38,8 @@ def test_judgements_are_read_by_evaluate_and_finetune(served_folder, tmp_path) -
     assert load_collection(kept).qrels == {"q1": {"d001": 1}, "q2": {"d003": 1}}
     assert parse_qrels(kept / "qrels.trec").grades == {"q1": {"d001": 1}, "q2": {"d003": 1}}
     assert (kept / "qrels.trec").read_text().splitlines() == ["q1 0 d001 1", "q2 0 d003 1"]
-    pretrieve("finetune", served_folder / "model", kept, "-o", tmp_path / "tuned", "--steps", "2", "--tracker", "none", "--split", "test",
-              "--set", "batch_size=2")  # fmt: skip
+    options = ["--split", "test", "--steps", "2", "--tracker", "none", "--set", "batch_size=2"]
+    pretrieve("finetune", served_folder / "model", kept, "-o", tmp_path / "tuned", *options)
     assert (tmp_path / "tuned" / "MANIFEST.json").is_file()
 
 

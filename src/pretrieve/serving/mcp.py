@@ -14,6 +14,7 @@ from pretrieve.serving.api import State, answer
 from pretrieve.serving.asked import read_batch
 from pretrieve.serving.limits import RequestError
 
+_DESCRIPTION = "Search documents by words and by meaning; hits have id, title, best sentence, place and fields."
 _MOST = 100  # hits of a call: what a model reads
 
 
@@ -23,16 +24,14 @@ def make_tool_server(state: State) -> MCPServer[Any]:
     Args:
         state: the indexes, and what is refused.
     """
-    names = ", ".join(shown(name) for name in state.served)
     server: MCPServer[Any] = MCPServer("pretrieve", version=version("pretrieve"), log_level="ERROR")
 
     def search(
         query: Annotated[str, Field(description='Text; "a phrase", +must, -without and field:value are understood.')],
         k: Annotated[int, Field(ge=1, le=_MOST, description="Number of hits.")] = 10,
         filter: Annotated[str, Field(description="Such as lang=en and date>=2025; empty: all documents.")] = "",  # noqa: A002
-        index: Annotated[str, Field(description=f"One of {names}; empty: the first.")] = "",
+        index: Annotated[str, Field(description="Name of an index; empty: the first.")] = "",
     ) -> dict[str, Any]:
-        """Search documents by words and by meaning; hits have id, title, best sentence, place and fields."""
         asked = {"query": query, "k": k, "filter": filter, "index": index}
         try:
             (request,) = read_batch(asked, state.limits)
@@ -42,5 +41,6 @@ def make_tool_server(state: State) -> MCPServer[Any]:
         except RequestError as error:
             raise ToolError(str(error)) from None
 
-    server.tool(structured_output=True)(search)
+    names = ", ".join(shown(name) for name in state.served)
+    server.tool(description=f"{_DESCRIPTION} Indexes: {names}.", structured_output=True)(search)
     return server
