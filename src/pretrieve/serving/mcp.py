@@ -32,15 +32,23 @@ def make_tool_server(state: State) -> MCPServer[Any]:
         filter: Annotated[str, Field(description="Such as lang=en and date>=2025; empty: all documents.")] = "",  # noqa: A002
         index: Annotated[str, Field(description="Name of an index; empty: the first.")] = "",
     ) -> dict[str, Any]:
-        asked = {"query": query, "k": k, "filter": filter, "index": index}
-        try:
-            (request,) = read_batch(asked, state.limits)
-            for served in state.served.values():
-                served.refresh()
-            return answer(state, request)
-        except RequestError as error:
-            raise ToolError(str(error)) from None
+        return _answered(state, {"query": query, "k": k, "filter": filter, "index": index})
 
     names = ", ".join(shown(name) for name in state.served)
     server.tool(description=f"{_DESCRIPTION} Indexes: {names}.", structured_output=True)(search)
     return server
+
+
+def _answered(state: State, asked: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a call, from the indexes as they are now.
+
+    Raises:
+        ToolError: it is refused.
+    """
+    try:
+        (request,) = read_batch(asked, state.limits)
+        for served in state.served.values():
+            served.refresh()
+        return answer(state, request)
+    except RequestError as error:
+        raise ToolError(str(error)) from None
