@@ -15,6 +15,7 @@ import typer
 from pretrieve.cli import (
     answer,
     compare,
+    completing,
     demo,
     distill,
     encode,
@@ -46,7 +47,6 @@ app = typer.Typer(
     help="Point it at your documents, get a better retriever, no labels.",
     epilog="Start with:  pretrieve demo",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -76,8 +76,8 @@ for module in COMMANDS:
     app.command(name=module.NAME, cls=Configured, epilog=f"Example:  {module.EXAMPLE}")(module.command)
 
 
-def _print_version(value: bool) -> None:
-    if value:
+def _print_version(context: typer.Context, value: bool) -> None:
+    if value and not context.resilient_parsing:
         from importlib.metadata import version as installed_version
 
         typer.echo(f"pretrieve {installed_version('pretrieve')}")
@@ -122,6 +122,8 @@ def main() -> None:
         with stoppable():
             code = app(standalone_mode=False, prog_name="pretrieve")
             processes.current().leave()
+        if line := completing.missing_shell(sys.argv[1:], code):
+            print_usage(line)
         sys.exit(code)
     except KeyboardInterrupt as error:
         _exit(error, _stopped)
@@ -131,6 +133,8 @@ def main() -> None:
     except typer.Abort as error:
         _exit(error, _stopped)
     except Exception as error:
+        if completing.is_completing():  # the command itself will say it
+            sys.exit(1)
         if is_usage_error(error):
             line = line_of(error, sys.argv[1:], [module.NAME for module in COMMANDS])
             _exit(error, lambda: print_usage(line))

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pretrieve.cli import completing
 from pretrieve.cli.finetune import negatives_metavar
 from pretrieve.cli.options import (
     SOURCES,
@@ -42,7 +43,12 @@ def command(
     output: OutputFolder,
     methods: Annotated[
         str,
-        typer.Option("--methods", metavar="NAME,...", help="Methods to compare; none is the base without training."),
+        typer.Option(
+            "--methods",
+            metavar="NAME,...",
+            autocompletion=completing.several(completing.methods_or_none),
+            help="Methods to compare; none is the base without training.",
+        ),
     ] = "none,mlm,orqa-ict,contriever-inbatch,condenser,cocondenser,retromae,mvr,realm",
     base: Annotated[
         str,
@@ -68,7 +74,13 @@ def command(
         str, typer.Option("--labels", metavar="N,...", help="Numbers of labelled queries to fine-tune with.")
     ] = "100,1000,all",
     negatives: Annotated[
-        str, typer.Option("--negatives", metavar=negatives_metavar("given"), help="Hard negatives of fine-tuning.")
+        str,
+        typer.Option(
+            "--negatives",
+            metavar=negatives_metavar("given"),
+            autocompletion=completing.negatives("given"),
+            help="Hard negatives of fine-tuning.",
+        ),
     ] = "bm25",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Number of seeds, from 0.")] = 1,
     config: Config = None,

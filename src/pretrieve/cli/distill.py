@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from pretrieve.cli import completing
 from pretrieve.cli.next_commands import after_training
 from pretrieve.cli.options import (
     SOURCES,
@@ -111,7 +112,14 @@ def command(
         typer.Option("--weighting", help="Weights of the token vectors before training.", rich_help_panel=_STUDENT),
     ] = "idf",
     stages: Annotated[
-        str, typer.Option("--stages", metavar="NAME,...", help="Stages to run.", rich_help_panel=_TRAINING)
+        str,
+        typer.Option(
+            "--stages",
+            metavar="NAME,...",
+            autocompletion=completing.several(completing.stages),
+            help="Stages to run.",
+            rich_help_panel=_TRAINING,
+        ),
     ] = "tokens,distil,contrast",
     steps: Annotated[
         int, typer.Option("--steps", min=1, help="Steps of the distillation.", rich_help_panel=_TRAINING)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from pretrieve.cli import completing
 from pretrieve.cli.options import (
     SOURCES,
     Columns,
@@ -124,6 +125,7 @@ def command(
         typer.Option(
             "--stemmer",
             metavar="auto|none|NAME",
+            autocompletion=completing.stemmers,
             help="Snowball stemmer of BM25: by the documents' language, none, or a name (english, porter).",
         ),
     ] = "auto",

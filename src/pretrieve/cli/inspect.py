@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pretrieve.cli import completing
 from pretrieve.cli.options import (
     SOURCES,
     Columns,
@@ -32,7 +33,13 @@ EXAMPLE = "pretrieve inspect docs/ --method contriever -n 3"
 def command(
     sources: SOURCES,
     method: Annotated[
-        str | None, typer.Option("--method", help="Training method; see `pretrieve methods`.", show_default=False)
+        str | None,
+        typer.Option(
+            "--method",
+            autocompletion=completing.methods,
+            help="Training method; see `pretrieve methods`.",
+            show_default=False,
+        ),
     ] = None,
     base: Annotated[
         str | None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pretrieve.cli import completing
 from pretrieve.cli.next_commands import after_training
 from pretrieve.cli.options import (
     SOURCES,
@@ -50,6 +51,7 @@ def command(
         str | None,
         typer.Option(
             "--method",
+            autocompletion=completing.methods,
             help="Training method; see `pretrieve methods`. (default: the encoder's usual one)",
             show_default=False,
         ),
