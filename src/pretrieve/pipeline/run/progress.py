@@ -98,7 +98,7 @@ class Several:
 
 
 def shown(progress: bool) -> AbstractContextManager[Listener]:
-    """Progress for a program: on a terminal or as lines; or a listener that only logs notes.
+    """Progress for a program: in a notebook, on a terminal or as lines; or a listener that only logs notes.
 
     Of several processes the first one shows progress.
     """
@@ -108,16 +108,18 @@ def shown(progress: bool) -> AbstractContextManager[Listener]:
 
 
 def on_screen(*, quiet: bool = False, verbose: bool = False) -> AbstractContextManager[Listener]:
-    """Progress where a person looks: in place on a terminal, otherwise as lines on standard error.
+    """Progress where a person looks: in place in a notebook and on a terminal, otherwise as lines on standard error.
 
     Args:
         quiet: show warnings alone.
         verbose: show when stages start and how long each took.
     """
-    from pretrieve.pipeline.run import lines
+    from pretrieve.pipeline.run import lines, notebook
 
     if quiet:
         return nullcontext(Warned(lines.Lines().note))
+    if notebook.is_here():
+        return notebook.Notebook()
     from rich.console import Console
 
     from pretrieve.pipeline.run.display import Display
