@@ -24,6 +24,7 @@ from pretrieve.cli import (
     generate,
     index,
     inspect,
+    log_file,
     methods,
     mine,
     push,
@@ -36,6 +37,8 @@ from pretrieve.cli import (
 )
 from pretrieve.cli.config import Configured
 from pretrieve.cli.failure import print_error, print_usage
+from pretrieve.cli.groups import expanded
+from pretrieve.cli.messages import with_messages
 from pretrieve.cli.usage_errors import is_usage_error, line_of
 from pretrieve.core.errors import PretrieveError, PretrieveWarning
 from pretrieve.core.shown import shown
@@ -73,7 +76,9 @@ COMMANDS = (
 )
 _OF_MANY_PROCESSES = (train.NAME, finetune.NAME, read.NAME, compare.NAME)
 for module in COMMANDS:
-    app.command(name=module.NAME, cls=Configured, epilog=f"Example:  {module.EXAMPLE}")(module.command)
+    app.command(name=module.NAME, cls=Configured, epilog=f"Example:  {module.EXAMPLE}")(
+        expanded(with_messages(module.command))
+    )
 
 
 def _print_version(context: typer.Context, value: bool) -> None:
@@ -114,6 +119,14 @@ def main() -> None:
     Raises:
         SystemExit: always; the code is 0, 1 (failure), 2 (usage), or 128 + n when signal n stopped a run.
     """
+    try:
+        _run()
+    except SystemExit as stop:
+        log_file.close(stop.code or 0)
+        raise
+
+
+def _run() -> NoReturn:
     warnings.formatwarning = _format
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -142,6 +155,7 @@ def main() -> None:
 
 
 def _stopped() -> int:
+    log_file.error("stopped.")
     typer.echo("stopped.", err=True)
     return 130
 
