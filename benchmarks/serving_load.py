@@ -28,6 +28,8 @@ from pretrieve.pipeline.index import open_index
 
 WORDS = 3  # of a query
 MOST = 512  # connections
+IDLE = 5  # seconds after which a connection is not used again: the server ends it after ten
+LOST = 0  # in place of a status, where a connection ended without an answer
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 
@@ -54,26 +56,38 @@ class Client:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, float]] = []
 
     async def get(self, path: str) -> int:
         """The status of an answer that was read whole."""
-        reader, writer = self._free.pop() if self._free else await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = await self._connection()
         writer.write(f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
         await reader.readexactly(int(_LENGTH.search(head)[1]))
-        self._free.append((reader, writer))
+        self._free.append((reader, writer, time.perf_counter()))
         return int(head[9:12])
 
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while self._free:
+            reader, writer, used = self._free.pop()
+            if time.perf_counter() - used < IDLE:
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection("127.0.0.1", self._port)
+
     async def close(self) -> None:
-        for _, writer in self._free:
+        for _, writer, _ in self._free:
             writer.close()
             await writer.wait_closed()
 
 
 async def timed(client: Client, path: str, load: Load) -> None:
     begun = time.perf_counter()
-    load.add(await client.get(path), time.perf_counter() - begun)
+    try:
+        status = await client.get(path)
+    except (OSError, asyncio.IncompleteReadError):
+        status = LOST
+    load.add(status, time.perf_counter() - begun)
 
 
 async def closed_loop(client: Client, paths: Iterator[str], clients: int, seconds: float, most: int = 1 << 60) -> Load:
