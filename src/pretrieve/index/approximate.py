@@ -197,7 +197,7 @@ def _trained(vectors: Vectors) -> faiss.IndexIVF:
 
 
 def _chosen(index: faiss.IndexIVF, vectors: Vectors, queries: FloatArray, target: float, kind: str) -> Settings | None:
-    """The fewest lists, and with them the fewest candidates, that reach the target by more than one standard error."""
+    """The fewest lists, and with them the fewest candidates, that reach the target by more than two standard errors."""
     border, lists = exact_border(queries, vectors), int(index.nlist)
     first, last = slice(0, None, 2), slice(1, None, 2)
     steps = sorted({step for power in range(lists.bit_length()) for step in (1 << power, 3 << power)})
@@ -205,7 +205,7 @@ def _chosen(index: faiss.IndexIVF, vectors: Vectors, queries: FloatArray, target
         settings = Settings(lists=lists, probes=probes, rescored=_RESCORED[-1], recall=0, queries=0, kind=kind)
         near = Approximate(index=index, views=_views(vectors), settings=settings)
         found = _recalls(near, vectors, queries[first], border[first])
-        sure = found.mean(axis=1) - found.std(axis=1) / np.sqrt(found.shape[1])
+        sure = found.mean(axis=1) - 2 * found.std(axis=1) / np.sqrt(found.shape[1])
         if sure[-1] >= target:
             place = int(np.flatnonzero(sure >= target)[0])
             measured = _recalls(near, vectors, queries[last], border[last])[place]
