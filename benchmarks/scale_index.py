@@ -113,7 +113,9 @@ class Bench:
         found: dict[str, Any] = {}
         for mode in ("hybrid", "lexical", "dense"):
             command = pretrieve("search", self.index, "--json", "--mode", mode)
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
             assert process.stdin is not None
             assert process.stdout is not None
             wall, cpu = [], []

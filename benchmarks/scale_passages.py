@@ -50,7 +50,9 @@ class Made:
     def __init__(self) -> None:
         rng = np.random.default_rng(0)
         roots, endings = _ROOTS.split(), ("", "", "s", "er", "ing", "ly", "ness")
-        drawn = zip(*(rng.integers(len(some), size=8 * VOCABULARY).tolist() for some in (roots, roots, endings)), strict=True)
+        drawn = zip(
+            *(rng.integers(len(some), size=8 * VOCABULARY).tolist() for some in (roots, roots, endings)), strict=True
+        )
         made = (roots[first] + roots[second] + endings[last] for first, second, last in drawn)
         self.stop = sorted(word for word in stop_words("english", "en").words if word.isalpha())
         self.words = [*self.stop, *islice(dict.fromkeys(made), VOCABULARY)]

@@ -71,7 +71,9 @@ def faiss(place: Path, *, exact: bool) -> dict[str, Any]:
     vectors, queries = np.load(place / "vectors.npy", mmap_mode="r"), np.load(place / "queries.npy")
     size = vectors.shape[1]
     begin = time.process_time()
-    index: Any = library.IndexFlatIP(size) if exact else library.IndexHNSWFlat(size, LINKS, library.METRIC_INNER_PRODUCT)
+    index: Any = (
+        library.IndexFlatIP(size) if exact else library.IndexHNSWFlat(size, LINKS, library.METRIC_INNER_PRODUCT)
+    )
     for start in range(0, len(vectors), 1 << 14):
         index.add(np.ascontiguousarray(vectors[start : start + (1 << 14)]))
     build = time.process_time() - begin

@@ -47,9 +47,7 @@ def _cell(facts: Facts, row: Callable[[Facts], str]) -> str:
 def _table(results: Mapping[str, Facts]) -> str:
     sizes = sorted(results, key=int)
     lines = [f"| passages | {' | '.join(f'{int(size):,}' for size in sizes)} |", "|---" * (1 + len(sizes)) + "|"]
-    lines += [
-        f"| {name} | {' | '.join(_cell(results[size], row) for size in sizes)} |" for name, row in ROWS.items()
-    ]
+    lines += [f"| {name} | {' | '.join(_cell(results[size], row) for size in sizes)} |" for name, row in ROWS.items()]
     return "\n".join(lines)
 
 

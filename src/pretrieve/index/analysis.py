@@ -16,8 +16,9 @@ import itertools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +30,7 @@ from pretrieve.index.words import BORDER, IS_SPACELESS, PATTERNS, POSSESSIVE, RU
 
 _DETECT = 500  # characters used to detect the language
 _REMEMBERED = 1 << 14  # words whose terms are kept: 4 MB
+_ASKED, _SHORT = 1 << 8, 1 << 10  # queries whose terms are kept, and their characters at most
 MEMORY = 512 << 20  # bytes that indexing may take, by default
 _TOKEN, _WORD = 64, 384  # bytes that a word of a block takes, and a distinct word of the table
 
@@ -97,6 +99,7 @@ class Analyzer:
     stop_words: Mapping[str, StopWords] | None = None
     _stems: dict[str, Callable[[str], str]] = field(default_factory=dict)
     _analysed: dict[tuple[str, str], list[str]] = field(default_factory=dict, repr=False, compare=False)
+    _asked: dict[str, list[str]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.stop_words is None:
@@ -107,7 +110,7 @@ class Analyzer:
 
     def __getstate__(self) -> dict[str, Any]:
         """Stemmers of C cannot be copied, and are made anew."""
-        return {**self.__dict__, "_stems": {}, "_analysed": {}}
+        return {**self.__dict__, "_stems": {}, "_analysed": {}, "_asked": {}}
 
     @property
     def lists(self) -> Mapping[str, StopWords]:
@@ -129,6 +132,16 @@ class Analyzer:
         Stop words are left out, unless the query has no other words. A query is too short to detect its language: with
         several languages, each word gives its stems in all of them.
         """
+        found = self._asked.get(text)
+        if found is None:
+            found = self._terms_of_query(text)
+            if len(text) <= _SHORT:
+                if len(self._asked) >= _ASKED:
+                    self._asked.clear()
+                self._asked[text] = found
+        return list(found)
+
+    def _terms_of_query(self, text: str) -> list[str]:
         if self.analysis.stop_documents:  # documents do not have them either
             return [term for word in self._words(text) for term in self._in_all(word)]
         words = [(word, self._in_all(word)) for word in content_words(text, self._pattern, self.lists)]
@@ -144,6 +157,24 @@ class Analyzer:
         lexicon = _Lexicon(self._analyse)
         tables = self._tables(lexicon)
         return lexicon.expand(Rows.of([self._numbers(text, tables) for text in texts])), lexicon.names
+
+    def count(self, texts: Sequence[str], terms: Sequence[str]) -> tuple[IntArray, IntArray]:
+        """Count some terms in R texts, without numbering all others.
+
+        Returns:
+            How often each text has each term, (R, T), and the numbers of all terms of the texts (R,).
+        """
+        number = {term: at for at, term in enumerate(terms)}
+        tables = {code: _Sizes(partial(self._analyse, language=code), number) for code in self.analysis.languages}
+        counts, lengths = np.zeros((len(texts), len(terms)), np.int64), np.zeros(len(texts), np.int64)
+        for row, text in enumerate(texts):
+            words, table = self._words(text), tables[self._language(text)]
+            lengths[row] = sum([table[word] for word in words])
+            for word, places in table.having.items():
+                if often := words.count(word):
+                    for at in places:  # a term may be there twice
+                        counts[row, at] += often
+        return counts, lengths
 
     def blocks(self, texts: Iterable[str], memory: int = MEMORY) -> Iterator[tuple[Rows, list[str]]]:
         """Analyse any number of texts, block by block.
@@ -180,13 +211,24 @@ class Analyzer:
         )
         return [list(terms) for terms in dict.fromkeys(found)]
 
-    def spans(self, text: str, terms: frozenset[str]) -> list[tuple[int, int]]:
-        """Return the spans of some terms in a text: (first, last + 1) characters, merged, in order."""
+    def spans(self, text: str, terms: frozenset[str], without: set[str] | None = None) -> list[tuple[int, int]]:
+        """Return the spans of some terms in a text: (first, last + 1) characters, merged, in order.
+
+        Args:
+            text: the text.
+            terms: the terms.
+            without: words that are known to have none of them; others that are found join them.
+        """
         found: list[tuple[int, int]] = []
+        without = set() if without is None else without
         for match in self._pattern.finditer(text):
-            for start, stop in self._pieces(match):
-                if not terms.isdisjoint(self._in_all(text[start:stop])):
-                    found.append((start, stop))
+            if (word := match[0]) in without:
+                continue
+            own = [span for span in self._pieces(match) if not terms.isdisjoint(self._in_all(text[span[0] : span[1]]))]
+            if own:
+                found += own
+            else:
+                without.add(word)
         return _merged(found)
 
     def _tables(self, lexicon: _Lexicon) -> dict[str, _WordTable]:
@@ -293,6 +335,22 @@ class _Lexicon:
         ends = np.concatenate([[0], np.cumsum(taken)])
         flat = terms[np.repeat(starts[:-1][words.tokens] - ends[:-1], taken) + np.arange(ends[-1])]
         return Rows(flat, ends[words.offsets])
+
+
+class _Sizes(dict[str, int]):
+    """Number of the terms of each word of one language; ``having`` are the words that have wanted terms, and which."""
+
+    def __init__(self, analyse: Callable[[str], list[str]], wanted: Mapping[str, int]) -> None:
+        super().__init__()
+        self._analyse, self._wanted = analyse, wanted
+        self.having: dict[str, list[int]] = {}
+
+    def __missing__(self, word: str) -> int:
+        terms = self._analyse(word)
+        if not self._wanted.keys().isdisjoint(terms):
+            self.having[word] = [self._wanted[term] for term in terms if term in self._wanted]
+        size = self[word] = len(terms)
+        return size
 
 
 class _WordTable(dict[str, int]):

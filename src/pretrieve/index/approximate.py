@@ -127,6 +127,8 @@ class Approximate:
             wanted *= 2
         probes: float = max(self.settings.probes, 2 * wanted * self.settings.lists / len(self))
         found = self._search(queries, wanted * self.views, int(np.ceil(probes / fraction)), may)
+        if self.views == 1:  # each is there once
+            return [np.sort(row[row >= 0]) for row in found]
         return [np.unique(row[row >= 0] // self.views) for row in found]
 
     def _search(self, queries: FloatArray, count: int, probes: int, may: BoolArray | None) -> IntArray:

@@ -326,7 +326,7 @@ class Index:
             UsageError: unknown mode.
         """
         check_mode(mode)
-        for some in Queries(queries).blocks(_QUERIES):
+        for some in (queries if isinstance(queries, Queries) else Queries(queries)).blocks(_QUERIES):
             if groups is None:
                 yield from self._best(some, k, mode, allowed)
             else:
