@@ -4,10 +4,10 @@
     python benchmarks/scale_index.py -o OUT --sizes 20000 --text my-docs --model my-model     # the user's own text
     python benchmarks/scale_index.py -o records/scale-index --table                            # the page alone
 
-Passages are made up (``scale_passages.py``), or cut from the files of a folder. Each step is a process of its own, of one
-thread, whose memory is read from the kernel, that of mapped files apart. Steps that ``results.json`` has already are not
-measured again; what other libraries take (``scale_peers.py``) is measured up to ``--peers-up-to``. The figures are made
-for one core: start it with ``taskset -c 0``. An index of 10^7 passages needs 35 GB of disk for the time.
+Passages are made up (``scale_passages.py``), or cut from the files of a folder. Each step is a process of its own, of
+one thread, whose memory is read from the kernel, that of mapped files apart. Steps that ``results.json`` has already are
+not measured again; what other libraries take (``scale_peers.py``) is measured up to ``--peers-up-to``. The figures are
+made for one core: start it with ``taskset -c 0``. An index of 10^7 passages needs 35 GB of disk for the time.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(name, "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RAYON_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import orjson
 from scale_passages import Made, cut, write
 from scale_process import cpu_of, memory_of, used
-from scale_table import page
+from scale_table import with_notes
 
 from pretrieve.core.files import to_json, write_file
 from pretrieve.index.ids import hashes
@@ -208,7 +209,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("scale-index.work"), help="folder for passages and indexes")
     parser.add_argument("--text", type=Path, help="the user's documents, to be cut into passages; with --model")
     parser.add_argument("--model", help="the user's model")
-    parser.add_argument("--steps", nargs="+", help="only these: build, cold, warm, many, recall")
+    parser.add_argument("--steps", nargs="+", help="only these: build, cold, warm, many, recall, peers")
     parser.add_argument("--peers-up-to", type=int, default=1_000_000)
     parser.add_argument("--keep", action="store_true", help="keep passages and indexes")
     parser.add_argument("--table", action="store_true", help="write the page from results.json")
@@ -224,11 +225,11 @@ def main() -> None:
     for size in [] if asked.table else asked.sizes:
         bench, known = Bench(asked.work, size, asked.text, asked.model), results.setdefault(str(size), {})
         measure(bench, known, save, asked.steps)
-        if size <= asked.peers_up_to and asked.steps is None:
+        if size <= asked.peers_up_to and (asked.steps is None or "peers" in asked.steps):
             peers(bench, known, save)
         if not asked.keep:
             shutil.rmtree(bench.place)
-    (asked.output / "README.md").write_text(page(results))
+    (asked.output / "README.md").write_text(with_notes(asked.output, results))
 
 
 if __name__ == "__main__":

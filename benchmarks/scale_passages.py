@@ -26,19 +26,20 @@ _BLOCK = 10_000
 _STOP, _COMMON = 0.45, 0.25  # shares of words; the others are of the passage's topic
 _NUMBERED = 5  # every so many passages have a number, which few others have
 _ROOTS = (
-    "acorn apple arch arm arrow ash back bank bark barn bath beam bear bed bell bird blade block boat body bone book boot "
-    "bow brain branch bread brick bridge brook brush cake camp candle cap card cart castle chain chair chalk chest child "
-    "church circle city clay cliff cloak clock cloth cloud coal coat corn cotton court cow craft cross crown dance day "
-    "dirt dish door dragon dream dress dust earth east edge engine eye face farm feather fence field finger fire fish "
-    "flag floor flower foot forest fort fox frame frost fruit game garden gate ghost gift glass gold grain grass ground "
-    "guard hair hall hammer hand harbour hat hay head heart hedge hill home honey hook horn horse house ice iron island "
-    "jar judge key king kitchen knee knife lady lake lamb lamp land lane lantern law leaf leg letter light lime line lion "
-    "lock maid man map market mast meadow metal mile milk mill mind mirror moon moss mountain mouth name neck needle "
-    "nest net night north nose oak ocean office oil orchard paint pan paper path pearl pen people pepper pipe plant plate "
-    "play plough pond porch post prince queen rabbit rail rain ring river road rock roof room root rope rose sail salt "
-    "sand school sea seed shadow sheep shell shield ship shirt shoe shop shore silk silver sister skin sky smith smoke "
-    "snow song south spear spring star steam steel stone storm stream street summer sun sword table tail teacher thread "
-    "throne thunder tide timber tooth tower town trade tree valley village wagon wall war watch water wave wax weather "
+    "acorn apple arch arm arrow ash back bank bark barn bath beam bear bed bell bird blade block boat body bone "
+    "book boot bow brain branch bread brick bridge brook brush cake camp candle cap card cart castle chain chair "
+    "chalk chest child church circle city clay cliff cloak clock cloth cloud coal coat corn cotton court cow "
+    "craft cross crown dance day dirt dish door dragon dream dress dust earth east edge engine eye face farm "
+    "feather fence field finger fire fish flag floor flower foot forest fort fox frame frost fruit game garden "
+    "gate ghost gift glass gold grain grass ground guard hair hall hammer hand harbour hat hay head heart hedge "
+    "hill home honey hook horn horse house ice iron island jar judge key king kitchen knee knife lady lake lamb "
+    "lamp land lane lantern law leaf leg letter light lime line lion lock maid man map market mast meadow metal "
+    "mile milk mill mind mirror moon moss mountain mouth name neck needle nest net night north nose oak ocean "
+    "office oil orchard paint pan paper path pearl pen people pepper pipe plant plate play plough pond porch post "
+    "prince queen rabbit rail rain ring river road rock roof room root rope rose sail salt sand school sea seed "
+    "shadow sheep shell shield ship shirt shoe shop shore silk silver sister skin sky smith smoke snow song south "
+    "spear spring star steam steel stone storm stream street summer sun sword table tail teacher thread throne "
+    "thunder tide timber tooth tower town trade tree valley village wagon wall war watch water wave wax weather "
     "wheat wheel wind window wine wing winter wolf woman wood wool word work world yard year"
 )
 _ROLES = 3  # a word alone, at the start of a sentence, at its end

@@ -65,7 +65,7 @@ def used(command: Sequence[str], log: Path | None = None) -> Used:
         log: where its standard error goes; default: nowhere.
     """
     peak = own = 0
-    with open(log or os.devnull, "wb") as errors, tempfile.TemporaryFile() as output:
+    with Path(log or os.devnull).open("wb") as errors, tempfile.TemporaryFile() as output:
         begin = time.perf_counter()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
         ended = 0

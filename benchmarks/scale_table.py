@@ -94,12 +94,13 @@ def _goals(results: Mapping[str, Facts]) -> str:
 
 TEXT = """# What an index takes, from 5*10^4 to 10^7 passages
 
-`python benchmarks/scale_index.py -o records/scale-index --work DISK`, one core (`taskset`), one thread; all figures are in
-`results.json`. Passages are made up: 40 words each, 45 % of them stop words, with Zipf's frequencies, in 3,000 topics; the
-model is a static one of 256 dimensions whose vectors are near each other within a topic. Every figure is of the command
-line: `pretrieve index FILE --model MODEL`, `pretrieve search INDEX` as a process (cold), answering queries that come line by
-line (a query of six words out of a passage, the ten best with their snippets; the second 200 of 400), and with a file of
-1,000 queries. Memory *of its own* is what the system cannot take back (RssAnon); the pages of mapped files beside it can be taken.
+`python benchmarks/scale_index.py -o records/scale-index --work DISK`, one core (`taskset`), one thread; all figures
+are in `results.json`. Passages are made up: 40 words each, 45 % of them stop words, with Zipf's frequencies, in
+3,000 topics; the model is a static one of 256 dimensions whose vectors are near each other within a topic. Every
+figure is of the command line: `pretrieve index FILE --model MODEL`, `pretrieve search INDEX` as a process (cold),
+answering queries that come line by line (a query of six words out of a passage, the ten best with their snippets;
+the second 200 of 400), and with a file of 1,000 queries. Memory *of its own* is what the system cannot take back
+(RssAnon); the pages of mapped files beside it can be taken.
 
 {table}
 

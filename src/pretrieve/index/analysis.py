@@ -29,7 +29,7 @@ from pretrieve.index.stop_words import StopWords, content_pairs, content_words, 
 from pretrieve.index.words import BORDER, IS_SPACELESS, PATTERNS, POSSESSIVE, RUN, ZWJ, ZWNJ, Tokenizer
 
 _DETECT = 500  # characters used to detect the language
-_REMEMBERED = 1 << 14  # words whose terms are kept: 4 MB
+_REMEMBERED = 1 << 15  # words whose terms are kept: 8 MB
 _ASKED, _SHORT = 1 << 8, 1 << 10  # queries whose terms are kept, and their characters at most
 MEMORY = 512 << 20  # bytes that indexing may take, by default
 _TOKEN, _WORD = 64, 384  # bytes that a word of a block takes, and a distinct word of the table

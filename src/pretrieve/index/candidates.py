@@ -87,9 +87,9 @@ class Candidates:
 
     def _exact(self, number: int, finalists: Sequence[IntArray], places: Sequence[IntArray]) -> list[FloatArray]:
         ranker = self.rankers[number]
-        if is_rough(ranker):
-            return ranker.score_documents(self.queries, finalists)
-        return [values[kept] for values, kept in zip(self.scores[number], places, strict=True)]
+        if not is_rough(ranker):
+            return [values[kept] for values, kept in zip(self.scores[number], places, strict=True)]
+        return self.rankers[number].score_documents(self.queries, finalists)
 
     def _sum(self, query: int, scales: FloatArray, scores: Sequence[FloatArray]) -> FloatArray:
         total = np.zeros(len(scores[0]), np.float64)
