@@ -4,10 +4,11 @@
     python benchmarks/scale_index.py -o OUT --sizes 20000 --text my-docs --model my-model     # the user's own text
     python benchmarks/scale_index.py -o records/scale-index --table                            # the page alone
 
-Passages are made up (``scale_passages.py``), or cut from the files of a folder. Each step is a process of its own, of
-one thread, whose memory is read from the kernel, that of mapped files apart. Steps that ``results.json`` has already are
-not measured again; what other libraries take (``scale_peers.py``) is measured up to ``--peers-up-to``. The figures are
-made for one core: start it with ``taskset -c 0``. An index of 10^7 passages needs 35 GB of disk for the time.
+Passages are made up (``scale_passages.py``), or cut from the files of a folder. Each step is a process of its own,
+of one thread, whose memory is read from the kernel, that of mapped files apart. Steps that ``results.json`` has
+already are not measured again; what other libraries take (``scale_peers.py``) is measured up to ``--peers-up-to``.
+The figures are made for one core: start it with ``taskset -c 0``. An index of 10^7 passages needs 35 GB of disk
+for the time.
 """
 
 from __future__ import annotations

@@ -238,7 +238,7 @@ def test_bounds(options, tmp_path: Path) -> None:
 
 
 def test_what_is_told_reaches_what_was_wanted(tmp_path) -> None:
-    """Many queries find all of their neighbours or none: half of them may say that a recall is reached, and it is not."""
+    """Many queries find all of their neighbours or none: one half may say that a recall is reached, and it is not."""
     pytest.importorskip("faiss")
     from pretrieve.index.approximate import _chosen, _trained
 

@@ -12,7 +12,6 @@ Every distinct word is analysed once: the bulk path looks words up in a table an
 
 from __future__ import annotations
 
-import itertools
 import re
 import unicodedata
 from collections import Counter
@@ -25,6 +24,7 @@ import numpy as np
 
 from pretrieve.core.errors import UsageError, suggest
 from pretrieve.core.types import IntArray, Rows
+from pretrieve.index.lexicon import Lexicon, WordSizes, WordTable
 from pretrieve.index.stop_words import StopWords, content_pairs, content_words, stop_word_lists
 from pretrieve.index.words import BORDER, IS_SPACELESS, PATTERNS, POSSESSIVE, RUN, ZWJ, ZWNJ, Tokenizer
 
@@ -154,7 +154,7 @@ class Analyzer:
         Returns:
             Ragged rows of term ids (R rows), and the terms in the order of their ids.
         """
-        lexicon = _Lexicon(self._analyse)
+        lexicon = Lexicon(self._analyse)
         tables = self._tables(lexicon)
         return lexicon.expand(Rows.of([self._numbers(text, tables) for text in texts])), lexicon.names
 
@@ -165,7 +165,7 @@ class Analyzer:
             How often each text has each term, (R, T), and the numbers of all terms of the texts (R,).
         """
         number = {term: at for at, term in enumerate(terms)}
-        tables = {code: _Sizes(partial(self._analyse, language=code), number) for code in self.analysis.languages}
+        tables = {code: WordSizes(partial(self._analyse, language=code), number) for code in self.analysis.languages}
         counts, lengths = np.zeros((len(texts), len(terms)), np.int64), np.zeros(len(texts), np.int64)
         for row, text in enumerate(texts):
             words, table = self._words(text), tables[self._language(text)]
@@ -187,7 +187,7 @@ class Analyzer:
             Ragged rows of term ids, and the terms in the order of their ids. As long as the table lasts, blocks share
             one list, which grows; one that is full is given up for a new one.
         """
-        lexicon, words, size = _Lexicon(self._analyse), [], 0
+        lexicon, words, size = Lexicon(self._analyse), [], 0
         tables = self._tables(lexicon)
         for text in texts:
             words.append(self._numbers(text, tables))
@@ -197,7 +197,7 @@ class Analyzer:
                 yield lexicon.expand(Rows.of(words)), lexicon.names
                 words, size = [], 0
                 if full:
-                    lexicon = _Lexicon(self._analyse)
+                    lexicon = Lexicon(self._analyse)
                     tables = self._tables(lexicon)
         if words:
             yield lexicon.expand(Rows.of(words)), lexicon.names
@@ -231,10 +231,10 @@ class Analyzer:
                 without.add(word)
         return _merged(found)
 
-    def _tables(self, lexicon: _Lexicon) -> dict[str, _WordTable]:
-        return {language: _WordTable(lexicon, language) for language in self.analysis.languages}
+    def _tables(self, lexicon: Lexicon) -> dict[str, WordTable]:
+        return {language: WordTable(lexicon, language) for language in self.analysis.languages}
 
-    def _numbers(self, text: str, tables: Mapping[str, _WordTable]) -> IntArray:
+    def _numbers(self, text: str, tables: Mapping[str, WordTable]) -> IntArray:
         """Numbers of the words of a text, by the table of its language."""
         table = tables[self._language(text)]
         return np.array([table[word] for word in self._words(text)], dtype=np.int64)
@@ -305,64 +305,6 @@ class Analyzer:
 
     def _dropped(self, word: str, language: str) -> bool:
         return self.analysis.stop_documents and word.lower() in self.lists[language].words
-
-
-class _Lexicon:
-    """Numbers terms, and keeps the terms of each numbered word."""
-
-    def __init__(self, analyse: Callable[[str, str], list[str]]) -> None:
-        self._analyse = analyse
-        self._ids: dict[str, int] = {}
-        self.names: list[str] = []
-        self.entries: list[list[int]] = []
-
-    def add(self, word: str, language: str) -> int:
-        """Analyse a new word; return its number."""
-        ids = self._ids
-        for term in (terms := self._analyse(word, language)):
-            if term not in ids:
-                ids[term] = len(ids)
-                self.names.append(term)
-        self.entries.append([ids[term] for term in terms])
-        return len(self.entries) - 1
-
-    def expand(self, words: Rows) -> Rows:
-        """Replace each word of ragged rows by its terms."""
-        sizes = np.array([len(entry) for entry in self.entries], np.int64)
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        terms = np.fromiter(itertools.chain.from_iterable(self.entries), np.int32, int(starts[-1]))
-        taken = sizes[words.tokens]
-        ends = np.concatenate([[0], np.cumsum(taken)])
-        flat = terms[np.repeat(starts[:-1][words.tokens] - ends[:-1], taken) + np.arange(ends[-1])]
-        return Rows(flat, ends[words.offsets])
-
-
-class _Sizes(dict[str, int]):
-    """Number of the terms of each word of one language; ``having`` are the words that have wanted terms, and which."""
-
-    def __init__(self, analyse: Callable[[str], list[str]], wanted: Mapping[str, int]) -> None:
-        super().__init__()
-        self._analyse, self._wanted = analyse, wanted
-        self.having: dict[str, list[int]] = {}
-
-    def __missing__(self, word: str) -> int:
-        terms = self._analyse(word)
-        if not self._wanted.keys().isdisjoint(terms):
-            self.having[word] = [self._wanted[term] for term in terms if term in self._wanted]
-        size = self[word] = len(terms)
-        return size
-
-
-class _WordTable(dict[str, int]):
-    """Numbers the words of one language as they occur in the text."""
-
-    def __init__(self, lexicon: _Lexicon, language: str) -> None:
-        super().__init__()
-        self._lexicon, self._language = lexicon, language
-
-    def __missing__(self, word: str) -> int:
-        number = self[word] = self._lexicon.add(word, self._language)
-        return number
 
 
 def _stemmer(name: str) -> Callable[[str], str]:

@@ -204,12 +204,12 @@ class Dense:
         """The documents of ``top``, in any order: the product is rough, those at the border are scored exactly."""
         assert self.members is not None
         if any(self.near):
-            found = self._of_parts(self._queries(queries), n, self.members.may(allowed))
+            found = self._of_parts(self.queries(queries), n, self.members.may(allowed))
             remember(queries, (id(self), "exact"), found)
             return [numbers[self.members.best(numbers, scores, n)] for numbers, scores in found]
         may = self.members.may(allowed)
         chosen = None if may is None else np.flatnonzero(may)
-        vectors = self._queries(queries)
+        vectors = self.queries(queries)
         return [self._best(row, vector, n, chosen) for row, vector in zip(self._rough(queries), vectors, strict=True)]
 
     def _of_parts(self, queries: FloatArray, n: int, may: BoolArray | None) -> list[Best]:
@@ -246,7 +246,7 @@ class Dense:
 
     def score_documents(self, queries: Sequence[str], numbers: Sequence[IntArray]) -> list[FloatArray]:
         """Score given documents for each query; see ``rankers.Ranker``."""
-        vectors = self._queries(queries)
+        vectors = self.queries(queries)
 
         def exact(some: Sequence[IntArray]) -> list[FloatArray]:
             return [self._exact(query, found) for query, found in zip(vectors, some, strict=True)]
@@ -255,11 +255,11 @@ class Dense:
 
     def score_itself(self, queries: Sequence[str]) -> FloatArray:
         """Score each query (Q,) as if a document said what it says."""
-        return pair_scores(self._queries(queries), self.of_texts(queries))
+        return pair_scores(self.queries(queries), self.of_texts(queries))
 
     def moments(self, queries: Sequence[str]) -> tuple[FloatArray, FloatArray]:
         """Mean and deviation of the scores of a sample of the documents, (Q,) each."""
-        found = kept(queries, (id(self), "moments"), lambda: np.stack(self._moments(self._queries(queries)), axis=1))
+        found = kept(queries, (id(self), "moments"), lambda: np.stack(self._moments(self.queries(queries)), axis=1))
         return found[:, 0], found[:, 1]
 
     def _moments(self, vectors: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -302,14 +302,15 @@ class Dense:
         flat = found.reshape(-1, found.shape[-1])
         return np.asarray(np.einsum("rd,d->r", flat, query).reshape(found.shape[:2]).max(axis=1))
 
-    def _queries(self, queries: Sequence[str]) -> FloatArray:
+    def queries(self, queries: Sequence[str]) -> FloatArray:
+        """Vectors of queries, computed once for a batch."""
         return kept(queries, (id(self), "vectors"), lambda: self.encode(queries))
 
     def _rough(self, queries: Sequence[str]) -> FloatArray:
         """Scores of all documents for all queries, by a product in the order that BLAS likes."""
 
         def product() -> FloatArray:
-            asked = self._queries(queries)
+            asked = self.queries(queries)
             if len(self.parts) == 1:
                 return all_scores(asked, self.parts[0])
             return np.concatenate([all_scores(asked, part) for part in self.parts], axis=1)

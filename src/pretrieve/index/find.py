@@ -112,7 +112,7 @@ def search(
         UsageError: filter or query cannot be read, no document has a field, or an argument is invalid.
     """
     asked = _asked(index, check_query(query), check_top_k(k), check_mode(mode), filter, group_by, syntax)
-    text = Queries([asked.query.text])
+    text = Queries([asked.query.text], asked.filter)
     found = find(index, asked, text)
     return Result(query=asked.query, hits=_hits(index, text, mode, found), notes=found.notes)
 
@@ -203,7 +203,7 @@ def rank_many(
         return
     group = None if asked.group_by is None else _groups(index.columns, asked.group_by)
     depth = k if group is None else max(k, GROUPED)
-    for numbers, scores in index.rank(queries, depth, mode, allowed=allowed):
+    for numbers, scores in index.rank(queries, depth, mode, allowed=allowed, where=asked.filter):
         found: dict[Hashable, tuple[str, float]] = {}
         for number, score in zip(numbers.tolist(), scores.tolist(), strict=True):
             key = number if group is None else group(number)
@@ -232,7 +232,9 @@ def find(index: Index, asked: Asked, text: Queries | None = None) -> Found:
         return Found()
     fits = matching.fits if matching is not None and matching.reads else None
     group = None if asked.group_by is None else _groups(index.columns, asked.group_by)
-    return _walk(index, asked, Queries([asked.query.text]) if text is None else text, allowed, fits, group)
+    return _walk(
+        index, asked, Queries([asked.query.text], asked.filter) if text is None else text, allowed, fits, group
+    )
 
 
 def _walk(
@@ -247,7 +249,7 @@ def _walk(
     checked: dict[int, bool] = {}
     depth = max(asked.k, GROUPED) if group else asked.k * _DEEPER if fits else asked.k
     while True:
-        ((numbers, scores),) = index.rank(text, depth, asked.mode, allowed=allowed)
+        ((numbers, scores),) = index.rank(text, depth, asked.mode, allowed=allowed, where=asked.filter)
         found, places = Found(), dict[Hashable, int]()
         for number, score in zip(numbers.tolist(), scores.tolist(), strict=True):
             if fits is not None:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeGuard, TypeVar, cast, overload, runtime_ch
 import numpy as np
 
 from pretrieve.core.types import BoolArray, FloatArray, IntArray
+from pretrieve.index.filters import Filter
 
 ROUGH = 1e-5  # of the highest score: how far a rough score may be from the exact one
 T = TypeVar("T")
@@ -81,10 +82,11 @@ class Queries(Sequence[str]):
 
     Args:
         texts: Q texts.
+        where: a filter that says no more than the documents allowed, for rankers that filter themselves.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self._texts = list(texts)
+    def __init__(self, texts: Sequence[str], where: Filter | None = None) -> None:
+        self._texts, self.where = list(texts), where
         self._kept: dict[object, Any] = {}
 
     def __len__(self) -> int:
@@ -103,9 +105,14 @@ class Queries(Sequence[str]):
             yield self
             return
         for start in range(0, len(self), size):
-            part = Queries(self._texts[start : start + size])
+            part = Queries(self._texts[start : start + size], self.where)
             part._kept = {key: values[start : start + size] for key, values in self._kept.items()}
             yield part
+
+
+def batch(queries: Sequence[str], where: Filter | None = None) -> Queries:
+    """Queries as a batch that keeps what is computed; one that is a batch for the same filter already is taken."""
+    return queries if isinstance(queries, Queries) and queries.where is where else Queries(queries, where)
 
 
 def kept(queries: Sequence[str], key: object, compute: Callable[[], T]) -> T:

@@ -14,6 +14,7 @@ from pretrieve.core.files import storage
 from pretrieve.index.compaction import compact
 from pretrieve.index.index import Changes, Index
 from pretrieve.index.opening import open_parts
+from pretrieve.index.store import refill
 from pretrieve.index.updating import delete, update
 from pretrieve.index.writing import writing
 from pretrieve.pipeline.index import PASSAGES, READ_WITH, open_index
@@ -99,6 +100,7 @@ def update_index(
         listener.stage("index", len(documents), "documents")
         assert opened.dense is not None
         changes = update(path, open_parts(path, opened.dense.encoder), documents, remove=remove)
+        refill(path)
         listener.advance(len(documents))
         return Updated(
             index=Index.open(path, opened.dense.encoder), changes=changes, reading=documents.meta.get(READING)
@@ -116,7 +118,9 @@ def delete_from_index(path: Path, names: Path) -> Changes:
     """
     wanted = _ids(names)
     with writing(path), stoppable(_ADVICE):
-        return delete(path, open_parts(path, with_model=False), wanted)
+        changes = delete(path, open_parts(path, with_model=False), wanted)
+        refill(path)
+        return changes
 
 
 def compact_index(path: Path) -> int:
@@ -128,7 +132,9 @@ def compact_index(path: Path) -> int:
         StorageError: writing failed.
     """
     with writing(path), stoppable(_ADVICE):
-        return compact(path, whole=True)
+        merged = compact(path, whole=True)
+        refill(path)
+        return merged
 
 
 def watch_index(sources: Sequence[str], seconds: float, again: Callable[[], Updated]) -> Iterator[Updated]:
