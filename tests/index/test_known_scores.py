@@ -9,6 +9,7 @@ import pytest
 
 from pretrieve.index import analysis
 from pretrieve.index.analysis import Analysis, Analyzer
+from pretrieve.index.backends.remote import Remote
 from pretrieve.index.candidates import CANDIDATES
 from pretrieve.index.fuse import choose
 from pretrieve.index.hits import sentence_spans
@@ -17,6 +18,7 @@ from pretrieve.index.lexical import Lexical
 from pretrieve.index.options import IndexOptions
 from pretrieve.index.pseudo import pseudo_queries
 from pretrieve.index.rankers import Queries, completed, remember
+from pretrieve.index.relevance import self_score
 from pretrieve.index.vector_options import VectorOptions
 from pretrieve.index.weighing import choose_on_candidates
 from pretrieve.models.bag import Bag
@@ -112,6 +114,16 @@ def test_a_large_collection_is_weighed_on_candidates(index, tmp_path, monkeypatc
     found = Index.build(tmp_path / "large", made, model, small).fusion
     assert found.dense == expected.dense
     assert found.reason == expected.reason
+
+
+def test_a_document_that_says_the_query_has_one_score_wherever_the_best_come_from(index) -> None:
+    assert index.dense is not None
+    remote = Remote(
+        field="dense", local=index.dense, members=index.members, backend=lambda: pytest.fail("nothing is looked up"),
+        vectors=index.dense.encode,
+    )  # fmt: skip
+    query = Queries([" ".join(index.documents[5].text.split()[2:8])])
+    assert self_score(index.lexical, remote, query) == self_score(index.lexical, index.dense, query)
 
 
 def test_terms_of_queries_are_kept_but_not_shared(monkeypatch) -> None:

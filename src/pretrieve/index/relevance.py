@@ -17,6 +17,7 @@ import numpy as np
 
 from pretrieve.core.types import FloatArray
 from pretrieve.index.asked import Mode
+from pretrieve.index.backends.remote import Remote
 from pretrieve.index.bm25 import idf
 from pretrieve.index.dense import Dense
 from pretrieve.index.index import Index
@@ -66,6 +67,7 @@ def self_score(lexical: Lexical, ranker: Ranker, query: Queries) -> float:
         ranker: vectors, BM25, or BM25 of passages.
         query: the query, alone in a batch.
     """
+    ranker = ranker.local if isinstance(ranker, Remote) else ranker
     if isinstance(ranker, Dense):
         return float(ranker.score_itself(query)[0])
     terms = lexical.analyzer.terms(query[0])
