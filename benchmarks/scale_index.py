@@ -102,7 +102,7 @@ class Bench:
             for name, pattern in {"text": "documents/*", "words": "words/**/*", "vectors": "vectors*"}.items()
         }
         whole = sum(path.stat().st_size for path in self.index.rglob("*") if path.is_file())
-        said = [line for line in found.output.splitlines() if line.startswith(("Vectors", "Fusion"))]
+        said = [line for line in found.output.splitlines() if line.startswith(("Vectors are", "Fusion"))]
         return {**found.facts(), "disk": whole, "disk_of": sizes, "said": said, "source": self.passages.stat().st_size}
 
     def cold(self) -> dict[str, Any]:
