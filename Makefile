@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 export TORCH_INDEX
 
-.PHONY: demo test quick slow lint types check bench signals pretrain torture clean
+.PHONY: demo test quick slow lint types check pages bench signals pretrain torture clean
 
 $(VENV)/installed: pyproject.toml constraints.txt tools/install.sh
 	@sh tools/install.sh $(PYTHON) $(VENV)
@@ -37,6 +37,10 @@ quick: lint  ## for daily work, in three minutes: all but the tests of tests/slo
 
 slow: $(VENV)/developed  ## run all tests, and write down which are slow
 	@$(BIN)/python -m pytest --write-slow
+
+pages: $(VENV)/developed  ## what tests of pages need, so that `make test` runs them; the browser is the system's: apt-get install chromium
+	@$(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt --editable ".[train,dev,track,mcp,pages]"
+	@command -v chromium >/dev/null || echo "Chromium is missing, and tests of pages are skipped: apt-get install chromium"
 
 $(VENV)/benched: $(VENV)/developed
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt --editable ".[train,dev,track,bench]"

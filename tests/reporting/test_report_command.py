@@ -304,6 +304,10 @@ def test_the_wheel_has_templates_and_style(tmp_path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"pretrieve/reporting/templates/report.html", "pretrieve/reporting/static/report.css"} <= names
+    package = ROOT / "src" / "pretrieve"
+    pages = [path for folder in ("templates", "static") for path in (package / "serving" / folder).iterdir()]
+    assert len(pages) == 7
+    assert {f"pretrieve/{path.relative_to(package)}" for path in pages} <= names
 
 
 def test_json_is_what_the_file_beside_the_page_has(run, evaluated, tmp_path) -> None:

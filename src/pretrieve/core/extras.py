@@ -12,7 +12,7 @@ from pretrieve.core.errors import MissingExtraError
 
 Extra = Literal[  # of pyproject.toml
     "train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora", "faiss", "milvus",
-    "report", "serve", "track",
+    "report", "serve", "mcp", "track",
 ]  # fmt: skip
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
@@ -28,6 +28,7 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
     "report": ("jinja2",),
     "track": ("tensorboard",),
     "serve": ("starlette", "uvicorn", "jinja2"),
+    "mcp": ("mcp", "starlette"),
     "milvus": ("pymilvus", "milvus_lite"),
 }
 _NAMES: dict[Extra, str] = {
@@ -43,6 +44,7 @@ _NAMES: dict[Extra, str] = {
     "report": "extra for reports",
     "track": "extra for TensorBoard",
     "serve": "extra for serving",
+    "mcp": "extra for MCP",
     "milvus": "extra for Milvus",
 }
 
