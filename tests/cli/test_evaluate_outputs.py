@@ -18,7 +18,8 @@ import searching
 from cli.conftest import Outcome
 from pretrieve.evaluation import result as results
 from pretrieve.evaluation.paper import letters, marks, to_latex
-from pretrieve.evaluation.trec_runs import falling_scores
+from pretrieve.text.beir_files import beir_lines
+from pretrieve.text.trec_writing import falling_scores
 
 METRICS = ("nDCG@10", "AP(rel=2)", "RR@10", "P@3", "R@1000")
 
@@ -113,19 +114,80 @@ def test_names_of_run_files(run, folder, things, tmp_path) -> None:
     assert all(Path(file).is_file() for file in found["runs"].values())
 
 
-@pytest.mark.parametrize("kind", ["corpus", "queries"])
-def test_ids_with_spaces_cannot_be_in_a_run(run, folder, tmp_path, kind) -> None:
+def test_names_of_packed_run_files(run, folder, things, tmp_path) -> None:
+    words = ("evaluate", folder, "--model", things / "static")
+    assert run(*words, "--run", tmp_path / "a.run.gz").code == 0
+    assert sorted(path.name for path in tmp_path.glob("a.*")) == ["a.static.dense.run.gz", "a.static.hybrid.run.gz"]
+    assert run(*words, "--mode", "dense", "--run", tmp_path / "plain.run").code == 0
+    line = (tmp_path / "plain.run").read_text().splitlines()[0]
+    for ending in ("gz", "zst", "bz2", "xz"):
+        path = tmp_path / f"plain.run.{ending}"
+        assert run(*words, "--mode", "dense", "--run", path).code == 0
+        assert [data.decode() for data, _ in beir_lines(path)] == (tmp_path / "plain.run").read_text().splitlines()
+        assert "a TREC run" not in run("evaluate", folder, "--model", path).err
+    assert line.endswith(" plain")
+
+
+def spaced(folder: Path, kind: str, name: str = "a b") -> None:
+    """Call the first document or query by a name with a blank."""
     path = folder / f"{kind}.jsonl"
     first = json.loads(path.read_text().splitlines()[0])["_id"]
-    path.write_text(path.read_text().replace(f'"{first}"', '"a b"'))
+    path.write_text(path.read_text().replace(f'"_id": "{first}"', f'"_id": "{name}"'))
     lines = [line.split() for line in (folder / "qrels" / "test.tsv").read_text().splitlines()]
-    renamed = [["a b" if name == first else name for name in (q, d)] + [grade] for q, _, d, grade in lines]
+    renamed = [[name if one == first else one for one in (q, d)] + [grade] for q, _, d, grade in lines]
     (folder / "qrels" / "test.tsv").write_text("".join("\t".join(line) + "\n" for line in renamed))
-    line = one_line(run("evaluate", folder, "--run", tmp_path / "a.run"))
+
+
+@pytest.mark.parametrize("kind", ["corpus", "queries"])
+def test_ids_with_spaces_are_escaped_in_a_run(run, folder, tmp_path, kind) -> None:
+    """Its figures are those of trec_eval with qrels that are written in the same way, and of ``evaluate`` again."""
+    spaced(folder, kind)
+    path = tmp_path / "a.run"
+    outcome = run("evaluate", folder, "--run", path, "--json", *metric_words())
+    assert "1 ids hold white space, which is written as %20; trec_eval's qrels need it too" in outcome.err
+    figures = means(json.loads(outcome.out))["BM25 (lexical)"]
+    qrels = (folder / "qrels" / "test.tsv").read_text()
+    lines = [line.replace("a b", "a%20b").split("\t") for line in qrels.splitlines()]
+    (folder / "qrels" / "test.tsv").write_text("".join(f"{q} 0 {d} {grade}\n" for q, d, grade in lines))
+    assert " a%20b " in f" {path.read_text()}"
+    assert read_back(folder, str(path)) == pytest.approx(figures, abs=1e-12)
+    (folder / "qrels" / "test.tsv").write_text(qrels)
+    again = evaluated(run, folder, "--model", path, *metric_words())
+    assert means(again)[f"{path} (run)"] == pytest.approx(figures, abs=1e-12)
+    assert again["notes"][str(path)]["run"]["escaped_ids"] == 1
+    assert any("1 ids stand in it with %20 for white space" in line for line in again["warnings"])
+
+
+def test_two_ids_that_would_be_one_in_a_run(run, folder, tmp_path) -> None:
+    text = (folder / "corpus.jsonl").read_text()
+    (folder / "corpus.jsonl").write_text(text.replace('"d001"', '"a b"').replace('"d002"', '"a%20b"'))
+    line = one_line(run("evaluate", folder, "--run", tmp_path / "a.run", "--metric", "AP"))
     assert "'a b'" in line
-    assert ("corpus.jsonl:1" in line) == (kind == "corpus")
+    assert "'a%20b'" in line
     assert not (tmp_path / "a.run").exists()
-    assert run("evaluate", folder, "--per-query", tmp_path / "values.csv").code == 0
+
+
+def test_a_run_of_search_is_a_run_of_evaluate(run, folder, things, tmp_path) -> None:
+    """The same ids, blanks and all, and the same scores; an index leaves copies out."""
+    originals = [line for line in (folder / "corpus.jsonl").read_text().splitlines() if '"_id": "c' not in line]
+    (folder / "corpus.jsonl").write_text("\n".join(originals))
+    spaced(folder, "corpus")
+    model = things / "static"
+    assert run("index", folder / "corpus.jsonl", "--model", model, "-o", tmp_path / "index").code == 0
+    searched = tmp_path / "searched.run"
+    words = ("--queries", folder / "queries.jsonl", "--run", searched, "--mode", "dense", "-k", 100)
+    outcome = run("search", tmp_path / "index", *words)
+    assert "1 ids hold white space, which is written as %20; trec_eval's qrels need it too" in outcome.out
+    figures = evaluated(run, folder, "--model", model, "--mode", "dense", "--run", tmp_path / "a.run", *metric_words())
+    runs = [[line.split() for line in path.read_text().splitlines()] for path in (searched, tmp_path / "a.run")]
+    assert [line[:5] for line in runs[0] if int(line[3]) <= 100] == [
+        line[:5] for line in runs[1] if int(line[3]) <= 100
+    ]
+    again = means(evaluated(run, folder, "--model", searched, *metric_words()))[f"{searched} (run)"]
+    expected = means(figures)[f"{model} (dense)"]
+    assert {name: again[name] for name in ("nDCG@10", "RR@10")} == pytest.approx(
+        {name: expected[name] for name in ("nDCG@10", "RR@10")}, abs=1e-12
+    )
 
 
 def test_metrics_that_one_run_cannot_give(run, folder, tmp_path) -> None:
@@ -173,7 +235,7 @@ def test_csv_is_the_printed_table(run, folder, things) -> None:
 
 
 def test_latex_is_the_printed_table(run, folder, things, tmp_path) -> None:
-    odd = tmp_path / r"50% of_a&b #1 {x} ~^$"
+    odd = tmp_path / r"50% of_a&b #1 {x} ~^$ a---b,,"
     odd.symlink_to(things / "static")
     found = evaluated(run, folder, "--model", odd, "--mode", "dense", "--latex", tmp_path / "t.tex")
     text = (tmp_path / "t.tex").read_text()
@@ -181,7 +243,7 @@ def test_latex_is_the_printed_table(run, folder, things, tmp_path) -> None:
     for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
         assert text.count(rule) == 1
     bm25, model = [line for line in text.splitlines() if line.startswith(("a & ", "b & "))]
-    assert r"50\% of\_a\&b \#1 \{x\} \textasciitilde{}\textasciicircum{}\$" in model
+    assert r"50\% of\_a\&b \#1 \{x\} \textasciitilde{}\textasciicircum{}\$ a-{}-{}-b,{}," in model
     assert bm25.replace(r"\&", "").count("&") == model.replace(r"\&", "").count("&") == 5
     first = found["rows"][0]
     low, high = first["ci95"]["nDCG@10"]

@@ -70,7 +70,7 @@ def evaluate(
         max_passage: documents may share an id: the best place of an id counts.
         options: options of the index; the fusion weight is chosen from the documents alone.
         runs: rankings of other systems, by display name.
-        files: where rankings are written; ids and metrics fit (``check_run_ids``, ``check_one_depth``).
+        files: where rankings are written; metrics fit (``check_one_depth``).
 
     Raises:
         UsageError: unknown metric, mode or setting.

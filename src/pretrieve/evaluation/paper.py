@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ _LATEX = str.maketrans({
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "'": r"\textquotesingle{}", "`": r"\textasciigrave{}",
     "[": "{[}", "]": "{]}",  # \\ and \toprule take what stands in brackets after them
 })  # fmt: skip
+_LIGATURE = re.compile(r"([-,])(?=\1)")  # -- is a dash, ,, a quotation mark
 
 
 def letters(result: Result) -> dict[str, str]:
@@ -80,7 +82,7 @@ def to_latex(result: Result) -> str:
 
 def escaped(text: str) -> str:
     """Text in which nothing is a command of LaTeX."""
-    return shown(text).translate(_LATEX)
+    return _LIGATURE.sub(r"\1{}", shown(text).translate(_LATEX))
 
 
 def to_csv(result: Result) -> str:

@@ -14,7 +14,7 @@ from pretrieve.evaluation.benchmark import BASELINE, check_one_depth, evaluate, 
 from pretrieve.evaluation.crosslingual import evaluate_pairs, is_cross_lingual, load_languages
 from pretrieve.evaluation.crosslingual_result import CrossLingualResult
 from pretrieve.evaluation.result import Result
-from pretrieve.evaluation.trec_runs import RunFiles, check_run_ids, run_paths
+from pretrieve.evaluation.trec_runs import RunFiles, run_paths
 from pretrieve.index.settings import usual_settings
 from pretrieve.models.devices import inference_lines
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
@@ -105,11 +105,14 @@ def _evaluate_one(
     collection = load_collection(
         request.folder, request.split, titles=request.use_titles, max_passage=request.max_passage
     )
-    read = {name: read_trec_run(Path(name), collection.queries, max_passage=request.max_passage) for name in runs}
+    ids = [document.id for document in collection.documents]
+    read = {
+        name: read_trec_run(Path(name), collection.queries, documents=ids, max_passage=request.max_passage)
+        for name in runs
+    }
     listener.advance(len(collection.documents) + len(collection.queries))
     if request.run is not None:
         check_one_depth(parse_metrics(request.metrics))  # before models are opened
-        check_run_ids(collection)
     files = _run_files(request, [*models, *opened])
     encoders = _open(models, described, listener) | dict(opened)
     listener.stage("evaluate", unit="systems")
@@ -125,6 +128,9 @@ def _evaluate_one(
         files=files,
     )
     listener.advance(len(result.rows))
+    if files.escaped:
+        listener.note(f"--run: {len(files.escaped):,} ids hold white space, which is written as %20; trec_eval's qrels "
+                      "need it too.")  # fmt: skip
     result = replace(result, runs=files.written)
     return _with_training(result, encoders, list(collection.queries.values()))
 
