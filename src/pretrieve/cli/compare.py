@@ -12,16 +12,19 @@ from pretrieve.cli.options import (
     SOURCES,
     Columns,
     Config,
+    CsvTable,
     Device,
     Exclude,
     GroupField,
     IdField,
     Include,
     Json,
+    Latex,
     NoIgnore,
     OnBadOption,
     OutputFolder,
     OutputJson,
+    PerQuery,
     TextField,
     TitleField,
     Wikipedia,
@@ -70,7 +73,7 @@ def command(
     negatives: Annotated[
         str, typer.Option("--negatives", metavar=negatives_metavar("given"), help="Hard negatives of fine-tuning.")
     ] = "bm25",
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Number of seeds, from 0.")] = 1,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Number of seeds, from 0.")] = 3,
     config: Config = None,
     settings: Annotated[
         list[str] | None,
@@ -97,13 +100,16 @@ def command(
     group_field: GroupField = None,
     without_titles: WithoutTitles = False,
     wikipedia: Wikipedia = False,
+    per_query: PerQuery = None,
+    latex: Latex = None,
+    csv: CsvTable = None,
     device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
     """Compare pre-training methods under the same conditions; the same command resumes, and a larger one adds to it."""
+    from pretrieve.cli.evaluation_files import EvaluationFiles
     from pretrieve.core.config import parse_assignments
-    from pretrieve.core.extras import install_command
     from pretrieve.pipeline.compare.request import CompareRequest
     from pretrieve.pipeline.run.sources import fields_of, filter_of
 
@@ -137,18 +143,18 @@ def command(
         ),
     )
     request.check()
-    with working(as_json, output_json) as display:
-        from pretrieve.pipeline.compare.compare import compare, report
+    files = EvaluationFiles(per_query=per_query, latex=latex, csv=csv, json=output_json)
+    files.check(benchmark, sources, as_json=as_json)
+    with working(as_json or files.prints, output_json) as display:
+        from pretrieve.pipeline.compare.compare import compare
+        from pretrieve.pipeline.compare.report import report, reported
 
-        scores = compare(request, display)
+        scores = reported(request, compare(request, display))
     table = report(request, scores)
-    if write_json(table.to_json(), as_json, output_json):
-        return
-    say(table.markdown(), lines=True)
-    if (output / "report.svg").is_file():
-        say(f"{output}: report.md, report.json and report.svg")
-    else:
-        say(f"{output}: report.md and report.json; for a picture: {install_command('pictures')}, and again")
+    files.write_comparison(request, table, scores)
+    if not write_json(table.to_json(), as_json, output_json) and not files.prints:
+        say(table.markdown(), lines=True)
+        say(f"{output}: {', '.join(path.name for path in sorted(output.glob('report.*')))} and rankings")
 
 
 def _tokens(tokens: int | None, steps: int | None) -> int | None:

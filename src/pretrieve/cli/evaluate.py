@@ -8,13 +8,16 @@ from typing import Annotated
 import typer
 
 from pretrieve.cli.options import (
+    CsvTable,
     Device,
     DocumentPrompt,
     Json,
+    Latex,
     Like,
     MaxLength,
     ModeName,
     OutputJson,
+    PerQuery,
     Pooling,
     QueryPrompt,
     Similarity,
@@ -97,28 +100,9 @@ def command(
             show_default=False,
         ),
     ] = None,
-    per_query: Annotated[
-        Path | None,
-        typer.Option(
-            "--per-query",
-            metavar="FILE",
-            help="Write the values of each query as CSV, or as Parquet where the name ends in .parquet.",
-            show_default=False,
-        ),
-    ] = None,
-    latex: Annotated[
-        Path | None,
-        typer.Option(
-            "--latex",
-            metavar="FILE",
-            help="Write the table for LaTeX, with intervals and marks of significance; - prints it.",
-            show_default=False,
-        ),
-    ] = None,
-    csv: Annotated[
-        Path | None,
-        typer.Option("--csv", metavar="FILE", help="Write the same table as CSV; - prints it.", show_default=False),
-    ] = None,
+    per_query: PerQuery = None,
+    latex: Latex = None,
+    csv: CsvTable = None,
     device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,

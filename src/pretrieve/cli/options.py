@@ -46,6 +46,28 @@ OutputFolder = Annotated[
 OutputFile = Annotated[
     Path, typer.Option("-o", "--output", metavar="FILE", help="File for the result.", show_default=False)
 ]
+PerQuery = Annotated[
+    Path | None,
+    typer.Option(
+        "--per-query",
+        metavar="FILE",
+        help="Write the values of each query as CSV, or as Parquet where the name ends in .parquet.",
+        show_default=False,
+    ),
+]
+Latex = Annotated[
+    Path | None,
+    typer.Option(
+        "--latex",
+        metavar="FILE",
+        help="Write the table for LaTeX, with intervals and marks of significance; - prints it.",
+        show_default=False,
+    ),
+]
+CsvTable = Annotated[
+    Path | None,
+    typer.Option("--csv", metavar="FILE", help="Write the same table as CSV; - prints it.", show_default=False),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Resume an interrupted run; the result is the same.")]
 Split = Annotated[str, typer.Option("--split", help="Split of a BEIR folder.")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from pretrieve.evaluation.result import Result, Row, note_lines, setting_lines
 from pretrieve.evaluation.significance import bootstrap_interval
 
 PARQUET = ".parquet"
+PACKAGES = "needs \\usepackage{booktabs,textcomp}"
 _LEVEL = 0.05
-_KEYS = ("query", "system", "mode")
 _LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -62,18 +62,25 @@ def to_latex(result: Result) -> str:
         ]
         for row in result.rows
     ]
-    comments = ["needs \\usepackage{booktabs,textcomp}", *([f"models in {folder}"] if folder else [])]
+    comments = [PACKAGES, *([f"models in {folder}"] if folder else [])]
     comments += [*setting_lines(result), *note_lines(result.warnings)]
+    return booktabs(comments, _caption(result), head, [lines])
+
+
+def booktabs(
+    comments: Iterable[str], caption: str, head: Sequence[str], parts: Iterable[Iterable[Sequence[str]]]
+) -> str:
+    """A table for LaTeX with booktabs; its cells and caption are LaTeX, with a rule between its parts."""
+    blocks = [[_line(cells) for cells in part] for part in parts]
     return "\n".join([
         *(f"% {shown(line)}" for line in comments),
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_caption(result)}}}",
-        rf"\begin{{tabular}}{{lll{'l' * len(metrics)}}}",
+        rf"\caption{{{caption}}}",
+        rf"\begin{{tabular}}{{{'l' * len(head)}}}",
         r"\toprule",
         _line(head),
-        r"\midrule",
-        *map(_line, lines),
+        *(line for block in blocks for line in (r"\midrule", *block)),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
@@ -97,7 +104,7 @@ def to_csv(result: Result) -> str:
         for metric in metrics:
             cells += [row.mean(metric), *bootstrap_interval(row.values[metric]), found[metric][row.name]]
         lines.append(cells)
-    return _csv(head, lines)
+    return csv_text(head, lines)
 
 
 def per_query(result: Result, path: Path) -> bytes:
@@ -107,27 +114,30 @@ def per_query(result: Result, path: Path) -> bytes:
         MissingExtraError: pyarrow is not installed.
     """
     metrics = list(result.rows[0].values)
+    rows, size = result.rows, len(result.queries)
+    columns: dict[str, Sequence[Any]] = {
+        "query": [query for _ in rows for query in result.queries],
+        "system": [shown(row.system) for row in rows for _ in range(size)],
+        "mode": [row.mode for row in rows for _ in range(size)],
+    }
+    columns |= {metric: [float(value) for row in rows for value in row.values[metric]] for metric in metrics}
+    return columns_file(columns, path)
+
+
+def columns_file(columns: Mapping[str, Sequence[Any]], path: Path) -> bytes:
+    """Columns of one length as CSV or as Parquet, as the path's suffix says.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
     if not is_parquet(path):
-        lines = (
-            [query, shown(row.system), row.mode, *(float(row.values[metric][place]) for metric in metrics)]
-            for row in result.rows
-            for place, query in enumerate(result.queries)
-        )
-        return _csv([*_KEYS, *metrics], lines).encode()
+        return csv_text([*columns], zip(*columns.values(), strict=True)).encode()
     check_parquet(path)
-    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    size = len(result.queries)
-    columns: dict[str, Any] = {
-        "query": [query for _ in result.rows for query in result.queries],
-        "system": [shown(row.system) for row in result.rows for _ in range(size)],
-        "mode": [row.mode for row in result.rows for _ in range(size)],
-    }
-    columns |= {metric: np.concatenate([row.values[metric] for row in result.rows]) for metric in metrics}
     buffer = io.BytesIO()
-    pq.write_table(pa.table(columns), buffer)
+    pq.write_table(pa.table(dict(columns)), buffer)
     return buffer.getvalue()
 
 
@@ -168,7 +178,8 @@ def _line(cells: Iterable[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _csv(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+def csv_text(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    """A table as CSV."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(head)

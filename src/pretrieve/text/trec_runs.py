@@ -102,7 +102,7 @@ def read_trec_run(
         if known is None or hit.score > known.score:
             name = names.setdefault(hit.document, hit.document)
             hits[name] = _Hit(name, hit.rank, hit.score)
-    if not found:
+    if unknown and not found:
         raise DataError(f"{path}: none of its {len(unknown):,} queries has qrels: is it a run of this split?")
     return TrecRun(
         hits={query: _ordered(hits.values()) for query, hits in found.items()},
