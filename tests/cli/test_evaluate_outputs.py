@@ -16,6 +16,7 @@ import pytest
 
 import searching
 from cli.conftest import Outcome
+from pretrieve.core.errors import UsageError
 from pretrieve.evaluation import result as results
 from pretrieve.evaluation.paper import letters, marks, to_latex
 from pretrieve.text.beir_files import beir_lines
@@ -390,7 +391,9 @@ def test_files_that_cannot_be_written(run, folder, monkeypatch, words, reason) -
     assert not Path("x.out").exists()
 
 
-def test_files_of_one_language(run, folder, tmp_path) -> None:
+@pytest.fixture
+def languages(folder, tmp_path) -> Path:
+    """The same collection in two languages, which are the same words."""
     made = tmp_path / "both"
     for code in ("de", "en"):
         for kind in ("corpus", "queries"):
@@ -398,11 +401,74 @@ def test_files_of_one_language(run, folder, tmp_path) -> None:
             (made / kind / f"{code}.jsonl").write_bytes((folder / f"{kind}.jsonl").read_bytes())
     (made / "qrels").mkdir()
     (made / "qrels" / "test.tsv").write_bytes((folder / "qrels" / "test.tsv").read_bytes())
-    for option in ("--run", "--per-query", "--latex", "--csv"):
-        assert f"{option} is for one language" in one_line(run("evaluate", made, option, tmp_path / "x.out"))
+    return made
+
+
+def test_runs_are_of_one_language(run, languages, tmp_path) -> None:
+    assert "--run is for one language" in one_line(run("evaluate", languages, "--run", tmp_path / "x.out"))
     (tmp_path / "a.run").write_text("q1 Q0 d000 1 2.0 x\n")
-    assert "a run is evaluated in one language" in one_line(run("evaluate", made, "--model", tmp_path / "a.run"))
-    assert run("evaluate", made, "--markdown", tmp_path / "x.md").code == 0
+    assert "a run is evaluated in one language" in one_line(run("evaluate", languages, "--model", tmp_path / "a.run"))
+    assert run("evaluate", languages, "--markdown", tmp_path / "x.md").code == 0
+
+
+def test_outputs_of_several_languages(run, languages, things, tmp_path) -> None:
+    words = (languages, "--model", things / "static", "--mode", "dense", "--metric", "nDCG@10", "--metric", "P@3")
+    found = evaluated(run, *words, "--per-query", tmp_path / "v.csv", "--latex", tmp_path / "t.tex")
+    outcome = run("evaluate", *words, "--csv", "-")
+    lines = list(csv.DictReader(outcome.out.splitlines()))
+    with (tmp_path / "v.csv").open(newline="") as file:
+        values = list(csv.DictReader(file))
+    assert len(lines) == 2 * (3 + 2 * 3)
+    assert len(values) == 2 * 30 * 2 * 3
+    for row in found["rows"]:
+        own = [line for line in lines if line["system"] == row["system"]]
+        for part, line in zip(("same_language", "other_languages", "all_languages_pooled"), own, strict=False):
+            assert float(line["P@3"]) == row["parts"][part]["metrics"]["P@3"]
+            assert [float(line[f"P@3 {end}"]) for end in ("low", "high")] == row["parts"][part]["ci95"]["P@3"]
+        for q, queries in enumerate(("de", "en")):
+            for d, documents in enumerate(("de", "en")):
+                pair = (row["system"], queries, documents)
+                (line,) = [one for one in own if (one["system"], one["queries"], one["documents"]) == pair]
+                mean = row["matrices"]["nDCG@10"][q][d]
+                assert float(line["nDCG@10"]) == pytest.approx(mean)
+                each = [one for one in values if (one["system"], one["queries"], one["documents"]) == pair]
+                assert {one["query"] for one in each} == {f"q{number}" for number in range(30)}
+                assert np.mean([float(one["nDCG@10"]) for one in each]) == pytest.approx(mean)
+    text = (tmp_path / "t.tex").read_text()
+    assert text.count(r"\midrule") == 3
+    assert sum(line.startswith("a & BM25 & lexical & ") for line in text.splitlines()) == 3
+    assert r"$^{\mathrm{b}}$" in text
+
+
+def test_binary_grades(run, folder, tmp_path) -> None:
+    """Figures are those of qrels that were written so; what is lost is counted."""
+    path = folder / "qrels" / "test.tsv"
+    lines = [line.split() for line in path.read_text().splitlines()]
+    lines = [[q, zero, d, "1" if q == "q0" else grade] for q, zero, d, grade in lines]
+    path.write_text("".join(" ".join(line) + "\n" for line in lines))
+    found = evaluated(run, folder, "--relevant-from", 2, *metric_words(("nDCG@10", "AP")))
+    kept, positive = (sum(int(line[3]) >= least for line in lines) for least in (2, 1))
+    said = f"2 and above count 1, which are {kept} of {positive} above 0; 1 queries have no relevant document"
+    assert said in found["warnings"][0]
+    path.write_text("".join(f"{q} 0 {d} {int(int(grade) >= 2)}\n" for q, _, d, grade in lines))
+    expected = evaluated(run, folder, *metric_words(("nDCG@10", "AP")))
+    assert means(found) == means(expected)
+    assert "leave rel= out" in one_line(run("evaluate", folder, "--relevant-from", 2, "--metric", "AP(rel=2)"))
+
+
+def test_outputs_in_python(folder, things, tmp_path) -> None:
+    from pretrieve import Retriever
+
+    retriever = Retriever.load(things / "static")
+    words = {"modes": ["dense"], "metrics": ["P@3"], "progress": False}
+    first = retriever.evaluate(folder, run=tmp_path / "a.run", **words)
+    name = f"{things / 'static'} (dense)"
+    assert first.runs == {name: str(tmp_path / "a.run")}
+    second = retriever.evaluate(folder, beside=[tmp_path / "a.run"], relevant_from=1, **words)
+    figures = {row.name: row.mean("P@3") for row in second.rows}
+    assert figures[f"{tmp_path / 'a.run'} (run)"] == figures[name]
+    with pytest.raises(UsageError, match="would be overwritten"):
+        retriever.evaluate(folder, run=tmp_path / "a.run", beside=[tmp_path / "a.run"], **words)
 
 
 def test_a_run_that_is_read_is_not_replaced(run, folder, things, tmp_path) -> None:

@@ -70,6 +70,16 @@ def command(
             show_default=False,
         ),
     ] = None,
+    relevant_from: Annotated[
+        int | None,
+        typer.Option(
+            "--relevant-from",
+            metavar="GRADE",
+            min=1,
+            help="Make the grades of the qrels binary: this one and above count 1, others 0. (default: as they are)",
+            show_default=False,
+        ),
+    ] = None,
     pooling: Pooling = None,
     similarity: Similarity = None,
     query_prompt: QueryPrompt = None,
@@ -134,6 +144,7 @@ def command(
         max_passage=max_passage,
         use_titles=not without_titles,
         run=run,
+        relevant_from=relevant_from,
     )
     with working(as_json or files.prints, output_json) as display, using(device):
         result = run_evaluation(request, display)

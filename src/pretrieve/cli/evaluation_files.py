@@ -83,16 +83,15 @@ class EvaluationFiles:
             check_parquet(self.per_query)
 
     def check_one_language(self, folder: Path) -> None:
-        """Refuse files that an evaluation of several languages does not write.
+        """Refuse runs where there are several languages, and each query has a ranking in each pair.
 
         Raises:
             UsageError: one is asked for, and the folder has several languages.
         """
         from pretrieve.evaluation.crosslingual import is_cross_lingual
 
-        for option, _ in self._named():
-            if is_cross_lingual(folder) and option not in ("--markdown", "--output-json"):
-                raise UsageError(f"{option} is for one language: leave it out, or take --output-json.")
+        if self.run is not None and is_cross_lingual(folder):
+            raise UsageError("--run is for one language: leave it out, or take --per-query.")
 
     def write(self, result: Result | CrossLingualResult) -> None:
         """Write the files, print what goes to standard output, and say what was written.
@@ -102,15 +101,19 @@ class EvaluationFiles:
         """
         from pretrieve.core.files import write_file
         from pretrieve.core.shown import shown
+        from pretrieve.evaluation import crosslingual_paper as pairs
         from pretrieve.evaluation.paper import per_query, to_csv, to_latex
         from pretrieve.evaluation.result import Result, note_lines
 
         if self.markdown is not None:
             write_file(self.markdown, result.markdown().encode())
-        if not isinstance(result, Result):
-            return
         for line in note_lines(result.warnings) if self.prints else ():
             typer.echo(shown(line), err=True)
+        if not isinstance(result, Result):
+            if self.per_query is not None:
+                self._put_values(pairs.pairs_per_query(result, self.per_query), pairs.lines_per_query(result))
+            self._put_tables(lambda: pairs.pairs_latex(result), lambda: pairs.pairs_csv(result))
+            return
         for row, path in result.runs.items():
             typer.echo(shown(f"{path}: run of {row}"), err=True)
         if self.per_query is not None:

@@ -50,21 +50,26 @@ def to_latex(result: Result) -> str:
     """The table of systems for LaTeX with booktabs: means, intervals, letters; the best of a metric is bold."""
     metrics = list(result.rows[0].values)
     folder = shared_folder([row.system for row in result.rows])
-    found = {metric: marks(result, metric) for metric in metrics}
-    best = {metric: max(row.mean(metric) for row in result.rows) for metric in metrics}
     head = ["", "System", "Mode", *map(escaped, metrics)]
+    letter = letters(result)
     lines = [
-        [
-            letters(result)[row.name],
-            escaped(row.system.removeprefix(folder)),
-            row.mode,
-            *(_cell(row, metric, found[metric][row.name], bold=row.mean(metric) == best[metric]) for metric in metrics),
-        ]
-        for row in result.rows
+        [letter[row.name], escaped(row.system.removeprefix(folder)), row.mode, *cells]
+        for row, cells in zip(result.rows, latex_cells(result), strict=True)
     ]
     comments = [PACKAGES, *([f"models in {folder}"] if folder else [])]
     comments += [*setting_lines(result), *note_lines(result.warnings)]
     return booktabs(comments, _caption(result), head, [lines])
+
+
+def latex_cells(result: Result) -> list[list[str]]:
+    """For each row and metric the mean with its letters and interval, as LaTeX."""
+    metrics = list(result.rows[0].values)
+    found = {metric: marks(result, metric) for metric in metrics}
+    best = {metric: max(row.mean(metric) for row in result.rows) for metric in metrics}
+    return [
+        [_cell(row, metric, found[metric][row.name], bold=row.mean(metric) == best[metric]) for metric in metrics]
+        for row in result.rows
+    ]
 
 
 def booktabs(
