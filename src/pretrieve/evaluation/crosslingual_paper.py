@@ -41,7 +41,7 @@ def pairs_csv(result: CrossLingualResult) -> str:
     for row in result.rows:
         for part in _PARTS:
             values = [row.by_query(metric, part) for metric in metrics]
-            cells = [number for one in values for number in (float(one.mean()), *bootstrap_interval(one))]
+            cells: list[Any] = [number for one in values for number in (float(one.mean()), *bootstrap_interval(one))]
             lines.append([shown(row.system), row.mode, part, "", "", *cells])
         for queries, documents, found in _pairs(result, row):
             part = POOLED if documents == _ALL else WITHIN if queries == documents else ACROSS

@@ -114,7 +114,7 @@ def _compare(request: CompareRequest, listener: Listener) -> Scores:
     processes.current().alone(lambda: _prepare(request, evaluator, listener))
     parts = [(method, seed) for seed in range(request.seeds) for method in request.methods]
     _share(request, parts, lambda method, seed: _part(request, evaluator, method, seed, listener), listener)
-    scores = processes.current().first(
+    scores: Scores = processes.current().first(
         lambda: [
             *evaluator.lexical(),
             *(score for part in parts for score in _part(request, evaluator, *part, listener)),
