@@ -36,7 +36,8 @@ def command(
         typer.Argument(
             metavar="BEIR_FOLDER",
             help="corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv (also .gz, .zst), or a .zip of them. With "
-            "corpus/LANGUAGE.jsonl and queries/LANGUAGE.jsonl in their place, every pair of languages is evaluated.",
+            "corpus/LANGUAGE.jsonl and queries/LANGUAGE.jsonl in their place, every pair of languages is evaluated. "
+            "beir:NAME or ir_datasets:NAME fetches a collection.",
             show_default=False,
         ),
     ],

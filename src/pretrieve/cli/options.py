@@ -27,7 +27,8 @@ SOURCES = Annotated[
         metavar="SOURCE...",
         help="Documents: a file or folder of JSONL, Parquet, CSV, TSV (also .gz, .zst), text, Markdown, HTML, PDF, "
         "Office files, EPUB, XML; a BEIR folder; an address (https://, s3://); python: or python:numpy,torch "
-        "(documentation of installed packages); hf:NAME (a data set of the hub).",
+        "(documentation of installed packages); hf:NAME (a data set of the hub); beir:NAME or "
+        "ir_datasets:NAME (documents of a collection).",
         show_default=False,
     ),
 ]

@@ -12,7 +12,7 @@ from pretrieve.core.errors import MissingExtraError
 
 Extra = Literal[  # of pyproject.toml
     "train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora", "faiss", "milvus",
-    "report", "serve", "track",
+    "report", "serve", "track", "ir",
 ]  # fmt: skip
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
@@ -29,6 +29,7 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
     "track": ("tensorboard",),
     "serve": ("starlette", "uvicorn", "jinja2"),
     "milvus": ("pymilvus", "milvus_lite"),
+    "ir": ("ir_datasets",),
 }
 _NAMES: dict[Extra, str] = {
     "train": "training extra",
@@ -44,6 +45,7 @@ _NAMES: dict[Extra, str] = {
     "track": "extra for TensorBoard",
     "serve": "extra for serving",
     "milvus": "extra for Milvus",
+    "ir": "extra for collections by name",
 }
 
 

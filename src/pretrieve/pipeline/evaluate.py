@@ -22,6 +22,7 @@ from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.training_queries import seen_queries
 from pretrieve.pipeline.run.usage_warnings import before_search
 from pretrieve.text.beir import Collection, load_collection
+from pretrieve.text.named import collection_folder
 from pretrieve.text.qrels import binary
 from pretrieve.text.trec_runs import is_trec_run, read_trec_run
 
@@ -67,8 +68,15 @@ def run_evaluation(
         DataError: a line of the collection cannot be read, or an id is given twice.
         CorruptError: what a model's folder says about its training queries cannot be read.
         StorageError: a run cannot be written.
+        MissingExtraError: the folder is the name of a collection, and ir_datasets is not installed.
     """
-    listener = listener or Silent()
+    with collection_folder(request.folder, request.split) as folder:
+        return _run(replace(request, folder=folder), listener or Silent(), opened or {})
+
+
+def _run(
+    request: EvaluateRequest, listener: Listener, opened: Mapping[str, TextEncoder]
+) -> Result | CrossLingualResult:
     _check_grades(request.relevant_from, parse_metrics(request.metrics))
     usual_settings(request.lexical)
     if len(set(request.models)) != len(request.models):
@@ -92,8 +100,8 @@ def run_evaluation(
     for line in (line for model in models for line in before_search(model, described)):
         listener.note(line)
     if is_cross_lingual(request.folder):
-        return _evaluate_pairs(request, described, opened or {}, listener)
-    return _evaluate_one(request, models, runs, described, opened or {}, listener)
+        return _evaluate_pairs(request, described, opened, listener)
+    return _evaluate_one(request, models, runs, described, opened, listener)
 
 
 def _check_grades(relevant_from: int | None, measures: Mapping[str, Any]) -> None:
