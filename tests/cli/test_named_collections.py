@@ -65,6 +65,24 @@ def test_documents_have_a_name(run, library, tmp_path) -> None:
         assert hits
 
 
+def test_mine_and_finetune_take_a_name(run, library, tmp_path) -> None:
+    """The negatives are those of the folder, and the same command goes on, although it is fetched again."""
+    for number, source in enumerate(("beir:pretrieve-toy", library)):
+        words = ("--split", "test", "--by", "bm25", "--number", 3, "-o", tmp_path / f"{number}.jsonl")
+        outcome = run("mine", source, *words)
+        assert outcome.code == 0, outcome.err
+        assert "--split test" in outcome.out
+    assert (tmp_path / "0.jsonl").read_bytes() == (tmp_path / "1.jsonl").read_bytes()
+    searching.static_model(tmp_path / "model", searching.documents(40))
+    words = ("finetune", tmp_path / "model", "beir:pretrieve-toy", "--split", "test", "-o", tmp_path / "tuned",
+             "--steps", "1", "--tracker", "none", "--negatives", "none")  # fmt: skip
+    outcome = run(*words, "--json")
+    assert outcome.code == 0, outcome.err
+    assert sum(json.loads(outcome.out)["queries"].values()) == 10, outcome.out
+    again = run(*words, "--resume")
+    assert again.code == 0, again.err
+
+
 def test_what_there_is_not_is_one_line(run, library) -> None:
     assert "has no such collection. Did you mean 'pretrieve-toy/test'?" in error_of(
         run("evaluate", "beir:pretrieve-toi/test")

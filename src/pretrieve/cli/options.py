@@ -36,8 +36,8 @@ LABELS = Annotated[
     Path,
     typer.Argument(
         metavar="LABELS",
-        help="A BEIR folder, or a file of queries with positives and optional negatives or labels: JSONL, JSON, CSV, "
-        "TSV or Parquet (also .gz, .zst); docs/labels.md shows the formats.",
+        help="A BEIR folder, beir:NAME, ir_datasets:NAME, or a file of queries with positives and optional negatives "
+        "or labels: JSONL, JSON, CSV, TSV or Parquet (also .gz, .zst); docs/labels.md shows the formats.",
         show_default=False,
     ),
 ]
