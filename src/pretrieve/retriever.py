@@ -348,22 +348,12 @@ class Retriever:
         return ModelOptions(**getattr(self.model, "described", {}))
 
     def evaluate(
-        self,
-        folder: str | Path | None = None,
-        *,
-        corpus: Texts | None = None,
-        queries: Texts | None = None,
-        qrels: Mapping[str, Any] | None = None,
-        split: str = "test",
-        metrics: Sequence[str] = ("nDCG@10", "R@100", "RR@10"),
-        modes: Sequence[Mode] = ("dense", "hybrid"),
-        drop_same_id: bool = False,
-        max_passage: bool = False,
-        run: str | Path | None = None,
-        beside: Sequence[str | Path] = (),
-        relevant_from: int | None = None,
-        progress: bool = True,
-    ) -> Result | CrossLingualResult:
+        self, folder: str | Path | None = None, *, corpus: Texts | None = None, queries: Texts | None = None,
+        qrels: Mapping[str, Any] | None = None, split: str = "test",
+        metrics: Sequence[str] = ("nDCG@10", "R@100", "RR@10"), modes: Sequence[Mode] = ("dense", "hybrid"),
+        drop_same_id: bool = False, max_passage: bool = False, run: str | Path | None = None,
+        beside: Sequence[str | Path] = (), relevant_from: int | None = None, progress: bool = True,
+    ) -> Result | CrossLingualResult:  # fmt: skip
         """Evaluate the model and BM25 on a BEIR folder, or on every pair of languages of a cross-lingual one.
 
         Args:
