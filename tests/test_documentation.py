@@ -45,7 +45,7 @@ SMALL = {  # what is added to a command, so that it takes a second
     "finetune": "--steps 3 --tracker none --set batch_size=8",
     "distill": "--steps 2 --contrast-steps 2 --teacher-tokens 2000 --tracker none",
     "generate": "--document-words 20 --max-new-tokens 5 --keep-within 30 --negatives 2 --concurrency 2",
-    "compare": "--steps 2 --tune steps=1 --labels 20 --base new:layers=1,hidden=16,heads=2",
+    "compare": "--seeds 1 --steps 2 --tune steps=1 --labels 20 --base new:layers=1,hidden=16,heads=2",
     "read": "--steps 1 --tracker none --set batch_size=8",
     "demo": "--minutes 0.01 --source docs/",
 }

@@ -32,8 +32,8 @@ def compared(documents: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("compared")
     labelling.beir(folder / "beir", 80, 30)
     words = ("compare", documents, "--benchmark", folder / "beir", "-o", folder / "comparison", "--methods",
-             "none,contriever-inbatch", "--steps", "30", "--labels", "20", "--base", "static", "--tune", "steps=2",
-             "--set", "dimensions=16", "--set", "learning_rate=0.5", "--set", "batch_size=16")  # fmt: skip
+             "none,contriever-inbatch", "--steps", "30", "--labels", "20", "--seeds", "1", "--base", "static", "--tune",
+             "steps=2", "--set", "dimensions=16", "--set", "learning_rate=0.5", "--set", "batch_size=16")  # fmt: skip
     done = subprocess.run([sys.executable, "-m", "pretrieve", *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder

@@ -12,7 +12,7 @@ from pretrieve.core.errors import MissingExtraError
 
 Extra = Literal[  # of pyproject.toml
     "train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora", "faiss", "milvus",
-    "report", "serve", "mcp", "track",
+    "report", "serve", "mcp", "track", "ir",
 ]  # fmt: skip
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
@@ -30,6 +30,7 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
     "serve": ("starlette", "uvicorn", "jinja2"),
     "mcp": ("mcp", "starlette"),
     "milvus": ("pymilvus", "milvus_lite"),
+    "ir": ("ir_datasets",),
 }
 _NAMES: dict[Extra, str] = {
     "train": "training extra",
@@ -46,6 +47,7 @@ _NAMES: dict[Extra, str] = {
     "serve": "extra for serving",
     "mcp": "extra for MCP",
     "milvus": "extra for Milvus",
+    "ir": "extra for collections by name",
 }
 
 
