@@ -15,14 +15,14 @@ import orjson
 import pytest
 
 import labelling
+from browser import PHONE, opened
+from browser import browser as browser
 from cli.conftest import documents as documents
 from cli.conftest import model as model
 from cli.conftest import run as run
 from pretrieve.core import files
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = shutil.which("chromium")
-PHONE = {"width": 360, "height": 740}
 HOSTILE = "<script>alert(1)</script>\x1b[2J\u202eevil & \u05d0\u05d1"
 
 
@@ -313,17 +313,6 @@ def test_json_is_what_the_file_beside_the_page_has(run, evaluated, tmp_path) -> 
     assert files.to_json(orjson.loads(outcome.out)) == outcome.out.encode()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
 @pytest.mark.parametrize("kind", ["model", "comparison", "evaluation"])
 def test_a_browser_opens_it_from_a_file(run, browser, model, compared, evaluated, tmp_path, kind) -> None:
     sources = {"model": model, "comparison": compared / "comparison", "evaluation": evaluated}
@@ -331,22 +320,17 @@ def test_a_browser_opens_it_from_a_file(run, browser, model, compared, evaluated
     assert run("report", sources[kind], "-o", target).code == 0
     backs = set()
     for scheme in ("light", "dark"):
-        page = browser.new_page(viewport=PHONE, color_scheme=scheme, java_script_enabled=True)
-        errors, requests = [], []
-        page.on("console", lambda message, errors=errors: errors.append(message.text))
-        page.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
-        page.on("request", lambda request, requests=requests: requests.append(request.url))
-        page.goto(target.as_uri())
-        assert errors == []
-        assert [one for one in requests if not one.startswith("data:")] == [target.as_uri()]
-        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-        assert page.locator(".verdict p").first.is_visible()
-        top = page.locator(".verdict").bounding_box()["y"]
-        assert top < PHONE["height"] / 2, "the verdict is seen first"
-        backs.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
-        for name in page.locator("figure > svg").all():
-            box = name.bounding_box()
-            assert box["width"] > 200
-            assert box["height"] > 20
-        page.close()
+        with opened(browser, target.as_uri(), viewport=PHONE, color_scheme=scheme) as seen:
+            page = seen.page
+            assert seen.errors == []
+            assert [one for one in seen.requests if not one.startswith("data:")] == [target.as_uri()]
+            assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+            assert page.locator(".verdict p").first.is_visible()
+            top = page.locator(".verdict").bounding_box()["y"]
+            assert top < PHONE["height"] / 2, "the verdict is seen first"
+            backs.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+            for name in page.locator("figure > svg").all():
+                box = name.bounding_box()
+                assert box["width"] > 200
+                assert box["height"] > 20
     assert len(backs) == 2, "dark is dark"
