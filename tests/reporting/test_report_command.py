@@ -84,9 +84,10 @@ def test_a_model(run, model, tmp_path) -> None:
     assert outcome.code == 0, outcome.err
     words, data = page_of(tmp_path / "report.html")
     said = orjson.loads((model / "report.json").read_bytes())
-    assert all(line in words.text and line in outcome.out for line in data["verdict"])
-    assert "30 steps" in data["verdict"][0]
-    assert "180 documents" in data["verdict"][0]
+    assert all(line.replace("`", "") in words.text and line in outcome.out for line in data["verdict"])
+    assert "helped" in data["verdict"][0] or "label-free probe" in data["verdict"][0]
+    assert data["verdict"][1].startswith("What was done: `structure` was trained for 30 steps, without labels, on 180 ")
+    assert sum(line.startswith("How sure:") for line in data["verdict"]) == 1
     assert words.text.index(data["verdict"][-1]) < words.text.index("Label-free probe\n")
     assert said["reason"][1:] in words.text
     curves = {chart["title"]: chart["curves"] for chart in section(data, "Curves")["charts"]}
@@ -204,11 +205,58 @@ def test_a_difference_that_chance_explains_is_no_gain(run, evaluated, tmp_path) 
     for p, difference, words in ((0.2, 0.3, "not shown to differ from"), (0.01, -0.3, "worse than"),
                                  (0.01, 0.3, "better than")):  # fmt: skip
         for test in facts["tests"]:
-            test |= {"p_holm": p, "difference": difference}
+            a, b = (test["a"], test["b"]) if test["b"].startswith("BM25") else (test["b"], test["a"])
+            test |= {"p_holm": p, "difference": difference, "a": a, "b": b}
         (tmp_path / "e.json").write_bytes(orjson.dumps(facts))
         out = run("report", tmp_path / "e.json", "-o", tmp_path / "e.html").out
         assert words in out
         assert sum(other in out for other in ("not shown to differ from", "worse than", "better than")) == 1
+
+
+@pytest.mark.parametrize(("p", "difference", "line"), [
+    (0.01, 0.3, "Better than BM25 on beir (30 queries): "), (0.01, -0.3, "BM25 is better than every model on beir"),
+    (0.2, -0.3, "No model is shown to be better than BM25 on beir"),
+])  # fmt: skip
+def test_the_first_sentence_is_the_verdict(run, evaluated, tmp_path, p, difference, line) -> None:
+    facts = orjson.loads(evaluated.read_bytes())
+    for test in facts["tests"]:
+        a, b = (test["a"], test["b"]) if test["b"].startswith("BM25") else (test["b"], test["a"])
+        test |= {"p_holm": p, "difference": difference, "a": a, "b": b}
+    (tmp_path / "e.json").write_bytes(orjson.dumps(facts))
+    for _ in range(2):
+        assert run("report", tmp_path / "e.json", "-o", tmp_path / "e.html").code == 0
+        _, data = page_of(tmp_path / "e.html")
+        assert data["verdict"][0].startswith(line)
+        for test in facts["tests"]:  # a test that is kept the other way round says the same
+            test |= {"a": test["b"], "b": test["a"], "difference": -test["difference"]}
+        (tmp_path / "e.json").write_bytes(orjson.dumps(facts))
+
+
+@pytest.mark.parametrize(("p", "words"), [(0.01, "Training helped"), (0.3, "Training is not shown to help")])
+def test_an_evaluation_beside_the_start_decides_whether_training_helped(
+    run, model, evaluated, tmp_path, p, words
+) -> None:
+    facts = orjson.loads(evaluated.read_bytes())
+    rows = [{**row, "system": f"{row['system']}/start"} for row in facts["rows"] if row["mode"] == "dense"]
+    tests = [{"a": f"{model} (dense)", "b": f"{model}/start (dense)", "metric": "nDCG@10", "difference": 0.1, "p": p,
+              "p_holm": p}]  # fmt: skip
+    facts |= {"rows": [*facts["rows"], *rows], "tests": [*facts["tests"], *tests]}
+    (tmp_path / "e.json").write_bytes(orjson.dumps(facts))
+    words_of_it = ("report", model, "--evaluation", tmp_path / "e.json", "-o", tmp_path / "r.html", "--examples", "0")
+    assert run(*words_of_it).code == 0
+    _, data = page_of(tmp_path / "r.html")
+    assert data["verdict"][0].startswith(f"{words}: on 30 queries of beir {model} (dense) is ")
+
+
+def test_what_was_recorded_once_is_no_curve(run, documents, tmp_path) -> None:
+    trained = run("train", documents, "-o", tmp_path / "m", "--steps", "1", "--set", "batch_size=16", "--set",
+                  "dimensions=8", "--method", "contriever-inbatch")  # fmt: skip
+    assert trained.code == 0, trained.err
+    assert run("report", tmp_path / "m", "-o", tmp_path / "r.html", "--examples", "0").code == 0
+    _, data = page_of(tmp_path / "r.html")
+    found = section(data, "Curves")
+    assert found["charts"] == []
+    assert ["loss of a step", "run", "1"] in [row[:3] for row in found["tables"][0]["rows"]]
 
 
 def test_a_fine_tuned_model(run, compared, tmp_path) -> None:

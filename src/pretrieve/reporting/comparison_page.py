@@ -12,7 +12,7 @@ import orjson
 from pretrieve.core.errors import CorruptError
 from pretrieve.pipeline.compare.request import SAID
 from pretrieve.reporting.comparison_scores import System, read_systems
-from pretrieve.reporting.page import Page, Scatter, Section, Shares, Table
+from pretrieve.reporting.page import Intervals, Page, Scatter, Section, Shares, Table
 from pretrieve.reporting.provenance import made_by
 from pretrieve.reporting.query_names import Query, read_query_names
 from pretrieve.reporting.scores import LEVEL, probability
@@ -54,8 +54,10 @@ def _verdict(report: Facts, trained: Sequence[System], queries: int) -> list[str
     base, methods = report["base"], list(dict.fromkeys(one.method for one in trained))
     if not methods:
         return ["Nothing was trained in this comparison: it has the base and BM25 alone."]
-    lines = [f"Trained without labels under the same conditions: {', '.join(methods)}. Compared with `{base}`, the "
-             f"untrained base, on {queries:,} queries ({report['title']})."]  # fmt: skip
+    lines = [_headline(trained, base), (
+        f"What was done: {', '.join(methods)} trained without labels under the same conditions, and were compared "
+        f"with `{base}`, the untrained base, on {queries:,} queries ({report['title']})."
+    )]  # fmt: skip
     for stage, mode in dict.fromkeys((one.stage, one.mode) for one in trained):
         group = [one for one in trained if (one.stage, one.mode) == (stage, mode)]
         best = max(group, key=lambda one: one.mean)
@@ -69,6 +71,23 @@ def _verdict(report: Facts, trained: Sequence[System], queries: int) -> list[str
         f"How sure: above or below means p < {LEVEL:g} in a paired permutation test over queries, corrected by Holm "
         f"over the methods, {several}. Everything else is not shown to differ."
     )]  # fmt: skip
+
+
+def _headline(trained: Sequence[System], base: str) -> str:
+    """Which methods helped, in a sentence."""
+    tested = [one for one in trained if one.cell["p_holm"] is not None]
+    if not tested:
+        return f"Whether training helped was not tested: `{base}` was not evaluated."
+    shown = [one for one in tested if one.cell["p_holm"] < LEVEL and one.cell["side"]]
+    better = [_named(one) for one in shown if one.cell["side"] > 0]
+    worse = [_named(one) for one in shown if one.cell["side"] < 0]
+    sides = ((f"Shown to be better than the untrained `{base}`", better), ("Shown to be worse", worse))
+    parts = [f"{words}: {'; '.join(names)}" for words, names in sides if names]
+    return f"{'. '.join(parts)}." if parts else f"No method is shown to differ from the untrained `{base}`."
+
+
+def _named(one: System) -> str:
+    return f"{one.method} ({one.mode if one.mode == 'lexical' else f'{one.stage}, {one.mode}'})"
 
 
 def _sides(group: Sequence[System]) -> list[tuple[str, list[str]]]:
@@ -97,7 +116,9 @@ def _table(report: Facts, systems: Sequence[System]) -> Section:
     head = ["method", "labels", "mode", report["metric"], "± over seeds", f"p (Holm) against {report['base']}"]
     title = "Mean over queries and seeds (95 % bootstrap interval over queries)"
     note = "Hybrid: vectors and BM25 have equal weights."
-    return Section(title="Scores", notes=[note], tables=[Table(title=title, head=head, rows=rows)])
+    found = [(_named(one), one.cell["ci95"][0], one.mean, one.cell["ci95"][1]) for one in systems]
+    charts = [Intervals(title=f"{report['metric']} and its 95 % interval", x=report["metric"], rows=found)]
+    return Section(title="Scores", notes=[note], charts=charts, tables=[Table(title=title, head=head, rows=rows)])
 
 
 def _wins(pairs: Sequence[tuple[System, System]]) -> Section:
@@ -120,7 +141,7 @@ def _chosen(pairs: Sequence[tuple[System, System]]) -> tuple[System, System]:
 
 
 def _pair(report: Facts, a: System, b: System, queries: Sequence[Query] | None) -> Section:
-    names = [f"{one.method} ({', '.join(part for part in (one.stage, one.mode) if part)})" for one in (a, b)]
+    names = [_named(one) for one in (a, b)]
     notes = [f"A is {names[0]}, the trained system with the highest mean before fine-tuning: chosen by these "
              f"queries, so A's gain is flattered. B is {names[1]}."]  # fmt: skip
     if queries is None:

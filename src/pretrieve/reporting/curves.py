@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pretrieve.core.extras import install_command
 from pretrieve.core.model_files import CURVES
-from pretrieve.reporting.page import Lines, Section
+from pretrieve.reporting.page import Lines, Section, Table
 
 _FRAME = 16  # bytes around a record: its length, and two checksums
 _POINTS = 400  # of a curve; more are thinned out evenly
@@ -51,14 +51,19 @@ def curves_section(folder: Path) -> Section:
     longest = max((len(curve) for parts in found.values() for curve in parts.values()), default=0)
     if longest > _POINTS:
         notes.append(f"Curves of more than {_POINTS} points are thinned out evenly (the longest has {longest:,}).")
-    charts = [
-        Lines(title=words, x="step", y=words, curves=[_curve(part, curve) for part, curve in found[tag].items()])
-        for tag, words in _NAMES.items()
-        if found.get(tag)
-    ]
-    if not charts:
+    charts, single = [], []
+    for tag, words in _NAMES.items():
+        curves = found.get(tag, {})
+        if any(len(curve) > 1 for curve in curves.values()):
+            drawn = [_curve(part, curve) for part, curve in curves.items()]
+            charts.append(Lines(title=words, x="step", y=words, curves=drawn))
+        else:
+            single += [[words, part, f"{curve[0][0]:,}", f"{curve[0][1]:.4g}"] for part, curve in curves.items()]
+    if not found:
         notes.append("No loss was recorded.")
-    return Section(title=title, notes=notes, charts=charts)
+    head = ["value", "part of the run", "step", "recorded"]
+    tables = [Table(title="Recorded once: no curve", head=head, rows=single)] if single else []
+    return Section(title=title, notes=notes, charts=charts, tables=tables)
 
 
 def _curve(part: str, curve: Curve) -> tuple[str, list[float], list[float]]:

@@ -9,11 +9,12 @@ from typing import Any, ClassVar, Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of text below a head; numbers are formatted already."""
+    """Rows of text below a head; numbers are formatted already. A folded table is closed until a reader opens it."""
 
     title: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+    folded: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,17 @@ class Shares:
     rows: Sequence[tuple[str, int, int, int]]
 
 
-Chart = Lines | Scatter | Histogram | Shares
+@dataclass(frozen=True, kw_only=True)
+class Intervals:
+    """Means with their intervals: name, low, mean and high of each."""
+
+    kind: ClassVar[str] = "intervals"
+    title: str
+    x: str
+    rows: Sequence[tuple[str, float, float, float]]
+
+
+Chart = Lines | Scatter | Histogram | Shares | Intervals
 
 
 @dataclass(frozen=True, kw_only=True)
