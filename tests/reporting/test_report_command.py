@@ -209,8 +209,8 @@ def test_a_difference_that_chance_explains_is_no_gain(run, evaluated, tmp_path) 
             test |= {"p_holm": p, "difference": difference, "a": a, "b": b}
         (tmp_path / "e.json").write_bytes(orjson.dumps(facts))
         out = run("report", tmp_path / "e.json", "-o", tmp_path / "e.html").out
-        assert words in out
-        assert sum(other in out for other in ("not shown to differ from", "worse than", "better than")) == 1
+        assert f"(dense) is {words}" in out
+        assert sum(f"(dense) is {other}" in out for other in ("not shown to differ from", "worse than", "better than")) == 1
 
 
 @pytest.mark.parametrize(("p", "difference", "line"), [

@@ -13,6 +13,7 @@ from pretrieve.reporting.page import Lines, Section, Table
 
 _FRAME = 16  # bytes around a record: its length, and two checksums
 _POINTS = 400  # of a curve; more are thinned out evenly
+_PROJECT = "pretrieve"  # what trackers call a run without variants
 _NAMES = {
     "loss": "loss of a step",
     "held_out_loss": "held-out loss",
@@ -80,7 +81,7 @@ def _read(folder: Path, paths: list[Path]) -> tuple[dict[str, dict[str, Curve]],
     unread = left_out = 0
     for path in paths:
         parts = path.relative_to(folder).parts
-        part = parts[0] if len(parts) > 1 else "run"
+        part = parts[0] if len(parts) > 1 and parts[0] != _PROJECT else "run"
         events, whole = 0, False
         try:
             for event, tag, step, value in _values(path):
