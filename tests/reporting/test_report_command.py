@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from html.parser import HTMLParser
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from cli.conftest import documents as documents
 from cli.conftest import model as model
 from cli.conftest import run as run
 from pretrieve.core import files
+from pretrieve.models.bag import Bag
+from pretrieve.pipeline.pretrain.data import split
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "<script>alert(1)</script>\x1b[2J\u202eevil & \u05d0\u05d1"
@@ -95,11 +98,32 @@ def test_a_model(run, model, tmp_path) -> None:
     assert all(xs == sorted(xs) and xs[-1] == 30 for _, xs, _ in curves["loss of a step"])
     drawn = section(data, "What the sampler draws")
     assert len(drawn["examples"]) == 3
+    assert all(example["documents"] and example["others"] for example in drawn["examples"])
+    (table,) = section(data, "Alignment and uniformity")["tables"]
+    assert [row[0] for row in table["rows"]] == ["start", "trained"]
+    assert table["rows"] == [
+        [name, *numbers_of(path)] for name, path in (("start", model / "start"), ("trained", model))
+    ]
+    assert len(section(data, "Neighbours before and after")["tables"]) == 4
     assert sum(count for _, count in drawn["charts"][0]["bins"]) == 200
     assert words.tags.count("figure") == sum(len(one["charts"]) for one in data["sections"])
     for value in (said["recipe"]["fingerprint"], said["recipe"]["corpus"], said["recipe"]["versions"]["torch"], "cpu"):
         assert value in words.text
     assert run("verify", model).code == 0
+
+
+def numbers_of(model: Path, part: str) -> list[str]:
+    """Alignment and uniformity of the held-out documents of ``documents``, pair by pair."""
+    recipe = orjson.loads((model / "recipe.json").read_bytes())
+    lines = [orjson.loads(line) for line in Path(recipe["sources"][0]).read_bytes().splitlines()]
+    held = [lines[index] for index in split(200, recipe["seed"])[1]]
+    encoder = Bag.load((model / part).resolve())
+    titles, texts = encoder.encode_queries([one["title"] for one in held]), encoder.encode_documents(
+        [one["text"] for one in held])  # fmt: skip
+    titles, texts = (found / np.linalg.norm(found, axis=1, keepdims=True) for found in (titles, texts))
+    near = np.mean([((a - b) ** 2).sum() for a, b in zip(titles, texts, strict=True)])
+    spread = np.log(np.mean([np.exp(-2 * ((a - b) ** 2).sum()) for a, b in permutations(texts, 2)]))
+    return [f"{near:.3f}", f"{spread:.3f}"]
 
 
 def test_a_report_in_the_folder_of_its_model_leaves_the_models_own(run, model, tmp_path) -> None:
@@ -150,6 +174,7 @@ def test_a_comparison(run, compared, tmp_path) -> None:
     queries = [orjson.loads(line) for line in (compared / "beir" / "queries.jsonl").read_bytes().splitlines()]
     texts = {query["_id"]: query["text"] for query in queries}
     ids = [f"q{number}" for number in range(50, 80)]
+    assert not any(table["folded"] for table in single["tables"]), "lists that are not kept are not shown"
     for table in single["tables"]:
         gaps = [float(row[-1]) for row in table["rows"]]
         assert len(gaps) <= 10
@@ -162,6 +187,90 @@ def test_a_comparison(run, compared, tmp_path) -> None:
     assert "The ranked lists of the queries are not kept." in words.text
     for cell in orjson.loads((folder / "report.json").read_bytes())["cells"]:
         assert f"{cell['mean']:.4f} ({cell['ci95'][0]:.3f} to {cell['ci95'][1]:.3f})" in words.text
+
+
+@pytest.fixture(scope="module")
+def rankings(compared: Path) -> Path:
+    """Runs of the comparison's models: ``none-0.dense.run``, ``contriever-inbatch-0.dense.run`` and so on."""
+    models = [
+        part
+        for name in ("none-0", "contriever-inbatch-0")
+        for part in ("--model", compared / "comparison" / "runs" / name)
+    ]
+    words = (
+        "evaluate",
+        compared / "beir",
+        *models,
+        "--run",
+        compared / "rankings",
+        "--output-json",
+        compared / "e.json",
+    )
+    done = subprocess.run([sys.executable, "-m", "pretrieve", *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return compared / "rankings"
+
+
+def check_lists(tables: list[dict], runs: list[Path], compared: Path) -> None:
+    """Each list is that of its run, with what is relevant marked."""
+    shown = [table for table in tables if table["folded"]]
+    assert shown
+    assert len(shown) == sum(len(table["rows"]) for table in tables if not table["folded"])
+    qrels = [line.split("\t") for line in (compared / "beir" / "qrels" / "test.tsv").read_text().splitlines()[1:]]
+    relevant = {(query, document) for query, document, grade in qrels if int(grade) > 0}
+    for table in shown:
+        query = table["title"].split(":")[0]
+        for column, path in enumerate(runs, 1):
+            hits = [line.split()[2] for line in path.read_text().splitlines() if line.split()[0] == query][:10]
+            expected = [("✓ " if (query, hit) in relevant else "") + f"{hit}:" for hit in hits]
+            cells = [row[column] for row in table["rows"] if row[column]]
+            assert len(cells) == len(expected)
+            assert all(cell.startswith(start) for cell, start in zip(cells, expected, strict=True))
+
+
+def test_both_lists_of_a_comparison_are_shown_where_they_are_kept(run, compared, rankings, tmp_path) -> None:
+    copy = tmp_path / "comparison"
+    shutil.copytree(compared / "comparison", copy)
+    shutil.copytree(rankings, copy / "rankings")
+    for path in (copy / "scores").glob("*-0-zero.json"):
+        scores = orjson.loads(path.read_bytes())
+        for score in scores:
+            score["ranking"] = f"rankings/{score['method']}-0.{score['mode']}.run"
+        path.write_bytes(orjson.dumps(scores))
+    outcome = run("report", copy, "-o", tmp_path / "r.html", "--benchmark", compared / "beir")
+    assert outcome.code == 0, outcome.err
+    words, data = page_of(tmp_path / "r.html")
+    single = section(data, "Query by query")
+    assert "not kept" not in " ".join(single["notes"])
+    sides = [f"{name}-0.{single['charts'][0]['y'].split(', ')[-1][:-1]}.run" for name in ("contriever-inbatch", "none")]
+    check_lists(single["tables"], [rankings / name for name in sides], compared)
+    assert "<details>" in (tmp_path / "r.html").read_text()
+
+
+def test_two_runs_of_an_evaluation_query_by_query(run, compared, rankings, tmp_path) -> None:
+    facts = orjson.loads((compared / "e.json").read_bytes())
+    sides = [rankings / "contriever-inbatch-0.dense.run", rankings / "none-0.dense.run"]
+    words = ("report", compared / "e.json", "-o", tmp_path / "r.html", "--benchmark", compared / "beir")
+    outcome = run(*words, "--run", sides[0], "--run", sides[1])
+    assert outcome.code == 0, outcome.err
+    _, data = page_of(tmp_path / "r.html")
+    single = section(data, "Query by query")
+    check_lists(single["tables"], sides, compared)
+    means = {row["system"]: row["metrics"]["nDCG@10"] for row in facts["rows"] if row["mode"] == "dense"}
+    (scatter,) = single["charts"]
+    for side, name in enumerate(("none-0", "contriever-inbatch-0")):
+        expected = means[str(compared / "comparison" / "runs" / name)]
+        assert np.mean([point[side] for point in scatter["points"]]) == pytest.approx(expected, abs=1e-9)
+        assert f"the nDCG@10 of {compared / 'comparison' / 'runs' / name} (dense)" in single["notes"][0]
+    (row,) = section(data, "Wins, ties and losses")["charts"][0]["rows"]
+    gaps = [y - x for x, y in scatter["points"]]
+    assert row[1:] == [sum(gap > 0 for gap in gaps), sum(gap == 0 for gap in gaps), sum(gap < 0 for gap in gaps)]
+    for more, error in (
+        (("--run", sides[0]), "1 given"),
+        (("--run", sides[0], "--run", "nothing"), "no such file"),
+        ((), "both, or"),
+    ):
+        assert error in run(*words, *more).err
 
 
 def test_a_comparison_beside_other_data_is_refused(run, compared, tmp_path) -> None:
@@ -210,7 +319,10 @@ def test_a_difference_that_chance_explains_is_no_gain(run, evaluated, tmp_path) 
         (tmp_path / "e.json").write_bytes(orjson.dumps(facts))
         out = run("report", tmp_path / "e.json", "-o", tmp_path / "e.html").out
         assert f"(dense) is {words}" in out
-        assert sum(f"(dense) is {other}" in out for other in ("not shown to differ from", "worse than", "better than")) == 1
+        assert (
+            sum(f"(dense) is {other}" in out for other in ("not shown to differ from", "worse than", "better than"))
+            == 1
+        )
 
 
 @pytest.mark.parametrize(("p", "difference", "line"), [
@@ -306,6 +418,7 @@ def test_hostile_text_is_text(run, evaluated, tmp_path) -> None:
         (("{model}/model.safetensors", "-o", "r.html"), "no JSON"),
         (("{tmp}", "-o", "r.html"), "no model, comparison or evaluation"),
         (("{model}", "-o", "r.html", "--benchmark", "{tmp}"), "--benchmark is for a comparison"),
+        (("{model}", "-o", "r.html", "--run", "{tmp}/a.run"), "--run is for an evaluation"),
         (("{model}", "-o", "r.html", "--evaluation", "nothing"), "no such file"),
         (("{evaluated}", "-o", "r.html", "--examples", "2"), "are for a model"),
         (("{model}/start", "-o", "r.html"), "has no report.json"),

@@ -37,7 +37,20 @@ def command(
     ] = None,
     benchmark: Annotated[
         Path | None,
-        typer.Option("--benchmark", help="BEIR folder of a comparison, for the texts of queries.", show_default=False),
+        typer.Option(
+            "--benchmark",
+            help="BEIR folder that was evaluated on, for texts of queries and ranked lists.",
+            show_default=False,
+        ),
+    ] = None,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--run",
+            metavar="FILE",
+            help="Of an evaluation, from `evaluate --run`: two, shown query by query.",
+            show_default=False,
+        ),
     ] = None,
     examples: Annotated[
         int | None,
@@ -56,7 +69,12 @@ def command(
     from pretrieve.reporting.report import ReportRequest, write_report
 
     request = ReportRequest(
-        source=source, output=output, evaluations=tuple(evaluations or ()), benchmark=benchmark, examples=examples
+        source=source,
+        output=output,
+        evaluations=tuple(evaluations or ()),
+        benchmark=benchmark,
+        runs=tuple(runs or ()),
+        examples=examples,
     )
     with working(as_json, output_json) as display:
         page, data = write_report(request, display)

@@ -82,11 +82,39 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Within:
+    """A document that rows of an example lie in.
+
+    Attributes:
+        name: the document.
+        tokens: its length.
+        spans: number of the row, first token and the token after the last, of every span.
+        pieces: numbers of the rows that hold it, and the text, in order.
+    """
+
+    name: str
+    tokens: int
+    spans: Sequence[tuple[int, int, int]]
+    pieces: Sequence[tuple[Sequence[int], str]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Example:
-    """A training example: a name, and its rows, each with a name and pieces of text."""
+    """A training example.
+
+    Attributes:
+        title: its name.
+        rows: each with a name and pieces of text.
+        documents: that the rows lie in.
+        others: rows of other examples of the batch, each with a name and a text.
+        note: what they are, and how many there are.
+    """
 
     title: str
     rows: Sequence[tuple[str, Sequence[Piece]]]
+    documents: Sequence[Within] = ()
+    others: Sequence[tuple[str, str]] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from pretrieve.core.extras import require
 from pretrieve.core.shown import shown
-from pretrieve.reporting.page import Chart, Page, Table
-from pretrieve.reporting.svg import draw
+from pretrieve.reporting.page import Chart, Page, Table, Within
+from pretrieve.reporting.svg import draw, strip
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -38,9 +38,12 @@ def html(page: Page) -> str:
     def drawn(chart: Chart) -> Markup:
         return Markup(draw(chart, f"chart{next(numbers)}"))  # noqa: S704 - ElementTree has escaped it
 
+    def placed(within: Within) -> Markup:
+        return Markup(strip(within, f"strip{next(numbers)}"))  # noqa: S704 - ElementTree has escaped it
+
     made = Environment(loader=PackageLoader("pretrieve.reporting"), autoescape=True, undefined=StrictUndefined,
                        trim_blocks=True, lstrip_blocks=True)  # fmt: skip
-    made.filters |= {"shown": shown, "drawn": drawn, "marked": _marked, "numeric": _numeric}
+    made.filters |= {"shown": shown, "drawn": drawn, "placed": placed, "marked": _marked, "numeric": _numeric}
     style = (package_files("pretrieve.reporting") / "static" / "report.css").read_text(encoding="utf-8")
     return made.get_template("report.html").render(page=page, style=Markup(style))  # noqa: S704 - ours
 

@@ -27,6 +27,7 @@ class ReportRequest:
     output: Path
     evaluations: tuple[Path, ...] = ()
     benchmark: Path | None = None
+    runs: tuple[Path, ...] = ()
     examples: int | None = None
 
 
@@ -72,11 +73,11 @@ def _page(request: ReportRequest, listener: Listener, evaluation: Mapping[str, A
     if not source.exists():
         raise UsageError(f"{source}: no such folder or file.")
     if source.is_file():
-        if request.benchmark is not None:
-            raise UsageError("--benchmark is for a comparison: leave it out.")
         if request.evaluations or request.examples is not None:
             raise UsageError("--evaluation and --examples are for a model: leave them out.")
-        return evaluation_page(read_evaluation(source))
+        return evaluation_page(read_evaluation(source), request.runs, request.benchmark)
+    if request.runs:
+        raise UsageError("--run is for an evaluation: leave it out; a comparison keeps its own.")
     from pretrieve.reporting.folder_page import folder_page  # what it reads needs torch; an evaluation does not
 
     evaluations = [*([evaluation] if evaluation else []), *(read_evaluation(path) for path in request.evaluations)]

@@ -15,7 +15,7 @@ from pretrieve.pipeline.pretrain.report import Report
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.run import RECORD
 from pretrieve.reporting.curves import curves_section
-from pretrieve.reporting.examples import examples_section
+from pretrieve.reporting.examples import drawn_sections
 from pretrieve.reporting.page import Page, Section, Table
 from pretrieve.reporting.provenance import made_by
 from pretrieve.reporting.scores import against, against_start, certainty, evaluation_verdict, helped, scores_section
@@ -43,7 +43,7 @@ def trained_page(
     record = _read(folder / RECORD)
     sections = [scores_section(facts, f"Evaluation on {facts['collection']}") for facts in evaluations]
     sections += [_probe(report), *_signal(report), curves_section(folder)]
-    sections.append(examples_section(recipe, record.get("request", {}), examples, listener))
+    sections += drawn_sections(folder, report, record.get("request", {}), examples, listener)
     names = ("fingerprint", "corpus", "tokenizer", "store")
     values = {part: recipe[part] for part in ("method", "variant", "base", "seed", "options", "training", "encoder")}
     sections.append(made_by(

@@ -175,6 +175,11 @@ def _test(facts: Facts, a: str, b: str) -> Facts | None:
     return found
 
 
+def first_metric(facts: Facts) -> str:
+    """The metric that an evaluation was asked for first."""
+    return _metrics(facts)[0]
+
+
 def _metrics(facts: Facts) -> list[str]:
     """The metrics; first the one that was asked for first, which the order of the tests keeps."""
     known = list(facts["rows"][0]["metrics"])

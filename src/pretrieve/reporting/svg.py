@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from pretrieve.core.shown import shown
-from pretrieve.reporting.page import Chart, Histogram, Intervals, Lines, Scatter, Shares
+from pretrieve.reporting.page import Chart, Histogram, Intervals, Lines, Scatter, Shares, Within
 
 _WIDTH, _HEIGHT, _SQUARE = 640.0, 320.0, 440.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 16.0, 12.0, 46.0
@@ -27,6 +27,24 @@ def draw(chart: Chart, name: str) -> str:
         name: of the picture, unique in its page, of letters and digits.
     """
     return ET.tostring(_drawn(chart, name), encoding="unicode")
+
+
+def strip(within: Within, name: str) -> str:
+    """Draw a document as a line, with the spans of each row above it.
+
+    Args:
+        within: the document.
+        name: of the picture, unique in its page.
+    """
+    rows = list(dict.fromkeys(number for number, _, _ in within.spans))
+    text = "; ".join(f"row {number + 1}: tokens {start} to {stop}" for number, start, stop in within.spans)
+    foot = 12.0 * len(rows) + 4
+    picture = _picture("Places in the document", f"{within.tokens} tokens; {text}.", name, foot + 4)
+    _bar(picture, 0, foot, _WIDTH, 2, "body")
+    for number, start, stop in within.spans:
+        left, right = (_WIDTH * place / max(within.tokens, 1) for place in (start, stop))
+        _bar(picture, left, 12.0 * rows.index(number) + 2, max(right - left, 2.0), 9, f"bar c{number % _COLOURS}")
+    return ET.tostring(picture, encoding="unicode")
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
