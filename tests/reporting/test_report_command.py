@@ -239,7 +239,7 @@ def test_both_lists_of_a_comparison_are_shown_where_they_are_kept(run, compared,
         path.write_bytes(orjson.dumps(scores))
     outcome = run("report", copy, "-o", tmp_path / "r.html", "--benchmark", compared / "beir")
     assert outcome.code == 0, outcome.err
-    words, data = page_of(tmp_path / "r.html")
+    _, data = page_of(tmp_path / "r.html")
     single = section(data, "Query by query")
     assert "not kept" not in " ".join(single["notes"])
     sides = [f"{name}-0.{single['charts'][0]['y'].split(', ')[-1][:-1]}.run" for name in ("contriever-inbatch", "none")]

@@ -9,7 +9,7 @@ import numpy as np
 
 from pretrieve.core.types import FloatArray
 from pretrieve.reporting.page import Scatter, Section, Shares, Table
-from pretrieve.reporting.query_names import Benchmark, short
+from pretrieve.reporting.query_names import Benchmark, Query, short
 
 TIE = 1e-9
 _BEST = 10  # queries shown at each end
@@ -116,10 +116,11 @@ def _lists(places: Sequence[int], a: Side, b: Side, benchmark: Benchmark | None)
         rows = []
         for rank in range(max(map(len, both))):
             cells = [hits[rank] if rank < len(hits) else "" for hits in both]
-            shown = [
-                (_RELEVANT if hit in query.relevant else "") + (benchmark.title(hit) if hit else "") for hit in cells
-            ]
-            rows.append([str(rank + 1), *shown])
+            rows.append([str(rank + 1), *(_cell(hit, query, benchmark) for hit in cells)])
         title = f"{query.id}: {short(query.text)}"
         tables.append(Table(title=title, head=["rank", f"A: {a.name}", f"B: {b.name}"], rows=rows, folded=True))
     return tables
+
+
+def _cell(hit: str, query: Query, benchmark: Benchmark) -> str:
+    return f"{_RELEVANT if hit in query.relevant else ''}{benchmark.title(hit)}" if hit else ""

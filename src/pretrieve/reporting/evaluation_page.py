@@ -15,8 +15,8 @@ from pretrieve.reporting.provenance import made_by
 from pretrieve.reporting.scores import evaluation_verdict, scores_section
 
 _NO_QUERIES = (
-    "An evaluation's JSON has no values of single queries. `pretrieve evaluate --run FOLDER` keeps the rankings: two of "
-    "them as --run, and the folder that was evaluated on as --benchmark, show wins, losses and both lists."
+    "An evaluation's JSON has no values of single queries. `pretrieve evaluate --run FOLDER` keeps the rankings: two "
+    "of them as --run, and the folder that was evaluated on as --benchmark, show wins, losses and both lists."
 )
 _NEEDED = {"collection": str, "split": str, "queries": int, "rows": list, "tests": list}
 
