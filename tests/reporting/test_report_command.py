@@ -101,9 +101,7 @@ def test_a_model(run, model, tmp_path) -> None:
     assert all(example["documents"] and example["others"] for example in drawn["examples"])
     (table,) = section(data, "Alignment and uniformity")["tables"]
     assert [row[0] for row in table["rows"]] == ["start", "trained"]
-    assert table["rows"] == [
-        [name, *numbers_of(path)] for name, path in (("start", model / "start"), ("trained", model))
-    ]
+    assert table["rows"] == [["start", *numbers_of(model, "start")], ["trained", *numbers_of(model, ".")]]
     assert len(section(data, "Neighbours before and after")["tables"]) == 4
     assert sum(count for _, count in drawn["charts"][0]["bins"]) == 200
     assert words.tags.count("figure") == sum(len(one["charts"]) for one in data["sections"])

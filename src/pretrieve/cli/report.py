@@ -62,6 +62,15 @@ def command(
             show_default=False,
         ),
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            "--pictures",
+            metavar="FOLDER",
+            help="Write the charts as SVG too, and as PNG with the extra pictures.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
@@ -75,6 +84,7 @@ def command(
         benchmark=benchmark,
         runs=tuple(runs or ()),
         examples=examples,
+        pictures=pictures,
     )
     with working(as_json, output_json) as display:
         page, data = write_report(request, display)
@@ -83,3 +93,13 @@ def command(
     for line in page.verdict:
         say(line)
     say(f"{output}, and its data: {data}")
+    if pictures is not None:
+        say(_pictures(pictures, sum(len(section.charts) for section in page.sections)))
+
+
+def _pictures(folder: Path, count: int) -> str:
+    """What was written, and how to get the rest."""
+    from pretrieve.core.extras import install_command, is_installed
+
+    more = "SVG and PNG" if is_installed("matplotlib") else f"SVG; for PNG: {install_command('pictures')}, and again"
+    return f"{folder}: {count} charts as {more}"

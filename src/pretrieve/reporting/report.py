@@ -13,6 +13,7 @@ from pretrieve.core.extras import require
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.reporting.evaluation_page import evaluation_page, read_evaluation
 from pretrieve.reporting.page import Page
+from pretrieve.reporting.pictures import write_pictures
 from pretrieve.reporting.render import html
 
 LARGEST = 2_000_000  # bytes of a report
@@ -29,6 +30,7 @@ class ReportRequest:
     benchmark: Path | None = None
     runs: tuple[Path, ...] = ()
     examples: int | None = None
+    pictures: Path | None = None
 
 
 def write_report(
@@ -60,6 +62,8 @@ def write_report(
     data = data_path(request.output)
     files.write_file(data, files.to_json(page.to_json()))
     files.write_file(request.output, text)
+    if request.pictures is not None:
+        write_pictures(page, request.pictures)
     return page, data
 
 
