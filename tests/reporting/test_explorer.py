@@ -33,11 +33,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         topic = TOPICS[number % len(TOPICS)]
         words = " ".join(f"the {topic} number {number // 2} has part {part} of {topic} water." for part in range(8))
         title = f"{topic} {number} {HOSTILE if number % 10 == 0 else ''}"
-        lines.append(
-            orjson.dumps(
-                {"id": f"d{number}{'<b>' if number == 3 else ''}", "title": title, "text": f"{words} {HOSTILE}"}
-            )
-        )
+        one = {"id": f"d{number}{'<b>' if number == 3 else ''}", "title": title, "text": f"{HOSTILE} {words}"}
+        lines.append(orjson.dumps(one))
         texts.append(Document(id=str(number), text=words))
     (folder / "d.jsonl").write_bytes(b"\n".join(lines))
     searching.static_model(folder / "model", texts)
@@ -74,7 +71,7 @@ def test_losses_and_suspects_are_those_of_the_model(explored, corpus) -> None:
     assert len(pairs) == 40
     texts = [[" ".join(seen for _, seen, _ in row["pieces"] if seen) for row in pair["rows"]] for pair in pairs]
     sides = [encoder.encode_documents([text[side] for text in texts]) for side in (0, 1)]
-    queries, keys = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in sides)
+    queries, keys = (side / np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-12) for side in sides)
     some = 0
     for place, pair in enumerate(pairs):
         scores = {other: float(queries[place] @ keys[other]) for other in range(40)
@@ -159,7 +156,8 @@ def test_a_person_pages_filters_and_looks_at_the_map(browser, explored) -> None:
         page.locator("#document ul button").first.click()
         box = page.locator("#map").bounding_box()
         x, y = data["points"]["x"][5], 1 - data["points"]["y"][5]
-        page.mouse.click(box["x"] + 12 + x * (box["width"] - 26), box["y"] + 12 + y * (box["height"] - 26))
+        spot = {"x": 12 + x * (box["width"] - 26), "y": 12 + y * (box["height"] - 26)}
+        page.locator("#map").click(position=spot)
         assert page.locator("#tip").is_visible()
         assert page.locator("#legend li").count() == len(set(data["points"]["cluster"]))
         page.select_option("#colour", "length")

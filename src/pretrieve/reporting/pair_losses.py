@@ -59,8 +59,8 @@ def _note(pairs: Sequence[dict[str, Any]], scores: FloatArray) -> None:
         logits = row / TEMPERATURE
         pair["loss"] = round(float(np.logaddexp.reduce(logits) - logits[place]), 4)
         pair["positive"] = round(positive, 4)
-        near = [int(other) for other in np.argsort(-row, kind="stable")
-                if other != place and row[other] >= positive - RELATIVE_MARGIN * abs(positive)]  # fmt: skip
+        least = max(positive - RELATIVE_MARGIN * abs(positive), 1e-9)  # texts without a known word have similarity 0
+        near = [int(other) for other in np.argsort(-row, kind="stable") if other != place and row[other] >= least]
         pair["suspects"] = [[other, round(float(row[other]), 4)] for other in near[:_SUSPECTS]]
 
 
