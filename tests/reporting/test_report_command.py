@@ -10,13 +10,14 @@ import zipfile
 from html.parser import HTMLParser
 from itertools import permutations
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import orjson
 import pytest
 
 import labelling
-from browser import PHONE, opened
+from browser import DESK, PHONE, opened, picture
 from browser import browser as browser
 from cli.conftest import documents as documents
 from cli.conftest import model as model
@@ -431,6 +432,27 @@ def test_refused_in_one_line(run, model, evaluated, tmp_path, monkeypatch, words
     assert not list(tmp_path.iterdir())
 
 
+def test_charts_are_written_as_pictures(run, compared, tmp_path) -> None:
+    words = ("report", compared / "comparison", "-o", tmp_path / "r.html", "--pictures", tmp_path / "pictures")
+    outcome = run(*words)
+    assert outcome.code == 0, outcome.err
+    _, data = page_of(tmp_path / "r.html")
+    count = sum(len(one["charts"]) for one in data["sections"])
+    found = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert len(found) == 2 * count == 6
+    assert "3 charts as SVG and PNG" in outcome.out
+    for path in (tmp_path / "pictures").iterdir():
+        if path.suffix == ".png":
+            assert path.read_bytes().startswith(b"\x89PNG")
+            continue
+        picture_of = ElementTree.parse(path).getroot()
+        text = path.read_text()
+        assert picture_of.tag.endswith("svg")
+        assert "var(" not in text, "it has its own colours"
+        used = {kind for one in picture_of.iter() for kind in (one.get("class") or "").split()} - {"name"}
+        assert all(f".{kind}" in text for kind in used), "every class has a rule"
+
+
 def test_across_languages_there_is_none_yet(run, tmp_path) -> None:
     (tmp_path / "e.json").write_bytes(orjson.dumps({"pair_tests": [], "rows": []}))
     outcome = run("report", tmp_path / "e.json", "-o", tmp_path / "r.html")
@@ -491,5 +513,8 @@ def test_a_browser_opens_it_from_a_file(run, browser, model, compared, evaluated
             for name in page.locator("figure > svg").all():
                 box = name.bounding_box()
                 assert box["width"] > 200
-                assert box["height"] > 20
+                assert box["height"] > 20 or "strip" in name.locator("..").get_attribute("class")
+            if scheme == "light":
+                page.set_viewport_size(DESK)
+                picture(page, f"report-{kind}.png")
     assert len(backs) == 2, "dark is dark"

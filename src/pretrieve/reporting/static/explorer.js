@@ -205,7 +205,9 @@ function zoom(event) {
 $("title").textContent = `${data.facts.method}: training examples`;
 $("facts").textContent = data.facts.text;
 $("notes").replaceChildren(...data.facts.notes.map((note) => el("li", note)));
-for (const kind of [...new Set(pairs.map((pair) => pair.kind))].filter(Boolean).sort()) $("kind").append(new Option(kind, kind));
+const kinds = [...new Set(pairs.map((pair) => pair.kind))].filter(Boolean).sort();
+if (kinds.length && kinds.length <= 30) for (const kind of kinds) $("kind").append(new Option(kind, kind));
+else $("kind").parentElement.hidden = true; /* none, or notes that count something */
 if (!scored) for (const part of document.querySelectorAll(".scored")) part.remove();
 for (const id of ["loss", "suspected"]) if (!$(id)) { const none = document.createElement("input"); none.id = id; none.hidden = true; $("filters").append(none); }
 $("filters").addEventListener("input", filtered);
