@@ -105,7 +105,8 @@ def test_a_model(run, model, tmp_path) -> None:
     assert table["rows"] == [["start", *numbers_of(model, "start")], ["trained", *numbers_of(model, ".")]]
     assert len(section(data, "Neighbours before and after")["tables"]) == 4
     assert sum(count for _, count in drawn["charts"][0]["bins"]) == 200
-    assert words.tags.count("figure") == sum(len(one["charts"]) for one in data["sections"])
+    strips = sum(len(example["documents"]) for example in drawn["examples"])
+    assert words.tags.count("figure") == sum(len(one["charts"]) for one in data["sections"]) + strips
     for value in (said["recipe"]["fingerprint"], said["recipe"]["corpus"], said["recipe"]["versions"]["torch"], "cpu"):
         assert value in words.text
     assert run("verify", model).code == 0

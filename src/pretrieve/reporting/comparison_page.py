@@ -140,7 +140,7 @@ def _pair(folder: Path, report: Facts, a: System, b: System, benchmark: Benchmar
             "shows the ranked lists where they are kept."
         )
         sides = [Side(name=name, values=one.values) for name, one in zip(names, (a, b), strict=True)]
-        return duel_section(report["metric"], *sides, None, notes)
+        return duel_section(report["metric"], sides[0], sides[1], None, notes)
     ids = {query.id for query in benchmark.queries}
     hits = [_hits(folder, one, ids) for one in (a, b)]
     if not all(hits):
@@ -150,7 +150,7 @@ def _pair(folder: Path, report: Facts, a: System, b: System, benchmark: Benchmar
     sides = [
         Side(name=name, values=one.values, hits=found) for name, one, found in zip(names, (a, b), hits, strict=True)
     ]
-    return duel_section(report["metric"], *sides, benchmark, notes)
+    return duel_section(report["metric"], sides[0], sides[1], benchmark, notes)
 
 
 def _hits(folder: Path, one: System, queries: set[str]) -> Mapping[str, Sequence[str]]:
