@@ -72,7 +72,8 @@ def _alone(chart: Chart) -> bytes:
             text = ET.SubElement(picture, "text", {"x": "46", "y": f"{float(up) + 4:g}"})
             text.text = label
     ET.register_namespace("", _SVG)
-    return ET.tostring(picture, encoding="utf-8", xml_declaration=True)
+    found: bytes = ET.tostring(picture, encoding="utf-8", xml_declaration=True)
+    return found
 
 
 def _labels(chart: Chart) -> list[tuple[str, str]]:
@@ -143,7 +144,7 @@ def _plot_shares(chart: Shares, axes: object) -> None:
     names = [_plain(name) for name, *_ in reversed(chart.rows)]
     left = [0] * len(names)
     for place, (label, colour) in enumerate((("won", "#17733c"), ("tied", "#7a7a7a"), ("lost", "#b3261e")), 1):
-        counts = [int(row[place]) for row in reversed(chart.rows)]  # type: ignore[misc]
+        counts = [int(row[place]) for row in reversed(chart.rows)]
         axes.barh(names, counts, left=left, color=colour, label=label)
         left = [before + count for before, count in zip(left, counts, strict=True)]
     axes.legend()
