@@ -7,24 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pretrieve.cli import completing
 from pretrieve.cli.options import (
     SOURCES,
-    Columns,
-    Exclude,
-    GroupField,
-    IdField,
-    Include,
     Json,
-    NoIgnore,
-    OnBadOption,
     OutputJson,
     Seed,
     Settings,
-    TextField,
-    TitleField,
-    WithoutTitles,
 )
 from pretrieve.cli.output import say, working, write_json
+from pretrieve.cli.reading import ReadingNoWikipedia
 
 if TYPE_CHECKING:
     from pretrieve.pipeline.inspect import InspectRequest
@@ -34,9 +26,16 @@ EXAMPLE = "pretrieve inspect docs/ --method contriever -n 3"
 
 
 def command(
+    *,
     sources: SOURCES,
     method: Annotated[
-        str | None, typer.Option("--method", help="Training method; see `pretrieve methods`.", show_default=False)
+        str | None,
+        typer.Option(
+            "--method",
+            autocompletion=completing.methods,
+            help="Training method; see `pretrieve methods`.",
+            show_default=False,
+        ),
     ] = None,
     base: Annotated[
         str | None,
@@ -74,16 +73,7 @@ def command(
     ] = 5000,
     settings: Settings = None,
     seed: Seed = 0,
-    on_bad: OnBadOption = "auto",
-    include: Include = None,
-    exclude: Exclude = None,
-    no_ignore: NoIgnore = False,
-    columns: Columns = None,
-    text_field: TextField = None,
-    title_field: TitleField = None,
-    id_field: IdField = None,
-    group_field: GroupField = None,
-    without_titles: WithoutTitles = False,
+    reading: ReadingNoWikipedia,
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
@@ -91,11 +81,7 @@ def command(
     from pretrieve.core.config import parse_assignments
     from pretrieve.core.errors import UsageError
     from pretrieve.pipeline.inspect import InspectRequest, look
-    from pretrieve.pipeline.run.sources import fields_of, filter_of
 
-    fields = fields_of(
-        text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles
-    )
     request = InspectRequest(
         sources=tuple(sources),
         method=method,
@@ -103,9 +89,9 @@ def command(
         number=number or (5 if html is None else 200),
         settings=parse_assignments(settings or []),
         seed=seed,
-        on_bad=on_bad,
-        file_filter=filter_of(include, exclude, ignore=not no_ignore),
-        fields=fields,
+        on_bad=reading.on_bad,
+        file_filter=reading.file_filter(),
+        fields=reading.fields(),
     )
     if html is not None:
         _explore(request, html, model, points, as_json, output_json)
