@@ -56,6 +56,7 @@ def opened(browser: Any, address: str, **context: Any) -> Iterator[Seen]:
     """Open a page in a context of its own; ``context`` is what Playwright's ``new_context`` takes."""
     made = browser.new_context(**{"viewport": DESK, **context})
     try:
+        made.set_default_timeout(120_000)  # milliseconds: a machine may be busy
         seen = Seen(made.new_page())
         seen.page.on(
             "console", lambda message: message.type in ("error", "warning") and seen.errors.append(message.text)
