@@ -20,10 +20,11 @@ def write_benchmark(folder: Path) -> Path:
     (folder / "qrels").mkdir(parents=True)
     corpus = [{"_id": one["id"], "title": one["title"], "text": one["text"]} for one in documents()]
     (folder / "corpus.jsonl").write_text("".join(json.dumps(line) + "\n" for line in corpus))
-    queries = [{"_id": name, "text": query} for name, query in labels().items()]
+    found = [(f"q{number}", query, name) for number, (query, name) in enumerate(labels().items())]
+    queries = [{"_id": key, "text": query} for key, query, _ in found]
     (folder / "queries.jsonl").write_text("".join(json.dumps(line) + "\n" for line in queries))
-    for split, rest in (("test", queries[::2]), ("train", queries[1::2])):
-        rows = ["query-id\tcorpus-id\tscore", *(f"{query['_id']}\t{query['_id']}\t1" for query in rest)]
+    for split, rest in (("test", found[::2]), ("train", found[1::2])):
+        rows = ["query-id\tcorpus-id\tscore", *(f"{key}\t{name}\t1" for key, _, name in rest)]
         (folder / "qrels" / f"{split}.tsv").write_text("\n".join(rows) + "\n")
     return folder
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from pretrieve import Retriever
-from standard_library import documents, labels
+from standard_library import documents, judged, labels
 
 
 def main() -> None:
@@ -16,17 +16,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="of training; default: a minute and a half")
     options = parser.parse_args()
 
-    queries = labels()
+    collection = judged(labels())
     retriever = Retriever.train(documents(), steps=options.steps)
-    result = retriever.evaluate(
-        queries=queries,
-        qrels={name: [name] for name in queries},
-        metrics=["nDCG@10", "RR@10"],
-        modes=["dense", "hybrid"],
-    )
+    result = retriever.evaluate(**collection, metrics=["nDCG@10", "RR@10"])
     print(result.markdown())
     bm25, *_, fused = (row.values["nDCG@10"] for row in result.rows)  # by query
-    gains = sorted(zip(fused - bm25, (queries[name] for name in result.queries), strict=True))
+    gains = sorted(zip(fused - bm25, (collection["queries"][key] for key in result.queries), strict=True))
     print(f"\nMost lost against BM25: {gains[0][1]!r} ({gains[0][0]:+.2f})")
     print(f"Most won: {gains[-1][1]!r} ({gains[-1][0]:+.2f})")
 

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from pretrieve import Retriever
-from standard_library import documents, labels
+from standard_library import documents, judged, labels
 
 
 def main() -> None:
@@ -21,15 +21,15 @@ def main() -> None:
 
     corpus = documents()
     texts = {document["id"]: document["text"] for document in corpus}
-    queries = list(labels().items())
-    pairs = [{"query": query, "positive": texts[name]} for number, (name, query) in enumerate(queries) if number % 5]
-    test = {name: query for number, (name, query) in enumerate(queries) if not number % 5}
+    found = list(labels().items())
+    pairs = [{"query": query, "positive": texts[name]} for number, (query, name) in enumerate(found) if number % 5]
+    test = dict(found[::5])
 
     with tempfile.TemporaryDirectory() as folder:
         start = Retriever.train(corpus, Path(folder) / "start", steps=options.steps)
         tuned = start.finetune(pairs, Path(folder) / "tuned", negatives="bm25", steps=options.steps)
         for retriever in (start, tuned):
-            result = retriever.evaluate(queries=test, qrels={name: [name] for name in test}, metrics=["nDCG@10"])
+            result = retriever.evaluate(**judged(test), metrics=["nDCG@10"])
             print(result.markdown())
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 import asyncio
 import email
-import json
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGES = (json, logging, email, asyncio)
+PACKAGES = (logging, email, asyncio)
 
 
 def documents() -> list[dict[str, str]]:
@@ -19,8 +19,19 @@ def documents() -> list[dict[str, str]]:
 
 
 def labels() -> dict[str, str]:
-    """The first line of each docstring, as a query, by the id of its function."""
-    return {name: summary for name, _, summary in functions() if len(summary.split()) > 3}
+    """Queries and the ids of their functions: first lines of docstrings, those that two functions have left out."""
+    summaries = [(summary, name) for name, _, summary in functions() if len(summary.split()) > 3]
+    counts = Counter(summary for summary, _ in summaries)
+    return {summary: name for summary, name in summaries if counts[summary] == 1}
+
+
+def judged(found: dict[str, str]) -> dict[str, dict]:
+    """Labels as ``evaluate`` takes them: queries and qrels, by the ids of queries."""
+    numbered = {f"q{number}": pair for number, pair in enumerate(found.items())}
+    return {
+        "queries": {key: query for key, (query, _) in numbered.items()},
+        "qrels": {key: [name] for key, (_, name) in numbered.items()},
+    }
 
 
 def functions() -> Iterator[tuple[str, str, str]]:

@@ -22,7 +22,7 @@ SMALL = {  # arguments that make a program small
 }  # fmt: skip
 SHOWS = {  # what only a run to the end prints
     "search_a_folder.py": "asyncio/timeouts.py",
-    "finetune_with_labels.py": "| tuned | hybrid |",
+    "finetune_with_labels.py": "tuned | hybrid |",
     "compare_methods.py": "| condenser |",
     "evaluate_by_query.py": "Most won:",
     "own_method.py": "email.",
