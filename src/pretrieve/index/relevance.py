@@ -17,28 +17,29 @@ import numpy as np
 
 from pretrieve.core.types import FloatArray
 from pretrieve.index.asked import Mode
+from pretrieve.index.backends.remote import Remote
 from pretrieve.index.bm25 import idf
 from pretrieve.index.dense import Dense
 from pretrieve.index.index import Index
 from pretrieve.index.lexical import Lexical
-from pretrieve.index.rankers import Ranker
+from pretrieve.index.rankers import Queries, Ranker
 
 NOTHING = 0.2  # relevance of the best hit below which nothing relevant was found
 
 
-def relevance(index: Index, query: str, mode: Mode, scores: Sequence[float]) -> list[float]:
+def relevance(index: Index, query: Queries, mode: Mode, scores: Sequence[float]) -> list[float]:
     """The relevance of the hits of a query, (k,) from 0 to 1.
 
     Args:
         index: the index.
-        query: the text that was ranked by.
+        query: the text that was ranked by, alone in a batch.
         mode: how.
         scores: of the hits.
     """
     rankers = _rankers(index, mode)
     low = high = 0.0
     for ranker, weight in rankers:
-        mean, deviation = (float(values[0]) for values in ranker.moments([query]))
+        mean, deviation = (float(values[0]) for values in ranker.moments(query))
         own = self_score(index.lexical, ranker, query)
         if len(rankers) == 1:
             low, high = mean, own
@@ -58,19 +59,20 @@ def _rankers(index: Index, mode: Mode) -> Sequence[tuple[Ranker, float]]:
     return found[:1] if mode == "lexical" else found
 
 
-def self_score(lexical: Lexical, ranker: Ranker, query: str) -> float:
+def self_score(lexical: Lexical, ranker: Ranker, query: Queries) -> float:
     """The score by a ranker of a document that is the query; for BM25, unknown words count as if one document had them.
 
     Args:
         lexical: BM25 of the documents.
         ranker: vectors, BM25, or BM25 of passages.
-        query: the query.
+        query: the query, alone in a batch.
     """
+    ranker = ranker.local if isinstance(ranker, Remote) else ranker
     if isinstance(ranker, Dense):
-        return float(ranker.score_pairs([query], [query])[0])
-    terms = lexical.analyzer.terms(query)
+        return float(ranker.score_itself(query)[0])
+    terms = lexical.analyzer.terms(query[0])
     statistics = lexical.scorer.statistics
-    known = float(lexical.score_pairs([query], [query])[0])
+    known = float(lexical.score_pairs(query, query)[0])
     unknown = sum(statistics.frequency(term) == 0 for term in dict.fromkeys(terms))
     rarest = idf(np.zeros(1, np.int64), lexical.size)
     worth = statistics.saturate(np.ones(1, np.int64), np.array([len(terms)]))
