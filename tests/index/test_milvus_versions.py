@@ -32,7 +32,6 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("pymilvus") is None, reason="the extra `milvus` is not installed"
 )
 SIZE, K = 90, 7
-STEPS = ("alter", "create", "write", "flush", "delete", "drop")
 
 
 def documents(*, longer: bool = False) -> tuple[list[Document], list[Document]]:
@@ -66,7 +65,7 @@ def write(report: Connection, path: str, model: str, longer: bool, stop: int) ->
 
     def fault(operation: str, place: Path) -> None:
         nonlocal done
-        if operation in STEPS or (operation == "rename" and place.name == "MANIFEST.json"):
+        if operation.startswith("store ") or (operation == "rename" and place.name == "MANIFEST.json"):
             if done == stop:
                 os.kill(os.getpid(), signal.SIGKILL)
             done += 1
@@ -76,8 +75,23 @@ def write(report: Connection, path: str, model: str, longer: bool, stop: int) ->
 
     disk.fault_point = fault
     Index.open(Path(path), Bag.load(Path(model))).add(documents(longer=longer)[1], remove=True)
-    report.send("done")
     os._exit(0)
+
+
+def write_again(report: Connection) -> None:
+    """In a process of its own, that has loaded what takes seconds: each update is a process of its own."""
+    import pymilvus
+
+    from pretrieve.text.language import detect
+
+    assert pymilvus
+    detect("some words of a language")
+    while True:
+        arguments = report.recv()
+        child = os.fork()
+        if not child:
+            write(report, *arguments)
+        report.send(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 def read(path: Path, model: Path) -> tuple[dict[str, list[list[tuple[str, float]]]], list[str]]:
@@ -94,17 +108,6 @@ def rows(path: Path) -> tuple[int, Mapping[str, str]]:
     assert store is not None
     assert store.backend is not None
     return len(store.backend.keys()), store.backend.facts() or {}
-
-
-def start(target: Any, *arguments: object) -> tuple[Any, Connection]:
-    """A process, and a line to it that goes both ways."""
-    here, there = forks.SERVER.Pipe()
-    process = forks.SERVER.Process(target=target, args=(there, *arguments))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-        process.start()
-    there.close()
-    return process, here
 
 
 def build(path: Path, model: Path, address: str) -> Index:
@@ -125,6 +128,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="module")
+def writers() -> Iterator[Connection]:
+    here, there = forks.SERVER.Pipe()
+    process = forks.SERVER.Process(target=write_again, args=(there,))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        process.start()
+    there.close()
+    yield here
+    process.kill()
+    process.join()
+
+
 @pytest.fixture(scope="module", params=[False, True], ids=["small", "longer"])
 def expected(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, model: Path) -> Any:
     """Hits of before and after, by the folder alone."""
@@ -136,22 +152,22 @@ def expected(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return request.param, found
 
 
-def test_a_writer_that_is_killed_leaves_before_or_after(
-    tmp_path: Path, server: str, model: Path, expected: Any
+def test_a_killed_writer_leaves_before_or_after(
+    tmp_path: Path, server: str, model: Path, writers: Connection, expected: Any
 ) -> None:
     longer, (before, after) = expected
     path, seen = tmp_path / "index", []
     index = build(path, model, f"{server}/killed_{int(longer)}")
     for stop in range(100):
-        writer, _ = start(write, str(path), str(model), longer, stop)
-        writer.join(120)
+        writers.send((str(path), str(model), longer, stop))
+        ended = writers.recv()
         found, noted = read(path, model)
         assert found in (before, after), stop
         assert noted == []  # the collection answers
         seen.append(found == after)
-        if writer.exitcode == 0:
+        if ended == 0:
             break
-        assert writer.exitcode == -signal.SIGKILL
+        assert ended == -signal.SIGKILL
         index, _ = index.add(documents()[0], remove=True)
         size, facts = rows(path)
         assert (size, facts["changing"], len(facts["versions"].split())) == (SIZE, "", 1), stop
@@ -162,18 +178,19 @@ def test_a_writer_that_is_killed_leaves_before_or_after(
     assert rows(path)[0] == len(documents()[1])
 
 
-def test_readers_go_on_while_a_writer_works(tmp_path: Path, server: str, model: Path, expected: Any) -> None:
+def test_readers_go_on_while_a_writer_works(
+    tmp_path: Path, server: str, model: Path, writers: Connection, expected: Any
+) -> None:
     longer, (before, after) = expected
     path = tmp_path / "index"
     old = build(path, model, f"{server}/open_{int(longer)}")
-    writer, steps = start(write, str(path), str(model), longer, -1)
+    writers.send((str(path), str(model), longer, -1))
     seen: list[str] = []
-    while (step := steps.recv()) != "done":
+    while (step := writers.recv()) != 0:
         assert hits(old) == before, seen
         assert read(path, model) == (after if "rename" in seen else before, []), seen
         seen.append(step)
-        steps.send("go")
-    assert seen[:4] == ["alter", "write", "alter", "rename"]
-    assert "delete" in seen
+        writers.send("go")
+    assert seen[:4] == ["store alter", "store write", "store alter", "rename"]
+    assert "store delete" in seen
     assert hits(old) == before
-    writer.join()

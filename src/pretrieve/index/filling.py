@@ -150,7 +150,7 @@ def changing(path: Path, opened: Opened) -> Iterator[Change]:
 
 
 def complete(path: Path) -> None:
-    """Fill the collection of an index, if it has one, where something is missing, left over, or weighted by another time.
+    """Fill the collection of an index, if it has one, where something is missing, left over or outdated.
 
     Args:
         path: the index; the caller holds its lock.

@@ -267,7 +267,7 @@ class Milvus:
     @contextlib.contextmanager
     def _changing(self, operation: str) -> Iterator[None]:
         """``_explained``, where a test may stop the process."""
-        disk.fault_point(operation, Path(self._name))
+        disk.fault_point(f"store {operation}", Path(self._name))
         with _explained(self._address):
             yield
 
