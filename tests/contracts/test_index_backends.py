@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 import labelling
+from pretrieve import Retriever
 from pretrieve.core.types import Document
 from pretrieve.index.backends import Address
-from pretrieve.index.backends.milvus import KINDS
+from pretrieve.index.backends.milvus import KINDS, Milvus
 from pretrieve.index.find import search
 from pretrieve.index.ids import hashes
 from pretrieve.index.index import Index
@@ -160,6 +161,29 @@ def test_types_that_are_accepted_are_those_of_lite(kind: str, tmp_path: Path, mo
     index = Index.build(tmp_path / "index", documents(0, SIZE), Bag.load(model), IndexOptions(dense=1.0), store=store)
     found, expected = index.search("bado kilu mane", 10, "dense"), reference.search("bado kilu mane", 10, "dense")
     assert len({hit.id for hit in found} & {hit.id for hit in expected}) >= 8
+
+
+@MILVUS
+@pytest.mark.parametrize("mode", ["lexical", "dense"])
+def test_more_hits_than_milvus_returns_come_from_the_folder(
+    case: Case, reference: Index, queries: list[str], mode: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Milvus, "deepest", 300)  # of 16,384
+    for k in (290, 700):
+        for found, expected in zip(
+            case.index.search_many(queries[:2], k, mode), reference.search_many(queries[:2], k, mode), strict=True
+        ):
+            same(case, found, expected)
+
+
+@MILVUS
+def test_a_retriever_is_saved_with_a_store(tmp_path: Path, model: Path) -> None:
+    retriever = Retriever(Bag.load(model), str(model), documents(0, 80))
+    retriever.save(tmp_path / "index", store=str(tmp_path / "store.db"))
+    again = Retriever.load(tmp_path / "index")
+    assert again.index.store is not None
+    assert len(again.index.store.backend.keys() if again.index.store.backend else ()) == 80
+    assert again.search("bado kilu", top_k=5) == retriever.search("bado kilu", top_k=5)
 
 
 @MILVUS
