@@ -34,6 +34,7 @@ _DELETED = 8_192  # keys of a call
 _WRITTEN = 1_000  # rows of a call
 _BYTES = 8 << 20  # of a call that writes, about: a server takes 64 MiB at most
 _CONNECT, _ASK, _WORK = 10.0, 20.0, 600.0  # seconds that a server may take to be reached, to answer, and to build
+_AWAY = ("DEADLINE_EXCEEDED", "UNAVAILABLE", "server unavailable")  # in what grpc and pymilvus say
 _BUILT: dict[str, dict[str, Any]] = {
     "HNSW": {"M": 16, "efConstruction": 200},
     "HNSW_SQ": {"M": 16, "efConstruction": 200, "sq_type": "SQ8"},
@@ -83,9 +84,7 @@ class Milvus:
         require("milvus", "An index in Milvus")
         if address.is_file and not Path(address.place).parent.is_dir():
             raise StorageError(f"{address.place}: its folder does not exist: make it, or give another place.")
-        with _explained(
-            address, "cannot be opened" if address.is_file else "cannot be reached: is its server running?"
-        ):
+        with _explained(address, "cannot be opened"):
             os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it prints of its pings what nobody can act on
             from pymilvus import MilvusClient
 
@@ -307,5 +306,7 @@ def _explained(address: Address, what: str = "") -> Iterator[None]:
         raise
     except Exception as error:  # grpc's, Milvus Lite's and pymilvus' have no common class
         reason = getattr(error, "message", None) or str(error) or type(error).__name__
+        if any(word in f"{reason} {error!r}" for word in _AWAY):
+            raise StorageError(f"{address.describe()} cannot be reached: is its server running?") from error
         line = " ".join(str(reason).split())[:300]
         raise StorageError(f"{address.describe()}{f' {what}' if what else ''} ({line})") from error
