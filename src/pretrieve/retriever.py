@@ -11,6 +11,7 @@ from pretrieve.core.config import options_of
 from pretrieve.core.errors import UsageError
 from pretrieve.core.extras import require
 from pretrieve.index.asked import Mode, check_mode
+from pretrieve.index.backends import Address
 from pretrieve.index.find import hits_of
 from pretrieve.index.index import Index
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
@@ -203,8 +204,13 @@ class Retriever:
             raise UsageError("this retriever holds no documents: give a corpus, or load an index.")
         return Index.of(self.documents, self.model)
 
-    def save(self, output: str | Path, *, overwrite: bool = False) -> None:
+    def save(self, output: str | Path, *, overwrite: bool = False, store: str | None = None) -> None:
         """Save the index of the retriever's own documents; ``load`` opens it again.
+
+        Args:
+            output: the index's folder.
+            overwrite: replace an existing index, and its collection.
+            store: ``milvus://host:19530/collection``, or ``FILE.db`` of Milvus Lite: docs/search.md.
 
         Raises:
             UsageError: the retriever has no documents, or something is at ``output``.
@@ -216,7 +222,8 @@ class Retriever:
         from pretrieve.pipeline.run.usage_warnings import warn
 
         warn(self._untuned)
-        Index.build(path_of(output, "output"), self.documents, self.model, replace=overwrite)
+        address = None if store is None else Address.parse(text_of(store, "store"))
+        Index.build(path_of(output, "output"), self.documents, self.model, replace=overwrite, store=address)
 
     def finetune(
         self, labels: str | Path | Texts, output: str | Path | None = None, *,

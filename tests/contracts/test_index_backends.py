@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 import labelling
-from pretrieve.core.errors import StorageError
+from pretrieve import Retriever
 from pretrieve.core.types import Document
 from pretrieve.index.backends import Address
-from pretrieve.index.backends.milvus import KINDS
+from pretrieve.index.backends.milvus import KINDS, Milvus
 from pretrieve.index.find import search
+from pretrieve.index.ids import hashes
 from pretrieve.index.index import Index
 from pretrieve.index.options import IndexOptions
-from pretrieve.index.store import refill
 from pretrieve.index.vector_options import VectorOptions
 from pretrieve.models.bag import Bag
 
@@ -155,21 +155,6 @@ def test_equal_documents_come_by_id_however_many_there_are(tmp_path: Path, model
 
 
 @MILVUS
-def test_a_cut_off_update_is_refused_and_finished(tmp_path: Path, model: Path, queries: list[str]) -> None:
-    index = Case("milvus", tmp_path, model).index
-    assert index.store is not None
-    index.store.backend.keep_facts({"state": "changing"})  # as a killed update leaves it
-    index.store.backend.delete(index.store.backend.contents()[0][:10])
-    with pytest.raises(StorageError, match="holds another version"):
-        Index.open(tmp_path / "index", Bag.load(model)).search(queries[0], 1)
-    refill(tmp_path / "index")
-    again = Index.open(tmp_path / "index", Bag.load(model))
-    assert again.store is not None
-    assert len(again.store.backend.contents()[0]) == SIZE
-    assert again.search(queries[0], 5) == index.search(queries[0], 5)
-
-
-@MILVUS
 @pytest.mark.parametrize("kind", KINDS[2:])
 def test_types_that_are_accepted_are_those_of_lite(kind: str, tmp_path: Path, model: Path, reference: Index) -> None:
     store = Address.parse(str(tmp_path / "store.db"), kind)
@@ -179,20 +164,46 @@ def test_types_that_are_accepted_are_those_of_lite(kind: str, tmp_path: Path, mo
 
 
 @MILVUS
+@pytest.mark.parametrize("mode", ["lexical", "dense"])
+def test_more_hits_than_milvus_returns_come_from_the_folder(
+    case: Case, reference: Index, queries: list[str], mode: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Milvus, "deepest", 300)  # of 16,384
+    for k in (290, 700):
+        for found, expected in zip(
+            case.index.search_many(queries[:2], k, mode), reference.search_many(queries[:2], k, mode), strict=True
+        ):
+            same(case, found, expected)
+
+
+@MILVUS
+def test_a_retriever_is_saved_with_a_store(tmp_path: Path, model: Path) -> None:
+    retriever = Retriever(Bag.load(model), str(model), documents(0, 80))
+    retriever.save(tmp_path / "index", store=str(tmp_path / "store.db"))
+    again = Retriever.load(tmp_path / "index")
+    assert again.index.store is not None
+    assert len(again.index.store.backend.keys() if again.index.store.backend else ()) == 80
+    found, expected = again.search("bado kilu", top_k=5), retriever.search("bado kilu", top_k=5)
+    assert [(hit.id, hit.score) for hit in found] == [(hit.id, hit.score) for hit in expected]
+
+
+@MILVUS
 def test_the_collection_is_what_answers(tmp_path: Path, model: Path, queries: list[str]) -> None:
     index = Case("milvus", tmp_path, model).index
     assert index.store is not None
+    assert index.store.backend is not None
+    assert index.dense is not None
     best = index.search(queries[0], 1, "dense")[0].id
     asked = []
     whole = index.store.backend.search
     index.store.backend.search = lambda *a, **k: asked.append(a[0]) or whole(*a, **k)  # type: ignore[method-assign]
     index.search(queries[0], 1, "hybrid")
     assert sorted(asked) == ["dense", "lexical"]
-    keys, _ = index.store.backend.contents()
-    from pretrieve.index.ids import hashes
-
-    index.store.backend.delete(hashes([best], 1).view(np.int64))
-    assert len(index.store.backend.contents()[0]) == len(keys) - 1
+    keys = index.store.backend.keys()
+    (found,) = whole("dense", index.dense.queries([queries[0]]), 1)
+    assert found.documents == hashes([best], 1).view(np.int64)
+    index.store.backend.delete(found.keys)
+    assert len(index.store.backend.keys()) == len(keys) - 1
     assert index.search(queries[0], 1, "dense")[0].id != best
 
 
@@ -226,8 +237,9 @@ def test_the_program_with_a_store(tmp_path: Path, model: Path) -> None:
     again = ("index", docs, "--model", model, "-o", tmp_path / "other", "--store", moved / "file.db")
     assert "exists: give another name, or --overwrite" in program(*again)
     (moved / "file.db").rename(moved / "away.db")
-    assert "there is no collection pretrieve of" in program("search", moved / "index", lines[7]["text"])
+    assert json.loads(program("search", moved / "index", lines[7]["text"], "--json", ok=True))["hits"] == after["hits"]
     program("index", docs, "-o", moved / "index", "--update", ok=True)
+    assert (moved / "file.db").exists()
     assert json.loads(program("search", moved / "index", lines[7]["text"], "--json", ok=True))["hits"] == before["hits"]
 
 

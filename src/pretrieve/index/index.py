@@ -23,6 +23,7 @@ from pretrieve.index.columns import Columns
 from pretrieve.index.compaction import compact
 from pretrieve.index.dense import Dense
 from pretrieve.index.exhaustive import lexical_ranker
+from pretrieve.index.filling import complete, fill, link_new
 from pretrieve.index.filters import Filter
 from pretrieve.index.fuse import Fusion
 from pretrieve.index.hits import Hit, describe
@@ -33,7 +34,7 @@ from pretrieve.index.options import IndexOptions
 from pretrieve.index.pseudo import Records
 from pretrieve.index.rankers import Best, Queries, Ranker, batch
 from pretrieve.index.ranking import best_groups
-from pretrieve.index.store import Store, fill, refill
+from pretrieve.index.store import STORE, Store
 from pretrieve.index.updating import Changes, delete, stored_for_update, update
 from pretrieve.index.writing import writing
 
@@ -144,7 +145,7 @@ class Index:
             StorageError: writing to disk failed; nothing is left on disk.
         """
         if store is not None:
-            facts = {**(facts or {}), "store": store.meta(target)}
+            facts = {**(facts or {}), STORE: link_new(target, store, replace=replace).meta(target)}
         on_disk(target, documents, encoder, options, replace=replace, vectors=vectors, link_model=link_model,
                 facts=facts)  # fmt: skip
         if store is not None:
@@ -218,7 +219,6 @@ class Index:
         path, encoder = self._on_disk()
         with writing(path), stored_for_update(path, documents) as stored:
             changes = update(path, open_parts(path, encoder), stored, remove=remove)
-            refill(path)
         return Index.open(path, encoder), changes
 
     def delete(self, ids: Iterable[str]) -> tuple[Index, Changes]:
@@ -238,7 +238,6 @@ class Index:
         path, encoder = self._on_disk()
         with writing(path):
             changes = delete(path, open_parts(path, encoder), list(ids))
-            refill(path)
         return Index.open(path, encoder), changes
 
     def compact(self) -> Index:
@@ -251,7 +250,7 @@ class Index:
         path, encoder = self._on_disk()
         with writing(path):
             compact(path, whole=True)
-            refill(path)
+            complete(path)
         return Index.open(path, encoder)
 
     def _on_disk(self) -> tuple[Path, TextEncoder]:
@@ -274,7 +273,7 @@ class Index:
         lines = [f"{len(self):,} documents; {len(self.lexical.vocabulary):,} different terms (languages: {languages})."]
         lines.append(f"{self.lexical.describe()}.")
         if self.store is not None:
-            lines.append(f"The best documents are looked up in {self.store.address.describe()}.")
+            lines.append(f"The best documents are looked up in {self.store.link.address.describe()}.")
         if self.dense is not None:
             size, views = self.dense.size, self.dense.views
             several = f", {views} a document," if views > 1 else ""
@@ -370,11 +369,11 @@ class Index:
     def words(self) -> Ranker:
         """BM25 as a ranker."""
         found = lexical_ranker(self.lexical, self.members)
-        return found if self.store is None else self.store.words(found, self.lexical, self.members)
+        return found if self.store is None else self.store.words(found, self.lexical)
 
     def vectors(self, dense: Dense) -> Ranker:
         """The vectors as a ranker."""
-        return dense if self.store is None else self.store.vectors(dense, self.members)
+        return dense if self.store is None else self.store.vectors(dense)
 
     def rankers(self) -> list[tuple[Ranker, float]]:
         """What is fused, with the weight of each: BM25, the vectors, the best passage, the static model."""

@@ -20,6 +20,7 @@ from pretrieve.core.types import BoolArray, Document, FloatArray, IntArray, Text
 from pretrieve.index.analysis import Analyzer
 from pretrieve.index.compaction import compact, enter, next_part
 from pretrieve.index.dense import Dense
+from pretrieve.index.filling import changing, complete
 from pretrieve.index.ids import hashes
 from pretrieve.index.opening import Opened
 from pretrieve.index.parts import Part, PartWriter, content_of, name_of, write_gone
@@ -106,9 +107,10 @@ def update(path: Path, opened: Opened, documents: Documents, *, remove: bool) ->
     )
     if len(compared.write) or len(removed):
         gone = _places(opened, np.sort(np.concatenate([replaced, removed])))
-        with revise(path, "index") as revision:
-            _write(revision, opened, documents, compared, gone)
+        with changing(path, opened) as change, revise(path, "index") as revision:
+            change.write(revision, *_write(revision, opened, documents, compared, gone), gone)
         compact(path)
+    complete(path)
     return changes
 
 
@@ -127,12 +129,14 @@ def delete(path: Path, opened: Opened, names: Sequence[str]) -> Changes:
     if len(found) == opened.members.count:
         raise UsageError(f"no document would be left in {path}: remove the folder instead.")
     if len(found):
-        with revise(path, "index") as revision:
+        with changing(path, opened) as change, revise(path, "index") as revision:
             number = next_part(revision)
             gone = _places(opened, np.sort(found))
             write_gone(revision.folder, number, gone)
             enter(revision, number, 0, gone)
+            change.write(revision, number, 0, gone)
         compact(path)
+    complete(path)
     return Changes(removed=len(found), unchanged=opened.members.count - len(found))
 
 
@@ -210,7 +214,10 @@ def _encoder(opened: Opened) -> TextEncoder:
     return opened.dense.encoder
 
 
-def _write(revision: Revision, opened: Opened, documents: Documents, compared: _Compared, gone: IntArray) -> None:
+def _write(
+    revision: Revision, opened: Opened, documents: Documents, compared: _Compared, gone: IntArray
+) -> tuple[int, int]:
+    """Write a new part; returns its number and how many documents it has."""
     number, folder = next_part(revision), revision.folder
     third = None if opened.third is None else opened.third.encoder
     passages = bool(opened.meta["lexical"]["passages"])
@@ -219,7 +226,7 @@ def _write(revision: Revision, opened: Opened, documents: Documents, compared: _
     if not len(compared.write):
         write_gone(folder, number, gone)
         enter(revision, number, 0, gone)
-        return
+        return number, 0
     chosen = (document for batch in documents.batches(select=compared.write) for document in batch)
     stored = Documents.write(folder.path / name_of(number) / "documents", chosen, meta=_reading(documents))
     assert isinstance(opened.lexical.analyzer, Analyzer)
@@ -237,6 +244,7 @@ def _write(revision: Revision, opened: Opened, documents: Documents, compared: _
     )
     folder.adopt()
     enter(revision, number, len(stored), gone, measured)
+    return number, len(stored)
 
 
 def _reading(documents: Documents) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from pretrieve.core import files
 from pretrieve.core.errors import UsageError
 from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.backends import Address
+from pretrieve.index.filling import link_new
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.index.opening import check_place
-from pretrieve.index.store import check_store
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.sources import field_words, read_documents
 from pretrieve.pipeline.run.stopping import stoppable
@@ -69,7 +69,7 @@ def build_index(
     check_workspace(output, sources, overwrite=replace)
     Analyzer(Analysis(stop_words=lexical.stop_words, stemmer=lexical.stemmer))  # refused before documents are read
     if store is not None:
-        check_store(store, replace=replace)
+        link_new(output, store, replace=replace)  # refused before documents are read
     encoder = _opened(model, described or {}, listener)
     encoded = None if vectors is None else EncodedVectors.open(vectors, encoder, model, listener)
     work = Workspace(output, overwrite=replace)

@@ -12,9 +12,9 @@ from pretrieve.core import files
 from pretrieve.core.errors import DataError, UsageError
 from pretrieve.core.files import storage
 from pretrieve.index.compaction import compact
+from pretrieve.index.filling import complete
 from pretrieve.index.index import Changes, Index
 from pretrieve.index.opening import open_parts
-from pretrieve.index.store import refill
 from pretrieve.index.updating import delete, update
 from pretrieve.index.writing import writing
 from pretrieve.pipeline.index import PASSAGES, READ_WITH, open_index
@@ -100,7 +100,6 @@ def update_index(
         listener.stage("index", len(documents), "documents")
         assert opened.dense is not None
         changes = update(path, open_parts(path, opened.dense.encoder), documents, remove=remove)
-        refill(path)
         listener.advance(len(documents))
         return Updated(
             index=Index.open(path, opened.dense.encoder), changes=changes, reading=documents.meta.get(READING)
@@ -118,9 +117,7 @@ def delete_from_index(path: Path, names: Path) -> Changes:
     """
     wanted = _ids(names)
     with writing(path), stoppable(_ADVICE):
-        changes = delete(path, open_parts(path, with_model=False), wanted)
-        refill(path)
-        return changes
+        return delete(path, open_parts(path, with_model=False), wanted)
 
 
 def compact_index(path: Path) -> int:
@@ -133,7 +130,7 @@ def compact_index(path: Path) -> int:
     """
     with writing(path), stoppable(_ADVICE):
         merged = compact(path, whole=True)
-        refill(path)
+        complete(path)
         return merged
 
 

@@ -2,82 +2,50 @@
 
 What the backend returns is scored anew. Its own scores differ by rounding, and those of words by how much the mean
 length of documents has changed since it was filled, which is bounded: it is asked deeper until no document that it did
-not return can be among the best. Where it cannot go deeper, the folder answers.
+not return can be among the best. Where it cannot go deeper, or no longer holds this version of the index, the folder
+answers.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from pretrieve.core.errors import StorageError
 from pretrieve.core.types import BoolArray, FloatArray, IntArray
-from pretrieve.index.backends import Backend, Field, Weights
-from pretrieve.index.bm25 import Statistics
-from pretrieve.index.field_values import Literal, folded
-from pretrieve.index.filters import Combination, Comparison, Filter, Node
+from pretrieve.index.backends import Backend, Field, Found, Weights
+from pretrieve.index.backends.facts import narrowed
 from pretrieve.index.ids import Members
 from pretrieve.index.rankers import ROUGH, Best, Queries, Ranker
 
-MANY = 0  # stands for all facts of a document with too many
-EMPTY = 0  # dimension of documents without terms: a sparse vector cannot be empty
-_MORE = 64  # documents that a backend is asked for beyond those wanted, at least
-_EXACT = 1 << 53
+_MORE = 64  # rows that a backend is asked for beyond the documents wanted, at least
+_DEEPER = 4  # times as many, where these were not enough
+_NOTHING = np.zeros(0, np.int64), np.zeros(0, np.float32)
 
 
-def dimension(term: str) -> int:
-    """The dimension of a term in a sparse vector; where two share one, a backend's score is too high, never too low."""
-    return 1 + int.from_bytes(hashlib.blake2b(term.encode("utf-8", "surrogatepass"), digest_size=4).digest()) % (
-        2**32 - 3
-    )
+class Holder(Protocol):
+    """The collection of one version of an index."""
 
+    @property
+    def factor(self) -> float:
+        """By how much a score of words may exceed that of the collection."""
+        ...
 
-def fact(name: str, value: str) -> int:
-    """Hash of a field's value, int64; never ``MANY``."""
-    data = f"{folded(name)}\0{value}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), signed=True) or 1
+    @property
+    def backend(self) -> Backend | None:
+        """The collection; None where the folder is to answer."""
+        ...
 
+    def whole(self) -> bool:
+        """Whether the collection holds every document of this version, now."""
+        ...
 
-def number_fact(value: float) -> str:
-    """A number as ``fact`` takes it."""
-    return f"\0{float(value)!r}"
-
-
-def narrowed(where: Filter | None) -> list[list[int]]:
-    """A filter as facts, of each list a document has one at least; may say less than the filter, never more.
-
-    Equality of texts and numbers, ``in``, ``and`` and ``or`` are translated; the rest is left to the folder.
-    """
-    return [] if where is None else _narrowed(where.node)
-
-
-def _narrowed(node: Node) -> list[list[int]]:
-    if isinstance(node, Comparison):
-        return _compared(node)
-    if isinstance(node, Combination) and node.how == "and":
-        return [one for part in node.parts for one in _narrowed(part)]
-    if isinstance(node, Combination) and node.how == "or":
-        parts = [_narrowed(part) for part in node.parts]
-        if all(len(part) == 1 for part in parts):
-            return [[one for part in parts for one in part[0]]]
-    return []
-
-
-def _compared(node: Comparison) -> list[list[int]]:
-    if node.sign != "=":
-        return []
-    found = [MANY]
-    for value in node.values:
-        literal = Literal.of(value)
-        if literal.span is not None:  # a stretch of time
-            return []
-        found.append(fact(node.field, literal.text))
-        if literal.number is not None and abs(literal.number) < _EXACT:
-            found.append(fact(node.field, number_fact(literal.number)))
-    return [found]
+    def numbers(self, found: Found) -> IntArray:
+        """Numbers of the documents of this version among the rows that were found."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,48 +56,64 @@ class Remote:
         field: of the backend.
         local: the same over the folder.
         members: the documents.
-        backend: opens it, once.
+        holder: the collection.
         vectors: of queries, as the backend takes them.
-        factor: by how much a true score may exceed the backend's.
     """
 
     field: Field
     local: Ranker
     members: Members
-    backend: Callable[[], Backend]
+    holder: Holder
     vectors: Callable[[Sequence[str]], Sequence[Weights] | FloatArray]
-    factor: Callable[[], float] = lambda: 1.0
 
     def top(self, queries: Sequence[str], n: int, allowed: BoolArray | None = None) -> list[Best]:
         """The best documents by the backend; see ``rankers.Ranker``."""
         may = self.members.may(allowed)
-        if (self.members.size if may is None else int(may.sum())) <= n:  # all of them are wanted
-            return self.local.top(queries, n, allowed)
+        all_wanted = (self.members.size if may is None else int(may.sum())) <= n
+        backend = None if all_wanted else self.holder.backend
+        if backend is not None:
+            found = self._found(backend, queries, n, may)
+            if found is not None:
+                local = self.local
+                return [local.top([query], n, allowed)[0] if best is None else best
+                        for query, best in zip(queries, found, strict=True)]  # fmt: skip
+        return self.local.top(queries, n, allowed)
+
+    def _found(
+        self, backend: Backend, queries: Sequence[str], n: int, may: BoolArray | None
+    ) -> list[Best | None] | None:
+        """What the backend finds, None for a query that it cannot settle; None where it is not this version's."""
         facts = narrowed(queries.where) if isinstance(queries, Queries) else []
         vectors = self.vectors(queries)
-        best: dict[int, Best] = {}
+        best: list[Best | None] = [_NOTHING if not len(vector) else None for vector in vectors]
         waiting = [place for place in range(len(queries)) if len(vectors[place])]
         depth = n + max(_MORE, n // 8)
         while waiting:
-            size = min(depth, self.backend().deepest)
-            asked: Any = [vectors[place] for place in waiting]
-            answers = self.backend().search(self.field, asked, size, facts)
-            for place, (keys, rough) in zip(waiting, answers, strict=True):
-                found = self._settled(queries[place], keys, rough, n, size, may)
-                if found is not None:
-                    best[place] = found
-                elif size < depth or size == self.backend().deepest:
-                    best[place] = self.local.top([queries[place]], n, allowed)[0]
-            waiting = [place for place in waiting if place not in best]
-            depth *= 4
-        nothing = np.zeros(0, np.int64), np.zeros(0, np.float32)
-        return [best.get(place, nothing) for place in range(len(queries))]
+            size = min(depth, backend.deepest)
+            answers = self._asked(backend, [vectors[place] for place in waiting], size, facts)
+            if answers is None:
+                return None
+            for place, found in zip(waiting, answers, strict=True):
+                best[place] = self._settled(queries[place], found, n, size, may, exact=backend.exact)
+            waiting = [] if size == backend.deepest else [place for place in waiting if best[place] is None]
+            depth *= _DEEPER
+        return best
+
+    def _asked(self, backend: Backend, vectors: Any, size: int, facts: list[list[int]]) -> list[Found] | None:
+        try:
+            answers = backend.search(self.field, vectors, size, facts)
+        except StorageError:
+            if self.holder.whole():
+                raise
+            return None
+        # Rows of a version are deleted only after the collection no longer says that it holds it.
+        return answers if self.holder.whole() else None
 
     def _settled(
-        self, query: str, keys: IntArray, rough: FloatArray, n: int, size: int, may: BoolArray | None
+        self, query: str, found: Found, n: int, size: int, may: BoolArray | None, *, exact: bool
     ) -> Best | None:
         """The n best of what the backend returned; None where others may be among them."""
-        numbers = self._numbers(keys)
+        numbers = self.holder.numbers(found)
         if may is not None:
             numbers = numbers[may[numbers]]
         scores = self.local.score_documents([query], [numbers])[0]
@@ -137,23 +121,15 @@ class Remote:
             numbers, scores = numbers[scores > 0], scores[scores > 0]
         places = self.members.best(numbers, scores, n)
         best = numbers[places], scores[places]
-        if len(keys) < size:
+        if len(found.keys) < size:
             return best
         if len(places) < n:
             return None
-        if self.field == "dense" and not self.backend().exact:
+        if self.field == "dense" and not exact:
             return best
-        bound = float(rough.min()) * self.factor() + 2 * ROUGH * float(np.abs(rough).max())
+        factor = self.holder.factor if self.field == "lexical" else 1.0
+        bound = float(found.scores.min()) * factor + 2 * ROUGH * float(np.abs(found.scores).max())
         return best if float(best[1][-1]) > bound else None
-
-    def _numbers(self, keys: IntArray) -> IntArray:
-        """Numbers of documents by keys; those that this version of the index does not have are left out."""
-        found = [np.zeros(0, np.int64)]
-        for start, part in zip(self.members.starts.tolist(), self.members.parts, strict=False):
-            _, within = part.find(np.ascontiguousarray(keys).view(np.uint64))
-            found.append(start + within.astype(np.int64))
-        numbers = np.concatenate(found)
-        return numbers if self.members.alive is None else numbers[self.members.alive[numbers]]
 
     def score_documents(self, queries: Sequence[str], numbers: Sequence[IntArray]) -> list[FloatArray]:
         """See ``rankers.Ranker``."""
@@ -162,12 +138,3 @@ class Remote:
     def moments(self, queries: Sequence[str]) -> tuple[FloatArray, FloatArray]:
         """See ``rankers.Ranker``."""
         return self.local.moments(queries)
-
-
-def term_weights(terms: Sequence[str], statistics: Statistics) -> dict[int, float]:
-    """A query as a sparse vector: the weight of each term that documents have."""
-    found: dict[int, float] = {}
-    for term, idf in zip(terms, statistics.idf(terms).tolist(), strict=True):
-        if idf > 0:
-            found[dimension(term)] = found.get(dimension(term), 0.0) + idf
-    return found
