@@ -22,6 +22,8 @@ from pretrieve.cli.options import (
     NoIgnore,
     OnBadOption,
     OutputJson,
+    Passages,
+    PassageWords,
     Pooling,
     QueryPrompt,
     Similarity,
@@ -29,6 +31,7 @@ from pretrieve.cli.options import (
     TitleField,
     Wikipedia,
     WithoutTitles,
+    words_of,
 )
 from pretrieve.cli.output import free_name, print_next, say, working, write_json
 
@@ -64,6 +67,8 @@ def command(
     queries: Annotated[
         bool, typer.Option("--queries", help="The sources are queries; of a BEIR folder, its queries are read.")
     ] = False,
+    passages: Passages = False,
+    passage_words: PassageWords = None,
     check: Annotated[
         bool,
         typer.Option("--check", help="Encode nothing: check every byte that is there, and name the missing shards."),
@@ -113,6 +118,7 @@ def command(
         dtype=dtype,
         shard_size=shard_size,
         queries=queries,
+        passages=words_of(passages, passage_words),
         engine=engine,
         workers=workers,
         fields=fields_of(

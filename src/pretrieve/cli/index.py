@@ -24,6 +24,8 @@ from pretrieve.cli.options import (
     OutputFolder,
     OutputJson,
     Overwrite,
+    Passages,
+    PassageWords,
     Pooling,
     QueryPrompt,
     Similarity,
@@ -31,6 +33,7 @@ from pretrieve.cli.options import (
     TitleField,
     Wikipedia,
     WithoutTitles,
+    words_of,
 )
 
 NAME = "index"
@@ -155,16 +158,8 @@ def command(
         int,
         typer.Option("--exact-up-to", metavar="VECTORS", min=0, help="Number of vectors up to which search is exact."),
     ] = 200_000,
-    passages: Annotated[
-        bool,
-        typer.Option(
-            "--passages",
-            help="Cut long documents into passages, at headings and between paragraphs; hits are passages.",
-        ),
-    ] = False,
-    passage_words: Annotated[
-        int, typer.Option("--passage-words", min=20, help="With --passages: about how many words one has.")
-    ] = 200,
+    passages: Passages = False,
+    passage_words: PassageWords = None,
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
@@ -187,7 +182,7 @@ def command(
     )
     read = Read(
         sources=sources,
-        passages=passage_words if passages else 0,
+        passages=words_of(passages, passage_words),
         fields=fields,
         file_filter=filter_of(include, exclude, ignore=not no_ignore),
         on_bad=on_bad,

@@ -166,16 +166,11 @@ def build(
         link_model: keep the model's path in place of its files.
         as_json: print JSON.
         output_json: write JSON to a file.
-
-    Raises:
-        UsageError: passages are asked for, and vectors of whole documents given.
     """
     from pretrieve.core import files
     from pretrieve.pipeline.index import build_index
 
     assert read.model is not None
-    if read.passages and vectors is not None:
-        raise UsageError("--passages cuts documents that --vectors has whole vectors of: leave one of them out.")
     files.check_free(output, replace=overwrite)
     with working(as_json, output_json) as display:
         built = build_index(

@@ -65,7 +65,7 @@ def build_index(
     check_workspace(output, sources, overwrite=replace)
     Analyzer(Analysis(stop_words=lexical.stop_words, stemmer=lexical.stemmer))  # refused before documents are read
     encoder = _opened(model, described or {}, listener)
-    encoded = None if vectors is None else EncodedVectors.open(vectors, encoder, model, listener)
+    encoded = None if vectors is None else EncodedVectors.open(vectors, encoder, model, listener, passages=passages)
     work = Workspace(output, overwrite=replace)
     with stoppable(work.advice), work:
         reading: dict[str, Any] = {"fields": fields, "file_filter": file_filter, "on_bad": on_bad}
