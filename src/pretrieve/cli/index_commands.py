@@ -245,9 +245,9 @@ def change(asked: Change, path: Path, read: Read, as_json: bool, output_json: Pa
         return
     if asked.compact:
         with working(as_json, output_json):
-            merged = compact_index(path)
-        if not write_json({"index": str(path), "merged": merged}, as_json, output_json):
-            say(f"{merged:,} parts merged into one." if merged else "there is one part without deleted documents.")
+            done = compact_index(path)
+        if not write_json({"index": str(path), **done.facts()}, as_json, output_json):
+            say(done.describe(), lines=True)
         return
     for one in [updated()] if asked.watch is None else watch_index(read.sources, asked.watch, updated):
         _print(path, one, as_json, output_json)
