@@ -16,10 +16,10 @@ SOURCE = Path(__file__).parent.parent / "src" / "pretrieve"
 FLOORS = {
     "core": 0, "text": 1, "sampling": 2, "models": 3, "index": 3, "methods": 4, "training": 4, "evaluation": 4,
     "finetuning": 4, "generation": 4,
-    "pipeline": 5, "retriever": 5, "testing": 5, "cli": 6, "__init__": 7, "__main__": 7,
+    "pipeline": 5, "retriever": 5, "testing": 5, "reporting": 5, "serving": 5, "cli": 6, "__init__": 7, "__main__": 7,
 }  # fmt: skip
 # Same-floor rooms that may know each other: an index opens the static model it was built with, by NumPy alone.
-NEIGHBOURS = {("retriever", "pipeline"), ("index", "models")}
+NEIGHBOURS = {("retriever", "pipeline"), ("reporting", "pipeline"), ("serving", "pipeline"), ("index", "models")}
 FILES = sorted(SOURCE.rglob("*.py"))
 
 

@@ -84,8 +84,9 @@ def model(documents: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with everything that a command may be asked for, as small as it can be.
 
-    ``docs.jsonl``, ``beir/``, ``pairs.jsonl``, ``towns.jsonl`` with ``questions.jsonl``; the models ``static``,
-    ``start`` (of the labels), ``teacher``, ``cross``, ``t5`` and ``towers``; and an ``index`` and a ``reader``.
+    ``docs.jsonl``, ``beir/``, ``evaluation.json``, ``pairs.jsonl``, ``towns.jsonl`` with ``questions.jsonl``; the
+    models ``static``, ``start`` (of the labels), ``teacher``, ``cross``, ``t5`` and ``towers``; and an ``index`` and a
+    ``reader``.
     """
     from copy import deepcopy
 
@@ -107,6 +108,9 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
     writers.generator(folder / "t5", texts)
     labelling.beir(folder / "beir", 80, 20)
     labelling.static_model(folder / "start")
+    rows = [{"system": "BM25", "mode": "lexical", "metrics": {"RR": 0.5}, "ci95": {"RR": [0.4, 0.6]}}]
+    facts = {"collection": "beir", "split": "test", "queries": 20, "rows": rows, "tests": []}
+    (folder / "evaluation.json").write_bytes(orjson.dumps(facts))
     pairs = [{"query": f"{document.title}?", "positive": document.text} for document in texts]
     (folder / "pairs.jsonl").write_bytes(b"\n".join(map(orjson.dumps, pairs)))
     towns, asked = quiz()

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from conftest import READ
+from cli.conftest import READ
 
 NONE = ("--tracker", "none")
 SETTINGS = {"batch_size": "training", "dimensions": "encoder", "vocabulary_size": "tokenizer", "temperature": "method"}

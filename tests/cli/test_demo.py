@@ -20,3 +20,7 @@ def test_demo(run, tmp_path, documents) -> None:
     assert not any(query in corpus for query in queries), "what asks is taken out of what is searched"
     assert run("search", out / "index", "glacier").code == 0
     assert run("verify", out / "model").code == 0
+    assert f"Its report is {out / 'report.html'}." in "".join(outcome.out.splitlines())
+    report = (out / "report.html").read_text()
+    assert report.index("trained (hybrid) is") < report.index("<table"), "the verdict has what was evaluated"
+    assert said["report"] == str(out / "report.html")

@@ -11,7 +11,7 @@ import pytest
 
 import labelling
 import searching
-from conftest import Outcome
+from cli.conftest import Outcome
 
 QUICK = ("--tracker", "none", "--steps", "2", "--negatives", "none")
 

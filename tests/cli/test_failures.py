@@ -159,7 +159,7 @@ FORBIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]
 @pytest.fixture(scope="module")
 def nasty(tmp_path_factory) -> Path:
     """Documents, queries and folders whose texts, titles, ids and names try to take the terminal over."""
-    from conftest import TOPICS, sentence
+    from cli.conftest import TOPICS, sentence
 
     folder = tmp_path_factory.mktemp("nasty")
     lines = [

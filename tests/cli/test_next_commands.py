@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import READ, Outcome
+from cli.conftest import READ, Outcome
 
 NONE = ("--tracker", "none")
 SMALL = (*NONE, "--steps", "2", "--set", "batch_size=16", "--set", "dimensions=8", "--set", "vocabulary_size=300")

@@ -39,9 +39,26 @@ def command(
     request = DemoRequest(output=output, minutes=minutes, source=source, seed=seed, overwrite=overwrite)
     with working(as_json, output_json) as display:
         done = run(request, display)
-    if not write_json(_facts(done), as_json, output_json):
+        report = _report(done, output)
+    facts = _facts(done) | ({"report": str(report)} if report else {})
+    if not write_json(facts, as_json, output_json):
         _print(done)
+        if report:
+            say(f"Its report is {report}.")
         print_next(["pretrieve", "search", str(done.index), "your question"])
+
+
+def _report(done: Done, output: Path) -> Path | None:
+    """The report of the model and its evaluation, where the extra for reports is installed."""
+    from pretrieve.core.extras import is_installed
+
+    if not is_installed("jinja2"):
+        return None
+    from pretrieve.reporting.report import ReportRequest, write_report
+
+    target = output / "report.html"
+    write_report(ReportRequest(source=done.model, output=target, examples=0), evaluation=done.result.to_json())
+    return target
 
 
 def _facts(done: Done) -> dict[str, Any]:

@@ -39,7 +39,11 @@ def command(
     ],
     models: Annotated[
         list[str] | None,
-        typer.Option("--model", help="Model: a folder or hub name. Repeatable.", show_default=False),
+        typer.Option(
+            "--model",
+            help="Model: a folder or hub name; or a TREC run file, which is evaluated beside them. Repeatable.",
+            show_default=False,
+        ),
     ] = None,
     modes: Annotated[
         list[ModeName] | None,
@@ -83,14 +87,52 @@ def command(
         Path | None,
         typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown.", show_default=False),
     ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run",
+            metavar="FILE",
+            help="Write the ranking as a TREC run; of several models or modes, their names are put into the file's. A "
+            "name without a suffix is a folder, which gets BM25's too.",
+            show_default=False,
+        ),
+    ] = None,
+    per_query: Annotated[
+        Path | None,
+        typer.Option(
+            "--per-query",
+            metavar="FILE",
+            help="Write the values of each query as CSV, or as Parquet where the name ends in .parquet.",
+            show_default=False,
+        ),
+    ] = None,
+    latex: Annotated[
+        Path | None,
+        typer.Option(
+            "--latex",
+            metavar="FILE",
+            help="Write the table for LaTeX, with intervals and marks of significance; - prints it.",
+            show_default=False,
+        ),
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write the same table as CSV; - prints it.", show_default=False),
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
     """Evaluate models on a labelled collection, in one language or across several; BM25 is always included."""
+    from pretrieve.cli.evaluation_files import EvaluationFiles
     from pretrieve.models.devices import using
     from pretrieve.pipeline.evaluate import EvaluateRequest, run_evaluation
 
+    files = EvaluationFiles(
+        run=run, per_query=per_query, latex=latex, csv=csv, markdown=markdown_file, json=output_json
+    )
+    files.check(folder, models or (), as_json=as_json)
+    files.check_one_language(folder)
     request = EvaluateRequest(
         folder=folder,
         models=tuple(models or ()),
@@ -107,14 +149,12 @@ def command(
         drop_same_id=drop_same_id,
         max_passage=max_passage,
         use_titles=not without_titles,
+        run=run,
     )
-    with working(as_json, output_json) as display, using(device):
+    with working(as_json or files.prints, output_json) as display, using(device):
         result = run_evaluation(request, display)
-    if markdown_file is not None:
-        from pretrieve.core.files import write_file
-
-        write_file(markdown_file, result.markdown().encode())
-    if not write_json(result.to_json(), as_json, output_json):
+    files.write(result)
+    if not write_json(result.to_json(), as_json, output_json) and not files.prints:
         from pretrieve.cli.tables import print_result
 
         print_result(result)

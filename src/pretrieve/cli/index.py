@@ -160,6 +160,20 @@ def command(
     ] = 200_000,
     passages: Passages = False,
     passage_words: PassageWords = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="ADDRESS",
+            help="Look up the best documents in Milvus: milvus://host:19530/collection, or a file of Milvus Lite, "
+            "FILE.db. Needs the extra `milvus`.",
+            show_default=False,
+        ),
+    ] = None,
+    store_index: Annotated[
+        Literal["FLAT", "HNSW", "HNSW_SQ", "IVF_FLAT", "IVF_SQ8"],
+        typer.Option("--store-index", help="With --store: Milvus' index of the vectors; FLAT is exact."),
+    ] = "FLAT",
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
@@ -167,7 +181,7 @@ def command(
 
     An index is changed by --update, --add, --delete or --compact; it can be searched meanwhile.
     """
-    from pretrieve.cli.index_commands import Change, Read, build, change, chosen_options
+    from pretrieve.cli.index_commands import Change, Read, build, change, chosen_options, chosen_store
     from pretrieve.models.devices import using
     from pretrieve.pipeline.run.sources import fields_of, filter_of
 
@@ -202,6 +216,8 @@ def command(
         "--vectors": vectors is not None,
         "--link-model": link_model,
         "--passages": passages,
+        "--store": store is not None,
+        "--store-index": store_index != "FLAT",
     }
     changing = Change(update=update, add=add, delete=delete, compact=compact, watch=watch)
     changing.check(sources, model, options, building)
@@ -209,4 +225,5 @@ def command(
         if changing.kind:
             change(changing, output, read, as_json, output_json)
         else:
-            build(read, output, options, overwrite, vectors, link_model, as_json, output_json)
+            address = chosen_store(store, store_index)
+            build(read, output, options, overwrite, vectors, link_model, as_json, output_json, address)

@@ -11,6 +11,7 @@ from pretrieve.cli.output import print_next, say, working, write_json
 from pretrieve.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from pretrieve.index.backends import Address
     from pretrieve.index.index import Index, IndexOptions
     from pretrieve.index.vector_options import Dtype
     from pretrieve.pipeline.update_index import Updated
@@ -135,6 +136,21 @@ def chosen_options(
     return IndexOptions(bm25=BM25(**given) if given else None, stop_words=stop_words, stemmer=stemmer, vectors=vectors)
 
 
+def chosen_store(store: str | None, kind: str) -> Address | None:
+    """The collection that ``--store`` names.
+
+    Raises:
+        UsageError: it is no address, or there is a type of its index without it.
+    """
+    from pretrieve.index.backends import Address
+
+    if store is None:
+        if kind != "FLAT":
+            raise UsageError("--store-index is for --store: give it too.")
+        return None
+    return Address.parse(store, kind)
+
+
 def _fields(counts: Mapping[str, int]) -> str:
     """The fields that documents have, in a line."""
     from pretrieve.index.columns import OWN
@@ -154,6 +170,7 @@ def build(
     link_model: bool,
     as_json: bool,
     output_json: Path | None,
+    store: Address | None = None,
 ) -> None:
     """Build an index, and print what is in it.
 
@@ -166,6 +183,7 @@ def build(
         link_model: keep the model's path in place of its files.
         as_json: print JSON.
         output_json: write JSON to a file.
+        store: collection that the best documents are looked up in.
     """
     from pretrieve.core import files
     from pretrieve.pipeline.index import build_index
@@ -187,6 +205,7 @@ def build(
             passages=read.passages,
             lexical=options,
             link_model=link_model,
+            store=store,
         )
     _print_built(built, output, read.model, as_json, output_json)
 

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -92,6 +92,7 @@ def command(
     """
     import orjson
 
+    from pretrieve.index.answering import answer_json, default_group
     from pretrieve.index.find import search
     from pretrieve.models.devices import using
     from pretrieve.pipeline.index import open_index
@@ -100,7 +101,7 @@ def command(
     _check(text, queries, run, output_json, as_json=as_json, full_text=full_text)
     with working(as_json, output_json), using(device):
         opened = open_index(index, mode, model)
-    group = _group(opened, group_by)
+    group = default_group(opened, group_by)
     if queries is not None and run is not None:
         _run(opened, queries, run, k=k, mode=mode, filter_text=filter_text, group_by=group)
         return
@@ -110,7 +111,7 @@ def command(
 
     if text is not None:
         result = answer(text)
-        if not write_json(_facts(opened, text, mode, result, full_text), as_json, output_json):
+        if not write_json(answer_json(opened, text, mode, result, full_text=full_text), as_json, output_json):
             _print(opened, mode, result)
         return
     if sys.stdin.isatty():
@@ -119,7 +120,7 @@ def command(
         if (found := _answered(answer, line)) is None:
             continue
         if as_json:
-            typer.echo(orjson.dumps(_facts(opened, line, mode, found, full_text)))
+            typer.echo(orjson.dumps(answer_json(opened, line, mode, found, full_text=full_text)))
         else:
             _print(opened, mode, found)
 
@@ -160,15 +161,6 @@ def _check(
         raise UsageError("--output-json takes the result of one query: give the query.")
 
 
-def _group(index: Index, name: str | None) -> str | None:
-    """The field to group by: as given; the parent, where there are passages."""
-    from pretrieve.index.find import field_counts
-
-    if name is None:
-        return "parent" if "parent" in field_counts(index) else None
-    return None if name == "none" else name
-
-
 def _run(
     index: Index, queries: Path, run: Path, *, k: int, mode: Mode, filter_text: str | None, group_by: str | None
 ) -> None:
@@ -191,19 +183,6 @@ def _line(as_json: bool) -> str:
             return input("? " if sys.stdin.isatty() else "").strip()
     except EOFError:
         return ""
-
-
-def _facts(index: Index, query: str, mode: Mode, result: Result, full_text: bool) -> dict[str, Any]:
-    understood = result.query.describe()
-    return {
-        "query": query,
-        **({"understood": {"text": result.query.text, "signs": understood}} if understood else {}),
-        "mode": mode,
-        "bm25": index.lexical.describe(),
-        "relevant": result.relevant,
-        "notes": result.notes,
-        "hits": [hit.to_json(full_text=full_text) for hit in result.hits],
-    }
 
 
 def _print(index: Index, mode: Mode, result: Result) -> None:

@@ -11,7 +11,8 @@ from typing import Literal
 from pretrieve.core.errors import MissingExtraError
 
 Extra = Literal[  # of pyproject.toml
-    "train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora", "faiss"
+    "train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora", "faiss", "milvus",
+    "report", "serve", "track",
 ]  # fmt: skip
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
@@ -24,6 +25,10 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
     "ray": ("ray", "pyarrow", "pandas"),
     "lora": ("peft",),
     "faiss": ("faiss",),
+    "report": ("jinja2",),
+    "track": ("tensorboard",),
+    "serve": ("starlette", "uvicorn", "jinja2"),
+    "milvus": ("pymilvus", "milvus_lite"),
 }
 _NAMES: dict[Extra, str] = {
     "train": "training extra",
@@ -35,6 +40,10 @@ _NAMES: dict[Extra, str] = {
     "ray": "extra for Ray",
     "lora": "extra for LoRA",
     "faiss": "extra for approximate search",
+    "report": "extra for reports",
+    "track": "extra for TensorBoard",
+    "serve": "extra for serving",
+    "milvus": "extra for Milvus",
 }
 
 

@@ -12,6 +12,7 @@ import contextlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, groupby, islice
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,18 +20,27 @@ import numpy as np
 from pretrieve.core.errors import UsageError, suggest
 from pretrieve.core.types import FloatArray, TextEncoder
 from pretrieve.evaluation.data_facts import data_facts, data_warnings
-from pretrieve.evaluation.result import Result, Row, Test
+from pretrieve.evaluation.result import Result, Row, RowMode, Test
 from pretrieve.evaluation.significance import holm, paired_permutation
+from pretrieve.evaluation.trec_runs import (
+    RunFiles,
+    ScoredRanking,
+    run_facts,
+    run_rankings,
+    run_warnings,
+)
 from pretrieve.index.index import Index, IndexOptions, Mode
 from pretrieve.index.pseudo import full_text
 from pretrieve.index.ranking import groups_of
 from pretrieve.index.settings import Setting, usual_settings
 from pretrieve.text.beir import Collection, check_ids
+from pretrieve.text.trec_runs import TrecRun
 
 DEFAULT_METRICS = ("nDCG@10", "R@100", "RR@10")
 BASELINE = "BM25"  # name of the default setting's row
 _DEPTH = 1000  # depth of metrics without a cut-off
 _CHUNK = 1000  # queries evaluated at once
+_NONE: Mapping[str, TrecRun] = MappingProxyType({})
 
 Ranking = tuple[str, list[str]]  # a query's id and the ids of its hits, best first
 
@@ -45,6 +55,8 @@ def evaluate(
     drop_same_id: bool = False,
     max_passage: bool = False,
     options: IndexOptions = IndexOptions(),  # noqa: B008 - frozen
+    runs: Mapping[str, TrecRun] = _NONE,
+    files: RunFiles | None = None,
 ) -> Result:
     """Rank a collection by BM25, and by every model in every mode, and evaluate all rankings.
 
@@ -57,30 +69,30 @@ def evaluate(
         drop_same_id: drop hits with the id of the query (ArguAna, Quora).
         max_passage: documents may share an id: the best place of an id counts.
         options: options of the index; the fusion weight is chosen from the documents alone.
+        runs: rankings of other systems, by display name.
+        files: where rankings are written; ids and metrics fit (``check_run_ids``, ``check_one_depth``).
 
     Raises:
         UsageError: unknown metric, mode or setting.
         DataError: documents share an id, and ``max_passage`` is not given.
+        StorageError: a run cannot be written.
     """
     measures = parse_metrics(metrics)
     if not max_passage:
         check_ids(collection.documents)
     facts = data_facts(collection)
-    rows, notes = [], {}
+    warnings = data_warnings(facts, drop_same_id=drop_same_id)
+    files = files or RunFiles({})
     indices = _lexical_indices(collection, usual_settings(lexical), options)
-
-    def add(system: str, index: Index, mode: Mode) -> None:
-        rankings = rank(index, collection, depth_of(measures), mode, drop_same_id=drop_same_id)
-        rows.append(Row(system=system, mode=mode, values=evaluate_rankings(rankings, collection, measures)))
-
-    for name, index in indices.items():
-        add(name, index, "lexical")
-    for name, encoder in models.items():
-        index = Index.of(collection.documents, encoder, options, lexical=indices[BASELINE].lexical)
-        notes[name] = {"fusion": index.fusion.facts(), "fingerprint": encoder.fingerprint}
-        for mode in modes:
-            if mode != "lexical":
-                add(name, index, mode)
+    rows, notes = [], dict[str, Any]()
+    for system, mode, index in _systems(collection, models, modes, indices, options, notes):
+        found = _scored(index, collection, depth_of(measures), mode, drop_same_id=drop_same_id)
+        rows.append(_row(system, mode, files.keep(system, mode, found), collection, measures))
+    for name, run in runs.items():
+        found = run_rankings(run, collection.queries, depth_of(measures), drop_same_id=drop_same_id)
+        rows.append(_row(name, "run", found, collection, measures))
+        notes[name] = {"run": run_facts(run, collection, _limit(measures))}
+        warnings += run_warnings(name, notes[name]["run"])
     return Result(
         collection=collection.name,
         split=collection.split,
@@ -91,8 +103,34 @@ def evaluate(
         lexical={name: index.lexical.describe() for name, index in indices.items()},
         notes=notes,
         data=facts,
-        warnings=data_warnings(facts, drop_same_id=drop_same_id),
+        warnings=warnings,
     )
+
+
+def _systems(
+    collection: Collection,
+    models: Mapping[str, TextEncoder],
+    modes: Sequence[Mode],
+    lexical: Mapping[str, Index],
+    options: IndexOptions,
+    notes: dict[str, Any],
+) -> Iterator[tuple[str, Mode, Index]]:
+    """Each system and mode with its index; that of a model is built, and entered in ``notes``, when its turn comes."""
+    for name, index in lexical.items():
+        yield name, "lexical", index
+    for name, encoder in models.items():
+        index = Index.of(collection.documents, encoder, options, lexical=lexical[BASELINE].lexical)
+        notes[name] = {"fusion": index.fusion.facts(), "fingerprint": encoder.fingerprint}
+        for mode in modes:
+            if mode != "lexical":
+                yield name, mode, index
+
+
+def _row(
+    system: str, mode: RowMode, rankings: Iterator[ScoredRanking], collection: Collection, measures: Mapping[str, Any]
+) -> Row:
+    ranked = ((query, hits) for query, hits, _ in rankings)
+    return Row(system=system, mode=mode, values=evaluate_rankings(ranked, collection, measures))
 
 
 def _lexical_indices(collection: Collection, settings: Sequence[Setting], options: IndexOptions) -> dict[str, Index]:
@@ -106,11 +144,22 @@ def _lexical_indices(collection: Collection, settings: Sequence[Setting], option
 
 def rank(index: Index, collection: Collection, depth: int, mode: Mode, *, drop_same_id: bool) -> Iterator[Ranking]:
     """Yield the ids of each query's best ``depth`` documents; those that share an id are one, at the best place."""
+    for query, hits, _ in _scored(index, collection, depth, mode, drop_same_id=drop_same_id):
+        yield query, hits
+
+
+def _scored(
+    index: Index, collection: Collection, depth: int, mode: Mode, *, drop_same_id: bool
+) -> Iterator[ScoredRanking]:
+    """As ``rank``, with scores."""
     ids = [document.id for document in collection.documents]
     found = index.rank(list(collection.queries.values()), depth + drop_same_id, mode, groups=groups_of(ids))
-    for query, (numbers, _) in zip(collection.queries, found, strict=True):
+    for query, (numbers, scores) in zip(collection.queries, found, strict=True):
         hits = [ids[number] for number in numbers.tolist()]
-        yield query, [hit for hit in hits if not (drop_same_id and hit == query)][:depth]
+        if drop_same_id and query in hits:
+            place = hits.index(query)
+            hits, scores = hits[:place] + hits[place + 1 :], np.delete(scores, place)
+        yield query, hits[:depth], scores[:depth]
 
 
 def evaluate_rankings(
@@ -186,13 +235,42 @@ def depth_of(measures: Mapping[str, Any]) -> int:
 def _own_depth(measure: Any) -> int:
     """Number of hits that a metric sees: its cut-off, unless it has none or passes over documents without qrels."""
     cutoff = int(measure.params.get("cutoff") or 0)
-    return max(cutoff, _DEPTH) if not cutoff or measure.params.get("judged_only") else cutoff
+    return max(cutoff, _DEPTH) if _sees_all(measure) else cutoff
+
+
+def _sees_all(measure: Any) -> bool:
+    """Whether a metric depends on all hits of a ranking."""
+    return not measure.params.get("cutoff") or bool(measure.params.get("judged_only"))
+
+
+def _limit(measures: Mapping[str, Any]) -> int:
+    """Number of hits that metrics of all hits see; 0 where there is none."""
+    return max((_own_depth(measure) for measure in measures.values() if _sees_all(measure)), default=0)
+
+
+def check_one_depth(measures: Mapping[str, Any]) -> None:
+    """Refuse metrics whose figures are not those of one and the same run.
+
+    Raises:
+        UsageError: a metric without a cut-off sees fewer hits than another one.
+    """
+    deepest = depth_of(measures)
+    for name, measure in measures.items():
+        if _sees_all(measure) and _own_depth(measure) < deepest:
+            raise UsageError(
+                f"--run: {name} sees {_own_depth(measure):,} hits and another metric {deepest:,}, so that one file "
+                "cannot give both figures: evaluate them one by one."
+            )
 
 
 def compare(rows: Sequence[Row]) -> list[Test]:
-    """Test each row against the first lexical one, and systems against each other in the same mode."""
+    """Test each row against the first lexical one, systems against each other in a mode, and runs against all."""
     first = next((row for row in rows if row.mode == "lexical"), None)
-    pairs = [(a, b) for b, a in combinations(rows, 2) if b is first or (a.mode == b.mode and a.system != b.system)]
+    pairs = [
+        (a, b)
+        for b, a in combinations(rows, 2)
+        if b is first or a.mode == "run" or (a.mode == b.mode and a.system != b.system)
+    ]
     tests: list[Test] = []
     for metric in rows[0].values:
         differences = [(a.values[metric], b.values[metric]) for a, b in pairs]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from pretrieve.core.types import FloatArray
 from pretrieve.evaluation.significance import bootstrap_interval
 from pretrieve.evaluation.tables import markdown
 from pretrieve.index.index import Mode
+
+RowMode = Mode | Literal["run"]  # "run" is a ranking that was read from a file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +19,7 @@ class Row:
     """One system in one mode: each metric's value for every query, in the order of the collection's queries."""
 
     system: str
-    mode: Mode
+    mode: RowMode
     values: Mapping[str, FloatArray]
 
     def mean(self, metric: str) -> float:
@@ -51,13 +53,14 @@ class Result:
         split: split of the qrels.
         queries: their ids, in the order of all values.
         rows: systems.
-        tests: each row against BM25, and systems against each other in the same mode; Holm's correction is over the
-            tests of one metric.
+        tests: each row against BM25, systems against each other in the same mode, and runs against every row; Holm's
+            correction is over the tests of one metric.
         drop_same_id: whether hits with the id of the query were dropped.
         lexical: readable setting of each row of BM25.
         notes: further information, such as the chosen fusion weights.
         data: what is counted in the data (``data_facts``); empty where nothing was.
         warnings: what a reader of the figures has to know, one line each.
+        runs: files that rankings were written to, by the name of their row.
     """
 
     collection: str
@@ -70,6 +73,7 @@ class Result:
     notes: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, int] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    runs: Mapping[str, str] = field(default_factory=dict)
 
     def markdown(self) -> str:
         """The tables of systems and of tests, with the warnings."""
@@ -108,6 +112,7 @@ class Result:
             "lexical": dict(self.lexical),
             "notes": dict(self.notes),
             **({"data": dict(self.data), "warnings": list(self.warnings)} if self.data else {}),
+            **({"runs": dict(self.runs)} if self.runs else {}),
         }
 
 

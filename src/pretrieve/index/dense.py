@@ -206,10 +206,10 @@ class Dense:
         """The documents of ``top``, in any order: the product is rough, those at the border are scored exactly."""
         assert self.members is not None
         if any(self.near):
-            return self._of_parts(self._queries(queries), n, self.members.may(allowed))
+            return self._of_parts(self.queries(queries), n, self.members.may(allowed))
         may = self.members.may(allowed)
         chosen = None if may is None else np.flatnonzero(may)
-        vectors = self._queries(queries)
+        vectors = self.queries(queries)
         return [self._best(row, vector, n, chosen) for row, vector in zip(self._rough(queries), vectors, strict=True)]
 
     def _of_parts(self, queries: FloatArray, n: int, may: BoolArray | None) -> list[IntArray]:
@@ -249,12 +249,12 @@ class Dense:
 
     def score_documents(self, queries: Sequence[str], numbers: Sequence[IntArray]) -> list[FloatArray]:
         """Score given documents for each query; see ``rankers.Ranker``."""
-        pairs = zip(self._queries(queries), numbers, strict=True)
+        pairs = zip(self.queries(queries), numbers, strict=True)
         return [self._exact(query, found) for query, found in pairs]
 
     def moments(self, queries: Sequence[str]) -> tuple[FloatArray, FloatArray]:
         """Mean and deviation of the scores of a sample of the documents, (Q,) each."""
-        vectors = self._queries(queries)
+        vectors = self.queries(queries)
         padded = np.zeros((-(-len(vectors) // _LANES) * _LANES, self.size), np.float32)
         padded[: len(vectors)] = vectors
         found = [spread(best_scores(part, self._sample)) for part in padded.reshape(-1, _LANES, self.size)]
@@ -295,14 +295,15 @@ class Dense:
         flat = found.reshape(-1, found.shape[-1])
         return np.asarray(np.einsum("rd,d->r", flat, query).reshape(found.shape[:2]).max(axis=1))
 
-    def _queries(self, queries: Sequence[str]) -> FloatArray:
+    def queries(self, queries: Sequence[str]) -> FloatArray:
+        """Vectors of queries, computed once for a batch."""
         return kept(queries, (id(self), "vectors"), lambda: self.encode(queries))
 
     def _rough(self, queries: Sequence[str]) -> FloatArray:
         """Scores of all documents for all queries, by a product in the order that BLAS likes."""
 
         def product() -> FloatArray:
-            asked = self._queries(queries)
+            asked = self.queries(queries)
             if len(self.parts) == 1:
                 return all_scores(asked, self.parts[0])
             return np.concatenate([all_scores(asked, part) for part in self.parts], axis=1)

@@ -195,7 +195,7 @@ def rank_many(
         return
     group = None if asked.group_by is None else _groups(index.columns, asked.group_by)
     depth = k if group is None else max(k, GROUPED)
-    for numbers, scores in index.rank(queries, depth, mode, allowed=allowed):
+    for numbers, scores in index.rank(queries, depth, mode, allowed=allowed, where=asked.filter):
         found: dict[Hashable, tuple[str, float]] = {}
         for number, score in zip(numbers.tolist(), scores.tolist(), strict=True):
             key = number if group is None else group(number)
@@ -237,7 +237,7 @@ def _walk(
     checked: dict[int, bool] = {}
     depth = max(asked.k, GROUPED) if group else asked.k * _DEEPER if fits else asked.k
     while True:
-        ((numbers, scores),) = index.rank([asked.query.text], depth, asked.mode, allowed=allowed)
+        ((numbers, scores),) = index.rank([asked.query.text], depth, asked.mode, allowed=allowed, where=asked.filter)
         found, places = Found(), dict[Hashable, int]()
         for number, score in zip(numbers.tolist(), scores.tolist(), strict=True):
             if fits is not None:

@@ -1,8 +1,7 @@
 """The index of a collection: documents, BM25, vectors and fusion weights; one artefact, opened by memory mapping.
 
 Artefact of kind ``index``: ``parts/`` (``parts.py``), ``model/`` (``stored_model.py``), and in the MANIFEST the parts,
-how text was analysed, which model the vectors are of (and how many views a document has, where it has several), and
-the weights of fusion. Built by ``building.py``, opened by ``opening.py``, changed by ``updating.py``.
+how text was analysed, the model, and the weights of fusion. See ``building.py``, ``opening.py``, ``updating.py``.
 """
 
 from __future__ import annotations
@@ -10,22 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, SupportsIndex
+from typing import Any, SupportsIndex
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.types import BoolArray, Document, IntArray, TextEncoder
 from pretrieve.index.analysis import Analyzer
+from pretrieve.index.answers import Numbered, answers
 from pretrieve.index.asked import MODES, Mode, check_mode, check_queries, check_query, check_top_k
+from pretrieve.index.backends import Address
 from pretrieve.index.building import BLOCK, Vectors, in_memory, on_disk
 from pretrieve.index.candidates import Candidates, find_candidates
 from pretrieve.index.columns import Columns
 from pretrieve.index.compaction import compact
 from pretrieve.index.dense import Dense
 from pretrieve.index.exhaustive import lexical_ranker
+from pretrieve.index.filters import Filter
 from pretrieve.index.fuse import Fusion
-from pretrieve.index.hits import Hits, describe
+from pretrieve.index.hits import Hits
 from pretrieve.index.ids import Members
 from pretrieve.index.lexical import Lexical
 from pretrieve.index.opening import Opened, OpenModel, open_parts
@@ -33,19 +34,13 @@ from pretrieve.index.options import IndexOptions
 from pretrieve.index.pseudo import Records
 from pretrieve.index.rankers import Best, Queries, Ranker
 from pretrieve.index.ranking import best_groups
-from pretrieve.index.relevance import relevance
+from pretrieve.index.store import Store, fill, refill
 from pretrieve.index.updating import Changes, delete, stored_for_update, update
 from pretrieve.index.writing import writing
 
 __all__ = ["MODES", "Changes", "Index", "IndexOptions", "Mode"]
 
 _QUERIES = 1024  # queries that are encoded at once
-
-
-class Numbered(Protocol):
-    """Documents by number, deleted ones included."""
-
-    def __getitem__(self, index: int, /) -> Document: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +59,7 @@ class Index:
         third: vectors of a static model beside those of a retrieval model.
         path: its folder; None in memory.
         model: what the model was when the index was built, for people.
+        store: collection that the best documents of each ranker come from; None: they come from the folder.
         stored_columns: fields of the documents of each part; None in memory, where they are gathered when asked for.
     """
 
@@ -77,6 +73,7 @@ class Index:
     path: Path | None = None
     model: str = ""
     stored_columns: Sequence[Columns] | None = None
+    store: Store | None = None
 
     @staticmethod
     def of(
@@ -120,6 +117,7 @@ class Index:
         vectors: Vectors | None = None,
         link_model: bool = False,
         facts: Mapping[str, Any] | None = None,
+        store: Address | None = None,
     ) -> Index:
         """Index documents on disk; vectors are streamed to it.
 
@@ -132,6 +130,7 @@ class Index:
             vectors: gives the vectors of the documents in order, encoded before; default: they are encoded here.
             link_model: keep the path of the model's folder from the index, in place of its files.
             facts: further facts to keep in its MANIFEST.
+            store: collection to keep words and vectors in too, where the best of each are then looked up.
 
         Raises:
             DataError: there are no documents, or the model gives values that are not finite.
@@ -139,9 +138,12 @@ class Index:
             LockedError: another process builds or changes an index there.
             StorageError: writing to disk failed; nothing is left on disk.
         """
-        on_disk(
-            target, documents, encoder, options, replace=replace, vectors=vectors, link_model=link_model, facts=facts
-        )
+        if store is not None:
+            facts = {**(facts or {}), "store": store.meta(target)}
+        on_disk(target, documents, encoder, options, replace=replace, vectors=vectors, link_model=link_model,
+                facts=facts)  # fmt: skip
+        if store is not None:
+            fill(target)
         return Index.open(target, encoder)
 
     @staticmethod
@@ -184,6 +186,7 @@ class Index:
             path=path.absolute(),
             model=opened.meta["model"]["location"],
             stored_columns=[part.columns for part in opened.parts if part.columns is not None],
+            store=Store.of(path, opened),
         )
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
@@ -210,6 +213,7 @@ class Index:
         path, encoder = self._on_disk()
         with writing(path), stored_for_update(path, documents) as stored:
             changes = update(path, open_parts(path, encoder), stored, remove=remove)
+            refill(path)
         return Index.open(path, encoder), changes
 
     def delete(self, ids: Iterable[str]) -> tuple[Index, Changes]:
@@ -229,6 +233,7 @@ class Index:
         path, encoder = self._on_disk()
         with writing(path):
             changes = delete(path, open_parts(path, encoder), list(ids))
+            refill(path)
         return Index.open(path, encoder), changes
 
     def compact(self) -> Index:
@@ -241,6 +246,7 @@ class Index:
         path, encoder = self._on_disk()
         with writing(path):
             compact(path, whole=True)
+            refill(path)
         return Index.open(path, encoder)
 
     def _on_disk(self) -> tuple[Path, TextEncoder]:
@@ -262,6 +268,8 @@ class Index:
         languages = ", ".join(self.lexical.analyzer.analysis.languages)
         lines = [f"{len(self):,} documents; {len(self.lexical.vocabulary):,} different terms (languages: {languages})."]
         lines.append(f"{self.lexical.describe()}.")
+        if self.store is not None:
+            lines.append(f"The best documents are looked up in {self.store.address.describe()}.")
         if self.dense is not None:
             size, views = self.dense.size, self.dense.views
             several = f", {views} a document," if views > 1 else ""
@@ -296,21 +304,9 @@ class Index:
         return self.hits(asked, self.rank(asked, k, mode, allowed=allowed), mode)
 
     def hits(self, queries: Sequence[str], ranked: Iterable[Best], mode: Mode) -> list[Hits]:
-        """Describe the documents that were found for each of Q queries, with their relevance.
-
-        Args:
-            queries: Q texts.
-            ranked: for each documents' numbers, best first, and their scores.
-            mode: how they were ranked.
-        """
-        dense, given, made = self.dense if mode != "lexical" else None, iter(ranked), []
-        for some in Queries(queries).blocks(_QUERIES):
-            best = [(numbers.tolist(), scores.tolist()) for numbers, scores in islice(given, len(some))]
-            values = relevance(self.lexical, self.rankers(mode), some, [scores for _, scores in best])
-            for query, (numbers, scores), close in zip(some, best, values, strict=True):
-                found = [self.numbered[number] for number in numbers]
-                made.append(Hits(describe(query, found, scores, self.lexical, dense, close)))
-        return made
+        """Describe the documents that ``rank`` found for each of some queries, with their relevance."""
+        dense = self.dense if mode != "lexical" else None
+        return answers(queries, ranked, self.rankers(mode), self.numbered, self.lexical, dense)
 
     def rank(
         self,
@@ -320,6 +316,7 @@ class Index:
         *,
         groups: IntArray | None = None,
         allowed: BoolArray | None = None,
+        where: Filter | None = None,
     ) -> Iterator[Best]:
         """Find the k best documents for each of many queries.
 
@@ -329,6 +326,7 @@ class Index:
             mode: lexical, dense or hybrid.
             groups: (R,) documents of one group are one hit, at the place of the best (``ranking.groups_of``).
             allowed: (R,) documents that may be found; all without it.
+            where: filter that those allowed fit, for a collection that filters itself.
 
         Yields:
             For each query the documents' numbers (<= k,), best first, and their scores.
@@ -337,7 +335,7 @@ class Index:
             UsageError: unknown mode.
         """
         check_mode(mode)
-        for some in Queries(queries).blocks(_QUERIES):
+        for some in Queries(queries, where).blocks(_QUERIES):
             if groups is None:
                 yield from self._best(some, k, mode, allowed)
             else:
@@ -346,7 +344,7 @@ class Index:
     def _best(self, queries: Queries, k: int, mode: Mode, allowed: BoolArray | None) -> Iterator[Best]:
         ranker = self.words
         if mode == "dense" and self.dense is not None:
-            ranker = self.dense
+            ranker = self.vectors(self.dense)
         elif mode == "hybrid" and self.dense is not None and self.fusion.dense:
             rankers, weights = zip(*self.rankers(), strict=True)
             for found in self.candidates(rankers, queries, k, allowed):
@@ -363,7 +361,12 @@ class Index:
     @property
     def words(self) -> Ranker:
         """BM25 as a ranker."""
-        return lexical_ranker(self.lexical, self.members)
+        found = lexical_ranker(self.lexical, self.members)
+        return found if self.store is None else self.store.words(found, self.lexical, self.members)
+
+    def vectors(self, dense: Dense) -> Ranker:
+        """The vectors as a ranker."""
+        return dense if self.store is None else self.store.vectors(dense, self.members)
 
     def rankers(self, mode: Mode = "hybrid") -> list[tuple[Ranker, float]]:
         """What a mode fuses, with the weight of each: BM25, the vectors, the best passage, the static model."""
@@ -371,7 +374,7 @@ class Index:
             return [(self.dense, 1.0)]
         found: list[tuple[Ranker, float]] = [(self.words, 1.0)]
         if mode == "hybrid" and self.dense is not None and self.fusion.dense:
-            found.append((self.dense, self.fusion.dense))
+            found.append((self.vectors(self.dense), self.fusion.dense))
             if self.fusion.passages and self.lexical.passages is not None:
                 found.append((lexical_ranker(self.lexical.passages, self.members), self.fusion.passages))
             if self.fusion.third and self.third is not None:

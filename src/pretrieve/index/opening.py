@@ -7,7 +7,7 @@ over. What is open stays as it was: files are mapped, and never changed in place
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,14 @@ class Opened(Made):
         parts: its parts, those without documents too.
         collection: documents by number, deleted ones included.
         documents: those that are there.
+        state: its MANIFEST, as bytes.
     """
 
     meta: Mapping[str, Any]
     parts: tuple[Part, ...]
     collection: Collection
     documents: Records
+    state: bytes = b""
 
 
 def open_parts(
@@ -82,7 +84,7 @@ def open_parts(
                 raise
             continue
         if _state(path) == before:
-            return opened
+            return replace(opened, state=before)
     raise StorageError(f"{path} was changed {_ATTEMPTS} times while it was opened: try again.")
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar, cast, overload, runtime_checkable
 import numpy as np
 
 from pretrieve.core.types import BoolArray, FloatArray, IntArray
+from pretrieve.index.filters import Filter
 
 ROUGH = 1e-5  # of the highest score: how far a rough score may be from the exact one
 T = TypeVar("T")
@@ -80,10 +81,11 @@ class Queries(Sequence[str]):
 
     Args:
         texts: Q texts.
+        where: a filter that says no more than the documents allowed, for rankers that filter themselves.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self._texts = list(texts)
+    def __init__(self, texts: Sequence[str], where: Filter | None = None) -> None:
+        self._texts, self.where = list(texts), where
         self._kept: dict[object, Any] = {}
 
     def __len__(self) -> int:
@@ -99,7 +101,7 @@ class Queries(Sequence[str]):
     def blocks(self, size: int) -> Iterator[Queries]:
         """Consecutive queries in batches of at most ``size``, with their part of what is kept."""
         for start in range(0, len(self), size):
-            part = Queries(self._texts[start : start + size])
+            part = Queries(self._texts[start : start + size], self.where)
             part._kept = {key: values[start : start + size] for key, values in self._kept.items()}
             yield part
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pretrieve.core.types import FloatArray
+from pretrieve.index.backends.remote import Remote
 from pretrieve.index.bm25 import idf
 from pretrieve.index.dense import Dense
 from pretrieve.index.lexical import Lexical
@@ -62,6 +63,8 @@ def self_scores(lexical: Lexical, ranker: Ranker, queries: Sequence[str]) -> Flo
         ranker: vectors, BM25, or BM25 of passages.
         queries: Q texts.
     """
+    if isinstance(ranker, Remote):
+        ranker = ranker.local
     if isinstance(ranker, Dense):
         return ranker.score_pairs(queries, queries).astype(np.float64)
     known = lexical.score_pairs(queries, queries)

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from pretrieve.core.errors import UsageError
+from pretrieve.core.files import check_apart
 from pretrieve.core.types import TextEncoder
-from pretrieve.evaluation.benchmark import evaluate, parse_metrics
+from pretrieve.evaluation.benchmark import BASELINE, check_one_depth, evaluate, parse_metrics
 from pretrieve.evaluation.crosslingual import evaluate_pairs, is_cross_lingual, load_languages
 from pretrieve.evaluation.crosslingual_result import CrossLingualResult
 from pretrieve.evaluation.result import Result
+from pretrieve.evaluation.trec_runs import RunFiles, check_run_ids, run_paths
 from pretrieve.index.settings import usual_settings
 from pretrieve.models.devices import inference_lines
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
@@ -20,6 +22,7 @@ from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.training_queries import seen_queries
 from pretrieve.pipeline.run.usage_warnings import before_search
 from pretrieve.text.beir import load_collection
+from pretrieve.text.trec_runs import is_trec_run, read_trec_run
 
 _Result = TypeVar("_Result", Result, CrossLingualResult)
 
@@ -43,6 +46,7 @@ class EvaluateRequest:
     drop_same_id: bool = False
     max_passage: bool = False
     use_titles: bool = True
+    run: Path | None = None
 
 
 def run_evaluation(
@@ -59,6 +63,7 @@ def run_evaluation(
         UsageError: the folder, a split, a metric, a setting of BM25 or a model does not exist.
         DataError: a line of the collection cannot be read, or an id is given twice.
         CorruptError: what a model's folder says about its training queries cannot be read.
+        StorageError: a run cannot be written.
     """
     listener = listener or Silent()
     parse_metrics(request.metrics)
@@ -73,16 +78,40 @@ def run_evaluation(
         max_length=request.max_length,
         like=request.like,
     )
-    for line in (line for model in request.models for line in before_search(model, described)):
+    runs = [name for name in request.models if is_trec_run(Path(name))]
+    models = [name for name in request.models if name not in runs]
+    for name in models:
+        if Path(name).is_file():
+            raise UsageError(
+                f"--model {name}: a file that is no TREC run (query, Q0, document, rank, score and tag in its first "
+                "line); a model is a folder."
+            )
+    for line in (line for model in models for line in before_search(model, described)):
         listener.note(line)
     if is_cross_lingual(request.folder):
         return _evaluate_pairs(request, described, opened or {}, listener)
+    return _evaluate_one(request, models, runs, described, opened or {}, listener)
+
+
+def _evaluate_one(
+    request: EvaluateRequest,
+    models: Sequence[str],
+    runs: Sequence[str],
+    described: ModelOptions,
+    opened: Mapping[str, TextEncoder],
+    listener: Listener,
+) -> Result:
     listener.stage("read", unit="documents and queries")
     collection = load_collection(
         request.folder, request.split, titles=request.use_titles, max_passage=request.max_passage
     )
+    read = {name: read_trec_run(Path(name), collection.queries, max_passage=request.max_passage) for name in runs}
     listener.advance(len(collection.documents) + len(collection.queries))
-    encoders = _open(request.models, described, listener) | dict(opened or {})
+    if request.run is not None:
+        check_one_depth(parse_metrics(request.metrics))  # before models are opened
+        check_run_ids(collection)
+    files = _run_files(request, [*models, *opened])
+    encoders = _open(models, described, listener) | dict(opened)
     listener.stage("evaluate", unit="systems")
     result = evaluate(
         collection,
@@ -92,9 +121,23 @@ def run_evaluation(
         metrics=request.metrics,
         drop_same_id=request.drop_same_id,
         max_passage=request.max_passage,
+        runs=read,
+        files=files,
     )
     listener.advance(len(result.rows))
+    result = replace(result, runs=files.written)
     return _with_training(result, encoders, list(collection.queries.values()))
+
+
+def _run_files(request: EvaluateRequest, models: Sequence[str]) -> RunFiles:
+    """The files of rankings; none of them is a run that is read."""
+    if request.run is None:
+        return RunFiles({})
+    lexical = [BASELINE, *(setting.title for setting in usual_settings(request.lexical))]
+    paths = run_paths(request.run, lexical, models, request.modes)
+    for path in paths.values():
+        check_apart(path, request.models)
+    return RunFiles(paths)
 
 
 def _open(models: Iterable[str], described: ModelOptions, listener: Listener) -> dict[str, TextEncoder]:
@@ -109,6 +152,10 @@ def _evaluate_pairs(
 ) -> CrossLingualResult:
     if request.drop_same_id:
         raise UsageError("--drop-same-id is for one language: leave it out.")
+    if request.run is not None:
+        raise UsageError("--run is for one language: leave it out.")
+    if any(is_trec_run(Path(name)) for name in request.models):
+        raise UsageError("--model: a run is evaluated in one language, not across several: leave it out.")
     if request.lexical:
         raise UsageError("--lexical is for one language: leave it out.")
     listener.stage("read", unit="languages")

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from pretrieve.core import files
 from pretrieve.core.errors import UsageError
 from pretrieve.index.analysis import Analysis, Analyzer
+from pretrieve.index.backends import Address
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.index.opening import check_place
+from pretrieve.index.store import check_store
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.sources import field_words, read_documents
 from pretrieve.pipeline.run.stopping import stoppable
@@ -39,6 +41,7 @@ def build_index(
     vectors: Path | None = None,
     passages: int = 0,
     link_model: bool = False,
+    store: Address | None = None,
 ) -> Index:
     """Read documents and index them with a model.
 
@@ -56,6 +59,7 @@ def build_index(
         vectors: folder of the documents' vectors, written by ``encode``; default: encode them.
         passages: words of the passages that long documents are cut into; 0: they are not.
         link_model: keep the path of the model's folder from the index, in place of its files.
+        store: collection that the best documents are looked up in.
 
     Raises:
         PretrieveError: sources or model are invalid, or writing failed.
@@ -64,6 +68,8 @@ def build_index(
 
     check_workspace(output, sources, overwrite=replace)
     Analyzer(Analysis(stop_words=lexical.stop_words, stemmer=lexical.stemmer))  # refused before documents are read
+    if store is not None:
+        check_store(store, replace=replace)
     encoder = _opened(model, described or {}, listener)
     encoded = None if vectors is None else EncodedVectors.open(vectors, encoder, model, listener, passages=passages)
     work = Workspace(output, overwrite=replace)
@@ -75,8 +81,9 @@ def build_index(
         read = None if encoded is None else encoded.checked(documents)
         facts = {READ_WITH: field_words(fields), PASSAGES: passages}
         index = Index.build(
-            work.output, documents, encoder, lexical, replace=replace, vectors=read, link_model=link_model, facts=facts
-        )
+            work.output, documents, encoder, lexical, replace=replace, vectors=read, link_model=link_model, facts=facts,
+            store=store,
+        )  # fmt: skip
         listener.advance(len(documents))
     return index
 

@@ -13,7 +13,7 @@ import torch
 
 import pretrieve.methods as methods
 from pretrieve.core.config import options_of
-from pretrieve.core.types import Batch, SpecialTokens
+from pretrieve.core.types import Batch, IntArray, SpecialTokens
 from pretrieve.models.build import STATIC, is_static, named_base
 from pretrieve.pipeline.pretrain import build as planning
 from pretrieve.pipeline.pretrain import data as prepare
@@ -78,7 +78,7 @@ def look(request: InspectRequest, listener: Listener | None = None) -> tuple[lis
         specials = _specials(train_request.base, store)
         described: Sequence[PairDescription] = choices.module.explain(batch, store, specials)
         pairs = [_pair(pair, store, documents) for pair in described]
-        return pairs, _summary(choices, train_request.base, options, store)
+        return pairs, _summary(choices, train_request.base, options, store, documents.fingerprint)
 
 
 def _base(request: InspectRequest, listener: Listener) -> str:
@@ -124,17 +124,26 @@ def _batch(request: TrainRequest, choices: planning.Choices, store: Store, optio
         return objective.prepare(batch, 0)
 
 
-def _summary(choices: planning.Choices, base: str, options: Any, store: Store) -> dict[str, Any]:
+def _summary(choices: planning.Choices, base: str, options: Any, store: Store, corpus: str) -> dict[str, Any]:
     task = getattr(choices.module, "task", None)
     return {
         "method": choices.method,
         "base": base,
+        "corpus": corpus,
         "documents": len(store),
         "tokens": len(store.tokens),
+        "lengths": _lengths(np.diff(store.documents)),
         "batch_size": choices.training.batch_size,
         "task": task(options) if task else choices.module.CARD.idea,
         "options": asdict(options),
     }
+
+
+def _lengths(lengths: IntArray) -> list[list[int]]:
+    """Number of documents by length: [tokens at least, documents], each bin from there to twice as many."""
+    bins = np.floor(np.log2(np.maximum(lengths, 1))).astype(int)
+    counts = np.bincount(bins).tolist()
+    return [[1 << place, count] for place, count in enumerate(counts) if place >= bins.min()]
 
 
 def _pair(pair: PairDescription, store: Store, documents: Documents) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pretrieve.core.files import storage
 from pretrieve.index.compaction import compact
 from pretrieve.index.index import Changes, Index
 from pretrieve.index.opening import CALLED, open_parts
+from pretrieve.index.store import refill
 from pretrieve.index.storing import told
 from pretrieve.index.updating import delete, update
 from pretrieve.index.vector_options import VectorOptions
@@ -101,6 +102,7 @@ def update_index(
         listener.stage("index", len(documents), "documents")
         assert opened.dense is not None
         changes = update(path, open_parts(path, opened.dense.encoder), documents, remove=remove)
+        refill(path)
         listener.advance(len(documents))
         return Updated(
             index=Index.open(path, opened.dense.encoder), changes=changes, reading=documents.meta.get(READING)
@@ -118,7 +120,9 @@ def delete_from_index(path: Path, names: Path) -> Changes:
     """
     wanted = _ids(names)
     with writing(path), stoppable(_ADVICE):
-        return delete(path, open_parts(path, with_model=False), wanted)
+        changes = delete(path, open_parts(path, with_model=False), wanted)
+        refill(path)
+        return changes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +166,7 @@ def compact_index(path: Path) -> Compacted:
     with writing(path), stoppable(_ADVICE):
         before = files.load_manifest(path, "index")["meta"]["parts"]
         merged = compact(path, whole=True)
+        refill(path)
         meta = files.load_manifest(path, "index")["meta"]
     measured = meta["parts"][0].get("measured", {})
     options = VectorOptions.of(meta)

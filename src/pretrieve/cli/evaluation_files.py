@@ -1,0 +1,143 @@
+"""Files that ``pretrieve evaluate`` writes beside what it prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from pretrieve.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from pretrieve.evaluation.crosslingual_result import CrossLingualResult
+    from pretrieve.evaluation.result import Result
+
+_PRINTED = Path("-")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationFiles:
+    """Where results go; None: nowhere, and ``-`` is standard output.
+
+    Attributes:
+        run: file or folder of the rankings.
+        per_query: values by query.
+        latex: the table for LaTeX.
+        csv: the table as CSV.
+        markdown: the tables as Markdown.
+        json: all of the result.
+    """
+
+    run: Path | None
+    per_query: Path | None
+    latex: Path | None
+    csv: Path | None
+    markdown: Path | None
+    json: Path | None
+
+    @property
+    def prints(self) -> bool:
+        """Whether a table goes to standard output in place of what is printed otherwise."""
+        return _PRINTED in (self.latex, self.csv)
+
+    def check(self, folder: Path, models: Iterable[str], *, as_json: bool) -> None:
+        """Refuse what cannot be written, before the work.
+
+        Args:
+            folder: the collection, whose files are not replaced.
+            models: models and runs, which are not replaced either.
+            as_json: JSON goes to standard output.
+
+        Raises:
+            UsageError: two results would go to one place, a path is a folder or lies in a file, or it is read.
+            MissingExtraError: Parquet cannot be written here.
+        """
+        from pretrieve.core.files import check_apart
+        from pretrieve.evaluation.paper import check_parquet
+
+        if as_json + (self.latex == _PRINTED) + (self.csv == _PRINTED) > 1:
+            raise UsageError("--json, --latex - and --csv - all print to standard output: give one of them.")
+        taken: dict[Path, str] = {}
+        for option, path in self._named():
+            if path == _PRINTED:
+                if option in ("--latex", "--csv"):
+                    continue
+                raise UsageError(f"{option} -: give the name of a file.")
+            other = taken.setdefault(path.resolve(), option)
+            if other != option:
+                raise UsageError(f"{option} and {other} would both write {path}: give each a file of its own.")
+            if path.is_dir() and option != "--run":
+                raise UsageError(f"{option} {path}: it is a folder; give the name of a file.")
+            parent = next(one for one in path.absolute().parents if one.exists())
+            if not parent.is_dir():
+                raise UsageError(f"{option} {path}: {parent} is not a folder.")
+            if path.is_file():
+                check_apart(path, [folder, *models, *_read_of(folder)])
+        if self.per_query is not None:
+            check_parquet(self.per_query)
+
+    def check_one_language(self, folder: Path) -> None:
+        """Refuse files that an evaluation of several languages does not write.
+
+        Raises:
+            UsageError: one is asked for, and the folder has several languages.
+        """
+        from pretrieve.evaluation.crosslingual import is_cross_lingual
+
+        for option, _ in self._named():
+            if is_cross_lingual(folder) and option not in ("--markdown", "--output-json"):
+                raise UsageError(f"{option} is for one language: leave it out, or take --output-json.")
+
+    def write(self, result: Result | CrossLingualResult) -> None:
+        """Write the files, print what goes to standard output, and say what was written.
+
+        Raises:
+            StorageError: writing to disk failed.
+        """
+        from pretrieve.core.files import write_file
+        from pretrieve.core.shown import shown
+        from pretrieve.evaluation.paper import per_query, to_csv, to_latex
+        from pretrieve.evaluation.result import Result, note_lines
+
+        if self.markdown is not None:
+            write_file(self.markdown, result.markdown().encode())
+        if not isinstance(result, Result):
+            return
+        for line in note_lines(result.warnings) if self.prints else ():
+            typer.echo(shown(line), err=True)
+        for row, path in result.runs.items():
+            typer.echo(shown(f"{path}: run of {row}"), err=True)
+        if self.per_query is not None:
+            write_file(self.per_query, per_query(result, self.per_query))
+            values = len(result.queries) * len(result.rows)
+            typer.echo(shown(f"{self.per_query}: {values:,} lines, one for each query and row"), err=True)
+        for target, render in ((self.latex, to_latex), (self.csv, to_csv)):
+            if target == _PRINTED:
+                typer.echo(render(result), nl=False)
+            elif target is not None:
+                write_file(target, render(result).encode())
+                typer.echo(shown(f"{target}: table of {len(result.rows):,} rows"), err=True)
+
+    def _named(self) -> list[tuple[str, Path]]:
+        """The options that are given."""
+        given = {
+            "--run": self.run,
+            "--per-query": self.per_query,
+            "--latex": self.latex,
+            "--csv": self.csv,
+            "--markdown": self.markdown,
+            "--output-json": self.json,
+        }
+        return [(option, path) for option, path in given.items() if path is not None]
+
+
+def _read_of(folder: Path) -> list[Path]:
+    """The files of a collection."""
+    return [
+        path
+        for stem in ("corpus", "queries", "qrels")
+        for path in (*folder.glob(f"{stem}*"), *folder.glob(f"{stem}/*"))
+    ]

@@ -1,0 +1,67 @@
+"""``pretrieve report``: one HTML file on a model, a comparison or an evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pretrieve.cli.options import Json, OutputJson
+from pretrieve.cli.output import say, working, write_json
+
+NAME = "report"
+EXAMPLE = "pretrieve report my-model -o report.html"
+
+
+def command(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN|COMPARISON|EVALUATION",
+            help="Folder of a model or of a comparison, or what `evaluate --output-json` wrote.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="HTML file to write.")] = Path(
+        "report.html"
+    ),
+    evaluations: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--evaluation",
+            metavar="FILE",
+            help="Show an evaluation of the model too, from `evaluate --output-json`. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    benchmark: Annotated[
+        Path | None,
+        typer.Option("--benchmark", help="BEIR folder of a comparison, for the texts of queries.", show_default=False),
+    ] = None,
+    examples: Annotated[
+        int | None,
+        typer.Option(
+            "--examples",
+            min=0,
+            max=50,
+            help="Training examples to show; reads the documents again. (default: 3, none of large sources)",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+    output_json: OutputJson = None,
+) -> None:
+    """Write one HTML file: was it trained, did it help, how sure is that; with its data as JSON beside it."""
+    from pretrieve.reporting.report import ReportRequest, write_report
+
+    request = ReportRequest(
+        source=source, output=output, evaluations=tuple(evaluations or ()), benchmark=benchmark, examples=examples
+    )
+    with working(as_json, output_json) as display:
+        page, data = write_report(request, display)
+    if write_json(page.to_json(), as_json, output_json):
+        return
+    for line in page.verdict:
+        say(line)
+    say(f"{output}, and its data: {data}")

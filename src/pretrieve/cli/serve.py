@@ -1,0 +1,108 @@
+"""``pretrieve serve``: search over HTTP, as JSON and as a page."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pretrieve.cli.options import Device
+from pretrieve.cli.output import say
+
+NAME = "serve"
+EXAMPLE = "pretrieve serve my-index --port 8000"
+
+
+def command(
+    index: Annotated[Path, typer.Argument(help="Output of `pretrieve index`.", show_default=False)],
+    more: Annotated[
+        list[Path] | None,
+        typer.Option("--index", metavar="INDEX", help="Another index to serve. Repeatable.", show_default=False),
+    ] = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 chooses a free one.")] = 8000,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on; 0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
+    token: Annotated[
+        str | None,
+        typer.Option(
+            "--token",
+            envvar="PRETRIEVE_TOKEN",
+            help="Answer only requests with this token (Authorization: Bearer TOKEN); better given in the environment.",
+            show_default=False,
+        ),
+    ] = None,
+    threads: Annotated[
+        int, typer.Option("--threads", min=0, help="Searches that run at once; 0: a processor each, at most 4.")
+    ] = 0,
+    waiting: Annotated[
+        int | None,
+        typer.Option(
+            "--waiting",
+            min=0,
+            help="Searches that wait for a thread; more are answered 503. (default: 3 a thread)",
+            show_default=False,
+        ),
+    ] = None,
+    judgements: Annotated[
+        Path | None,
+        typer.Option(
+            "--judgements",
+            metavar="FOLDER",
+            help="Keep what is judged on the page (keys r and n) as a BEIR folder that `pretrieve evaluate` reads.",
+            show_default=False,
+        ),
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Serve search over HTTP: a page, and the answers of `search --json` at /search?q=..., described at /openapi.json.
+
+    An index that is updated or replaced is opened again without a failed request. Ctrl-C or SIGTERM ends the server
+    once running requests are answered.
+    """
+    from pretrieve.core import extras
+    from pretrieve.models.devices import using
+
+    extras.require("serve", "`pretrieve serve`")
+    _check_token(token)
+    from pretrieve.serving.app import ServeOptions, make_app
+    from pretrieve.serving.judgements import Judgements
+    from pretrieve.serving.limits import Limits
+    from pretrieve.serving.served import open_all
+    from pretrieve.serving.server import is_loopback, listen, serve
+
+    count = threads or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    limits = Limits(threads=count, waiting=3 * count if waiting is None else waiting)
+    local = is_loopback(host)
+    if not local and token is None:
+        say(f"note: {host} lets other machines in, and there is no --token: whoever reaches it reads all documents.")
+    names = ("localhost", "127.0.0.1", "[::1]", host) if local else ()
+    with using(device):
+        served = open_all([index, *(more or [])])
+        kept = None if judgements is None else Judgements(judgements, next(iter(served.values())))
+        listening = listen(host, port)
+        options = ServeOptions(token=token or "", hosts=names, limits=limits, judgements=kept, note=_note)
+        app = make_app(served, options)
+        serve(app, listening, lambda address: _ready(address, [(one.name, len(one.index)) for one in served.values()]))
+    say("stopped.")
+
+
+def _check_token(token: str | None) -> None:
+    from pretrieve.core.errors import UsageError
+
+    if token is not None and (not token.strip() or not token.isascii() or not token.isprintable()):
+        raise UsageError("--token is empty or holds signs that a header cannot: give ASCII letters and digits.")
+
+
+def _ready(address: str, indexes: list[tuple[str, int]]) -> None:
+    for name, documents in indexes:
+        say(f"{name}: {documents:,} documents")
+    say(f"Serving on {address} (Ctrl-C stops)")
+    typer.get_text_stream("stdout").flush()
+
+
+def _note(text: str) -> None:
+    say(text)
+    typer.get_text_stream("stdout").flush()

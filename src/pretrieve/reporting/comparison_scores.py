@@ -1,0 +1,81 @@
+"""The scores of a comparison by query, as its folder keeps them, beside the table that it reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from pretrieve.core.errors import CorruptError
+from pretrieve.core.types import FloatArray
+
+_SAME = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """One method at one stage, in one mode.
+
+    Attributes:
+        method: its name.
+        stage: labels of fine-tuning, as the report names them.
+        mode: dense, hybrid or lexical.
+        cell: mean, interval and test, as reported.
+        values: (Q,) mean over seeds of each query's value.
+    """
+
+    method: str
+    stage: str
+    mode: str
+    cell: dict[str, Any]
+    values: FloatArray
+
+    @property
+    def mean(self) -> float:
+        """As reported."""
+        return float(self.cell["mean"])
+
+
+def read_systems(folder: Path, report: dict[str, Any]) -> list[System]:
+    """Find the values of every cell of a comparison's report.
+
+    Args:
+        folder: of the comparison.
+        report: its ``report.json``.
+
+    Raises:
+        CorruptError: scores are missing, damaged, or not those of the report.
+    """
+    scores = _scores(folder)
+    systems = []
+    for cell in report["cells"]:
+        key = (cell["method"], cell["labels"], cell["mode"])
+        by_seed = scores.get(key, {})
+        kept = [by_seed[seed] for seed in range(len(cell["seeds"])) if seed in by_seed]
+        if len(kept) < len(cell["seeds"]) or len({len(values) for values in kept}) != 1:
+            raise CorruptError(f"{folder}/scores has not all of {key}: run `pretrieve compare` again.")
+        values = np.array(kept, np.float64).mean(axis=0)
+        if abs(values.mean() - cell["mean"]) > _SAME:
+            raise CorruptError(f"{folder}/scores and report.json differ ({key}): run `pretrieve compare` again.")
+        systems.append(System(method=key[0], stage=key[1], mode=key[2], cell=cell, values=values))
+    return systems
+
+
+def _scores(folder: Path) -> dict[tuple[str, str, str], dict[int, list[float]]]:
+    """Values by method, stage and mode, and then by seed."""
+    found: dict[tuple[str, str, str], dict[int, list[float]]] = {}
+    for path in sorted((folder / "scores").glob("*.json")):
+        try:
+            for score in orjson.loads(path.read_bytes()):
+                key = (score["method"], _stage(score["labels"]), score["mode"])
+                found.setdefault(key, {})[score["seed"]] = score["values"]
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise CorruptError(f"{path} is damaged ({error}): remove it, and run `pretrieve compare` again.") from None
+    return found
+
+
+def _stage(labels: int | None) -> str:
+    return "as it is" if labels is None else f"{labels:,} labels" if labels else "all labels"

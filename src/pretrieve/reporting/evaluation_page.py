@@ -1,0 +1,85 @@
+"""The report of an evaluation: the JSON of ``pretrieve evaluate``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pretrieve.core.errors import DataError, UsageError
+from pretrieve.reporting.page import Page, Section
+from pretrieve.reporting.provenance import made_by
+from pretrieve.reporting.scores import evaluation_verdict, scores_section
+
+_NEEDED = {"collection": str, "split": str, "queries": int, "rows": list, "tests": list}
+
+
+def evaluation_page(facts: Mapping[str, Any]) -> Page:
+    """The report of an evaluation.
+
+    Args:
+        facts: its JSON.
+    """
+    models = {name: notes for name, notes in facts.get("notes", {}).items() if isinstance(notes, Mapping)}
+    prints = {name: notes["fingerprint"] for name, notes in models.items() if "fingerprint" in notes}
+    values = {
+        name: {key: value for key, value in notes.items() if key != "fingerprint"} for name, notes in models.items()
+    }
+    data = {"data": facts["data"]} if facts.get("data") else {}
+    missing = Section(
+        title="Queries", notes=["The evaluation's JSON has no values of single queries: no scatter, wins or losses."]
+    )
+    made = made_by(
+        "",
+        recipe={"drop_same_id": facts.get("drop_same_id", False), **values, **data},
+        environment={},
+        fingerprints=prints,
+    )
+    title = f"Evaluation on {facts['collection']} ({facts['split']})"
+    return Page(kind="evaluation", title=title, verdict=evaluation_verdict(facts),
+                sections=[scores_section(facts), missing, made])  # fmt: skip
+
+
+def read_evaluation(path: Path) -> dict[str, Any]:
+    """Read the JSON of an evaluation.
+
+    Args:
+        path: as ``evaluate --output-json`` writes it.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it is something else, or an evaluation across languages.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file.")
+    try:
+        facts = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise DataError(f"{path}: no JSON ({error}): give what `pretrieve evaluate --output-json` writes.") from None
+    if isinstance(facts, dict) and "pair_tests" in facts:
+        raise DataError(
+            f"{path}: there is no report across languages yet: `pretrieve evaluate --markdown` has its tables."
+        )
+    if not _is_evaluation(facts):
+        raise DataError(f"{path}: not an evaluation: give what `pretrieve evaluate --output-json` writes.")
+    return dict(facts)
+
+
+def _is_evaluation(facts: object) -> bool:
+    """Whether a report can be made of it."""
+    if not isinstance(facts, dict) or not all(isinstance(facts.get(name), kind) for name, kind in _NEEDED.items()):
+        return False
+    try:
+        for row in facts["rows"]:
+            for metric, value in row["metrics"].items():
+                low, high = row["ci95"][metric]
+                _ = f"{row['system']}{row['mode']}{value:.4f}{low:.3f}{high:.3f}"
+        for test in facts["tests"]:
+            _ = f"{test['a']}{test['b']}{test['metric']}{test['difference']:.4f}{test['p']:.4f}{test['p_holm']:.4f}"
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+    return bool(facts["rows"]) and all(
+        facts["rows"][0]["metrics"].keys() == row["metrics"].keys() for row in facts["rows"]
+    )

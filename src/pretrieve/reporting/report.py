@@ -1,0 +1,83 @@
+"""The workflow of ``pretrieve report``: a model, a comparison or an evaluation in, one HTML file and its JSON out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pretrieve.core import files
+from pretrieve.core.errors import DataError, UsageError
+from pretrieve.core.extras import require
+from pretrieve.pipeline.run.progress import Listener, Silent
+from pretrieve.reporting.evaluation_page import evaluation_page, read_evaluation
+from pretrieve.reporting.page import Page
+from pretrieve.reporting.render import html
+
+LARGEST = 2_000_000  # bytes of a report
+_SUFFIXES = (".html", ".htm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportRequest:
+    """Arguments of ``report``; see the options of the command."""
+
+    source: Path
+    output: Path
+    evaluations: tuple[Path, ...] = ()
+    benchmark: Path | None = None
+    examples: int | None = None
+
+
+def write_report(
+    request: ReportRequest, listener: Listener | None = None, evaluation: Mapping[str, Any] | None = None
+) -> tuple[Page, Path]:
+    """Write a report and its data.
+
+    Args:
+        request: arguments.
+        listener: receives progress.
+        evaluation: JSON of a further evaluation of a model, at hand already.
+
+    Returns:
+        The report, and the JSON file beside the HTML.
+
+    Raises:
+        UsageError: there is nothing to report on, or an option that does not fit it.
+        DataError: a file is no evaluation; or the report would be larger than a page may be.
+        CorruptError: a file is damaged.
+        MissingExtraError: the extra ``report`` is not installed.
+    """
+    require("report", "pretrieve report")
+    if request.output.suffix.lower() not in _SUFFIXES:
+        raise UsageError(f"-o {request.output}: a report is an HTML file: give a name that ends in .html.")
+    page = _page(request, listener or Silent(), evaluation)
+    text = html(page).encode()
+    if len(text) > LARGEST:
+        raise DataError(f"the report has {len(text):,} bytes, more than {LARGEST:,}: give fewer --examples.")
+    data = data_path(request.output)
+    files.write_file(data, files.to_json(page.to_json()))
+    files.write_file(request.output, text)
+    return page, data
+
+
+def data_path(output: Path) -> Path:
+    """The JSON file of a report: ``report.data.json`` beside ``report.html``; ``report.json`` is a model's own."""
+    return output.with_suffix(".data.json")
+
+
+def _page(request: ReportRequest, listener: Listener, evaluation: Mapping[str, Any] | None) -> Page:
+    source = request.source
+    if not source.exists():
+        raise UsageError(f"{source}: no such folder or file.")
+    if source.is_file():
+        if request.benchmark is not None:
+            raise UsageError("--benchmark is for a comparison: leave it out.")
+        if request.evaluations or request.examples is not None:
+            raise UsageError("--evaluation and --examples are for a model: leave them out.")
+        return evaluation_page(read_evaluation(source))
+    from pretrieve.reporting.folder_page import folder_page  # what it reads needs torch; an evaluation does not
+
+    evaluations = [*([evaluation] if evaluation else []), *(read_evaluation(path) for path in request.evaluations)]
+    return folder_page(source, request.benchmark, evaluations, request.examples, listener)

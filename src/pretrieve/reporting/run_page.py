@@ -1,0 +1,185 @@
+"""The report of a model: one of ``pretrieve train`` or of ``pretrieve finetune``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pretrieve.core.errors import CorruptError
+from pretrieve.core.shown import shown
+from pretrieve.pipeline.finetune.report import FinetuneReport
+from pretrieve.pipeline.pretrain.report import Report
+from pretrieve.pipeline.run.progress import Listener
+from pretrieve.pipeline.run.run import RECORD
+from pretrieve.reporting.curves import curves_section
+from pretrieve.reporting.examples import examples_section
+from pretrieve.reporting.page import Page, Section, Table
+from pretrieve.reporting.provenance import made_by
+from pretrieve.reporting.scores import against, certainty, evaluation_verdict, helped, scores_section
+
+_START = "start"
+
+
+def trained_page(
+    folder: Path, report: Report, evaluations: Sequence[Mapping[str, Any]], examples: int | None, listener: Listener
+) -> Page:
+    """The report of a model of ``pretrieve train``.
+
+    Args:
+        folder: of the model.
+        report: its report.
+        evaluations: JSON of evaluations to show with it.
+        examples: number of training examples; None: the usual one.
+        listener: receives progress.
+    """
+    recipe = report.recipe
+    verdict = _trained(report)
+    for facts in evaluations:
+        verdict += evaluation_verdict(facts)
+    record = _read(folder / RECORD)
+    sections = [scores_section(facts, f"Evaluation on {facts['collection']}") for facts in evaluations]
+    sections += [_probe(report), *_signal(report), curves_section(folder)]
+    sections.append(examples_section(recipe, record.get("request", {}), examples, listener))
+    names = ("fingerprint", "corpus", "tokenizer", "store")
+    values = {part: recipe[part] for part in ("method", "variant", "base", "seed", "options", "training", "encoder")}
+    sections.append(made_by(
+        recipe.get("command", ""), recipe=values,
+        environment={"device": report.device, **recipe.get("versions", {})},
+        fingerprints={name: recipe.get(name) for name in names},
+    ))  # fmt: skip
+    return Page(
+        kind="run", title=f"{shown(folder.absolute().name)}: {recipe['method']}", verdict=verdict, sections=sections
+    )
+
+
+def tuned_page(folder: Path, report: FinetuneReport, evaluations: Sequence[Mapping[str, Any]]) -> Page:
+    """The report of a model of ``pretrieve finetune``.
+
+    Args:
+        folder: of the model.
+        report: its report.
+        evaluations: JSON of evaluations to show with it.
+    """
+    recipe = _read(folder / "recipe.json")
+    start = recipe.get("model", "its base")
+    lines = [f"{start} was fine-tuned on {report.queries['trained_on']:,} labelled queries over "
+            f"{report.documents:,} documents."]  # fmt: skip
+    sections = []
+    if report.evaluation is None:
+        lines.append("Whether it helped is not known: no query was held out.")
+    else:
+        lines += _tuned(report.evaluation)
+        sections.append(scores_section(report.evaluation, "Held-out queries"))
+    for facts in evaluations:
+        lines += evaluation_verdict(facts)
+        sections.append(scores_section(facts, f"Evaluation on {facts['collection']}"))
+    sections.append(curves_section(folder))
+    record = _read(folder / RECORD)
+    sections.append(made_by(
+        recipe.get("command", ""), recipe=dict(report.values),
+        environment={"device": report.device, **recipe.get("versions", {})},
+        fingerprints={"labels": record.get("labels"), "base": record.get("request", {}).get("model")},
+    ))  # fmt: skip
+    return Page(kind="run", title=f"{shown(folder.absolute().name)}: fine-tuned", verdict=lines, sections=sections)
+
+
+def _tuned(facts: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for mode in ("dense", "hybrid"):
+        a, b = f"model ({mode})", f"{_START} ({mode})"
+        sentence = against(facts, a, b)
+        if sentence:
+            words = {True: "Fine-tuning helped", False: "Fine-tuning made it worse", None: "No gain is shown"}
+            lines.append(f"{words[helped(facts, a, b)]}, {mode}: on queries held out from training {sentence}")
+    return [*lines, certainty(facts["queries"])]
+
+
+def _trained(report: Report) -> list[str]:
+    recipe, probe = report.recipe, report.probe
+    steps = f"for {recipe['training']['steps']:,} steps, without labels"
+    nothing = report.saved == _START and probe is None
+    what = "was not trained" if nothing else f"was trained {steps}"
+    lines = [f"`{recipe['method']}` {what}, on {report.documents['trained_on']:,} documents; base: {recipe['base']}."]
+    lines.append(f"{report.reason[:1].upper()}{report.reason[1:]}.")
+    if report.saved == _START and not nothing:
+        lines.append("Training did not help on the label-free probe, so the untrained start is what was saved.")
+    lines += _beside_start(report)
+    if probe is None:
+        return [*lines, "How sure: not at all, nothing was measured. Evaluate it on labelled queries."]
+    queries = ", ".join(f"{count:,} {kind}" for kind, count in probe["queries"].items())
+    return [*lines, (
+        f"How sure: the label-free probe asked queries made of {report.documents['held_out']:,} held-out documents "
+        f"({queries}). It ranks systems; it does not predict scores on real queries, and another seed may differ."
+    )]  # fmt: skip
+
+
+def _beside_start(report: Report) -> list[str]:
+    """The saved system beside its untrained start, where the probe compares what each adds to BM25."""
+    scores = (report.probe or {}).get("score", {})
+    if report.saved == _START or not {report.saved, _START} <= scores.keys():
+        return []
+    gain = scores[report.saved] - scores[_START]
+    side = "above" if gain > 0 else "below" if gain < 0 else "level with"
+    more = (
+        "so whether that is more than chance is not known" if gain > 0 else "and training is not shown to have helped"
+    )
+    return [
+        f"In the probe's score (gains over BM25, added up over kinds of queries) the saved weights are {side} the "
+        f"untrained start by {abs(gain):.3f}; no error of that difference is kept, {more}."
+    ]
+
+
+def _probe(report: Report) -> Section:
+    title, probe = "Label-free probe", report.probe
+    if probe is None:
+        return Section(title=title, notes=["Nothing was probed in this run."])
+    notes = [f"nDCG@10 among {probe['pool']:,} documents. A run's report keeps means of the probe, no intervals."]
+    kinds = list(probe["queries"])
+    head = ["system", *(f"{kind} ({probe['queries'][kind]:,})" for kind in kinds)]
+    if "gain" in probe:
+        notes.append(f"Gains of fused search over BM25, at weights {_listed(probe['at'])}.")
+        places = [probe["weights"].index(weight) for weight in probe["at"]]
+        rows = [["BM25", *(f"{probe['BM25'][kind]:.3f}" for kind in kinds)]]
+        for name, gain in probe["gain"].items():
+            cells = (", ".join(f"{gain[kind][place]:+.3f}" for place in places) for kind in kinds)
+            rows.append([_saved(name, report), *cells])
+    else:
+        rows = [[_saved(name, report), *(f"{found[kind]:.4f}" for kind in kinds)]
+                for name, found in probe["nDCG@10"].items()]  # fmt: skip
+    return Section(title=title, notes=notes, tables=[Table(title="nDCG@10", head=head, rows=rows)])
+
+
+def _saved(name: str, report: Report) -> str:
+    return f"{name} (saved)" if name == report.saved else name
+
+
+def _listed(values: Sequence[float]) -> str:
+    return " and ".join(f"{value:g}" for value in values)
+
+
+def _signal(report: Report) -> list[Section]:
+    signal = report.signal
+    if signal is None:
+        return []
+    rows = [[name, _four(signal["before"].get(name)), _four(after)] for name, after in signal["after"].items()]
+    note = f"On {signal['examples']:,} examples of {signal['documents']:,} held-out documents."
+    table = Table(title="Before and after training", head=["signal", "before", "after"], rows=rows)
+    return [Section(title="The method's own signal", notes=[note], tables=[table])]
+
+
+def _four(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON file of a model; nothing where it is not there."""
+    if not path.is_file():
+        return {}
+    try:
+        found = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise CorruptError(f"{path} is damaged ({error}): restore it from a copy.") from None
+    return found if isinstance(found, dict) else {}

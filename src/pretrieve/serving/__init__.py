@@ -1,0 +1,1 @@
+"""``pretrieve serve``: search over HTTP, as JSON and as a page."""

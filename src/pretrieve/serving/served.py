@@ -1,0 +1,115 @@
+"""An index that is served: opened once, and again when it was changed on disk, while the old one answers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from pretrieve.core.errors import PretrieveError, UsageError
+from pretrieve.core.files import MANIFEST
+from pretrieve.core.types import Document
+from pretrieve.index.ids import hashes
+from pretrieve.index.index import Index
+from pretrieve.models.bag import Bag
+from pretrieve.pipeline.index import open_index
+
+
+class Served:
+    """One index, by the name that requests give.
+
+    Attributes:
+        name: of its folder.
+        path: its folder.
+        index: as it is now; a request takes it once and keeps it to its end.
+        opened: how often it was opened.
+        problem: why a change on disk could not be opened; empty where it could.
+        encoding: held while a model that is not static is used, whose tokenizer serves one thread at a time.
+    """
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name, self.path = name, path
+        self._seen = _stamp(path)
+        self.index: Index = open_index(path)
+        self.opened, self.problem = 1, ""
+        self._lock = threading.Lock()
+
+    @property
+    def encoding(self) -> AbstractContextManager[object]:
+        """What a search by vectors holds."""
+        dense = self.index.dense
+        return nullcontext() if dense is None or isinstance(dense.encoder, Bag) else self._lock
+
+    def refresh(self) -> bool:
+        """Open the index again if its MANIFEST is another; one that cannot be opened leaves the old one in place.
+
+        Returns:
+            Whether there was a change.
+        """
+        stamp = _stamp(self.path)
+        if stamp == self._seen:
+            return False
+        try:
+            self.index = open_index(self.path)
+        except (PretrieveError, OSError) as error:
+            self.problem = str(error)
+        else:
+            self.opened, self.problem = self.opened + 1, ""
+        self._seen = stamp
+        return True
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """What changes with each MANIFEST: the file, its time and its size."""
+    try:
+        facts = (path / MANIFEST).stat()
+    except OSError:
+        return (0, 0, 0)
+    return (facts.st_ino, facts.st_mtime_ns, facts.st_size)
+
+
+def open_all(paths: Sequence[Path]) -> dict[str, Served]:
+    """Open indexes, by the names of their folders.
+
+    Args:
+        paths: of their folders.
+
+    Raises:
+        PretrieveError: one cannot be opened.
+        UsageError: two have one name.
+    """
+    found: dict[str, Served] = {}
+    for path in paths:
+        name = path.resolve().name
+        if name in found:
+            raise UsageError(f"two indexes are called {name} ({found[name].path}, {path}): rename or leave out one.")
+        found[name] = Served(name, path)
+    return found
+
+
+def number_of(index: Index, name: str) -> int | None:
+    """The number of the document with an id, if the index has it.
+
+    Args:
+        index: the index.
+        name: the id.
+    """
+    members = index.members
+    wanted = hashes([name], 1)
+    for start, part in zip(members.starts.tolist(), members.parts, strict=False):
+        for place in part.find(wanted)[1].tolist():
+            if part.names[place] == name and (members.alive is None or members.alive[start + place]):
+                return int(start + place)
+    return None
+
+
+def document_of(index: Index, name: str) -> Document | None:
+    """The document with an id, if the index has it.
+
+    Args:
+        index: the index.
+        name: the id.
+    """
+    number = number_of(index, name)
+    return None if number is None else index.numbered[number]

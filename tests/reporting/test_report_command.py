@@ -1,0 +1,352 @@
+"""``pretrieve report``: what its page says, that it is one file, what it refuses, and how a browser shows it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+import labelling
+from cli.conftest import documents as documents
+from cli.conftest import model as model
+from cli.conftest import run as run
+from pretrieve.core import files
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = shutil.which("chromium")
+PHONE = {"width": 360, "height": 740}
+HOSTILE = "<script>alert(1)</script>\x1b[2J\u202eevil & \u05d0\u05d1"
+
+
+@pytest.fixture(scope="module")
+def compared(documents: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``beir`` and a ``comparison`` on it."""
+    folder = tmp_path_factory.mktemp("compared")
+    labelling.beir(folder / "beir", 80, 30)
+    words = ("compare", documents, "--benchmark", folder / "beir", "-o", folder / "comparison", "--methods",
+             "none,contriever-inbatch", "--steps", "30", "--labels", "20", "--base", "static", "--tune", "steps=2",
+             "--set", "dimensions=16", "--set", "learning_rate=0.5", "--set", "batch_size=16")  # fmt: skip
+    done = subprocess.run([sys.executable, "-m", "pretrieve", *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(model: Path, compared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The JSON of an evaluation of the model."""
+    target = tmp_path_factory.mktemp("evaluated") / "evaluation.json"
+    words = ("evaluate", compared / "beir", "--model", model, "--output-json", target)
+    done = subprocess.run([sys.executable, "-m", "pretrieve", *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+class Words(HTMLParser):
+    """The tags and the text of a page, and every address in it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags, self.text, self.addresses = [], "", []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attributes if name in ("src", "href", "xlink:href")]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def page_of(path: Path) -> tuple[Words, dict]:
+    text = path.read_text()
+    assert len(text.encode()) < 2_000_000
+    words = Words(text)
+    assert "script" not in words.tags
+    assert words.addresses == ["data:,"], "nothing from the network"
+    assert not re.search(r"url\(|@import", text)
+    return words, orjson.loads(path.with_suffix(".data.json").read_bytes())
+
+
+def section(data: dict, title: str) -> dict:
+    return next(one for one in data["sections"] if one["title"] == title)
+
+
+def test_a_model(run, model, tmp_path) -> None:
+    outcome = run("report", model, "-o", tmp_path / "report.html")
+    assert outcome.code == 0, outcome.err
+    words, data = page_of(tmp_path / "report.html")
+    said = orjson.loads((model / "report.json").read_bytes())
+    assert all(line in words.text and line in outcome.out for line in data["verdict"])
+    assert "30 steps" in data["verdict"][0]
+    assert "180 documents" in data["verdict"][0]
+    assert words.text.index(data["verdict"][-1]) < words.text.index("Label-free probe\n")
+    assert said["reason"][1:] in words.text
+    curves = {chart["title"]: chart["curves"] for chart in section(data, "Curves")["charts"]}
+    assert {"loss of a step", "learning rate"} <= curves.keys()
+    assert all(xs == sorted(xs) and xs[-1] == 30 for _, xs, _ in curves["loss of a step"])
+    drawn = section(data, "What the sampler draws")
+    assert len(drawn["examples"]) == 3
+    assert sum(count for _, count in drawn["charts"][0]["bins"]) == 200
+    assert words.tags.count("figure") == sum(len(one["charts"]) for one in data["sections"])
+    for value in (said["recipe"]["fingerprint"], said["recipe"]["corpus"], said["recipe"]["versions"]["torch"], "cpu"):
+        assert value in words.text
+    assert run("verify", model).code == 0
+
+
+def test_a_report_in_the_folder_of_its_model_leaves_the_models_own(run, model, tmp_path) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(model, copy)
+    before = (copy / "report.json").read_bytes()
+    assert run("report", copy, "-o", copy / "report.html").code == 0
+    assert (copy / "report.json").read_bytes() == before
+    assert run("report", copy, "-o", copy / "report.html").code == 0
+
+
+def test_examples_of_other_documents_are_not_shown(run, model, documents, tmp_path) -> None:
+    copy, kept = tmp_path / "model", documents.read_bytes()
+    shutil.copytree(model, copy)
+    try:
+        documents.write_bytes(kept.replace(b"glacier", b"iceberg"))
+        assert run("report", copy, "-o", tmp_path / "a.html").code == 0
+        documents.unlink()
+        assert run("report", copy, "-o", tmp_path / "b.html").code == 0
+    finally:
+        documents.write_bytes(kept)
+    for name, words in (("a", "have changed since the run"), ("b", "its sources are not in this place")):
+        _, data = page_of(tmp_path / f"{name}.html")
+        found = section(data, "What the sampler draws")
+        assert words in found["notes"][0]
+        assert not found["examples"]
+
+
+def test_a_comparison(run, compared, tmp_path) -> None:
+    folder, target = compared / "comparison", tmp_path / "report.html"
+    outcome = run("report", folder, "-o", target, "--benchmark", compared / "beir")
+    assert outcome.code == 0, outcome.err
+    words, data = page_of(target)
+    scores = {}
+    for path in (folder / "scores").glob("*.json"):
+        for one in orjson.loads(path.read_bytes()):
+            scores[one["method"], one["labels"], one["mode"]] = np.array(one["values"])
+    a, b = scores["contriever-inbatch", None, "dense"], scores["none", None, "dense"]
+    assert (a != b).any(), "a comparison that shows nothing tests nothing"
+    rows = {row[0]: row[1:] for row in section(data, "Wins, ties and losses")["charts"][0]["rows"]}
+    counts = [int((a > b).sum()), int((a == b).sum()), int((a < b).sum())]
+    assert rows["contriever-inbatch, as it is, dense"] == counts
+    single = section(data, "Query by query")
+    (scatter,) = single["charts"]
+    mode = "dense" if a.mean() >= scores["contriever-inbatch", None, "hybrid"].mean() else "hybrid"
+    a, b = scores["contriever-inbatch", None, mode], scores["none", None, mode]
+    assert scatter["points"] == [list(point) for point in zip(b.tolist(), a.tolist(), strict=True)]
+    queries = [orjson.loads(line) for line in (compared / "beir" / "queries.jsonl").read_bytes().splitlines()]
+    texts = {query["_id"]: query["text"] for query in queries}
+    ids = [f"q{number}" for number in range(50, 80)]
+    for table in single["tables"]:
+        gaps = [float(row[-1]) for row in table["rows"]]
+        assert len(gaps) <= 10
+        assert gaps == sorted(gaps, reverse="wins" in table["title"])
+        for row in table["rows"]:
+            place = ids.index(row[0])
+            assert row[1] == texts[row[0]]
+            assert row[-3:] == [f"{a[place]:.3f}", f"{b[place]:.3f}", f"{a[place] - b[place]:+.3f}"]
+    assert single["tables"]
+    assert "The ranked lists of the queries are not kept." in words.text
+    for cell in orjson.loads((folder / "report.json").read_bytes())["cells"]:
+        assert f"{cell['mean']:.4f} ({cell['ci95'][0]:.3f} to {cell['ci95'][1]:.3f})" in words.text
+
+
+def test_a_comparison_beside_other_data_is_refused(run, compared, tmp_path) -> None:
+    copy = tmp_path / "compared"
+    shutil.copytree(compared, copy)
+    words = ("report", copy / "comparison", "-o", tmp_path / "r.html")
+    corpus = copy / "beir" / "queries.jsonl"
+    corpus.write_bytes(corpus.read_bytes().replace(b"ba", b"be"))
+    outcome = run(*words, "--benchmark", copy / "beir")
+    assert outcome.code == 1
+    assert "not the data of this comparison" in outcome.err
+    score = copy / "comparison" / "scores" / "none-0-zero.json"
+    score.write_bytes(re.sub(rb'"values": \[\s*[\d.]+', b'"values": [\n 0.777', score.read_bytes()))
+    outcome = run(*words)
+    assert outcome.code == 1
+    assert "differ" in outcome.err
+    score.write_bytes(b"[")
+    assert "is damaged" in run(*words).err
+    score.unlink()
+    assert "has not all of" in run(*words).err
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_an_evaluation_alone_and_with_its_model(run, model, evaluated, tmp_path) -> None:
+    facts = orjson.loads(evaluated.read_bytes())
+    assert run("report", evaluated, "-o", tmp_path / "a.html").code == 0
+    assert run("report", model, "--evaluation", evaluated, "-o", tmp_path / "b.html").code == 0
+    for name in "ab":
+        words, data = page_of(tmp_path / f"{name}.html")
+        for row in facts["rows"]:
+            assert f"{row['metrics']['nDCG@10']:.4f}" in words.text
+        test = next(one for one in facts["tests"] if one["b"].startswith("BM25") and one["metric"] == "nDCG@10")
+        better = test["p_holm"] < 0.05 and test["difference"] > 0
+        side = "better than" if better else "not shown to differ from"
+        assert any(f"{test['a']} is {side} {test['b']}" in line for line in data["verdict"])
+        assert "30 queries" in words.text
+
+
+def test_a_difference_that_chance_explains_is_no_gain(run, evaluated, tmp_path) -> None:
+    facts = orjson.loads(evaluated.read_bytes())
+    for p, difference, words in ((0.2, 0.3, "not shown to differ from"), (0.01, -0.3, "worse than"),
+                                 (0.01, 0.3, "better than")):  # fmt: skip
+        for test in facts["tests"]:
+            test |= {"p_holm": p, "difference": difference}
+        (tmp_path / "e.json").write_bytes(orjson.dumps(facts))
+        out = run("report", tmp_path / "e.json", "-o", tmp_path / "e.html").out
+        assert words in out
+        assert sum(other in out for other in ("not shown to differ from", "worse than", "better than")) == 1
+
+
+def test_a_fine_tuned_model(run, compared, tmp_path) -> None:
+    labelling.beir(tmp_path / "beir", 260, 20)
+    words = ("finetune", compared / "comparison" / "runs" / "none-0", tmp_path / "beir", "-o", tmp_path / "tuned",
+             "--steps", "3", "--tracker", "none", "--set", "batch_size=8")  # fmt: skip
+    assert run(*words).code == 0
+    outcome = run("report", tmp_path / "tuned", "-o", tmp_path / "r.html")
+    assert outcome.code == 0, outcome.err
+    text, data = page_of(tmp_path / "r.html")
+    assert "model (hybrid)" in text.text
+    assert "start (hybrid)" in " ".join(data["verdict"])
+    assert "kept no curves" in text.text
+    assert "pretrieve finetune" in text.text
+
+
+def test_hostile_text_is_text(run, evaluated, tmp_path) -> None:
+    facts = orjson.loads(evaluated.read_bytes())
+    facts["collection"] = HOSTILE
+    facts["rows"][1]["system"] = HOSTILE
+    facts["warnings"] = [HOSTILE]
+    (tmp_path / "e.json").write_bytes(orjson.dumps(facts))
+    text = f"{HOSTILE} {HOSTILE} number {{}} and more words. A second sentence {{}}."
+    texts = [{"id": f"d{n}", "title": HOSTILE, "text": text.format(n, n)} for n in range(120)]
+    (tmp_path / "d.jsonl").write_bytes(b"\n".join(map(orjson.dumps, texts)))
+    trained = run("train", tmp_path / "d.jsonl", "-o", tmp_path / "m", "--method", "structure", "--steps", "2", "--set",
+                  "batch_size=8", "--tracker", "none")  # fmt: skip
+    assert trained.code == 0, trained.err
+    for source, name in ((tmp_path / "e.json", "e"), (tmp_path / "m", "m")):
+        outcome = run("report", source, "-o", tmp_path / f"{name}.html")
+        assert outcome.code == 0, outcome.err
+        assert "\x1b" not in outcome.out
+        words, _ = page_of(tmp_path / f"{name}.html")
+        assert "script" in words.text.lower()
+        assert "\x1b" not in words.text
+        assert "\u202e" not in words.text
+        assert "\u05d0\u05d1" in words.text
+    assert "<script>alert(1)</script>\\x1b[2J\\u202eevil & " in page_of(tmp_path / "e.html")[0].text
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("nothing", "-o", "r.html"), "no such folder or file"),
+        (("{model}", "-o", "r.txt"), "ends in .html"),
+        (("{model}/recipe.json", "-o", "r.html"), "not an evaluation"),
+        (("{model}/model.safetensors", "-o", "r.html"), "no JSON"),
+        (("{tmp}", "-o", "r.html"), "no model, comparison or evaluation"),
+        (("{model}", "-o", "r.html", "--benchmark", "{tmp}"), "--benchmark is for a comparison"),
+        (("{model}", "-o", "r.html", "--evaluation", "nothing"), "no such file"),
+        (("{evaluated}", "-o", "r.html", "--examples", "2"), "are for a model"),
+        (("{model}/start", "-o", "r.html"), "has no report.json"),
+    ],
+)
+def test_refused_in_one_line(run, model, evaluated, tmp_path, monkeypatch, words, error) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = run("report", *(word.format(model=model, evaluated=evaluated, tmp=tmp_path) for word in words))
+    assert outcome.code in (1, 2)
+    assert error in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_across_languages_there_is_none_yet(run, tmp_path) -> None:
+    (tmp_path / "e.json").write_bytes(orjson.dumps({"pair_tests": [], "rows": []}))
+    outcome = run("report", tmp_path / "e.json", "-o", tmp_path / "r.html")
+    assert outcome.code == 1
+    assert "across languages" in outcome.err
+
+
+def test_a_damaged_file_of_curves_is_counted(run, model, tmp_path) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(model, copy)
+    paths = sorted((copy / "curves").rglob("events.out.tfevents.*"))
+    assert paths
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:-3])
+    assert run("report", copy, "-o", tmp_path / "r.html", "--examples", "0").code == 0
+    _, data = page_of(tmp_path / "r.html")
+    notes = " ".join(section(data, "Curves")["notes"])
+    assert f"{len(paths)} of {len(paths)} files of curves are damaged" in notes
+
+
+def test_without_the_extra_it_says_how_to_get_it(run, evaluated, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    outcome = run("report", evaluated, "-o", tmp_path / "r.html")
+    assert outcome.code == 1
+    assert 'pip install ".[report]"' in outcome.err
+
+
+def test_the_wheel_has_templates_and_style(tmp_path) -> None:
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {"pretrieve/reporting/templates/report.html", "pretrieve/reporting/static/report.css"} <= names
+
+
+def test_json_is_what_the_file_beside_the_page_has(run, evaluated, tmp_path) -> None:
+    outcome = run("report", evaluated, "-o", tmp_path / "r.html", "--json")
+    assert outcome.code == 0
+    assert outcome.out.encode() == (tmp_path / "r.data.json").read_bytes()
+    assert files.to_json(orjson.loads(outcome.out)) == outcome.out.encode()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.mark.parametrize("kind", ["model", "comparison", "evaluation"])
+def test_a_browser_opens_it_from_a_file(run, browser, model, compared, evaluated, tmp_path, kind) -> None:
+    sources = {"model": model, "comparison": compared / "comparison", "evaluation": evaluated}
+    target = tmp_path / "report.html"
+    assert run("report", sources[kind], "-o", target).code == 0
+    backs = set()
+    for scheme in ("light", "dark"):
+        page = browser.new_page(viewport=PHONE, color_scheme=scheme, java_script_enabled=True)
+        errors, requests = [], []
+        page.on("console", lambda message, errors=errors: errors.append(message.text))
+        page.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
+        page.on("request", lambda request, requests=requests: requests.append(request.url))
+        page.goto(target.as_uri())
+        assert errors == []
+        assert [one for one in requests if not one.startswith("data:")] == [target.as_uri()]
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert page.locator(".verdict p").first.is_visible()
+        top = page.locator(".verdict").bounding_box()["y"]
+        assert top < PHONE["height"] / 2, "the verdict is seen first"
+        backs.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        for name in page.locator("figure > svg").all():
+            box = name.bounding_box()
+            assert box["width"] > 200
+            assert box["height"] > 20
+        page.close()
+    assert len(backs) == 2, "dark is dark"
