@@ -15,6 +15,7 @@ import typer
 from pretrieve.cli import (
     answer,
     compare,
+    completing,
     demo,
     distill,
     encode,
@@ -23,6 +24,7 @@ from pretrieve.cli import (
     generate,
     index,
     inspect,
+    log_file,
     methods,
     mine,
     push,
@@ -35,6 +37,8 @@ from pretrieve.cli import (
 )
 from pretrieve.cli.config import Configured
 from pretrieve.cli.failure import print_error, print_usage
+from pretrieve.cli.groups import expanded
+from pretrieve.cli.messages import with_messages
 from pretrieve.cli.usage_errors import is_usage_error, line_of
 from pretrieve.core.errors import PretrieveError, PretrieveWarning
 from pretrieve.core.shown import shown
@@ -46,7 +50,6 @@ app = typer.Typer(
     help="Point it at your documents, get a better retriever, no labels.",
     epilog="Start with:  pretrieve demo",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -73,11 +76,13 @@ COMMANDS = (
 )
 _OF_MANY_PROCESSES = (train.NAME, finetune.NAME, read.NAME, compare.NAME)
 for module in COMMANDS:
-    app.command(name=module.NAME, cls=Configured, epilog=f"Example:  {module.EXAMPLE}")(module.command)
+    app.command(name=module.NAME, cls=Configured, epilog=f"Example:  {module.EXAMPLE}")(
+        expanded(with_messages(module.command))
+    )
 
 
-def _print_version(value: bool) -> None:
-    if value:
+def _print_version(context: typer.Context, value: bool) -> None:
+    if value and not context.resilient_parsing:
         from importlib.metadata import version as installed_version
 
         typer.echo(f"pretrieve {installed_version('pretrieve')}")
@@ -114,6 +119,14 @@ def main() -> None:
     Raises:
         SystemExit: always; the code is 0, 1 (failure), 2 (usage), or 128 + n when signal n stopped a run.
     """
+    try:
+        _run()
+    except SystemExit as stop:
+        log_file.close(stop.code or 0)
+        raise
+
+
+def _run() -> NoReturn:
     warnings.formatwarning = _format
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -122,6 +135,8 @@ def main() -> None:
         with stoppable():
             code = app(standalone_mode=False, prog_name="pretrieve")
             processes.current().leave()
+        if line := completing.missing_shell(sys.argv[1:], code):
+            print_usage(line)
         sys.exit(code)
     except KeyboardInterrupt as error:
         _exit(error, _stopped)
@@ -131,6 +146,8 @@ def main() -> None:
     except typer.Abort as error:
         _exit(error, _stopped)
     except Exception as error:
+        if completing.is_completing():  # the command itself will say it
+            sys.exit(1)
         if is_usage_error(error):
             line = line_of(error, sys.argv[1:], [module.NAME for module in COMMANDS])
             _exit(error, lambda: print_usage(line))
@@ -138,6 +155,7 @@ def main() -> None:
 
 
 def _stopped() -> int:
+    log_file.error("stopped.")
     typer.echo("stopped.", err=True)
     return 130
 

@@ -7,33 +7,25 @@ from typing import Annotated
 
 import typer
 
+from pretrieve.cli import completing
 from pretrieve.cli.finetune import negatives_metavar
 from pretrieve.cli.options import (
     SOURCES,
-    Columns,
     Config,
     Device,
-    Exclude,
-    GroupField,
-    IdField,
-    Include,
     Json,
-    NoIgnore,
-    OnBadOption,
     OutputFolder,
     OutputJson,
-    TextField,
-    TitleField,
-    Wikipedia,
-    WithoutTitles,
 )
 from pretrieve.cli.output import say, working, write_json
+from pretrieve.cli.reading import Reading
 
 NAME = "compare"
 EXAMPLE = "pretrieve compare docs/ --methods none,mlm,contriever-inbatch --benchmark beir-folder -o report"
 
 
 def command(
+    *,
     sources: SOURCES,
     benchmark: Annotated[
         Path,
@@ -42,7 +34,12 @@ def command(
     output: OutputFolder,
     methods: Annotated[
         str,
-        typer.Option("--methods", metavar="NAME,...", help="Methods to compare; none is the base without training."),
+        typer.Option(
+            "--methods",
+            metavar="NAME,...",
+            autocompletion=completing.several(completing.methods_or_none),
+            help="Methods to compare; none is the base without training.",
+        ),
     ] = "none,mlm,orqa-ict,contriever-inbatch,condenser,cocondenser,retromae,mvr,realm",
     base: Annotated[
         str,
@@ -68,7 +65,13 @@ def command(
         str, typer.Option("--labels", metavar="N,...", help="Numbers of labelled queries to fine-tune with.")
     ] = "100,1000,all",
     negatives: Annotated[
-        str, typer.Option("--negatives", metavar=negatives_metavar("given"), help="Hard negatives of fine-tuning.")
+        str,
+        typer.Option(
+            "--negatives",
+            metavar=negatives_metavar("given"),
+            autocompletion=completing.negatives("given"),
+            help="Hard negatives of fine-tuning.",
+        ),
     ] = "bm25",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Number of seeds, from 0.")] = 1,
     config: Config = None,
@@ -86,17 +89,7 @@ def command(
         typer.Option("--tune", metavar="KEY=VALUE", help="Set a value of fine-tuning. Repeatable.", show_default=False),
     ] = None,
     metric: Annotated[str, typer.Option("--metric", help="Metric, in the notation of ir-measures.")] = "nDCG@10",
-    on_bad: OnBadOption = "auto",
-    include: Include = None,
-    exclude: Exclude = None,
-    no_ignore: NoIgnore = False,
-    columns: Columns = None,
-    text_field: TextField = None,
-    title_field: TitleField = None,
-    id_field: IdField = None,
-    group_field: GroupField = None,
-    without_titles: WithoutTitles = False,
-    wikipedia: Wikipedia = False,
+    reading: Reading,
     device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
@@ -105,7 +98,6 @@ def command(
     from pretrieve.core.config import parse_assignments
     from pretrieve.core.extras import install_command
     from pretrieve.pipeline.compare.request import CompareRequest
-    from pretrieve.pipeline.run.sources import fields_of, filter_of
 
     request = CompareRequest(
         sources=tuple(sources),
@@ -124,17 +116,9 @@ def command(
         tuning=parse_assignments(tuning or []),
         metric=metric,
         device=device,
-        on_bad=on_bad,
-        file_filter=filter_of(include, exclude, ignore=not no_ignore),
-        fields=fields_of(
-            text=text_field,
-            title=title_field,
-            identity=id_field,
-            group=group_field,
-            titles=not without_titles,
-            wikipedia=wikipedia,
-            columns=columns,
-        ),
+        on_bad=reading.on_bad,
+        file_filter=reading.file_filter(),
+        fields=reading.fields(),
     )
     request.check()
     with working(as_json, output_json) as display:

@@ -43,6 +43,8 @@ class Configured(TyperCommand):
             UsageError: a file cannot be read, or holds an unknown key or a value that does not fit.
         """
         self.origins = {}
+        if ctx.resilient_parsing:  # a shell completes it: what files hold does not matter
+            return super().parse_args(ctx, args)
         given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
         parameters = {_name(one): one for one in self.get_params(ctx)}
         values, origins = _merged(self.name or "", given, parameters)

@@ -6,23 +6,17 @@ from typing import Annotated, Literal
 
 import typer
 
+from pretrieve.cli import completing
 from pretrieve.cli.next_commands import after_training
 from pretrieve.cli.options import (
     SOURCES,
-    Columns,
     Config,
     Device,
     DocumentPrompt,
-    Exclude,
-    GroupField,
-    IdField,
-    Include,
     Json,
     KeepWorkspace,
     Like,
     MaxLength,
-    NoIgnore,
-    OnBadOption,
     OutputFolder,
     OutputJson,
     Overwrite,
@@ -32,12 +26,10 @@ from pretrieve.cli.options import (
     Seed,
     Settings,
     Similarity,
-    TextField,
-    TitleField,
     Tracker,
-    WithoutTitles,
 )
 from pretrieve.cli.output import print_next, working, write_json
+from pretrieve.cli.reading import ReadingNoWikipedia
 
 NAME = "distill"
 EXAMPLE = "pretrieve distill docs/ --teacher sentence-transformers/all-MiniLM-L6-v2 -o my-static"
@@ -45,6 +37,7 @@ _TEACHER, _STUDENT, _TRAINING = "Teacher", "Student", "Training"
 
 
 def command(
+    *,
     sources: SOURCES,
     teacher: Annotated[
         str,
@@ -111,7 +104,14 @@ def command(
         typer.Option("--weighting", help="Weights of the token vectors before training.", rich_help_panel=_STUDENT),
     ] = "idf",
     stages: Annotated[
-        str, typer.Option("--stages", metavar="NAME,...", help="Stages to run.", rich_help_panel=_TRAINING)
+        str,
+        typer.Option(
+            "--stages",
+            metavar="NAME,...",
+            autocompletion=completing.several(completing.stages),
+            help="Stages to run.",
+            rich_help_panel=_TRAINING,
+        ),
     ] = "tokens,distil,contrast",
     steps: Annotated[
         int, typer.Option("--steps", min=1, help="Steps of the distillation.", rich_help_panel=_TRAINING)
@@ -150,16 +150,7 @@ def command(
     overwrite: Overwrite = False,
     tracker: Tracker = "auto",
     keep_workspace: KeepWorkspace = False,
-    on_bad: OnBadOption = "auto",
-    include: Include = None,
-    exclude: Exclude = None,
-    no_ignore: NoIgnore = False,
-    columns: Columns = None,
-    text_field: TextField = None,
-    title_field: TitleField = None,
-    id_field: IdField = None,
-    group_field: GroupField = None,
-    without_titles: WithoutTitles = False,
+    reading: ReadingNoWikipedia,
     device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
@@ -168,7 +159,7 @@ def command(
     from pretrieve.core.config import parse_assignments
     from pretrieve.models.text_encoder import ModelOptions
     from pretrieve.pipeline.distill.request import DistillRequest
-    from pretrieve.pipeline.run.sources import fields_of, filter_of, source_words
+    from pretrieve.pipeline.run.sources import source_words
 
     request = DistillRequest(
         sources=tuple(sources),
@@ -202,11 +193,9 @@ def command(
         tracker=tracker,
         keep_workspace=keep_workspace,
         device=device,
-        on_bad=on_bad,
-        file_filter=filter_of(include, exclude, ignore=not no_ignore),
-        fields=fields_of(
-            text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles
-        ),
+        on_bad=reading.on_bad,
+        file_filter=reading.file_filter(),
+        fields=reading.fields(),
     )
     request.check()  # before torch is imported: invalid options are reported fast
     with working(as_json, output_json) as display:

@@ -9,37 +9,28 @@ import typer
 
 from pretrieve.cli.options import (
     SOURCES,
-    Columns,
     Device,
     DocumentPrompt,
-    Exclude,
-    GroupField,
-    IdField,
-    Include,
     Json,
     Like,
     MaxLength,
-    NoIgnore,
-    OnBadOption,
     OutputJson,
     Passages,
     PassageWords,
     Pooling,
     QueryPrompt,
     Similarity,
-    TextField,
-    TitleField,
-    Wikipedia,
-    WithoutTitles,
     words_of,
 )
 from pretrieve.cli.output import free_name, print_next, say, working, write_json
+from pretrieve.cli.reading import Reading
 
 NAME = "encode"
 EXAMPLE = "pretrieve encode docs/ --model my-model -o my-vectors"
 
 
 def command(
+    *,
     sources: SOURCES,
     model: Annotated[str, typer.Option("--model", help="Model: a folder or hub name.", show_default=False)],
     output: Annotated[
@@ -82,17 +73,7 @@ def command(
             "--workers", min=1, help="Workers of Ray. (default: one for each processor or GPU)", show_default=False
         ),
     ] = None,
-    on_bad: OnBadOption = "auto",
-    include: Include = None,
-    exclude: Exclude = None,
-    no_ignore: NoIgnore = False,
-    columns: Columns = None,
-    text_field: TextField = None,
-    title_field: TitleField = None,
-    id_field: IdField = None,
-    group_field: GroupField = None,
-    without_titles: WithoutTitles = False,
-    wikipedia: Wikipedia = False,
+    reading: Reading,
     pooling: Pooling = None,
     similarity: Similarity = None,
     query_prompt: QueryPrompt = None,
@@ -107,7 +88,6 @@ def command(
     from pretrieve.models.devices import using
     from pretrieve.pipeline.encode.encode import encode
     from pretrieve.pipeline.encode.request import EncodeRequest, part_of
-    from pretrieve.pipeline.run.sources import fields_of, filter_of
 
     request = EncodeRequest(
         sources=tuple(sources),
@@ -121,17 +101,9 @@ def command(
         passages=words_of(passages, passage_words),
         engine=engine,
         workers=workers,
-        fields=fields_of(
-            text=text_field,
-            title=title_field,
-            identity=id_field,
-            group=group_field,
-            titles=not without_titles,
-            wikipedia=wikipedia,
-            columns=columns,
-        ),
-        file_filter=filter_of(include, exclude, ignore=not no_ignore),
-        on_bad=on_bad,
+        fields=reading.fields(),
+        file_filter=reading.file_filter(),
+        on_bad=reading.on_bad,
         described={
             "pooling": pooling,
             "similarity": similarity,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pretrieve.cli import completing
 from pretrieve.cli.options import (
     Device,
     DocumentPrompt,
@@ -54,6 +55,7 @@ def command(
         typer.Option(
             "--lexical",
             metavar="NAME,...",
+            autocompletion=completing.several(completing.settings_of_bm25),
             help="Common settings of BM25 to add to the default: bm25s, lucene, anserini.",
             show_default=False,
         ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -14,12 +13,12 @@ from pathlib import Path
 
 import typer
 
+from pretrieve.cli import log_file
+from pretrieve.cli.environment import given_command, versions
 from pretrieve.core import extensions, extras
 from pretrieve.core.disk import OUT_OF_FILES, TOO_MANY_FILES
 from pretrieve.core.errors import PretrieveError
-from pretrieve.core.shown import command_line, shown
-
-_PACKAGES = ("pretrieve", "torch", "transformers", "sentence-transformers", "tokenizers", "numpy", "typer", "rich")
+from pretrieve.core.shown import shown
 
 
 def print_error(error: Exception) -> int:
@@ -32,7 +31,8 @@ def print_error(error: Exception) -> int:
         The exit code.
     """
     error = _better(error)
-    _print(_expected(error) or _unexpected(error))
+    expected = _expected(error)
+    _print(expected or _unexpected(error), None if expected else error)
     return error.exit_code if isinstance(error, PretrieveError) else 1
 
 
@@ -43,7 +43,8 @@ def print_usage(line: str) -> int:
     return 2
 
 
-def _print(text: str) -> None:
+def _print(text: str, unexpected: Exception | None = None) -> None:
+    log_file.error(shown(text), unexpected)
     typer.secho("error: ", fg="red", bold=True, nl=False, err=True)
     typer.echo(shown(text), err=True)
 
@@ -93,7 +94,7 @@ def _unexpected(error: Exception) -> str:
     """An unexpected error, with the file of its details."""
     what = shown(error)
     shortened = f"{what[:300]}..." if len(what) > 300 else what
-    path = _write_details(error)
+    path = log_file.path() or _write_details(error)
     where = "details could not be written" if path is None else f"details: {path}; please report it"
     return f"unexpected {type(error).__name__}: {shortened} ({where})"
 
@@ -116,16 +117,5 @@ def _write_details(error: Exception) -> Path | None:
 
 
 def _details(error: Exception) -> str:
-    lines = [f"Python {platform.python_version()} on {platform.platform()}", *_versions()]
-    lines += ["", command_line(["pretrieve", *sys.argv[1:]]), ""]
+    lines = [*versions(), "", given_command(sys.argv[1:]), ""]
     return "\n".join(lines) + "\n" + "".join(traceback.format_exception(error))
-
-
-def _versions() -> Iterator[str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    for name in _PACKAGES:
-        try:
-            yield f"{name} {version(name)}"
-        except PackageNotFoundError:
-            yield f"{name} is not installed"

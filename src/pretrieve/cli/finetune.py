@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from pretrieve.cli import completing
 from pretrieve.cli.next_commands import after_finetune, unseen_splits
 from pretrieve.cli.options import (
     LABELS,
@@ -61,6 +62,7 @@ def command(
         typer.Option(
             "--negatives",
             metavar=negatives_metavar(),
+            autocompletion=completing.negatives(),
             help=f"Hard negatives: {_described()}. (default: given where LABELS have them, else bm25)",
             show_default=False,
         ),

@@ -10,26 +10,17 @@ import typer
 from pretrieve.cli.next_commands import after_generate
 from pretrieve.cli.options import (
     SOURCES,
-    Columns,
     Config,
     Device,
-    Exclude,
-    GroupField,
-    IdField,
-    Include,
     Json,
-    NoIgnore,
-    OnBadOption,
     OutputFile,
     OutputJson,
     Overwrite,
     Resume,
     Seed,
-    TextField,
-    TitleField,
-    WithoutTitles,
 )
 from pretrieve.cli.output import print_next, working, write_json
+from pretrieve.cli.reading import ReadingNoWikipedia
 
 NAME = "generate"
 EXAMPLE = "pretrieve generate docs/ -o labels.jsonl --generator my-doc2query --cross-encoder my-cross-encoder"
@@ -37,6 +28,7 @@ _MODEL, _ENDPOINT, _FILTER = "Generator", "Endpoint", "Filter, negatives and sco
 
 
 def command(
+    *,
     sources: SOURCES,
     output: OutputFile,
     generator: Annotated[
@@ -185,16 +177,7 @@ def command(
     seed: Seed = 0,
     resume: Resume = False,
     overwrite: Overwrite = False,
-    on_bad: OnBadOption = "auto",
-    include: Include = None,
-    exclude: Exclude = None,
-    no_ignore: NoIgnore = False,
-    columns: Columns = None,
-    text_field: TextField = None,
-    title_field: TitleField = None,
-    id_field: IdField = None,
-    group_field: GroupField = None,
-    without_titles: WithoutTitles = False,
+    reading: ReadingNoWikipedia,
     device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
@@ -202,7 +185,6 @@ def command(
     """Generate queries for documents, keep those that find their document, and add hard negatives and scores."""
     from pretrieve.cli.generated import print_generated
     from pretrieve.pipeline.generate.request import GenerateRequest
-    from pretrieve.pipeline.run.sources import fields_of, filter_of
 
     request = GenerateRequest(
         sources=tuple(sources),
@@ -234,12 +216,10 @@ def command(
         seed=seed,
         resume=resume,
         overwrite=overwrite,
-        on_bad=on_bad,
+        on_bad=reading.on_bad,
         device=device,
-        file_filter=filter_of(include, exclude, ignore=not no_ignore),
-        fields=fields_of(
-            text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles
-        ),
+        file_filter=reading.file_filter(),
+        fields=reading.fields(),
     )
     request.check()  # before torch is imported: invalid options are reported fast
     with working(as_json, output_json) as display:

@@ -7,20 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
+from pretrieve.cli import completing
 from pretrieve.cli.options import (
     SOURCES,
-    Columns,
     Device,
     DocumentPrompt,
-    Exclude,
-    GroupField,
-    IdField,
-    Include,
     Json,
     Like,
     MaxLength,
-    NoIgnore,
-    OnBadOption,
     OutputFolder,
     OutputJson,
     Overwrite,
@@ -29,18 +23,16 @@ from pretrieve.cli.options import (
     Pooling,
     QueryPrompt,
     Similarity,
-    TextField,
-    TitleField,
-    Wikipedia,
-    WithoutTitles,
     words_of,
 )
+from pretrieve.cli.reading import Reading
 
 NAME = "index"
 EXAMPLE = "pretrieve index docs/ --model my-model -o my-index"
 
 
 def command(
+    *,
     output: OutputFolder,
     sources: SOURCES = [],  # noqa: B006 - read only
     model: Annotated[
@@ -77,17 +69,7 @@ def command(
         bool,
         typer.Option("--link-model", help="Keep the model's relative path in the index, in place of its files."),
     ] = False,
-    on_bad: OnBadOption = "auto",
-    include: Include = None,
-    exclude: Exclude = None,
-    no_ignore: NoIgnore = False,
-    columns: Columns = None,
-    text_field: TextField = None,
-    title_field: TitleField = None,
-    id_field: IdField = None,
-    group_field: GroupField = None,
-    without_titles: WithoutTitles = False,
-    wikipedia: Wikipedia = False,
+    reading: Reading,
     pooling: Pooling = None,
     similarity: Similarity = None,
     query_prompt: QueryPrompt = None,
@@ -127,6 +109,7 @@ def command(
         typer.Option(
             "--stemmer",
             metavar="auto|none|NAME",
+            autocompletion=completing.stemmers,
             help="Snowball stemmer of BM25: by the documents' language, none, or a name (english, porter).",
         ),
     ] = "auto",
@@ -183,23 +166,13 @@ def command(
     """
     from pretrieve.cli.index_commands import Change, Read, build, change, chosen_options, chosen_store
     from pretrieve.models.devices import using
-    from pretrieve.pipeline.run.sources import fields_of, filter_of
 
-    fields = fields_of(
-        text=text_field,
-        title=title_field,
-        identity=id_field,
-        group=group_field,
-        titles=not without_titles,
-        wikipedia=wikipedia,
-        columns=columns,
-    )
     read = Read(
         sources=sources,
         passages=words_of(passages, passage_words),
-        fields=fields,
-        file_filter=filter_of(include, exclude, ignore=not no_ignore),
-        on_bad=on_bad,
+        fields=reading.fields(),
+        file_filter=reading.file_filter(),
+        on_bad=reading.on_bad,
         model=model,
         described={
             "pooling": pooling,

@@ -6,33 +6,32 @@ from typing import Annotated
 
 import typer
 
+from pretrieve.cli import completing
 from pretrieve.cli.options import (
     SOURCES,
-    Columns,
-    Exclude,
-    GroupField,
-    IdField,
-    Include,
     Json,
-    NoIgnore,
-    OnBadOption,
     OutputJson,
     Seed,
     Settings,
-    TextField,
-    TitleField,
-    WithoutTitles,
 )
 from pretrieve.cli.output import working, write_json
+from pretrieve.cli.reading import ReadingNoWikipedia
 
 NAME = "inspect"
 EXAMPLE = "pretrieve inspect docs/ --method contriever -n 3"
 
 
 def command(
+    *,
     sources: SOURCES,
     method: Annotated[
-        str | None, typer.Option("--method", help="Training method; see `pretrieve methods`.", show_default=False)
+        str | None,
+        typer.Option(
+            "--method",
+            autocompletion=completing.methods,
+            help="Training method; see `pretrieve methods`.",
+            show_default=False,
+        ),
     ] = None,
     base: Annotated[
         str | None,
@@ -45,27 +44,14 @@ def command(
     number: Annotated[int, typer.Option("-n", min=1, help="Number of examples.")] = 5,
     settings: Settings = None,
     seed: Seed = 0,
-    on_bad: OnBadOption = "auto",
-    include: Include = None,
-    exclude: Exclude = None,
-    no_ignore: NoIgnore = False,
-    columns: Columns = None,
-    text_field: TextField = None,
-    title_field: TitleField = None,
-    id_field: IdField = None,
-    group_field: GroupField = None,
-    without_titles: WithoutTitles = False,
+    reading: ReadingNoWikipedia,
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
     """Show training examples in colour, as the method trains on them."""
     from pretrieve.core.config import parse_assignments
     from pretrieve.pipeline.inspect import InspectRequest, look
-    from pretrieve.pipeline.run.sources import fields_of, filter_of
 
-    fields = fields_of(
-        text=text_field, title=title_field, identity=id_field, group=group_field, titles=not without_titles
-    )
     request = InspectRequest(
         sources=tuple(sources),
         method=method,
@@ -73,9 +59,9 @@ def command(
         number=number,
         settings=parse_assignments(settings or []),
         seed=seed,
-        on_bad=on_bad,
-        file_filter=filter_of(include, exclude, ignore=not no_ignore),
-        fields=fields,
+        on_bad=reading.on_bad,
+        file_filter=reading.file_filter(),
+        fields=reading.fields(),
     )
     with working(as_json, output_json) as display:
         pairs, summary = look(request, display)

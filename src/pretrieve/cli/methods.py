@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pretrieve.cli import completing
 from pretrieve.cli.options import Json, OutputJson
 from pretrieve.cli.output import working, write_json
 from pretrieve.core.shown import shown
@@ -28,7 +29,13 @@ _PARTS = {
 
 def command(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Method whose card to print.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            autocompletion=completing.methods,
+            help="Method whose card to print.",
+            show_default=False,
+        ),
     ] = None,
     as_bibtex: Annotated[
         bool, typer.Option("--bibtex", help="Print BibTeX of the papers of NAME, or of all methods.")

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from pretrieve.cli import completing
+
 OnBad = Literal["auto", "fail", "skip", "quarantine"]
 Mode = Literal["hybrid", "dense", "lexical"]
 
@@ -84,6 +86,7 @@ Device = Annotated[
     typer.Option(
         "--device",
         metavar="NAME",
+        autocompletion=completing.devices,
         help="Where to compute: auto (an accelerator if there is one), cpu, cuda, cuda:1, mps, xpu.",
     ),
 ]
@@ -98,7 +101,9 @@ KeepWorkspace = Annotated[
 Tracker = Annotated[
     str,
     typer.Option(
-        "--tracker", help="Experiment tracker: auto (TensorBoard if installed), none, tensorboard, wandb, mlflow, ..."
+        "--tracker",
+        autocompletion=completing.trackers,
+        help="Experiment tracker: auto (TensorBoard if installed), none, tensorboard, wandb, mlflow, ...",
     ),
 ]
 

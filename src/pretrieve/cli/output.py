@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pretrieve.cli import messages
 from pretrieve.core.shown import command_line, shown
 
 if TYPE_CHECKING:
@@ -31,15 +32,18 @@ def working(as_json: bool, output_json: Path | None) -> Iterator[Listener]:
         Exit: this is not the first process.
     """
     from pretrieve.pipeline.run import processes
-    from pretrieve.pipeline.run.display import Display
-    from pretrieve.pipeline.run.progress import Silent
+    from pretrieve.pipeline.run.progress import Several, Silent, on_screen
 
     _check_file(output_json)
     if not processes.current().leads:
         yield Silent()
         raise typer.Exit
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext(), Display() as display:
-        yield display
+    chosen = messages.current()
+    with contextlib.ExitStack() as stack:
+        if as_json:
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        shows = [on_screen(quiet=chosen.quiet, verbose=chosen.verbose), *messages.log_lines()]
+        yield Several(*map(stack.enter_context, shows))
 
 
 def write_json(result: Mapping[str, Any], as_json: bool, output_json: Path | None) -> bool:
@@ -82,7 +86,9 @@ def styled(text: object, **style: Any) -> str:
 
 
 def print_next(*commands: Sequence[str]) -> None:
-    """Print the commands that come next, each on a line of its own that can be copied."""
+    """Print the commands that come next, each on a line of its own that can be copied; not with ``--quiet``."""
+    if messages.current().quiet:
+        return
     if commands:
         typer.echo("\nNext:")
     for words in commands:

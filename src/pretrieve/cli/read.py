@@ -9,35 +9,27 @@ import typer
 
 from pretrieve.cli.options import (
     SOURCES,
-    Columns,
     Config,
     Device,
-    Exclude,
-    IdField,
-    Include,
     Json,
     KeepWorkspace,
-    NoIgnore,
-    OnBadOption,
     OutputFolder,
     OutputJson,
     Overwrite,
     Resume,
     Seed,
     Settings,
-    TextField,
-    TitleField,
     Tracker,
-    Wikipedia,
-    WithoutTitles,
 )
 from pretrieve.cli.output import print_next, say, working, write_json
+from pretrieve.cli.reading import ReadingNoGroups
 
 NAME = "read"
 EXAMPLE = "pretrieve read docs/ --questions train.jsonl --model my-model -o my-reader"
 
 
 def command(
+    *,
     sources: SOURCES,
     questions: Annotated[
         Path,
@@ -70,16 +62,7 @@ def command(
     overwrite: Overwrite = False,
     tracker: Tracker = "auto",
     keep_workspace: KeepWorkspace = False,
-    on_bad: OnBadOption = "auto",
-    include: Include = None,
-    exclude: Exclude = None,
-    no_ignore: NoIgnore = False,
-    columns: Columns = None,
-    text_field: TextField = None,
-    title_field: TitleField = None,
-    id_field: IdField = None,
-    without_titles: WithoutTitles = False,
-    wikipedia: Wikipedia = False,
+    reading: ReadingNoGroups,
     device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
@@ -89,7 +72,6 @@ def command(
     from pretrieve.pipeline.qa.request import ReadRequest
     from pretrieve.pipeline.qa.train_reader import train_reader
     from pretrieve.pipeline.run import processes
-    from pretrieve.pipeline.run.sources import fields_of, filter_of
     from pretrieve.sampling.question_files import QuestionReport, read_questions
 
     request = ReadRequest(
@@ -106,17 +88,9 @@ def command(
         tracker=tracker,
         keep_workspace=keep_workspace,
         device=device,
-        on_bad=on_bad,
-        file_filter=filter_of(include, exclude, ignore=not no_ignore),
-        fields=fields_of(
-            text=text_field,
-            title=title_field,
-            identity=id_field,
-            group=None,
-            titles=not without_titles,
-            wikipedia=wikipedia,
-            columns=columns,
-        ),
+        on_bad=reading.on_bad,
+        file_filter=reading.file_filter(),
+        fields=reading.fields(),
     )
     request.check()
     found = QuestionReport()

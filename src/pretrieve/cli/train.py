@@ -7,33 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pretrieve.cli import completing
 from pretrieve.cli.next_commands import after_training
 from pretrieve.cli.options import (
     SOURCES,
-    Columns,
     Config,
     Device,
-    Exclude,
-    GroupField,
-    IdField,
-    Include,
     Json,
     KeepWorkspace,
-    NoIgnore,
-    OnBadOption,
     OutputFolder,
     OutputJson,
     Overwrite,
     Resume,
     Seed,
     Settings,
-    TextField,
-    TitleField,
     Tracker,
-    Wikipedia,
-    WithoutTitles,
 )
 from pretrieve.cli.output import print_next, working, write_json
+from pretrieve.cli.reading import Reading
 
 if TYPE_CHECKING:
     from pretrieve.pipeline.pretrain.report import Report
@@ -44,12 +35,14 @@ EXAMPLE = "pretrieve train docs/ -o my-model --minutes 1.5"
 
 
 def command(
+    *,
     sources: SOURCES,
     output: OutputFolder,
     method: Annotated[
         str | None,
         typer.Option(
             "--method",
+            autocompletion=completing.methods,
             help="Training method; see `pretrieve methods`. (default: the encoder's usual one)",
             show_default=False,
         ),
@@ -102,17 +95,7 @@ def command(
     overwrite: Overwrite = False,
     tracker: Tracker = "auto",
     keep_workspace: KeepWorkspace = False,
-    on_bad: OnBadOption = "auto",
-    include: Include = None,
-    exclude: Exclude = None,
-    no_ignore: NoIgnore = False,
-    columns: Columns = None,
-    text_field: TextField = None,
-    title_field: TitleField = None,
-    id_field: IdField = None,
-    group_field: GroupField = None,
-    without_titles: WithoutTitles = False,
-    wikipedia: Wikipedia = False,
+    reading: Reading,
     device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
@@ -120,7 +103,6 @@ def command(
     """Train a retriever on documents, without labels; the result is a stock sentence-transformers model."""
     from pretrieve.core.config import parse_assignments
     from pretrieve.pipeline.pretrain.request import TrainRequest
-    from pretrieve.pipeline.run.sources import fields_of, filter_of
 
     request = TrainRequest(
         sources=tuple(sources),
@@ -134,22 +116,14 @@ def command(
         seed=seed,
         resume=resume,
         overwrite=overwrite,
-        on_bad=on_bad,
-        file_filter=filter_of(include, exclude, ignore=not no_ignore),
+        on_bad=reading.on_bad,
+        file_filter=reading.file_filter(),
         tracker=tracker,
         keep_workspace=keep_workspace,
         device=device,
         held_out=held_out_documents,
         select=select,
-        fields=fields_of(
-            text=text_field,
-            title=title_field,
-            identity=id_field,
-            group=group_field,
-            titles=not without_titles,
-            wikipedia=wikipedia,
-            columns=columns,
-        ),
+        fields=reading.fields(),
     )
     request.check()  # before torch is imported: invalid options are reported fast
     with working(as_json, output_json) as display:

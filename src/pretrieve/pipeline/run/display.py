@@ -1,8 +1,7 @@
-"""Progress on a terminal: one line per stage, with figures and the time left; plain lines without a terminal."""
+"""Progress on a terminal: one line per stage, with figures and the time left."""
 
 from __future__ import annotations
 
-import time
 from types import TracebackType
 
 from rich.console import Console
@@ -17,15 +16,18 @@ from rich.progress import (
 )
 
 from pretrieve.core.shown import shown
-from pretrieve.text.files.report import WARNING
-
-_LOG_EVERY = 60.0  # seconds
+from pretrieve.pipeline.run.stage import Stage, labelled
 
 
 class Display:
-    """Displays what a ``Listener`` receives; use it as a context manager around the work."""
+    """Displays what a ``Listener`` receives; use it as a context manager around the work.
 
-    def __init__(self, console: Console | None = None) -> None:
+    Args:
+        console: the terminal; default: standard error.
+        verbose: print the seconds and the rate of each stage that has ended.
+    """
+
+    def __init__(self, console: Console | None = None, *, verbose: bool = False) -> None:
         self.console = console or Console(stderr=True)
         self._progress = Progress(
             SpinnerColumn(finished_text="[green]✓[/]"),
@@ -35,13 +37,10 @@ class Display:
             TextColumn("[dim]{task.fields[detail]}"),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=self.console,
-            disable=not self.console.is_terminal,
         )
         self._task: TaskID | None = None
-        self._plain = not self.console.is_terminal
-        self._name, self._started, self._done, self._detail = "", 0.0, 0, ""
-        self._total: int | None = None
-        self._logged = 0.0  # when the current stage last printed a line
+        self._stage = Stage("")
+        self._verbose = verbose
 
     def __enter__(self) -> Display:
         self._progress.start()
@@ -57,42 +56,27 @@ class Display:
     def stage(self, name: str, total: int | None = None, unit: str = "") -> None:
         """Start the line of a new stage."""
         self._finish()
-        self._name, self._started, self._done, self._detail = name, time.monotonic(), 0, ""
-        self._total, self._logged = total, self._started
+        self._stage = Stage(name, total, unit)
         label = f"{shown(name, markup=True)} [dim]({shown(unit, markup=True)})[/]" if unit else shown(name, markup=True)
         self._task = self._progress.add_task(label, total=total, detail="")
 
     def advance(self, count: int, detail: str = "") -> None:
         """Advance the current stage."""
-        self._done += count
-        self._detail = shown(detail, markup=True) or self._detail
+        self._stage.advance(count, detail)
         if self._task is not None:
-            self._progress.update(self._task, advance=count, detail=self._detail)
-            self._log()
+            self._progress.update(self._task, advance=count, detail=shown(self._stage.detail, markup=True))
 
     def note(self, text: str) -> None:
         """Print a note above the bars."""
-        label = "[bold yellow]warning:[/]" if text.startswith(WARNING) else "[yellow]note:[/]"
-        text = shown(text.removeprefix(WARNING), markup=True)
-        self.console.print(f"{label} {text}", highlight=False, soft_wrap=True)
-
-    def _log(self) -> None:
-        """Without a terminal, print one line per minute, so that a log shows progress."""
-        now = time.monotonic()
-        if not self._plain or now - self._logged < _LOG_EVERY:
-            return
-        self._logged = now
-        whole = f" of {self._total:,}" if self._total else ""
-        name, seconds = shown(self._name, markup=True), now - self._started
-        self.console.print(f"{name}: {self._done:,}{whole}, {seconds:.0f} s {self._detail}".rstrip(), highlight=False)
+        kind, text = labelled(text)
+        style = "bold yellow" if kind == "warning" else "yellow"
+        self.console.print(f"[{style}]{kind}:[/] {shown(text, markup=True)}", highlight=False, soft_wrap=True)
 
     def _finish(self) -> None:
         if self._task is None:
             return
-        self._progress.update(self._task, total=self._done, completed=self._done)
+        self._progress.update(self._task, total=self._stage.done, completed=self._stage.done)
         self._task = None
-        if self._plain:
-            seconds = time.monotonic() - self._started
-            figures = f"{self._done:,} done, " if self._done else ""
-            name = shown(self._name, markup=True)
-            self.console.print(f"{name}: {figures}{seconds:.1f} s {self._detail}".rstrip(), highlight=False)
+        if self._verbose:
+            line = shown(self._stage.finished(), markup=True)
+            self.console.print(f"[dim]debug: {line}[/]", highlight=False, soft_wrap=True)
