@@ -131,6 +131,26 @@ def test_scale_model_at_toy_size(tmp_path) -> None:
     assert done.stdout.count("\n| ") == 1 + len(facts["model"])
 
 
+@pytest.mark.slow
+def test_scale_index_at_toy_size(tmp_path) -> None:
+    """An index of each size is built and searched by the command line; what is known is not measured again."""
+    output, work = tmp_path / "records", tmp_path / "work"
+    common = ("scale_index.py", "-o", output, "--work", work, "--sizes", "200")
+    done = run(*common, "--keep", "--steps", "build", "recall", "peers")
+    assert done.returncode == 0, done.stderr
+    facts = orjson.loads((output / "results.json").read_bytes())["200"]
+    assert facts["build"]["peak"] >= facts["build"]["own"] > 1e7
+    assert facts["build"]["disk"] > sum(facts["build"]["disk_of"].values()) > 200 * 1024  # vectors of 256 dimensions
+    assert facts["recall"] == {"recall": 1.0, "queries": 200}
+    assert facts["peer flat"]["recall"] == 1.0
+    assert "| build, CPU s |" in (output / "README.md").read_text()
+    again = run(*common, "--steps", "build", "recall", "peers")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == ""
+    assert not (work / "200").exists()
+    assert "give more text" in run(*common, "--text", output, "--model", "none").stderr
+
+
 def test_gpu_speed_at_toy_size(tmp_path) -> None:
     """Every system has a row, or a reason why not; shares of the peak are of the work of packed rows."""
     output = tmp_path / "speed.json"

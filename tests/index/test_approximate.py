@@ -235,3 +235,17 @@ def test_damage_is_refused(near: Index, tmp_path: Path) -> None:
 def test_bounds(options, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         Index.build(tmp_path / "index", DOCUMENTS[:5], Numbers(), IndexOptions(vectors=VectorOptions(**options)))
+
+
+def test_what_is_told_reaches_what_was_wanted(tmp_path) -> None:
+    """Many queries find all of their neighbours or none: one half may say that a recall is reached, and it is not."""
+    pytest.importorskip("faiss")
+    from pretrieve.index.approximate import _chosen, _trained
+
+    index = _trained(VECTORS)
+    index.add(VECTORS)
+    queries = VECTORS[:512].copy()
+    queries[1::2] += VECTORS[1000:1256] + VECTORS[2000:2256]  # the half that chooses is the easy one
+    found = _chosen(index, VECTORS, queries, 0.95, "test")
+    assert found is not None
+    assert found.recall >= 0.95

@@ -12,23 +12,25 @@ Every distinct word is analysed once: the bulk path looks words up in a table an
 
 from __future__ import annotations
 
-import itertools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
 from pretrieve.core.errors import UsageError, suggest
 from pretrieve.core.types import IntArray, Rows
+from pretrieve.index.lexicon import Lexicon, WordSizes, WordTable
 from pretrieve.index.stop_words import StopWords, content_pairs, content_words, stop_word_lists
 from pretrieve.index.words import BORDER, IS_SPACELESS, PATTERNS, POSSESSIVE, RUN, ZWJ, ZWNJ, Tokenizer
 
 _DETECT = 500  # characters used to detect the language
-_REMEMBERED = 1 << 14  # words whose terms are kept: 4 MB
+_REMEMBERED = 1 << 15  # words whose terms are kept: 8 MB
+_ASKED, _SHORT = 1 << 8, 1 << 10  # queries whose terms are kept, and their characters at most
 MEMORY = 512 << 20  # bytes that indexing may take, by default
 _TOKEN, _WORD = 64, 384  # bytes that a word of a block takes, and a distinct word of the table
 
@@ -97,6 +99,7 @@ class Analyzer:
     stop_words: Mapping[str, StopWords] | None = None
     _stems: dict[str, Callable[[str], str]] = field(default_factory=dict)
     _analysed: dict[tuple[str, str], list[str]] = field(default_factory=dict, repr=False, compare=False)
+    _asked: dict[str, list[str]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.stop_words is None:
@@ -107,7 +110,7 @@ class Analyzer:
 
     def __getstate__(self) -> dict[str, Any]:
         """Stemmers of C cannot be copied, and are made anew."""
-        return {**self.__dict__, "_stems": {}, "_analysed": {}}
+        return {**self.__dict__, "_stems": {}, "_analysed": {}, "_asked": {}}
 
     @property
     def lists(self) -> Mapping[str, StopWords]:
@@ -129,6 +132,16 @@ class Analyzer:
         Stop words are left out, unless the query has no other words. A query is too short to detect its language: with
         several languages, each word gives its stems in all of them.
         """
+        found = self._asked.get(text)
+        if found is None:
+            found = self._terms_of_query(text)
+            if len(text) <= _SHORT:
+                if len(self._asked) >= _ASKED:
+                    self._asked.clear()
+                self._asked[text] = found
+        return list(found)
+
+    def _terms_of_query(self, text: str) -> list[str]:
         if self.analysis.stop_documents:  # documents do not have them either
             return [term for word in self._words(text) for term in self._in_all(word)]
         words = [(word, self._in_all(word)) for word in content_words(text, self._pattern, self.lists)]
@@ -141,9 +154,27 @@ class Analyzer:
         Returns:
             Ragged rows of term ids (R rows), and the terms in the order of their ids.
         """
-        lexicon = _Lexicon(self._analyse)
+        lexicon = Lexicon(self._analyse)
         tables = self._tables(lexicon)
         return lexicon.expand(Rows.of([self._numbers(text, tables) for text in texts])), lexicon.names
+
+    def count(self, texts: Sequence[str], terms: Sequence[str]) -> tuple[IntArray, IntArray]:
+        """Count some terms in R texts, without numbering all others.
+
+        Returns:
+            How often each text has each term, (R, T), and the numbers of all terms of the texts (R,).
+        """
+        number = {term: at for at, term in enumerate(terms)}
+        tables = {code: WordSizes(partial(self._analyse, language=code), number) for code in self.analysis.languages}
+        counts, lengths = np.zeros((len(texts), len(terms)), np.int64), np.zeros(len(texts), np.int64)
+        for row, text in enumerate(texts):
+            words, table = self._words(text), tables[self._language(text)]
+            lengths[row] = sum([table[word] for word in words])
+            for word, places in table.having.items():
+                if often := words.count(word):
+                    for at in places:  # a term may be there twice
+                        counts[row, at] += often
+        return counts, lengths
 
     def blocks(self, texts: Iterable[str], memory: int = MEMORY) -> Iterator[tuple[Rows, list[str]]]:
         """Analyse any number of texts, block by block.
@@ -156,7 +187,7 @@ class Analyzer:
             Ragged rows of term ids, and the terms in the order of their ids. As long as the table lasts, blocks share
             one list, which grows; one that is full is given up for a new one.
         """
-        lexicon, words, size = _Lexicon(self._analyse), [], 0
+        lexicon, words, size = Lexicon(self._analyse), [], 0
         tables = self._tables(lexicon)
         for text in texts:
             words.append(self._numbers(text, tables))
@@ -166,7 +197,7 @@ class Analyzer:
                 yield lexicon.expand(Rows.of(words)), lexicon.names
                 words, size = [], 0
                 if full:
-                    lexicon = _Lexicon(self._analyse)
+                    lexicon = Lexicon(self._analyse)
                     tables = self._tables(lexicon)
         if words:
             yield lexicon.expand(Rows.of(words)), lexicon.names
@@ -180,19 +211,30 @@ class Analyzer:
         )
         return [list(terms) for terms in dict.fromkeys(found)]
 
-    def spans(self, text: str, terms: frozenset[str]) -> list[tuple[int, int]]:
-        """Return the spans of some terms in a text: (first, last + 1) characters, merged, in order."""
+    def spans(self, text: str, terms: frozenset[str], without: set[str] | None = None) -> list[tuple[int, int]]:
+        """Return the spans of some terms in a text: (first, last + 1) characters, merged, in order.
+
+        Args:
+            text: the text.
+            terms: the terms.
+            without: words that are known to have none of them; others that are found join them.
+        """
         found: list[tuple[int, int]] = []
+        without = set() if without is None else without
         for match in self._pattern.finditer(text):
-            for start, stop in self._pieces(match):
-                if not terms.isdisjoint(self._in_all(text[start:stop])):
-                    found.append((start, stop))
+            if (word := match[0]) in without:
+                continue
+            own = [span for span in self._pieces(match) if not terms.isdisjoint(self._in_all(text[span[0] : span[1]]))]
+            if own:
+                found += own
+            else:
+                without.add(word)
         return _merged(found)
 
-    def _tables(self, lexicon: _Lexicon) -> dict[str, _WordTable]:
-        return {language: _WordTable(lexicon, language) for language in self.analysis.languages}
+    def _tables(self, lexicon: Lexicon) -> dict[str, WordTable]:
+        return {language: WordTable(lexicon, language) for language in self.analysis.languages}
 
-    def _numbers(self, text: str, tables: Mapping[str, _WordTable]) -> IntArray:
+    def _numbers(self, text: str, tables: Mapping[str, WordTable]) -> IntArray:
         """Numbers of the words of a text, by the table of its language."""
         table = tables[self._language(text)]
         return np.array([table[word] for word in self._words(text)], dtype=np.int64)
@@ -263,48 +305,6 @@ class Analyzer:
 
     def _dropped(self, word: str, language: str) -> bool:
         return self.analysis.stop_documents and word.lower() in self.lists[language].words
-
-
-class _Lexicon:
-    """Numbers terms, and keeps the terms of each numbered word."""
-
-    def __init__(self, analyse: Callable[[str, str], list[str]]) -> None:
-        self._analyse = analyse
-        self._ids: dict[str, int] = {}
-        self.names: list[str] = []
-        self.entries: list[list[int]] = []
-
-    def add(self, word: str, language: str) -> int:
-        """Analyse a new word; return its number."""
-        ids = self._ids
-        for term in (terms := self._analyse(word, language)):
-            if term not in ids:
-                ids[term] = len(ids)
-                self.names.append(term)
-        self.entries.append([ids[term] for term in terms])
-        return len(self.entries) - 1
-
-    def expand(self, words: Rows) -> Rows:
-        """Replace each word of ragged rows by its terms."""
-        sizes = np.array([len(entry) for entry in self.entries], np.int64)
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        terms = np.fromiter(itertools.chain.from_iterable(self.entries), np.int32, int(starts[-1]))
-        taken = sizes[words.tokens]
-        ends = np.concatenate([[0], np.cumsum(taken)])
-        flat = terms[np.repeat(starts[:-1][words.tokens] - ends[:-1], taken) + np.arange(ends[-1])]
-        return Rows(flat, ends[words.offsets])
-
-
-class _WordTable(dict[str, int]):
-    """Numbers the words of one language as they occur in the text."""
-
-    def __init__(self, lexicon: _Lexicon, language: str) -> None:
-        super().__init__()
-        self._lexicon, self._language = lexicon, language
-
-    def __missing__(self, word: str) -> int:
-        number = self[word] = self._lexicon.add(word, self._language)
-        return number
 
 
 def _stemmer(name: str) -> Callable[[str], str]:

@@ -41,7 +41,7 @@ def answers(
         dense: their vectors, if they were ranked by them.
     """
     made, given = [], iter(ranked)
-    for some in Queries(queries).blocks(_QUERIES):
+    for some in (queries if isinstance(queries, Queries) else Queries(queries)).blocks(_QUERIES):
         best = [(numbers.tolist(), scores.tolist()) for numbers, scores in islice(given, len(some))]
         values = relevance(lexical, rankers, some, [scores for _, scores in best])
         for query, (numbers, scores), close in zip(some, best, values, strict=True):

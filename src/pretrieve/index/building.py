@@ -14,6 +14,7 @@ from pretrieve.core import files
 from pretrieve.core.types import Document, FloatArray, TextEncoder
 from pretrieve.index.analysis import Analysis, Analyzer, languages_of
 from pretrieve.index.dense import Dense
+from pretrieve.index.exhaustive import SMALL
 from pretrieve.index.fuse import FOREIGN_SHORT_WEIGHT, OWN_WEIGHT, Fusion, choose
 from pretrieve.index.hits import sentence_spans
 from pretrieve.index.ids import Ids, Members
@@ -27,6 +28,7 @@ from pretrieve.index.pseudo import Records, full_text, pseudo_queries
 from pretrieve.index.stored_model import keep_model
 from pretrieve.index.texts import batches, texts_for
 from pretrieve.index.ties import Ties
+from pretrieve.index.weighing import choose_on_candidates
 from pretrieve.index.writing import writing
 from pretrieve.models.bag import Bag, third_ranker
 from pretrieve.text.documents import Documents
@@ -103,7 +105,8 @@ def on_disk(
             passages=[PassagePostings.open(folder.path / name / "words/passages")] if passages else None,
             ties=ties_of(members),
         )
-        dense = Dense.open([folder.path / name / "vectors"], encoder, members)
+        near = measured.get("vectors", {}).get("approximate")
+        dense = Dense.open([folder.path / name / "vectors"], encoder, members, facts=[near])
         fusion = _fusion(stored, lexical, dense, options, static)
         model = keep_model(folder, encoder.location, target, link=link_model)
         folder.adopt()
@@ -172,7 +175,10 @@ def _vector_weight(documents: Records, lexical: Lexical, dense: Dense, options: 
             reason="the default for documents too short to take queries out of",
         )
     sets = pseudo_queries(documents, options.pseudo_queries, options.seed, sentence_spans)
-    return choose(lexical, dense, sets, own=own, block=max(1, min(64, BLOCK // (len(documents) * dense.views))))
+    block = max(1, min(64, BLOCK // (len(documents) * dense.views)))
+    if dense.members is not None and len(documents) > SMALL:
+        return choose_on_candidates(lexical, dense, sets, dense.members, own=own, block=block)
+    return choose(lexical, dense, sets, own=own, block=block)
 
 
 def _facts(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pretrieve.core.types import BoolArray, FloatArray, IntArray
-from pretrieve.index.rankers import ROUGH, Best, Order, Queries, Ranker, RoughRanker, candidates, rough_scores
+from pretrieve.index.rankers import ROUGH, Best, Order, Queries, Ranker, candidates, is_rough, rough_scores
 
 CANDIDATES = 1000  # best documents of each ranker that are fused, at least
 
@@ -57,7 +57,7 @@ class Candidates:
         """
         scales = np.zeros_like(self.deviations)  # scores that are all equal count nothing
         np.divide(np.array(weights)[:, None], self.deviations, out=scales, where=self.deviations > 1e-9)
-        rough = [isinstance(ranker, RoughRanker) for ranker in self.rankers]
+        rough = [is_rough(ranker) for ranker in self.rankers]
         places = [self._finalists(query, scales[:, query], rough, k) for query in range(len(self.queries))]
         finalists = [numbers[kept] for numbers, kept in zip(self.numbers, places, strict=True)]
         scores = [self._exact(ranker, finalists, places) for ranker in range(len(self.rankers))]
@@ -87,9 +87,9 @@ class Candidates:
 
     def _exact(self, number: int, finalists: Sequence[IntArray], places: Sequence[IntArray]) -> list[FloatArray]:
         ranker = self.rankers[number]
-        if isinstance(ranker, RoughRanker):
-            return ranker.score_documents(self.queries, finalists)
-        return [values[kept] for values, kept in zip(self.scores[number], places, strict=True)]
+        if not is_rough(ranker):
+            return [values[kept] for values, kept in zip(self.scores[number], places, strict=True)]
+        return self.rankers[number].score_documents(self.queries, finalists)
 
     def _sum(self, query: int, scales: FloatArray, scores: Sequence[FloatArray]) -> FloatArray:
         total = np.zeros(len(scores[0]), np.float64)

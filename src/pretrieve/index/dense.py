@@ -25,12 +25,10 @@ from pretrieve.core.types import BoolArray, FloatArray, IntArray, TextEncoder
 from pretrieve.index.approximate import Approximate
 from pretrieve.index.compressed import Compressed, Vectors, compress, open_vectors
 from pretrieve.index.ids import Members
-from pretrieve.index.rankers import ROUGH, Best, kept, spread
+from pretrieve.index.rankers import ROUGH, Best, completed, kept, remember, spread
 from pretrieve.index.recall import Loss
 from pretrieve.index.scoring import all_scores, best_scores, exact_places, pair_scores, ready
 from pretrieve.index.vector_options import Dtype
-
-_LANES = 8  # queries of a product with the sample: of one shape always, so that a query's moments are the same bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +194,7 @@ class Dense:
         """Find the n best documents for each query; see ``rankers.Ranker``."""
         assert self.members is not None
         found = self.candidates(queries, n, allowed)
-        best = []
+        best = []  # scores are known where candidates were scored exactly
         for numbers, scores in zip(found, self.score_documents(queries, found), strict=True):
             places = self.members.best(numbers, scores, n)
             best.append((numbers[places], scores[places]))
@@ -206,25 +204,24 @@ class Dense:
         """The documents of ``top``, in any order: the product is rough, those at the border are scored exactly."""
         assert self.members is not None
         if any(self.near):
-            return self._of_parts(self.queries(queries), n, self.members.may(allowed))
+            found = self._of_parts(self.queries(queries), n, self.members.may(allowed))
+            remember(queries, (id(self), "exact"), found)
+            return [numbers[self.members.best(numbers, scores, n)] for numbers, scores in found]
         may = self.members.may(allowed)
         chosen = None if may is None else np.flatnonzero(may)
         vectors = self.queries(queries)
         return [self._best(row, vector, n, chosen) for row, vector in zip(self._rough(queries), vectors, strict=True)]
 
-    def _of_parts(self, queries: FloatArray, n: int, may: BoolArray | None) -> list[IntArray]:
-        """The documents of ``top`` where a part is searched approximately."""
+    def _of_parts(self, queries: FloatArray, n: int, may: BoolArray | None) -> list[Best]:
+        """Documents among which those of ``top`` are where a part is searched approximately, with their scores."""
         assert self.members is not None
         found: list[list[IntArray]] = [[] for _ in queries]
         for start, vectors, near in zip(self.members.starts.tolist(), self.parts, self.near, strict=False):
             own = None if may is None else may[start : start + len(vectors)]
             for row, some in zip(found, _of_part(queries, vectors, near, n, own), strict=True):
                 row.append(start + some.astype(np.int64))
-        best = []
-        for query, row in zip(queries, found, strict=True):
-            numbers = np.concatenate(row)
-            best.append(numbers[self.members.best(numbers, self._exact(query, numbers), n)])
-        return best
+        numbers = [np.concatenate(row) for row in found]
+        return [(some, self._exact(query, some)) for query, some in zip(queries, numbers, strict=True)]
 
     def _best(self, rough: FloatArray, query: FloatArray, n: int, chosen: IntArray | None) -> IntArray:
         assert self.members is not None
@@ -249,17 +246,27 @@ class Dense:
 
     def score_documents(self, queries: Sequence[str], numbers: Sequence[IntArray]) -> list[FloatArray]:
         """Score given documents for each query; see ``rankers.Ranker``."""
-        pairs = zip(self.queries(queries), numbers, strict=True)
-        return [self._exact(query, found) for query, found in pairs]
+        vectors = self.queries(queries)
+
+        def exact(some: Sequence[IntArray]) -> list[FloatArray]:
+            return [self._exact(query, found) for query, found in zip(vectors, some, strict=True)]
+
+        return completed(queries, (id(self), "exact"), numbers, exact)
+
+    def score_itself(self, queries: Sequence[str]) -> FloatArray:
+        """Score each query (Q,) as if a document said what it says."""
+        return pair_scores(self.queries(queries), self.of_texts(queries))
 
     def moments(self, queries: Sequence[str]) -> tuple[FloatArray, FloatArray]:
         """Mean and deviation of the scores of a sample of the documents, (Q,) each."""
-        vectors = self.queries(queries)
-        padded = np.zeros((-(-len(vectors) // _LANES) * _LANES, self.size), np.float32)
-        padded[: len(vectors)] = vectors
-        found = [spread(best_scores(part, self._sample)) for part in padded.reshape(-1, _LANES, self.size)]
+        found = kept(queries, (id(self), "moments"), lambda: np.stack(self._moments(self.queries(queries)), axis=1))
+        return found[:, 0], found[:, 1]
+
+    def _moments(self, vectors: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """One query after the other: so its moments are the same bits, whatever is beside it."""
+        found = [spread(best_scores(vector[None], self._sample)) for vector in vectors]
         means, deviations = (np.concatenate([moment[axis] for moment in found] or [np.zeros(0)]) for axis in (0, 1))
-        return means[: len(vectors)], deviations[: len(vectors)]
+        return means, deviations
 
     @cached_property
     def _sample(self) -> FloatArray:

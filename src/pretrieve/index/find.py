@@ -22,6 +22,7 @@ from pretrieve.index.hits import Hits
 from pretrieve.index.index import Index
 from pretrieve.index.matching import Matching
 from pretrieve.index.query import Query, parse
+from pretrieve.index.rankers import Queries
 from pretrieve.index.relevance import NOTHING
 
 GROUPED = 1_000  # best documents among which further ones of a group are counted
@@ -111,8 +112,9 @@ def search(
         UsageError: filter or query cannot be read, no document has a field, or an argument is invalid.
     """
     asked = _asked(index, check_query(query), check_top_k(k), check_mode(mode), filter, group_by, syntax)
-    found = find(index, asked)
-    return Result(query=asked.query, hits=_hits(index, asked.query.text, mode, found), notes=found.notes)
+    text = Queries([asked.query.text], asked.filter)
+    found = find(index, asked, text)
+    return Result(query=asked.query, hits=_hits(index, text, mode, found), notes=found.notes)
 
 
 def hits_of(index: Index, query: str | Sequence[str], k: int, mode: Mode, **options: Any) -> Hits | list[Hits]:
@@ -138,9 +140,9 @@ def hits_of(index: Index, query: str | Sequence[str], k: int, mode: Mode, **opti
     return index.search_many(query, k, mode)
 
 
-def _hits(index: Index, text: str, mode: Mode, found: Found) -> Hits:
+def _hits(index: Index, text: Queries, mode: Mode, found: Found) -> Hits:
     best = np.array(found.numbers, np.int64), np.array(found.scores, np.float64)
-    (hits,) = index.hits([text], [best], mode)
+    (hits,) = index.hits(text, [best], mode)
     return Hits(replace(hit, more=more) for hit, more in zip(hits, found.more, strict=True))
 
 
@@ -208,12 +210,13 @@ def rank_many(
         yield list(found.values())
 
 
-def find(index: Index, asked: Asked) -> Found:
+def find(index: Index, asked: Asked, text: Queries | None = None) -> Found:
     """Find the best documents.
 
     Args:
         index: the index.
         asked: what is asked for.
+        text: its text alone, as a batch that keeps what is computed for it.
     """
     matching = None if asked.query.is_plain else Matching(asked.query, index.lexical)
     masks = [asked.filter.mask(index.columns) if asked.filter else None, matching.allowed() if matching else None]
@@ -223,12 +226,15 @@ def find(index: Index, asked: Asked) -> Found:
         return Found()
     fits = matching.fits if matching is not None and matching.reads else None
     group = None if asked.group_by is None else _groups(index.columns, asked.group_by)
-    return _walk(index, asked, allowed, fits, group)
+    return _walk(
+        index, asked, Queries([asked.query.text], asked.filter) if text is None else text, allowed, fits, group
+    )
 
 
 def _walk(
     index: Index,
     asked: Asked,
+    text: Queries,
     allowed: BoolArray | None,
     fits: Callable[[Document], bool] | None,
     group: Callable[[int], Hashable] | None,
@@ -237,7 +243,7 @@ def _walk(
     checked: dict[int, bool] = {}
     depth = max(asked.k, GROUPED) if group else asked.k * _DEEPER if fits else asked.k
     while True:
-        ((numbers, scores),) = index.rank([asked.query.text], depth, asked.mode, allowed=allowed, where=asked.filter)
+        ((numbers, scores),) = index.rank(text, depth, asked.mode, allowed=allowed, where=asked.filter)
         found, places = Found(), dict[Hashable, int]()
         for number, score in zip(numbers.tolist(), scores.tolist(), strict=True):
             if fits is not None:

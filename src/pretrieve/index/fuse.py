@@ -97,9 +97,19 @@ def choose(lexical: Ranker, dense: Ranker, sets: Sequence[PseudoQueries], *, own
         own: whether the model was, or may have been, trained on these documents.
         block: queries scored at once.
     """
+    return weigh(sets, [_gains(lexical, dense, queries, block) for queries in sets], own=own)
+
+
+def weigh(sets: Sequence[PseudoQueries], gains: Sequence[FloatArray], *, own: bool) -> Fusion:
+    """Choose the weight of the vectors by what each weight gives; see ``choose``.
+
+    Args:
+        sets: pseudo-queries; each set counts the same.
+        gains: of each set (Q, weights) nDCG@10.
+        own: whether the model was, or may have been, trained on these documents.
+    """
     if not sets:
         return Fusion(dense=OWN_WEIGHT if own else FOREIGN_WEIGHT)
-    gains = [_gains(lexical, dense, queries, block) for queries in sets]  # each (Q, weights)
     means = np.mean([gain.mean(axis=0) for gain in gains], axis=0)
     best = int(np.argmax(means))
     if means[best] < _BLIND:
@@ -140,7 +150,11 @@ def pseudo_scores(ranker: Ranker, queries: PseudoQueries, part: slice) -> FloatA
 def gain_of_first(scores: FloatArray, documents: IntArray) -> FloatArray:
     """nDCG@10 (Q,) where one document is relevant: 1 / log2(1 + rank) to rank 10; a tie counts as lost."""
     own = scores[np.arange(len(scores)), documents][:, None]
-    ranks = (scores >= own).sum(axis=1)
+    return gain_at((scores >= own).sum(axis=1))
+
+
+def gain_at(ranks: IntArray) -> FloatArray:
+    """nDCG@10 where the one relevant document has these ranks."""
     return np.where(ranks <= 10, 1 / np.log2(1 + np.maximum(ranks, 1)), 0.0)
 
 

@@ -32,7 +32,7 @@ from pretrieve.index.lexical import Lexical
 from pretrieve.index.opening import Opened, OpenModel, open_parts
 from pretrieve.index.options import IndexOptions
 from pretrieve.index.pseudo import Records
-from pretrieve.index.rankers import Best, Queries, Ranker
+from pretrieve.index.rankers import Best, Queries, Ranker, batch
 from pretrieve.index.ranking import best_groups
 from pretrieve.index.store import Store, fill, refill
 from pretrieve.index.updating import Changes, delete, stored_for_update, update
@@ -335,7 +335,7 @@ class Index:
             UsageError: unknown mode.
         """
         check_mode(mode)
-        for some in Queries(queries, where).blocks(_QUERIES):
+        for some in batch(queries, where).blocks(_QUERIES):
             if groups is None:
                 yield from self._best(some, k, mode, allowed)
             else:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pretrieve.core.files import Folder
 from pretrieve.core.types import BoolArray, FloatArray, IntArray, Rows
@@ -24,6 +26,7 @@ from pretrieve.index.bm25 import Titles as Titles
 from pretrieve.index.bm25 import choose as choose
 from pretrieve.index.passages import PassageBuilder, PassagePostings, Passages
 from pretrieve.index.postings import MEMORY, Builder, Postings
+from pretrieve.index.rankers import completed, kept, remember
 from pretrieve.index.scorer import Scorer
 from pretrieve.index.terms import SortedTerms
 from pretrieve.index.ties import Ties
@@ -198,7 +201,9 @@ class Lexical:
         Returns:
             Numbers (<= n,) of documents that are not deleted, and their scores, by (score descending, id ascending).
         """
-        return list(self.scorer.top([*map(self.analyzer.terms, queries)], n, allowed))
+        found = list(self.scorer.top([*map(self.analyzer.terms, queries)], n, allowed))
+        remember(queries, (id(self), "exact"), found)
+        return found
 
     def score_documents(self, queries: Sequence[str], numbers: Sequence[IntArray]) -> list[FloatArray]:
         """Score some documents for each query, as ``scores`` does.
@@ -207,11 +212,14 @@ class Lexical:
             queries: Q texts.
             numbers: (n,) documents of each, in any order.
         """
-        return self.scorer.score_documents([*map(self.analyzer.terms, queries)], numbers)
+        asked = [*map(self.analyzer.terms, queries)]
+        return completed(queries, (id(self), "exact"), numbers, lambda some: self.scorer.score_documents(asked, some))
 
     def moments(self, queries: Sequence[str]) -> tuple[FloatArray, FloatArray]:
         """Mean and deviation (Q,) of the scores of all documents, as if terms occurred independently of each other."""
-        return self.scorer.moments([*map(self.analyzer.terms, queries)])
+        asked = [*map(self.analyzer.terms, queries)]
+        found = kept(queries, (id(self), "moments"), lambda: np.stack(self.scorer.moments(asked), axis=1))
+        return found[:, 0], found[:, 1]
 
     def score_pairs(self, queries: Sequence[str], texts: Sequence[str]) -> FloatArray:
         """Score text i for query i with the collection's statistics, as if text i were one of its documents.
@@ -219,6 +227,8 @@ class Lexical:
         Returns:
             (Q,) float32.
         """
+        if isinstance(self.analyzer, Analyzer) and len(texts) and len(set(queries)) == 1:
+            return self.scorer.score_texts(self.analyzer.terms(queries[0]), partial(self.analyzer.count, texts))
         rows, terms = self.analyzer.bulk(texts)
         known = {query: self.analyzer.terms(query) for query in dict.fromkeys(queries)}
         return self.scorer.score_pairs([known[query] for query in queries], rows, terms)

@@ -68,9 +68,9 @@ def pseudo_queries(documents: Records, size: int, seed: int, split: SplitSentenc
         Sets of one kind each; a kind of which there are fewer than 20 is left out. None of a document of more than a
         million characters.
     """
-    order = generator(seed, "pseudo-queries/documents").permutation(len(documents)).tolist()
+    order = generator(seed, "pseudo-queries/documents").permutation(len(documents))[: 4 * size].tolist()
     cuts: dict[Kind, list[tuple[int, str, str]]] = {"title": [], "lead": [], "sentence": []}
-    for position, index in enumerate(order[: 4 * size]):
+    for position, index in enumerate(order):
         document = documents[index]
         for kind, cut in _cuts(document, split, seed, position) if len(document.text) <= _LONGEST else ():
             if len(cuts[kind]) < size:

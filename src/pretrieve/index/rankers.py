@@ -7,7 +7,8 @@ for the scores of given documents, never for the scores of all.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar, cast, overload, runtime_checkable
+from functools import cache
+from typing import Any, Protocol, TypeGuard, TypeVar, cast, overload, runtime_checkable
 
 import numpy as np
 
@@ -99,11 +100,19 @@ class Queries(Sequence[str]):
         return self._texts[index]
 
     def blocks(self, size: int) -> Iterator[Queries]:
-        """Consecutive queries in batches of at most ``size``, with their part of what is kept."""
+        """Consecutive queries in batches of at most ``size``, with their part of what is kept; all of them are one."""
+        if len(self) <= size:
+            yield self
+            return
         for start in range(0, len(self), size):
             part = Queries(self._texts[start : start + size], self.where)
             part._kept = {key: values[start : start + size] for key, values in self._kept.items()}
             yield part
+
+
+def batch(queries: Sequence[str], where: Filter | None = None) -> Queries:
+    """Queries as a batch that keeps what is computed; one that is a batch for the same filter already is taken."""
+    return queries if isinstance(queries, Queries) and queries.where is where else Queries(queries, where)
 
 
 def kept(queries: Sequence[str], key: object, compute: Callable[[], T]) -> T:
@@ -121,16 +130,72 @@ def kept(queries: Sequence[str], key: object, compute: Callable[[], T]) -> T:
     return cast(T, queries._kept[key])
 
 
+def remember(queries: Sequence[str], key: object, found: Sequence[Best]) -> None:
+    """Keep the scores of documents with a batch, for ``completed``; of any other sequence nothing is kept.
+
+    Args:
+        queries: Q texts.
+        key: names them; of the ranker alone.
+        found: for each query numbers of documents, each once, and their scores, in any order.
+    """
+    if isinstance(queries, Queries):
+        orders = [np.argsort(numbers) for numbers, _ in found]
+        queries._kept[key] = [
+            (numbers[order], scores[order]) for (numbers, scores), order in zip(found, orders, strict=True)
+        ]
+
+
+def completed(
+    queries: Sequence[str],
+    key: object,
+    numbers: Sequence[IntArray],
+    score: Callable[[Sequence[IntArray]], Sequence[FloatArray]],
+) -> list[FloatArray]:
+    """Scores of given documents, of which those that were kept with the batch are not computed again.
+
+    Args:
+        queries: Q texts.
+        key: as ``remember`` was given.
+        numbers: Q arrays of documents' numbers.
+        score: computes the scores of others.
+    """
+    kept_scores = queries._kept.get(key) if isinstance(queries, Queries) else None
+    if kept_scores is None:
+        return list(score(numbers))
+    found, missing = [], []
+    for wanted, (known, scores) in zip(numbers, kept_scores, strict=True):
+        if not len(known):
+            known, scores = np.full(1, -1), np.zeros(1, np.float32)
+        at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+        missing.append(np.flatnonzero(known[at] != wanted))
+        found.append(scores[at])
+    others = score([wanted[places] for wanted, places in zip(numbers, missing, strict=True)])
+    for scores, places, values in zip(found, missing, others, strict=True):
+        scores[places] = values
+    return found
+
+
+@cache
+def _is_rough(kind: type) -> bool:
+    """Whether rankers of a class are rough; to look at a protocol's methods takes longer than some rankers do."""
+    return issubclass(kind, RoughRanker)
+
+
+def is_rough(ranker: Ranker) -> TypeGuard[RoughRanker]:
+    """Whether a ranker scores faster to rounding."""
+    return _is_rough(type(ranker))
+
+
 def candidates(ranker: Ranker, queries: Sequence[str], n: int, allowed: BoolArray | None) -> list[IntArray]:
     """The n best documents for each query, in any order."""
-    if isinstance(ranker, RoughRanker):
+    if is_rough(ranker):
         return ranker.candidates(queries, n, allowed)
     return [numbers for numbers, _ in ranker.top(queries, n, allowed)]
 
 
 def rough_scores(ranker: Ranker, queries: Sequence[str], numbers: Sequence[IntArray]) -> list[FloatArray]:
     """Scores of given documents, to rounding where that is faster."""
-    scored = ranker.rough_scores if isinstance(ranker, RoughRanker) else ranker.score_documents
+    scored = ranker.rough_scores if is_rough(ranker) else ranker.score_documents
     return scored(queries, numbers)
 
 

@@ -55,7 +55,7 @@ def _between(low: float, high: float, scores: Sequence[float]) -> list[float]:
     return [round(float(value), 3) for value in found]
 
 
-def self_scores(lexical: Lexical, ranker: Ranker, queries: Sequence[str]) -> FloatArray:
+def self_scores(lexical: Lexical, ranker: Ranker, queries: Queries) -> FloatArray:
     """The scores by a ranker of documents that are the queries: (Q,); unknown words count as if one document had them.
 
     Args:
@@ -66,7 +66,7 @@ def self_scores(lexical: Lexical, ranker: Ranker, queries: Sequence[str]) -> Flo
     if isinstance(ranker, Remote):
         ranker = ranker.local
     if isinstance(ranker, Dense):
-        return ranker.score_pairs(queries, queries).astype(np.float64)
+        return ranker.score_itself(queries).astype(np.float64)
     known = lexical.score_pairs(queries, queries)
     statistics = lexical.scorer.statistics
     rarest = idf(np.zeros(1, np.int64), lexical.size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -208,6 +208,28 @@ class Scorer:
                 worth = self.statistics.saturate(np.stack(counts, 1), lengths[start:stop, None])
                 scores[start:stop] = (weights[key] * worth).sum(1)
         return scores
+
+    def score_texts(
+        self, query: Sequence[str], count: Callable[[Sequence[str]], tuple[IntArray, IntArray]]
+    ) -> FloatArray:
+        """Score texts for one query, as ``score_pairs`` does.
+
+        Args:
+            query: its terms.
+            count: from T terms to how often each of R texts has them, (R, T), and the numbers of all their terms (R,).
+
+        Returns:
+            (R,) float32.
+        """
+        known = {
+            term: at for at, term in enumerate(term for term in dict.fromkeys(query) if self.statistics.frequency(term))
+        }
+        counts, lengths = count([*known])
+        key = np.array([known[term] for term in query if term in known], np.int64)
+        if not len(key):
+            return np.zeros(len(counts), np.float32)
+        worth = self.statistics.saturate(np.ascontiguousarray(counts[:, key]), lengths[:, None])
+        return np.asarray((self.statistics.idf([*known])[key] * worth).sum(1), np.float32)
 
     def moments(self, queries: Sequence[Sequence[str]]) -> tuple[FloatArray, FloatArray]:
         """Mean and deviation (Q,) of the scores of all living documents, terms taken as independent."""

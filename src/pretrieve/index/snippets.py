@@ -79,6 +79,7 @@ class Snippets:
         self._analyzer = lexical.analyzer
         self._terms = frozenset(self._analyzer.terms(self._query))
         self._needles = _needles(self._query, self._terms)
+        self._unmarked: set[str] = set()  # words without any of the query's terms
 
     def of(self, documents: Sequence[Document]) -> list[Snippet]:
         """The snippet of each document; of its title where it has no text.
@@ -127,7 +128,7 @@ class Snippets:
 
     def _cut(self, sentence: str, *, before: bool, after: bool) -> Snippet:
         """A sentence, or the best part of a long one, with its marks."""
-        marks = self._analyzer.spans(sentence[: 2 * _WHOLE], self._terms)
+        marks = self._analyzer.spans(sentence[: 2 * _WHOLE], self._terms, self._unmarked)
         start, stop = 0, len(sentence)
         if len(sentence) > LENGTH:
             start, stop = _around(sentence, _densest(sentence, marks))
