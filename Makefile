@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 export TORCH_INDEX
 
-.PHONY: demo test quick slow lint types check bench signals pretrain torture clean
+.PHONY: demo test quick slow lint types check pages docs bench signals pretrain torture clean
 
 $(VENV)/installed: pyproject.toml constraints.txt tools/install.sh
 	@sh tools/install.sh $(PYTHON) $(VENV)
@@ -23,8 +23,8 @@ demo: $(VENV)/installed  ## documents in, a better retriever out, on the documen
 test: lint types check  ## everything CI runs
 
 lint: $(VENV)/developed
-	@$(BIN)/ruff check src tests benchmarks
-	@$(BIN)/ruff format --check src tests benchmarks
+	@$(BIN)/ruff check src tests benchmarks examples tools
+	@$(BIN)/ruff format --check src tests benchmarks examples tools
 
 types: $(VENV)/developed
 	@$(BIN)/mypy
@@ -37,6 +37,20 @@ quick: lint  ## for daily work, in three minutes: all but the tests of tests/slo
 
 slow: $(VENV)/developed  ## run all tests, and write down which are slow
 	@$(BIN)/python -m pytest --write-slow
+
+pages: $(VENV)/developed  ## what tests of pages need, so that `make test` runs them; the browser is the system's: apt-get install chromium
+	@$(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt --editable ".[train,dev,track,mcp,pages]"
+	@command -v chromium >/dev/null || echo "Chromium is missing, and tests of pages are skipped: apt-get install chromium"
+
+$(VENV)/documented: $(VENV)/developed tools/docs-constraints.txt
+	@$(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt \
+		--constraint tools/docs-constraints.txt --editable ".[train,dev,track,docs]"
+	@touch $@
+
+docs: $(VENV)/documented  ## the documentation site, in build/site/html; warnings are errors
+	@$(BIN)/python tools/site_pages.py build/site/pages
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "build/site/html/index.html"
 
 $(VENV)/benched: $(VENV)/developed
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt --editable ".[train,dev,track,bench]"

@@ -2,7 +2,8 @@
 
 A command in a block of ``console``, ``bash`` or ``sh`` is found by itself. Its options are parsed, and ``pretrieve``
 and ``python -c`` are run, in the order of the page, in a folder with the files that the pages name, at small sizes.
-``make``, ``pip install`` and scripts are compared with the Makefile, ``pyproject.toml`` and the script.
+``make``, ``pip install`` and scripts are compared with the Makefile, ``pyproject.toml`` and the script. ``torchrun``
+starts two processes, ``pretrieve serve`` a server that ``curl`` asks until the page ends.
 """
 
 from __future__ import annotations
@@ -13,26 +14,34 @@ import shlex
 import shutil
 import subprocess
 import tomllib
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import typer.main
 from typer.testing import CliRunner
 
+import company
 import labelling
+import launching
 import pages
 import searching
 import stock
 import teachers
 import writers
 from pretrieve.cli.app import app
+from serving.conftest import Server
 from test_architecture import FLOORS
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Pages of what was decided and tried name options that are gone.
 HISTORY = ("decisions.md", "log.md")
 PACKAGE = ROOT / "src" / "pretrieve"
+HERE = "http://127.0.0.1:8000"  # where the pages serve
+FOLDERS = re.compile(r"PRETRIEVE_(METHODS|READERS|NEGATIVES|ENCODERS)")
 COMMANDS = typer.main.get_command(app).commands
 WITHOUT_COMMAND = {name for one in typer.main.get_command(app).params for name in one.opts} | {"--help", "-h"}
 
@@ -45,7 +54,7 @@ SMALL = {  # what is added to a command, so that it takes a second
     "finetune": "--steps 3 --tracker none --set batch_size=8",
     "distill": "--steps 2 --contrast-steps 2 --teacher-tokens 2000 --tracker none",
     "generate": "--document-words 20 --max-new-tokens 5 --keep-within 30 --negatives 2 --concurrency 2",
-    "compare": "--steps 2 --tune steps=1 --labels 20 --base new:layers=1,hidden=16,heads=2",
+    "compare": "--seeds 1 --steps 2 --tune steps=1 --labels 20 --base new:layers=1,hidden=16,heads=2",
     "read": "--steps 1 --tracker none --set batch_size=8",
     "demo": "--minutes 0.01 --source docs/",
 }
@@ -69,11 +78,16 @@ def lines_of(block: str) -> list[str]:
     return [line for line in found if shlex.split(line, comments=True)]
 
 
+def name_of(page: Path) -> str:
+    """The path of a page below ``docs``."""
+    return str(page.relative_to(ROOT / "docs")) if "docs" in page.parts else page.name
+
+
 def shell_blocks(page: Path) -> list[list[str]]:
     return [lines_of(text) for language, text in blocks(page) if language in ("console", "bash", "sh")]
 
 
-SHOWN = [(page.name, line) for page in PAGES for block in shell_blocks(page) for line in block]
+SHOWN = [(name_of(page), line) for page in PAGES for block in shell_blocks(page) for line in block]
 
 
 def options_of(command: str) -> set[str]:
@@ -130,9 +144,24 @@ def check_export(words: list[str]) -> None:
     assert any(f'"{name}"' in path.read_text() for path in (ROOT / "src").rglob("*.py")), name
 
 
+def check_torchrun(words: list[str]) -> None:
+    """It starts a command of ``pretrieve`` that works in several processes."""
+    assert words[0] == "--nproc-per-node"
+    assert int(words[1]) > 1
+    assert words[2:4] == ["-m", "pretrieve"]
+    assert words[4] in ("train", "finetune", "read", "compare")
+    check_pretrieve(words[4:])
+
+
+def check_curl(words: list[str]) -> None:
+    """It asks the server of the pages."""
+    (address,) = words
+    assert address.startswith(f"{HERE}/")
+
+
 CHECKS = {
     "pretrieve": check_pretrieve, "make": check_make, "pip": check_pip, "python": check_python,
-    "export": check_export, "cd": lambda words: None,
+    "export": check_export, "cd": lambda words: None, "torchrun": check_torchrun, "curl": check_curl,
 }  # fmt: skip
 
 
@@ -163,6 +192,9 @@ def test_a_command_is_one_that_exists(page: str, line: str) -> None:
         "python benchmarks/label_free.py DATA --sedes 0",
         "export PRETRIEVE_METHODEN=~/my-methods",
         "uv sync",
+        "torchrun --nproc-per-node 8 -m pretrieve train docs/ -o out --stebs 3",
+        "torchrun --nproc-per-node 8 -m pretrieve index docs/ -o out",
+        "curl http://127.0.0.1:9000/search",
     ],
 )
 def test_a_wrong_command_is_seen(line: str) -> None:
@@ -170,14 +202,14 @@ def test_a_wrong_command_is_seen(line: str) -> None:
         check(line)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_stand_in_blocks_of_a_shell(page: Path) -> None:
     for language, text in blocks(page):
         assert language in ("console", "bash", "sh", "python", "toml", "json"), f"a block of {language or 'nothing'}"
         assert language in ("console", "bash", "sh") or not re.search(r"^(\$ )?pretrieve ", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name not in HISTORY], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name not in HISTORY], ids=name_of)
 def test_commands_and_options_in_the_text_exist(page: Path) -> None:
     """``--option`` in a line that begins with a command (a table) is of that command, otherwise of any."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
@@ -245,6 +277,8 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stock.checkpoint("bert", folder / "facebook" / "contriever", layers=1)
     writers.generator(folder / "doc2query-folder", texts)
     writers.encoder(folder / "cross-encoder-folder", texts)
+    company.build(folder / "company")
+    (folder / "texts").symlink_to(folder / "docs")
     (folder / "calendars").mkdir()
     for number, text in enumerate(texts):
         event = f"BEGIN:VEVENT\nSUMMARY:{text.title}\nDESCRIPTION:{' '.join(text.text.split())}\nEND:VEVENT\n"
@@ -272,19 +306,40 @@ def smaller(words: list[str]) -> list[str]:
     return [*kept, *SMALL.get(kept[0], "").split(), *(["--overwrite"] if replaced else [])]
 
 
-def run(line: str, page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def servers() -> Iterator[list[Server]]:
+    """The servers that a page starts; the last one is asked, and all are stopped with the page."""
+    started: list[Server] = []
+    try:
+        yield started
+    finally:
+        for server in started:
+            server.process.terminate()
+            server.process.communicate(timeout=30)
+
+
+def run(line: str, page: Path, monkeypatch: pytest.MonkeyPatch, started: list[Server]) -> None:
     """Do what a command of a page does."""
     program, *words = shlex.split(line, comments=True)
-    if program == "pretrieve" and line not in NOT_RUN:
+    if program == "pretrieve" and words[0] == "serve":
+        started.append(Server(*words[1:]))
+    elif program == "curl":
+        with urllib.request.urlopen(words[0].replace(HERE, started[-1].address), timeout=30) as reply:
+            answer = json.load(reply)
+            assert answer.get("hits", True) or "lexical" in line, f"{line}: {answer}"
+    elif program == "torchrun":
+        code = launching.torchrun(Path.cwd(), 2, *smaller(words[4:])).wait(timeout=200)
+        assert code == 0, f"{line}\n{Path('launcher.log').read_text()}"
+    elif program == "pretrieve" and line not in NOT_RUN:
         outcome = CliRunner().invoke(app, smaller(words), input="a question\n", catch_exceptions=False)
         assert outcome.exit_code == 0, f"{line}\n{outcome.output}"
     elif program == "export":
         name, _, value = words[0].partition("=")
-        place = Path(value).expanduser()
-        place.mkdir()
+        place = Path(value).expanduser() if FOLDERS.fullmatch(name) else Path.cwd()
+        place.mkdir(exist_ok=True)
         for file in re.findall(r"`(\w+\.py)`:\n\n<!--", page.read_text()):
             (place / file).write_text(pages.example(page.name))
-        monkeypatch.setenv(name, str(place))
+        monkeypatch.setenv(name, str(place) if FOLDERS.fullmatch(name) else value)
     elif program == "cd":
         monkeypatch.chdir(Path(words[0]).expanduser())
     elif program == "python" and words[0] == "-c":
@@ -292,19 +347,19 @@ def run(line: str, page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         exec(compile(words[1], page.name, "exec"), {})
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if shell_blocks(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if shell_blocks(page)], ids=name_of)
 def test_commands_run(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the order of the page; README makes what the other pages begin with."""
     if page.name != "README.md":
-        run("pretrieve train docs/ -o my-model", page, monkeypatch)
+        run("pretrieve train docs/ -o my-model", page, monkeypatch, [])
         shutil.copy("pairs.jsonl", "labels.jsonl")
     for text in (text for language, text in blocks(page) if language == "toml"):
         Path(re.findall(r"# (\w+\.toml)\n", text)[0]).write_text(text)  # its first line names it
-    with writers.serving() as server:
+    with writers.serving() as generator, servers() as started:
         for block in shell_blocks(page):
             monkeypatch.chdir(folder)  # a block is read as one shell
             for line in block:
-                run(line.replace("http://127.0.0.1:8000/v1", server.url), page, monkeypatch)
+                run(line.replace(f"{HERE}/v1", generator.url), page, monkeypatch, started)
     if page.name == "README.md":
         check_what_holds_text(folder)
 

@@ -268,19 +268,12 @@ class Retriever(Searcher):
             return compare_into(output, sources, methods, benchmark, options, listener)
 
     def evaluate(
-        self,
-        folder: str | Path | None = None,
-        *,
-        corpus: Texts | None = None,
-        queries: Texts | None = None,
-        qrels: Mapping[str, Any] | None = None,
-        split: str = "test",
-        metrics: Sequence[str] = ("nDCG@10", "R@100", "RR@10"),
-        modes: Sequence[Mode] = ("dense", "hybrid"),
-        drop_same_id: bool = False,
-        max_passage: bool = False,
-        progress: bool = True,
-    ) -> Result | CrossLingualResult:
+        self, folder: str | Path | None = None, *, corpus: Texts | None = None, queries: Texts | None = None,
+        qrels: Mapping[str, Any] | None = None, split: str = "test",
+        metrics: Sequence[str] = ("nDCG@10", "R@100", "RR@10"), modes: Sequence[Mode] = ("dense", "hybrid"),
+        drop_same_id: bool = False, max_passage: bool = False, run: str | Path | None = None,
+        beside: Sequence[str | Path] = (), relevant_from: int | None = None, progress: bool = True,
+    ) -> Result | CrossLingualResult:  # fmt: skip
         """Evaluate the model and BM25 on a BEIR folder, or on every pair of languages of a cross-lingual one.
 
         Args:
@@ -293,6 +286,9 @@ class Retriever(Searcher):
             modes: ``dense``, ``hybrid``, or both.
             drop_same_id: a query does not find the document of its own id.
             max_passage: documents may share an id, as passages of one: its best place counts.
+            run: file or folder to write the rankings to as TREC runs; ``runs`` of the result names them.
+            beside: other models, and TREC runs of other systems, to evaluate beside this one.
+            relevant_from: the lowest grade that counts, as 1; the grades count as they are by default.
             progress: show progress.
 
         Returns:
@@ -309,6 +305,8 @@ class Retriever(Searcher):
         values = {
             "metrics": names_of(metrics, "metrics"), "modes": [*map(check_mode, names_of(modes, "modes"))],
             "split": text_of(split, "split"), "drop_same_id": drop_same_id, "max_passage": max_passage,
+            "run": None if run is None else path_of(run, "run"), "models": names_of(beside, "beside", least=0),
+            "relevant_from": relevant_from,
         }  # fmt: skip
         corpus = self.documents if corpus is None else corpus
         with _display(progress) as listener, collection_at(folder, corpus, queries, qrels, split) as place:

@@ -111,7 +111,7 @@ def test_finetune_mine_and_compare(run, made: company.Company, things: Path, tmp
     outcome = run(
         "compare", made.folder, "--benchmark", things / "beir", "-o", tmp_path / "compared", "--methods", "none",
         "--base", "static", "--labels", "20", "--set", "dimensions=8", "--set", "vocabulary_size=300",
-        "--tune", "steps=2",
+        "--tune", "steps=2", "--seeds", "1",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
 

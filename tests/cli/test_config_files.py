@@ -118,7 +118,7 @@ def test_options_of_every_command_are_taken_from_a_file(run, things) -> None:
     recipe = orjson.loads(outcome.out)["recipe"]
     assert (recipe["options"]["stages"], recipe["training"]["batch_size"]) == (["tokens", "distil"], 16)
     values = {"sources": [f"{things}/beir"], "benchmark": f"{things}/beir", "labels": [20], "methods": "none",
-              "base": "static", "tune": {"training.batch_size": 16, "steps": 1},
+              "seeds": 1, "base": "static", "tune": {"training.batch_size": 16, "steps": 1},
               "set": {"dimensions": 8, "vocabulary_size": 300}}  # fmt: skip
     Path("c.json").write_text(json.dumps(values))
     outcome = run("compare", "-o", "c", "--config", "c.json")

@@ -16,9 +16,11 @@ import pytest
 
 import searching
 from cli.conftest import Outcome
+from pretrieve.core.errors import UsageError
 from pretrieve.evaluation import result as results
 from pretrieve.evaluation.paper import letters, marks, to_latex
-from pretrieve.evaluation.trec_runs import falling_scores
+from pretrieve.text.beir_files import beir_lines
+from pretrieve.text.trec_writing import falling_scores
 
 METRICS = ("nDCG@10", "AP(rel=2)", "RR@10", "P@3", "R@1000")
 
@@ -113,19 +115,80 @@ def test_names_of_run_files(run, folder, things, tmp_path) -> None:
     assert all(Path(file).is_file() for file in found["runs"].values())
 
 
-@pytest.mark.parametrize("kind", ["corpus", "queries"])
-def test_ids_with_spaces_cannot_be_in_a_run(run, folder, tmp_path, kind) -> None:
+def test_names_of_packed_run_files(run, folder, things, tmp_path) -> None:
+    words = ("evaluate", folder, "--model", things / "static")
+    assert run(*words, "--run", tmp_path / "a.run.gz").code == 0
+    assert sorted(path.name for path in tmp_path.glob("a.*")) == ["a.static.dense.run.gz", "a.static.hybrid.run.gz"]
+    assert run(*words, "--mode", "dense", "--run", tmp_path / "plain.run").code == 0
+    line = (tmp_path / "plain.run").read_text().splitlines()[0]
+    for ending in ("gz", "zst", "bz2", "xz"):
+        path = tmp_path / f"plain.run.{ending}"
+        assert run(*words, "--mode", "dense", "--run", path).code == 0
+        assert [data.decode() for data, _ in beir_lines(path)] == (tmp_path / "plain.run").read_text().splitlines()
+        assert "a TREC run" not in run("evaluate", folder, "--model", path).err
+    assert line.endswith(" plain")
+
+
+def spaced(folder: Path, kind: str, name: str = "a b") -> None:
+    """Call the first document or query by a name with a blank."""
     path = folder / f"{kind}.jsonl"
     first = json.loads(path.read_text().splitlines()[0])["_id"]
-    path.write_text(path.read_text().replace(f'"{first}"', '"a b"'))
+    path.write_text(path.read_text().replace(f'"_id": "{first}"', f'"_id": "{name}"'))
     lines = [line.split() for line in (folder / "qrels" / "test.tsv").read_text().splitlines()]
-    renamed = [["a b" if name == first else name for name in (q, d)] + [grade] for q, _, d, grade in lines]
+    renamed = [[name if one == first else one for one in (q, d)] + [grade] for q, _, d, grade in lines]
     (folder / "qrels" / "test.tsv").write_text("".join("\t".join(line) + "\n" for line in renamed))
-    line = one_line(run("evaluate", folder, "--run", tmp_path / "a.run"))
+
+
+@pytest.mark.parametrize("kind", ["corpus", "queries"])
+def test_ids_with_spaces_are_escaped_in_a_run(run, folder, tmp_path, kind) -> None:
+    """Its figures are those of trec_eval with qrels that are written in the same way, and of ``evaluate`` again."""
+    spaced(folder, kind)
+    path = tmp_path / "a.run"
+    outcome = run("evaluate", folder, "--run", path, "--json", *metric_words())
+    assert "1 ids hold white space, which is written as %20; trec_eval's qrels need it too" in outcome.err
+    figures = means(json.loads(outcome.out))["BM25 (lexical)"]
+    qrels = (folder / "qrels" / "test.tsv").read_text()
+    lines = [line.replace("a b", "a%20b").split("\t") for line in qrels.splitlines()]
+    (folder / "qrels" / "test.tsv").write_text("".join(f"{q} 0 {d} {grade}\n" for q, d, grade in lines))
+    assert " a%20b " in f" {path.read_text()}"
+    assert read_back(folder, str(path)) == pytest.approx(figures, abs=1e-12)
+    (folder / "qrels" / "test.tsv").write_text(qrels)
+    again = evaluated(run, folder, "--model", path, *metric_words())
+    assert means(again)[f"{path} (run)"] == pytest.approx(figures, abs=1e-12)
+    assert again["notes"][str(path)]["run"]["escaped_ids"] == 1
+    assert any("1 ids stand in it with %20 for white space" in line for line in again["warnings"])
+
+
+def test_two_ids_that_would_be_one_in_a_run(run, folder, tmp_path) -> None:
+    text = (folder / "corpus.jsonl").read_text()
+    (folder / "corpus.jsonl").write_text(text.replace('"d001"', '"a b"').replace('"d002"', '"a%20b"'))
+    line = one_line(run("evaluate", folder, "--run", tmp_path / "a.run", "--metric", "AP"))
     assert "'a b'" in line
-    assert ("corpus.jsonl:1" in line) == (kind == "corpus")
+    assert "'a%20b'" in line
     assert not (tmp_path / "a.run").exists()
-    assert run("evaluate", folder, "--per-query", tmp_path / "values.csv").code == 0
+
+
+def test_a_run_of_search_is_a_run_of_evaluate(run, folder, things, tmp_path) -> None:
+    """The same ids, blanks and all, and the same scores; an index leaves copies out."""
+    originals = [line for line in (folder / "corpus.jsonl").read_text().splitlines() if '"_id": "c' not in line]
+    (folder / "corpus.jsonl").write_text("\n".join(originals))
+    spaced(folder, "corpus")
+    model = things / "static"
+    assert run("index", folder / "corpus.jsonl", "--model", model, "-o", tmp_path / "index").code == 0
+    searched = tmp_path / "searched.run"
+    words = ("--queries", folder / "queries.jsonl", "--run", searched, "--mode", "dense", "-k", 100)
+    outcome = run("search", tmp_path / "index", *words)
+    assert "1 ids hold white space, which is written as %20; trec_eval's qrels need it too" in outcome.out
+    figures = evaluated(run, folder, "--model", model, "--mode", "dense", "--run", tmp_path / "a.run", *metric_words())
+    runs = [[line.split() for line in path.read_text().splitlines()] for path in (searched, tmp_path / "a.run")]
+    assert [line[:5] for line in runs[0] if int(line[3]) <= 100] == [
+        line[:5] for line in runs[1] if int(line[3]) <= 100
+    ]
+    again = means(evaluated(run, folder, "--model", searched, *metric_words()))[f"{searched} (run)"]
+    expected = means(figures)[f"{model} (dense)"]
+    assert {name: again[name] for name in ("nDCG@10", "RR@10")} == pytest.approx(
+        {name: expected[name] for name in ("nDCG@10", "RR@10")}, abs=1e-12
+    )
 
 
 def test_metrics_that_one_run_cannot_give(run, folder, tmp_path) -> None:
@@ -173,7 +236,7 @@ def test_csv_is_the_printed_table(run, folder, things) -> None:
 
 
 def test_latex_is_the_printed_table(run, folder, things, tmp_path) -> None:
-    odd = tmp_path / r"50% of_a&b #1 {x} ~^$"
+    odd = tmp_path / r"50% of_a&b #1 {x} ~^$ a---b,,"
     odd.symlink_to(things / "static")
     found = evaluated(run, folder, "--model", odd, "--mode", "dense", "--latex", tmp_path / "t.tex")
     text = (tmp_path / "t.tex").read_text()
@@ -181,7 +244,7 @@ def test_latex_is_the_printed_table(run, folder, things, tmp_path) -> None:
     for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
         assert text.count(rule) == 1
     bm25, model = [line for line in text.splitlines() if line.startswith(("a & ", "b & "))]
-    assert r"50\% of\_a\&b \#1 \{x\} \textasciitilde{}\textasciicircum{}\$" in model
+    assert r"50\% of\_a\&b \#1 \{x\} \textasciitilde{}\textasciicircum{}\$ a-{}-{}-b,{}," in model
     assert bm25.replace(r"\&", "").count("&") == model.replace(r"\&", "").count("&") == 5
     first = found["rows"][0]
     low, high = first["ci95"]["nDCG@10"]
@@ -328,7 +391,9 @@ def test_files_that_cannot_be_written(run, folder, monkeypatch, words, reason) -
     assert not Path("x.out").exists()
 
 
-def test_files_of_one_language(run, folder, tmp_path) -> None:
+@pytest.fixture
+def languages(folder, tmp_path) -> Path:
+    """The same collection in two languages, which are the same words."""
     made = tmp_path / "both"
     for code in ("de", "en"):
         for kind in ("corpus", "queries"):
@@ -336,11 +401,74 @@ def test_files_of_one_language(run, folder, tmp_path) -> None:
             (made / kind / f"{code}.jsonl").write_bytes((folder / f"{kind}.jsonl").read_bytes())
     (made / "qrels").mkdir()
     (made / "qrels" / "test.tsv").write_bytes((folder / "qrels" / "test.tsv").read_bytes())
-    for option in ("--run", "--per-query", "--latex", "--csv"):
-        assert f"{option} is for one language" in one_line(run("evaluate", made, option, tmp_path / "x.out"))
+    return made
+
+
+def test_runs_are_of_one_language(run, languages, tmp_path) -> None:
+    assert "--run is for one language" in one_line(run("evaluate", languages, "--run", tmp_path / "x.out"))
     (tmp_path / "a.run").write_text("q1 Q0 d000 1 2.0 x\n")
-    assert "a run is evaluated in one language" in one_line(run("evaluate", made, "--model", tmp_path / "a.run"))
-    assert run("evaluate", made, "--markdown", tmp_path / "x.md").code == 0
+    assert "a run is evaluated in one language" in one_line(run("evaluate", languages, "--model", tmp_path / "a.run"))
+    assert run("evaluate", languages, "--markdown", tmp_path / "x.md").code == 0
+
+
+def test_outputs_of_several_languages(run, languages, things, tmp_path) -> None:
+    words = (languages, "--model", things / "static", "--mode", "dense", "--metric", "nDCG@10", "--metric", "P@3")
+    found = evaluated(run, *words, "--per-query", tmp_path / "v.csv", "--latex", tmp_path / "t.tex")
+    outcome = run("evaluate", *words, "--csv", "-")
+    lines = list(csv.DictReader(outcome.out.splitlines()))
+    with (tmp_path / "v.csv").open(newline="") as file:
+        values = list(csv.DictReader(file))
+    assert len(lines) == 2 * (3 + 2 * 3)
+    assert len(values) == 2 * 30 * 2 * 3
+    for row in found["rows"]:
+        own = [line for line in lines if line["system"] == row["system"]]
+        for part, line in zip(("same_language", "other_languages", "all_languages_pooled"), own, strict=False):
+            assert float(line["P@3"]) == row["parts"][part]["metrics"]["P@3"]
+            assert [float(line[f"P@3 {end}"]) for end in ("low", "high")] == row["parts"][part]["ci95"]["P@3"]
+        for q, queries in enumerate(("de", "en")):
+            for d, documents in enumerate(("de", "en")):
+                pair = (row["system"], queries, documents)
+                (line,) = [one for one in own if (one["system"], one["queries"], one["documents"]) == pair]
+                mean = row["matrices"]["nDCG@10"][q][d]
+                assert float(line["nDCG@10"]) == pytest.approx(mean)
+                each = [one for one in values if (one["system"], one["queries"], one["documents"]) == pair]
+                assert {one["query"] for one in each} == {f"q{number}" for number in range(30)}
+                assert np.mean([float(one["nDCG@10"]) for one in each]) == pytest.approx(mean)
+    text = (tmp_path / "t.tex").read_text()
+    assert text.count(r"\midrule") == 3
+    assert sum(line.startswith("a & BM25 & lexical & ") for line in text.splitlines()) == 3
+    assert r"$^{\mathrm{b}}$" in text
+
+
+def test_binary_grades(run, folder, tmp_path) -> None:
+    """Figures are those of qrels that were written so; what is lost is counted."""
+    path = folder / "qrels" / "test.tsv"
+    lines = [line.split() for line in path.read_text().splitlines()]
+    lines = [[q, zero, d, "1" if q == "q0" else grade] for q, zero, d, grade in lines]
+    path.write_text("".join(" ".join(line) + "\n" for line in lines))
+    found = evaluated(run, folder, "--relevant-from", 2, *metric_words(("nDCG@10", "AP")))
+    kept, positive = (sum(int(line[3]) >= least for line in lines) for least in (2, 1))
+    said = f"2 and above count 1, which are {kept} of {positive} above 0; 1 queries have no relevant document"
+    assert said in found["warnings"][0]
+    path.write_text("".join(f"{q} 0 {d} {int(int(grade) >= 2)}\n" for q, _, d, grade in lines))
+    expected = evaluated(run, folder, *metric_words(("nDCG@10", "AP")))
+    assert means(found) == means(expected)
+    assert "leave rel= out" in one_line(run("evaluate", folder, "--relevant-from", 2, "--metric", "AP(rel=2)"))
+
+
+def test_outputs_in_python(folder, things, tmp_path) -> None:
+    from pretrieve import Retriever
+
+    retriever = Retriever.load(things / "static")
+    words = {"modes": ["dense"], "metrics": ["P@3"], "progress": False}
+    first = retriever.evaluate(folder, run=tmp_path / "a.run", **words)
+    name = f"{things / 'static'} (dense)"
+    assert first.runs == {name: str(tmp_path / "a.run")}
+    second = retriever.evaluate(folder, beside=[tmp_path / "a.run"], relevant_from=1, **words)
+    figures = {row.name: row.mean("P@3") for row in second.rows}
+    assert figures[f"{tmp_path / 'a.run'} (run)"] == figures[name]
+    with pytest.raises(UsageError, match="would be overwritten"):
+        retriever.evaluate(folder, run=tmp_path / "a.run", beside=[tmp_path / "a.run"], **words)
 
 
 def test_a_run_that_is_read_is_not_replaced(run, folder, things, tmp_path) -> None:

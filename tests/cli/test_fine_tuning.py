@@ -83,7 +83,7 @@ def test_compare(run, made, tmp_path) -> None:
     outcome = run(
         "compare", made / "beir", "--benchmark", made / "beir", "-o", tmp_path / "out", "--methods", "none",
         "--base", "static", "--labels", "50", "--set", "dimensions=8", "--set", "vocabulary_size=300",
-        "--tune", "steps=2",
+        "--tune", "steps=2", "--seeds", "1",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     assert "| BM25 |" in outcome.out
@@ -99,7 +99,8 @@ def test_documents_of_a_comparison_are_read_as_told(run, made, tmp_path) -> None
     (folder / "records.jsonl").write_text("\n".join([*lines, "{broken", ""]))
     words = ("compare", folder, "--benchmark", made / "beir", "-o", tmp_path / "out", "--methods", "none",
              "--base", "static", "--labels", "20", "--set", "dimensions=8", "--set", "vocabulary_size=300",
-             "--tune", "steps=2", "--include", "*.jsonl", "--text-field", "said", "--id-field", "identity")  # fmt: skip
+             "--tune", "steps=2", "--seeds", "1", "--include", "*.jsonl", "--text-field", "said",
+             "--id-field", "identity")  # fmt: skip
     refused = run(*words, "--on-bad", "fail")
     assert (refused.code, "records.jsonl:41" in refused.err) == (1, True), refused.err
     outcome = run(*words)

@@ -10,8 +10,11 @@ from typing import Any
 import orjson
 import pytest
 
-from pretrieve.methods import names
+from pretrieve.methods import facts, names
 from pretrieve.pipeline.inspect import InspectRequest, look
+from pretrieve.reporting.examples import examples_section
+from pretrieve.reporting.page import Page
+from pretrieve.reporting.render import html
 from pretrieve.text.corpus import Fields
 
 SMALL = {"vocabulary_size": "400", "batch_size": "16"}
@@ -54,6 +57,7 @@ def test_every_preset_can_be_looked_at(texts, method) -> None:
     assert summary["task"]
     for example in examples:
         assert example["rows"]
+        check_documents(example, method)
         for row in example["rows"]:
             assert all(0 <= start < stop for start, stop in row["spans"])
             assert any(text for state, text, _ in row["pieces"] if state != "removed")
@@ -61,6 +65,36 @@ def test_every_preset_can_be_looked_at(texts, method) -> None:
                 assert state in ("kept", "deleted", "masked", "replaced", "guessed", "removed")
                 assert bool(stands) == (state not in ("kept", "guessed")), "what is hidden stands beside it"
                 assert shown or state in ("deleted", "removed")
+
+
+def check_documents(example: dict[str, Any], method: str) -> None:
+    """Every row lies in a document that is shown, and the pieces of a document agree with the places of the spans."""
+    rows, shown = example["rows"], example["documents"]
+    assert [one["document"] for one in shown] == list(dict.fromkeys(row["document"] for row in rows))
+    for number, row in enumerate(rows):
+        (within,) = [one for one in shown if one["document"] == row["document"]]
+        lengths = [stop - start for place, start, stop in within["spans"] if place == number]
+        assert lengths == [stop - start for start, stop in row["spans"]]
+        assert any(number in holds for holds, text in within["pieces"] if text)
+    for within in shown:
+        assert all(0 <= start < stop <= within["tokens"] for _, start, stop in within["spans"])
+        assert {number for holds, _ in within["pieces"] for number in holds} == {span[0] for span in within["spans"]}
+    roles = set(facts(method).card.negatives)
+    others = example["others"]
+    assert bool(roles) == bool(others["rows"]) == bool(others["shown"])
+    assert {other["role"] for other in others["shown"]} <= roles
+    assert others["rows"] % 15 == 0, "a batch of 16 has 15 other examples"
+
+
+@pytest.mark.parametrize("method", names())
+def test_every_preset_has_a_page_of_its_examples(texts, method) -> None:
+    examples, summary = seen(texts, method)
+    shown = examples_section(examples, summary)
+    page = html(Page(kind="run", title=method, verdict=["a"], sections=[shown]))
+    assert page.count("<article>") == 2
+    assert page.count('<figure class="strip">') == sum(len(example["documents"]) for example in examples)
+    assert page.count("<dt ") == sum(len(example["rows"]) for example in examples)
+    assert page.count('<li dir="auto">') == sum(len(example["others"]["shown"]) for example in examples)
 
 
 def test_hidden_words_stand_beside_what_is_shown(texts) -> None:

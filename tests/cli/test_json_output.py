@@ -24,7 +24,7 @@ USAGES = {
     "mine": ("{}/beir", "-o", "n.jsonl", "--model", "{}/start", "--number", "2"),
     "finetune": ("{}/start", "{}/beir", "-o", "out", "--steps", "2", "--tracker", "none"),
     "compare": ("{}/beir", "--benchmark", "{}/beir", "-o", "out", "--methods", "none", "--base", "static", "--labels",
-                "20", "--set", "dimensions=8", "--set", "vocabulary_size=300", "--tune", "steps=2"),
+                "20", "--set", "dimensions=8", "--set", "vocabulary_size=300", "--tune", "steps=2", "--seeds", "1"),
     "encode": ("{}/docs.jsonl", "--model", "{}/static", "-o", "out"),
     "index": ("{}/docs.jsonl", "--model", "{}/static", "-o", "out"),
     "search": ("{}/index", "water"),

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason=
 COMPARE = ("compare", "docs.jsonl", "--benchmark", "beir", "--methods", "contriever-inbatch", "--steps", "100",
            "--base", "new:layers=1,hidden=32,heads=2,dropout=0", "--set", "batch_size=8", "--set",
            "vocabulary_size=300", "--labels", "all", "--tune", "batch_size=8", "--tune", "steps=4",
-           "-o", "table")  # fmt: skip
+           "-o", "table", "--seeds", "1")  # fmt: skip
 FINETUNE = ("finetune", "start", "large", "--negatives", "mined", "--set", "batch_size=8", "--steps", "20",
             "--tracker", "none")  # fmt: skip
 READ = ("read", "towns.jsonl", "--questions", "questions.jsonl", "--model", "towers", "--set", "batch_size=4",

@@ -98,7 +98,8 @@ def test_a_comparison_trains_on_all_processes(run, room: Path, monkeypatch: pyte
     monkeypatch.chdir(room)
     words = ("compare", "docs.jsonl", "--benchmark", "beir", "--methods", "contriever-inbatch", "--steps", "4",
              "--base", "new:layers=1,hidden=32,heads=2,dropout=0", "--set", "batch_size=8", "--set",
-             "vocabulary_size=300", "--labels", "all", "--tune", "batch_size=8", "--tune", "steps=4")  # fmt: skip
+             "vocabulary_size=300", "--labels", "all", "--tune", "batch_size=8", "--tune", "steps=4",
+             "--seeds", "1")  # fmt: skip
     alone = run(*words, "-o", "table")
     assert alone.code == 0, alone.err
     codes, logs = launch(room, 2, *words, "-o", "table-2")

@@ -17,12 +17,15 @@ import pytest
 import labelling
 from pretrieve.core import files
 from pretrieve.core.errors import UsageError
+from pretrieve.evaluation.benchmark import evaluate_rankings, parse_metrics
 from pretrieve.evaluation.significance import holm, paired_permutation
 from pretrieve.pipeline.compare.compare import compare, report
 from pretrieve.pipeline.compare.request import FORERUNNERS, CompareRequest
 from pretrieve.pipeline.run import sources
 from pretrieve.pipeline.run.progress import Silent
+from pretrieve.text.beir import load_collection
 from pretrieve.text.store import Store
+from pretrieve.text.trec_runs import read_trec_run
 
 METHODS = ("none", "mlm", "contriever-inbatch", "cocondenser")
 SETTINGS = {"batch_size": "8", "vocabulary_size": "300", "max_length": "300", "condenser.learning_rate": "0.002"}
@@ -108,6 +111,40 @@ def test_the_table_by_hand(whole) -> None:
         line = next(line for line in text.splitlines() if line.startswith(f"| {method} "))
         assert f"{found[method, 'as it is', 'dense']['mean']:.3f}" in line
     assert text.count("| BM25 |") == 2
+
+
+def test_rankings_are_kept_beside_the_scores(made, whole) -> None:
+    """A run for every score, which names it; read again it gives the values."""
+    measures = parse_metrics(["nDCG@10"])
+    collection = load_collection(made / "beir", "test")
+    named = set()
+    for path in sorted((whole / "scores").glob("*.json")):
+        for score in orjson.loads(path.read_bytes()):
+            assert score["ranking"] == f"rankings/{path.stem}.{score['mode']}.run.gz"
+            hits = read_trec_run(whole / score["ranking"], collection.queries).hits
+            assert {len(one) for one in hits.values()} == (
+                {80} if score["mode"] == "dense" else {*map(len, hits.values())}
+            )
+            values = evaluate_rankings(iter(hits.items()), collection, measures)["nDCG@10"]
+            assert values == pytest.approx(np.array(score["values"]), abs=1e-6)
+            named.add(score["ranking"])
+    assert named == {f"rankings/{path.name}" for path in (whole / "rankings").iterdir()}
+    assert len(named) == 1 + 4 * 2 * 3 * 2
+
+
+def test_missing_rankings_are_said_and_written_again(made, tmp_path) -> None:
+    request = request_of(made, tmp_path / "out", methods=("none",), labels=(), seeds=1, settings=PLAIN)
+    heard = _Hearing()
+    compare(request, heard)
+    assert not any("ranking" in note for note in heard.notes)
+    (tmp_path / "out/rankings/none-0-zero.dense.run.gz").unlink()
+    compare(request, heard)
+    assert "1 of 3 scores have no ranking" in heard.notes[-1]
+    shutil.rmtree(tmp_path / "out/scores")
+    before = times(tmp_path / "out")
+    compare(request, heard)
+    assert (tmp_path / "out/rankings/none-0-zero.dense.run.gz").is_file()
+    assert before.items() <= times(tmp_path / "out").items()
 
 
 def test_each_text_is_tokenized_once(made, tmp_path, monkeypatch) -> None:

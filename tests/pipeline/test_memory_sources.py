@@ -145,8 +145,8 @@ def test_distill_and_generate_take_texts(tmp_path):
 def test_compare_takes_texts_and_resumes(tmp_path):
     labelling.beir(tmp_path / "beir", 40, 20)
     records = [orjson.loads(line) for line in (tmp_path / "beir" / "corpus.jsonl").read_bytes().splitlines()]
-    options = {"methods": ("none",), "base": "static", "finetune": "", "labels": (), "steps": 2, "split": "test",
-               "settings": {"dimensions": "16"}, "progress": False}  # fmt: skip
+    options = {"methods": ("none",), "base": "static", "finetune": "", "labels": (), "steps": 2, "seeds": 1,
+               "split": "test", "settings": {"dimensions": "16"}, "progress": False}  # fmt: skip
     table = Retriever.compare(records, tmp_path / "beir", tmp_path / "out", **options)
     again = Retriever.compare(iter(records), tmp_path / "beir", tmp_path / "out", **options)
     assert table.to_json() == again.to_json()

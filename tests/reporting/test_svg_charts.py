@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretrieve.reporting.page import Histogram, Lines, Scatter, Shares
+from pretrieve.reporting.page import Histogram, Intervals, Lines, Scatter, Shares
 from pretrieve.reporting.svg import draw, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -55,11 +55,23 @@ def test_widths_are_shares() -> None:
     assert widths[4] == pytest.approx(2 * widths[2], abs=0.2)
 
 
+def test_an_interval_is_around_its_mean() -> None:
+    rows = [("a", 0.1, 0.2, 0.4), ("b", 0.3, 0.35, 0.4)]
+    picture = ET.fromstring(draw(Intervals(title="s", x="nDCG@10", rows=rows), "c"))
+    lines = [one for one in picture.iter(f"{SVG}line") if one.get("class") == "interval"]
+    dots = [float(dot.get("cx")) for dot in picture.iter(f"{SVG}circle")]
+    for line, dot, (_, low, mean, high) in zip(lines, dots, rows, strict=True):
+        left, right = float(line.get("x1")), float(line.get("x2"))
+        assert (dot - left) / (right - left) == pytest.approx((mean - low) / (high - low), abs=0.01)
+    assert lines[0].get("x2") == lines[1].get("x2")
+
+
 @pytest.mark.parametrize("chart", [
     Lines(title="<b>\x1b", x="step", y="loss", curves=[("one", [0.0], [1.0]), ("two", [0.0, 5.0], [2.0, -3.0])]),
     Scatter(title="<b>\x1b", x="x", y="y", points=[]),
     Histogram(title="<b>\x1b", x="x", y="y", bins=[("1", 0), ("2", 5)]),
     Shares(title="<b>\x1b", rows=[("x" * 90, 0, 0, 0)]),
+    Intervals(title="<b>\x1b", x="x", rows=[("x", 0.1, 0.1, 0.1)]),
 ])  # fmt: skip
 def test_every_kind_is_named_and_escaped(chart) -> None:
     picture = ET.fromstring(draw(chart, "c7"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 import subprocess
@@ -15,8 +17,10 @@ import pytest
 
 import searching
 from cli.conftest import run as run
+from pretrieve.cli.app import main
 from pretrieve.core.types import Document
 
+ROOT = Path(__file__).parents[2]
 HOSTILE = (
     "<script>alert(1)</script><img src=x onerror=alert(2)> \x1b[2J [red]kamika[/red] \u202eabc 'quoted' \"double\""
 )
@@ -76,11 +80,17 @@ def write_documents(path: Path, made: list[Document]) -> Path:
 
 
 def pretrieve(*arguments: object) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "pretrieve", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    """Run a command in this process, as ``main`` does, and return what it printed."""
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        patch.setattr(sys, "argv", ["pretrieve", *map(str, arguments)])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code or 0
+    assert code == 0, out.getvalue()
+    return out.getvalue()
 
 
 @pytest.fixture(scope="session")

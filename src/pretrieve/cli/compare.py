@@ -12,10 +12,13 @@ from pretrieve.cli.finetune import negatives_metavar
 from pretrieve.cli.options import (
     SOURCES,
     Config,
+    CsvTable,
     Device,
     Json,
+    Latex,
     OutputFolder,
     OutputJson,
+    PerQuery,
 )
 from pretrieve.cli.output import say, working, write_json
 from pretrieve.cli.reading import Reading
@@ -73,7 +76,7 @@ def command(
             help="Hard negatives of fine-tuning.",
         ),
     ] = "bm25",
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Number of seeds, from 0.")] = 1,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Number of seeds, from 0.")] = 3,
     config: Config = None,
     settings: Annotated[
         list[str] | None,
@@ -90,13 +93,16 @@ def command(
     ] = None,
     metric: Annotated[str, typer.Option("--metric", help="Metric, in the notation of ir-measures.")] = "nDCG@10",
     reading: Reading,
+    per_query: PerQuery = None,
+    latex: Latex = None,
+    csv: CsvTable = None,
     device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
     """Compare pre-training methods under the same conditions; the same command resumes, and a larger one adds to it."""
+    from pretrieve.cli.evaluation_files import EvaluationFiles
     from pretrieve.core.config import parse_assignments
-    from pretrieve.core.extras import install_command
     from pretrieve.pipeline.compare.request import CompareRequest
 
     request = CompareRequest(
@@ -121,18 +127,18 @@ def command(
         fields=reading.fields(),
     )
     request.check()
-    with working(as_json, output_json) as display:
-        from pretrieve.pipeline.compare.compare import compare, report
+    files = EvaluationFiles(per_query=per_query, latex=latex, csv=csv, json=output_json)
+    files.check(benchmark, sources, as_json=as_json)
+    with working(as_json or files.prints, output_json) as display:
+        from pretrieve.pipeline.compare.compare import compare
+        from pretrieve.pipeline.compare.report import report, reported
 
-        scores = compare(request, display)
+        scores = reported(request, compare(request, display))
     table = report(request, scores)
-    if write_json(table.to_json(), as_json, output_json):
-        return
-    say(table.markdown(), lines=True)
-    if (output / "report.svg").is_file():
-        say(f"{output}: report.md, report.json and report.svg")
-    else:
-        say(f"{output}: report.md and report.json; for a picture: {install_command('pictures')}, and again")
+    files.write_comparison(request, table, scores)
+    if not write_json(table.to_json(), as_json, output_json) and not files.prints:
+        say(table.markdown(), lines=True)
+        say(f"{output}: {', '.join(path.name for path in sorted(output.glob('report.*')))} and rankings")
 
 
 def _tokens(tokens: int | None, steps: int | None) -> int | None:

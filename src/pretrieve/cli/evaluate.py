@@ -9,13 +9,16 @@ import typer
 
 from pretrieve.cli import completing
 from pretrieve.cli.options import (
+    CsvTable,
     Device,
     DocumentPrompt,
     Json,
+    Latex,
     Like,
     MaxLength,
     ModeName,
     OutputJson,
+    PerQuery,
     Pooling,
     QueryPrompt,
     Similarity,
@@ -34,7 +37,8 @@ def command(
         typer.Argument(
             metavar="BEIR_FOLDER",
             help="corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv (also .gz, .zst), or a .zip of them. With "
-            "corpus/LANGUAGE.jsonl and queries/LANGUAGE.jsonl in their place, every pair of languages is evaluated.",
+            "corpus/LANGUAGE.jsonl and queries/LANGUAGE.jsonl in their place, every pair of languages is evaluated. "
+            "beir:NAME or ir_datasets:NAME fetches a collection.",
             show_default=False,
         ),
     ],
@@ -69,6 +73,16 @@ def command(
             show_default=False,
         ),
     ] = None,
+    relevant_from: Annotated[
+        int | None,
+        typer.Option(
+            "--relevant-from",
+            metavar="GRADE",
+            min=1,
+            help="Make the grades of the qrels binary: this one and above count 1, others 0. (default: as they are)",
+            show_default=False,
+        ),
+    ] = None,
     pooling: Pooling = None,
     similarity: Similarity = None,
     query_prompt: QueryPrompt = None,
@@ -99,28 +113,9 @@ def command(
             show_default=False,
         ),
     ] = None,
-    per_query: Annotated[
-        Path | None,
-        typer.Option(
-            "--per-query",
-            metavar="FILE",
-            help="Write the values of each query as CSV, or as Parquet where the name ends in .parquet.",
-            show_default=False,
-        ),
-    ] = None,
-    latex: Annotated[
-        Path | None,
-        typer.Option(
-            "--latex",
-            metavar="FILE",
-            help="Write the table for LaTeX, with intervals and marks of significance; - prints it.",
-            show_default=False,
-        ),
-    ] = None,
-    csv: Annotated[
-        Path | None,
-        typer.Option("--csv", metavar="FILE", help="Write the same table as CSV; - prints it.", show_default=False),
-    ] = None,
+    per_query: PerQuery = None,
+    latex: Latex = None,
+    csv: CsvTable = None,
     device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
@@ -152,6 +147,7 @@ def command(
         max_passage=max_passage,
         use_titles=not without_titles,
         run=run,
+        relevant_from=relevant_from,
     )
     with working(as_json or files.prints, output_json) as display, using(device):
         result = run_evaluation(request, display)

@@ -1,8 +1,8 @@
-"""Files that ``pretrieve evaluate`` writes beside what it prints."""
+"""Files that ``pretrieve evaluate`` and ``compare`` write beside what they print."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,10 @@ from pretrieve.core.errors import UsageError
 
 if TYPE_CHECKING:
     from pretrieve.evaluation.crosslingual_result import CrossLingualResult
+    from pretrieve.evaluation.fair import FairTable
     from pretrieve.evaluation.result import Result
+    from pretrieve.pipeline.compare.evaluator import Scores
+    from pretrieve.pipeline.compare.request import CompareRequest
 
 _PRINTED = Path("-")
 
@@ -23,20 +26,20 @@ class EvaluationFiles:
     """Where results go; None: nowhere, and ``-`` is standard output.
 
     Attributes:
-        run: file or folder of the rankings.
         per_query: values by query.
         latex: the table for LaTeX.
         csv: the table as CSV.
-        markdown: the tables as Markdown.
         json: all of the result.
+        run: file or folder of the rankings.
+        markdown: the tables as Markdown.
     """
 
-    run: Path | None
     per_query: Path | None
     latex: Path | None
     csv: Path | None
-    markdown: Path | None
     json: Path | None
+    run: Path | None = None
+    markdown: Path | None = None
 
     @property
     def prints(self) -> bool:
@@ -80,16 +83,15 @@ class EvaluationFiles:
             check_parquet(self.per_query)
 
     def check_one_language(self, folder: Path) -> None:
-        """Refuse files that an evaluation of several languages does not write.
+        """Refuse runs where there are several languages, and each query has a ranking in each pair.
 
         Raises:
             UsageError: one is asked for, and the folder has several languages.
         """
         from pretrieve.evaluation.crosslingual import is_cross_lingual
 
-        for option, _ in self._named():
-            if is_cross_lingual(folder) and option not in ("--markdown", "--output-json"):
-                raise UsageError(f"{option} is for one language: leave it out, or take --output-json.")
+        if self.run is not None and is_cross_lingual(folder):
+            raise UsageError("--run is for one language: leave it out, or take --per-query.")
 
     def write(self, result: Result | CrossLingualResult) -> None:
         """Write the files, print what goes to standard output, and say what was written.
@@ -99,27 +101,58 @@ class EvaluationFiles:
         """
         from pretrieve.core.files import write_file
         from pretrieve.core.shown import shown
+        from pretrieve.evaluation import crosslingual_paper as pairs
         from pretrieve.evaluation.paper import per_query, to_csv, to_latex
         from pretrieve.evaluation.result import Result, note_lines
 
         if self.markdown is not None:
             write_file(self.markdown, result.markdown().encode())
-        if not isinstance(result, Result):
-            return
         for line in note_lines(result.warnings) if self.prints else ():
             typer.echo(shown(line), err=True)
+        if not isinstance(result, Result):
+            if self.per_query is not None:
+                self._put_values(pairs.pairs_per_query(result, self.per_query), pairs.lines_per_query(result))
+            self._put_tables(lambda: pairs.pairs_latex(result), lambda: pairs.pairs_csv(result))
+            return
         for row, path in result.runs.items():
             typer.echo(shown(f"{path}: run of {row}"), err=True)
         if self.per_query is not None:
-            write_file(self.per_query, per_query(result, self.per_query))
-            values = len(result.queries) * len(result.rows)
-            typer.echo(shown(f"{self.per_query}: {values:,} lines, one for each query and row"), err=True)
-        for target, render in ((self.latex, to_latex), (self.csv, to_csv)):
+            self._put_values(per_query(result, self.per_query), len(result.queries) * len(result.rows))
+        self._put_tables(lambda: to_latex(result), lambda: to_csv(result))
+
+    def write_comparison(self, request: CompareRequest, table: FairTable, scores: Scores) -> None:
+        """As ``write``, for a comparison.
+
+        Raises:
+            StorageError: writing to disk failed.
+        """
+        from pretrieve.evaluation.fair_paper import fair_csv, fair_latex, fair_per_query
+        from pretrieve.text.beir import read_qrels
+
+        if self.per_query is not None:
+            queries = list(read_qrels(request.benchmark, request.split))
+            data = fair_per_query(scores, queries, request.metric, self.per_query)
+            self._put_values(data, len(queries) * len(scores))
+        self._put_tables(lambda: fair_latex(table), lambda: fair_csv(table))
+
+    def _put_values(self, data: bytes, lines: int) -> None:
+        from pretrieve.core.files import write_file
+        from pretrieve.core.shown import shown
+
+        assert self.per_query is not None
+        write_file(self.per_query, data)
+        typer.echo(shown(f"{self.per_query}: {lines:,} lines, one for each query and system"), err=True)
+
+    def _put_tables(self, latex: Callable[[], str], csv: Callable[[], str]) -> None:
+        from pretrieve.core.files import write_file
+        from pretrieve.core.shown import shown
+
+        for target, render in ((self.latex, latex), (self.csv, csv)):
             if target == _PRINTED:
-                typer.echo(render(result), nl=False)
+                typer.echo(render(), nl=False)
             elif target is not None:
-                write_file(target, render(result).encode())
-                typer.echo(shown(f"{target}: table of {len(result.rows):,} rows"), err=True)
+                write_file(target, render().encode())
+                typer.echo(shown(f"{target}: the table"), err=True)
 
     def _named(self) -> list[tuple[str, Path]]:
         """The options that are given."""

@@ -68,13 +68,16 @@ def after_mine(
         negatives: the file.
         options: how labels and documents are read.
     """
-    sources = [str(labels)] if labels.is_dir() else list(documents)
+    from pretrieve.text.named import is_named
+
+    of_beir = labels.is_dir() or is_named(str(labels))
+    sources = [str(labels)] if of_beir else list(documents)
     if model is None and not sources:
         return []
     first, base = _trained_first(sources, model, options)
     words = ["pretrieve", "finetune", base, str(labels), "-o", free_name("tuned"), *options]
     words += ["--negatives-file", str(negatives)]
-    words += ["--split", split] if labels.is_dir() and split != "train" else []
+    words += ["--split", split] if of_beir and split != "train" else []
     return [*first, words + [word for source in documents for word in ("--documents", source)]]
 
 

@@ -29,7 +29,8 @@ SOURCES = Annotated[
         metavar="SOURCE...",
         help="Documents: a file or folder of JSONL, Parquet, CSV, TSV (also .gz, .zst), text, Markdown, HTML, PDF, "
         "Office files, EPUB, XML; a BEIR folder; an address (https://, s3://); python: or python:numpy,torch "
-        "(documentation of installed packages); hf:NAME (a data set of the hub).",
+        "(documentation of installed packages); hf:NAME (a data set of the hub); beir:NAME or "
+        "ir_datasets:NAME (documents of a collection).",
         show_default=False,
     ),
 ]
@@ -37,8 +38,8 @@ LABELS = Annotated[
     Path,
     typer.Argument(
         metavar="LABELS",
-        help="A BEIR folder, or a file of queries with positives and optional negatives or labels: JSONL, JSON, CSV, "
-        "TSV or Parquet (also .gz, .zst); docs/labels.md shows the formats.",
+        help="A BEIR folder, beir:NAME, ir_datasets:NAME, or a file of queries with positives and optional negatives "
+        "or labels: JSONL, JSON, CSV, TSV or Parquet (also .gz, .zst); docs/labels.md shows the formats.",
         show_default=False,
     ),
 ]
@@ -47,6 +48,28 @@ OutputFolder = Annotated[
 ]
 OutputFile = Annotated[
     Path, typer.Option("-o", "--output", metavar="FILE", help="File for the result.", show_default=False)
+]
+PerQuery = Annotated[
+    Path | None,
+    typer.Option(
+        "--per-query",
+        metavar="FILE",
+        help="Write the values of each query as CSV, or as Parquet where the name ends in .parquet.",
+        show_default=False,
+    ),
+]
+Latex = Annotated[
+    Path | None,
+    typer.Option(
+        "--latex",
+        metavar="FILE",
+        help="Write the table for LaTeX, with intervals and marks of significance; - prints it.",
+        show_default=False,
+    ),
+]
+CsvTable = Annotated[
+    Path | None,
+    typer.Option("--csv", metavar="FILE", help="Write the same table as CSV; - prints it.", show_default=False),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Resume an interrupted run; the result is the same.")]

@@ -37,7 +37,20 @@ def command(
     ] = None,
     benchmark: Annotated[
         Path | None,
-        typer.Option("--benchmark", help="BEIR folder of a comparison, for the texts of queries.", show_default=False),
+        typer.Option(
+            "--benchmark",
+            help="BEIR folder that was evaluated on, for texts of queries and ranked lists.",
+            show_default=False,
+        ),
+    ] = None,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--run",
+            metavar="FILE",
+            help="Of an evaluation, from `evaluate --run`: two, shown query by query.",
+            show_default=False,
+        ),
     ] = None,
     examples: Annotated[
         int | None,
@@ -49,6 +62,15 @@ def command(
             show_default=False,
         ),
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            "--pictures",
+            metavar="FOLDER",
+            help="Write the charts as SVG too, and as PNG with the extra pictures.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
     output_json: OutputJson = None,
 ) -> None:
@@ -56,7 +78,13 @@ def command(
     from pretrieve.reporting.report import ReportRequest, write_report
 
     request = ReportRequest(
-        source=source, output=output, evaluations=tuple(evaluations or ()), benchmark=benchmark, examples=examples
+        source=source,
+        output=output,
+        evaluations=tuple(evaluations or ()),
+        benchmark=benchmark,
+        runs=tuple(runs or ()),
+        examples=examples,
+        pictures=pictures,
     )
     with working(as_json, output_json) as display:
         page, data = write_report(request, display)
@@ -65,3 +93,13 @@ def command(
     for line in page.verdict:
         say(line)
     say(f"{output}, and its data: {data}")
+    if pictures is not None:
+        say(_pictures(pictures, sum(len(section.charts) for section in page.sections)))
+
+
+def _pictures(folder: Path, count: int) -> str:
+    """What was written, and how to get the rest."""
+    from pretrieve.core.extras import install_command, is_installed
+
+    more = "SVG and PNG" if is_installed("matplotlib") else f"SVG; for PNG: {install_command('pictures')}, and again"
+    return f"{folder}: {count} charts as {more}"

@@ -173,7 +173,7 @@ def _run(
     hits, escaped = write_run(run, zip(asked, ranked, strict=True))
     say(f"{len(asked):,} queries, {hits:,} hits: {run}")
     if escaped:
-        say(f"{escaped:,} ids hold white space, which is written as %20.")
+        say(f"{escaped:,} ids hold white space, which is written as %20; trec_eval's qrels need it too.")
 
 
 def _line(as_json: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Annotated
@@ -55,6 +56,10 @@ def command(
             show_default=False,
         ),
     ] = None,
+    mcp: Annotated[
+        bool,
+        typer.Option("--mcp", help="Serve a tool `search` over standard input and output (Model Context Protocol)."),
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Serve search over HTTP: a page, and the answers of `search --json` at /search?q=..., described at /openapi.json.
@@ -65,6 +70,12 @@ def command(
     from pretrieve.core import extras
     from pretrieve.models.devices import using
 
+    if mcp:
+        extras.require("mcp", "`pretrieve serve --mcp`")
+        _check_mcp(token, judgements)
+        with using(device):
+            _serve_tools([index, *(more or [])])
+        return
     extras.require("serve", "`pretrieve serve`")
     _check_token(token)
     from pretrieve.serving.app import ServeOptions, make_app
@@ -79,14 +90,36 @@ def command(
     if not local and token is None:
         say(f"note: {host} lets other machines in, and there is no --token: whoever reaches it reads all documents.")
     names = ("localhost", "127.0.0.1", "[::1]", host) if local else ()
-    with using(device):
+    with using(device), contextlib.ExitStack() as held:
         served = open_all([index, *(more or [])])
-        kept = None if judgements is None else Judgements(judgements, next(iter(served.values())))
+        first = next(iter(served.values()))
+        kept = None if judgements is None else held.enter_context(Judgements.opened(judgements, first))
         listening = listen(host, port)
         options = ServeOptions(token=token or "", hosts=names, limits=limits, judgements=kept, note=_note)
         app = make_app(served, options)
         serve(app, listening, lambda address: _ready(address, [(one.name, len(one.index)) for one in served.values()]))
     say("stopped.")
+
+
+def _serve_tools(paths: list[Path]) -> None:
+    """Serve the tool until standard input ends; standard output is the protocol's."""
+    from pretrieve.serving.api import State
+    from pretrieve.serving.limits import Gate, Limits
+    from pretrieve.serving.mcp import make_tool_server
+    from pretrieve.serving.metrics import Metrics
+    from pretrieve.serving.served import open_all
+
+    limits = Limits(threads=1)
+    state = State(served=open_all(paths), limits=limits, gate=Gate(limits), metrics=Metrics())
+    make_tool_server(state).run("stdio")
+
+
+def _check_mcp(token: str | None, judgements: Path | None) -> None:
+    from pretrieve.core.errors import UsageError
+
+    for name, value in (("--token", token), ("--judgements", judgements)):
+        if value is not None:
+            raise UsageError(f"--mcp serves whoever started it, without a page: leave out {name}.")
 
 
 def _check_token(token: str | None) -> None:

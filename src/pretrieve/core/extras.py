@@ -12,7 +12,7 @@ from pretrieve.core.errors import MissingExtraError
 
 Extra = Literal[  # of pyproject.toml
     "train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora", "faiss", "milvus",
-    "report", "serve", "track",
+    "report", "serve", "mcp", "track", "ir",
 ]  # fmt: skip
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
@@ -28,7 +28,9 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
     "report": ("jinja2",),
     "track": ("tensorboard",),
     "serve": ("starlette", "uvicorn", "jinja2"),
+    "mcp": ("mcp", "starlette"),
     "milvus": ("pymilvus", "milvus_lite"),
+    "ir": ("ir_datasets",),
 }
 _NAMES: dict[Extra, str] = {
     "train": "training extra",
@@ -43,7 +45,9 @@ _NAMES: dict[Extra, str] = {
     "report": "extra for reports",
     "track": "extra for TensorBoard",
     "serve": "extra for serving",
+    "mcp": "extra for MCP",
     "milvus": "extra for Milvus",
+    "ir": "extra for collections by name",
 }
 
 

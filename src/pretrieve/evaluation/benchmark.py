@@ -70,7 +70,7 @@ def evaluate(
         max_passage: documents may share an id: the best place of an id counts.
         options: options of the index; the fusion weight is chosen from the documents alone.
         runs: rankings of other systems, by display name.
-        files: where rankings are written; ids and metrics fit (``check_run_ids``, ``check_one_depth``).
+        files: where rankings are written; metrics fit (``check_one_depth``).
 
     Raises:
         UsageError: unknown metric, mode or setting.
@@ -86,7 +86,7 @@ def evaluate(
     indices = _lexical_indices(collection, usual_settings(lexical), options)
     rows, notes = [], dict[str, Any]()
     for system, mode, index in _systems(collection, models, modes, indices, options, notes):
-        found = _scored(index, collection, depth_of(measures), mode, drop_same_id=drop_same_id)
+        found = rank_scored(index, collection, depth_of(measures), mode, drop_same_id=drop_same_id)
         rows.append(_row(system, mode, files.keep(system, mode, found), collection, measures))
     for name, run in runs.items():
         found = run_rankings(run, collection.queries, depth_of(measures), drop_same_id=drop_same_id)
@@ -144,11 +144,11 @@ def _lexical_indices(collection: Collection, settings: Sequence[Setting], option
 
 def rank(index: Index, collection: Collection, depth: int, mode: Mode, *, drop_same_id: bool) -> Iterator[Ranking]:
     """Yield the ids of each query's best ``depth`` documents; those that share an id are one, at the best place."""
-    for query, hits, _ in _scored(index, collection, depth, mode, drop_same_id=drop_same_id):
+    for query, hits, _ in rank_scored(index, collection, depth, mode, drop_same_id=drop_same_id):
         yield query, hits
 
 
-def _scored(
+def rank_scored(
     index: Index, collection: Collection, depth: int, mode: Mode, *, drop_same_id: bool
 ) -> Iterator[ScoredRanking]:
     """As ``rank``, with scores."""

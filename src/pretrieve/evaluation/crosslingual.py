@@ -169,6 +169,7 @@ def evaluate_pairs(
         split=collection.split,
         languages=collection.codes,
         queries=len(collection.qrels),
+        ids=list(collection.qrels),
         rows=rows,
         tests={part: compare_rows([row.part(part) for row in rows]) for part in (WITHIN, ACROSS, POOLED)},
         pair_tests=_pair_tests(rows),

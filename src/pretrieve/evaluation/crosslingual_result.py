@@ -92,6 +92,7 @@ class CrossLingualResult:
         notes: further information, such as the chosen fusion weights.
         data: what is counted in the data of each language (``data_facts``).
         warnings: what a reader of the figures has to know, one line each.
+        ids: of the questions, in the order of all values.
     """
 
     collection: str
@@ -104,6 +105,7 @@ class CrossLingualResult:
     notes: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    ids: Sequence[str] = ()
 
     def markdown(self) -> str:
         """The matrices and the tables of tests, with the warnings."""

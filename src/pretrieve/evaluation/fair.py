@@ -13,6 +13,7 @@ from pretrieve.evaluation.significance import bootstrap_interval, holm, paired_p
 from pretrieve.evaluation.tables import markdown
 
 Stage = int | None  # labelled queries of fine-tuning, 0 for all; None before any
+_LEVEL = 0.05
 _WORDS = {None: "as it is", 0: "all labels"}
 
 
@@ -86,7 +87,7 @@ class FairTable:
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         cells = [
-            {"method": method, "labels": _word(stage), "mode": mode, **cell.facts()}
+            {"method": method, "labels": word_of(stage), "mode": mode, **cell.facts()}
             for (method, stage, mode), cell in self.cells.items()
         ]
         return {
@@ -108,7 +109,7 @@ class FairTable:
             lines = [self._line(method, mode, costs) for method in self.methods]
             if words is not None:
                 lines.insert(0, ["BM25", *[_shown(words)] * len(self.stages), *[""] * len(costs)])
-            head = ["method", *(_word(stage) for stage in self.stages), *costs]
+            head = ["method", *(word_of(stage) for stage in self.stages), *costs]
             parts.append(f"## {mode}, {self.metric}\n\n{markdown(head, lines)}\n")
         return "\n".join([*parts, self._legend()])
 
@@ -185,12 +186,18 @@ def _cost(scores: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
     return {method: float(np.mean(values)) for method, values in found.items()}
 
 
-def _word(stage: Stage) -> str:
+def word_of(stage: Stage) -> str:
+    """How tables call a stage."""
     return _WORDS.get(stage) or f"{stage:,} labels"
 
 
 def _shown(cell: Cell) -> str:
     low, high = bootstrap_interval(cell.values)
     spread = f" ±{cell.seeds.std(ddof=1):.3f}" if len(cell.seeds) > 1 else ""
-    mark = {1: "*", -1: "†", 0: ""}[cell.side] if cell.p is not None and cell.p < 0.05 else ""
+    mark = {1: "*", -1: "†", 0: ""}[side_of(cell)]
     return f"{cell.mean:.3f}{mark}{spread} ({low:.3f} to {high:.3f})"
+
+
+def side_of(cell: Cell) -> int:
+    """1 where a cell is significantly above the base and all seeds are, -1 where below, else 0."""
+    return cell.side if cell.p is not None and cell.p < _LEVEL else 0

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,15 @@ from pretrieve.evaluation.result import Result, Row, note_lines, setting_lines
 from pretrieve.evaluation.significance import bootstrap_interval
 
 PARQUET = ".parquet"
+PACKAGES = "needs \\usepackage{booktabs,textcomp}"
 _LEVEL = 0.05
-_KEYS = ("query", "system", "mode")
 _LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "'": r"\textquotesingle{}", "`": r"\textasciigrave{}",
     "[": "{[}", "]": "{]}",  # \\ and \toprule take what stands in brackets after them
 })  # fmt: skip
+_LIGATURE = re.compile(r"([-,])(?=\1)")  # -- is a dash, ,, a quotation mark
 
 
 def letters(result: Result) -> dict[str, str]:
@@ -48,30 +50,42 @@ def to_latex(result: Result) -> str:
     """The table of systems for LaTeX with booktabs: means, intervals, letters; the best of a metric is bold."""
     metrics = list(result.rows[0].values)
     folder = shared_folder([row.system for row in result.rows])
+    head = ["", "System", "Mode", *map(escaped, metrics)]
+    letter = letters(result)
+    lines = [
+        [letter[row.name], escaped(row.system.removeprefix(folder)), row.mode, *cells]
+        for row, cells in zip(result.rows, latex_cells(result), strict=True)
+    ]
+    comments = [PACKAGES, *([f"models in {folder}"] if folder else [])]
+    comments += [*setting_lines(result), *note_lines(result.warnings)]
+    return booktabs(comments, _caption(result), head, [lines])
+
+
+def latex_cells(result: Result) -> list[list[str]]:
+    """For each row and metric the mean with its letters and interval, as LaTeX."""
+    metrics = list(result.rows[0].values)
     found = {metric: marks(result, metric) for metric in metrics}
     best = {metric: max(row.mean(metric) for row in result.rows) for metric in metrics}
-    head = ["", "System", "Mode", *map(escaped, metrics)]
-    lines = [
-        [
-            letters(result)[row.name],
-            escaped(row.system.removeprefix(folder)),
-            row.mode,
-            *(_cell(row, metric, found[metric][row.name], bold=row.mean(metric) == best[metric]) for metric in metrics),
-        ]
+    return [
+        [_cell(row, metric, found[metric][row.name], bold=row.mean(metric) == best[metric]) for metric in metrics]
         for row in result.rows
     ]
-    comments = ["needs \\usepackage{booktabs,textcomp}", *([f"models in {folder}"] if folder else [])]
-    comments += [*setting_lines(result), *note_lines(result.warnings)]
+
+
+def booktabs(
+    comments: Iterable[str], caption: str, head: Sequence[str], parts: Iterable[Iterable[Sequence[str]]]
+) -> str:
+    """A table for LaTeX with booktabs; its cells and caption are LaTeX, with a rule between its parts."""
+    blocks = [[_line(cells) for cells in part] for part in parts]
     return "\n".join([
         *(f"% {shown(line)}" for line in comments),
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_caption(result)}}}",
-        rf"\begin{{tabular}}{{lll{'l' * len(metrics)}}}",
+        rf"\caption{{{caption}}}",
+        rf"\begin{{tabular}}{{{'l' * len(head)}}}",
         r"\toprule",
         _line(head),
-        r"\midrule",
-        *map(_line, lines),
+        *(line for block in blocks for line in (r"\midrule", *block)),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
@@ -80,7 +94,7 @@ def to_latex(result: Result) -> str:
 
 def escaped(text: str) -> str:
     """Text in which nothing is a command of LaTeX."""
-    return shown(text).translate(_LATEX)
+    return _LIGATURE.sub(r"\1{}", shown(text).translate(_LATEX))
 
 
 def to_csv(result: Result) -> str:
@@ -95,7 +109,7 @@ def to_csv(result: Result) -> str:
         for metric in metrics:
             cells += [row.mean(metric), *bootstrap_interval(row.values[metric]), found[metric][row.name]]
         lines.append(cells)
-    return _csv(head, lines)
+    return csv_text(head, lines)
 
 
 def per_query(result: Result, path: Path) -> bytes:
@@ -105,27 +119,30 @@ def per_query(result: Result, path: Path) -> bytes:
         MissingExtraError: pyarrow is not installed.
     """
     metrics = list(result.rows[0].values)
+    rows, size = result.rows, len(result.queries)
+    columns: dict[str, Sequence[Any]] = {
+        "query": [query for _ in rows for query in result.queries],
+        "system": [shown(row.system) for row in rows for _ in range(size)],
+        "mode": [row.mode for row in rows for _ in range(size)],
+    }
+    columns |= {metric: [float(value) for row in rows for value in row.values[metric]] for metric in metrics}
+    return columns_file(columns, path)
+
+
+def columns_file(columns: Mapping[str, Sequence[Any]], path: Path) -> bytes:
+    """Columns of one length as CSV or as Parquet, as the path's suffix says.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
     if not is_parquet(path):
-        lines = (
-            [query, shown(row.system), row.mode, *(float(row.values[metric][place]) for metric in metrics)]
-            for row in result.rows
-            for place, query in enumerate(result.queries)
-        )
-        return _csv([*_KEYS, *metrics], lines).encode()
+        return csv_text([*columns], zip(*columns.values(), strict=True)).encode()
     check_parquet(path)
-    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    size = len(result.queries)
-    columns: dict[str, Any] = {
-        "query": [query for _ in result.rows for query in result.queries],
-        "system": [shown(row.system) for row in result.rows for _ in range(size)],
-        "mode": [row.mode for row in result.rows for _ in range(size)],
-    }
-    columns |= {metric: np.concatenate([row.values[metric] for row in result.rows]) for metric in metrics}
     buffer = io.BytesIO()
-    pq.write_table(pa.table(columns), buffer)
+    pq.write_table(pa.table(dict(columns)), buffer)
     return buffer.getvalue()
 
 
@@ -166,7 +183,8 @@ def _line(cells: Iterable[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _csv(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+def csv_text(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    """A table as CSV."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(head)

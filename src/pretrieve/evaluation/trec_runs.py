@@ -1,7 +1,6 @@
 """Rankings of an evaluation as TREC runs, and runs of other systems as rows of it.
 
-A run that is written gives the figures of its row when trec_eval or ir-measures reads it: they order by scores of 32
-bits and break ties by id, so scores fall strictly from hit to hit.
+A run that is written gives the figures of its row when trec_eval or ir-measures reads it.
 """
 
 from __future__ import annotations
@@ -13,14 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pretrieve.core.errors import DataError
-from pretrieve.core.files import create_file
 from pretrieve.core.types import FloatArray
 from pretrieve.text.beir import Collection
 from pretrieve.text.trec_runs import TrecRun
+from pretrieve.text.trec_writing import create_run, run_stem
 
 ScoredRanking = tuple[str, list[str], FloatArray]  # a query's id, the ids of its hits, best first, and their scores
-_STEP = np.float32(1e-30)  # around 0, where the next number below is too small for some readers
 
 
 @dataclass
@@ -30,31 +27,30 @@ class RunFiles:
     Attributes:
         paths: the files by system and mode.
         written: those that are there, by the name of their row.
+        escaped: ids in them whose white space is written as ``%20``.
     """
 
     paths: Mapping[tuple[str, str], Path]
     written: dict[str, str] = field(default_factory=dict)
+    escaped: set[str] = field(default_factory=set)
 
     def keep(self, system: str, mode: str, rankings: Iterator[ScoredRanking]) -> Iterator[ScoredRanking]:
         """Pass rankings on, and write them where they have a file; it appears when all have passed.
 
         Raises:
+            DataError: two ids would be one in a run.
             StorageError: writing to disk failed.
         """
         path = self.paths.get((system, mode))
         if path is None:
             yield from rankings
             return
-        tag = _safe(path.stem)
-        with create_file(path) as file:
+        with create_run(path, _safe(run_stem(path)[0])) as run:
             for query, hits, scores in rankings:
-                lines = [
-                    f"{query} Q0 {hit} {rank} {score:.9g} {tag}\n"
-                    for rank, (hit, score) in enumerate(zip(hits, falling_scores(scores), strict=True), start=1)
-                ]
-                file.write("".join(lines).encode())
+                run.add(query, hits, scores)
                 yield query, hits, scores
         self.written[f"{system} ({mode})"] = str(path)
+        self.escaped |= run.escaped
 
 
 def run_paths(
@@ -79,40 +75,8 @@ def run_paths(
     if len(chosen) == 1:
         return {chosen[0]: target}
     named = _file_names(chosen)
-    return {row: target.with_name(f"{target.stem}.{name}{target.suffix}") for row, name in named.items()}
-
-
-def falling_scores(scores: FloatArray) -> list[float]:
-    """Scores as numbers of 32 bits, each below the one before: a tie is moved down by the smallest step.
-
-    Scores that are not all finite give way to negative ranks.
-    """
-    if not np.isfinite(scores).all():
-        return [-float(rank) for rank in range(1, len(scores) + 1)]
-    narrow = np.asarray(scores, dtype=np.float32)
-    if (np.diff(narrow) < 0).all():
-        return [float(score) for score in narrow]
-    found, last = [], np.float32(np.inf)
-    for score in narrow:
-        last = score if score < last else min(np.nextafter(last, np.float32(-np.inf)), last - _STEP)
-        found.append(float(last))
-    return found
-
-
-def check_run_ids(collection: Collection) -> None:
-    """Refuse ids that a run cannot hold.
-
-    Raises:
-        DataError: an id of a query or a document holds white space.
-    """
-    fix = "a run parts its columns by spaces: leave --run out, or give ids without them."
-    for query in collection.queries:
-        if query.split() != [query]:
-            raise DataError(f"--run: white space in the id of query {query!r}; {fix}")
-    for document in collection.documents:
-        if document.id.split() != [document.id]:
-            where = f"{document.where}: " if document.where else ""
-            raise DataError(f"{where}--run: white space in the id of document {document.id!r}; {fix}")
+    stem, suffix = run_stem(target)
+    return {row: target.with_name(f"{stem}.{name}{suffix}") for row, name in named.items()}
 
 
 def run_rankings(run: TrecRun, queries: Iterable[str], depth: int, *, drop_same_id: bool) -> Iterator[ScoredRanking]:
@@ -143,6 +107,7 @@ def run_facts(run: TrecRun, collection: Collection, limit: int) -> dict[str, int
         "tied_hits": run.tied,
         "queries_with_other_ranks": run.other_ranks,
         "repeated_documents": run.repeated,
+        "escaped_ids": run.escaped,
     }
 
 
@@ -157,6 +122,7 @@ def run_warnings(name: str, facts: Mapping[str, int]) -> list[str]:
         "queries_with_other_ranks": "ranks give another order than scores in {queries_with_other_ranks:,} queries; "
         "scores count, as in trec_eval.",
         "repeated_documents": "{repeated_documents:,} lines repeat a document of their query; its best place counts.",
+        "escaped_ids": "{escaped_ids:,} ids stand in it with %20 for white space.",
     }
     return [f"{name}: {line.format(**facts)}" for fact, line in lines.items() if facts[fact]]
 

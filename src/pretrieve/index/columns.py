@@ -77,6 +77,19 @@ class Column:
         found[self.documents[table[self.codes]]] = True
         return found
 
+    def of(self, documents: IntArray) -> IntArray:
+        """The values that some documents have, one after the other.
+
+        Args:
+            documents: (n,) numbers of different documents.
+        """
+        if self.documents is None:
+            codes = self.codes[documents]
+            return np.asarray(codes[codes >= 0])
+        starts, stops = (np.searchsorted(self.documents, documents, side) for side in ("left", "right"))
+        pieces = [self.codes[start:stop] for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
+        return np.concatenate(pieces) if pieces else self.codes[:0]
+
     def text(self, entry: int) -> bytes:
         """The UTF-8 of a value."""
         return bytes(self.texts[self.ends[entry] : self.ends[entry + 1] - 1])

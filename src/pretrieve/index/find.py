@@ -72,14 +72,19 @@ class Result:
     """The answer to a query.
 
     Attributes:
-        query: the query as it is understood.
+        asked: what was asked for, as it is understood.
         hits: best first.
         notes: what the user should know.
     """
 
-    query: Query
+    asked: Asked
     hits: Hits
     notes: list[str]
+
+    @property
+    def query(self) -> Query:
+        """The query as it is understood."""
+        return self.asked.query
 
     @property
     def relevant(self) -> bool:
@@ -114,7 +119,7 @@ def search(
     asked = _asked(index, check_query(query), check_top_k(k), check_mode(mode), filter, group_by, syntax)
     text = Queries([asked.query.text], asked.filter)
     found = find(index, asked, text)
-    return Result(query=asked.query, hits=_hits(index, text, mode, found), notes=found.notes)
+    return Result(asked=asked, hits=_hits(index, text, mode, found), notes=found.notes)
 
 
 def hits_of(index: Index, query: str | Sequence[str], k: int, mode: Mode, **options: Any) -> Hits | list[Hits]:
@@ -219,9 +224,7 @@ def find(index: Index, asked: Asked, text: Queries | None = None) -> Found:
         text: its text alone, as a batch that keeps what is computed for it.
     """
     matching = None if asked.query.is_plain else Matching(asked.query, index.lexical)
-    masks = [asked.filter.mask(index.columns) if asked.filter else None, matching.allowed() if matching else None]
-    given = [mask for mask in masks if mask is not None]
-    allowed = np.logical_and.reduce(given) if given else None
+    allowed = _allowed(index, asked, matching)
     if allowed is not None and not allowed.any():
         return Found()
     fits = matching.fits if matching is not None and matching.reads else None
@@ -229,6 +232,22 @@ def find(index: Index, asked: Asked, text: Queries | None = None) -> Found:
     return _walk(
         index, asked, Queries([asked.query.text], asked.filter) if text is None else text, allowed, fits, group
     )
+
+
+def allowed_by(index: Index, asked: Asked) -> BoolArray | None:
+    """The documents that filter and words allow, (R,); None: all. Phrases are looked for in texts, later.
+
+    Args:
+        index: the index.
+        asked: what is asked for.
+    """
+    return _allowed(index, asked, None if asked.query.is_plain else Matching(asked.query, index.lexical))
+
+
+def _allowed(index: Index, asked: Asked, matching: Matching | None) -> BoolArray | None:
+    masks = [asked.filter.mask(index.columns) if asked.filter else None, matching.allowed() if matching else None]
+    given = [mask for mask in masks if mask is not None]
+    return np.logical_and.reduce(given) if given else None
 
 
 def _walk(

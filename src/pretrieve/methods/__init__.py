@@ -75,6 +75,7 @@ class Card:
         encoders: kinds of encoders that it trains.
         pretraining_only: whether the model needs fine-tuning before search. Such a model is saved whatever the
             label-free probe reports.
+        negatives: roles, as ``explain`` names them, of the rows of other examples that an example is told apart from.
     """
 
     title: str
@@ -86,6 +87,7 @@ class Card:
     good_for: str = ""
     encoders: tuple[Kind, ...] = ("static", "transformer")
     pretraining_only: bool = False
+    negatives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,7 @@ CARD = Card(
     good_for="Starting point for fine-tuning, trained on the documents that will be searched. Fine-tune before search.",
     encoders=("transformer",),
     pretraining_only=True,
+    negatives=("span", "other span"),
 )
 
 

@@ -54,6 +54,7 @@ CARD = Card(
     "zh-tw, and nb and nn match no; coefficient 0 repeats a small language as often as needed.",
     good_for="Running text; at least hundreds of documents. Not for very short texts, whose crops are not like "
     "queries. A static encoder learns translations within its domain; across scripts and domains only recall improves.",
+    negatives=("key",),
 )
 
 

@@ -46,6 +46,7 @@ CARD = Card(
     "negatives. An epoch of the temperature is a number of steps.",
     good_for="Documents with queries on several aspects, and fine-tuning on pairs. The index grows V-fold.",
     encoders=("transformer",),
+    negatives=("block",),
 )
 
 

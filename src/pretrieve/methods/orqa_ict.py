@@ -50,6 +50,7 @@ CARD = Card(
     "grows around the sentence, no title. contriever-ict takes its negatives from the batch: Contriever's paper tried "
     "this task with a momentum queue only, which was made for sides that look alike.",
     good_for="Questions to passages, running text with sentences. Needs large batches.",
+    negatives=("block",),
 )
 
 

@@ -42,6 +42,7 @@ CARD = Card(
     good_for="Sentence similarity. For search it is weak (in Contriever's paper 24.6 nDCG@10 on BEIR, BM25 41.7): "
     "both sides are the same words, so it does not learn what questions look like.",
     encoders=("transformer",),
+    negatives=("text",),
 )
 
 

@@ -47,6 +47,7 @@ CARD = Card(
     "examples from the same document are excluded from the negatives. A static encoder uses cosine with a temperature.",
     good_for="Long documents about named entities; published for questions over Wikipedia. Not for documents of "
     "fewer than three passages.",
+    negatives=("positive", "negative"),
 )
 
 

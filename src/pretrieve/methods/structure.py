@@ -45,6 +45,7 @@ CARD = Card(
     "encoder is trained with each variant, and the label-free selection saves the one that adds most to BM25. Beside "
     "BM25 (1) its vectors weigh 0.8 (0.25 where titles repeat), and BM25's best passage 0.4 (0 for short documents).",
     good_for="The static encoder; running text and code, with titles or without.",
+    negatives=("document",),
 )
 
 

@@ -136,6 +136,25 @@ class Bag:
         """Vectors (R, D) of documents, with the model's prompt for them."""
         return self.encode(texts, self.prompts.get("document", ""))
 
+    def tokens(self, text: str, most: int) -> tuple[list[str], FloatArray]:
+        """The different tokens of a text that have letters or digits, and the vectors that are added up for them.
+
+        Args:
+            text: without a prompt.
+            most: number of tokens that are read.
+
+        Returns:
+            T tokens as the tokenizer names them, and their weighted vectors (T, D).
+        """
+        encoding = self.tokenizer.encode(text, add_special_tokens=False)
+        limit = most if self.max_length is None else min(most, self.max_length)
+        named = dict(zip(encoding.ids[:limit], encoding.tokens[:limit], strict=True))
+        ids = [token for token, name in named.items() if token != self.unknown and any(map(str.isalnum, name))]
+        self._check(max(ids, default=0))
+        found = np.asarray(self.vectors[ids if self.rows is None else self.rows[ids]])
+        found = found if self.weights is None else found * self.weights[ids, None]
+        return [named[token] for token in ids], found[:, : self.truncate_dim]
+
     def _sum_few(self, ids: list[list[int]]) -> FloatArray:
         sums = np.zeros((len(ids), self.vectors.shape[1]), np.float32)
         for index, row in enumerate(ids):

@@ -5,26 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pretrieve.core.errors import UsageError
 from pretrieve.core.files import check_apart
 from pretrieve.core.types import TextEncoder
 from pretrieve.evaluation.benchmark import BASELINE, check_one_depth, evaluate, parse_metrics
-from pretrieve.evaluation.crosslingual import evaluate_pairs, is_cross_lingual, load_languages
+from pretrieve.evaluation.crosslingual import Languages, evaluate_pairs, is_cross_lingual, load_languages
 from pretrieve.evaluation.crosslingual_result import CrossLingualResult
 from pretrieve.evaluation.result import Result
-from pretrieve.evaluation.trec_runs import RunFiles, check_run_ids, run_paths
+from pretrieve.evaluation.trec_runs import RunFiles, run_paths
 from pretrieve.index.settings import usual_settings
 from pretrieve.models.devices import inference_lines
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.training_queries import seen_queries
 from pretrieve.pipeline.run.usage_warnings import before_search
-from pretrieve.text.beir import load_collection
+from pretrieve.text.beir import Collection, load_collection
+from pretrieve.text.named import collection_folder
+from pretrieve.text.qrels import binary
 from pretrieve.text.trec_runs import is_trec_run, read_trec_run
 
 _Result = TypeVar("_Result", Result, CrossLingualResult)
+_Labelled = TypeVar("_Labelled", Collection, Languages)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,7 @@ class EvaluateRequest:
     max_passage: bool = False
     use_titles: bool = True
     run: Path | None = None
+    relevant_from: int | None = None
 
 
 def run_evaluation(
@@ -64,9 +68,16 @@ def run_evaluation(
         DataError: a line of the collection cannot be read, or an id is given twice.
         CorruptError: what a model's folder says about its training queries cannot be read.
         StorageError: a run cannot be written.
+        MissingExtraError: the folder is the name of a collection, and ir_datasets is not installed.
     """
-    listener = listener or Silent()
-    parse_metrics(request.metrics)
+    with collection_folder(request.folder, request.split) as folder:
+        return _run(replace(request, folder=folder), listener or Silent(), opened or {})
+
+
+def _run(
+    request: EvaluateRequest, listener: Listener, opened: Mapping[str, TextEncoder]
+) -> Result | CrossLingualResult:
+    _check_grades(request.relevant_from, parse_metrics(request.metrics))
     usual_settings(request.lexical)
     if len(set(request.models)) != len(request.models):
         raise UsageError("--model: the same model was given twice.")
@@ -89,8 +100,19 @@ def run_evaluation(
     for line in (line for model in models for line in before_search(model, described)):
         listener.note(line)
     if is_cross_lingual(request.folder):
-        return _evaluate_pairs(request, described, opened or {}, listener)
-    return _evaluate_one(request, models, runs, described, opened or {}, listener)
+        return _evaluate_pairs(request, described, opened, listener)
+    return _evaluate_one(request, models, runs, described, opened, listener)
+
+
+def _check_grades(relevant_from: int | None, measures: Mapping[str, Any]) -> None:
+    """Check that grades can be made binary."""
+    if relevant_from is None:
+        return
+    if relevant_from < 1:
+        raise UsageError(f"--relevant-from {relevant_from}: a grade of at least 1.")
+    for name, measure in measures.items():
+        if measure.params.get("rel", 1) > 1:
+            raise UsageError(f"--relevant-from {relevant_from}: grades are 0 and 1 then; leave rel= out of {name}.")
 
 
 def _evaluate_one(
@@ -105,11 +127,15 @@ def _evaluate_one(
     collection = load_collection(
         request.folder, request.split, titles=request.use_titles, max_passage=request.max_passage
     )
-    read = {name: read_trec_run(Path(name), collection.queries, max_passage=request.max_passage) for name in runs}
+    collection, said = _binary(collection, request.relevant_from)
+    ids = [document.id for document in collection.documents]
+    read = {
+        name: read_trec_run(Path(name), collection.queries, documents=ids, max_passage=request.max_passage)
+        for name in runs
+    }
     listener.advance(len(collection.documents) + len(collection.queries))
     if request.run is not None:
         check_one_depth(parse_metrics(request.metrics))  # before models are opened
-        check_run_ids(collection)
     files = _run_files(request, [*models, *opened])
     encoders = _open(models, described, listener) | dict(opened)
     listener.stage("evaluate", unit="systems")
@@ -125,8 +151,19 @@ def _evaluate_one(
         files=files,
     )
     listener.advance(len(result.rows))
-    result = replace(result, runs=files.written)
+    if files.escaped:
+        listener.note(f"--run: {len(files.escaped):,} ids hold white space, which is written as %20; trec_eval's qrels "
+                      "need it too.")  # fmt: skip
+    result = replace(result, runs=files.written, warnings=[*said, *result.warnings])
     return _with_training(result, encoders, list(collection.queries.values()))
+
+
+def _binary(collection: _Labelled, relevant_from: int | None) -> tuple[_Labelled, list[str]]:
+    """A collection with binary grades, and what that changed."""
+    if relevant_from is None:
+        return collection, []
+    qrels, said = binary(collection.qrels, relevant_from)
+    return replace(collection, qrels=qrels), [said]
 
 
 def _run_files(request: EvaluateRequest, models: Sequence[str]) -> RunFiles:
@@ -136,7 +173,7 @@ def _run_files(request: EvaluateRequest, models: Sequence[str]) -> RunFiles:
     lexical = [BASELINE, *(setting.title for setting in usual_settings(request.lexical))]
     paths = run_paths(request.run, lexical, models, request.modes)
     for path in paths.values():
-        check_apart(path, request.models)
+        check_apart(path, [request.folder, *request.models])
     return RunFiles(paths)
 
 
@@ -163,6 +200,7 @@ def _evaluate_pairs(
         request.folder, request.split, titles=request.use_titles, max_passage=request.max_passage
     )
     listener.advance(len(collection.codes))
+    collection, said = _binary(collection, request.relevant_from)
     encoders = _open(request.models, described, listener) | dict(opened)
     listener.stage("evaluate", len(collection.codes) + 1, "corpora")
     result = evaluate_pairs(
@@ -173,6 +211,7 @@ def _evaluate_pairs(
         max_passage=request.max_passage,
         on_progress=lambda code: listener.advance(1, code),
     )
+    result = replace(result, warnings=[*said, *result.warnings])
     return _with_training(result, encoders, [text for texts in collection.queries.values() for text in texts.values()])
 
 

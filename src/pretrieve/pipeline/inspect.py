@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,15 @@ from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.pipeline.run.sources import read_documents
 from pretrieve.pipeline.run.tokens import store_of
 from pretrieve.sampling.batches import Batches
-from pretrieve.sampling.pairs import PairDescription, RowDescription
+from pretrieve.sampling.example_text import example_text, other_rows
+from pretrieve.sampling.pairs import PairDescription
 from pretrieve.text import tokenizer
 from pretrieve.text.corpus import Fields, FileFilter, OnBad
 from pretrieve.text.documents import Documents
 from pretrieve.text.store import Store
 
 NEW = "new"
-_CONTEXT = 40  # tokens shown of text removed between two spans
-_FAR = 10_000  # tokens between two spans above which they count as two places, with nothing removed
-_MASK = "[MASK]"
+_SPARE = 4  # examples drawn beyond those shown, whose rows are shown as others of the batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +49,57 @@ class InspectRequest:
     fields: Fields = field(default_factory=Fields)
 
 
-def look(request: InspectRequest, listener: Listener | None = None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Draw the first examples of a run, with their origins.
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A corpus read and tokenised, and a method that draws from it; in a temporary folder.
 
-    Returns:
-        The examples (document, note, rows with marked pieces of text), and facts about the method and the batch.
+    Attributes:
+        request: as for training.
+        choices: the method and its values.
+        options: the method's options, with what suits the corpus.
+        documents: all documents.
+        store: their tokens.
+    """
+
+    request: TrainRequest
+    choices: planning.Choices
+    options: Any
+    documents: Documents
+    store: Store
+
+    def examples(self, number: int) -> list[dict[str, Any]]:
+        """The first examples of a run: document, note, rows with marked pieces of text, documents, others of the batch.
+
+        Args:
+            number: at most; a batch may have fewer.
+        """
+        roles = self.choices.module.CARD.negatives
+        described, size = self._described(number + _SPARE if roles else number)
+        examples = [example_text(pair, self.store, self.documents) for pair in described[:number]]
+        for place, example in enumerate(examples):
+            shown = other_rows(described, place, roles, self.store, self.documents)
+            rows = sum(row.role in roles for row in described[place].rows)
+            example["others"] = {"rows": (size - 1) * rows, "shown": shown}
+        return examples
+
+    def summary(self) -> dict[str, Any]:
+        """Facts about the method, the corpus and the batch."""
+        return _summary(self.choices, self.request.base, self.options, self.store, self.documents.fingerprint)
+
+    def _described(self, number: int) -> tuple[Sequence[PairDescription], int]:
+        """Descriptions of examples of the first batch, and how many examples it has."""
+        batch, size = _batch(self.request, self.choices, self.store, self.options, number)
+        specials = _specials(self.request.base, self.store)
+        return self.choices.module.explain(batch, self.store, specials), size
+
+
+@contextmanager
+def opened(request: InspectRequest, listener: Listener | None = None) -> Iterator[Opened]:
+    """Read the documents, and draw from them while they are there.
+
+    Args:
+        request: arguments of ``inspect``.
+        listener: receives progress.
 
     Raises:
         PretrieveError: as ``train``.
@@ -74,11 +120,20 @@ def look(request: InspectRequest, listener: Listener | None = None) -> tuple[lis
     with tempfile.TemporaryDirectory() as temporary:
         documents, store = _prepared(train_request, choices, Path(temporary), listener)
         options = options_of(choices.module.Options, {**choices.options, **planning.suited(choices, store)})
-        batch = _batch(train_request, choices, store, options, request.number)
-        specials = _specials(train_request.base, store)
-        described: Sequence[PairDescription] = choices.module.explain(batch, store, specials)
-        pairs = [_pair(pair, store, documents) for pair in described]
-        return pairs, _summary(choices, train_request.base, options, store, documents.fingerprint)
+        yield Opened(request=train_request, choices=choices, options=options, documents=documents, store=store)
+
+
+def look(request: InspectRequest, listener: Listener | None = None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Draw the first examples of a run, with their origins.
+
+    Returns:
+        The examples, as ``Opened.examples`` describes them, and facts about the method and the batch.
+
+    Raises:
+        PretrieveError: as ``train``.
+    """
+    with opened(request, listener) as found:
+        return found.examples(request.number), found.summary()
 
 
 def _base(request: InspectRequest, listener: Listener) -> str:
@@ -111,17 +166,20 @@ def _specials(base: str, store: Store) -> SpecialTokens:
     return store.tokenizer.bare() if is_static(base) else store.specials
 
 
-def _batch(request: TrainRequest, choices: planning.Choices, store: Store, options: Any, number: int) -> Batch:
-    """The first examples of the first batch, with their candidates if the method retrieves some."""
+def _batch(
+    request: TrainRequest, choices: planning.Choices, store: Store, options: Any, number: int
+) -> tuple[Batch, int]:
+    """The first examples of the first batch, with their candidates if the method retrieves some; and its size."""
     sampler = choices.module.sampler(store, _specials(request.base, store), options, provenance=True)
     batch = Batches(sampler=sampler, batch_size=choices.training.batch_size, seed=request.seed)(0)
-    batch = batch.slice(0, min(number, len(batch)))
+    size = len(batch)
+    batch = batch.slice(0, min(number, size))
     if not getattr(choices.module, "CANDIDATES", False):
-        return batch
+        return batch, size
     objective = planning.make(request, choices, store).objective
     objective.eval()
     with torch.no_grad():
-        return objective.prepare(batch, 0)
+        return objective.prepare(batch, 0), size
 
 
 def _summary(choices: planning.Choices, base: str, options: Any, store: Store, corpus: str) -> dict[str, Any]:
@@ -144,65 +202,3 @@ def _lengths(lengths: IntArray) -> list[list[int]]:
     bins = np.floor(np.log2(np.maximum(lengths, 1))).astype(int)
     counts = np.bincount(bins).tolist()
     return [[1 << place, count] for place, count in enumerate(counts) if place >= bins.min()]
-
-
-def _pair(pair: PairDescription, store: Store, documents: Documents) -> dict[str, Any]:
-    spans = {span for row in pair.rows for span in row.spans}
-    rows = [_row(row, store, documents, spans) for row in pair.rows]
-    group = store.group_names[store.groups[pair.rows[0].document]]
-    return {"document": rows[0]["document"], "group": group, "note": pair.note, "rows": rows}
-
-
-def _row(row: RowDescription, store: Store, documents: Documents, spans: set[tuple[int, int]]) -> dict[str, Any]:
-    first, last = int(store.starts[row.document]), int(store.ends[row.document])
-    return {
-        "role": row.role,
-        "document": documents[int(store.origins[row.document])].id,
-        "spans": [[start - first, stop - first] for start, stop in row.spans],
-        "of": last - first,
-        "deleted": len(row.deleted),
-        "guessed": len(row.masked) + len(row.replaced) + len(row.guessed),
-        "pieces": _pieces(row, store, spans),
-    }
-
-
-def _pieces(row: RowDescription, store: Store, spans: set[tuple[int, int]]) -> list[list[str]]:
-    """The text of a row in pieces of one state each, as [state, text that the model sees, text of the document].
-
-    States are kept, deleted, masked, replaced, guessed (shown, and to be predicted), and removed (cut out between two
-    spans). The last text is empty where it is the same; deleted and removed text is not seen.
-
-    Args:
-        row: row to show.
-        store: the documents.
-        spans: spans of all rows of the example.
-    """
-    states: list[tuple[str, list[int], list[int]]] = []
-    tokens = np.asarray(store.tokens)
-    marks = dict.fromkeys(row.deleted, "deleted") | dict.fromkeys(row.guessed, "guessed")
-    marks |= dict.fromkeys(row.masked, "masked") | dict.fromkeys(row.replaced, "replaced")
-    previous = None
-    for start, stop in row.spans:
-        if previous is not None and _cut_out(previous, start, int(store.bodies[row.document]), spans):
-            states.append(("removed", [], tokens[previous : min(start, previous + _CONTEXT)].tolist()))
-        for position in range(start, stop):
-            state, token = marks.get(position, "kept"), int(tokens[position])
-            if not states or states[-1][0] != state:
-                states.append((state, [], []))
-            states[-1][1].append(row.replaced.get(position, token))
-            states[-1][2].append(token)
-        previous = stop
-    return [_piece(state, shown, stands, store) for state, shown, stands in states]
-
-
-def _cut_out(previous: int, start: int, body: int, spans: set[tuple[int, int]]) -> bool:
-    """Whether the text between two spans was removed; a passage after its title was only selected."""
-    return (previous, start) in spans or (body < previous < start < previous + _FAR)
-
-
-def _piece(state: str, shown: list[int], stands: list[int], store: Store) -> list[str]:
-    text = store.decode(stands)
-    if state in ("kept", "guessed"):
-        return [state, text, ""]
-    seen = {"masked": " ".join([_MASK] * len(shown)), "replaced": store.decode(shown)}
-    return [state, seen.get(state, ""), text]

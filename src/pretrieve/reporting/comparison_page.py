@@ -12,14 +12,12 @@ import orjson
 from pretrieve.core.errors import CorruptError
 from pretrieve.pipeline.compare.request import SAID
 from pretrieve.reporting.comparison_scores import System, read_systems
-from pretrieve.reporting.page import Page, Scatter, Section, Shares, Table
+from pretrieve.reporting.duel import Side, duel_section, wins_section
+from pretrieve.reporting.page import Intervals, Page, Section, Table
 from pretrieve.reporting.provenance import made_by
-from pretrieve.reporting.query_names import Query, read_query_names
+from pretrieve.reporting.query_names import Benchmark, read_benchmark
 from pretrieve.reporting.scores import LEVEL, probability
-
-_BEST = 10  # queries shown at each end
-_POINTS = 2_000  # of a scatter
-_TIE = 1e-9
+from pretrieve.text.trec_runs import read_trec_run
 
 Facts = Mapping[str, Any]
 
@@ -37,14 +35,15 @@ def comparison_page(folder: Path, benchmark: Path | None) -> Page:
     """
     report, facts = _json(folder / "report.json"), _json(folder / SAID)
     systems = read_systems(folder, report)
-    queries = None if benchmark is None else read_query_names(benchmark, facts)
+    queries = None if benchmark is None else read_benchmark(benchmark, facts)
     trained = [one for one in systems if one.mode != "lexical" and one.method != report["base"]]
     sections = [_table(report, systems)]
     rivals = {(one.stage, one.mode): one for one in systems if one.method == report["base"]}
     lexical = next((one for one in systems if one.mode == "lexical"), None)
     pairs = [(one, rival) for one in trained if (rival := rivals.get((one.stage, one.mode), lexical)) is not None]
     if pairs:
-        sections += [_wins(pairs), _pair(report, *_chosen(pairs), queries)]
+        won = [(f"{one.method}, {one.stage}, {one.mode}", _side(one), _side(rival)) for one, rival in pairs]
+        sections += [wins_section(won), _pair(folder, report, *_chosen(pairs), queries)]
     sections += [_costs(report), _not_kept(), _made(folder, facts)]
     verdict = _verdict(report, trained, len(systems[0].values))
     return Page(kind="comparison", title=report["title"], verdict=verdict, sections=sections)
@@ -54,8 +53,10 @@ def _verdict(report: Facts, trained: Sequence[System], queries: int) -> list[str
     base, methods = report["base"], list(dict.fromkeys(one.method for one in trained))
     if not methods:
         return ["Nothing was trained in this comparison: it has the base and BM25 alone."]
-    lines = [f"Trained without labels under the same conditions: {', '.join(methods)}. Compared with `{base}`, the "
-             f"untrained base, on {queries:,} queries ({report['title']})."]  # fmt: skip
+    lines = [_headline(trained, base), (
+        f"What was done: {', '.join(methods)} trained without labels under the same conditions, and were compared "
+        f"with `{base}`, the untrained base, on {queries:,} queries ({report['title']})."
+    )]  # fmt: skip
     for stage, mode in dict.fromkeys((one.stage, one.mode) for one in trained):
         group = [one for one in trained if (one.stage, one.mode) == (stage, mode)]
         best = max(group, key=lambda one: one.mean)
@@ -69,6 +70,23 @@ def _verdict(report: Facts, trained: Sequence[System], queries: int) -> list[str
         f"How sure: above or below means p < {LEVEL:g} in a paired permutation test over queries, corrected by Holm "
         f"over the methods, {several}. Everything else is not shown to differ."
     )]  # fmt: skip
+
+
+def _headline(trained: Sequence[System], base: str) -> str:
+    """Which methods helped, in a sentence."""
+    tested = [one for one in trained if one.cell["p_holm"] is not None]
+    if not tested:
+        return f"Whether training helped was not tested: `{base}` was not evaluated."
+    shown = [one for one in tested if one.cell["p_holm"] < LEVEL and one.cell["side"]]
+    better = [_named(one) for one in shown if one.cell["side"] > 0]
+    worse = [_named(one) for one in shown if one.cell["side"] < 0]
+    sides = ((f"Shown to be better than the untrained `{base}`", better), ("Shown to be worse", worse))
+    parts = [f"{words}: {'; '.join(names)}" for words, names in sides if names]
+    return f"{'. '.join(parts)}." if parts else f"No method is shown to differ from the untrained `{base}`."
+
+
+def _named(one: System) -> str:
+    return f"{one.method} ({one.mode if one.mode == 'lexical' else f'{one.stage}, {one.mode}'})"
 
 
 def _sides(group: Sequence[System]) -> list[tuple[str, list[str]]]:
@@ -97,20 +115,13 @@ def _table(report: Facts, systems: Sequence[System]) -> Section:
     head = ["method", "labels", "mode", report["metric"], "± over seeds", f"p (Holm) against {report['base']}"]
     title = "Mean over queries and seeds (95 % bootstrap interval over queries)"
     note = "Hybrid: vectors and BM25 have equal weights."
-    return Section(title="Scores", notes=[note], tables=[Table(title=title, head=head, rows=rows)])
+    found = [(_named(one), one.cell["ci95"][0], one.mean, one.cell["ci95"][1]) for one in systems]
+    charts = [Intervals(title=f"{report['metric']} and its 95 % interval", x=report["metric"], rows=found)]
+    return Section(title="Scores", notes=[note], charts=charts, tables=[Table(title=title, head=head, rows=rows)])
 
 
-def _wins(pairs: Sequence[tuple[System, System]]) -> Section:
-    rows = []
-    for one, rival in pairs:
-        gap = one.values - rival.values
-        won, lost = int((gap > _TIE).sum()), int((gap < -_TIE).sum())
-        rows.append((f"{one.method}, {one.stage}, {one.mode}", won, len(gap) - won - lost, lost))
-    names = " or ".join(dict.fromkeys(rival.method for _, rival in pairs))
-    chart = Shares(title=f"Queries won, tied and lost against {names}", rows=rows)
-    table = Table(title="The same in numbers", head=["system", "won", "tied", "lost"],
-                  rows=[[name, *map(str, counts)] for name, *counts in rows])  # fmt: skip
-    return Section(title="Wins, ties and losses", charts=[chart], tables=[table])
+def _side(one: System) -> Side:
+    return Side(name=one.method, values=one.values)
 
 
 def _chosen(pairs: Sequence[tuple[System, System]]) -> tuple[System, System]:
@@ -119,49 +130,33 @@ def _chosen(pairs: Sequence[tuple[System, System]]) -> tuple[System, System]:
     return max(before, key=lambda pair: pair[0].mean)
 
 
-def _pair(report: Facts, a: System, b: System, queries: Sequence[Query] | None) -> Section:
-    names = [f"{one.method} ({', '.join(part for part in (one.stage, one.mode) if part)})" for one in (a, b)]
+def _pair(folder: Path, report: Facts, a: System, b: System, benchmark: Benchmark | None) -> Section:
+    names = [_named(one) for one in (a, b)]
     notes = [f"A is {names[0]}, the trained system with the highest mean before fine-tuning: chosen by these "
              f"queries, so A's gain is flattered. B is {names[1]}."]  # fmt: skip
-    if queries is None:
+    if benchmark is None:
         notes.append(
-            "A comparison keeps no texts: queries are numbered in the order of the qrels; --benchmark names them."
+            "A comparison keeps no texts: queries are numbered in the order of the qrels; --benchmark names them, and "
+            "shows the ranked lists where they are kept."
         )
-    notes.append("The ranked lists of the queries are not kept.")
-    points = list(zip(b.values.tolist(), a.values.tolist(), strict=True))
-    if len(points) > _POINTS:
-        every = -(-len(points) // _POINTS)
-        notes.append(f"The picture has every {every}th of {len(points):,} queries.")
-        points = points[::every]
-    charts = [
-        Scatter(title=f"{report['metric']} of every query", x=f"B: {names[1]}", y=f"A: {names[0]}", points=points)
+        sides = [Side(name=name, values=one.values) for name, one in zip(names, (a, b), strict=True)]
+        return duel_section(report["metric"], sides[0], sides[1], None, notes)
+    ids = {query.id for query in benchmark.queries}
+    hits = [_hits(folder, one, ids) for one in (a, b)]
+    if not all(hits):
+        notes.append("The ranked lists of the queries are not kept.")
+    elif max(len(one.cell["seeds"]) for one in (a, b)) > 1:
+        notes.append("Values are means over seeds; lists are those of the first seed.")
+    sides = [
+        Side(name=name, values=one.values, hits=found) for name, one, found in zip(names, (a, b), hits, strict=True)
     ]
-    if not all(0 <= value <= 1 for point in points for value in point):
-        charts = []
-        notes.append(f"{report['metric']} is not between 0 and 1: no picture.")
-    gap = a.values - b.values
-    order = np.argsort(-gap, kind="stable").tolist()
-    best = [place for place in order[:_BEST] if gap[place] > _TIE]
-    worst = [place for place in order[::-1][:_BEST] if gap[place] < -_TIE]
-    tables = [_queries(title, places, a, b, queries) for title, places in (
-        ("Queries that A wins most", best), ("Queries that A loses most", worst)) if places]  # fmt: skip
-    if not tables:
-        notes.append("A and B have the same value on every query.")
-    return Section(title="Query by query", notes=notes, charts=charts, tables=tables)
+    return duel_section(report["metric"], sides[0], sides[1], benchmark, notes)
 
 
-def _queries(title: str, places: Sequence[int], a: System, b: System, queries: Sequence[Query] | None) -> Table:
-    rows = []
-    for place in places:
-        values = [f"{one.values[place]:.3f}" for one in (a, b)]
-        gap = f"{a.values[place] - b.values[place]:+.3f}"
-        if queries is None:
-            rows.append([f"number {place + 1}", *values, gap])
-        else:
-            one = queries[place]
-            rows.append([one.id, one.text, one.relevant, *values, gap])
-    named = ["query"] if queries is None else ["query", "text", "relevant"]
-    return Table(title=title, head=[*named, "A", "B", "A - B"], rows=rows)
+def _hits(folder: Path, one: System, queries: set[str]) -> Mapping[str, Sequence[str]]:
+    """The ranked lists of a system's first seed; none where they are not kept."""
+    path = folder / one.ranking
+    return read_trec_run(path, queries).hits if one.ranking and path.is_file() else {}
 
 
 def _costs(report: Facts) -> Section:

@@ -13,6 +13,7 @@ from pretrieve.core.errors import CorruptError
 from pretrieve.core.types import FloatArray
 
 _SAME = 1e-9
+Key = tuple[str, str, str]  # method, stage and mode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class System:
         mode: dense, hybrid or lexical.
         cell: mean, interval and test, as reported.
         values: (Q,) mean over seeds of each query's value.
+        ranking: run of the first seed, below the comparison's folder; empty where it is not kept.
     """
 
     method: str
@@ -32,6 +34,7 @@ class System:
     mode: str
     cell: dict[str, Any]
     values: FloatArray
+    ranking: str = ""
 
     @property
     def mean(self) -> float:
@@ -49,7 +52,7 @@ def read_systems(folder: Path, report: dict[str, Any]) -> list[System]:
     Raises:
         CorruptError: scores are missing, damaged, or not those of the report.
     """
-    scores = _scores(folder)
+    scores, rankings = _scores(folder)
     systems = []
     for cell in report["cells"]:
         key = (cell["method"], cell["labels"], cell["mode"])
@@ -60,21 +63,25 @@ def read_systems(folder: Path, report: dict[str, Any]) -> list[System]:
         values = np.array(kept, np.float64).mean(axis=0)
         if abs(values.mean() - cell["mean"]) > _SAME:
             raise CorruptError(f"{folder}/scores and report.json differ ({key}): run `pretrieve compare` again.")
-        systems.append(System(method=key[0], stage=key[1], mode=key[2], cell=cell, values=values))
+        ranking = rankings.get(key, "")
+        systems.append(System(method=key[0], stage=key[1], mode=key[2], cell=cell, values=values, ranking=ranking))
     return systems
 
 
-def _scores(folder: Path) -> dict[tuple[str, str, str], dict[int, list[float]]]:
-    """Values by method, stage and mode, and then by seed."""
-    found: dict[tuple[str, str, str], dict[int, list[float]]] = {}
+def _scores(folder: Path) -> tuple[dict[Key, dict[int, list[float]]], dict[Key, str]]:
+    """Values by method, stage and mode, and then by seed; and the rankings of the first seed."""
+    found: dict[Key, dict[int, list[float]]] = {}
+    rankings: dict[Key, str] = {}
     for path in sorted((folder / "scores").glob("*.json")):
         try:
             for score in orjson.loads(path.read_bytes()):
                 key = (score["method"], _stage(score["labels"]), score["mode"])
                 found.setdefault(key, {})[score["seed"]] = score["values"]
+                if not score["seed"] and score.get("ranking"):
+                    rankings[key] = str(score["ranking"])
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise CorruptError(f"{path} is damaged ({error}): remove it, and run `pretrieve compare` again.") from None
-    return found
+    return found, rankings
 
 
 def _stage(labels: int | None) -> str:

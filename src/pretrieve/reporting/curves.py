@@ -9,10 +9,11 @@ from pathlib import Path
 
 from pretrieve.core.extras import install_command
 from pretrieve.core.model_files import CURVES
-from pretrieve.reporting.page import Lines, Section
+from pretrieve.reporting.page import Lines, Section, Table
 
 _FRAME = 16  # bytes around a record: its length, and two checksums
 _POINTS = 400  # of a curve; more are thinned out evenly
+_PROJECT = "pretrieve"  # what trackers call a run without variants
 _NAMES = {
     "loss": "loss of a step",
     "held_out_loss": "held-out loss",
@@ -51,14 +52,19 @@ def curves_section(folder: Path) -> Section:
     longest = max((len(curve) for parts in found.values() for curve in parts.values()), default=0)
     if longest > _POINTS:
         notes.append(f"Curves of more than {_POINTS} points are thinned out evenly (the longest has {longest:,}).")
-    charts = [
-        Lines(title=words, x="step", y=words, curves=[_curve(part, curve) for part, curve in found[tag].items()])
-        for tag, words in _NAMES.items()
-        if found.get(tag)
-    ]
-    if not charts:
+    charts, single = [], []
+    for tag, words in _NAMES.items():
+        curves = found.get(tag, {})
+        if any(len(curve) > 1 for curve in curves.values()):
+            drawn = [_curve(part, curve) for part, curve in curves.items()]
+            charts.append(Lines(title=words, x="step", y=words, curves=drawn))
+        else:
+            single += [[words, part, f"{curve[0][0]:,}", f"{curve[0][1]:.4g}"] for part, curve in curves.items()]
+    if not found:
         notes.append("No loss was recorded.")
-    return Section(title=title, notes=notes, charts=charts)
+    head = ["value", "part of the run", "step", "recorded"]
+    tables = [Table(title="Recorded once: no curve", head=head, rows=single)] if single else []
+    return Section(title=title, notes=notes, charts=charts, tables=tables)
 
 
 def _curve(part: str, curve: Curve) -> tuple[str, list[float], list[float]]:
@@ -75,7 +81,7 @@ def _read(folder: Path, paths: list[Path]) -> tuple[dict[str, dict[str, Curve]],
     unread = left_out = 0
     for path in paths:
         parts = path.relative_to(folder).parts
-        part = parts[0] if len(parts) > 1 else "run"
+        part = parts[0] if len(parts) > 1 and parts[0] != _PROJECT else "run"
         events, whole = 0, False
         try:
             for event, tag, step, value in _values(path):

@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from pretrieve.core.errors import DataError, UsageError
+from pretrieve.reporting.evaluation_runs import run_sections
 from pretrieve.reporting.page import Page, Section
 from pretrieve.reporting.provenance import made_by
 from pretrieve.reporting.scores import evaluation_verdict, scores_section
 
+_NO_QUERIES = (
+    "An evaluation's JSON has no values of single queries. `pretrieve evaluate --run FOLDER` keeps the rankings: two "
+    "of them as --run, and the folder that was evaluated on as --benchmark, show wins, losses and both lists."
+)
 _NEEDED = {"collection": str, "split": str, "queries": int, "rows": list, "tests": list}
 
 
-def evaluation_page(facts: Mapping[str, Any]) -> Page:
+def evaluation_page(facts: Mapping[str, Any], runs: Sequence[Path] = (), benchmark: Path | None = None) -> Page:
     """The report of an evaluation.
 
     Args:
         facts: its JSON.
+        runs: two of its runs, to be shown query by query.
+        benchmark: BEIR folder that was evaluated on, for the runs.
+
+    Raises:
+        UsageError: runs without a benchmark, or not two of them.
+        DataError: the benchmark is another one, or a line of a run cannot be read.
     """
+    if bool(runs) != (benchmark is not None):
+        raise UsageError("--run and --benchmark belong together: give both, or neither.")
     models = {name: notes for name, notes in facts.get("notes", {}).items() if isinstance(notes, Mapping)}
     prints = {name: notes["fingerprint"] for name, notes in models.items() if "fingerprint" in notes}
     values = {
         name: {key: value for key, value in notes.items() if key != "fingerprint"} for name, notes in models.items()
     }
     data = {"data": facts["data"]} if facts.get("data") else {}
-    missing = Section(
-        title="Queries", notes=["The evaluation's JSON has no values of single queries: no scatter, wins or losses."]
-    )
+    queries = run_sections(facts, runs, benchmark) if benchmark else [Section(title="Queries", notes=[_NO_QUERIES])]
     made = made_by(
         "",
         recipe={"drop_same_id": facts.get("drop_same_id", False), **values, **data},
@@ -39,7 +50,7 @@ def evaluation_page(facts: Mapping[str, Any]) -> Page:
     )
     title = f"Evaluation on {facts['collection']} ({facts['split']})"
     return Page(kind="evaluation", title=title, verdict=evaluation_verdict(facts),
-                sections=[scores_section(facts), missing, made])  # fmt: skip
+                sections=[scores_section(facts), *queries, made])  # fmt: skip
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:

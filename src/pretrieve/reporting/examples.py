@@ -8,37 +8,48 @@ from typing import Any
 
 from pretrieve.core.config import options_of, setting_text
 from pretrieve.core.errors import PretrieveError
+from pretrieve.pipeline.pretrain.report import Report
 from pretrieve.pipeline.run.progress import Listener
-from pretrieve.reporting.page import Example, Histogram, Piece, Section
+from pretrieve.reporting.page import Example, Histogram, Piece, Section, Within
 from pretrieve.text.corpus import Fields, FileFilter
 
 TITLE = "What the sampler draws"
 LARGE = 16 << 20  # bytes of sources above which examples are drawn only if asked for
 USUAL = 3  # examples
 _TEXT = 1_200  # characters of a row's text
+_MEANINGS = {
+    "deleted": "taken out, word by word",
+    "masked": "hidden, with the true word",
+    "replaced": "another word, with the true one",
+    "guessed": "shown, and to be predicted",
+    "removed": "cut out",
+}
 
 
-def examples_section(
-    recipe: Mapping[str, Any], request: Mapping[str, Any], number: int | None, listener: Listener
-) -> Section:
-    """Examples of training and the lengths of documents, or why they are not shown.
+def drawn_sections(
+    folder: Path, report: Report, request: Mapping[str, Any], number: int | None, listener: Listener
+) -> list[Section]:
+    """What needs the run's documents: examples of training, lengths, alignment and neighbours; or why there are none.
 
     Args:
-        recipe: of the run.
+        folder: of the model.
+        report: of the run.
         request: of the run, from its ``run.json``; empty where it is not kept.
         number: of examples; None: the usual number, unless the documents are many.
         listener: receives progress.
     """
+    recipe = report.recipe
     reason = _reason(recipe, number)
     if reason:
-        return Section(title=TITLE, notes=[reason])
-    from pretrieve.pipeline.inspect import InspectRequest, look  # imports torch
+        return [Section(title=TITLE, notes=[reason])]
+    from pretrieve.pipeline.inspect import InspectRequest, opened  # imports torch
+    from pretrieve.pipeline.pretrain.data import split
+    from pretrieve.reporting.geometry import geometry_sections
 
     wanted = InspectRequest(
         sources=tuple(recipe["sources"]),
         method=recipe["method"],
         base=recipe["base"],
-        number=USUAL if number is None else number,
         settings=_settings(recipe),
         seed=recipe["seed"],
         on_bad="skip",
@@ -46,21 +57,40 @@ def examples_section(
         fields=_fields(request.get("fields", {})),
     )
     try:
-        pairs, summary = look(wanted, listener)
+        with opened(wanted, listener) as found:
+            summary = found.summary()
+            if summary["corpus"] != recipe["corpus"]:
+                changed = "Not shown: the documents have changed since the run, which keeps none."
+                return [Section(title=TITLE, notes=[changed])]
+            examples = found.examples(USUAL if number is None else number)
+            _, held_out = split(len(found.documents), recipe["seed"], report.documents["held_out"])
+            geometry = geometry_sections(folder, found.documents, held_out)
     except PretrieveError as error:
-        return Section(title=TITLE, notes=[f"Not shown: the documents cannot be drawn from again ({error})"])
-    if summary["corpus"] != recipe["corpus"]:
-        return Section(title=TITLE, notes=["Not shown: the documents have changed since the run, which keeps none."])
+        return [Section(title=TITLE, notes=[f"Not shown: the documents cannot be drawn from again ({error})"])]
+    return [*geometry, examples_section(examples, summary)]
+
+
+def examples_section(examples: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> Section:
+    """Examples of training in their documents, and the lengths of documents.
+
+    Args:
+        examples: as ``Opened.examples`` describes them.
+        summary: facts about the method and the corpus.
+    """
     notes = [
         f"{summary['task'][:1].upper()}{summary['task'][1:].rstrip('.')}.",
         "Drawn again as the method draws them, from all documents of the run, those held out included.",
     ]
-    examples = [_example(place, pair) for place, pair in enumerate(pairs, 1)]
-    if any(_is_cut(pair) for pair in pairs):
+    states = {state for example in examples for row in example["rows"] for state, *_ in row["pieces"]}
+    marks = [f"{state}: {meaning}" for state, meaning in _MEANINGS.items() if state in states]
+    if marks:
+        notes.append(f"Marks: {'; '.join(marks)}. What the model does not see is between ‹ and ›.")
+    if any(_is_cut(example) for example in examples):
         notes.append(f"Rows of more than {_TEXT:,} characters are cut off at …")
     lengths = Histogram(title="Length of documents", x="tokens, at least", y="documents",
                         bins=[(f"{least:,}", number) for least, number in summary["lengths"]])  # fmt: skip
-    return Section(title=TITLE, notes=notes, charts=[lengths], examples=examples)
+    shown = [_example(place, example) for place, example in enumerate(examples, 1)]
+    return Section(title=TITLE, notes=notes, charts=[lengths], examples=shown)
 
 
 def _reason(recipe: Mapping[str, Any], number: int | None) -> str:
@@ -100,7 +130,24 @@ def _fields(values: Mapping[str, Any]) -> Fields:
 
 def _example(place: int, pair: Mapping[str, Any]) -> Example:
     named = ", ".join(part for part in (f"document {pair['document']}", pair["group"], pair["note"]) if part)
-    return Example(title=f"{place}: {named}", rows=[(_role(row, pair), _pieces(row)) for row in pair["rows"]])
+    within = [
+        Within(name=one["document"], tokens=one["tokens"], spans=[tuple(span) for span in one["spans"]],
+               pieces=[(rows, text) for rows, text in one["pieces"]])
+        for one in pair["documents"]
+    ]  # fmt: skip
+    others = pair["others"]
+    note = (
+        f"The other examples of its batch have {others['rows']:,} rows that may be its negatives; these are the first:"
+        if others["shown"]
+        else ""
+    )
+    return Example(
+        title=f"{place}: {named}",
+        rows=[(_role(row, pair), _pieces(row)) for row in pair["rows"]],
+        documents=within,
+        others=[(f"{other['role']} of {other['document']}", other["text"]) for other in others["shown"]],
+        note=note,
+    )
 
 
 def _role(row: Mapping[str, Any], pair: Mapping[str, Any]) -> str:

@@ -9,11 +9,12 @@ from typing import Any, ClassVar, Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of text below a head; numbers are formatted already."""
+    """Rows of text below a head; numbers are formatted already. A folded table is closed until a reader opens it."""
 
     title: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+    folded: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,17 @@ class Shares:
     rows: Sequence[tuple[str, int, int, int]]
 
 
-Chart = Lines | Scatter | Histogram | Shares
+@dataclass(frozen=True, kw_only=True)
+class Intervals:
+    """Means with their intervals: name, low, mean and high of each."""
+
+    kind: ClassVar[str] = "intervals"
+    title: str
+    x: str
+    rows: Sequence[tuple[str, float, float, float]]
+
+
+Chart = Lines | Scatter | Histogram | Shares | Intervals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +82,39 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Within:
+    """A document that rows of an example lie in.
+
+    Attributes:
+        name: the document.
+        tokens: its length.
+        spans: number of the row, first token and the token after the last, of every span.
+        pieces: numbers of the rows that hold it, and the text, in order.
+    """
+
+    name: str
+    tokens: int
+    spans: Sequence[tuple[int, int, int]]
+    pieces: Sequence[tuple[Sequence[int], str]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Example:
-    """A training example: a name, and its rows, each with a name and pieces of text."""
+    """A training example.
+
+    Attributes:
+        title: its name.
+        rows: each with a name and pieces of text.
+        documents: that the rows lie in.
+        others: rows of other examples of the batch, each with a name and a text.
+        note: what they are, and how many there are.
+    """
 
     title: str
     rows: Sequence[tuple[str, Sequence[Piece]]]
+    documents: Sequence[Within] = ()
+    others: Sequence[tuple[str, str]] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

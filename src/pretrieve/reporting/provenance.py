@@ -30,7 +30,7 @@ def made_by(
         lines.append("The command is not kept.")
     if not environment:
         lines.append("Device and versions are not kept.")
-    tables = [Table(title=title, head=["for", "value"], rows=rows) for title, rows in (
+    tables = [Table(title=title, head=["for", "value"], rows=rows, folded=title == "Recipe") for title, rows in (
         ("Fingerprints", _rows(fingerprints)), ("Environment", _rows(environment)), ("Recipe", _rows(recipe)),
     ) if rows]  # fmt: skip
     return Section(title="How it was made", notes=lines, texts=[command] if command else [], tables=tables)

@@ -13,6 +13,7 @@ from pretrieve.core.extras import require
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.reporting.evaluation_page import evaluation_page, read_evaluation
 from pretrieve.reporting.page import Page
+from pretrieve.reporting.pictures import write_pictures
 from pretrieve.reporting.render import html
 
 LARGEST = 2_000_000  # bytes of a report
@@ -27,7 +28,9 @@ class ReportRequest:
     output: Path
     evaluations: tuple[Path, ...] = ()
     benchmark: Path | None = None
+    runs: tuple[Path, ...] = ()
     examples: int | None = None
+    pictures: Path | None = None
 
 
 def write_report(
@@ -59,6 +62,8 @@ def write_report(
     data = data_path(request.output)
     files.write_file(data, files.to_json(page.to_json()))
     files.write_file(request.output, text)
+    if request.pictures is not None:
+        write_pictures(page, request.pictures)
     return page, data
 
 
@@ -72,11 +77,11 @@ def _page(request: ReportRequest, listener: Listener, evaluation: Mapping[str, A
     if not source.exists():
         raise UsageError(f"{source}: no such folder or file.")
     if source.is_file():
-        if request.benchmark is not None:
-            raise UsageError("--benchmark is for a comparison: leave it out.")
         if request.evaluations or request.examples is not None:
             raise UsageError("--evaluation and --examples are for a model: leave them out.")
-        return evaluation_page(read_evaluation(source))
+        return evaluation_page(read_evaluation(source), request.runs, request.benchmark)
+    if request.runs:
+        raise UsageError("--run is for an evaluation: leave it out; a comparison keeps its own.")
     from pretrieve.reporting.folder_page import folder_page  # what it reads needs torch; an evaluation does not
 
     evaluations = [*([evaluation] if evaluation else []), *(read_evaluation(path) for path in request.evaluations)]

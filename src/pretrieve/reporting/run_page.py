@@ -15,10 +15,10 @@ from pretrieve.pipeline.pretrain.report import Report
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.run import RECORD
 from pretrieve.reporting.curves import curves_section
-from pretrieve.reporting.examples import examples_section
+from pretrieve.reporting.examples import drawn_sections
 from pretrieve.reporting.page import Page, Section, Table
 from pretrieve.reporting.provenance import made_by
-from pretrieve.reporting.scores import against, certainty, evaluation_verdict, helped, scores_section
+from pretrieve.reporting.scores import against, against_start, certainty, evaluation_verdict, helped, scores_section
 
 _START = "start"
 
@@ -36,13 +36,14 @@ def trained_page(
         listener: receives progress.
     """
     recipe = report.recipe
-    verdict = _trained(report)
+    shown_to = [line for facts in evaluations for line in against_start(facts)]
+    verdict = _trained(report, shown_to)
     for facts in evaluations:
         verdict += evaluation_verdict(facts)
     record = _read(folder / RECORD)
     sections = [scores_section(facts, f"Evaluation on {facts['collection']}") for facts in evaluations]
     sections += [_probe(report), *_signal(report), curves_section(folder)]
-    sections.append(examples_section(recipe, record.get("request", {}), examples, listener))
+    sections += drawn_sections(folder, report, record.get("request", {}), examples, listener)
     names = ("fingerprint", "corpus", "tokenizer", "store")
     values = {part: recipe[part] for part in ("method", "variant", "base", "seed", "options", "training", "encoder")}
     sections.append(made_by(
@@ -65,13 +66,14 @@ def tuned_page(folder: Path, report: FinetuneReport, evaluations: Sequence[Mappi
     """
     recipe = _read(folder / "recipe.json")
     start = recipe.get("model", "its base")
-    lines = [f"{start} was fine-tuned on {report.queries['trained_on']:,} labelled queries over "
-            f"{report.documents:,} documents."]  # fmt: skip
+    done = (f"What was done: {start} was fine-tuned on {report.queries['trained_on']:,} labelled queries over "
+            f"{report.documents:,} documents.")  # fmt: skip
     sections = []
     if report.evaluation is None:
-        lines.append("Whether it helped is not known: no query was held out.")
+        lines = ["Whether fine-tuning helped is not known: no query was held out.", done]
     else:
-        lines += _tuned(report.evaluation)
+        first, *rest = _tuned(report.evaluation)
+        lines = [first, done, *rest]
         sections.append(scores_section(report.evaluation, "Held-out queries"))
     for facts in evaluations:
         lines += evaluation_verdict(facts)
@@ -97,15 +99,32 @@ def _tuned(facts: Mapping[str, Any]) -> list[str]:
     return [*lines, certainty(facts["queries"])]
 
 
-def _trained(report: Report) -> list[str]:
+def _headline(report: Report) -> str:
+    """Whether training helped, in a sentence, where there is no evaluation with labels."""
+    probe = report.probe
+    if report.saved == _START:
+        return ("Nothing was trained: what is saved is the start." if probe is None else
+                "Training did not help on the label-free probe: the untrained start is saved.")  # fmt: skip
+    if probe is None:
+        return "Whether training helped is not known: nothing was measured."
+    if "score" not in probe:
+        return "Training helped on the label-free probe, by more than chance; labels have not been asked."
+    gain = probe["score"][report.saved] - probe["score"].get(_START, 0.0)
+    side = "higher" if gain > 0 else "not higher"
+    return f"The label-free probe scores the trained model {side} than its start; whether by chance is not known."
+
+
+def _trained(report: Report, shown_to: Sequence[str]) -> list[str]:
     recipe, probe = report.recipe, report.probe
-    steps = f"for {recipe['training']['steps']:,} steps, without labels"
+    count = recipe["training"]["steps"]
+    steps = f"for {count:,} step{'' if count == 1 else 's'}, without labels"
     nothing = report.saved == _START and probe is None
     what = "was not trained" if nothing else f"was trained {steps}"
-    lines = [f"`{recipe['method']}` {what}, on {report.documents['trained_on']:,} documents; base: {recipe['base']}."]
+    lines = [*(shown_to or [_headline(report)]), (
+        f"What was done: `{recipe['method']}` {what}, on {report.documents['trained_on']:,} documents; "
+        f"base: {recipe['base']}."
+    )]  # fmt: skip
     lines.append(f"{report.reason[:1].upper()}{report.reason[1:]}.")
-    if report.saved == _START and not nothing:
-        lines.append("Training did not help on the label-free probe, so the untrained start is what was saved.")
     lines += _beside_start(report)
     if probe is None:
         return [*lines, "How sure: not at all, nothing was measured. Evaluate it on labelled queries."]

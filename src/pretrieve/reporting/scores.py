@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pretrieve.reporting.page import Section, Table
+from pretrieve.core.model_files import START
+from pretrieve.reporting.page import Intervals, Section, Table
 
 LEVEL = 0.05
 _SENTENCES = 8  # tests that the verdict tells
@@ -22,17 +23,32 @@ def scores_section(facts: Facts, title: str = "Scores") -> Section:
     metrics = _metrics(facts)
     rows = [[row["system"], row["mode"], *(_value(row, metric) for metric in metrics)] for row in facts["rows"]]
     tables = [Table(title="Mean over queries (95 % bootstrap interval)", head=["system", "mode", *metrics], rows=rows)]
-    tests = [[test["a"], test["b"], test["metric"], f"{test['difference']:+.4f}", probability(test["p"]),
-              probability(test["p_holm"])] for test in facts["tests"]]  # fmt: skip
-    if tests:
-        head = ["a", "b", "metric", "a - b", "p", "p (Holm)"]
-        tables.append(Table(title="Paired permutation tests over queries", head=head, rows=tests))
+    tables += [_tests([test for test in facts["tests"] if test["metric"] == metric], metric, folded=bool(place))
+               for place, metric in enumerate(metrics)]  # fmt: skip
+    found = [(name_of(row), *_interval(row, metrics[0])) for row in facts["rows"]]
+    charts = [Intervals(title=f"{metrics[0]} and its 95 % interval", x=metrics[0], rows=found)]
     notes = [
         f"{facts['collection']} ({facts['split']}), {facts['queries']:,} queries.",
         *facts.get("lexical", {}).values(),
     ]
     notes += facts.get("warnings", [])
-    return Section(title=title, notes=notes, tables=tables)
+    return Section(title=title, notes=notes, charts=charts, tables=[table for table in tables if table.rows])
+
+
+def _tests(tests: Sequence[Facts], metric: str, *, folded: bool) -> Table:
+    rows = [[test["a"], test["b"], f"{test['difference']:+.4f}", probability(test["p"]), probability(test["p_holm"]),
+             _side(test)] for test in tests]  # fmt: skip
+    head = ["a", "b", "a - b", "p", "p (Holm)", f"a, at p < {LEVEL:g}"]
+    return Table(title=f"{metric}: paired permutation tests over queries", head=head, rows=rows, folded=folded)
+
+
+def _side(test: Facts) -> str:
+    return {"better than": "better", "worse than": "worse"}.get(_found(test), "not shown")
+
+
+def _interval(row: Facts, metric: str) -> tuple[float, float, float]:
+    low, high = row["ci95"][metric]
+    return low, row["metrics"][metric], high
 
 
 def probability(p: float) -> str:
@@ -86,18 +102,55 @@ def evaluation_verdict(facts: Facts) -> list[str]:
     were = "was" if len(models) == 1 else "were"
     place = f"evaluated beside BM25 on {facts['collection']} ({facts['split']})"
     first = f"{names} {were} {place}." if models else f"BM25 alone was {place.replace('beside BM25 ', '')}."
-    lines = [first, f"{name_of(best)} has the highest {metric}: {_value(best, metric)}."]
     bm25 = next((name_of(row) for row in rows if row["mode"] == "lexical"), "")
+    lines = [_headline(facts, bm25), f"What was done: {first}"]
+    lines.append(f"{name_of(best)} has the highest {metric}: {_value(best, metric)}.")
     others = [name_of(row) for row in rows if row["mode"] == best["mode"]]
     pairs = [(name_of(row), bm25) for row in rows]
-    pairs += [(name_of(best), name) for name in others] + [(name, name_of(best)) for name in others]
+    pairs += [(name_of(best), name) for name in others if name != name_of(best)]
     sentences = [line for pair in dict.fromkeys(pairs) if (line := against(facts, *pair))]
     if len(sentences) > _SENTENCES:
         sentences = [
             *sentences[:_SENTENCES],
             f"The table below has {len(sentences) - _SENTENCES} more tests of this kind.",
         ]
-    return [*lines, *sentences, certainty(facts["queries"])]
+    return [*lines, *([" ".join(sentences)] if sentences else []), certainty(facts["queries"])]
+
+
+def _headline(facts: Facts, bm25: str) -> str:
+    """The verdict in a sentence: which rows are shown to be better than BM25."""
+    place = f"on {facts['collection']} ({facts['queries']:,} queries)"
+    others = [name_of(row) for row in facts["rows"] if row["mode"] != "lexical"]
+    if not others:
+        return f"BM25 was measured, and nothing beside it, {place}."
+    if not any(_test(facts, name, bm25) for name in others):
+        return f"Nothing was tested against BM25 {place}."
+    sides = {name: helped(facts, name, bm25) for name in others}
+    better = [name for name, side in sides.items() if side]
+    worse = [name for name, side in sides.items() if side is False]
+    if better:
+        return f"Better than BM25 {place}: {', '.join(better)}."
+    if len(worse) == len(others):
+        return f"BM25 is better than every model {place}."
+    return f"No model is shown to be better than BM25 {place}."
+
+
+def against_start(facts: Facts) -> list[str]:
+    """What an evaluation says of trained models beside their own starts, one sentence a mode; the first one decides.
+
+    Args:
+        facts: JSON of an evaluation.
+    """
+    lines = []
+    for row in facts["rows"]:
+        start = "random start" if row["system"] == "trained" else f"{row['system']}/{START}"
+        a, b = name_of(row), f"{start} ({row['mode']})"
+        sentence = against(facts, a, b)
+        if sentence:
+            words = {True: "Training helped", False: "Training made it worse", None: "Training is not shown to help"}
+            place = f"{facts['queries']:,} queries of {facts['collection']}"
+            lines.append(f"{words[helped(facts, a, b)]}: on {place} {sentence}")
+    return lines
 
 
 def name_of(row: Facts) -> str:
@@ -112,9 +165,19 @@ def _found(test: Facts) -> str:
 
 
 def _test(facts: Facts, a: str, b: str) -> Facts | None:
+    """The test of one row against another by the first metric, whichever way round it is kept."""
     metric = _metrics(facts)[0]
-    tests: Sequence[Facts] = facts["tests"]
-    return next((test for test in tests if (test["a"], test["b"], test["metric"]) == (a, b, metric)), None)
+    tests: Sequence[Facts] = [test for test in facts["tests"] if test["metric"] == metric]
+    found = next((test for test in tests if (test["a"], test["b"]) == (a, b)), None)
+    other = next((test for test in tests if (test["a"], test["b"]) == (b, a)), None)
+    if found is None and other is not None:
+        return {**other, "a": a, "b": b, "difference": -other["difference"]}
+    return found
+
+
+def first_metric(facts: Facts) -> str:
+    """The metric that an evaluation was asked for first."""
+    return _metrics(facts)[0]
 
 
 def _metrics(facts: Facts) -> list[str]:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from pretrieve.core.shown import shown
-from pretrieve.reporting.page import Chart, Histogram, Lines, Scatter, Shares
+from pretrieve.reporting.page import Chart, Histogram, Intervals, Lines, Scatter, Shares, Within
 
-_WIDTH, _HEIGHT = 640.0, 320.0
+_WIDTH, _HEIGHT, _SQUARE = 640.0, 320.0, 440.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 16.0, 12.0, 46.0
 _ROW, _BAR = 46.0, 20.0  # of wins, ties and losses, each below its name
 _COLOURS = 6
@@ -27,6 +27,24 @@ def draw(chart: Chart, name: str) -> str:
         name: of the picture, unique in its page, of letters and digits.
     """
     return ET.tostring(_drawn(chart, name), encoding="unicode")
+
+
+def strip(within: Within, name: str) -> str:
+    """Draw a document as a line, with the spans of each row above it.
+
+    Args:
+        within: the document.
+        name: of the picture, unique in its page.
+    """
+    rows = list(dict.fromkeys(number for number, _, _ in within.spans))
+    text = "; ".join(f"row {number + 1}: tokens {start} to {stop}" for number, start, stop in within.spans)
+    foot = 12.0 * len(rows) + 4
+    picture = _picture("Places in the document", f"{within.tokens} tokens; {text}.", name, foot + 4)
+    _bar(picture, 0, foot, _WIDTH, 2, "body")
+    for number, start, stop in within.spans:
+        left, right = (_WIDTH * place / max(within.tokens, 1) for place in (start, stop))
+        _bar(picture, left, 12.0 * rows.index(number) + 2, max(right - left, 2.0), 9, f"bar c{number % _COLOURS}")
+    return ET.tostring(picture, encoding="unicode")
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
@@ -46,12 +64,14 @@ def _drawn(chart: Chart, name: str) -> ET.Element:
         return _lines(chart, name)
     if isinstance(chart, Scatter):
         return _scatter(chart, name)
+    if isinstance(chart, Intervals):
+        return _intervals(chart, name)
     return _histogram(chart, name) if isinstance(chart, Histogram) else _shares(chart, name)
 
 
-def _picture(title: str, text: str, name: str, height: float = _HEIGHT) -> ET.Element:
+def _picture(title: str, text: str, name: str, height: float = _HEIGHT, width: float = _WIDTH) -> ET.Element:
     picture = ET.Element("svg", {
-        "viewBox": f"0 0 {_WIDTH:g} {height:g}", "role": "img", "aria-labelledby": f"{name}t {name}d",
+        "viewBox": f"0 0 {width:g} {height:g}", "role": "img", "aria-labelledby": f"{name}t {name}d",
         "xmlns": "http://www.w3.org/2000/svg",
     })  # fmt: skip
     ET.SubElement(picture, "title", {"id": f"{name}t"}).text = shown(title)
@@ -72,31 +92,39 @@ def _line(picture: ET.Element, start: tuple[float, float], stop: tuple[float, fl
 class _Frame:
     """A picture with two axes; ``place`` turns values into its coordinates."""
 
-    def __init__(self, picture: ET.Element, x: Sequence[float], y: Sequence[float]) -> None:
+    def __init__(
+        self,
+        picture: ET.Element,
+        x: Sequence[float],
+        y: Sequence[float],
+        width: float = _WIDTH,
+        height: float = _HEIGHT,
+    ) -> None:
         self.picture, self._x, self._y = picture, (x[0], x[-1]), (y[0], y[-1])
+        self._right, self._foot = width - _RIGHT, height - _BOTTOM
         for value in y:
-            _, height = self.place(x[0], value)
-            _line(picture, (_LEFT, height), (_WIDTH - _RIGHT, height), "grid")
-            _text(picture, _LEFT - 6, height + 4, _number(value), text_anchor="end")
-        _line(picture, (_LEFT, _TOP), (_LEFT, _HEIGHT - _BOTTOM), "axis")
-        _line(picture, (_LEFT, _HEIGHT - _BOTTOM), (_WIDTH - _RIGHT, _HEIGHT - _BOTTOM), "axis")
+            _, up = self.place(x[0], value)
+            _line(picture, (_LEFT, up), (self._right, up), "grid")
+            _text(picture, _LEFT - 6, up + 4, _number(value), text_anchor="end")
+        _line(picture, (_LEFT, _TOP), (_LEFT, self._foot), "axis")
+        _line(picture, (_LEFT, self._foot), (self._right, self._foot), "axis")
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Coordinates of a point."""
         across = (x - self._x[0]) / (self._x[1] - self._x[0])
         up = (y - self._y[0]) / (self._y[1] - self._y[0])
-        return _LEFT + across * (_WIDTH - _LEFT - _RIGHT), _HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM)
+        return _LEFT + across * (self._right - _LEFT), self._foot - up * (self._foot - _TOP)
 
     def below(self, labels: Sequence[tuple[float, str]]) -> None:
         """Labels along the lower axis."""
         for value, text in labels:
             across, _ = self.place(value, self._y[0])
-            _text(self.picture, across, _HEIGHT - _BOTTOM + 16, text, text_anchor="middle")
+            _text(self.picture, across, self._foot + 16, text, text_anchor="middle")
 
     def named(self, x: str, y: str) -> None:
         """Names of the axes."""
-        _text(self.picture, (_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, x, text_anchor="middle")
-        middle = (_TOP + _HEIGHT - _BOTTOM) / 2
+        _text(self.picture, (_LEFT + self._right) / 2, self._foot + _BOTTOM - 8, x, text_anchor="middle")
+        middle = (_TOP + self._foot) / 2
         _text(self.picture, 14, middle, y, text_anchor="middle", transform=f"rotate(-90 14 {middle:g})")
 
 
@@ -121,9 +149,9 @@ def _scatter(chart: Scatter, name: str) -> ET.Element:
     above = sum(y > x for x, y in chart.points)
     below = sum(y < x for x, y in chart.points)
     text = f"{len(chart.points)} points; above the diagonal {above}, on it {len(chart.points) - above - below}, "
-    picture = _picture(chart.title, f"{text}below it {below}.", name)
+    picture = _picture(chart.title, f"{text}below it {below}.", name, _SQUARE, _SQUARE)
     steps = ticks(0.0, 1.0)
-    frame = _Frame(picture, steps, steps)
+    frame = _Frame(picture, steps, steps, _SQUARE, _SQUARE)
     frame.below([(value, _number(value)) for value in steps])
     frame.named(chart.x, chart.y)
     _line(picture, frame.place(0, 0), frame.place(1, 1), "diagonal")
@@ -170,6 +198,27 @@ def _shares(chart: Shares, name: str) -> ET.Element:
                 if width > len(str(count)) * 9 + 4:
                     _text(picture, left + width / 2, top + 15, str(count), text_anchor="middle", **{"class": "on"})
             left += width
+    return picture
+
+
+def _intervals(chart: Intervals, name: str) -> ET.Element:
+    text = "; ".join(f"{key}: {mean:.3f}, from {low:.3f} to {high:.3f}" for key, low, mean, high in chart.rows)
+    foot = _ROW * len(chart.rows) + 10
+    picture = _picture(chart.title, f"{text}.", name, foot + 40)
+    steps = ticks(min(low for _, low, _, _ in chart.rows), max(high for _, _, _, high in chart.rows))
+
+    def across(value: float) -> float:
+        return 16 + (value - steps[0]) / (steps[-1] - steps[0]) * (_WIDTH - 32)
+
+    for value in steps:
+        _line(picture, (across(value), 0), (across(value), foot), "grid")
+        _text(picture, across(value), foot + 16, _number(value), text_anchor="middle")
+    _text(picture, _WIDTH / 2, foot + 34, chart.x, text_anchor="middle")
+    for number, (key, low, mean, high) in enumerate(chart.rows):
+        height = number * _ROW + 32
+        _text(picture, 4, height - 14, _short(key), **{"class": "name"})
+        _line(picture, (across(low), height), (across(high), height), "interval")
+        _dot(picture, (across(mean), height), "dot c0 mean")
     return picture
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
@@ -15,13 +15,16 @@ from starlette.routing import Route
 from pretrieve.core.errors import PretrieveError, suggest
 from pretrieve.core.types import Document
 from pretrieve.index.answering import answer_json, default_group
-from pretrieve.index.find import search
+from pretrieve.index.find import Result, search
+from pretrieve.index.index import Index
 from pretrieve.serving import openapi
 from pretrieve.serving.asked import SearchRequest, read_batch, read_query
 from pretrieve.serving.judgements import Judgements
 from pretrieve.serving.limits import Gate, Limits, RequestError, body_of
 from pretrieve.serving.metrics import CONTENT_TYPE, Metrics
+from pretrieve.serving.origins import origins
 from pretrieve.serving.served import Served, document_of
+from pretrieve.serving.why import explain
 
 
 @dataclass(kw_only=True)
@@ -80,7 +83,7 @@ def answer(state: State, request: SearchRequest) -> dict[str, Any]:
         RequestError: query or filter cannot be read, or there is no such index.
     """
     served = state.of(request.index)
-    index = served.index
+    index, reasons = served.index, list[dict[str, Any]]()
     with searching(served):
         result = search(
             index,
@@ -91,7 +94,27 @@ def answer(state: State, request: SearchRequest) -> dict[str, Any]:
             group_by=default_group(index, request.group_by),
             syntax=not request.plain,
         )
-    return answer_json(index, request.query, request.mode, result, full_text=request.full_text)
+        if request.why:
+            reasons = why_json(index, result, request.k)
+    found = answer_json(index, request.query, request.mode, result, full_text=request.full_text)
+    for hit, reason in zip(found["hits"] if request.why else (), reasons, strict=True):
+        hit["why"] = reason
+    return found
+
+
+def why_json(index: Index, result: Result, depth: int) -> list[dict[str, Any]]:
+    """Why each hit was found: by whom, with which scores, shared terms and near tokens.
+
+    Args:
+        index: the index.
+        result: what was found.
+        depth: number of hits that are asked for.
+    """
+    said, whys = origins(index, result, depth), explain(index, result)
+    return [
+        {"found_by": who, "rankers": [asdict(voice) for voice in voices], **why.to_json()}
+        for (who, voices), why in zip(said, whys, strict=True)
+    ]
 
 
 def json_response(value: object, status: int = 200) -> Response:
@@ -117,13 +140,22 @@ async def _search_many(request: Request) -> Response:
     return json_response({"answers": answers})
 
 
-async def _document(request: Request) -> Response:
+async def find_document(request: Request) -> tuple[Served, Document]:
+    """The document that an address names, and its index.
+
+    Raises:
+        RequestError: there is none, or too much to do.
+    """
     state: State = request.app.state.shared
     served, name = state.of(request.query_params.get("index", "")), request.path_params["id"]
     found = await state.gate.run(lambda: document_of(served.index, name))
     if found is None:
         raise RequestError(404, f"no document {name!r:.100} in {served.name}.")
-    return json_response(document_json(found))
+    return served, found
+
+
+async def _document(request: Request) -> Response:
+    return json_response(document_json((await find_document(request))[1]))
 
 
 def document_json(document: Document) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 
-from pretrieve.serving import api, pages
+from pretrieve.serving import api, judging, pages
 from pretrieve.serving.api import State, json_response
 from pretrieve.serving.judgements import Judgements
 from pretrieve.serving.limits import Gate, Limits, RequestError
@@ -31,7 +31,7 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
 }
-_OPEN = ("/healthz", "/static/serve.css", "/static/serve.js")  # answered without a token
+_OPEN = ("/healthz", "/static/serve.css", "/static/serve.js", "/static/serve.svg")  # answered without a token
 _EVERY = 0.5  # seconds between two looks at the MANIFESTs
 Next = Callable[[Request], Awaitable[Response]]
 
@@ -79,7 +79,7 @@ def make_app(served: dict[str, Served], options: ServeOptions) -> Starlette:
 
     middleware = [Middleware(BaseHTTPMiddleware, dispatch=_guard(state, options))]
     app = Starlette(
-        routes=[*api.ROUTES, *pages.ROUTES],
+        routes=[*api.ROUTES, *judging.ROUTES, *pages.ROUTES],
         middleware=middleware,
         exception_handlers={HTTPException: _http_error},
         lifespan=living,

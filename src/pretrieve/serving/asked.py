@@ -10,7 +10,8 @@ from pretrieve.core.errors import UsageError, suggest
 from pretrieve.index.asked import Mode, check_mode, check_query, check_top_k
 from pretrieve.serving.limits import Limits, RequestError
 
-_NAMES = ("k", "mode", "filter", "group_by", "index", "plain", "full_text")
+_NAMES = ("k", "mode", "filter", "group_by", "index", "plain", "full_text", "why")
+_SWITCHES = ("plain", "full_text", "why")
 _TRUTH = {"true": True, "1": True, "false": False, "0": False, "": False}
 
 
@@ -27,6 +28,7 @@ class SearchRequest:
         index: name of the index; empty: the first.
         plain: the query is text, without signs.
         full_text: hits with their text.
+        why: hits with what they were found by.
     """
 
     query: str
@@ -37,6 +39,7 @@ class SearchRequest:
     index: str = ""
     plain: bool = False
     full_text: bool = False
+    why: bool = False
 
 
 def read_query(values: Mapping[str, str], limits: Limits) -> SearchRequest:
@@ -54,7 +57,7 @@ def read_query(values: Mapping[str, str], limits: Limits) -> SearchRequest:
         raise RequestError(400, "q is missing: give the query, such as /search?q=rotate+keys.")
     if (k := given.get("k")) is not None:
         given["k"] = int(k) if k.isascii() and k.isdecimal() and len(k) < 10 else k
-    for name in ("plain", "full_text"):
+    for name in _SWITCHES:
         if name in given:
             given[name] = _TRUTH.get(given[name].lower(), given[name])
     return _checked(values["q"], given, limits, "q")
@@ -80,7 +83,12 @@ def read_batch(body: object, limits: Limits) -> list[SearchRequest]:
         raise RequestError(
             400, f"{len(queries):,} queries; {limits.batch:,} is the maximum of a request: send several."
         )
-    return [_checked(query, given, limits, f"queries[{place}]") for place, query in enumerate(queries)]
+    found = [_checked(query, given, limits, f"queries[{place}]") for place, query in enumerate(queries)]
+    if (hits := sum(one.k for one in found)) > limits.hits:
+        raise RequestError(
+            400, f"{hits:,} hits; {limits.hits:,} is the maximum of a request: send fewer queries, or a smaller k."
+        )
+    return found
 
 
 def _checked(query: object, given: Mapping[str, Any], limits: Limits, name: str) -> SearchRequest:
@@ -100,7 +108,7 @@ def _checked(query: object, given: Mapping[str, Any], limits: Limits, name: str)
         value = given.get(key, "")
         if not isinstance(value, str) or len(value) > limits.query:
             raise RequestError(400, f"{key} is no text of at most {limits.query:,} characters.")
-    for key in ("plain", "full_text"):
+    for key in _SWITCHES:
         if not isinstance(given.get(key, False), bool):
             raise RequestError(400, f"{key}={given[key]!r:.40}: give true or false.")
     return SearchRequest(query=text, **{**given, "k": k, "mode": mode})

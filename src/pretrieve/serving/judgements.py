@@ -1,17 +1,19 @@
 """What a person judges on the page, as a BEIR folder that ``evaluate`` and ``finetune`` read.
 
-``corpus.jsonl`` has the documents of the first index, ``queries.jsonl`` the queries, ``qrels/test.tsv`` the judgements.
+``corpus.jsonl`` has the documents of the first index, ``queries.jsonl`` the queries, ``qrels/test.tsv`` the judgements,
+and ``qrels.trec`` the same in TREC's four columns.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 
-from pretrieve.core import files
+from pretrieve.core import disk, files
 from pretrieve.core.errors import UsageError
 from pretrieve.serving.limits import RequestError
 from pretrieve.serving.served import Served, number_of
@@ -25,11 +27,14 @@ class Judgements:
     """Judgements of documents for queries, kept in a folder; each is on the disk before its request is answered.
 
     Args:
-        folder: new, empty, or written by an earlier server.
+        folder: held by ``opened``.
         served: the index whose documents are judged.
 
+    Attributes:
+        unnamed: judgements that ``qrels.trec`` lacks, since the document's id has a blank.
+
     Raises:
-        UsageError: the folder holds something else.
+        DataError: what is in it was damaged.
     """
 
     def __init__(self, folder: Path, served: Served) -> None:
@@ -37,12 +42,32 @@ class Judgements:
         self._written = 0  # opening of the index that corpus.jsonl is of
         self._queries: dict[str, str] = {}  # ids by text
         self._grades: dict[str, dict[str, int]] = {}
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            if not (folder / _MARK).is_file():
-                raise UsageError(f"{folder} was not made by `pretrieve serve`: give a new folder for --judgements.")
-            if (folder / "qrels" / "test.tsv").is_file():
-                self._queries = {text: name for name, text in read_queries(folder).items()}
-                self._grades = {name: dict(grades) for name, grades in read_qrels(folder, "test").items()}
+        self._last = 0  # number in the last name of a query
+        self.unnamed = 0
+        if (folder / "qrels" / "test.tsv").is_file():
+            self._queries = {text: name for name, text in read_queries(folder).items()}
+            self._grades = {name: dict(grades) for name, grades in read_qrels(folder, "test").items()}
+            self._last = max((int(name[1:]) for name in self._grades if name[1:].isdecimal()), default=0)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def opened(folder: Path, served: Served) -> Iterator[Judgements]:
+        """Hold a folder for one server, until the block ends.
+
+        Args:
+            folder: new, empty, or written by an earlier server.
+            served: the index whose documents are judged.
+
+        Raises:
+            UsageError: the folder holds something else.
+            LockedError: another server holds it.
+            DataError: what is in it was damaged.
+        """
+        other = folder.exists() and not (folder / _MARK).is_file()
+        if other and (not folder.is_dir() or any(path.name != disk.LOCK for path in folder.iterdir())):
+            raise UsageError(f"{folder} was not made by `pretrieve serve`: give a new folder for --judgements.")
+        with disk.lock(folder):
+            yield Judgements(folder, served)
 
     def of(self, query: str) -> dict[str, int]:
         """The grades of documents for a query."""
@@ -68,8 +93,10 @@ class Judgements:
         if any(sign in document for sign in "\t\n\r"):
             raise RequestError(400, f"the id {document!r:.100} holds a tab or a line break: qrels cannot name it.")
         with self._lock:
-            name = self._queries.setdefault(query, f"q{len(self._queries) + 1}")
-            grades = self._grades.setdefault(name, {})
+            if query not in self._queries:
+                self._last += 1
+                self._queries[query] = f"q{self._last}"
+            grades = self._grades.setdefault(self._queries[query], {})
             if grade is None:
                 grades.pop(document, None)
             else:
@@ -88,9 +115,13 @@ class Judgements:
         judged = {text: name for text, name in self._queries.items() if self._grades.get(name)}
         lines = [orjson.dumps({"_id": name, "text": text}) + b"\n" for text, name in judged.items()]
         files.write_file(self._folder / "queries.jsonl", b"".join(lines))
-        rows = [f"{name}\t{document}\t{grade}\n" for name in judged.values() for document, grade in
-                self._grades[name].items()]  # fmt: skip
-        files.write_file(self._folder / "qrels" / "test.tsv", (_HEADER + "".join(rows)).encode())
+        rows = [(name, document, grade) for name in judged.values() for document, grade in self._grades[name].items()]
+        table = "".join(f"{name}\t{document}\t{grade}\n" for name, document, grade in rows)
+        files.write_file(self._folder / "qrels" / "test.tsv", (_HEADER + table).encode())
+        named = [row for row in rows if len(row[1].split()) == 1]  # TREC's columns end at blanks
+        trec = "".join(f"{name} 0 {document} {grade}\n" for name, document, grade in named)
+        files.write_file(self._folder / "qrels.trec", trec.encode())
+        self.unnamed = len(rows) - len(named)
 
     def _corpus(self) -> Iterator[bytes]:
         for document in self._served.index.documents:

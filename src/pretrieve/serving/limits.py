@@ -25,6 +25,7 @@ class Limits:
         query: characters of a query.
         k: hits of a query, and the deepest hit of a page.
         batch: queries of a request.
+        hits: of all queries of a request.
         retry_after: seconds that a refused client is told to wait.
     """
 
@@ -34,6 +35,7 @@ class Limits:
     query: int = 2_000
     k: int = 1_000
     batch: int = 100
+    hits: int = 10_000
     retry_after: int = 1
 
 

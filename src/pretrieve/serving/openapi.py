@@ -12,6 +12,17 @@ from pretrieve.serving.limits import Limits
 _STRING, _BOOLEAN = {"type": "string"}, {"type": "boolean", "default": False}
 _ERROR = {"$ref": "#/components/schemas/Error"}
 _ANSWER = {"$ref": "#/components/schemas/Answer"}
+_GRADE = {"enum": [0, 1, None], "description": "1 is relevant, 0 is not, null takes it back."}
+_BODY = (400, 401, 404, 413, 415, 503)
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+_JUDGEMENT = {**_object({"query": _STRING, "id": _STRING, "grade": _GRADE}), "additionalProperties": False}
+_JUDGED = _object({"grades": {"type": "object", "additionalProperties": {"enum": [0, 1]}},
+                   "unnamed": {"type": "integer", "description": "Judgements that qrels.trec lacks."}})  # fmt: skip
 
 
 def described(limits: Limits, names: Sequence[str]) -> dict[str, Any]:
@@ -31,8 +42,10 @@ def described(limits: Limits, names: Sequence[str]) -> dict[str, Any]:
         "properties": {"queries": queries, "query": query, **options},
         "oneOf": [{"required": ["queries"]}, {"required": ["query"]}],
     }
-    answers = {"type": "object", "properties": {"answers": {"type": "array", "items": _ANSWER}}}
-    found = {"type": "object", "properties": dict.fromkeys(("id", "title", "text", "place", "parent"), _STRING)}
+    answers = _object({"answers": {"type": "array", "items": _ANSWER}})
+    found = _object(
+        {**dict.fromkeys(("id", "title", "text", "place", "parent"), _STRING), "fields": {"type": "object"}}
+    )
     name = {"name": "id", "in": "path", "required": True, "schema": _STRING}
     return {
         "openapi": "3.1.0",
@@ -44,10 +57,23 @@ def described(limits: Limits, names: Sequence[str]) -> dict[str, Any]:
                 "post": _operation("Several queries", answers, [], (400, 401, 404, 413, 503), body),
             },
             "/documents/{id}": {
-                "get": _operation("A document", found, [name, _parameter("index", options["index"])], (401, 404, 503))
+                "get": _operation(
+                    "A document", found, [name, _parameter("index", options["index"])], (400, 401, 404, 503)
+                )
             },
-            "/healthz": {"get": _operation("Whether the server answers", {"type": "object"}, [], ())},
-            "/metrics": {"get": {"summary": "Counts for Prometheus", "responses": {"200": {"description": "Text"}}}},
+            "/judge": {
+                "post": _operation("Judge a document; 404 without --judgements", _JUDGED, [], _BODY, _JUDGEMENT)
+            },
+            "/healthz": {"get": _operation("Whether the server answers", _object({"status": _STRING}), [], (400,))},
+            "/metrics": {
+                "get": {
+                    "summary": "Counts for Prometheus",
+                    "responses": {
+                        "200": {"description": "Text", "content": {"text/plain": {"schema": _STRING}}},
+                        **_refusals((400, 401)),
+                    },
+                }
+            },
         },
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -65,6 +91,7 @@ def _options(limits: Limits, names: Sequence[str]) -> dict[str, Any]:
         "index": {"enum": list(names), "default": names[0]},
         "plain": {**_BOOLEAN, "description": "The query is text: quotes, +, - and : mean nothing."},
         "full_text": {**_BOOLEAN, "description": "Hits with their whole text."},
+        "why": {**_BOOLEAN, "description": "Hits with rankers, shared terms and near tokens."},
     }
 
 
@@ -80,22 +107,33 @@ def _operation(
     body: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     responses: dict[str, Any] = {"200": {"description": "Found", "content": _json(schema)}}
-    responses |= {str(status): {"description": "Refused", "content": _json(_ERROR)} for status in errors}
+    responses |= _refusals(errors)
     made: dict[str, Any] = {"summary": summary, "parameters": list(parameters), "responses": responses}
     return made | ({} if body is None else {"requestBody": {"required": True, "content": _json(body)}})
+
+
+def _refusals(errors: Sequence[int]) -> dict[str, Any]:
+    return {str(status): {"description": "Refused", "content": _json(_ERROR)} for status in errors}
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:
     return {"application/json": {"schema": schema}}
 
 
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
 def _answer() -> dict[str, Any]:
     number, texts = {"type": "number"}, {"type": "array", "items": _STRING}
-    hit = _object({"rank": {"type": "integer"}, "score": number, "id": _STRING, "title": _STRING, "sentence": _STRING})
+    hit = _object({"rank": {"type": "integer"}, "score": number, "id": _STRING, "title": _STRING, "sentence": _STRING,
+                   "place": _STRING, "parent": _STRING, "fields": {"type": "object"}})  # fmt: skip
+    hit["properties"]["why"] = _why(number)
     hits = {"type": "array", "items": hit}
-    facts = {"query": _STRING, "mode": _STRING, "relevant": {"type": "boolean"}, "notes": texts, "hits": hits}
-    return _object(facts)
+    return _object({"query": _STRING, "mode": _STRING, "relevant": {"type": "boolean"}, "notes": texts, "hits": hits})
+
+
+def _why(number: dict[str, Any]) -> dict[str, Any]:
+    ranker = _object({"name": _STRING, "score": number, "standard": number, "weight": number})
+    term = _object({"term": _STRING, "word": _STRING, "score": number, "share": number})
+    pair = _object({"query": _STRING, "hit": _STRING, "similarity": number})
+    lists = {
+        name: {"type": "array", "items": one} for name, one in (("rankers", ranker), ("terms", term), ("tokens", pair))
+    }
+    return _object({"found_by": {"enum": ["lexical", "dense", "both", "fusion", ""]}, **lists})

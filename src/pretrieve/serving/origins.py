@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pretrieve.index.find import Result
+from pretrieve.index.find import Result, allowed_by
 from pretrieve.index.index import Index
 from pretrieve.index.rankers import Queries
 from pretrieve.serving.served import number_of
@@ -38,7 +38,7 @@ def origins(index: Index, result: Result, depth: int) -> list[tuple[str, list[Vo
     Args:
         index: the index.
         result: what was found.
-        depth: a ranker has found what is among its best so many of the documents that the query allows.
+        depth: a ranker has found what is among its best so many of the documents that query and filter allow.
 
     Returns:
         ``lexical``, ``dense``, ``both`` or ``fusion`` (none of them alone), and the rankers.
@@ -48,7 +48,7 @@ def origins(index: Index, result: Result, depth: int) -> list[tuple[str, list[Vo
         return [("", []) for _ in numbers]
     found = np.array(numbers, np.int64)
     queries = Queries([result.query.text])
-    allowed = None if result.query.filter is None else result.query.filter.mask(index.columns)
+    allowed = allowed_by(index, result.asked)
     rankers = index.rankers()
     voices: list[list[Voice]] = [[] for _ in numbers]
     best: list[set[int]] = []

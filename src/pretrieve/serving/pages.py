@@ -1,34 +1,27 @@
-"""The page: rendered here, usable without its script, the same address for the same search."""
+"""The pages: rendered here, usable without their script, the same address for the same search."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from importlib.resources import files as package_files
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
-import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from pretrieve.core.shown import shown
-from pretrieve.index.answering import default_group
-from pretrieve.index.find import search
-from pretrieve.index.hits import Hit, Hits
-from pretrieve.serving.api import State, json_response, searching
-from pretrieve.serving.asked import SearchRequest, read_query
-from pretrieve.serving.comparing import change, overlap, rbo
-from pretrieve.serving.limits import RequestError, body_of
-from pretrieve.serving.origins import Voice, origins
+from pretrieve.index.hits import Hit
+from pretrieve.serving.api import State, find_document
+from pretrieve.serving.asked import read_query
+from pretrieve.serving.facets import has, toggled
+from pretrieve.serving.limits import RequestError
+from pretrieve.serving.rankings import NO_FACETS, PAGE, columns, offered, read_rankings
 
 COOKIE = "pretrieve_token"
-PAGE = 10  # hits of a page
-_COLUMNS = 4
-_MODES = {"fused": "hybrid", "hybrid": "hybrid", "lexical": "lexical", "dense": "dense"}
-_STATIC = {"serve.css": "text/css", "serve.js": "text/javascript"}
+_GIVEN = ("q", "filter", "group_by", "index", "page", "with")  # what an address says of a search
+_STATIC = {"serve.css": "text/css", "serve.js": "text/javascript", "serve.svg": "image/svg+xml"}
 _TEMPLATES = Environment(loader=PackageLoader("pretrieve.serving"), autoescape=True, undefined=StrictUndefined,
                          trim_blocks=True, lstrip_blocks=True)  # fmt: skip
 
@@ -42,77 +35,58 @@ def pieces(hit: Hit) -> list[tuple[str, bool]]:
     return [one for one in (*found, (shown(hit.sentence[last:]), False)) if one[0]]
 
 
-_TEMPLATES.filters |= {"shown": shown, "pieces": pieces}
+def read_address(name: str, index: str) -> str:
+    """The address of a document's page.
 
-
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """One ranking of the page.
-
-    Attributes:
-        name: as the address has it.
-        hits: of this page, each with who found it, the rankers, and its change against the first column.
-        ids: of all hits down to this page, best first.
-        gone: ids of the first column's page that are not among ``ids``.
-        overlap: overlap@10 with the first column.
-        rbo: the same.
-        relevant: whether there is an answer.
-        notes: what the user should know.
+    Args:
+        name: the document's id.
+        index: name of its index.
     """
-
-    name: str
-    hits: Sequence[tuple[Hit, str, Sequence[Voice], str]]
-    ids: Sequence[str]
-    gone: Sequence[str]
-    overlap: float
-    rbo: float
-    relevant: bool
-    notes: Sequence[str]
+    return f"/read/{quote(name.encode('utf-8', 'replace'), safe='')}?{urlencode({'index': index})}"
 
 
-def _columns(state: State, asked: SearchRequest, names: Sequence[str], page: int) -> list[Column]:
-    """All rankings of a page."""
-    found: list[Column] = []
-    for name in names:
-        here = replace(asked, mode=_MODES[name]) if name in _MODES else replace(asked, index=name)  # type: ignore[arg-type]
-        served = state.of(here.index)
-        index = served.index
-        with searching(served):
-            result = search(
-                index, here.query, page * PAGE, here.mode, filter=here.filter,
-                group_by=default_group(index, here.group_by), syntax=True,
-            )  # fmt: skip
-            shown_hits = replace(result, hits=Hits(result.hits[(page - 1) * PAGE :]))
-            said = origins(index, shown_hits, page * PAGE)
-        ids = [hit.id for hit in result.hits]
-        base = found[0].ids if found else ids
-        moved = [change(hit.rank, hit.id, base) if found else "" for hit in shown_hits.hits]
-        hits = [(hit, *origin, move) for hit, origin, move in zip(shown_hits.hits, said, moved, strict=True)]
-        gone = [one for one in base[(page - 1) * PAGE :] if one not in ids]
-        found.append(Column(name=name, hits=hits, ids=ids, gone=gone, overlap=overlap(base, ids), rbo=rbo(base, ids),
-                            relevant=result.relevant, notes=result.notes))  # fmt: skip
-    return found
+_TEMPLATES.filters |= {"shown": shown, "pieces": pieces, "shown_lines": lambda text: shown(text, lines=True)}
+
+
+def _rendered(name: str, facts: dict[str, Any], status: int = 200) -> HTMLResponse:
+    return HTMLResponse(_TEMPLATES.get_template(name).render(facts).encode("utf-8", "replace"), status)
 
 
 async def _page(request: Request) -> Response:
     state: State = request.app.state.shared
-    values = dict(request.query_params)
+    values = {name: value for name, value in request.query_params.items() if value}
     if token := values.pop("token", ""):  # known to be right: kept as a cookie, and out of the address
         response: Response = RedirectResponse("/?" + urlencode(values) if values else "/", 303)
         response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
         return response
-    facts: dict[str, Any] = {"columns": [], "error": "", "page": 1, "q": values.get("q", ""), "grades": {}}
-    status = 200
+    several = [name.strip() for value in request.query_params.getlist("with") for name in value.split(",")]
+    values |= {"with": ",".join(filter(None, several))}
+    facts: dict[str, Any] = {"columns": [], "error": "", "page": 1, "q": values.get("q", ""), "grades": {},
+                             "facets": NO_FACETS, "more": False}  # fmt: skip
+    status, headers = 200, {}
     try:
         if facts["q"].strip():
             facts |= await _found(state, values)
     except RequestError as error:
-        if error.retry_after is not None:
-            raise
         facts["error"], status = str(error), error.status
-    facts |= {"values": values, "names": list(state.served), "judging": state.judgements is not None,
-              "link": lambda **changed: "/?" + urlencode({**values, **changed})}  # fmt: skip
-    return HTMLResponse(_TEMPLATES.get_template("page.html").render(facts).encode("utf-8", "replace"), status)
+        headers = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+    response = _rendered("page.html", facts | _controls(state, values), status)
+    response.headers.update(headers)
+    return response
+
+
+def _controls(state: State, values: dict[str, str]) -> dict[str, Any]:
+    """What the page needs to make its form and its links."""
+    known = {name: values[name] for name in _GIVEN if values.get(name)}
+    chosen = values["with"].split(",") if values["with"] else ["hybrid"]
+    default = values.get("index", "") if values.get("index", "") in state.served else next(iter(state.served))
+
+    def link(**changed: object) -> str:
+        return "/?" + urlencode({name: text for name, text in {**known, **changed}.items() if text})
+
+    return {"values": known, "names": list(state.served), "judging": state.judgements is not None, "link": link,
+            "chosen": chosen, "rankings": list(dict.fromkeys([*offered(state.served, default), *chosen])),
+            "toggled": toggled, "has": has, "read_address": read_address, "size": PAGE}  # fmt: skip
 
 
 async def _found(state: State, values: dict[str, str]) -> dict[str, Any]:
@@ -123,34 +97,18 @@ async def _found(state: State, values: dict[str, str]) -> dict[str, Any]:
     page = int(number) if number.isascii() and number.isdecimal() and len(number) < 6 else 0
     if not 1 <= page <= state.limits.k // PAGE:
         raise RequestError(400, f"page={number:.20}: give a number from 1 to {state.limits.k // PAGE}.")
-    names = [name.strip() for name in values.get("with", "").split(",") if name.strip()] or ["fused"]
-    if len(set(names)) < len(names) or len(names) > _COLUMNS:
-        raise RequestError(400, f"with={','.join(names):.80}: give up to {_COLUMNS} different rankings or indexes.")
-    if unknown := next((name for name in names if name not in _MODES and name not in state.served), ""):
-        raise RequestError(400, f"with={unknown:.60}: give {', '.join([*_MODES, *state.served])}.")
-    columns = await state.gate.run(lambda: _columns(state, asked, names, page))
+    default = state.of(asked.index).name
+    rankings = read_rankings(values["with"].split(",") if values["with"] else [], state.served, default)
+    found = await state.gate.run(lambda: columns(state, asked, rankings, page))
     grades = {} if state.judgements is None else state.judgements.of(asked.query)
-    return {"columns": columns, "page": page, "grades": grades, "more": any(len(one.hits) == PAGE for one in columns)}
+    more = page < state.limits.k // PAGE and any(len(one.rows) == PAGE for one in found)
+    return {"columns": found, "page": page, "grades": grades, "more": more, "facets": found[0].facets}
 
 
-async def _judge(request: Request) -> Response:
-    state: State = request.app.state.shared
-    if state.judgements is None:
-        raise RequestError(404, "judgements are not kept: start the server with --judgements FOLDER.")
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise RequestError(415, "send JSON.")  # what a page of another site cannot do unasked
-    try:
-        body = orjson.loads(await body_of(request, state.limits))
-    except orjson.JSONDecodeError as error:
-        raise RequestError(400, f"the body is malformed JSON ({error}).") from None
-    if not isinstance(body, dict) or not isinstance(body.get("id"), str) or body.get("grade") not in (0, 1, None):
-        raise RequestError(
-            400, 'send {"query": "...", "id": "...", "grade": 1}; 0 is not relevant, null takes it back.'
-        )
-    query = body.get("query")
-    asked = read_query({"q": query if isinstance(query, str) else ""}, state.limits)
-    judge, document, grade = state.judgements.judge, body["id"], body["grade"]
-    return json_response({"grades": await state.gate.run(lambda: judge(asked.query, document, grade))})
+async def _read(request: Request) -> Response:
+    """One document, whole."""
+    served, document = await find_document(request)
+    return _rendered("document.html", {"document": document, "index": served.name})
 
 
 async def _static(request: Request) -> Response:
@@ -163,6 +121,6 @@ async def _static(request: Request) -> Response:
 
 ROUTES = [
     Route("/", _page, methods=["GET"]),
-    Route("/judge", _judge, methods=["POST"]),
+    Route("/read/{id:path}", _read, methods=["GET"]),
     Route("/static/{name}", _static, methods=["GET"]),
 ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from pretrieve.core.errors import PretrieveError, UsageError
 from pretrieve.core.files import MANIFEST
 from pretrieve.core.types import Document
+from pretrieve.index.asked import MODES
 from pretrieve.index.ids import hashes
 from pretrieve.index.index import Index
 from pretrieve.models.bag import Bag
@@ -77,13 +78,15 @@ def open_all(paths: Sequence[Path]) -> dict[str, Served]:
 
     Raises:
         PretrieveError: one cannot be opened.
-        UsageError: two have one name.
+        UsageError: two have one name, or one has that of a ranking.
     """
     found: dict[str, Served] = {}
     for path in paths:
         name = path.resolve().name
         if name in found:
             raise UsageError(f"two indexes are called {name} ({found[name].path}, {path}): rename or leave out one.")
+        if name in MODES:
+            raise UsageError(f"{path} is called as a ranking is: rename its folder, to tell them apart on the page.")
         found[name] = Served(name, path)
     return found
 

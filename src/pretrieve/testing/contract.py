@@ -200,6 +200,9 @@ def explain_covers_every_row(case: Case) -> None:
     hold("position" not in plain.per_token, "a sampler without provenance gives positions")
     described = method.explain(shown, documents, case.specials)
     hold(len(described) == 20, f"explain describes {len(described)} of 20 examples")
+    roles = {row.role for one in described for row in one.rows}
+    unknown = sorted(set(method.CARD.negatives) - roles)
+    hold(not unknown, f"CARD.negatives names {unknown}, and explain has the roles {sorted(roles)} alone")
     for one in described:
         for row in one.rows:
             hold(row.spans and row.kept, f"explain does not say where a {row.role} came from")

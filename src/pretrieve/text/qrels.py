@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,6 +69,28 @@ def parse_qrels(path: Path) -> Qrels:
         query, document, grade = _columns(fields, columns, where)
         found.add(query, document, _grade(grade, where), where)
     return found
+
+
+def binary(qrels: Mapping[str, Mapping[str, int]], relevant_from: int) -> tuple[dict[str, dict[str, int]], str]:
+    """Qrels in which a grade is 1 or 0.
+
+    Args:
+        qrels: for each query the ids and grades of documents.
+        relevant_from: the lowest grade that is 1.
+
+    Returns:
+        The same queries and documents with these grades, and what was changed, in a sentence.
+    """
+    made = {query: {name: int(grade >= relevant_from) for name, grade in one.items()} for query, one in qrels.items()}
+    positive = sum(grade > 0 for one in qrels.values() for grade in one.values())
+    kept = sum(sum(one.values()) for one in made.values())
+    lost = sum(
+        any(grade > 0 for grade in qrels[query].values()) and not any(one.values()) for query, one in made.items()
+    )
+    return made, (
+        f"Grades are binary: {relevant_from} and above count 1, which are {kept:,} of {positive:,} above 0; "
+        f"{lost:,} queries have no relevant document because of it, and count 0."
+    )
 
 
 def _is_header(fields: Sequence[str]) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 
 from pretrieve.core.errors import DataError
 from pretrieve.text.beir_files import beir_lines, decoded
+from pretrieve.text.trec_writing import escaped_ids
 
 _COLUMNS = 6
 
@@ -31,6 +32,7 @@ class TrecRun:
         tied: hits with the score of the one before.
         other_ranks: queries whose ranks give another order than their scores.
         repeated: lines of a document that its query has already.
+        escaped: ids that stand there with ``%20`` for white space.
     """
 
     hits: dict[str, list[str]]
@@ -39,9 +41,10 @@ class TrecRun:
     tied: int
     other_ranks: int
     repeated: int
+    escaped: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Hit:
     document: str
     rank: int
@@ -60,12 +63,15 @@ def is_trec_run(path: Path) -> bool:
     return True
 
 
-def read_trec_run(path: Path, queries: Collection[str], *, max_passage: bool = False) -> TrecRun:
+def read_trec_run(
+    path: Path, queries: Collection[str], *, documents: Iterable[str] = (), max_passage: bool = False
+) -> TrecRun:
     """Read a run.
 
     Args:
         path: the file, perhaps packed.
         queries: ids of those to keep; others are counted.
+        documents: ids of documents, for those with white space (``trec_writing``).
         max_passage: a query may have a document more than once: its best place counts.
 
     Raises:
@@ -75,10 +81,13 @@ def read_trec_run(path: Path, queries: Collection[str], *, max_passage: bool = F
     found: dict[str, dict[str, _Hit]] = {}
     names: dict[str, str] = {}  # an id is held once, however many queries find it
     unknown: set[str] = set()
+    spaced_queries, spaced_documents = _Spaced(queries), _Spaced(documents)
     lines = repeated = 0
     for line, where in beir_lines(path):
         lines += 1
         query, hit = _parsed(decoded(line, where), where)
+        query = spaced_queries.own(query)
+        hit.document = spaced_documents.own(hit.document)
         if query not in queries:
             unknown.add(query)
             continue
@@ -93,7 +102,7 @@ def read_trec_run(path: Path, queries: Collection[str], *, max_passage: bool = F
         if known is None or hit.score > known.score:
             name = names.setdefault(hit.document, hit.document)
             hits[name] = _Hit(name, hit.rank, hit.score)
-    if not found:
+    if unknown and not found:
         raise DataError(f"{path}: none of its {len(unknown):,} queries has qrels: is it a run of this split?")
     return TrecRun(
         hits={query: _ordered(hits.values()) for query, hits in found.items()},
@@ -102,7 +111,23 @@ def read_trec_run(path: Path, queries: Collection[str], *, max_passage: bool = F
         tied=sum(len(hits) - len({hit.score for hit in hits.values()}) for hits in found.values()),
         other_ranks=sum(_has_other_order(hits.values()) for hits in found.values()),
         repeated=repeated,
+        escaped=len(spaced_queries.met) + len(spaced_documents.met),
     )
+
+
+class _Spaced:
+    """Ids with white space, which stand in a run as others."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self._ids = escaped_ids(ids)
+        self.met: set[str] = set()
+
+    def own(self, written: str) -> str:
+        """The id that stands for itself or for another."""
+        if written not in self._ids:
+            return written
+        self.met.add(written)
+        return self._ids[written]
 
 
 def _parsed(line: str, where: str) -> tuple[str, _Hit]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ import orjson
 from pretrieve.core import files
 from pretrieve.core.config import options_of as values_of
 from pretrieve.core.errors import DataError, LockedError, LostRankError, UsageError
-from pretrieve.evaluation.fair import FairTable, fair_table
+from pretrieve.core.extras import install_command, is_installed
+from pretrieve.evaluation.fair import FairTable
 from pretrieve.models.devices import using
 from pretrieve.pipeline.compare.base_model import save_base
-from pretrieve.pipeline.compare.evaluator import Evaluator, Scores, model_name, stage_name
-from pretrieve.pipeline.compare.plot import draw
+from pretrieve.pipeline.compare.evaluator import Evaluator, Scores, model_name
+from pretrieve.pipeline.compare.report import note_on_rankings, report
 from pretrieve.pipeline.compare.request import FORERUNNERS, NONE, CompareRequest, options_of
 from pretrieve.pipeline.finetune.finetune import finetune
 from pretrieve.pipeline.finetune.mine import MineOptions, mine_source
@@ -107,17 +108,21 @@ def _compare(request: CompareRequest, listener: Listener) -> Scores:
     if processes.current().world > 1:
         _check_batches(request)
     request = _with_what_there_is(request, listener)
+    if not is_installed("matplotlib"):
+        listener.note(f"there will be no picture: {install_command('pictures')} first, if it is wanted.")
     evaluator = Evaluator(request, listener)
     processes.current().alone(lambda: _prepare(request, evaluator, listener))
     parts = [(method, seed) for seed in range(request.seeds) for method in request.methods]
     _share(request, parts, lambda method, seed: _part(request, evaluator, method, seed, listener), listener)
-    return processes.current().first(
+    scores: Scores = processes.current().first(
         lambda: [
             *evaluator.lexical(),
             *(score for part in parts for score in _part(request, evaluator, *part, listener)),
         ],
         list,
     )
+    note_on_rankings(request, scores, listener)
+    return scores
 
 
 def _prepare(request: CompareRequest, evaluator: Evaluator, listener: Listener) -> None:
@@ -195,40 +200,6 @@ def _part(request: CompareRequest, evaluator: Evaluator, method: str, seed: int,
     for labels in request.labels if request.finetune else ():
         found += evaluator.scores(_tuned(request, model, method, seed, labels, listener), method, seed, labels)
     return found
-
-
-def report(request: CompareRequest, scores: Scores) -> FairTable:
-    """Write the report: ``report.md``, ``report.json`` and, where matplotlib is installed, ``report.svg``.
-
-    Of several processes the first one writes it.
-
-    Raises:
-        StorageError: writing to disk failed.
-    """
-    seeds = f"{request.seeds} seeds" if request.seeds > 1 else "one seed"
-    title = f"{request.benchmark.name} ({request.split}), {request.budget} from {request.base}, {seeds}"
-    if NONE not in request.methods:  # the baseline, if it was evaluated by an earlier command
-        scores = [*_kept(request, NONE, {score["labels"] for score in scores}), *scores]
-    table = fair_table(scores, title=title, metric=request.metric, base=NONE)
-    if not processes.current().leads:
-        return table
-    text, picture = table.markdown(), draw(table)
-    if picture is not None:
-        files.write_file(request.output / "report.svg", picture)
-        text += f"\n![{table.metric} against the number of labels, one line for each method](report.svg)\n"
-    files.write_file(request.output / "report.md", text.encode())
-    files.write_file(request.output / "report.json", files.to_json(table.to_json()))
-    return table
-
-
-def _kept(request: CompareRequest, method: str, stages: Collection[int | None]) -> Scores:
-    """The scores of a method that are on disk already, at some stages."""
-    paths = [
-        request.place("scores", method, seed, f"{stage_name(labels)}.json")
-        for seed in range(request.seeds)
-        for labels in stages
-    ]
-    return [score for path in paths if path.is_file() for score in orjson.loads(path.read_bytes())]
 
 
 def _pretrained(request: CompareRequest, method: str, seed: int, listener: Listener, *, after: str = "") -> Path:

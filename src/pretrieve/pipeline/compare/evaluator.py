@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.progress import Listener
 
 Scores = list[dict[str, Any]]
+RANKINGS = "rankings"  # folder of the runs
 
 
 class Evaluator:
@@ -31,7 +31,7 @@ class Evaluator:
         """The score of BM25."""
         path = self._request.place("scores", f"{BM25}.json")
         if not path.is_file():
-            self._keep(path, BM25, 0, None, self._collection.lexical)
+            self._keep(path, BM25, 0, None, None)
         return list(orjson.loads(path.read_bytes()))
 
     def scores(self, model: Path, method: str, seed: int, labels: int | None) -> Scores:
@@ -43,20 +43,26 @@ class Evaluator:
         path = self._request.place("scores", method, seed, f"{stage}.json")
         if not path.is_file():
             self._listener.stage(f"evaluate {method} ({stage})", unit="systems")
-            values = self._keep(path, method, seed, labels, lambda: self._collection.model(model))
+            values = self._keep(path, method, seed, labels, model)
             self._listener.advance(len(values), f"{values['dense'].mean():.3f}")
         return list(orjson.loads(path.read_bytes()))
 
     def _keep(
-        self, path: Path, method: str, seed: int, labels: int | None, values_of: Callable[[], dict[Mode, FloatArray]]
+        self, path: Path, method: str, seed: int, labels: int | None, model: Path | None
     ) -> dict[Mode, FloatArray]:
+        """Evaluate a model, or BM25, and write rankings, then scores, which name them."""
         began = time.perf_counter()
-        values = values_of()
+        modes: tuple[Mode, ...] = ("lexical",) if model is None else ("dense", "hybrid")
+        rankings = {mode: self._request.output / RANKINGS / f"{path.stem}.{mode}.run.gz" for mode in modes}
+        values = self._collection.evaluate(model, rankings)
         seconds = round(time.perf_counter() - began, 2)
         took = _costs(self._request, method, seed)
         facts = {"method": method, "seed": seed, "labels": labels, "seconds": seconds,
                  "trained": took["seconds"], "steps": took["steps"], "tokens": took["tokens"]}  # fmt: skip
-        scores = [{**facts, "mode": mode, "values": found.tolist()} for mode, found in values.items()]
+        scores = [
+            {**facts, "mode": mode, "values": found.tolist(), "ranking": f"{RANKINGS}/{rankings[mode].name}"}
+            for mode, found in values.items()
+        ]
         files.write_file(path, files.to_json(scores))
         return values
 

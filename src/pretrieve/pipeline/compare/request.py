@@ -67,7 +67,7 @@ class CompareRequest:
     finetune: str = "train"
     labels: tuple[int, ...] = (100, 1000, 0)
     negatives: str = "bm25"
-    seeds: int = 1
+    seeds: int = 3
     settings: Mapping[str, str] = field(default_factory=dict)
     tuning: Mapping[str, str] = field(default_factory=dict)
     metric: str = "nDCG@10"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from pretrieve.core.types import FloatArray
-from pretrieve.evaluation.benchmark import depth_of, evaluate_rankings, parse_metrics, rank
+from pretrieve.evaluation.benchmark import Ranking, depth_of, evaluate_rankings, parse_metrics, rank_scored
+from pretrieve.evaluation.trec_runs import ScoredRanking
 from pretrieve.index.index import Index, IndexOptions, Mode
 from pretrieve.index.lexical import Lexical
 from pretrieve.models.text_encoder import open_encoder
 from pretrieve.text.beir import Collection, load_collection
+from pretrieve.text.trec_writing import RunWriter, create_run, run_stem
 
+KEPT = 100  # hits of a query in a ranking that is kept
 _HYBRID = 1.0  # fusion weight of the vectors, the same for all models so that only the models differ
 
 
@@ -35,23 +39,34 @@ class CollectionEvaluator:
         self._collection: Collection | None = None
         self._lexical: Lexical | None = None
 
-    def lexical(self) -> dict[Mode, FloatArray]:
-        """(Q,) values of BM25 by query, as the mode ``lexical``."""
-        return self._evaluate(None, ("lexical",))
+    def evaluate(self, location: Path | None, rankings: Mapping[Mode, Path]) -> dict[Mode, FloatArray]:
+        """Evaluate BM25 or a model, and write its rankings as TREC runs.
 
-    def model(self, location: Path) -> dict[Mode, FloatArray]:
-        """(Q,) values of a model by query, alone (``dense``) and fused with BM25 (``hybrid``)."""
-        return self._evaluate(location, ("dense", "hybrid"))
+        Args:
+            location: of a model; None: BM25 alone.
+            rankings: the file of each mode's ranking.
 
-    def _evaluate(self, location: Path | None, modes: tuple[Mode, ...]) -> dict[Mode, FloatArray]:
+        Returns:
+            (Q,) values by query, for each mode.
+        """
         if self._collection is None:
             self._collection = load_collection(self._folder, self._split)
         encoder = None if location is None else open_encoder(str(location))
         options = IndexOptions(dense=_HYBRID)
         index = Index.of(self._collection.documents, encoder, options, lexical=self._lexical)
         self._lexical = index.lexical
+        depth = max(depth_of(self._measures), KEPT)
         found: dict[Mode, FloatArray] = {}
-        for mode in modes:
-            rankings = rank(index, self._collection, depth_of(self._measures), mode, drop_same_id=False)
-            found[mode] = np.round(evaluate_rankings(rankings, self._collection, self._measures)[self._metric], 6)
+        for mode, path in rankings.items():
+            ranked = rank_scored(index, self._collection, depth, mode, drop_same_id=False)
+            with create_run(path, run_stem(path)[0]) as run:
+                values = evaluate_rankings(_kept(ranked, run), self._collection, self._measures)
+            found[mode] = np.round(values[self._metric], 6)
         return found
+
+
+def _kept(rankings: Iterator[ScoredRanking], run: RunWriter) -> Iterator[Ranking]:
+    """Pass rankings on, and write the best of each."""
+    for query, hits, scores in rankings:
+        run.add(query, hits[:KEPT], scores[:KEPT])
+        yield query, hits

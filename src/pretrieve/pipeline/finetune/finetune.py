@@ -46,6 +46,7 @@ from pretrieve.pipeline.run.usage_warnings import before_use
 from pretrieve.pipeline.run.workspace import beside
 from pretrieve.sampling.batches import Batches
 from pretrieve.sampling.labels import Labels
+from pretrieve.text.named import is_named
 from pretrieve.training.held_out import held_out
 
 HELD_OUT_SHARE, HELD_OUT_MOST, FEWEST = 0.1, 500, 200  # fraction and bounds of held-out queries; none below the last
@@ -211,8 +212,13 @@ def _divide(count: int, request: FinetuneRequest, *, hold_out: bool) -> tuple[In
 
 def _usual(request: FinetuneRequest, labels: Labels) -> str:
     """The negatives of a file, if it has any; those of a folder, if most of its queries have some."""
-    enough = 2 * _with_some(labels) > len(labels) if request.labels.is_dir() else _with_some(labels) > 0
+    enough = 2 * _with_some(labels) > len(labels) if _is_folder(request.labels) else _with_some(labels) > 0
     return "given" if enough or request.negatives_file is not None else "bm25"
+
+
+def _is_folder(labels: Path) -> bool:
+    """Whether labels are of a BEIR folder, or of a named collection, which is read as one."""
+    return labels.is_dir() or is_named(str(labels))
 
 
 def _with_some(labels: Labels) -> int:

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from pretrieve.text import corpus as corpora
 from pretrieve.text.beir import read_corpus, read_qrels, read_queries
 from pretrieve.text.corpus import Fields, OnBad
 from pretrieve.text.documents import Documents
+from pretrieve.text.named import collection_folder
 from pretrieve.text.records import Fault
 
 
@@ -96,6 +97,7 @@ def read_source(source: LabelSource, target: Path, report: LabelReport) -> Label
     """
     reader = LabelReader()
     with contextlib.ExitStack() as stack:
+        source = replace(source, path=stack.enter_context(collection_folder(source.path, source.split)))
         policy = corpora.policy(source.on_bad, source.quarantine, stack)
 
         def refuse(fault: Fault) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import orjson
 
-from pretrieve.core import files
 from pretrieve.core.errors import DataError, UsageError
 from pretrieve.index.asked import check_query
 from pretrieve.text.files.streams import COMPRESSED, lines
 from pretrieve.text.records import Fault
+from pretrieve.text.trec_writing import create_run
 
 _IDS = ("_id", "id", "qid", "query_id", "query-id")
 _TEXTS = ("text", "query", "question")
@@ -91,30 +92,17 @@ def write_run(path: Path, rows: Iterable[tuple[str, Sequence[tuple[str, float]]]
     """Write a run: ``query Q0 document rank score pretrieve``, a line a hit.
 
     Args:
-        path: the file; it appears when all is written.
-        rows: for each query its id, and ids and scores of documents, best first. White space in an id, which a run
-            cannot hold, is written as in addresses: ``%20``.
+        path: the file, packed as its name says; it appears when all is written.
+        rows: for each query its id, and ids and scores of documents, best first.
 
     Returns:
-        The number of hits, and of ids with white space.
+        The number of hits, and of ids with white space, which a run has as ``%20``.
 
     Raises:
+        DataError: two ids would be one in a run.
         StorageError: writing to disk failed.
     """
-    hits = escaped = 0
-    with files.create_file(path) as file:
+    with create_run(path, _NAME) as run:
         for query, ranked in rows:
-            made = []
-            for rank, (document, score) in enumerate(ranked, start=1):
-                written = _token(document)
-                escaped += written != document
-                made.append(f"{_token(query)} Q0 {written} {rank} {score:.6f} {_NAME}\n")
-            hits += len(made)
-            file.write("".join(made).encode())
-    return hits, escaped
-
-
-def _token(name: str) -> str:
-    if not any(sign.isspace() for sign in name):
-        return name
-    return "".join("".join(f"%{byte:02X}" for byte in sign.encode()) if sign.isspace() else sign for sign in name)
+            run.add(query, [document for document, _ in ranked], np.array([score for _, score in ranked], np.float64))
+    return run.hits, len(run.escaped)

@@ -1,0 +1,197 @@
+"""``pretrieve serve`` under load on loopback: latency unloaded, capacity, twice the capacity, memory.
+
+    python benchmarks/serving_load.py my-index --seconds 60 --requests 100000
+
+Client and server share the machine. Twice the capacity is sent whether or not answers come (an open loop); what is
+refused gets 503. The result is one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+import orjson
+
+from pretrieve.pipeline.index import open_index
+
+WORDS = 3  # of a query
+MOST = 512  # connections
+IDLE = 5  # seconds after which a connection is not used again: the server ends it after ten
+LOST = 0  # in place of a status, where a connection ended without an answer
+_LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
+
+
+@dataclass
+class Load:
+    """What requests gave: how often which status, and the seconds of those that were answered."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    begun: float = field(default_factory=time.perf_counter)
+
+    def add(self, status: int, seconds: float) -> None:
+        self.statuses[status] += 1
+        if status == 200:
+            self.seconds.append(seconds)
+
+    def percentile(self, share: float) -> float:
+        ordered = sorted(self.seconds)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+
+
+class Client:
+    """Requests over connections that are kept."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, float]] = []
+
+    async def get(self, path: str) -> int:
+        """The status of an answer that was read whole."""
+        reader, writer = await self._connection()
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(_LENGTH.search(head)[1]))
+        self._free.append((reader, writer, time.perf_counter()))
+        return int(head[9:12])
+
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while self._free:
+            reader, writer, used = self._free.pop()
+            if time.perf_counter() - used < IDLE:
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection("127.0.0.1", self._port)
+
+    async def close(self) -> None:
+        for _, writer, _ in self._free:
+            writer.close()
+            await writer.wait_closed()
+
+
+async def timed(client: Client, path: str, load: Load) -> None:
+    begun = time.perf_counter()
+    try:
+        status = await client.get(path)
+    except (OSError, asyncio.IncompleteReadError):
+        status = LOST
+    load.add(status, time.perf_counter() - begun)
+
+
+async def closed_loop(client: Client, paths: Iterator[str], clients: int, seconds: float, most: int = 1 << 60) -> Load:
+    """Each client sends its next request when its last is answered, until the time or the requests are over."""
+    load, left = Load(), most
+    end = time.perf_counter() + seconds
+
+    async def one() -> None:
+        nonlocal left
+        while left > 0 and time.perf_counter() < end:
+            left -= 1
+            await timed(client, next(paths), load)
+
+    await asyncio.gather(*(one() for _ in range(clients)))
+    return load
+
+
+async def open_loop(client: Client, paths: Iterator[str], rate: float, seconds: float) -> Load:
+    """Requests come at a rate, however many are open; beyond ``MOST`` open ones the client itself is too slow."""
+    load, begun, sent, running = Load(), time.perf_counter(), 0, set()
+    while (passed := time.perf_counter() - begun) < seconds:
+        while sent < rate * passed and len(running) < MOST:
+            task = asyncio.ensure_future(timed(client, next(paths), load))
+            running.add(task)
+            task.add_done_callback(running.discard)
+            sent += 1
+        await asyncio.sleep(0.001)
+    await asyncio.gather(*running)
+    return load
+
+
+def memory(process: int) -> int:
+    """Resident bytes of a process."""
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process}/status").read_text())[1]) << 10
+
+
+def paths_of(index: Path, seed: int = 0) -> Iterator[str]:
+    """Addresses of queries of some words of a document each."""
+    documents = open_index(index).documents
+    chosen = random.Random(seed)
+    texts = [documents[chosen.randrange(len(documents))].text for _ in range(min(1000, len(documents)))]
+    words = [found for text in texts if len(found := re.findall(r"\w{3,}", text)) >= WORDS]
+    while True:
+        yield f"/search?q={quote(' '.join(chosen.sample(chosen.choice(words), WORDS)))}"
+
+
+async def measure(port: int, process: int, index: Path, seconds: float, requests: int) -> dict[str, object]:
+    """All figures.
+
+    Args:
+        port: of the server.
+        process: its id.
+        index: that is served.
+        seconds: of the overload; capacity is measured in a sixth of it.
+        requests: for memory.
+    """
+    client, paths = Client(port), paths_of(index)
+    await closed_loop(client, paths, 1, seconds, 50)
+    alone = await closed_loop(client, paths, 1, seconds, 300)
+    full = await closed_loop(client, paths, 4, seconds / 6)
+    capacity = full.statuses[200] / (seconds / 6)
+    over = await open_loop(client, paths, 2 * capacity, seconds)
+    resident = []
+    for _ in range(10):
+        await closed_loop(client, paths, 4, 3600, requests // 10)
+        resident.append(memory(process))
+    await client.close()
+    median = statistics.median(alone.seconds)
+    return {
+        "unloaded_median_ms": 1000 * median,
+        "unloaded_p99_ms": 1000 * alone.percentile(0.99),
+        "capacity_per_s": capacity,
+        "offered_per_s": sum(over.statuses.values()) / seconds,
+        "statuses": {str(status): count for status, count in sorted(over.statuses.items())},
+        "loaded_median_ms": 1000 * over.percentile(0.5),
+        "loaded_p99_ms": 1000 * over.percentile(0.99),
+        "p99_in_unloaded_medians": over.percentile(0.99) / median,
+        "requests": requests,
+        "resident_mib": [round(found / (1 << 20), 1) for found in resident],
+    }
+
+
+def run(index: Path, options: Sequence[str], seconds: float, requests: int) -> dict[str, object]:
+    """Serve an index in a process of its own, and measure."""
+    command = [sys.executable, "-m", "pretrieve", "serve", str(index), "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = next(line for line in process.stdout if "Serving on" in line)
+            port = int(re.search(r":(\d+)\s", line)[1])
+            return asyncio.run(measure(port, process.pid, index, seconds, requests))
+        finally:
+            process.terminate()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("index", type=Path, help="output of `pretrieve index`")
+    parser.add_argument("--seconds", type=float, default=60, help="of the overload")
+    parser.add_argument("--requests", type=int, default=100_000, help="for memory")
+    parser.add_argument("--threads", default="0", help="of the server")
+    given = parser.parse_args()
+    found = run(given.index, ["--threads", given.threads], given.seconds, given.requests)
+    print(orjson.dumps(found).decode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""Documents of collections of ir_datasets, ``ir_datasets:NAME`` (extra ``ir``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pretrieve.text.named import named_documents
+from pretrieve.text.records import Fault, Record
+
+SCHEME = "ir_datasets"
+TABULAR = True
+
+
+def read(name: str, limit: int, columns: Sequence[str] | None = None) -> Iterator[Record | Fault]:
+    """Read the documents of a collection.
+
+    Args:
+        name: as ir_datasets calls it.
+        limit: documents are as long as they are; not used.
+        columns: not used: a collection names its fields.
+
+    Raises:
+        MissingExtraError: ir_datasets is not installed.
+        UsageError: there is no such collection.
+        DataError: it cannot be fetched or read.
+    """
+    for number, fields in enumerate(named_documents(f"{SCHEME}:{name}"), start=1):
+        yield Record(f"{SCHEME}:{name}:{number}", fields, fields, fixed=True)
