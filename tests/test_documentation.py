@@ -377,6 +377,14 @@ def check_what_holds_text(folder: Path) -> None:
     assert all("holds no" in (folder / name / "README.md").read_text() for name in ("my-model", "tuned", "my-static"))
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_of_every_page_compiles(page: Path) -> None:
+    """Only README's is run: other pages show clients of servers, too."""
+    for language, text in blocks(page):
+        if language == "python":
+            compile(text, page.name, "exec")
+
+
 def test_python_of_readme_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In the order of the page, in one interpreter, made small."""
     code = "\n".join(text for language, text in blocks(ROOT / "README.md") if language == "python")

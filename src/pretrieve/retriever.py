@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from pretrieve.core.config import options_of
-from pretrieve.core.errors import UsageError
 from pretrieve.core.extras import require
 from pretrieve.index.asked import Mode, check_mode
-from pretrieve.index.backends import Address
-from pretrieve.index.find import hits_of
-from pretrieve.index.index import Index
 from pretrieve.models.text_encoder import ModelOptions, open_encoder
-from pretrieve.pipeline.run import processes
 from pretrieve.pipeline.run.arguments import names_of, path_of, text_of
 from pretrieve.pipeline.run.progress import shown as _display
+from pretrieve.pipeline.searcher import Searcher
 
 if TYPE_CHECKING:
-    from pretrieve.core.types import TextEncoder
     from pretrieve.evaluation.crosslingual_result import CrossLingualResult
     from pretrieve.evaluation.fair import FairTable
     from pretrieve.evaluation.result import Result
-    from pretrieve.index.hits import Hit
     from pretrieve.index.pseudo import Records
     from pretrieve.pipeline.finetune.mine import By
     from pretrieve.text.corpus import OnBad
-    from pretrieve.text.memory import Queries, Sources, Texts
+    from pretrieve.text.memory import Sources, Texts
 
 
-class Retriever:
+class Retriever(Searcher):
     """A model, and the documents that it searches, if any.
 
     A copy, also one in another process, opens again what is on disk: a static model, documents, an index.
@@ -49,9 +42,6 @@ class Retriever:
         >>> retriever.search("what is second?")[0].text  # doctest: +SKIP
         'second text'
     """
-
-    def __init__(self, model: TextEncoder, location: str, documents: Records | None = None) -> None:
-        self.model, self.location, self.documents = model, location, documents
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         """What is on disk is sent by its path: an index with its model, or a model of torch."""
@@ -158,72 +148,6 @@ class Retriever:
         options = options_of(ModelOptions, described, where="load")
         warn(before_use(str(name), options))
         return Retriever(open_encoder(str(name), options), str(name))
-
-    @overload
-    def search(self, query: str, corpus: Texts | None = ..., **options: Any) -> list[Hit]: ...
-
-    @overload
-    def search(self, query: Queries, corpus: Texts | None = ..., **options: Any) -> list[list[Hit]]: ...
-
-    def search(
-        self, query: str | Queries, corpus: Texts | None = None, *, top_k: int = 10, mode: Mode = "hybrid",
-        **options: Any,
-    ) -> list[Hit] | list[list[Hit]]:  # fmt: skip
-        """Return the best documents for a query, or for each of several.
-
-        Args:
-            query: text of the query, or a list of them.
-            corpus: texts or records to look through, as for ``train``; a text's id is its place in a list, or its key
-                in a dict. Empty ones are left out with a warning. Default: the retriever's own documents.
-            top_k: number of hits; all documents, where there are fewer.
-            mode: hybrid, dense or lexical.
-            options: ``filter="lang=en"``, ``group_by="file"``, ``syntax=True`` (signs in queries): docs/search.md.
-
-        Returns:
-            Hits, best first; of each query, where a list was given.
-
-        Raises:
-            UsageError: there are no documents to search, a query is no text or blank, or an argument is invalid.
-        """
-        from pretrieve.pipeline.run.search import checked, searched
-        from pretrieve.pipeline.run.usage_warnings import warn
-
-        asked = checked(query, corpus, top_k, mode)
-        warn(self._untuned)
-        index = self.index if corpus is None else searched(corpus, self.model)
-        return hits_of(index, asked, top_k, mode, **options)
-
-    @cached_property
-    def index(self) -> Index:
-        """The index of the retriever's own documents, built when it is first needed.
-
-        Raises:
-            UsageError: the retriever has no documents.
-        """
-        if self.documents is None:
-            raise UsageError("this retriever holds no documents: give a corpus, or load an index.")
-        return Index.of(self.documents, self.model)
-
-    def save(self, output: str | Path, *, overwrite: bool = False, store: str | None = None) -> None:
-        """Save the index of the retriever's own documents; ``load`` opens it again.
-
-        Args:
-            output: the index's folder.
-            overwrite: replace an existing index, and its collection.
-            store: ``milvus://host:19530/collection``, or ``FILE.db`` of Milvus Lite: docs/search.md.
-
-        Raises:
-            UsageError: the retriever has no documents, or something is at ``output``.
-            StorageError: writing to disk failed.
-        """
-        processes.current().check_first("Retriever.save")
-        if self.documents is None:
-            raise UsageError("this retriever holds no documents: there is nothing to save but its model.")
-        from pretrieve.pipeline.run.usage_warnings import warn
-
-        warn(self._untuned)
-        address = None if store is None else Address.parse(text_of(store, "store"))
-        Index.build(path_of(output, "output"), self.documents, self.model, replace=overwrite, store=address)
 
     def finetune(
         self, labels: str | Path | Texts, output: str | Path | None = None, *,
@@ -342,17 +266,6 @@ class Retriever:
 
         with _display(progress) as listener:
             return compare_into(output, sources, methods, benchmark, options, listener)
-
-    @cached_property
-    def _untuned(self) -> list[str]:
-        """A warning if the model needs fine-tuning first; its folder is checked once."""
-        from pretrieve.pipeline.run.usage_warnings import untuned
-
-        return untuned(self.location, self._described())
-
-    def _described(self) -> ModelOptions:
-        """The usage of the model as given when it was opened."""
-        return ModelOptions(**getattr(self.model, "described", {}))
 
     def evaluate(
         self, folder: str | Path | None = None, *, corpus: Texts | None = None, queries: Texts | None = None,

@@ -45,8 +45,14 @@ def test_recall_is_reached_printed_and_kept(run, made: Path, tmp_path: Path) -> 
     assert run("verify", index).code == 0
     outcome = run("index", made / "more.jsonl", "-o", index, "--add")
     assert "20 new" in outcome.out
-    assert run("index", "--compact", "-o", index).code == 0
+    said = " ".join(run("index", "--compact", "-o", index).out.split())
+    assert said.startswith("2 parts merged into one. 2,020 documents; 0 deleted ones dropped. Vectors are searched")
     meta = files.load_manifest(index, "index")["meta"]
+    near = meta["parts"][0]["measured"]["vectors"]["approximate"]
+    assert f"recall@10 {near['recall']:.3f} of exact search, of 0.9 wanted ({near['queries']} pseudo-queries" in said
+    facts = json.loads(run("index", "--compact", "-o", index, "--json").out)
+    assert facts == {"index": str(index), "merged": 0, "documents": 2020, "dropped": 0,
+                     "vectors": meta["parts"][0]["measured"]}  # fmt: skip
     assert meta["vectors"] == {"dtype": "float32", "exact_up_to": 500, "recall": 0.9}
     assert meta["parts"][0]["measured"]["vectors"]["approximate"]["lists"] >= kept["lists"]
     assert len(hits(run, index)) == 10

@@ -166,14 +166,6 @@ def test_fields_too_large_are_counted(place, run, tmp_path) -> None:
     assert "big (1), vector (1)" in done.err
 
 
-def test_passages_need_vectors_of_passages(place, run, tmp_path) -> None:
-    done = run(
-        "index", place / "docs", "--model", place / "model", "-o", tmp_path / "i", "--passages", "--vectors", "v"
-    )
-    assert done.code == 2
-    assert "--passages cuts documents that --vectors has whole vectors of" in done.err
-
-
 def test_vectors_fit_an_index_with_fields(place, run, tmp_path) -> None:
     """Encoded without fields, indexed with them: they are the same documents."""
     source = place / "docs" / "items.jsonl"

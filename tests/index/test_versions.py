@@ -54,6 +54,8 @@ elif kind == "update":
     index.add(made[8:20], remove=True)
 elif kind == "compact":
     index.compact()
+elif kind == "merge":
+    index.add(made[22:23])
 print(seen)
 """
 
@@ -96,6 +98,30 @@ def test_killed_anywhere_the_index_is_the_one_before_or_after(place: Path, kind:
     assert found(Index.open(place)) == after
     names = {path.name for path in place.parent.iterdir()}
     assert names == {"index", "index-copy", "model"}, "what killed writers left is swept"
+
+
+def test_killed_while_parts_are_merged_the_index_is_the_one_before_or_after(place: Path) -> None:
+    """The eighth small part: it is added, and all eight are merged."""
+    index = Index.open(place)
+    for number in range(16, 22):
+        index, _ = index.add(MADE[number : number + 1])
+    before, copy = found(index), place.with_name("index-copy")
+    shutil.copytree(place, copy)
+    points = int(write(copy, "merge").stdout)
+    after = found(Index.open(copy))
+    assert len(files.load_manifest(place, "index")["meta"]["parts"]) == 8
+    assert len(files.load_manifest(copy, "index")["meta"]["parts"]) == 2, "merged"
+    seen = []
+    for stop in [*range(points // 3, points, points // 7), points - 1, points]:
+        shutil.rmtree(copy)
+        shutil.copytree(place, copy)
+        assert write(copy, "merge", stop).returncode == -signal.SIGKILL
+        assert files.verify(copy)["files"] > 10
+        seen.append(found(Index.open(copy)))
+    assert {len(answers) for answers in seen} == {len(before), len(after)}
+    assert all(answers in (before, after) for answers in seen)
+    assert write(copy, "compact").returncode == 0
+    assert found(Index.open(copy)) == after
 
 
 READER = """

@@ -15,9 +15,12 @@ from pretrieve.cli.options import (
     Like,
     MaxLength,
     OutputJson,
+    Passages,
+    PassageWords,
     Pooling,
     QueryPrompt,
     Similarity,
+    words_of,
 )
 from pretrieve.cli.output import free_name, print_next, say, working, write_json
 from pretrieve.cli.reading import Reading
@@ -55,6 +58,8 @@ def command(
     queries: Annotated[
         bool, typer.Option("--queries", help="The sources are queries; of a BEIR folder, its queries are read.")
     ] = False,
+    passages: Passages = False,
+    passage_words: PassageWords = None,
     check: Annotated[
         bool,
         typer.Option("--check", help="Encode nothing: check every byte that is there, and name the missing shards."),
@@ -93,6 +98,7 @@ def command(
         dtype=dtype,
         shard_size=shard_size,
         queries=queries,
+        passages=words_of(passages, passage_words),
         engine=engine,
         workers=workers,
         fields=reading.fields(),

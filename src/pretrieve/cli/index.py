@@ -18,9 +18,12 @@ from pretrieve.cli.options import (
     OutputFolder,
     OutputJson,
     Overwrite,
+    Passages,
+    PassageWords,
     Pooling,
     QueryPrompt,
     Similarity,
+    words_of,
 )
 from pretrieve.cli.reading import Reading
 
@@ -138,16 +141,8 @@ def command(
         int,
         typer.Option("--exact-up-to", metavar="VECTORS", min=0, help="Number of vectors up to which search is exact."),
     ] = 200_000,
-    passages: Annotated[
-        bool,
-        typer.Option(
-            "--passages",
-            help="Cut long documents into passages, at headings and between paragraphs; hits are passages.",
-        ),
-    ] = False,
-    passage_words: Annotated[
-        int, typer.Option("--passage-words", min=20, help="With --passages: about how many words one has.")
-    ] = 200,
+    passages: Passages = False,
+    passage_words: PassageWords = None,
     store: Annotated[
         str | None,
         typer.Option(
@@ -174,7 +169,7 @@ def command(
 
     read = Read(
         sources=sources,
-        passages=passage_words if passages else 0,
+        passages=words_of(passages, passage_words),
         fields=reading.fields(),
         file_filter=reading.file_filter(),
         on_bad=reading.on_bad,

@@ -184,16 +184,11 @@ def build(
         as_json: print JSON.
         output_json: write JSON to a file.
         store: collection that the best documents are looked up in.
-
-    Raises:
-        UsageError: passages are asked for, and vectors of whole documents given.
     """
     from pretrieve.core import files
     from pretrieve.pipeline.index import build_index
 
     assert read.model is not None
-    if read.passages and vectors is not None:
-        raise UsageError("--passages cuts documents that --vectors has whole vectors of: leave one of them out.")
     files.check_free(output, replace=overwrite)
     with working(as_json, output_json) as display:
         built = build_index(
@@ -269,9 +264,9 @@ def change(asked: Change, path: Path, read: Read, as_json: bool, output_json: Pa
         return
     if asked.compact:
         with working(as_json, output_json):
-            merged = compact_index(path)
-        if not write_json({"index": str(path), "merged": merged}, as_json, output_json):
-            say(f"{merged:,} parts merged into one." if merged else "there is one part without deleted documents.")
+            done = compact_index(path)
+        if not write_json({"index": str(path), **done.facts()}, as_json, output_json):
+            say(done.describe(), lines=True)
         return
     for one in [updated()] if asked.watch is None else watch_index(read.sources, asked.watch, updated):
         _print(path, one, as_json, output_json)

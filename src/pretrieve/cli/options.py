@@ -203,6 +203,38 @@ MaxLength = Annotated[
     int | None, typer.Option("--max-length", min=1, help="Maximum number of tokens of a text.", show_default=False)
 ]
 
+# Passages, as units that are found.
+Passages = Annotated[
+    bool,
+    typer.Option(
+        "--passages", help="Cut long documents into passages, at headings and between paragraphs; hits are passages."
+    ),
+]
+PassageWords = Annotated[
+    int | None,
+    typer.Option(
+        "--passage-words",
+        min=20,
+        help="With --passages: about how many words one has. (default: 200)",
+        show_default=False,
+    ),
+]
+
+
+def words_of(passages: bool, passage_words: int | None) -> int:
+    """Words of a passage; 0: documents are not cut.
+
+    Raises:
+        UsageError: a number of words is given without ``--passages``.
+    """
+    from pretrieve.core.errors import UsageError
+    from pretrieve.text.passages import WORDS
+
+    if passage_words is not None and not passages:
+        raise UsageError("--passage-words is for --passages: give it too, or leave it out.")
+    return (passage_words or WORDS) if passages else 0
+
+
 # What a command prints.
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object to standard output.")]
 OutputJson = Annotated[

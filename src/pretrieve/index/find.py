@@ -18,12 +18,12 @@ from pretrieve.core.types import BoolArray, Document
 from pretrieve.index.asked import Mode, check_mode, check_query, check_top_k
 from pretrieve.index.columns import Columns
 from pretrieve.index.filters import Filter, field_name
-from pretrieve.index.hits import Hit, describe
+from pretrieve.index.hits import Hits
 from pretrieve.index.index import Index
 from pretrieve.index.matching import Matching
 from pretrieve.index.query import Query, parse
 from pretrieve.index.rankers import Queries
-from pretrieve.index.relevance import NOTHING, relevance
+from pretrieve.index.relevance import NOTHING
 
 GROUPED = 1_000  # best documents among which further ones of a group are counted
 _READ = 10_000  # documents that a phrase is looked for in
@@ -78,7 +78,7 @@ class Result:
     """
 
     asked: Asked
-    hits: list[Hit]
+    hits: Hits
     notes: list[str]
 
     @property
@@ -122,9 +122,7 @@ def search(
     return Result(asked=asked, hits=_hits(index, text, mode, found), notes=found.notes)
 
 
-def hits_of(
-    index: Index, query: str | Sequence[str], k: int, mode: Mode, **options: Any
-) -> list[Hit] | list[list[Hit]]:
+def hits_of(index: Index, query: str | Sequence[str], k: int, mode: Mode, **options: Any) -> Hits | list[Hits]:
     """The hits of a query, or of each of several, which are encoded together.
 
     Args:
@@ -144,17 +142,13 @@ def hits_of(
         return search(index, query, k, mode, **options).hits
     if any(options.values()):
         return [search(index, one, k, mode, **options).hits for one in query]
-    ranked = zip(query, index.rank(query, check_top_k(k), mode), strict=True)
-    found = ((text, Found(numbers.tolist(), scores.tolist(), [0] * len(numbers))) for text, (numbers, scores) in ranked)
-    return [_hits(index, Queries([text]), mode, one) for text, one in found]
+    return index.search_many(query, k, mode)
 
 
-def _hits(index: Index, text: Queries, mode: Mode, found: Found) -> list[Hit]:
-    documents = [index.numbered[number] for number in found.numbers]
-    dense = index.dense if mode != "lexical" else None
-    hits = describe(text[0], documents, found.scores, index.lexical, dense)
-    values = relevance(index, text, mode, found.scores)
-    return [replace(hit, more=more, relevance=value) for hit, more, value in zip(hits, found.more, values, strict=True)]
+def _hits(index: Index, text: Queries, mode: Mode, found: Found) -> Hits:
+    best = np.array(found.numbers, np.int64), np.array(found.scores, np.float64)
+    (hits,) = index.hits(text, [best], mode)
+    return Hits(replace(hit, more=more) for hit, more in zip(hits, found.more, strict=True))
 
 
 def field_counts(index: Index) -> dict[str, int]:

@@ -62,6 +62,14 @@ class Fusion:
         """As JSON."""
         return asdict(self)
 
+    @property
+    def words(self) -> str:
+        """The rankers with their weights: ``"BM25 1, vectors 0.4, best passage 0.3"``."""
+        others = {"best passage": self.passages, "static model": self.third}
+        return f"BM25 1, vectors {self.dense:g}" + "".join(
+            f", {name} {weight:g}" for name, weight in others.items() if weight
+        )
+
 
 def standardise(scores: FloatArray) -> FloatArray:
     """Bring each query's scores (Q, R) to mean 0 and deviation 1; scores that are all equal become 0."""

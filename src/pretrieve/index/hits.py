@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from html import escape
 from typing import Any
 
 from pretrieve.core.types import Document, FieldValue
@@ -11,7 +12,7 @@ from pretrieve.index.dense import Dense
 from pretrieve.index.lexical import Lexical
 from pretrieve.index.snippets import Snippets, sentence_spans
 
-__all__ = ["Hit", "describe", "sentence_spans"]
+__all__ = ["Hit", "Hits", "describe", "sentence_spans"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +57,36 @@ class Hit:
         return facts if full_text else {name: value for name, value in facts.items() if name != "text"}
 
 
+class Hits(list[Hit]):
+    """Hits, best first; notebooks show them as a table."""
+
+    def _repr_html_(self) -> str:
+        """As HTML, in which all text is escaped."""
+        rows = "".join(map(_row, self))
+        head = "".join(f"<th>{name}</th>" for name in ("", "score", "document", "best sentence"))
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _row(hit: Hit) -> str:
+    """A row of the table; the words of the query are marked."""
+    sentence, last = "", 0
+    for start, stop in hit.marks:
+        sentence += f"{escape(hit.sentence[last:start])}<mark>{escape(hit.sentence[start:stop])}</mark>"
+        last = stop
+    sentence += escape(hit.sentence[last:])
+    place = escape(hit.place or hit.id)
+    cells = (str(hit.rank), f"{hit.score:.3f}", f"<b>{escape(hit.title or hit.id)}</b><br>{place}", sentence)
+    row = "".join(f'<td style="text-align: left">{cell}</td>' for cell in cells)
+    return f"<tr>{row}</tr>"
+
+
 def describe(
-    query: str, documents: Sequence[Document], scores: Sequence[float], lexical: Lexical, dense: Dense | None
+    query: str,
+    documents: Sequence[Document],
+    scores: Sequence[float],
+    lexical: Lexical,
+    dense: Dense | None,
+    relevance: Sequence[float],
 ) -> list[Hit]:
     """Make hits of ranked documents, best first.
 
@@ -67,10 +96,12 @@ def describe(
         scores: their scores.
         lexical: BM25 of all documents.
         dense: vectors of all documents, if any.
+        relevance: of each document.
     """
     snippets = Snippets(query, lexical, dense).of(documents)
     hits = []
-    for rank, (document, score, snippet) in enumerate(zip(documents, scores, snippets, strict=True), start=1):
+    found = zip(documents, scores, snippets, relevance, strict=True)
+    for rank, (document, score, snippet, value) in enumerate(found, start=1):
         hits.append(
             Hit(
                 rank=rank,
@@ -83,6 +114,7 @@ def describe(
                 place=document.place,
                 fields=document.fields,
                 parent=document.parent,
+                relevance=value,
             )
         )
     return hits

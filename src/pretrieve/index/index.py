@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol, SupportsIndex
+from typing import Any, SupportsIndex
 
 from pretrieve.core.errors import UsageError
-from pretrieve.core.types import BoolArray, Document, FloatArray, IntArray, TextEncoder
+from pretrieve.core.types import BoolArray, Document, IntArray, TextEncoder
 from pretrieve.index.analysis import Analyzer
+from pretrieve.index.answers import Numbered, answers
 from pretrieve.index.asked import MODES, Mode, check_mode, check_queries, check_query, check_top_k
 from pretrieve.index.backends import Address
 from pretrieve.index.building import BLOCK, Vectors, in_memory, on_disk
@@ -26,7 +27,7 @@ from pretrieve.index.exhaustive import lexical_ranker
 from pretrieve.index.filling import complete, fill, link_new
 from pretrieve.index.filters import Filter
 from pretrieve.index.fuse import Fusion
-from pretrieve.index.hits import Hit, describe
+from pretrieve.index.hits import Hits
 from pretrieve.index.ids import Members
 from pretrieve.index.lexical import Lexical
 from pretrieve.index.opening import Opened, OpenModel, open_parts
@@ -41,12 +42,6 @@ from pretrieve.index.writing import writing
 __all__ = ["MODES", "Changes", "Index", "IndexOptions", "Mode"]
 
 _QUERIES = 1024  # queries that are encoded at once
-
-
-class Numbered(Protocol):
-    """Documents by number, deleted ones included."""
-
-    def __getitem__(self, index: int, /) -> Document: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,12 +274,10 @@ class Index:
             several = f", {views} a document," if views > 1 else ""
             lines.append(f"Vectors of {size} dimensions{several} by {self.model}.")
             lines += [*self.dense.notes, *(() if self.third is None else self.third.notes)]
-            others = {"best passage": self.fusion.passages, "static model": self.fusion.third}
-            shown = "".join(f", {name} {weight:g}" for name, weight in others.items() if weight)
-            lines.append(f"Fusion: BM25 1, vectors {self.fusion.dense:g}{shown}: {self.fusion.reason}.")
+            lines.append(f"Fusion: {self.fusion.words}: {self.fusion.reason}.")
         return "\n".join(lines)
 
-    def search(self, query: str, k: int = 10, mode: Mode = "hybrid", *, allowed: BoolArray | None = None) -> list[Hit]:
+    def search(self, query: str, k: int = 10, mode: Mode = "hybrid", *, allowed: BoolArray | None = None) -> Hits:
         """Find the k best documents for a query, best first; ties go by id.
 
         Args:
@@ -296,24 +289,23 @@ class Index:
         Raises:
             UsageError: the query is no text or blank, ``k`` is below 1, or the mode is unknown.
         """
-        ((found, scores),) = self.rank([check_query(query)], check_top_k(k), mode, allowed=allowed)
-        return self._hits(query, found, scores, mode)
+        return self.search_many([check_query(query)], k, mode, allowed=allowed)[0]
 
     def search_many(
         self, queries: Iterable[str], k: int = 10, mode: Mode = "hybrid", *, allowed: BoolArray | None = None
-    ) -> list[list[Hit]]:
+    ) -> list[Hits]:
         """Find the k best documents for each of many queries; faster than one after the other.
 
         Raises:
             UsageError: as ``search``; a query is named by its place.
         """
-        asked = check_queries(list(queries))
-        ranked = zip(asked, self.rank(asked, check_top_k(k), mode, allowed=allowed), strict=True)
-        return [self._hits(query, found, scores, mode) for query, (found, scores) in ranked]
+        asked, k = check_queries(list(queries)), check_top_k(k)
+        return self.hits(asked, self.rank(asked, k, mode, allowed=allowed), mode)
 
-    def _hits(self, query: str, found: IntArray, scores: FloatArray, mode: Mode) -> list[Hit]:
-        documents = [self.numbered[index] for index in found.tolist()]
-        return describe(query, documents, scores.tolist(), self.lexical, self.dense if mode != "lexical" else None)
+    def hits(self, queries: Sequence[str], ranked: Iterable[Best], mode: Mode) -> list[Hits]:
+        """Describe the documents that ``rank`` found for each of some queries, with their relevance."""
+        dense = self.dense if mode != "lexical" else None
+        return answers(queries, ranked, self.rankers(mode), self.numbered, self.lexical, dense)
 
     def rank(
         self,
@@ -375,10 +367,12 @@ class Index:
         """The vectors as a ranker."""
         return dense if self.store is None else self.store.vectors(dense)
 
-    def rankers(self) -> list[tuple[Ranker, float]]:
-        """What is fused, with the weight of each: BM25, the vectors, the best passage, the static model."""
+    def rankers(self, mode: Mode = "hybrid") -> list[tuple[Ranker, float]]:
+        """What a mode fuses, with the weight of each: BM25, the vectors, the best passage, the static model."""
+        if mode == "dense" and self.dense is not None:
+            return [(self.dense, 1.0)]
         found: list[tuple[Ranker, float]] = [(self.words, 1.0)]
-        if self.dense is not None and self.fusion.dense:
+        if mode == "hybrid" and self.dense is not None and self.fusion.dense:
             found.append((self.vectors(self.dense), self.fusion.dense))
             if self.fusion.passages and self.lexical.passages is not None:
                 found.append((lexical_ranker(self.lexical.passages, self.members), self.fusion.passages))

@@ -177,7 +177,7 @@ def _third(
     return None if static is None else _vectors("third", meta, parts, static[0], members)
 
 
-_CALLED = {"vectors": "Vectors", "third": "Vectors of the static model"}
+CALLED = {"vectors": "Vectors", "third": "Vectors of the static model"}
 
 
 def _vectors(name: str, meta: Mapping[str, Any], parts: list[Part], encoder: TextEncoder, members: Members) -> Dense:
@@ -189,7 +189,7 @@ def _vectors(name: str, meta: Mapping[str, Any], parts: list[Part], encoder: Tex
         encoder,
         members,
         facts=[one.get("approximate") for one in found],
-        notes=tuple(line for one in found for line in told(_CALLED[name], one, options)),
+        notes=tuple(line for one in found for line in told(CALLED[name], one, options)),
     )
 
 

@@ -16,64 +16,64 @@ from collections.abc import Sequence
 import numpy as np
 
 from pretrieve.core.types import FloatArray
-from pretrieve.index.asked import Mode
 from pretrieve.index.backends.remote import Remote
 from pretrieve.index.bm25 import idf
 from pretrieve.index.dense import Dense
-from pretrieve.index.index import Index
 from pretrieve.index.lexical import Lexical
 from pretrieve.index.rankers import Queries, Ranker
 
 NOTHING = 0.2  # relevance of the best hit below which nothing relevant was found
 
 
-def relevance(index: Index, query: Queries, mode: Mode, scores: Sequence[float]) -> list[float]:
-    """The relevance of the hits of a query, (k,) from 0 to 1.
+def relevance(
+    lexical: Lexical, rankers: Sequence[tuple[Ranker, float]], queries: Queries, scores: Sequence[Sequence[float]]
+) -> list[list[float]]:
+    """The relevance of the hits of Q queries, from 0 to 1.
 
     Args:
-        index: the index.
-        query: the text that was ranked by, alone in a batch.
-        mode: how.
-        scores: of the hits.
+        lexical: BM25 of the documents.
+        rankers: what they were ranked by, with the weight of each.
+        queries: the texts that were ranked by.
+        scores: of the hits of each query.
     """
-    rankers = _rankers(index, mode)
-    low = high = 0.0
+    low: FloatArray = np.zeros(len(queries))
+    high: FloatArray = np.zeros(len(queries))
     for ranker, weight in rankers:
-        mean, deviation = (float(values[0]) for values in ranker.moments(query))
-        own = self_score(index.lexical, ranker, query)
+        means, deviations = ranker.moments(queries)
+        own = self_scores(lexical, ranker, queries)
         if len(rankers) == 1:
-            low, high = mean, own
-        elif deviation > 0:
-            high += weight * (own - mean) / deviation
+            low, high = means, own
+        else:
+            high += np.where(deviations > 0, weight * (own - means) / np.where(deviations > 0, deviations, 1), 0)
+    return [_between(low, high, found) for low, high, found in zip(low.tolist(), high.tolist(), scores, strict=True)]
+
+
+def _between(low: float, high: float, scores: Sequence[float]) -> list[float]:
     if high <= low:
         return [0.0] * len(scores)
     found: FloatArray = np.clip((np.asarray(scores) - low) / (high - low), 0.0, 1.0)
     return [round(float(value), 3) for value in found]
 
 
-def _rankers(index: Index, mode: Mode) -> Sequence[tuple[Ranker, float]]:
-    """What a mode ranks by."""
-    if mode == "dense" and index.dense is not None:
-        return [(index.dense, 1.0)]
-    found = index.rankers()
-    return found[:1] if mode == "lexical" else found
-
-
-def self_score(lexical: Lexical, ranker: Ranker, query: Queries) -> float:
-    """The score by a ranker of a document that is the query; for BM25, unknown words count as if one document had them.
+def self_scores(lexical: Lexical, ranker: Ranker, queries: Queries) -> FloatArray:
+    """The scores by a ranker of documents that are the queries: (Q,); unknown words count as if one document had them.
 
     Args:
         lexical: BM25 of the documents.
         ranker: vectors, BM25, or BM25 of passages.
-        query: the query, alone in a batch.
+        queries: Q texts.
     """
-    ranker = ranker.local if isinstance(ranker, Remote) else ranker
+    if isinstance(ranker, Remote):
+        ranker = ranker.local
     if isinstance(ranker, Dense):
-        return float(ranker.score_itself(query)[0])
-    terms = lexical.analyzer.terms(query[0])
+        return ranker.score_itself(queries).astype(np.float64)
+    known = lexical.score_pairs(queries, queries)
     statistics = lexical.scorer.statistics
-    known = float(lexical.score_pairs(query, query)[0])
-    unknown = sum(statistics.frequency(term) == 0 for term in dict.fromkeys(terms))
     rarest = idf(np.zeros(1, np.int64), lexical.size)
-    worth = statistics.saturate(np.ones(1, np.int64), np.array([len(terms)]))
-    return known + unknown * float(rarest[0] * worth[0])
+    found = known.astype(np.float64)
+    for place, query in enumerate(queries):
+        terms = lexical.analyzer.terms(query)
+        unknown = sum(statistics.frequency(term) == 0 for term in dict.fromkeys(terms))
+        worth = statistics.saturate(np.ones(1, np.int64), np.array([len(terms)]))
+        found[place] += unknown * float(rarest[0] * worth[0])
+    return found

@@ -71,7 +71,7 @@ def build_index(
     if store is not None:
         link_new(output, store, replace=replace)  # refused before documents are read
     encoder = _opened(model, described or {}, listener)
-    encoded = None if vectors is None else EncodedVectors.open(vectors, encoder, model, listener)
+    encoded = None if vectors is None else EncodedVectors.open(vectors, encoder, model, listener, passages=passages)
     work = Workspace(output, overwrite=replace)
     with stoppable(work.advice), work:
         reading: dict[str, Any] = {"fields": fields, "file_filter": file_filter, "on_bad": on_bad}

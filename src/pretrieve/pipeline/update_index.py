@@ -14,8 +14,10 @@ from pretrieve.core.files import storage
 from pretrieve.index.compaction import compact
 from pretrieve.index.filling import complete
 from pretrieve.index.index import Changes, Index
-from pretrieve.index.opening import open_parts
+from pretrieve.index.opening import CALLED, open_parts
+from pretrieve.index.storing import told
 from pretrieve.index.updating import delete, update
+from pretrieve.index.vector_options import VectorOptions
 from pretrieve.index.writing import writing
 from pretrieve.pipeline.index import PASSAGES, READ_WITH, open_index
 from pretrieve.pipeline.run.progress import Listener
@@ -120,8 +122,38 @@ def delete_from_index(path: Path, names: Path) -> Changes:
         return delete(path, open_parts(path, with_model=False), wanted)
 
 
-def compact_index(path: Path) -> int:
-    """Merge the parts of an index into one, without deleted documents; returns how many there were.
+@dataclass(frozen=True, kw_only=True)
+class Compacted:
+    """What merging the parts of an index did.
+
+    Attributes:
+        merged: number of parts that were merged into one.
+        documents: number of documents in the index.
+        dropped: number of deleted documents whose data is gone.
+        measured: for each array of vectors how it is searched now, if the search is approximate.
+        notes: the same for people.
+    """
+
+    merged: int
+    documents: int
+    dropped: int
+    measured: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+    def describe(self) -> str:
+        """In some lines."""
+        if not self.merged:
+            return "\n".join(["there is one part without deleted documents.", *self.notes])
+        line = f"{self.merged:,} parts merged into one. {self.documents:,} documents; {self.dropped:,} deleted ones"
+        return "\n".join([f"{line} dropped.", *self.notes])
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"merged": self.merged, "documents": self.documents, "dropped": self.dropped, "vectors": self.measured}
+
+
+def compact_index(path: Path) -> Compacted:
+    """Merge the parts of an index into one, without deleted documents.
 
     Raises:
         UsageError: there is no index.
@@ -129,9 +161,19 @@ def compact_index(path: Path) -> int:
         StorageError: writing failed.
     """
     with writing(path), stoppable(_ADVICE):
+        before = files.load_manifest(path, "index")["meta"]["parts"]
         merged = compact(path, whole=True)
         complete(path)
-        return merged
+        meta = files.load_manifest(path, "index")["meta"]
+    measured = meta["parts"][0].get("measured", {})
+    options = VectorOptions.of(meta)
+    return Compacted(
+        merged=merged,
+        documents=meta["parts"][0]["documents"],
+        dropped=sum(one["deleted"] for one in before),
+        measured=measured,
+        notes=tuple(line for name, found in measured.items() for line in told(CALLED[name], found, options)),
+    )
 
 
 def watch_index(sources: Sequence[str], seconds: float, again: Callable[[], Updated]) -> Iterator[Updated]:

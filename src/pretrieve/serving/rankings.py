@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pretrieve.index.answering import default_group
 from pretrieve.index.asked import MODES, Mode
 from pretrieve.index.find import Result, search
-from pretrieve.index.hits import Hit
+from pretrieve.index.hits import Hit, Hits
 from pretrieve.index.index import Index
 from pretrieve.serving.api import State, searching
 from pretrieve.serving.asked import SearchRequest
@@ -173,7 +173,7 @@ def columns(state: State, asked: SearchRequest, rankings: Sequence[Ranking], pag
 
 def _rows(index: Index, result: Result, page: int, base: Sequence[str] | None) -> list[Row]:
     """The hits of a page."""
-    here = replace(result, hits=result.hits[(page - 1) * PAGE :])
+    here = replace(result, hits=Hits(result.hits[(page - 1) * PAGE :]))
     said, whys = origins(index, here, page * PAGE), explain(index, here)
     return [
         Row(hit=hit, found_by=who, voices=voices, moved="" if base is None else change(hit.rank, hit.id, base), why=why)

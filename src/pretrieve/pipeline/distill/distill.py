@@ -108,10 +108,11 @@ def distill_into(
         PretrieveError: as ``distill``.
     """
     processes.current().check_alone("Retriever.distill")
-    values = {"sources": (SOURCE,), "teacher": text_of(teacher, "teacher"), "output": output_of(output)}
-    request = options_of(DistillRequest, {**options, **values}, where="distill")
-    request.check()
-    return run_and_keep(distill, request, sources, listener)
+    with output_of(output) as folder:
+        values = {"sources": (SOURCE,), "teacher": text_of(teacher, "teacher"), "output": folder}
+        request = options_of(DistillRequest, {**options, **values}, where="distill")
+        request.check()
+        return run_and_keep(distill, request, sources, listener)
 
 
 @dataclass(frozen=True, kw_only=True)

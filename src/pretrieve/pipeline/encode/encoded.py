@@ -41,7 +41,9 @@ class EncodedVectors:
     shard_size: int
 
     @staticmethod
-    def open(folder: Path, encoder: TextEncoder, model: str, listener: Listener) -> EncodedVectors:
+    def open(
+        folder: Path, encoder: TextEncoder, model: str, listener: Listener, *, passages: int = 0
+    ) -> EncodedVectors:
         """Check that a folder holds documents' vectors by a model.
 
         Args:
@@ -49,10 +51,11 @@ class EncodedVectors:
             encoder: the model.
             model: its name.
             listener: is told of half precision.
+            passages: words of the passages that documents are cut into; 0: they are not.
 
         Raises:
             UsageError: there are no vectors, or those of queries.
-            FingerprintError: they are of another model.
+            FingerprintError: they are of another model, or of documents that are cut otherwise.
         """
         numbers = numbers_in(folder)
         if not numbers:
@@ -61,7 +64,7 @@ class EncodedVectors:
         if first["kind"] == "queries":
             raise UsageError(f"{folder} holds vectors of queries: encode the documents, without --queries.")
         same = {name: first[name] for name in ("format", "dtype", "shard_size")}
-        check_same(folder, numbers, facts_of(encoder, queries=False) | same, model)
+        check_same(folder, numbers, facts_of(encoder, queries=False, passages=passages) | same, model)
         if first["dtype"] == "float16":
             listener.note(f"{folder} holds float16: scores differ from those of float32 in the fourth digit.")
         return EncodedVectors(folder, frozenset(numbers), first["shard_size"])

@@ -37,7 +37,7 @@ from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.usage_warnings import before_search
 from pretrieve.pipeline.run.workspace import beside
 from pretrieve.text import corpus
-from pretrieve.text.corpus import ReadReport
+from pretrieve.text.corpus import Keep, ReadReport
 
 _TEXTS, _CHARACTERS = 1024, 4 << 20  # encoded at once
 
@@ -113,7 +113,7 @@ class _Run:
         self.request, self.listener, self.encoder = request, listener, encoder
         self.output = request.output
         own = {name: getattr(request, name) for name in ("format", "dtype", "shard_size")}
-        self.facts = facts_of(encoder, queries=request.queries) | own
+        self.facts = facts_of(encoder, queries=request.queries, passages=request.passages) | own
         check_same(self.output, numbers_in(self.output), self.facts, request.model)
         self.documents = self.written = self.present = 0
         self.reading: dict[str, Any] = {}
@@ -170,6 +170,7 @@ class _Run:
             report=report,
             quarantine=beside(self.output, ".quarantine.jsonl"),
             deduplicate=not request.queries,
+            keep=Keep(passages=request.passages) if request.passages else None,
             workers=None if request.part[1] == 1 else 1,  # the other parts are read at the same time
         )
         number = 0

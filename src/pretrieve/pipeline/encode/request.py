@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from pretrieve.core.bounds import check_bounds
 from pretrieve.core.errors import UsageError, suggest
 from pretrieve.core.extras import require
-from pretrieve.pipeline.encode.shards import Format, Precision
+from pretrieve.pipeline.encode.shards import Format, Precision, passage_options
 from pretrieve.pipeline.run.sources import source_words
 from pretrieve.text.beir_files import beir_file
 from pretrieve.text.corpus import Fields, FileFilter, OnBad
@@ -35,6 +35,7 @@ class EncodeRequest:
         dtype: their precision.
         shard_size: documents of a shard.
         queries: the sources are queries, encoded as such.
+        passages: words of the passages that long documents are cut into, as by an index; 0: they are not.
         engine: ``local``: this process; ``ray``: workers of Ray Data, which take the parts.
         workers: number of Ray's workers; default: its processors, or GPUs for a model of torch.
         fields: names of the fields.
@@ -51,6 +52,7 @@ class EncodeRequest:
     dtype: Precision = "float32"
     shard_size: int = SHARD_SIZE
     queries: bool = False
+    passages: int = 0
     engine: Engine = "local"
     workers: int | None = None
     fields: Fields = Fields()  # noqa: RUF009 - frozen
@@ -70,6 +72,8 @@ class EncodeRequest:
                 raise UsageError(f"unknown {name} {value!r}.{suggest(value, get_args(known))}")
         check_bounds(self, 1, _LARGEST_SHARD, "shard_size")
         check_bounds(self, 1, _MOST, "workers")
+        if self.queries and self.passages:
+            raise UsageError("--passages cuts documents, and --queries reads queries: leave one of them out.")
         if self.engine == "local" and self.workers is not None:
             raise UsageError("workers are of --engine ray: add it, or start a process for each --shard i/n.")
         if self.engine == "ray" and self.part != (0, 1):
@@ -99,7 +103,7 @@ class EncodeRequest:
             index: name of the index.
         """
         words = ["pretrieve", "index", *self.sources, "--model", self.model, "--vectors", str(self.output), "-o", index]
-        words += source_words(self)
+        words += [*source_words(self), *passage_options(self.passages)]
         for name, value in self.described.items():
             words += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
         return words

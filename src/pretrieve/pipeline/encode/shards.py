@@ -24,7 +24,8 @@ from pretrieve.core.errors import CorruptError, DataError, FingerprintError, Usa
 from pretrieve.core.extras import require
 from pretrieve.core.shards import shard_name, shard_number
 from pretrieve.core.types import Document, FloatArray, TextEncoder
-from pretrieve.text.documents import record_line
+from pretrieve.text.documents import plain_line
+from pretrieve.text.passages import WORDS
 
 Format = Literal["npy", "parquet", "safetensors"]
 Precision = Literal["float32", "float16"]
@@ -62,8 +63,8 @@ def numbers_in(folder: Path) -> list[int]:
     return sorted(found)
 
 
-def facts_of(encoder: TextEncoder, *, queries: bool) -> dict[str, Any]:
-    """What a MANIFEST says of the model: its fingerprints, and how it was told to encode."""
+def facts_of(encoder: TextEncoder, *, queries: bool, passages: int = 0) -> dict[str, Any]:
+    """What a MANIFEST says of the model: its fingerprints, and how it was told to encode and to cut documents."""
     described = dict(getattr(encoder, "described", {}))
     if not queries:
         described.pop("query_prompt", None)
@@ -73,7 +74,36 @@ def facts_of(encoder: TextEncoder, *, queries: bool) -> dict[str, Any]:
         "described": described,
         "similarity": encoder.similarity,
         "kind": "queries" if queries else "documents",
+        **({"passages": passages} if passages else {}),
     }
+
+
+def passage_options(words: int) -> list[str]:
+    """The options that cut documents into passages of so many words; 0: none."""
+    if not words:
+        return []
+    return ["--passages", *(["--passage-words", str(words)] if words != WORDS else [])]
+
+
+def check_passages(folder: Path, meta: Mapping[str, Any], words: int) -> None:
+    """Refuse vectors of documents that are cut otherwise.
+
+    Args:
+        folder: of the vectors.
+        meta: of one of them.
+        words: of the passages that documents are cut into; 0: they are not.
+
+    Raises:
+        FingerprintError: they are cut otherwise; the text names the options.
+    """
+    before = meta.get("passages", 0)
+    if before != words:
+        has, now = (f"passages of {count} words" if count else "whole documents" for count in (before, words))
+        options = " ".join(passage_options(before))
+        fix = f"give {options}" if before else "leave --passages out"
+        raise FingerprintError(
+            f"{folder} holds vectors of {has}, and this command is for {now}: {fix}, or encode again."
+        )
 
 
 def check_same(folder: Path, numbers: Iterable[int], facts: Mapping[str, Any], model: str) -> None:
@@ -91,6 +121,8 @@ def check_same(folder: Path, numbers: Iterable[int], facts: Mapping[str, Any], m
     for number in numbers:
         path = folder / shard_name(number)
         meta = read_meta(path)
+        if meta["kind"] == facts["kind"]:
+            check_passages(folder, meta, facts.get("passages", 0))
         for name in (name for name in _OWN if name in facts and meta.get(name) != facts[name]):
             if name in ("model", "configuration", "described"):
                 found = f"{name} {meta.get(name)}, and {model} has {facts[name]}"
@@ -111,7 +143,7 @@ class RecordsDigest:
 
     def add(self, document: Document) -> None:
         """Add a document."""
-        self._sha256.update(record_line(document))
+        self._sha256.update(plain_line(document))
         self.count += 1
 
     @property

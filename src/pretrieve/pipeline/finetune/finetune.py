@@ -89,14 +89,15 @@ def finetune_for(
         UsageError: an argument does not fit, or the retriever gives it.
         PretrieveError: as ``finetune``.
     """
-    folder, named = output_of(output), values["negatives_file"]
+    named = values["negatives_file"]
     own = {**values, "negatives_file": None if named is None else path_of(named, "negatives_file")}
     if twice := options.keys() & {*own, "labels", "output"}:
         raise UsageError(f"finetune: {', '.join(sorted(twice))} is given by this retriever; leave it out.")
-    given = {**options, **own, "labels": folder, "output": folder}
-    request = options_of(FinetuneRequest, given, where="finetune")
-    with labels_of(labels) as path:
-        finetune(replace(request, labels=path, negatives=own["negatives"]), listener)  # "none" is a name here
+    with output_of(output) as folder:
+        given = {**options, **own, "labels": folder, "output": folder}
+        request = options_of(FinetuneRequest, given, where="finetune")
+        with labels_of(labels) as path:
+            finetune(replace(request, labels=path, negatives=own["negatives"]), listener)  # "none" is a name here
     return str(folder)
 
 

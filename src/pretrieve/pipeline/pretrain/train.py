@@ -101,10 +101,11 @@ def train_into(
     Raises:
         PretrieveError: as ``train``.
     """
-    values = {"sources": (SOURCE,), "output": output_of(output)}
-    request = options_of(TrainRequest, {**options, **values}, where="train")
-    request.check()
-    return run_and_keep(train, request, sources, listener)
+    with output_of(output) as folder:
+        values = {"sources": (SOURCE,), "output": folder}
+        request = options_of(TrainRequest, {**options, **values}, where="train")
+        request.check()
+        return run_and_keep(train, request, sources, listener)
 
 
 def _train(run: Run, request: TrainRequest, variants: Sequence[Choices], documents: Documents) -> Report:

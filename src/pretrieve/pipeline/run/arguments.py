@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pretrieve.core.errors import UsageError
@@ -47,15 +48,24 @@ def text_of(value: object, name: str) -> str:
     return text
 
 
-def output_of(value: object, name: str = "output") -> Path:
-    """An output folder; None: a new one in the system's temporary folder, the same for all processes of a run.
+@contextlib.contextmanager
+def output_of(value: object, name: str = "output") -> Iterator[Path]:
+    """An output folder while it is written; None: a temporary one, the same for all processes of a run.
+
+    Of a temporary one nothing is left where nothing was written.
 
     Raises:
         UsageError: as ``path_of``.
     """
     if value is not None:
-        return path_of(value, name)
-    return Path(processes.current().of_first(lambda: tempfile.mkdtemp(prefix="pretrieve-"))) / "model"
+        yield path_of(value, name)
+        return
+    folder = Path(processes.current().of_first(lambda: tempfile.mkdtemp(prefix="pretrieve-")))
+    try:
+        yield folder / "model"
+    finally:
+        with contextlib.suppress(OSError):  # a model, or a run to resume, is there
+            folder.rmdir()
 
 
 def names_of(value: object, name: str, *, least: int = 1) -> tuple[str, ...]:

@@ -49,6 +49,7 @@ def run_and_keep(
 def _shared_folder() -> Iterator[Path]:
     """A new folder for documents and tokens: the documents stay until Python exits, the tokens until the block ends.
 
+    After an error neither stays.
     Of several processes the first one makes and removes it.
     """
     leads = processes.current().leads
@@ -57,6 +58,10 @@ def _shared_folder() -> Iterator[Path]:
         atexit.register(shutil.rmtree, shared, ignore_errors=True)
     try:
         yield shared
+    except BaseException:
+        if leads:
+            shutil.rmtree(shared, ignore_errors=True)
+        raise
     finally:
         for path in shared.iterdir() if leads and shared.is_dir() else ():
             if path.name != DOCUMENTS:
