@@ -79,9 +79,9 @@ def command(
 ) -> None:
     """Show training examples in colour, as the method trains on them; with --html as a page."""
     from pretrieve.core.config import parse_assignments
-    from pretrieve.core.errors import UsageError
     from pretrieve.pipeline.inspect import InspectRequest, look
 
+    _check_model(model, html)
     request = InspectRequest(
         sources=tuple(sources),
         method=method,
@@ -96,14 +96,19 @@ def command(
     if html is not None:
         _explore(request, html, model, points, as_json, output_json)
         return
-    if model is not None:
-        raise UsageError("--model is for the page of --html: give that too.")
     with working(as_json, output_json) as display:
         pairs, summary = look(request, display)
     if not write_json({"summary": summary, "pairs": pairs}, as_json, output_json):
         from pretrieve.cli.tables import print_pairs
 
         print_pairs(pairs, summary)
+
+
+def _check_model(model: str | None, html: Path | None) -> None:
+    from pretrieve.core.errors import UsageError
+
+    if model is not None and html is None:
+        raise UsageError("--model is for the page of --html: give that too.")
 
 
 def _explore(

@@ -44,7 +44,8 @@ def link_new(path: Path, address: Address, *, replace: bool) -> Link:
         replace: whether one of another index may be replaced.
 
     Raises:
-        PretrieveError: as ``Milvus.connect``; or it is there and may not be replaced, or is none of pretrieve.
+        UsageError: it is there and may not be replaced, or would lie in the index.
+        PretrieveError: as ``Milvus.connect``, or it is none of pretrieve.
     """
     if address.is_file and path.resolve() in (place := Path(address.place).resolve(), *place.parents):
         raise UsageError(f"--store {address.place} would lie in the index {path}: give a place beside it.")

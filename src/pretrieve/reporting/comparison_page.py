@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,7 @@ def _pair(folder: Path, report: Facts, a: System, b: System, benchmark: Benchmar
         sides = [Side(name=name, values=one.values) for name, one in zip(names, (a, b), strict=True)]
         return duel_section(report["metric"], sides[0], sides[1], None, notes)
     ids = {query.id for query in benchmark.queries}
-    hits = [_hits(folder, one, ids) for one in (a, b)]
+    hits = [_hits(folder, one, ids, benchmark.titles) for one in (a, b)]
     if not all(hits):
         notes.append("The ranked lists of the queries are not kept.")
     elif max(len(one.cell["seeds"]) for one in (a, b)) > 1:
@@ -153,10 +153,10 @@ def _pair(folder: Path, report: Facts, a: System, b: System, benchmark: Benchmar
     return duel_section(report["metric"], sides[0], sides[1], benchmark, notes)
 
 
-def _hits(folder: Path, one: System, queries: set[str]) -> Mapping[str, Sequence[str]]:
+def _hits(folder: Path, one: System, queries: set[str], documents: Collection[str]) -> Mapping[str, Sequence[str]]:
     """The ranked lists of a system's first seed; none where they are not kept."""
     path = folder / one.ranking
-    return read_trec_run(path, queries).hits if one.ranking and path.is_file() else {}
+    return read_trec_run(path, queries, documents=documents).hits if one.ranking and path.is_file() else {}
 
 
 def _costs(report: Facts) -> Section:

@@ -46,7 +46,8 @@ def run_sections(facts: Mapping[str, Any], runs: Sequence[Path], folder: Path) -
 
 
 def _side(path: Path, collection: Collection, metric: str) -> Side:
-    hits = read_trec_run(path, collection.queries).hits
+    documents = [document.id for document in collection.documents]
+    hits = read_trec_run(path, collection.queries, documents=documents).hits
     values = evaluate_rankings(iter(hits.items()), collection, parse_metrics((metric,)))[metric]
     return Side(name=path.name, values=values, hits=hits)
 
