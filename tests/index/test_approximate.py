@@ -14,6 +14,7 @@ from pretrieve.core.types import Document
 from pretrieve.index.compressed import Compressed, compress
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.index.recall import Loss
+from pretrieve.index.storing import held_out_queries
 from pretrieve.index.vector_options import VectorOptions
 
 SIZE, COUNT = 64, 4000
@@ -249,3 +250,26 @@ def test_what_is_told_reaches_what_was_wanted(tmp_path) -> None:
     found = _chosen(index, VECTORS, queries, 0.95, "test")
     assert found is not None
     assert found.recall >= 0.95
+
+
+class Asked(Numbers):
+    """The same, and it keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def encode_queries(self, texts):
+        self.texts += texts
+        return np.ones((len(texts), SIZE), np.float32)
+
+
+def test_held_out_queries_are_as_short_as_those_of_people() -> None:
+    sentences = [" ".join(f"word{n + at}" for at in range(15)) + "." for n in range(0, 3000, 15)]
+    documents = [Document(id=str(n), text=" ".join(sentences[n : n + 4])) for n in range(0, len(sentences), 4)]
+    model = Asked()
+    assert len(held_out_queries(documents, model)) == len(model.texts) >= 40
+    whole = " ".join(sentences)
+    assert {len(text.split()) for text in model.texts} == {6}
+    assert all(text in whole for text in model.texts)
+    starts = {text.split()[0] for text in model.texts}
+    assert len(starts) > len(sentences) / 8  # not always the first words

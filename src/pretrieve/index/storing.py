@@ -26,6 +26,7 @@ from pretrieve.index.vector_options import VectorOptions
 from pretrieve.text.documents import Documents
 
 _FEW = 20  # pseudo-queries below which documents' own texts are taken
+_WORDS = 6  # of a pseudo-query at most
 HELD_OUT = ".queries"  # ending of the array of held-out queries of an array of vectors
 PSEUDO, NOISY = "pseudo-queries", "vectors of documents, with noise"
 
@@ -109,13 +110,23 @@ def _approximate(
 
 
 def held_out_queries(documents: Records, encoder: TextEncoder) -> FloatArray:
-    """Vectors (Q, D) of pseudo-queries, or of documents' own texts where none can be taken out of them."""
+    """Vectors (Q, D) of pseudo-queries, or of documents' own texts where none can be taken out of them.
+
+    Of a longer one some words in a row are taken: people's queries are short, and their neighbours are harder to find.
+    """
     sets = pseudo_queries(documents, QUERIES // 2, 0, sentence_spans)
     texts = [query for found in sets for query in found.queries][:QUERIES]
     if len(texts) < _FEW:
         chosen = generator(0, "recall/documents").permutation(len(documents))[:QUERIES]
         texts = [full_text(documents[int(place)]) for place in chosen]
-    return ready(encoder.encode_queries(texts), encoder.similarity)
+    short = [_some_words(text, place) for place, text in enumerate(texts)]
+    return ready(encoder.encode_queries(short), encoder.similarity)
+
+
+def _some_words(text: str, place: int) -> str:
+    words = text.split()
+    first = int(generator(0, "recall/words", place).integers(max(1, len(words) - _WORDS + 1)))
+    return " ".join(words[first : first + _WORDS])
 
 
 def told(name: str, found: dict[str, Any], options: VectorOptions) -> list[str]:
