@@ -145,11 +145,12 @@ def stopped(room: Path, words: list[str]) -> None:
     """Start a command and stop it once it has saved a step."""
     saved = room / f"{words[-1]}.work" / "run" / "checkpoints"
     process, _ = forks.start(command, room, words)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300  # seconds: a machine may be busy
     while process.is_alive() and not list(saved.glob("step-*/MANIFEST.json")) and time.monotonic() < deadline:
         time.sleep(0.002)
+    assert list(saved.glob("step-*/MANIFEST.json")), (room / "broken.log").read_text()
     os.kill(process.pid, signal.SIGINT)
-    process.join(60)
+    process.join(120)
     assert process.exitcode == 130, (room / "broken.log").read_text()
 
 

@@ -18,7 +18,7 @@ from pretrieve.index.lexical import Lexical
 from pretrieve.index.options import IndexOptions
 from pretrieve.index.pseudo import pseudo_queries
 from pretrieve.index.rankers import Queries, completed, remember
-from pretrieve.index.relevance import self_score
+from pretrieve.index.relevance import self_scores
 from pretrieve.index.vector_options import VectorOptions
 from pretrieve.index.weighing import choose_on_candidates
 from pretrieve.models.bag import Bag
@@ -123,7 +123,7 @@ def test_a_document_that_says_the_query_has_one_score_wherever_the_best_come_fro
         vectors=index.dense.encode,
     )  # fmt: skip
     query = Queries([" ".join(index.documents[5].text.split()[2:8])])
-    assert self_score(index.lexical, remote, query) == self_score(index.lexical, index.dense, query)
+    assert self_scores(index.lexical, remote, query) == self_scores(index.lexical, index.dense, query)
 
 
 def test_terms_of_queries_are_kept_but_not_shared(monkeypatch) -> None:
