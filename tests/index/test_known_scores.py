@@ -116,12 +116,21 @@ def test_a_large_collection_is_weighed_on_candidates(index, tmp_path, monkeypatc
     assert found.reason == expected.reason
 
 
+class Unasked:
+    """A collection that nobody may ask."""
+
+    path = None
+
+    @property
+    def backend(self):
+        pytest.fail("nothing is looked up")
+
+
 def test_a_document_that_says_the_query_has_one_score_wherever_the_best_come_from(index) -> None:
     assert index.dense is not None
     remote = Remote(
-        field="dense", local=index.dense, members=index.members, backend=lambda: pytest.fail("nothing is looked up"),
-        vectors=index.dense.encode,
-    )  # fmt: skip
+        field="dense", local=index.dense, members=index.members, holder=Unasked(), vectors=index.dense.encode
+    )
     query = Queries([" ".join(index.documents[5].text.split()[2:8])])
     assert self_scores(index.lexical, remote, query) == self_scores(index.lexical, index.dense, query)
 
