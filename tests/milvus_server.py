@@ -1,4 +1,4 @@
-"""A server of Milvus' protocol, that processes share: Milvus Lite behind a port."""
+"""A server of Milvus' protocol, that processes share: Milvus Lite behind a port; and fixtures of tests that use it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+
+import labelling
 
 _RUN = (
     "import sys; from milvus_lite.adapter.grpc.server import run_server; "
@@ -41,3 +45,16 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
             return
         time.sleep(0.1)
     raise AssertionError("the server does not start")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "model"
+    labelling.static_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(tmp_path_factory.mktemp("server") / "data.db") as (address, _):
+        yield address

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +16,14 @@ import pytest
 from test_bad_input import one_line
 
 import labelling
+from milvus_server import model as model
+from milvus_server import server as server
 from milvus_server import serving
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("pymilvus") is None, reason="the extra `milvus` is not installed"
 )
 HOSTILE = [chr(34) + "a", "c d", "e' or 1", "f]) or key > 0", "é\\u2019", "g\\", "h" * 300]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model") / "model"
-    labelling.static_model(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(tmp_path_factory.mktemp("server") / "data.db") as (address, _):
-        yield address
 
 
 def records(count: int = 30) -> list[dict[str, Any]]:

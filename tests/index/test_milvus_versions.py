@@ -21,7 +21,8 @@ import pytest
 
 import forks
 import labelling
-from milvus_server import serving
+from milvus_server import model as model
+from milvus_server import server as server
 from pretrieve.core.types import Document
 from pretrieve.index.backends import Address
 from pretrieve.index.index import Index
@@ -113,19 +114,6 @@ def rows(path: Path) -> tuple[int, Mapping[str, str]]:
 def build(path: Path, model: Path, address: str) -> Index:
     where = Address.parse(address)
     return Index.build(path, documents()[0], Bag.load(model), IndexOptions(dense=1.0), store=where)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model") / "model"
-    labelling.static_model(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(tmp_path_factory.mktemp("server") / "data.db") as (address, _):
-        yield address
 
 
 @pytest.fixture(scope="module")

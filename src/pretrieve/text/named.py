@@ -14,6 +14,7 @@ import orjson
 from pretrieve.core import files
 from pretrieve.core.errors import DataError, UsageError, suggest
 from pretrieve.core.extras import require
+from pretrieve.text.records import Record
 
 _SCHEMES = {"ir_datasets": "", "beir": "beir/"}  # what stands before a name there
 _PARTS = {"docs": "documents", "queries": "queries", "qrels": "qrels"}
@@ -24,8 +25,8 @@ def is_named(source: str) -> bool:
     return source.partition(":")[0] in _SCHEMES and ":" in source
 
 
-def named_documents(source: str) -> Iterator[dict[str, str]]:
-    """The documents of a collection: ``id``, ``title`` and ``text``.
+def named_records(source: str) -> Iterator[Record]:
+    """The documents of a collection as records of ``id``, ``title`` and ``text``.
 
     Args:
         source: ``ir_datasets:NAME`` or ``beir:NAME``.
@@ -36,8 +37,9 @@ def named_documents(source: str) -> Iterator[dict[str, str]]:
         DataError: it cannot be fetched or read.
     """
     found = _opened(source, "docs")
-    for document in _items(source, found.docs_iter):
-        yield _fields(document)
+    for number, document in enumerate(_items(source, found.docs_iter), start=1):
+        fields = _fields(document)
+        yield Record(f"{source}:{number}", fields, fields, fixed=True)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pretrieve.text.named import named_documents
+from pretrieve.text.named import named_records
 from pretrieve.text.records import Fault, Record
 
 SCHEME = "ir_datasets"
@@ -24,5 +24,4 @@ def read(name: str, limit: int, columns: Sequence[str] | None = None) -> Iterato
         UsageError: there is no such collection.
         DataError: it cannot be fetched or read.
     """
-    for number, fields in enumerate(named_documents(f"{SCHEME}:{name}"), start=1):
-        yield Record(f"{SCHEME}:{name}:{number}", fields, fields, fixed=True)
+    return named_records(f"{SCHEME}:{name}")
