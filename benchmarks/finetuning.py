@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pretrieve.pipeline.compare.scores import CollectionEvaluator
 
 METRIC = "nDCG@10"
+UNKEPT: dict[Any, None] = {"dense": None, "hybrid": None}  # modes; their rankings are not kept
 KINDS = ("none", "bm25", "mined", "ance")
 ALL = 0
 
@@ -122,7 +123,7 @@ def one(
         evaluate=False,
     )  # fmt: skip
     seconds = time.perf_counter() - began
-    values = values_of(evaluator.model(target))
+    values = values_of(evaluator.evaluate(target, UNKEPT))
     shutil.rmtree(target)
     return {"values": values, "seconds": round(seconds, 1), "queries": dict(report.queries), "settings": settings}
 
@@ -149,13 +150,13 @@ def run_all(asked: argparse.Namespace, folder: Path) -> None:
         values = next(iter(found["values"].values()))
         print(f"{path.stem}: {sum(values) / len(values):.4f} ({found['seconds']:.0f} s)", flush=True)
 
-    kept(("BM25",), lambda: {"values": values_of(evaluator.lexical()), "seconds": 0.0})
+    kept(("BM25",), lambda: {"values": values_of(evaluator.evaluate(None, {"lexical": None})), "seconds": 0.0})
     for seed in asked.seeds:
         for name in asked.starts:
             kept(
                 (name, "start", seed),
                 lambda: {
-                    "values": values_of(evaluator.model(pretrained(asked, folder, name, seed))),  # noqa: B023
+                    "values": values_of(evaluator.evaluate(pretrained(asked, folder, name, seed), UNKEPT)),  # noqa: B023
                     "seconds": 0.0,
                 },
             )

@@ -80,7 +80,7 @@ def test_a_log_has_command_environment_result_and_end(run, artefact) -> None:
     assert any(text.startswith("Python 3") for _, text in lines)
     assert any(text.startswith(f"pretrieve {version('pretrieve')}, torch ") for _, text in lines)
     assert ("INFO", outcome.out.strip()) in lines
-    assert re.fullmatch(r"[\d.]+ s, [\d.]+ s of processors, at most \d+ MB of memory", lines[-2][1])
+    assert re.fullmatch(r"[\d.]+ s, [\d.]+ s of processors, at most [\d,]+ MB of memory", lines[-2][1])
     assert lines[-1] == ("INFO", "exit code 0")
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -211,6 +213,16 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Monke
         folder.write("a", bytes(1000))
     monkeypatch.undo()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_holds_a_lock_is_known_though_its_name_is_written_a_moment_later(tmp_path: Path) -> None:
+    with (tmp_path / disk.LOCK).open("wb", buffering=0) as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        later = threading.Timer(0.05, held.write, [b"pid 7 on there"])
+        later.start()
+        with pytest.raises(LockedError, match="is being written by pid 7 on there: wait"), files.lock(tmp_path):
+            pass
+        later.join()
 
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:

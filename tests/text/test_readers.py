@@ -23,7 +23,7 @@ def documents(path: Path, content: str | bytes) -> list[Document]:
 
 def test_the_folder_is_the_registry() -> None:
     assert set(readers.by_suffix()) >= {".jsonl", ".parquet", ".csv", ".tsv", ".txt", ".md", ".html"}
-    assert set(readers.by_scheme()) == {"python", "hf", "memory"}
+    assert set(readers.by_scheme()) == {"python", "hf", "beir", "ir_datasets", "memory"}
     for suffix, module in readers.by_suffix().items():
         assert callable(module.read), suffix
 

@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +25,7 @@ TEMPORARY = ".pretrieve-"  # how the names of temporary files and folders begin
 LOCK = ".lock"  # in each folder that one process at a time writes
 TOO_MANY_FILES = "too many open files: raise the limit, for example with `ulimit -n 4096`."
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
+_LOOKS, _BETWEEN_LOOKS = 40, 0.005  # at the name of a lock's holder; in seconds
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _HERE = -100  # AT_FDCWD
 _SWAP = 2  # RENAME_EXCHANGE on Linux, RENAME_SWAP on macOS
@@ -102,11 +104,19 @@ def _take(file: BinaryIO, path: Path, *, wait: bool) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
-        file.seek(0)
-        holder = file.read(200).decode(errors="replace") or "another process"
-        raise LockedError(f"{path} is being written by {holder}: wait for it, or stop it.") from None
+        raise LockedError(f"{path} is being written by {_holder(file)}: wait for it, or stop it.") from None
     except OSError as error:
         raise StorageError(f"{path} cannot be locked: {error.strerror}.") from None
+
+
+def _holder(file: BinaryIO) -> str:
+    """Who holds a lock; whoever has just taken it writes its name a moment later."""
+    for _ in range(_LOOKS):
+        file.seek(0)
+        if holder := file.read(200):
+            return holder.decode(errors="replace")
+        time.sleep(_BETWEEN_LOOKS)
+    return "another process"
 
 
 def _is_at(file: BinaryIO, path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -39,12 +40,12 @@ class CollectionEvaluator:
         self._collection: Collection | None = None
         self._lexical: Lexical | None = None
 
-    def evaluate(self, location: Path | None, rankings: Mapping[Mode, Path]) -> dict[Mode, FloatArray]:
-        """Evaluate BM25 or a model, and write its rankings as TREC runs.
+    def evaluate(self, location: Path | None, rankings: Mapping[Mode, Path | None]) -> dict[Mode, FloatArray]:
+        """Evaluate BM25 or a model, and write its rankings as TREC runs where they are to be kept.
 
         Args:
             location: of a model; None: BM25 alone.
-            rankings: the file of each mode's ranking.
+            rankings: the file of each mode's ranking; None: it is not kept.
 
         Returns:
             (Q,) values by query, for each mode.
@@ -59,14 +60,15 @@ class CollectionEvaluator:
         found: dict[Mode, FloatArray] = {}
         for mode, path in rankings.items():
             ranked = rank_scored(index, self._collection, depth, mode, drop_same_id=False)
-            with create_run(path, run_stem(path)[0]) as run:
+            with contextlib.nullcontext() if path is None else create_run(path, run_stem(path)[0]) as run:
                 values = evaluate_rankings(_kept(ranked, run), self._collection, self._measures)
             found[mode] = np.round(values[self._metric], 6)
         return found
 
 
-def _kept(rankings: Iterator[ScoredRanking], run: RunWriter) -> Iterator[Ranking]:
-    """Pass rankings on, and write the best of each."""
+def _kept(rankings: Iterator[ScoredRanking], run: RunWriter | None) -> Iterator[Ranking]:
+    """Pass rankings on, and write the best hits of each if there is a run."""
     for query, hits, scores in rankings:
-        run.add(query, hits[:KEPT], scores[:KEPT])
+        if run is not None:
+            run.add(query, hits[:KEPT], scores[:KEPT])
         yield query, hits
