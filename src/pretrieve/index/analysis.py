@@ -98,7 +98,7 @@ class Analyzer:
     detect: Callable[[str], str] | None = None
     stop_words: Mapping[str, StopWords] | None = None
     _stems: dict[str, Callable[[str], str]] = field(default_factory=dict)
-    _analysed: dict[tuple[str, str], list[str]] = field(default_factory=dict, repr=False, compare=False)
+    _analysed: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
     _asked: dict[str, list[str]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -248,7 +248,7 @@ class Analyzer:
             return ((at, at + 2) for at in range(match.start(), match.end() - 1))
         return (match.span(),)
 
-    def _in_all(self, word: str) -> list[str]:
+    def _in_all(self, word: str) -> Sequence[str]:
         languages = self.analysis.languages
         if len(languages) == 1:
             return self._analyse(word, languages[0])
@@ -270,14 +270,17 @@ class Analyzer:
         chosen = self.analysis.stemmer
         return STEMMERS.get(language, "none") if chosen == "auto" else chosen
 
-    def _analyse(self, word: str, language: str) -> list[str]:
-        """The terms of a word; those of the latest words are kept, as the documents found share most of theirs."""
+    def _analyse(self, word: str, language: str) -> tuple[str, ...]:
+        """The terms of a word; those of the latest words are kept, as the documents found share most of theirs.
+
+        They are tuples: Python's garbage collection does not go through a tuple of strings again and again.
+        """
         key = (word, language)
         found = self._analysed.get(key)
         if found is None:
             if len(self._analysed) >= _REMEMBERED:
                 self._analysed.clear()
-            found = self._analysed[key] = self._terms_of(word, language)
+            found = self._analysed[key] = tuple(self._terms_of(word, language))
         return found
 
     def _terms_of(self, word: str, language: str) -> list[str]:

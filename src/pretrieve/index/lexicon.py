@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from pretrieve.core.types import Rows
 class Lexicon:
     """Numbers terms, and keeps the terms of each numbered word."""
 
-    def __init__(self, analyse: Callable[[str, str], list[str]]) -> None:
+    def __init__(self, analyse: Callable[[str, str], Sequence[str]]) -> None:
         self._analyse = analyse
         self._ids: dict[str, int] = {}
         self.names: list[str] = []
@@ -43,7 +43,7 @@ class Lexicon:
 class WordSizes(dict[str, int]):
     """Number of the terms of each word of one language; ``having`` are the words that have wanted terms, and which."""
 
-    def __init__(self, analyse: Callable[[str], list[str]], wanted: Mapping[str, int]) -> None:
+    def __init__(self, analyse: Callable[[str], Sequence[str]], wanted: Mapping[str, int]) -> None:
         super().__init__()
         self._analyse, self._wanted = analyse, wanted
         self.having: dict[str, list[int]] = {}
