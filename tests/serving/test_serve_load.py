@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import orjson
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 FULL = os.environ.get("PRETRIEVE_LOAD") == "1"  # 60 seconds and 10^5 requests
 
 
-def test_twice_the_capacity(served_folder, monkeypatch) -> None:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    serving = importlib.import_module("serving_load")
-    seconds, requests = (60, 100_000) if FULL else (3, 1_000)
-    found = serving.run(served_folder / "index", ["--threads", "1", "--waiting", "2"], seconds, requests)
+def test_twice_the_capacity(served_folder) -> None:
+    size = ("--seconds", "60", "--requests", "100000") if FULL else ("--seconds", "3", "--requests", "1000")
+    command = [sys.executable, BENCHMARKS / "serving_load.py", served_folder / "index", *size]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = orjson.loads(done.stdout)
     assert {"200"} <= found["statuses"].keys() <= {"200", "503"}
     assert found["capacity_per_s"] > 0
     resident = found["resident_mib"]

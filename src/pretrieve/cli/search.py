@@ -92,6 +92,7 @@ def command(
     """
     import orjson
 
+    from pretrieve.core.memory import leave_alone_what_is_loaded
     from pretrieve.index.answering import answer_json, default_group
     from pretrieve.index.find import search
     from pretrieve.models.devices import using
@@ -116,6 +117,7 @@ def command(
         return
     if sys.stdin.isatty():
         typer.echo(f"{len(opened):,} documents. Type a question; an empty line ends.", err=as_json)
+    leave_alone_what_is_loaded()
     while line := _line(as_json):
         if (found := _answered(answer, line)) is None:
             continue

@@ -43,7 +43,7 @@ def command(
         typer.Option(
             "--waiting",
             min=0,
-            help="Searches that wait for a thread; more are answered 503. (default: 3 a thread)",
+            help="Searches that wait for a thread; more are answered 503. (default: 1 a thread)",
             show_default=False,
         ),
     ] = None,
@@ -85,13 +85,15 @@ def command(
     from pretrieve.serving.server import is_loopback, listen, serve
 
     count = threads or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    limits = Limits(threads=count, waiting=3 * count if waiting is None else waiting)
+    limits = Limits(threads=count, waiting=count if waiting is None else waiting)
     local = is_loopback(host)
     if not local and token is None:
         say(f"note: {host} lets other machines in, and there is no --token: whoever reaches it reads all documents.")
     names = ("localhost", "127.0.0.1", "[::1]", host) if local else ()
     with using(device), contextlib.ExitStack() as held:
         served = open_all([index, *(more or [])])
+        for one in served.values():
+            one.answer_once()
         first = next(iter(served.values()))
         kept = None if judgements is None else held.enter_context(Judgements.opened(judgements, first))
         listening = listen(host, port)
@@ -103,6 +105,7 @@ def command(
 
 def _serve_tools(paths: list[Path]) -> None:
     """Serve the tool until standard input ends; standard output is the protocol's."""
+    from pretrieve.core.memory import leave_alone_what_is_loaded
     from pretrieve.serving.api import State
     from pretrieve.serving.limits import Gate, Limits
     from pretrieve.serving.mcp import make_tool_server
@@ -111,7 +114,9 @@ def _serve_tools(paths: list[Path]) -> None:
 
     limits = Limits(threads=1)
     state = State(served=open_all(paths), limits=limits, gate=Gate(limits), metrics=Metrics())
-    make_tool_server(state).run("stdio")
+    tools = make_tool_server(state)
+    leave_alone_what_is_loaded()
+    tools.run("stdio")
 
 
 def _check_mcp(token: str | None, judgements: Path | None) -> None:

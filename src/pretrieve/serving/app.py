@@ -6,16 +6,17 @@ import asyncio
 import contextlib
 import hmac
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pretrieve.serving import api, judging, pages
 from pretrieve.serving.api import State, json_response
@@ -33,7 +34,6 @@ HEADERS = {
 }
 _OPEN = ("/healthz", "/static/serve.css", "/static/serve.js", "/static/serve.svg")  # answered without a token
 _EVERY = 0.5  # seconds between two looks at the MANIFESTs
-Next = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def make_app(served: dict[str, Served], options: ServeOptions) -> Starlette:
         watch.cancel()
         state.gate.close()
 
-    middleware = [Middleware(BaseHTTPMiddleware, dispatch=_guard(state, options))]
+    middleware = [Middleware(_Guard, state=state, options=options)]
     app = Starlette(
         routes=[*api.ROUTES, *judging.ROUTES, *pages.ROUTES],
         middleware=middleware,
@@ -98,25 +98,45 @@ async def _watch(state: State, note: Callable[[str], None]) -> None:
                 note(f"{one.path} has changed: {done}")
 
 
-def _guard(state: State, options: ServeOptions) -> Callable[[Request, Next], Awaitable[Response]]:
+class _Guard:
     """What is done around each request."""
 
-    async def dispatch(request: Request, call_next: Next) -> Response:
-        begun = time.perf_counter()
-        try:
-            _check(request, options)
-            response = await call_next(request)
-        except RequestError as error:
-            response = error_response(error)
-        except Exception as error:
-            options.note(f"unexpected {type(error).__name__} in {_route(request)}: {error!s:.300}")
-            response = json_response({"error": f"unexpected {type(error).__name__}: please report it."}, 500)
-        response.headers.update(HEADERS)
-        response.headers.setdefault("cache-control", "no-store")
-        state.metrics.add(_route(request), response.status_code, time.perf_counter() - begun)
-        return response
+    def __init__(self, app: ASGIApp, state: State, options: ServeOptions) -> None:
+        self._app, self._state, self._options = app, state, options
 
-    return dispatch
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request, begun, answered = Request(scope), time.perf_counter(), _Answered(send)
+        try:
+            _check(request, self._options)
+            await self._app(scope, receive, answered)
+        except RequestError as error:
+            await error_response(error)(scope, receive, answered)
+        except Exception as error:
+            self._options.note(f"unexpected {type(error).__name__} in {_route(request)}: {error!s:.300}")
+            if answered.status:
+                raise
+            said = {"error": f"unexpected {type(error).__name__}: please report it."}
+            await json_response(said, 500)(scope, receive, answered)
+        finally:
+            self._state.metrics.add(_route(request), answered.status or 500, time.perf_counter() - begun)
+
+
+class _Answered:
+    """Sends an answer with the headers that all have; ``status`` is 0 until it begins."""
+
+    def __init__(self, send: Send) -> None:
+        self._send, self.status = send, 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers.update(HEADERS)
+            headers.setdefault("cache-control", "no-store")
+        await self._send(message)
 
 
 def _check(request: Request, options: ServeOptions) -> None:

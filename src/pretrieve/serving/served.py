@@ -11,10 +11,13 @@ from pretrieve.core.errors import PretrieveError, UsageError
 from pretrieve.core.files import MANIFEST
 from pretrieve.core.types import Document
 from pretrieve.index.asked import MODES
+from pretrieve.index.find import search
 from pretrieve.index.ids import hashes
 from pretrieve.index.index import Index
 from pretrieve.models.bag import Bag
 from pretrieve.pipeline.index import open_index
+
+_FIRST = 40  # characters of the first query
 
 
 class Served:
@@ -41,6 +44,12 @@ class Served:
         """What a search by vectors holds."""
         dense = self.index.dense
         return nullcontext() if dense is None or isinstance(dense.encoder, Bag) else self._lock
+
+    def answer_once(self) -> None:
+        """Answer a query, so that no client waits for what is loaded by the first one."""
+        first = next(iter(self.index.documents), None)
+        if first is not None:
+            search(self.index, f"{first.title} {first.text}"[:_FIRST].strip() or "-", 1)
 
     def refresh(self) -> bool:
         """Open the index again if its MANIFEST is another; one that cannot be opened leaves the old one in place.

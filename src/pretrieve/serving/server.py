@@ -13,6 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from pretrieve.core.errors import UsageError
+from pretrieve.core.memory import leave_alone_what_is_loaded
 
 _GRACE = 10  # seconds that running requests have to end
 
@@ -64,6 +65,7 @@ def serve(app: Starlette, listening: socket.socket, ready: Callable[[str], None]
         app, log_config=None, access_log=False, server_header=False, lifespan="on", timeout_graceful_shutdown=_GRACE,
         timeout_keep_alive=10, h11_max_incomplete_event_size=64 << 10, proxy_headers=False, backlog=2048,
     )  # fmt: skip
+    leave_alone_what_is_loaded()
     host, port = listening.getsockname()[:2]
     ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
     with _stopped_gently():
