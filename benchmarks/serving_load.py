@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 import orjson
 
-from pretrieve.pipeline.index import open_index
+from pretrieve.pipeline.open_index import open_index
 
 WORDS = 3  # of a query
 MOST = 512  # connections
