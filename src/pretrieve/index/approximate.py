@@ -36,7 +36,8 @@ _ROUNDS = 8  # of k-means
 _BITS = 64  # dimensions from which on a bit of each is enough
 _BLOCK = 1 << 14  # vectors that are added at once
 _GATHERED = 1 << 12  # documents whose vectors are gathered at once
-_RESCORED = (125, 250, 500, 1000, 2000, 4000)  # candidates that may be scored exactly
+_RESCORED = (125, 250, 500, 1000, 2000, 4000, 8000, 16000)  # candidates that may be scored exactly
+_SCANNED = 1 / 16  # what a code costs in a list that is looked at, of what a candidate costs that is scored
 _FEW = 20_000  # allowed documents that are all scored, at most
 
 
@@ -202,7 +203,7 @@ def _trained(vectors: Vectors) -> faiss.IndexIVF:
 
 
 def _chosen(index: faiss.IndexIVF, vectors: Vectors, queries: FloatArray, target: float, kind: str) -> Settings | None:
-    """The fewest lists, and with them the fewest candidates, that reach the target.
+    """The lists and candidates that reach the target with the least work.
 
     On one half of the queries by more than two standard errors; and on the other, whose recall is what is told: that of
     the half that chooses is too high, as many queries find all of their neighbours or none.
@@ -222,14 +223,17 @@ def _chosen(index: faiss.IndexIVF, vectors: Vectors, queries: FloatArray, target
         found = _recalls(looking_at(probes), vectors, queries[first], border[first])
         return np.asarray(found.mean(axis=1) - 2 * found.std(axis=1) / np.sqrt(found.shape[1]))
 
+    @cache
+    def measured(probes: int) -> FloatArray:
+        return _recalls(looking_at(probes), vectors, queries[last], border[last])
+
     enough = bisect_left(steps, True, key=lambda probes: bool(sure(probes)[-1] >= target))  # more lists find more
-    for probes in steps[enough:]:
-        near = looking_at(probes)
-        measured = _recalls(near, vectors, queries[last], border[last])
-        reached = np.flatnonzero((sure(probes) >= target) & (measured.mean(axis=1) >= target))
-        if len(reached):
-            own = measured[reached[0]]
-            return replace(near.settings, rescored=_RESCORED[reached[0]], recall=float(own.mean()), queries=len(own))
+    scanned = _SCANNED * index.ntotal / lists  # of a list
+    tried = ((probes, which) for probes in steps[enough:] for which in range(len(_RESCORED)))
+    for probes, which in sorted(tried, key=lambda found: scanned * found[0] + _RESCORED[found[1]]):
+        if sure(probes)[which] >= target and (own := measured(probes)[which]).mean() >= target:
+            settings = looking_at(probes).settings
+            return replace(settings, rescored=_RESCORED[which], recall=float(own.mean()), queries=len(own))
     return None
 
 
