@@ -92,7 +92,7 @@ def _print(output: Path, report: ExportReport, result: Result | None) -> None:
     _print_cost(report, result)
     file_name = ', model_kwargs={"file_name": "model_qint8.onnx"}' if report.cosine else ""
     say(
-        f'\nLoad it with SentenceTransformer("{output}", backend="onnx"{file_name}); docs/onnx.md says which versions.',
+        f'\nLoad it with SentenceTransformer("{output}", backend="onnx"{file_name}); docs/howto/onnx.md says which versions.',
         lines=True,
     )
 

@@ -12,9 +12,11 @@ from pretrieve.core.extras import require
 from pretrieve.core.files import MANIFEST, Folder, load_manifest, storage
 from pretrieve.core.model_files import CURVES, START
 from pretrieve.models.checkpoints import Checkpoint
+from pretrieve.models.model_folder import model_folder
 from pretrieve.models.model_kind import SETTINGS, last, module_entries, prompts_of
 from pretrieve.models.model_usage import MULTI_VECTOR_FILE, identity, settings_of, usage_of
 from pretrieve.models.static_folder import find_static
+from pretrieve.models.whole_model import check_whole
 from pretrieve.pipeline.export.request import REPORT
 
 _FORMATS = ("onnx", "openvino")  # folders of other formats, which would be those of another version of the model
@@ -64,18 +66,17 @@ def open_source(name: str) -> Source:
         _refuse_static(name, folder)
     require("train", "pretrieve export")
     require("onnx", "pretrieve export")
+    if folder.exists():
+        check_whole(model_folder(folder), name)
+        _refuse_bare(name, folder)
     queries, documents, usage = usage_of(name)
     _refuse_static(name, queries)
+    _refuse_bare(name, queries)
     modules = module_entries(queries)
-    if queries != documents or (modules and last(modules[0][0]) in ("Router", "Asym")):
+    if queries != documents or last(modules[0][0]) in ("Router", "Asym"):
         raise ModelError(
             f"{name} has untied encoders for queries and documents, and sentence-transformers loads one graph for a "
             "model: export a model with one encoder, or use this one as it is."
-        )
-    if not modules:
-        raise ModelError(
-            f"{name} has no modules.json, so that a loader of the export would guess its pooling: save it with "
-            "sentence-transformers first, with the pooling of its authors."
         )
     if last(modules[0][0]) != "Transformer":
         raise ModelError(f"{name} is made of {last(modules[0][0])}, not of a transformer: it has no graph to export.")
@@ -94,6 +95,14 @@ def _refuse_static(name: str, folder: Path) -> None:
         raise ModelError(
             f"{name} is a static model, a table of vectors without a graph: it needs no export. SentenceTransformer "
             "loads it as it is, and  pretrieve index  reads it with NumPy alone."
+        )
+
+
+def _refuse_bare(name: str, folder: Path) -> None:
+    if not module_entries(folder):
+        raise ModelError(
+            f"{name} has no modules.json, so that a loader of the export would guess its pooling: save it with "
+            "sentence-transformers first, with the pooling of its authors."
         )
 
 
