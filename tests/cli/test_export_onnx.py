@@ -64,7 +64,7 @@ def mine(folder: Path) -> Path:
     encoder, words = labelling.transformer(folder.with_name("made"))
     encoder.similarity = "cosine"
     with files.create(folder, "model", meta={"recipe": "abc", "weight": 0.5}) as made:
-        save_model(made, encoder, words, prompts={"query": "alpha "})
+        save_model(made, encoder, words, prompts={"query": "alpha "}, query_length=40)
         made.json("recipe.json", {"method": "none"})
     for name in ("start/model.safetensors", "onnx/model.onnx", ".cache/a", "curves/events"):
         (folder / name).parent.mkdir(exist_ok=True)
@@ -108,8 +108,11 @@ def test_the_folder_is_the_model_with_its_graphs(exported, run) -> None:
     copied = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} - own
     left_out = {"start/model.safetensors", "onnx/model.onnx", ".cache/a", "curves/events"}
     assert copied == {p.relative_to(model).as_posix() for p in model.rglob("*") if p.is_file()} - left_out
-    for name in copied - {"MANIFEST.json"}:
+    for name in copied - {"MANIFEST.json", "sentence_bert_config.json"}:
         assert (out / name).read_bytes() == (model / name).read_bytes(), name
+    before, after = (json.loads((place / "sentence_bert_config.json").read_text()) for place in (model, out))
+    assert before == {**after, "query_length": 40}
+    assert "loses query_length (40)" in done.stderr
     meta = json.loads((out / "MANIFEST.json").read_text())["meta"]
     assert meta["recipe"] == "abc"
     assert meta["weight"] == 0.5
@@ -224,6 +227,7 @@ def test_what_has_no_graph_is_refused_in_a_line(others, run, tmp_path, name, tex
 @pytest.mark.parametrize(
     ("words", "text"),
     [
+        (("--int8", "--split", "dev"), "--split is of --benchmark"),
         (("--benchmark", "beir"), "--benchmark measures what --int8 costs"),
         (("--documents", "docs"), "--documents measures what --int8 costs"),
         (("--int8", "--benchmark", "beir", "--documents", "docs"), "give one of them"),

@@ -91,10 +91,8 @@ def _print(output: Path, report: ExportReport, result: Result | None) -> None:
     say(f"texts a second, in one run: {speed}{ratio}")
     _print_cost(report, result)
     file_name = ', model_kwargs={"file_name": "model_qint8.onnx"}' if report.cosine else ""
-    say(
-        f'\nLoad it with SentenceTransformer("{output}", backend="onnx"{file_name}); docs/howto/onnx.md says which versions.',
-        lines=True,
-    )
+    load = f'SentenceTransformer("{output}", backend="onnx"{file_name})'
+    say(f"\nLoad it with {load}; docs/howto/onnx.md says which versions.", lines=True)
 
 
 def _print_cost(report: ExportReport, result: Result | None) -> None:

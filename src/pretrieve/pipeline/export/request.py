@@ -39,6 +39,8 @@ class ExportRequest:
         check_apart(self.output, read)
         if self.benchmark is not None and self.documents:
             raise UsageError("--benchmark has queries and labels, for which --documents stands in: give one of them.")
+        if self.benchmark is None and self.split != "test":
+            raise UsageError("--split is of --benchmark: give that too, or leave --split out.")
         if not self.int8 and (self.benchmark is not None or self.documents):
             option = "--documents" if self.documents else "--benchmark"
             raise UsageError(f"{option} measures what --int8 costs: give that too, or leave {option} out.")

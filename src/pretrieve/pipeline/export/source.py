@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pretrieve.core.errors import ModelError, UsageError
 from pretrieve.core.extras import require
 from pretrieve.core.files import MANIFEST, Folder, load_manifest, storage
-from pretrieve.core.model_files import CURVES, START
-from pretrieve.models.checkpoints import Checkpoint
+from pretrieve.core.model_files import CURVES, START, read_object
+from pretrieve.models.checkpoints import Checkpoint, known_as
 from pretrieve.models.model_folder import model_folder
 from pretrieve.models.model_kind import SETTINGS, last, module_entries, prompts_of
 from pretrieve.models.model_usage import MULTI_VECTOR_FILE, identity, settings_of, usage_of
@@ -20,6 +20,7 @@ from pretrieve.models.whole_model import check_whole
 from pretrieve.pipeline.export.request import REPORT
 
 _FORMATS = ("onnx", "openvino")  # folders of other formats, which would be those of another version of the model
+_LENGTHS, _SHORTER = "sentence_bert_config.json", "query_length"  # which sentence-transformers knows from version 6
 _OF_FORMATS = (".onnx", ".h5", ".msgpack", ".ot", ".gguf")
 
 
@@ -32,6 +33,7 @@ class Source:
         folder: where it is.
         transformer: folder of its transformer, from that of the model; empty for the same.
         usage: how it is used.
+        query_length: maximum length of a query, where its files say one; the export has none.
         fingerprint: of weights, tokenizer and usage.
     """
 
@@ -39,6 +41,7 @@ class Source:
     folder: Path
     transformer: str
     usage: Checkpoint
+    query_length: int | None
     fingerprint: str
 
 
@@ -80,12 +83,14 @@ def open_source(name: str) -> Source:
         )
     if last(modules[0][0]) != "Transformer":
         raise ModelError(f"{name} is made of {last(modules[0][0])}, not of a transformer: it has no graph to export.")
-    place = modules[0][1].relative_to(queries).as_posix()
+    _refuse_other_pooling(name, queries, usage)
+    place, lengths = modules[0][1].relative_to(queries).as_posix(), modules[0][1] / _LENGTHS
     return Source(
         name=name,
         folder=queries,
         transformer="" if place == "." else f"{place}/",
-        usage=usage,
+        usage=replace(usage, query_length=None),
+        query_length=read_object(lengths).get(_SHORTER) if lengths.is_file() else None,
         fingerprint=identity((queries, documents), usage),
     )
 
@@ -103,6 +108,19 @@ def _refuse_bare(name: str, folder: Path) -> None:
         raise ModelError(
             f"{name} has no modules.json, so that a loader of the export would guess its pooling: save it with "
             "sentence-transformers first, with the pooling of its authors."
+        )
+
+
+def _refuse_other_pooling(name: str, folder: Path, usage: Checkpoint) -> None:
+    """Refuse a published checkpoint whose files were saved with another pooling than that of its authors."""
+    from pretrieve.models.restore import said_pooling
+
+    places = [place for kind, place in module_entries(folder) if last(kind) == "Pooling"]
+    said = said_pooling(places[0]) if places and known_as(name, None) is not None else usage.pooling
+    if said != usage.pooling:
+        raise ModelError(
+            f"{name} pools by {said}, and its authors by {usage.pooling}: correct {places[0].name}/config.json in a "
+            "copy of its folder, and export that."
         )
 
 
@@ -125,6 +143,9 @@ def copy_model(source: Source, folder: Folder) -> tuple[int, dict[str, int]]:
         name = path.relative_to(source.folder)
         if (reason := _left_out(name)) is not None:
             left_out[reason] += 1
+        elif name.as_posix() == f"{source.transformer}{_LENGTHS}" and source.query_length is not None:
+            folder.json(name.as_posix(), {key: value for key, value in read_object(path).items() if key != _SHORTER})
+            copied += 1
         elif name.as_posix() not in (MANIFEST, REPORT, SETTINGS):
             with storage(path), path.open("rb") as read, folder.open(name.as_posix()) as copy:
                 shutil.copyfileobj(read, copy, 1 << 22)
@@ -171,4 +192,9 @@ def usage_lines(source: Source) -> list[str]:
         lines.append(f"{SETTINGS} gets the prompts of the model's authors: its own files have others, or none.")
     if own is None:
         lines.append(f"{SETTINGS} gets the similarity {usage.similarity}, which the model's own files leave open.")
+    if source.query_length is not None:
+        lines.append(
+            f"{_LENGTHS} loses query_length ({source.query_length}), which sentence-transformers knows from version 6: "
+            "queries are cut where documents are."
+        )
     return lines
