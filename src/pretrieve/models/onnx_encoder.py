@@ -33,7 +33,7 @@ class GraphEncoder:
         usage: prompts and similarity.
         states: from what the tokenizer gives to token vectors (R, longest row, D).
         fingerprint: hash of what computes the token vectors.
-        location: where that is.
+        location: where the model is.
     """
 
     model: SentenceTransformer
@@ -101,13 +101,14 @@ def torch_encoder(model: SentenceTransformer, usage: Checkpoint, location: str) 
     )
 
 
-def onnx_encoder(model: SentenceTransformer, usage: Checkpoint, graph: Path) -> GraphEncoder:
+def onnx_encoder(model: SentenceTransformer, usage: Checkpoint, graph: Path, location: str) -> GraphEncoder:
     """The model with a graph in place of its transformer, on the CPU, with as many threads as torch has.
 
     Args:
         model: on the CPU.
         usage: how it is used.
         graph: file of ONNX.
+        location: where the model is.
     """
     import onnxruntime
 
@@ -121,4 +122,4 @@ def onnx_encoder(model: SentenceTransformer, usage: Checkpoint, graph: Path) -> 
         (found,) = session.run([OUTPUT], {name: features[name].numpy() for name in names})
         return torch.from_numpy(found)
 
-    return GraphEncoder(model=model, usage=usage, states=states, fingerprint=digest(graph), location=str(graph))
+    return GraphEncoder(model=model, usage=usage, states=states, fingerprint=digest(graph), location=location)

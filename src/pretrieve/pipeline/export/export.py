@@ -124,12 +124,12 @@ class _Export:
         self.listener.stage("export", unit="graphs")
         folder.write(graph, graph_of(self.model, self.source.name))
         self.listener.advance(1, "fp32")
-        encoders = {cost.FP32: onnx_encoder(self.model, self.source.usage, folder.path / graph)}
+        encoders = {cost.FP32: onnx_encoder(self.model, self.source.usage, folder.path / graph, self.source.name)}
         if self.request.int8:
             quantize(folder.path / graph, folder.path / int8)
             folder.adopt()
             self.listener.advance(1, "int8")
-            encoders[cost.QINT8] = onnx_encoder(self.model, self.source.usage, folder.path / int8)
+            encoders[cost.QINT8] = onnx_encoder(self.model, self.source.usage, folder.path / int8, self.source.name)
         return encoders
 
     def _measured(
