@@ -108,8 +108,10 @@ def test_the_folder_is_the_model_with_its_graphs(exported, run) -> None:
     copied = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} - own
     left_out = {"start/model.safetensors", "onnx/model.onnx", ".cache/a", "curves/events"}
     assert copied == {p.relative_to(model).as_posix() for p in model.rglob("*") if p.is_file()} - left_out
-    for name in copied - {"MANIFEST.json", "sentence_bert_config.json"}:
+    for name in copied - {"MANIFEST.json", "sentence_bert_config.json", "modules.json"}:
         assert (out / name).read_bytes() == (model / name).read_bytes(), name
+    kinds = [one["type"] for one in json.loads((out / "modules.json").read_text())]
+    assert kinds == [f"sentence_transformers.models.{name}" for name in ("Transformer", "Pooling", "Normalize")]
     before, after = (json.loads((place / "sentence_bert_config.json").read_text()) for place in (model, out))
     assert before == {**after, "query_length": 40}
     assert "loses query_length (40)" in done.stderr

@@ -10,15 +10,16 @@ from pathlib import Path
 from pretrieve.core.errors import ModelError, UsageError
 from pretrieve.core.extras import require
 from pretrieve.core.files import MANIFEST, Folder, load_manifest, storage
-from pretrieve.core.model_files import CURVES, START, read_object
+from pretrieve.core.model_files import CURVES, START, read_json, read_object
 from pretrieve.models.checkpoints import Checkpoint, known_as
 from pretrieve.models.model_folder import model_folder
-from pretrieve.models.model_kind import SETTINGS, last, module_entries, prompts_of
+from pretrieve.models.model_kind import MODULES, SETTINGS, last, module_entries, prompts_of
 from pretrieve.models.model_usage import MULTI_VECTOR_FILE, identity, settings_of, usage_of
 from pretrieve.models.static_folder import find_static
 from pretrieve.models.whole_model import check_whole
 from pretrieve.pipeline.export.request import REPORT
 
+_STOCK = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize")
 _FORMATS = ("onnx", "openvino")  # folders of other formats, which would be those of another version of the model
 _LENGTHS, _SHORTER = "sentence_bert_config.json", "query_length"  # which sentence-transformers knows from version 6
 _OF_FORMATS = (".onnx", ".h5", ".msgpack", ".ot", ".gguf")
@@ -146,12 +147,21 @@ def copy_model(source: Source, folder: Folder) -> tuple[int, dict[str, int]]:
         elif name.as_posix() == f"{source.transformer}{_LENGTHS}" and source.query_length is not None:
             folder.json(name.as_posix(), {key: value for key, value in read_object(path).items() if key != _SHORTER})
             copied += 1
+        elif name.as_posix() == MODULES:
+            folder.json(MODULES, [_everywhere(entry) for entry in read_json(path)])
+            copied += 1
         elif name.as_posix() not in (MANIFEST, REPORT, SETTINGS):
             with storage(path), path.open("rb") as read, folder.open(name.as_posix()) as copy:
                 shutil.copyfileobj(read, copy, 1 << 22)
             copied += 1
     folder.json(SETTINGS, _settings(source))
     return copied + 1, dict(left_out)
+
+
+def _everywhere(module: dict[str, object]) -> dict[str, object]:
+    """A module by the name of its class in every version: where the classes lie differs from 5 to 6."""
+    kind = str(module["type"])
+    return {**module, "type": f"sentence_transformers.models.{last(kind)}"} if last(kind) in _STOCK else module
 
 
 def _left_out(name: Path) -> str | None:
