@@ -7,8 +7,10 @@ are scored, are the fewest that reach the recall that is asked for on held-out q
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -207,19 +209,27 @@ def _chosen(index: faiss.IndexIVF, vectors: Vectors, queries: FloatArray, target
     """
     border, lists = exact_border(queries, vectors), int(index.nlist)
     first, last = slice(0, None, 2), slice(1, None, 2)
-    steps = sorted({step for power in range(lists.bit_length()) for step in (1 << power, 3 << power)})
-    for probes in [*(step for step in steps if step < lists), lists]:
+    steps = sorted({step for power in range(lists.bit_length()) for step in (1 << power, 3 << power) if step < lists})
+    steps.append(lists)
+
+    def looking_at(probes: int) -> Approximate:
         settings = Settings(lists=lists, probes=probes, rescored=_RESCORED[-1], recall=0, queries=0, kind=kind)
-        near = Approximate(index=index, views=_views(vectors), settings=settings)
-        found = _recalls(near, vectors, queries[first], border[first])
-        sure = found.mean(axis=1) - 2 * found.std(axis=1) / np.sqrt(found.shape[1])
-        if sure[-1] < target:
-            continue
+        return Approximate(index=index, views=_views(vectors), settings=settings)
+
+    @cache
+    def sure(probes: int) -> FloatArray:
+        """What recall is at least, for each number of candidates."""
+        found = _recalls(looking_at(probes), vectors, queries[first], border[first])
+        return np.asarray(found.mean(axis=1) - 2 * found.std(axis=1) / np.sqrt(found.shape[1]))
+
+    enough = bisect_left(steps, True, key=lambda probes: bool(sure(probes)[-1] >= target))  # more lists find more
+    for probes in steps[enough:]:
+        near = looking_at(probes)
         measured = _recalls(near, vectors, queries[last], border[last])
-        reached = np.flatnonzero((sure >= target) & (measured.mean(axis=1) >= target))
+        reached = np.flatnonzero((sure(probes) >= target) & (measured.mean(axis=1) >= target))
         if len(reached):
             own = measured[reached[0]]
-            return replace(settings, rescored=_RESCORED[reached[0]], recall=float(own.mean()), queries=len(own))
+            return replace(near.settings, rescored=_RESCORED[reached[0]], recall=float(own.mean()), queries=len(own))
     return None
 
 
