@@ -20,6 +20,7 @@ USAGES = {
     "distill": ("{}/docs.jsonl", "--teacher", "{}/teacher", "-o", "out", "--stages", "tokens"),
     "generate": ("{}/docs.jsonl", "-o", "l.jsonl", "--generator", "{}/t5", "--max-new-tokens", "5", "--keep-within",
                  "30", "--negatives", "2", "--max-documents", "8"),
+    "export": ("{}/teacher", "-o", "out"),
     "push": ("{}/start", "owner/start", "--dry-run"),
     "mine": ("{}/beir", "-o", "n.jsonl", "--model", "{}/start", "--number", "2"),
     "finetune": ("{}/start", "{}/beir", "-o", "out", "--steps", "2", "--tracker", "none"),

@@ -166,6 +166,7 @@ def test_help_version_and_the_list_of_methods(pretrieve, tmp_path) -> None:
         "compare {documents} --benchmark {beir} -o out",
         "inspect {documents} --method contriever",
         "demo -o out",
+        "export {plain} -o out",
         "index {documents} --model {plain} -o out",
         "index {documents} --model facebook/contriever -o out",
         "evaluate {beir} --model {plain}",

@@ -20,6 +20,7 @@ from pretrieve.cli import (
     distill,
     encode,
     evaluate,
+    export,
     finetune,
     generate,
     index,
@@ -71,6 +72,7 @@ COMMANDS = (
     report,
     methods,
     verify,
+    export,
     push,
     demo,
 )

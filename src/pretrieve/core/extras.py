@@ -12,7 +12,7 @@ from pretrieve.core.errors import MissingExtraError
 
 Extra = Literal[  # of pyproject.toml
     "train", "parquet", "hub", "documents", "remote", "pictures", "ray", "lora", "faiss", "milvus",
-    "report", "serve", "mcp", "track", "ir",
+    "report", "serve", "mcp", "track", "ir", "onnx",
 ]  # fmt: skip
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
@@ -31,6 +31,7 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
     "mcp": ("mcp", "starlette"),
     "milvus": ("pymilvus", "milvus_lite"),
     "ir": ("ir_datasets",),
+    "onnx": ("onnx", "onnxruntime", "onnxscript"),
 }
 _NAMES: dict[Extra, str] = {
     "train": "training extra",
@@ -48,6 +49,7 @@ _NAMES: dict[Extra, str] = {
     "mcp": "extra for MCP",
     "milvus": "extra for Milvus",
     "ir": "extra for collections by name",
+    "onnx": "extra for ONNX",
 }
 
 

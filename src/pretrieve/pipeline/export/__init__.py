@@ -1,0 +1,1 @@
+"""``pretrieve export``: a model in the form that another program runs."""
