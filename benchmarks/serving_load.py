@@ -3,13 +3,14 @@
     python benchmarks/serving_load.py my-index --seconds 60 --requests 100000
 
 Client and server share the machine. Twice the capacity is sent whether or not answers come (an open loop); what is
-refused gets 503. The result is one line of JSON.
+refused gets 503. The result is one line of JSON; with ``-o FOLDER`` also a page.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import re
 import statistics
@@ -17,14 +18,16 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import orjson
 
-from pretrieve.pipeline.index import open_index
+from pretrieve.pipeline.open_index import open_index
 
 WORDS = 3  # of a query
 MOST = 512  # connections
@@ -184,6 +187,31 @@ def run(index: Path, options: Sequence[str], seconds: float, requests: int) -> d
             process.terminate()
 
 
+def page(found: Mapping[str, Any]) -> str:
+    """The results for people."""
+    statuses = found["statuses"]
+    resident = found["resident_mib"]
+    ratio = found["p99_in_unloaded_medians"]
+    refused = statuses.get("503", 0) / sum(statuses.values())
+    rows = {
+        "one client: median, p99": f"{found['unloaded_median_ms']:.1f} ms, {found['unloaded_p99_ms']:.1f} ms",
+        "capacity (the best of one to four clients)": f"{found['capacity_per_s']:.0f} requests a second",
+        "offered in the overload": f"{found['offered_per_s']:.0f} requests a second, for {found['seconds']:.0f} s",
+        "statuses": ", ".join(f"{count:,} × {status}" for status, count in statuses.items()),
+        "refused (503)": f"{refused:.0%}",
+        "accepted: median, p99": f"{found['loaded_median_ms']:.1f} ms, {found['loaded_p99_ms']:.1f} ms",
+        "p99 of accepted / median of one client (goal: at most 5)": f"{ratio:.1f}",
+        f"memory over {found['requests']:,} requests": f"{resident[0]} to {resident[-1]} MiB, at most {max(resident)}",
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    options = " ".join(["", *found["options"]])
+    return (
+        f"# `pretrieve serve` under load\n\n`python benchmarks/serving_load.py INDEX -o records/serving{options}` on "
+        f"{found['date']}: an index of {found['documents']:,} documents, hybrid search with snippets, three words a "
+        f"query; server and client on one machine with {found['processors']} processors.\n\n| | |\n|---|---|\n{table}\n"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("index", type=Path, help="output of `pretrieve index`")
@@ -191,11 +219,20 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=100_000, help="for memory")
     for name in ("threads", "waiting"):
         parser.add_argument(f"--{name}", help="of the server; its own default without it")
+    parser.add_argument("-o", "--output", type=Path, help="folder for results.json and README.md")
     given = parser.parse_args()
     asked = {"--threads": given.threads, "--waiting": given.waiting}
     options = [word for name, value in asked.items() if value is not None for word in (name, value)]
     found = run(given.index, options, given.seconds, given.requests)
     print(orjson.dumps(found).decode())
+    if given.output is not None:
+        facts = {"date": datetime.now(UTC).date().isoformat(), "documents": len(open_index(given.index).documents)}
+        found = {**facts, "options": options, "seconds": given.seconds, "processors": os.cpu_count(), **found}
+        given.output.mkdir(parents=True, exist_ok=True)
+        (given.output / "results.json").write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n")
+        notes = given.output / "notes.md"
+        said = f"\n{notes.read_text()}" if notes.exists() else ""
+        (given.output / "README.md").write_text(page(found) + said)
 
 
 if __name__ == "__main__":

@@ -66,8 +66,8 @@ def test_lower_floors_know_no_torch(path: Path) -> None:
 
 # Rooms of the pipeline, in the order in which they may know each other.
 ROOMS = (
-    "run", "pretrain", "encode", "index", "update_index", "searcher", "evaluate", "finetune", "qa", "generate",
-    "distill", "compare", "inspect", "push", "demo",
+    "run", "pretrain", "encode", "open_index", "index", "update_index", "searcher", "evaluate", "finetune", "qa",
+    "generate", "distill", "compare", "inspect", "push", "demo",
 )  # fmt: skip
 
 

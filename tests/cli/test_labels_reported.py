@@ -191,3 +191,17 @@ def test_questions_of_a_reader(run, things, tmp_path) -> None:
     outcome = run("answer", tmp_path / "out", "--questions", labelling.lines(tmp_path / "q.jsonl", records))
     assert outcome.code == 0, outcome.err
     assert "q.jsonl: the field 'topic' is not used (lines: 12)" in outcome.err
+
+
+def test_a_warning_on_documents_is_a_warning(run, start, tmp_path) -> None:
+    """With ``--quiet`` too, where notes are left out."""
+    path, (_, documents) = family(tmp_path, "ids")
+    (folder := tmp_path / "folder").mkdir()
+    documents.rename(folder / "docs.jsonl")
+    for number in range(9):
+        (folder / f"{number}.exe").write_bytes(bytes(50))
+    few = ("--steps", 1, "--tracker", "none", "--negatives", "none", "--quiet")
+    outcome = run("finetune", start, path, "--documents", folder, "-o", tmp_path / "out", *few)
+    assert outcome.code == 0, outcome.err
+    assert "arning: --documents: only 10% of the files were read." in outcome.err
+    assert "not used" not in outcome.err

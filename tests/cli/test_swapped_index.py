@@ -30,7 +30,7 @@ import contextlib, io, json, sys, time
 from pathlib import Path
 place, query, kind, end, log = sys.argv[1:]
 from pretrieve.cli.app import main
-from pretrieve.pipeline.index import open_index
+from pretrieve.pipeline.open_index import open_index
 
 def asked(index):
     return [(hit.id, hit.score, hit.text) for hit in index.search(query, k=50)]

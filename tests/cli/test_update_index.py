@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -185,3 +187,28 @@ def test_a_folder_is_watched(run, made: Path, tmp_path: Path) -> None:
     assert process.returncode == 130, error
     assert "Traceback" not in error
     assert len(hits(run, index, "--mode", "dense")) == 11
+
+
+def test_a_watcher_is_killed_again_and_again(run, made: Path, tmp_path: Path) -> None:
+    """At any moment: the index is whole, and the next watcher brings it to what the folder holds."""
+    docs, index = texts(tmp_path / "docs", range(6)), tmp_path / "index"
+    assert run("index", docs, "--model", made / "model", "-o", index).code == 0
+    command = [sys.executable, "-m", "pretrieve", "index", str(docs), "-o", str(index), "--update", "--watch", "0.05"]
+    chance = random.Random(3)
+    for turn in range(6):
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+            assert process.stdout is not None
+            process.stdout.readline()  # it has looked once
+            texts(docs, range(6 + 4 * turn, 10 + 4 * turn), f"turn {turn}")
+            (docs / f"{turn}.txt").unlink()
+            time.sleep(chance.random() * 0.6)
+            process.kill()
+        assert hits(run, index, "--mode", "lexical")
+        outcome = run("verify", index)
+        assert outcome.code == 0, outcome.err
+    outcome = run("index", docs, "-o", index, "--update")
+    assert outcome.code == 0, outcome.err
+    assert run("index", docs, "--model", made / "model", "-o", tmp_path / "again").code == 0
+    assert hits(run, index, "--mode", "dense") == hits(run, tmp_path / "again", "--mode", "dense")
+    assert {path.name for path in tmp_path.iterdir()} == {"docs", "index", "again"}

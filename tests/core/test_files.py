@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import re
 import shutil
 import signal
 import subprocess
@@ -125,6 +126,13 @@ def test_killed_in_an_exchange_on_a_disk_that_knows_none(tmp_path: Path, monkeyp
         with pytest.raises(Killed):
             disk.exchange(new, target)
     assert not target.exists()
+    message = f"store was being replaced when its process was killed: rename {tmp_path}/.store.replaced to store."
+    with pytest.raises(UsageError, match=re.escape(message)):
+        files.read_manifest(target, "store")
+    later = threading.Timer(0.2, lambda: disk.recover(target))
+    later.start()
+    assert value_of(target) == 1  # a reader waits for whoever is between the two steps
+    later.join()
     disk.recover(target)
     assert value_of(target) == 1
     disk.exchange(new, target)

@@ -34,16 +34,37 @@ def working(as_json: bool, output_json: Path | None) -> Iterator[Listener]:
     from pretrieve.pipeline.run import processes
     from pretrieve.pipeline.run.progress import Several, Silent, on_screen
 
-    _check_file(output_json)
-    if not processes.current().leads:
-        yield Silent()
-        raise typer.Exit
-    chosen = messages.current()
-    with contextlib.ExitStack() as stack:
-        if as_json:
-            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+    with apart(as_json, output_json), contextlib.ExitStack() as stack:
+        if not processes.current().leads:
+            yield Silent()
+            return
+        chosen = messages.current()
         shows = [on_screen(quiet=chosen.quiet, verbose=chosen.verbose), *messages.log_lines()]
         yield Several(*map(stack.enter_context, shows))
+
+
+@contextlib.contextmanager
+def apart(as_json: bool, output_json: Path | None) -> Iterator[None]:
+    """Keep a result as JSON apart from all else that is printed; for work that is done before progress could be seen.
+
+    Args:
+        as_json: ``--json``: what is printed meanwhile goes to standard error.
+        output_json: ``--output-json``; a path that cannot be written is refused before the work.
+
+    Of several processes, the first one goes on after the work; the others end, and leave the result to it.
+
+    Raises:
+        UsageError: there can be no such file.
+        Exit: this is not the first process.
+    """
+    from pretrieve.pipeline.run import processes
+
+    _check_file(output_json)
+    if not processes.current().leads:
+        yield
+        raise typer.Exit
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        yield
 
 
 def write_json(result: Mapping[str, Any], as_json: bool, output_json: Path | None) -> bool:

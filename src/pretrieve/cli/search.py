@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pretrieve.cli.options import Device, Json, Mode, OutputJson
-from pretrieve.cli.output import say, styled, working, write_json
+from pretrieve.cli.output import apart, say, styled, write_json
 from pretrieve.core.shown import shown
 
 if TYPE_CHECKING:
@@ -96,11 +96,11 @@ def command(
     from pretrieve.index.answering import answer_json, default_group
     from pretrieve.index.find import search
     from pretrieve.models.devices import using
-    from pretrieve.pipeline.index import open_index
+    from pretrieve.pipeline.open_index import open_index
 
     text = " ".join(query) if query else None
     _check(text, queries, run, output_json, as_json=as_json, full_text=full_text)
-    with working(as_json, output_json), using(device):
+    with apart(as_json, output_json), using(device):
         opened = open_index(index, mode, model)
     group = default_group(opened, group_by)
     if queries is not None and run is not None:

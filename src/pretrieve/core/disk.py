@@ -209,7 +209,7 @@ def exchange(first: Path, second: Path) -> None:
         return
     if (number := ctypes.get_errno()) not in _UNSUPPORTED:
         raise OSError(number, os.strerror(number), str(second))
-    old = _set_aside(second)
+    old = set_aside(second)
     second.rename(old)
     fault_point("rename", second)
     first.rename(second)
@@ -218,14 +218,15 @@ def exchange(first: Path, second: Path) -> None:
 
 def recover(path: Path) -> None:
     """Put a folder back that ``exchange`` was moving when its process was killed; call it while holding a lock."""
-    if (old := _set_aside(path)).exists():
+    if (old := set_aside(path)).exists():
         if path.exists():
             remove(old)
         else:
             old.rename(path)
 
 
-def _set_aside(path: Path) -> Path:
+def set_aside(path: Path) -> Path:
+    """Where ``exchange`` moves a folder for a moment, where it cannot swap two in one step."""
     return path.with_name(f".{path.name}.replaced")
 
 

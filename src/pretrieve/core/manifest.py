@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from typing import Any
 import orjson
 
 from pretrieve.core.blocks import DIGITS, BlockSums, Guard, Sums, block_count, pieces
-from pretrieve.core.disk import TEMPORARY
+from pretrieve.core.disk import TEMPORARY, set_aside
 from pretrieve.core.errors import CorruptError, UsageError, VersionError
 
 MANIFEST = "MANIFEST.json"
@@ -30,6 +31,7 @@ _KEYS = {"format", "kind", "meta", "files"}
 _CHECKSUM = "checksum"
 _CHECKED = ("index",)  # kinds whose MANIFEST always has checksums
 _HEX = re.compile(r"[0-9a-f]*")
+_LOOKS, _BETWEEN_LOOKS = 20, 0.05  # at a folder that is being replaced; in seconds
 _AGAIN = "restore the folder from a copy, or make it again."
 
 
@@ -124,7 +126,7 @@ def load_manifest(path: Path, kind: str | None) -> dict[str, Any]:
         CorruptError: the MANIFEST itself is damaged.
     """
     expected_kind = _one(kind or "artefact")
-    if not path.is_dir():
+    if not _is_there(path):
         raise UsageError(f"{path}: no such folder; {expected_kind} of pretrieve was expected.")
     try:
         manifest = orjson.loads((path / MANIFEST).read_bytes())
@@ -137,6 +139,21 @@ def load_manifest(path: Path, kind: str | None) -> dict[str, Any]:
     except ValueError:
         raise CorruptError(f"{path / MANIFEST} is damaged (it is no JSON): {_AGAIN}") from None
     return _checked(path, manifest, kind)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a folder is there; one that is being replaced in two steps (``disk.exchange``) is waited for.
+
+    Raises:
+        UsageError: it was being replaced when that process was killed.
+    """
+    for _ in range(_LOOKS):
+        if path.is_dir():
+            return True
+        if not (aside := set_aside(path)).is_dir():
+            return path.is_dir()  # it may have come back in between
+        time.sleep(_BETWEEN_LOOKS)
+    raise UsageError(f"{path} was being replaced when its process was killed: rename {aside} to {path.name}.")
 
 
 def _checked(path: Path, manifest: Any, kind: str | None) -> dict[str, Any]:

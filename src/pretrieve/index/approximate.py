@@ -18,6 +18,7 @@ from pretrieve.core.arrays import check_bytes
 from pretrieve.core.errors import CorruptError
 from pretrieve.core.extras import require
 from pretrieve.core.files import Folder
+from pretrieve.core.numbers import each_once
 from pretrieve.core.rng import generator
 from pretrieve.core.types import BoolArray, FloatArray, IntArray
 from pretrieve.index.compressed import Vectors, blocks
@@ -129,7 +130,7 @@ class Approximate:
         found = self._search(queries, wanted * self.views, int(np.ceil(probes / fraction)), may)
         if self.views == 1:  # each is there once
             return [np.sort(row[row >= 0]) for row in found]
-        return [np.unique(row[row >= 0] // self.views) for row in found]
+        return [each_once(row[row >= 0] // self.views) for row in found]
 
     def _search(self, queries: FloatArray, count: int, probes: int, may: BoolArray | None) -> IntArray:
         """Vectors (Q, count) of each query, best first, -1 where there are fewer."""

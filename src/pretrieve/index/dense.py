@@ -21,6 +21,7 @@ import numpy as np
 from pretrieve.core.arrays import array_header
 from pretrieve.core.errors import CorruptError, DataError, FingerprintError
 from pretrieve.core.files import Folder
+from pretrieve.core.numbers import each_once
 from pretrieve.core.types import BoolArray, FloatArray, IntArray, TextEncoder
 from pretrieve.index.approximate import Approximate
 from pretrieve.index.compressed import Compressed, Vectors, compress, open_vectors
@@ -289,7 +290,7 @@ class Dense:
         starts = self.members.starts
         owner = np.searchsorted(starts, numbers, "right") - 1
         found = np.empty((len(numbers), *self.parts[0].shape[1:]), np.float32)
-        for part in np.unique(owner).tolist():
+        for part in each_once(owner).tolist():
             own = owner == part
             found[own] = self.parts[part][numbers[own] - starts[part]]
         return found

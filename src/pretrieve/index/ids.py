@@ -20,6 +20,7 @@ import numpy as np
 from pretrieve.core.arrays import load_array
 from pretrieve.core.errors import CorruptError
 from pretrieve.core.files import Folder
+from pretrieve.core.numbers import each_once
 from pretrieve.core.types import Array, BoolArray, FloatArray, IntArray
 from pretrieve.index.ranking import id_ranks
 
@@ -214,7 +215,7 @@ class Members:
         """The first n of some places in the order of their documents' ids; of each part, its ranks choose n."""
         owner = np.searchsorted(self.starts, numbers[places], "right") - 1
         chosen = []
-        for part in np.unique(owner).tolist():
+        for part in each_once(owner).tolist():
             own = places[owner == part]
             ranks = self.parts[part].ranks[numbers[own] - self.starts[part]]
             chosen.append(own[np.argsort(ranks, kind="stable")[:n]])

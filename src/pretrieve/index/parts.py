@@ -18,6 +18,7 @@ import numpy as np
 from pretrieve.core.arrays import array_header, load_array
 from pretrieve.core.errors import CorruptError
 from pretrieve.core.files import Folder
+from pretrieve.core.numbers import each_once
 from pretrieve.core.types import Array, BoolArray, Document, FloatArray, IntArray, TextEncoder
 from pretrieve.index.analysis import Analyzer
 from pretrieve.index.columns import Columns
@@ -302,7 +303,7 @@ def alive_of(parts: Sequence[Part]) -> list[BoolArray | None]:
     places = {part.number: at for at, part in enumerate(parts)}
     alive: list[BoolArray | None] = [None] * len(parts)
     for part in parts:
-        for number in np.unique(part.gone[:, 0]).tolist():
+        for number in each_once(part.gone[:, 0]).tolist():
             if (at := places.get(number)) is not None:
                 gone = part.gone[part.gone[:, 0] == number, 1]
                 if (found := alive[at]) is None:

@@ -12,7 +12,7 @@ from pretrieve.index.analysis import Analysis, Analyzer
 from pretrieve.index.backends import Address
 from pretrieve.index.filling import link_new
 from pretrieve.index.index import Index, IndexOptions
-from pretrieve.index.opening import check_place
+from pretrieve.pipeline.open_index import open_index
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.sources import field_words, read_documents
 from pretrieve.pipeline.run.stopping import stoppable
@@ -99,28 +99,6 @@ def _opened(model: str, described: Mapping[str, Any], listener: Listener) -> Tex
     for line in (*before_search(model, options), *inference_lines(encoder)):
         listener.note(line)
     return encoder
-
-
-def open_index(path: Path, mode: str = "hybrid", model: str | None = None) -> Index:
-    """Open an index with its own model, used as when the index was built; a static one needs no torch.
-
-    Args:
-        path: the index's folder.
-        mode: ranking that is asked for; lexical search opens no model.
-        model: where its model is now; default: in the index, or where the index says.
-
-    Raises:
-        UsageError: there is no index, or its model no longer exists.
-        FingerprintError: the model has changed since.
-    """
-    from pretrieve.models.text_encoder import ModelOptions, open_encoder
-
-    def opened(place: str, described: Mapping[str, Any]) -> TextEncoder:
-        if model is None:
-            check_place(path, place, files.load_manifest(path, "index")["meta"]["model"])
-        return open_encoder(place, ModelOptions(**described))
-
-    return Index.open(path, open_model=opened, with_model=mode != "lexical" or model is not None, place=model)
 
 
 def index_at(path: Path, described: Mapping[str, Any]) -> Index | None:

@@ -19,7 +19,8 @@ from pretrieve.index.storing import told
 from pretrieve.index.updating import delete, update
 from pretrieve.index.vector_options import VectorOptions
 from pretrieve.index.writing import writing
-from pretrieve.pipeline.index import PASSAGES, READ_WITH, open_index
+from pretrieve.pipeline.index import PASSAGES, READ_WITH
+from pretrieve.pipeline.open_index import open_index
 from pretrieve.pipeline.run.progress import Listener
 from pretrieve.pipeline.run.sources import READING, field_words, read_documents
 from pretrieve.pipeline.run.stopping import stoppable

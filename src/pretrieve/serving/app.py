@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pretrieve.serving import api, judging, pages
 from pretrieve.serving.api import State, json_response
 from pretrieve.serving.judgements import Judgements
-from pretrieve.serving.limits import Gate, Limits, RequestError
+from pretrieve.serving.limits import Gate, Limits, RequestError, ending
 from pretrieve.serving.metrics import Metrics
 from pretrieve.serving.served import Served
 
@@ -75,7 +75,7 @@ def make_app(served: dict[str, Served], options: ServeOptions) -> Starlette:
         watch = asyncio.create_task(_watch(state, options.note))
         yield
         watch.cancel()
-        state.gate.close()
+        await asyncio.to_thread(state.gate.close)  # what was cut off is answered meanwhile
 
     middleware = [Middleware(_Guard, state=state, options=options)]
     app = Starlette(
@@ -114,6 +114,10 @@ class _Guard:
             await self._app(scope, receive, answered)
         except RequestError as error:
             await error_response(error)(scope, receive, answered)
+        except asyncio.CancelledError:  # the grace period after SIGTERM is over
+            if answered.status:
+                raise
+            await error_response(ending(self._options.limits))(scope, receive, answered)
         except Exception as error:
             self._options.note(f"unexpected {type(error).__name__} in {_route(request)}: {error!s:.300}")
             if answered.status:

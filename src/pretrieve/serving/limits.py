@@ -61,12 +61,14 @@ class Gate:
     Attributes:
         inside: requests that run or wait.
         refused: requests that were refused.
+        closed: whether the server ends: nothing begins any more.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="search")
         self.inside = self.refused = 0
+        self.closed = False
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run work in a thread.
@@ -75,9 +77,10 @@ class Gate:
             work: the work.
 
         Raises:
-            RequestError: too many wait; status 503.
+            RequestError: too many wait, or the server ends; status 503.
         """
         limits = self._limits
+        self.check_open()
         if self.inside >= limits.threads + limits.waiting:
             self.refused += 1
             text = f"{self.inside} requests run or wait already: try again in {limits.retry_after} s."
@@ -99,9 +102,28 @@ class Gate:
     def _leave(self) -> None:
         self.inside -= 1
 
+    def check_open(self) -> None:
+        """Refuse to begin work, such as the next query of several, where the server ends.
+
+        Raises:
+            RequestError: it does; status 503.
+        """
+        if self.closed:
+            raise ending(self._limits)
+
     def close(self) -> None:
         """Let what runs end, and drop what waits."""
+        self.closed = True
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def ending(limits: Limits) -> RequestError:
+    """The refusal of a request that the end of the server cuts off.
+
+    Args:
+        limits: seconds to wait.
+    """
+    return RequestError(503, f"the server ends: try again in {limits.retry_after} s.", limits.retry_after)
 
 
 async def body_of(request: Request, limits: Limits) -> bytes:

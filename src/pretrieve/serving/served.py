@@ -15,7 +15,7 @@ from pretrieve.index.find import search
 from pretrieve.index.ids import hashes
 from pretrieve.index.index import Index
 from pretrieve.models.bag import Bag
-from pretrieve.pipeline.index import open_index
+from pretrieve.pipeline.open_index import open_index
 
 _FIRST = 40  # characters of the first query
 
