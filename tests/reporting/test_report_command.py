@@ -401,13 +401,6 @@ def test_charts_are_written_as_pictures(run, compared, tmp_path) -> None:
         assert all(f".{kind}" in text for kind in used), "every class has a rule"
 
 
-def test_across_languages_there_is_none_yet(run, tmp_path) -> None:
-    (tmp_path / "e.json").write_bytes(orjson.dumps({"pair_tests": [], "rows": []}))
-    outcome = run("report", tmp_path / "e.json", "-o", tmp_path / "r.html")
-    assert outcome.code == 1
-    assert "across languages" in outcome.err
-
-
 def test_a_damaged_file_of_curves_is_counted(run, model, tmp_path) -> None:
     copy = tmp_path / "model"
     shutil.copytree(model, copy)

@@ -95,6 +95,8 @@ def examples_section(examples: Sequence[Mapping[str, Any]], summary: Mapping[str
 
 def _reason(recipe: Mapping[str, Any], number: int | None) -> str:
     """Why no examples are drawn; empty if they are."""
+    if recipe["method"] == "distill":
+        return "A distilled model learns the vectors of its teacher: it draws no examples that could be shown."
     if number == 0:
         return f"Not drawn, as asked; --examples {USUAL} draws some, where the documents are still there."
     places = [Path(source) for source in recipe["sources"]]

@@ -149,7 +149,7 @@ class Page:
         sections: the rest, in order.
     """
 
-    kind: Literal["run", "comparison", "evaluation"]
+    kind: Literal["run", "reader", "comparison", "evaluation", "crosslingual", "queries"]
     title: str
     verdict: Sequence[str]
     sections: Sequence[Section]
