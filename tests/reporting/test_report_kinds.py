@@ -11,6 +11,7 @@ import pytest
 
 from cli.conftest import things as things
 from evaluation.test_crosslingual import CODES, write
+from pretrieve.models.text_encoder import open_encoder
 from reporting.test_report_command import page_of, section
 
 
@@ -158,3 +159,55 @@ def test_what_has_no_report_is_refused_in_one_line(run, things, tmp_path, source
     assert error in outcome.err
     assert outcome.err.count("\n") == 1
     assert not (tmp_path / "r.html").exists()
+
+
+def test_a_large_evaluation_query_by_query_stays_below_the_limit(reported, tmp_path) -> None:
+    beir, count, rng = tmp_path / "beir", 20_000, np.random.default_rng(0)
+    (beir / "qrels").mkdir(parents=True)
+    texts = [{"_id": f"d{n}", "title": f"Title {n} " * 20, "text": "word " * 200} for n in range(50)]
+    asked = [{"_id": f"q{n}", "text": f"question {n} " * 30} for n in range(count)]
+    for name, lines in (("corpus", texts), ("queries", asked)):
+        (beir / f"{name}.jsonl").write_bytes(b"\n".join(map(orjson.dumps, lines)))
+    relevant = rng.integers(50, size=count).tolist()
+    rows = "".join(f"q{n}\td{one}\t1\n" for n, one in enumerate(relevant))
+    (beir / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{rows}")
+    for name in ("a.run", "b.run"):
+        hits = ((n, rank, one) for n in range(count) for rank, one in enumerate(rng.permutation(50)[:10].tolist(), 1))
+        (tmp_path / name).write_text("".join(f"q{n} Q0 d{one} {rank} {20 - rank} x\n" for n, rank, one in hits))
+    row = {"metrics": {"nDCG@10": 0.1}, "ci95": {"nDCG@10": [0.0, 0.2]}, "mode": "dense"}
+    facts = {"collection": "beir", "split": "test", "queries": count, "tests": [],
+             "rows": [{"system": name, **row} for name in "ab"]}  # fmt: skip
+    (tmp_path / "e.json").write_bytes(orjson.dumps(facts))
+    words = ("e.json", "--benchmark", beir, "--run", "a.run", "--run", "b.run")
+    page, data = reported(*words)
+    single = section(data, "Query by query")
+    assert len(single["charts"][0]["points"]) < count
+    assert any(f"of {count:,} queries" in note for note in single["notes"])
+    assert (tmp_path / "r.html").stat().st_size < 2_000_000
+    assert len(single["tables"]) == 22
+    assert page.tags.count("circle") >= len(single["charts"][0]["points"])
+
+
+def test_the_vector_that_answers_a_query_stands_in_the_document(reported, run, documents, tmp_path) -> None:
+    settings = ("views=3", "queries_per_document=2", "block=64", "query=32", "max_length=64", "batch_size=8",
+                "vocabulary_size=300")  # fmt: skip
+    words = ("train", documents, "-o", tmp_path / "m", "--method", "mvr", "--steps", "2",
+             "--tracker", "none", "--base", "new:layers=1,hidden=32,heads=2,intermediate=32")  # fmt: skip
+    outcome = run(*words, *(part for one in settings for part in ("--set", one)))
+    assert outcome.code == 0, outcome.err
+    text, data = reported(tmp_path / "m")
+    drawn = section(data, "What the sampler draws")
+    assert any("gives a block 3 vectors" in note for note in drawn["notes"])
+    encoder = open_encoder(str(tmp_path / "m"))
+    for example in drawn["examples"]:
+        *queries, (_, pieces) = example["rows"]
+        (vectors,) = encoder.encode_documents([" ".join(one["seen"] for one in pieces if one["seen"])])
+        marks = example["documents"][0]["marks"]
+        assert len(queries) == 2
+        for number, (name, pieces) in enumerate(queries):
+            (query,) = encoder.encode_queries([" ".join(one["seen"] for one in pieces)])
+            best = int((vectors @ query).argmax()) + 1
+            assert name.endswith(f", answered by vector {best} of 3")
+            assert marks[number] == f"{number + 1} → vector {best}"
+            assert marks[number] in text.text
+        assert marks[2] == "3"

@@ -47,12 +47,12 @@ def crosslingual_page(path: Path, facts: Facts) -> Page:
 def _page(facts: Facts) -> Page:
     parts = {part: _part(facts, part) for part in _PARTS}
     sections = [scores_section(one, f"Scores: {_PARTS[part]}") for part, one in parts.items()]
-    sections += [_matrices(facts), _pair_tests(facts), _made(facts)]
+    sections += [_matrices(facts), *_pair_tests(facts), _made(facts)]
     return Page(
         kind="crosslingual",
         title=f"Evaluation across languages on {facts['collection']} ({facts['split']})",
         verdict=_verdict(facts, parts),
-        sections=[one for one in sections if one is not None],
+        sections=sections,
     )
 
 
@@ -118,7 +118,7 @@ def _line(code: str, cells: Sequence[str]) -> list[str]:
     return [code, *cells]
 
 
-def _pair_tests(facts: Facts) -> Section | None:
+def _pair_tests(facts: Facts) -> list[Section]:
     codes, tables = facts["languages"], []
     for test in facts["pair_tests"]:
         lines = []
@@ -128,9 +128,9 @@ def _pair_tests(facts: Facts) -> Section | None:
         title = f"{test['a']} - {test['b']}: {test['metric']}; queries down, documents across"
         tables.append(Table(title=title, head=["", *codes], rows=lines, folded=True))
     if not tables:
-        return None
+        return []
     note = "Paired permutation tests of models in the same mode, corrected by Holm over the pairs of languages."
-    return Section(title="Models against each other, pair by pair", notes=[note], tables=tables)
+    return [Section(title="Models against each other, pair by pair", notes=[note], tables=tables)]
 
 
 def _made(facts: Facts) -> Section:
