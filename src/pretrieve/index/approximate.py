@@ -7,8 +7,10 @@ are scored, are the fewest that reach the recall that is asked for on held-out q
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -34,7 +36,8 @@ _ROUNDS = 8  # of k-means
 _BITS = 64  # dimensions from which on a bit of each is enough
 _BLOCK = 1 << 14  # vectors that are added at once
 _GATHERED = 1 << 12  # documents whose vectors are gathered at once
-_RESCORED = (125, 250, 500, 1000, 2000, 4000)  # candidates that may be scored exactly
+_RESCORED = (125, 250, 500, 1000, 2000, 4000, 8000, 16000)  # candidates that may be scored exactly
+_SCANNED = 1 / 16  # what a code costs in a list that is looked at, of what a candidate costs that is scored
 _FEW = 20_000  # allowed documents that are all scored, at most
 
 
@@ -200,26 +203,37 @@ def _trained(vectors: Vectors) -> faiss.IndexIVF:
 
 
 def _chosen(index: faiss.IndexIVF, vectors: Vectors, queries: FloatArray, target: float, kind: str) -> Settings | None:
-    """The fewest lists, and with them the fewest candidates, that reach the target.
+    """The lists and candidates that reach the target with the least work.
 
     On one half of the queries by more than two standard errors; and on the other, whose recall is what is told: that of
     the half that chooses is too high, as many queries find all of their neighbours or none.
     """
     border, lists = exact_border(queries, vectors), int(index.nlist)
     first, last = slice(0, None, 2), slice(1, None, 2)
-    steps = sorted({step for power in range(lists.bit_length()) for step in (1 << power, 3 << power)})
-    for probes in [*(step for step in steps if step < lists), lists]:
+    steps = sorted({step for power in range(lists.bit_length()) for step in (1 << power, 3 << power) if step < lists})
+    steps.append(lists)
+
+    def looking_at(probes: int) -> Approximate:
         settings = Settings(lists=lists, probes=probes, rescored=_RESCORED[-1], recall=0, queries=0, kind=kind)
-        near = Approximate(index=index, views=_views(vectors), settings=settings)
-        found = _recalls(near, vectors, queries[first], border[first])
-        sure = found.mean(axis=1) - 2 * found.std(axis=1) / np.sqrt(found.shape[1])
-        if sure[-1] < target:
-            continue
-        measured = _recalls(near, vectors, queries[last], border[last])
-        reached = np.flatnonzero((sure >= target) & (measured.mean(axis=1) >= target))
-        if len(reached):
-            own = measured[reached[0]]
-            return replace(settings, rescored=_RESCORED[reached[0]], recall=float(own.mean()), queries=len(own))
+        return Approximate(index=index, views=_views(vectors), settings=settings)
+
+    @cache
+    def sure(probes: int) -> FloatArray:
+        """What recall is at least, for each number of candidates."""
+        found = _recalls(looking_at(probes), vectors, queries[first], border[first])
+        return np.asarray(found.mean(axis=1) - 2 * found.std(axis=1) / np.sqrt(found.shape[1]))
+
+    @cache
+    def measured(probes: int) -> FloatArray:
+        return _recalls(looking_at(probes), vectors, queries[last], border[last])
+
+    enough = bisect_left(steps, True, key=lambda probes: bool(sure(probes)[-1] >= target))  # more lists find more
+    scanned = _SCANNED * index.ntotal / lists  # of a list
+    tried = ((probes, which) for probes in steps[enough:] for which in range(len(_RESCORED)))
+    for probes, which in sorted(tried, key=lambda found: scanned * found[0] + _RESCORED[found[1]]):
+        if sure(probes)[which] >= target and (own := measured(probes)[which]).mean() >= target:
+            settings = looking_at(probes).settings
+            return replace(settings, rescored=_RESCORED[which], recall=float(own.mean()), queries=len(own))
     return None
 
 
