@@ -25,6 +25,7 @@ PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1100, "height": 800}
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 LARGEST_PICTURE = 200_000  # bytes
+GRAVE = ("serious", "critical")
 
 
 @dataclass
@@ -36,9 +37,15 @@ class Seen:
     requests: list[str] = field(default_factory=list)
 
 
+_RUNNING: list[Any] = []  # Playwright starts once in a process, and each file of tests has a fixture of its own
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Chromium; the test is skipped where it or Playwright is not installed."""
+    if _RUNNING:
+        yield _RUNNING[0]
+        return
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
@@ -47,7 +54,9 @@ def browser() -> Iterator[Any]:
         launched = started.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
         )
+        _RUNNING.append(launched)
         yield launched
+        _RUNNING.clear()
         launched.close()
 
 
@@ -67,6 +76,16 @@ def opened(browser: Any, address: str, **context: Any) -> Iterator[Seen]:
         yield seen
     finally:
         made.close()
+
+
+def grave_faults(page: Any) -> list[tuple[str, str]]:
+    """What axe finds in an open page that is serious or critical: the rule, and the first element that breaks it.
+
+    The test is skipped where axe is not installed.
+    """
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    found = axe.run(page).response["violations"]
+    return [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in GRAVE]
 
 
 def picture(page: Any, name: str, **options: Any) -> None:

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 import searching
-from browser import PHONE, opened, picture
+from browser import DESK, PHONE, grave_faults, opened, picture
 from browser import browser as browser
 from cli.conftest import run as run
 from pretrieve.core.types import Document
@@ -182,3 +182,20 @@ def test_hostile_documents_are_text_on_a_phone(browser, explored, scheme) -> Non
         assert page.title() == "Training examples and the map of the corpus"
         assert "\u202e" not in page.content()
         assert seen.errors == []
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("light", PHONE), ("dark", PHONE), ("dark", DESK)])
+def test_axe_finds_no_grave_fault(browser, explored, scheme, size) -> None:
+    with opened(browser, explored.as_uri(), viewport=size, color_scheme=scheme) as seen:
+        page = seen.page
+        assert grave_faults(page) == []
+        page.keyboard.press("ArrowRight")
+        page.check("#suspected")
+        page.fill("#find", "garden 2")
+        page.locator("#found button").first.click()
+        for colour in ("cluster", "length"):
+            page.select_option("#colour", colour)
+            assert grave_faults(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        assert seen.errors == []
+        assert [one for one in seen.requests if not one.startswith("data:")] == [explored.as_uri()]

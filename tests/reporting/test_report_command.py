@@ -18,40 +18,12 @@ import orjson
 import pytest
 
 import labelling
-from browser import DESK, PHONE, opened, picture
-from browser import browser as browser
-from cli.conftest import documents as documents
-from cli.conftest import model as model
-from cli.conftest import run as run
 from pretrieve.core import files
 from pretrieve.models.bag import Bag
 from pretrieve.pipeline.pretrain.data import split
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "<script>alert(1)</script>\x1b[2J\u202eevil & \u05d0\u05d1"
-
-
-@pytest.fixture(scope="module")
-def compared(documents: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``beir`` and a ``comparison`` on it."""
-    folder = tmp_path_factory.mktemp("compared")
-    labelling.beir(folder / "beir", 80, 30)
-    words = ("compare", documents, "--benchmark", folder / "beir", "-o", folder / "comparison", "--methods",
-             "none,contriever-inbatch", "--steps", "30", "--labels", "20", "--seeds", "1", "--base", "static", "--tune",
-             "steps=2", "--set", "dimensions=16", "--set", "learning_rate=0.5", "--set", "batch_size=16")  # fmt: skip
-    done = subprocess.run([sys.executable, "-m", "pretrieve", *map(str, words)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-@pytest.fixture(scope="module")
-def evaluated(model: Path, compared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The JSON of an evaluation of the model."""
-    target = tmp_path_factory.mktemp("evaluated") / "evaluation.json"
-    words = ("evaluate", compared / "beir", "--model", model, "--output-json", target)
-    done = subprocess.run([sys.executable, "-m", "pretrieve", *map(str, words)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return target
 
 
 class Words(HTMLParser):
@@ -189,28 +161,6 @@ def test_a_comparison(run, compared, tmp_path) -> None:
     assert "The ranked lists of the queries are not kept." in words.text
     for cell in orjson.loads((folder / "report.json").read_bytes())["cells"]:
         assert f"{cell['mean']:.4f} ({cell['ci95'][0]:.3f} to {cell['ci95'][1]:.3f})" in words.text
-
-
-@pytest.fixture(scope="module")
-def rankings(compared: Path) -> Path:
-    """Runs of the comparison's models: ``none-0.dense.run``, ``contriever-inbatch-0.dense.run`` and so on."""
-    models = [
-        part
-        for name in ("none-0", "contriever-inbatch-0")
-        for part in ("--model", compared / "comparison" / "runs" / name)
-    ]
-    words = (
-        "evaluate",
-        compared / "beir",
-        *models,
-        "--run",
-        compared / "rankings",
-        "--output-json",
-        compared / "e.json",
-    )
-    done = subprocess.run([sys.executable, "-m", "pretrieve", *map(str, words)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return compared / "rankings"
 
 
 def check_lists(tables: list[dict], runs: list[Path], compared: Path) -> None:
@@ -451,13 +401,6 @@ def test_charts_are_written_as_pictures(run, compared, tmp_path) -> None:
         assert all(f".{kind}" in text for kind in used), "every class has a rule"
 
 
-def test_across_languages_there_is_none_yet(run, tmp_path) -> None:
-    (tmp_path / "e.json").write_bytes(orjson.dumps({"pair_tests": [], "rows": []}))
-    outcome = run("report", tmp_path / "e.json", "-o", tmp_path / "r.html")
-    assert outcome.code == 1
-    assert "across languages" in outcome.err
-
-
 def test_a_damaged_file_of_curves_is_counted(run, model, tmp_path) -> None:
     copy = tmp_path / "model"
     shutil.copytree(model, copy)
@@ -494,29 +437,3 @@ def test_json_is_what_the_file_beside_the_page_has(run, evaluated, tmp_path) -> 
     assert outcome.code == 0
     assert outcome.out.encode() == (tmp_path / "r.data.json").read_bytes()
     assert files.to_json(orjson.loads(outcome.out)) == outcome.out.encode()
-
-
-@pytest.mark.parametrize("kind", ["model", "comparison", "evaluation"])
-def test_a_browser_opens_it_from_a_file(run, browser, model, compared, evaluated, tmp_path, kind) -> None:
-    sources = {"model": model, "comparison": compared / "comparison", "evaluation": evaluated}
-    target = tmp_path / "report.html"
-    assert run("report", sources[kind], "-o", target).code == 0
-    backs = set()
-    for scheme in ("light", "dark"):
-        with opened(browser, target.as_uri(), viewport=PHONE, color_scheme=scheme) as seen:
-            page = seen.page
-            assert seen.errors == []
-            assert [one for one in seen.requests if not one.startswith("data:")] == [target.as_uri()]
-            assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-            assert page.locator(".verdict p").first.is_visible()
-            top = page.locator(".verdict").bounding_box()["y"]
-            assert top < PHONE["height"] / 2, "the verdict is seen first"
-            backs.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
-            for name in page.locator("figure > svg").all():
-                box = name.bounding_box()
-                assert box["width"] > 200
-                assert box["height"] > 20 or "strip" in name.locator("..").get_attribute("class")
-            if scheme == "light":
-                page.set_viewport_size(DESK)
-                picture(page, f"report-{kind}.png")
-    assert len(backs) == 2, "dark is dark"

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 import searching
-from browser import PHONE, opened, picture
+from browser import PHONE, grave_faults, opened, picture
 from browser import browser as browser
 from pretrieve.core.types import Document
 from pretrieve.text.beir import load_collection
@@ -19,7 +19,6 @@ from serving.conftest import HOSTILE, ROOT, Server, pretrieve, write_documents
 
 QUERY = "static model search"
 CONTROLS = "lang~kamika or lang='\x1b[2J\u202e'"  # in a filter, for those of documents do not come into an index
-GRAVE = ("serious", "critical")
 
 
 def sections() -> list[Document]:
@@ -207,14 +206,12 @@ def test_on_a_phone_and_in_the_dark(visit, scheme) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_grave_fault(visit, scheme) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
     for path in ("/", f"/?q={quote(QUERY)}&with=hybrid,lexical,other", "/read/search%2F1"):
         page = visit(path, color_scheme=scheme)
         page.keyboard.press("Escape")
         page.keyboard.press("j")
         page.keyboard.press("w")
-        found = axe.run(page).response["violations"]
-        assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in GRAVE] == []
+        assert grave_faults(page) == []
 
 
 def test_hostile_text_is_shown_and_does_nothing(visit) -> None:

@@ -1,7 +1,8 @@
-"""``pretrieve report``: one HTML file on a model, a comparison or an evaluation."""
+"""``pretrieve report``: one HTML file on a model, a reader, a comparison, an evaluation or generated queries."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,8 @@ def command(
         Path,
         typer.Argument(
             metavar="RUN|COMPARISON|EVALUATION",
-            help="Folder of a model or of a comparison, or what `evaluate --output-json` wrote.",
+            help="Folder of a model, a reader or a comparison, what `evaluate --output-json` wrote, or the file that "
+            "`generate` wrote.",
             show_default=False,
         ),
     ],
@@ -86,13 +88,15 @@ def command(
         examples=examples,
         pictures=pictures,
     )
+    begun = time.perf_counter()
     with working(as_json, output_json) as display:
         page, data = write_report(request, display)
     if write_json(page.to_json(), as_json, output_json):
         return
     for line in page.verdict:
         say(line)
-    say(f"{output}, and its data: {data}")
+    took = f"{output.stat().st_size / 1000:,.0f} kB, {time.perf_counter() - begun:.1f} s"
+    say(f"{output} ({took}), and its data: {data}")
     if pictures is not None:
         say(_pictures(pictures, sum(len(section.charts) for section in page.sections)))
 

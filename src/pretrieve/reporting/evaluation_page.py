@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from pretrieve.core.errors import DataError, UsageError
+from pretrieve.reporting.crosslingual_page import is_crosslingual
 from pretrieve.reporting.evaluation_runs import run_sections
 from pretrieve.reporting.page import Page, Section
 from pretrieve.reporting.provenance import made_by
@@ -63,19 +64,27 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         UsageError: there is no such file.
         DataError: it is something else, or an evaluation across languages.
     """
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file.")
-    try:
-        facts = orjson.loads(path.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise DataError(f"{path}: no JSON ({error}): give what `pretrieve evaluate --output-json` writes.") from None
-    if isinstance(facts, dict) and "pair_tests" in facts:
-        raise DataError(
-            f"{path}: there is no report across languages yet: `pretrieve evaluate --markdown` has its tables."
-        )
+    facts = read_json(path)
+    if is_crosslingual(facts):
+        raise DataError(f"{path}: an evaluation across languages has a report of its own: pretrieve report {path}")
     if not _is_evaluation(facts):
         raise DataError(f"{path}: not an evaluation: give what `pretrieve evaluate --output-json` writes.")
     return dict(facts)
+
+
+def read_json(path: Path) -> Any:
+    """Read a file of JSON, whatever it holds.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it is no JSON.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file.")
+    try:
+        return orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise DataError(f"{path}: no JSON ({error}): give what `pretrieve evaluate --output-json` writes.") from None
 
 
 def _is_evaluation(facts: object) -> bool:

@@ -44,6 +44,7 @@ def drawn_sections(
         return [Section(title=TITLE, notes=[reason])]
     from pretrieve.pipeline.inspect import InspectRequest, opened  # imports torch
     from pretrieve.pipeline.pretrain.data import split
+    from pretrieve.reporting.answering_vectors import answered
     from pretrieve.reporting.geometry import geometry_sections
 
     wanted = InspectRequest(
@@ -63,24 +64,28 @@ def drawn_sections(
                 changed = "Not shown: the documents have changed since the run, which keeps none."
                 return [Section(title=TITLE, notes=[changed])]
             examples = found.examples(USUAL if number is None else number)
+            said = answered(folder, examples)
             _, held_out = split(len(found.documents), recipe["seed"], report.documents["held_out"])
             geometry = geometry_sections(folder, found.documents, held_out)
     except PretrieveError as error:
         return [Section(title=TITLE, notes=[f"Not shown: the documents cannot be drawn from again ({error})"])]
-    return [*geometry, examples_section(examples, summary)]
+    return [*geometry, examples_section(examples, summary, said)]
 
 
-def examples_section(examples: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> Section:
+def examples_section(examples: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], said: str = "") -> Section:
     """Examples of training in their documents, and the lengths of documents.
 
     Args:
         examples: as ``Opened.examples`` describes them.
         summary: facts about the method and the corpus.
+        said: what the trained model makes of them; empty for nothing.
     """
     notes = [
         f"{summary['task'][:1].upper()}{summary['task'][1:].rstrip('.')}.",
         "Drawn again as the method draws them, from all documents of the run, those held out included.",
     ]
+    if said:
+        notes.append(said)
     states = {state for example in examples for row in example["rows"] for state, *_ in row["pieces"]}
     marks = [f"{state}: {meaning}" for state, meaning in _MEANINGS.items() if state in states]
     if marks:
@@ -95,6 +100,8 @@ def examples_section(examples: Sequence[Mapping[str, Any]], summary: Mapping[str
 
 def _reason(recipe: Mapping[str, Any], number: int | None) -> str:
     """Why no examples are drawn; empty if they are."""
+    if recipe["method"] == "distill":
+        return "A distilled model learns the vectors of its teacher: it draws no examples that could be shown."
     if number == 0:
         return f"Not drawn, as asked; --examples {USUAL} draws some, where the documents are still there."
     places = [Path(source) for source in recipe["sources"]]
@@ -130,9 +137,11 @@ def _fields(values: Mapping[str, Any]) -> Fields:
 
 def _example(place: int, pair: Mapping[str, Any]) -> Example:
     named = ", ".join(part for part in (f"document {pair['document']}", pair["group"], pair["note"]) if part)
+    marks = [f"{number} → vector {row['vector']}" if "vector" in row else str(number)
+             for number, row in enumerate(pair["rows"], 1)]  # fmt: skip
     within = [
         Within(name=one["document"], tokens=one["tokens"], spans=[tuple(span) for span in one["spans"]],
-               pieces=[(rows, text) for rows, text in one["pieces"]])
+               pieces=[(rows, text) for rows, text in one["pieces"]], marks=marks)
         for one in pair["documents"]
     ]  # fmt: skip
     others = pair["others"]
@@ -153,7 +162,8 @@ def _example(place: int, pair: Mapping[str, Any]) -> Example:
 def _role(row: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
     spans = " + ".join(f"{start}-{stop}" for start, stop in row["spans"])
     elsewhere = f"document {row['document']}, " if row["document"] != pair["document"] else ""
-    return f"{row['role']} ({elsewhere}tokens {spans} of {row['of']})"
+    by = f", answered by vector {row['vector']} of {row['vectors']}" if "vector" in row else ""
+    return f"{row['role']} ({elsewhere}tokens {spans} of {row['of']}){by}"
 
 
 def _pieces(row: Mapping[str, Any]) -> list[Piece]:

@@ -90,12 +90,14 @@ class Within:
         tokens: its length.
         spans: number of the row, first token and the token after the last, of every span.
         pieces: numbers of the rows that hold it, and the text, in order.
+        marks: of the rows, which stand in front of their pieces.
     """
 
     name: str
     tokens: int
     spans: Sequence[tuple[int, int, int]]
     pieces: Sequence[tuple[Sequence[int], str]]
+    marks: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +151,7 @@ class Page:
         sections: the rest, in order.
     """
 
-    kind: Literal["run", "comparison", "evaluation"]
+    kind: Literal["run", "reader", "comparison", "evaluation", "crosslingual", "queries"]
     title: str
     verdict: Sequence[str]
     sections: Sequence[Section]

@@ -1,4 +1,4 @@
-"""The workflow of ``pretrieve report``: a model, a comparison or an evaluation in, one HTML file and its JSON out."""
+"""The workflow of ``pretrieve report``: a model, a comparison, an evaluation or the like in, HTML and JSON out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pretrieve.core import files
 from pretrieve.core.errors import DataError, UsageError
 from pretrieve.core.extras import require
 from pretrieve.pipeline.run.progress import Listener, Silent
-from pretrieve.reporting.evaluation_page import evaluation_page, read_evaluation
+from pretrieve.reporting.crosslingual_page import crosslingual_page, is_crosslingual
+from pretrieve.reporting.evaluation_page import evaluation_page, read_evaluation, read_json
+from pretrieve.reporting.generated_page import facts_of, generated_page
 from pretrieve.reporting.page import Page
 from pretrieve.reporting.pictures import write_pictures
 from pretrieve.reporting.render import html
@@ -79,10 +81,24 @@ def _page(request: ReportRequest, listener: Listener, evaluation: Mapping[str, A
     if source.is_file():
         if request.evaluations or request.examples is not None:
             raise UsageError("--evaluation and --examples are for a model: leave them out.")
-        return evaluation_page(read_evaluation(source), request.runs, request.benchmark)
+        return _page_of_file(request)
     if request.runs:
         raise UsageError("--run is for an evaluation: leave it out; a comparison keeps its own.")
     from pretrieve.reporting.folder_page import folder_page  # what it reads needs torch; an evaluation does not
 
     evaluations = [*([evaluation] if evaluation else []), *(read_evaluation(path) for path in request.evaluations)]
     return folder_page(source, request.benchmark, evaluations, request.examples, listener)
+
+
+def _page_of_file(request: ReportRequest) -> Page:
+    source, beside = request.source, request.runs or request.benchmark is not None
+    if (path := facts_of(source)) is not None:
+        if beside:
+            raise UsageError("--run and --benchmark are for an evaluation: leave them out.")
+        return generated_page(path)
+    facts = read_json(source)
+    if is_crosslingual(facts):
+        if beside:
+            raise UsageError("--run and --benchmark are for an evaluation in one language: leave them out.")
+        return crosslingual_page(source, facts)
+    return evaluation_page(read_evaluation(source), request.runs, request.benchmark)

@@ -21,6 +21,7 @@ from pretrieve.reporting.provenance import made_by
 from pretrieve.reporting.scores import against, against_start, certainty, evaluation_verdict, helped, scores_section
 
 _START = "start"
+DISTILLED = "distill"
 
 
 def trained_page(
@@ -120,10 +121,11 @@ def _trained(report: Report, shown_to: Sequence[str]) -> list[str]:
     steps = f"for {count:,} step{'' if count == 1 else 's'}, without labels"
     nothing = report.saved == _START and probe is None
     what = "was not trained" if nothing else f"was trained {steps}"
-    lines = [*(shown_to or [_headline(report)]), (
-        f"What was done: `{recipe['method']}` {what}, on {report.documents['trained_on']:,} documents; "
-        f"base: {recipe['base']}."
-    )]  # fmt: skip
+    who, base = f"`{recipe['method']}`", f"base: {recipe['base']}"
+    if recipe["method"] == DISTILLED:
+        who, what, base = "a static model", f"was distilled {steps}", f"teacher: {recipe['base']}"
+    done = f"What was done: {who} {what}, on {report.documents['trained_on']:,} documents; {base}."
+    lines = [*(shown_to or [_headline(report)]), done, *_agreement(report)]
     lines.append(f"{report.reason[:1].upper()}{report.reason[1:]}.")
     lines += _beside_start(report)
     if probe is None:
@@ -133,6 +135,16 @@ def _trained(report: Report, shown_to: Sequence[str]) -> list[str]:
         f"How sure: the label-free probe asked queries made of {report.documents['held_out']:,} held-out documents "
         f"({queries}). It ranks systems; it does not predict scores on real queries, and another seed may differ."
     )]  # fmt: skip
+
+
+def _agreement(report: Report) -> list[str]:
+    """How near a distilled model is to its teacher, where that was measured."""
+    signal = report.signal
+    if report.recipe["method"] != DISTILLED or signal is None:
+        return []
+    before, after = (signal[when]["agreement"] for when in ("before", "after"))
+    return [f"Its rank correlation with the teacher on {signal['documents']:,} texts that it was not trained on: "
+            f"{before:.3f} before training, {after:.3f} after it."]  # fmt: skip
 
 
 def _beside_start(report: Report) -> list[str]:

@@ -103,7 +103,7 @@ def evaluation_verdict(facts: Facts) -> list[str]:
     place = f"evaluated beside BM25 on {facts['collection']} ({facts['split']})"
     first = f"{names} {were} {place}." if models else f"BM25 alone was {place.replace('beside BM25 ', '')}."
     bm25 = next((name_of(row) for row in rows if row["mode"] == "lexical"), "")
-    lines = [_headline(facts, bm25), f"What was done: {first}"]
+    lines = [headline(facts), f"What was done: {first}"]
     lines.append(f"{name_of(best)} has the highest {metric}: {_value(best, metric)}.")
     others = [name_of(row) for row in rows if row["mode"] == best["mode"]]
     pairs = [(name_of(row), bm25) for row in rows]
@@ -117,8 +117,13 @@ def evaluation_verdict(facts: Facts) -> list[str]:
     return [*lines, *([" ".join(sentences)] if sentences else []), certainty(facts["queries"])]
 
 
-def _headline(facts: Facts, bm25: str) -> str:
-    """The verdict in a sentence: which rows are shown to be better than BM25."""
+def headline(facts: Facts) -> str:
+    """The verdict in a sentence: which rows are shown to be better than BM25.
+
+    Args:
+        facts: JSON of an evaluation.
+    """
+    bm25 = next((name_of(row) for row in facts["rows"] if row["mode"] == "lexical"), "")
     place = f"on {facts['collection']} ({facts['queries']:,} queries)"
     others = [name_of(row) for row in facts["rows"] if row["mode"] != "lexical"]
     if not others:

@@ -117,7 +117,8 @@ class _Guard:
         except asyncio.CancelledError:  # the grace period after SIGTERM is over
             if answered.status:
                 raise
-            await error_response(ending(self._options.limits))(scope, receive, answered)
+            limits = self._options.limits
+            await error_response(RequestError(503, ending(limits), limits.retry_after))(scope, receive, answered)
         except Exception as error:
             self._options.note(f"unexpected {type(error).__name__} in {_route(request)}: {error!s:.300}")
             if answered.status:

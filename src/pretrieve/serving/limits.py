@@ -109,7 +109,7 @@ class Gate:
             RequestError: it does; status 503.
         """
         if self.closed:
-            raise ending(self._limits)
+            raise RequestError(503, ending(self._limits), self._limits.retry_after)
 
     def close(self) -> None:
         """Let what runs end, and drop what waits."""
@@ -117,13 +117,13 @@ class Gate:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def ending(limits: Limits) -> RequestError:
-    """The refusal of a request that the end of the server cuts off.
+def ending(limits: Limits) -> str:
+    """What a request is told that the end of the server cuts off.
 
     Args:
         limits: seconds to wait.
     """
-    return RequestError(503, f"the server ends: try again in {limits.retry_after} s.", limits.retry_after)
+    return f"the server ends: try again in {limits.retry_after} s."
 
 
 async def body_of(request: Request, limits: Limits) -> bytes:

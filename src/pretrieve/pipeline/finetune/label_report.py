@@ -9,7 +9,7 @@ from typing import Any
 
 from pretrieve.core.shown import shown
 from pretrieve.pipeline.finetune.label_formats.scores import POSITIVE_FROM
-from pretrieve.text.files.report import ReadReport
+from pretrieve.text.files.report import WARNING, ReadReport
 from pretrieve.text.records import Fault
 
 _NAMED = 20  # fields that are named
@@ -93,7 +93,7 @@ class LabelReport:
         found += [f"{words}: {self.counts[name]:,}." for name, words in _DONE.items() if self.counts[name]]
         found += [f"left out: {self.faulty()}."] if self.faults else []
         lines = [*(f"{source}: {line}" for line in found), *self.examples]
-        return [shown(line) for line in [*lines, *(f"--documents: {line}" for line in self.documents.lines())]]
+        return [shown(line) for line in [*lines, *map(_of_documents, self.documents.lines())]]
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -123,3 +123,9 @@ class LabelReport:
             f"labelled documents: positives (a label of at least {POSITIVE_FROM:g}): {positive:,}; negatives (0): "
             f"{negative:,}; between, not used: {between:,}."
         ]
+
+
+def _of_documents(line: str) -> str:
+    """A line on further documents; a warning stays one."""
+    warning = WARNING if line.startswith(WARNING) else ""
+    return f"{warning}--documents: {line.removeprefix(WARNING)}"
