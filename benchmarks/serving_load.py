@@ -117,7 +117,7 @@ async def open_loop(client: Client, paths: Iterator[str], rate: float, seconds: 
             running.add(task)
             task.add_done_callback(running.discard)
             sent += 1
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(max(0.0, (sent + 1) / rate - (time.perf_counter() - begun)))
     await asyncio.gather(*running)
     return load
 
