@@ -125,6 +125,25 @@ def test_a_token_is_asked_for(served_folder) -> None:
     assert code == 0
 
 
+def test_a_request_of_many_queries_lets_others_have_their_turn(served_folder) -> None:
+    server = Server(served_folder / "index")
+    many = {"queries": [f"kamika {n}" for n in range(100)], "k": 100}
+    done: list[tuple[int, float]] = []
+    try:
+        asking = threading.Thread(target=lambda: done.append((server.get("/search", many).status, time.perf_counter())))
+        asking.start()
+        while "pretrieve_searches_inside 1" not in server.get("/metrics").text:
+            assert not done
+        assert server.get("/search?q=kamika").status == 200
+        answered = time.perf_counter()
+        asking.join()
+        ((status, ended),) = done
+        assert status == 200
+        assert answered < ended
+    finally:
+        server.stop()
+
+
 def test_overload_is_503_with_a_time_to_wait(served_folder) -> None:
     server = Server(served_folder / "index", "--threads", "1", "--waiting", "1")
     replies = []

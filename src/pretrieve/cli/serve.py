@@ -14,6 +14,7 @@ from pretrieve.cli.output import say
 
 NAME = "serve"
 EXAMPLE = "pretrieve serve my-index --port 8000"
+_ONE_PROCESSOR = ("OPENBLAS_NUM_THREADS", "1")  # for NumPy's products: more are waited for where many clients ask
 
 
 def command(
@@ -36,8 +37,9 @@ def command(
         ),
     ] = None,
     threads: Annotated[
-        int, typer.Option("--threads", min=0, help="Searches that run at once; 0: a processor each, at most 4.")
-    ] = 0,
+        int,
+        typer.Option("--threads", min=1, help="Searches that run at once; Python lets more of them take longer."),
+    ] = 1,
     waiting: Annotated[
         int | None,
         typer.Option(
@@ -67,6 +69,7 @@ def command(
     An index that is updated or replaced is opened again without a failed request. Ctrl-C or SIGTERM ends the server
     once running requests are answered.
     """
+    os.environ.setdefault(*_ONE_PROCESSOR)  # before NumPy is imported
     from pretrieve.core import extras
     from pretrieve.models.devices import using
 
@@ -84,8 +87,7 @@ def command(
     from pretrieve.serving.served import open_all
     from pretrieve.serving.server import is_loopback, listen, serve
 
-    count = threads or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    limits = Limits(threads=count, waiting=count if waiting is None else waiting)
+    limits = Limits(threads=threads, waiting=threads if waiting is None else waiting)
     local = is_loopback(host)
     if not local and token is None:
         say(f"note: {host} lets other machines in, and there is no --token: whoever reaches it reads all documents.")

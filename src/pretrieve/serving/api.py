@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -136,16 +137,8 @@ async def _search_many(request: Request) -> Response:
     except orjson.JSONDecodeError as error:
         raise RequestError(400, f"the body is malformed JSON ({error}).") from None
     asked = read_batch(body, state.limits)
-    return json_response({"answers": await state.gate.run(lambda: _answers(state, asked))})
-
-
-def _answers(state: State, asked: Sequence[SearchRequest]) -> list[dict[str, Any]]:
-    """The answers to several queries; the end of the server leaves out the rest."""
-    found = []
-    for one in asked:
-        state.gate.check_open()
-        found.append(answer(state, one))
-    return found
+    answers = await state.gate.run_each([partial(answer, state, one) for one in asked])
+    return json_response({"answers": answers})
 
 
 async def find_document(request: Request) -> tuple[Served, Document]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -29,8 +29,8 @@ class Limits:
         retry_after: seconds that a refused client is told to wait.
     """
 
-    threads: int = 2
-    waiting: int = 8
+    threads: int = 1
+    waiting: int = 1
     body: int = 1 << 20
     query: int = 2_000
     k: int = 1_000
@@ -79,6 +79,32 @@ class Gate:
         Raises:
             RequestError: too many wait, or the server ends; status 503.
         """
+        self._enter()
+        future = self._pool.submit(work)
+        future.add_done_callback(self._leave_later(asyncio.get_running_loop()))
+        return await asyncio.wrap_future(future)
+
+    async def run_each(self, works: Iterable[Callable[[], T]]) -> list[T]:
+        """Run the work of one request piece by piece, so that others have their turn in between.
+
+        Args:
+            works: the pieces, in order.
+
+        Raises:
+            RequestError: too many wait, or the server ends, also between two pieces; status 503.
+        """
+        self._enter()
+        try:
+            found = []
+            for work in works:
+                self.check_open()
+                found.append(await asyncio.wrap_future(self._pool.submit(work)))
+            return found
+        finally:
+            self._leave()
+
+    def _enter(self) -> None:
+        """Count a request, or refuse it."""
         limits = self._limits
         self.check_open()
         if self.inside >= limits.threads + limits.waiting:
@@ -86,9 +112,6 @@ class Gate:
             text = f"{self.inside} requests run or wait already: try again in {limits.retry_after} s."
             raise RequestError(503, text, limits.retry_after)
         self.inside += 1
-        future = self._pool.submit(work)
-        future.add_done_callback(self._leave_later(asyncio.get_running_loop()))
-        return await asyncio.wrap_future(future)
 
     def _leave_later(self, loop: asyncio.AbstractEventLoop) -> Callable[[object], None]:
         """Count the end of the work itself: it goes on where its client has left."""

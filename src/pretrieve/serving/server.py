@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -15,6 +16,7 @@ from starlette.applications import Starlette
 from pretrieve.core.errors import UsageError
 from pretrieve.core.memory import leave_alone_what_is_loaded
 
+_SWITCH = 0.0005  # seconds after which a search lets the event loop have its turn
 _GRACE = 10  # seconds that running requests have to end
 
 
@@ -66,6 +68,7 @@ def serve(app: Starlette, listening: socket.socket, ready: Callable[[str], None]
         timeout_keep_alive=10, h11_max_incomplete_event_size=64 << 10, proxy_headers=False, backlog=2048,
     )  # fmt: skip
     leave_alone_what_is_loaded()
+    sys.setswitchinterval(_SWITCH)
     host, port = listening.getsockname()[:2]
     ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
     with _stopped_gently():
