@@ -6,6 +6,7 @@ import json
 import shutil
 import threading
 import time
+from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
@@ -126,20 +127,30 @@ def test_a_token_is_asked_for(served_folder) -> None:
 
 
 def test_a_request_of_many_queries_lets_others_have_their_turn(served_folder) -> None:
+    """One that comes at its beginning is answered long before its end."""
     server = Server(served_folder / "index")
     many = {"queries": [f"kamika {n}" for n in range(100)], "k": 100}
-    done: list[tuple[int, float]] = []
+
+    def shares() -> Iterator[float]:
+        """The time of a single query as a share of that of many, where it came while they ran."""
+        for _ in range(10):
+            done: list[tuple[int, float]] = []
+            begun = time.perf_counter()
+            asking = threading.Thread(
+                target=lambda done=done: done.append((server.get("/search", many).status, time.perf_counter()))
+            )
+            asking.start()
+            while "pretrieve_searches_inside 1" not in server.get("/metrics").text and not done:
+                pass
+            came = time.perf_counter()
+            status = server.get("/search?q=kamika").status
+            answered = time.perf_counter()
+            asking.join()
+            assert (status, done[0][0]) == (200, 200)
+            yield (answered - came) / (done[0][1] - begun) if came < done[0][1] else 1.0
+
     try:
-        asking = threading.Thread(target=lambda: done.append((server.get("/search", many).status, time.perf_counter())))
-        asking.start()
-        while "pretrieve_searches_inside 1" not in server.get("/metrics").text:
-            assert not done
-        assert server.get("/search?q=kamika").status == 200
-        answered = time.perf_counter()
-        asking.join()
-        ((status, ended),) = done
-        assert status == 200
-        assert answered < ended
+        assert any(share < 0.5 for share in shares())
     finally:
         server.stop()
 
