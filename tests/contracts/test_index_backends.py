@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import labelling
+from milvus_server import model as model  # a fixture
 from pretrieve import Retriever
 from pretrieve.core.types import Document
 from pretrieve.index.backends import Address
@@ -42,13 +43,6 @@ def documents(first: int, last: int) -> list[Document]:
         )
         for number in range(first, last)
     ]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model") / "model"
-    labelling.static_model(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -98,7 +98,7 @@ def _matrices(facts: Facts) -> Section:
     for row in facts["rows"]:
         for place, (metric, matrix) in enumerate(_first(facts, row["matrices"])):
             title = f"{name_of(row)}: {metric}; queries down, documents across"
-            lines = [_line(code, [f"{value:.3f}" for value in values]) for code, values in _by_code(codes, matrix)]
+            lines = [[code, *(f"{value:.3f}" for value in values)] for code, values in zip(codes, matrix, strict=True)]
             tables.append(Table(title=title, head=["", *codes], rows=lines, folded=bool(place)))
     return Section(title="Every pair of languages", tables=tables)
 
@@ -110,21 +110,12 @@ def _first(facts: Facts, matrices: Facts) -> list[tuple[str, Sequence[Sequence[f
     return sorted(matrices.items(), key=lambda one: one[0] != first)
 
 
-def _by_code(codes: Sequence[str], matrix: Sequence[Any]) -> list[tuple[str, Any]]:
-    return list(zip(codes, matrix, strict=True))
-
-
-def _line(code: str, cells: Sequence[str]) -> list[str]:
-    return [code, *cells]
-
-
 def _pair_tests(facts: Facts) -> list[Section]:
     codes, tables = facts["languages"], []
     for test in facts["pair_tests"]:
         lines = []
-        for (code, gaps), chances in zip(_by_code(codes, test["differences"]), test["p_holm"], strict=True):
-            cells = [f"{gap:+.3f} (p {probability(p)})" for gap, p in zip(gaps, chances, strict=True)]
-            lines.append(_line(code, cells))
+        for code, gaps, chances in zip(codes, test["differences"], test["p_holm"], strict=True):
+            lines.append([code, *(f"{gap:+.3f} (p {probability(p)})" for gap, p in zip(gaps, chances, strict=True))])
         title = f"{test['a']} - {test['b']}: {test['metric']}; queries down, documents across"
         tables.append(Table(title=title, head=["", *codes], rows=lines, folded=True))
     if not tables:
