@@ -64,7 +64,19 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         UsageError: there is no such file.
         DataError: it is something else, or an evaluation across languages.
     """
-    facts = read_json(path)
+    return evaluation_of(path, read_json(path))
+
+
+def evaluation_of(path: Path, facts: Any) -> dict[str, Any]:
+    """The evaluation that a file of JSON holds.
+
+    Args:
+        path: of the file, for messages.
+        facts: its JSON.
+
+    Raises:
+        DataError: it is something else, or an evaluation across languages.
+    """
     if is_crosslingual(facts):
         raise DataError(f"{path}: an evaluation across languages has a report of its own: pretrieve report {path}")
     if not _is_evaluation(facts):

@@ -12,7 +12,7 @@ from pretrieve.core.errors import DataError, UsageError
 from pretrieve.core.extras import require
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.reporting.crosslingual_page import crosslingual_page, is_crosslingual
-from pretrieve.reporting.evaluation_page import evaluation_page, read_evaluation, read_json
+from pretrieve.reporting.evaluation_page import evaluation_of, evaluation_page, read_evaluation, read_json
 from pretrieve.reporting.generated_page import facts_of, generated_page
 from pretrieve.reporting.page import Page
 from pretrieve.reporting.pictures import write_pictures
@@ -101,4 +101,4 @@ def _page_of_file(request: ReportRequest) -> Page:
         if beside:
             raise UsageError("--run and --benchmark are for an evaluation in one language: leave them out.")
         return crosslingual_page(source, facts)
-    return evaluation_page(read_evaluation(source), request.runs, request.benchmark)
+    return evaluation_page(evaluation_of(source, facts), request.runs, request.benchmark)
