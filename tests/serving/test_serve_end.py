@@ -60,3 +60,14 @@ def test_what_still_runs_after_the_grace_period_is_503(served_folder) -> None:
     assert code == 0
     assert "unexpected" not in said
     assert said.endswith("stopped.\n")
+
+
+def test_who_asks_for_the_end_again_and_again_changes_nothing(served_folder) -> None:
+    """SIGTERM, until the process is gone: it ends by itself, with 0."""
+    server = Server(served_folder / "index")
+    while server.process.poll() is None:
+        server.process.terminate()
+        time.sleep(0.002)
+    code, said = server.stop()
+    assert said.endswith("stopped.\n")
+    assert code == 0

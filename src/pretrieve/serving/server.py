@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
@@ -69,18 +70,28 @@ def serve(app: Starlette, listening: socket.socket, ready: Callable[[str], None]
     )  # fmt: skip
     leave_alone_what_is_loaded()
     sys.setswitchinterval(_SWITCH)
+    server = uvicorn.Server(config)
     host, port = listening.getsockname()[:2]
-    ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-    with _stopped_gently():
-        uvicorn.Server(config).run(sockets=[listening])
+    with _stopped_gently(server):
+        ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        server.run(sockets=[listening])
 
 
 @contextlib.contextmanager
-def _stopped_gently() -> Iterator[None]:
-    """The signal that ended the server is raised again after it: it is no error."""
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+def _stopped_gently(server: uvicorn.Server) -> Iterator[None]:
+    """SIGINT and SIGTERM are no error, from the line that says "Serving on" to the end.
+
+    While it serves, uvicorn handles them, and raises them again at its end. A supervisor may send SIGTERM more than
+    once: a server that has ended ignores it, so that its process exits with 0.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    before = signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
