@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-_EVERY = 0.1  # seconds between two looks at its memory
+_EVERY = 0.1  # seconds between two looks at its memory, at most; less for a short process, so that its end is seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ def used(command: Sequence[str], log: Path | None = None) -> Used:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
         ended = 0
         while not ended:
-            time.sleep(_EVERY)
+            time.sleep(min(_EVERY, 0.002 + 0.01 * (time.perf_counter() - begin)))
             found = memory_of(process.pid)
             peak, own = max(peak, found.get("VmHWM", 0)), max(own, found.get("RssAnon", 0))
             ended, status, usage = os.wait4(process.pid, os.WNOHANG)

@@ -79,7 +79,9 @@ def start(row: Row, side: str, folder: str, arguments: argparse.Namespace) -> di
         command.append("--toy")
     chosen = core(arguments.core)
     pin = None if chosen is None else lambda: os.sched_setaffinity(0, {chosen})
-    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=pin, env={**os.environ, **ONE_THREAD})
+    environment = {**os.environ, **ONE_THREAD}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is not compiled again at each start
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=pin, env=environment)
     if done.returncode:
         sys.exit(f"{row.name}, {side}: exit code {done.returncode}\n{done.stderr}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

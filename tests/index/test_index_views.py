@@ -50,6 +50,11 @@ def test_the_score_is_that_of_the_best_view() -> None:
     np.testing.assert_allclose(best_scores(asked, views), slow, rtol=0, atol=1e-12)
     np.testing.assert_allclose(best_scores(asked, views[:, 0]), asked @ views[:, 0].T, rtol=0, atol=1e-12)
     np.testing.assert_allclose(pair_scores(asked, views[:5]), np.diag(slow[:, :5]), rtol=0, atol=1e-12)
+    alone = [
+        np.concatenate([best_scores(query[None], views), best_scores(query[None], views[:, 0])]) for query in asked
+    ]
+    together = [best_scores(asked, views), best_scores(asked, views[:, 0])]
+    np.testing.assert_allclose(np.stack(alone, 1), together, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("mode", ["dense", "hybrid"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -250,3 +251,15 @@ def test_a_length_cuts_a_static_model_too(tmp_path: Path) -> None:
     cut, whole = open_encoder(str(folder), ModelOptions(max_length=2)), open_encoder(str(folder))
     np.testing.assert_allclose(cut.encode_documents(["river stone light"]), whole.encode_documents(["river stone"]))
     assert cut.fingerprint != whole.fingerprint
+
+
+def test_to_open_a_model_does_not_take_its_weights_into_memory(tmp_path: Path) -> None:
+    """The fingerprint reads them piece by piece: a cold search would wait for the memory."""
+    folder = folder_of(tmp_path / "model", {"embedding.weight": table(1 << 18)})
+    tracemalloc.start()
+    try:
+        bag = Bag.load(folder)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < bag.vectors.nbytes / 4

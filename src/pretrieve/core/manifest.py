@@ -232,10 +232,16 @@ def _check_file(folder: Path, name: str, entry: Mapping[str, Any], key: str) -> 
         )
 
 
-def _whole(path: Path, key: str) -> str:
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, which is read piece by piece."""
     with path.open("rb") as file:
-        if key == "sha256":
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _whole(path: Path, key: str) -> str:
+    if key == "sha256":
+        return sha256_of(path)
+    with path.open("rb") as file:
         sums = BlockSums()
         for data in pieces(file):
             sums.update(data)

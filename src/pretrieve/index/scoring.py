@@ -30,9 +30,16 @@ def best_scores(queries: FloatArray, documents: FloatArray) -> FloatArray:
         (Q, R).
     """
     if documents.ndim == 2:
-        return np.asarray(queries @ documents.T)
+        return _products(queries, documents)
     count, views, size = documents.shape
-    return np.asarray((queries @ documents.reshape(-1, size).T).reshape(-1, count, views).max(axis=2))
+    return np.asarray(_products(queries, documents.reshape(-1, size)).reshape(-1, count, views).max(axis=2))
+
+
+def _products(queries: FloatArray, documents: FloatArray) -> FloatArray:
+    """(Q, R); for one query by ``einsum``, which takes half the time of the product of a matrix and a vector."""
+    if len(queries) == 1:
+        return np.asarray(np.einsum("rd,d->r", documents, queries[0])[None])
+    return np.asarray(queries @ documents.T)
 
 
 def all_scores(queries: FloatArray, documents: Vectors) -> FloatArray:

@@ -5,7 +5,6 @@ Returns what ``SentenceTransformer(folder).encode`` returns. The token vectors a
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -18,7 +17,7 @@ import tokenizers
 
 from pretrieve.core.errors import CorruptError, FingerprintError, UsageError
 from pretrieve.core.files import MANIFEST, fingerprint, load_manifest
-from pretrieve.core.manifest import check_entry
+from pretrieve.core.manifest import check_entry, sha256_of
 from pretrieve.core.types import FloatArray, IntArray, Similarity
 from pretrieve.models.model_kind import SETTINGS, module_entries, prompts_of
 from pretrieve.models.model_options import OWN_USAGE, ModelOptions
@@ -278,7 +277,7 @@ def model_fingerprint(folder: Path, parts: list[Path]) -> str:
             check_entry(folder, name, known[name])
     return fingerprint(
         {
-            name: known[name]["sha256"] if name in known else hashlib.sha256(path.read_bytes()).hexdigest()
+            name: known[name]["sha256"] if name in known else sha256_of(path)
             for name, path in zip(names, parts, strict=True)
         }
     )
