@@ -93,7 +93,7 @@ def command(
     import orjson
 
     from pretrieve.core.memory import leave_alone_what_is_loaded
-    from pretrieve.index.answering import answer_json, default_group
+    from pretrieve.index.answer_json import answer_json, default_group
     from pretrieve.index.find import search
     from pretrieve.models.devices import using
     from pretrieve.pipeline.open_index import open_index

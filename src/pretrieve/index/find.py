@@ -74,11 +74,15 @@ class Result:
     Attributes:
         asked: what was asked for, as it is understood.
         hits: best first.
+        numbers: of their documents.
+        text: the query as a batch, with what rankers computed for it.
         notes: what the user should know.
     """
 
     asked: Asked
     hits: Hits
+    numbers: list[int]
+    text: Queries
     notes: list[str]
 
     @property
@@ -119,7 +123,8 @@ def search(
     asked = _asked(index, check_query(query), check_top_k(k), check_mode(mode), filter, group_by, syntax)
     text = Queries([asked.query.text], asked.filter)
     found = find(index, asked, text)
-    return Result(asked=asked, hits=_hits(index, text, mode, found), notes=found.notes)
+    hits = _hits(index, text, mode, found)
+    return Result(asked=asked, hits=hits, numbers=found.numbers, text=text, notes=found.notes)
 
 
 def hits_of(index: Index, query: str | Sequence[str], k: int, mode: Mode, **options: Any) -> Hits | list[Hits]:

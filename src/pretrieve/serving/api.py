@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from pretrieve.core.errors import PretrieveError, suggest
 from pretrieve.core.types import Document
-from pretrieve.index.answering import answer_json, default_group
+from pretrieve.index.answer_json import answer_json, default_group
 from pretrieve.index.find import Result, search
 from pretrieve.index.index import Index
 from pretrieve.serving import openapi

@@ -9,8 +9,6 @@ import numpy as np
 
 from pretrieve.index.find import Result, allowed_by
 from pretrieve.index.index import Index
-from pretrieve.index.rankers import Queries
-from pretrieve.serving.served import number_of
 
 _NAMES = ("BM25", "vectors", "best passage", "static model")
 
@@ -37,29 +35,26 @@ def origins(index: Index, result: Result, depth: int) -> list[tuple[str, list[Vo
 
     Args:
         index: the index.
-        result: what was found.
+        result: what was found in it.
         depth: a ranker has found what is among its best so many of the documents that query and filter allow.
 
     Returns:
         ``lexical``, ``dense``, ``both`` or ``fusion`` (none of them alone), and the rankers.
     """
-    numbers = [number_of(index, hit.id) for hit in result.hits]
-    if not numbers or any(number is None for number in numbers):
-        return [("", []) for _ in numbers]
-    found = np.array(numbers, np.int64)
-    queries = Queries([result.query.text])
+    if not result.numbers:
+        return []
+    found, queries = np.array(result.numbers, np.int64), result.text
     allowed = allowed_by(index, result.asked)
-    rankers = index.rankers()
-    voices: list[list[Voice]] = [[] for _ in numbers]
+    voices: list[list[Voice]] = [[] for _ in result.numbers]
     best: list[set[int]] = []
-    for name, (ranker, weight) in zip(_names(index), rankers, strict=True):
+    for name, (ranker, weight) in zip(_names(index), index.rankers(), strict=True):
         mean, deviation = (float(values[0]) for values in ranker.moments(queries))
         scores = ranker.score_documents(queries, [found])[0]
         for place, score in enumerate(scores.tolist()):
             standard = (score - mean) / deviation if deviation > 1e-9 else 0.0
             voices[place].append(Voice(name=name, score=score, standard=standard, weight=weight))
         best.append(set(ranker.top(queries, depth, allowed)[0][0].tolist()))
-    return [(_who(number, best), said) for number, said in zip(found.tolist(), voices, strict=True)]
+    return [(_who(number, best), said) for number, said in zip(result.numbers, voices, strict=True)]
 
 
 def _names(index: Index) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pretrieve.index.answering import default_group
+from pretrieve.index.answer_json import default_group
 from pretrieve.index.asked import MODES, Mode
 from pretrieve.index.find import Result, search
 from pretrieve.index.hits import Hit, Hits
@@ -173,7 +173,8 @@ def columns(state: State, asked: SearchRequest, rankings: Sequence[Ranking], pag
 
 def _rows(index: Index, result: Result, page: int, base: Sequence[str] | None) -> list[Row]:
     """The hits of a page."""
-    here = replace(result, hits=Hits(result.hits[(page - 1) * PAGE :]))
+    first = (page - 1) * PAGE
+    here = replace(result, hits=Hits(result.hits[first:]), numbers=result.numbers[first:])
     said, whys = origins(index, here, page * PAGE), explain(index, here)
     return [
         Row(hit=hit, found_by=who, voices=voices, moved="" if base is None else change(hit.rank, hit.id, base), why=why)

@@ -13,7 +13,6 @@ from pretrieve.index.analysis import Analyzer
 from pretrieve.index.find import Result
 from pretrieve.index.index import Index
 from pretrieve.models.bag import Bag
-from pretrieve.serving.served import number_of
 
 _TOKENS = 256  # of a query or a document that are compared
 _TEXT = 2_000  # characters of a document, behind its title and its best sentence, that tokens are taken from
@@ -74,12 +73,9 @@ def explain(index: Index, result: Result) -> list[Why]:
 
     Args:
         index: the index.
-        result: what was found.
+        result: what was found in it.
     """
-    numbers = [number_of(index, hit.id) for hit in result.hits]
-    if any(number is None for number in numbers):  # of another version of the index
-        return [Why(terms=(), tokens=()) for _ in numbers]
-    terms = shared_terms(index, result.query.text, np.array(numbers, np.int64))
+    terms = shared_terms(index, result.query.text, np.array(result.numbers, np.int64))
     encoder = None if result.asked.mode == "lexical" or index.dense is None else index.dense.encoder
     if not isinstance(encoder, Bag):
         return [Why(terms=found, tokens=()) for found in terms]
