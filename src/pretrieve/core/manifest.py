@@ -22,7 +22,7 @@ import orjson
 
 from pretrieve.core.blocks import DIGITS, BlockSums, Guard, Sums, block_count, pieces
 from pretrieve.core.disk import TEMPORARY, set_aside
-from pretrieve.core.errors import CorruptError, UsageError, VersionError
+from pretrieve.core.errors import CorruptError, PretrieveError, UsageError, VersionError
 
 MANIFEST = "MANIFEST.json"
 FORMAT = 1
@@ -125,7 +125,7 @@ def load_manifest(path: Path, kind: str | None) -> dict[str, Any]:
         VersionError: it was written by a newer format, or is an index of an earlier version.
         CorruptError: the MANIFEST itself is damaged.
     """
-    expected_kind = _one(kind or "artefact")
+    expected_kind = named(kind or "artefact")
     if not _is_there(path):
         raise UsageError(f"{path}: no such folder; {expected_kind} of pretrieve was expected.")
     try:
@@ -139,6 +139,18 @@ def load_manifest(path: Path, kind: str | None) -> dict[str, Any]:
     except ValueError:
         raise CorruptError(f"{path / MANIFEST} is damaged (it is no JSON): {_AGAIN}") from None
     return _checked(path, manifest, kind)
+
+
+def kind_of(path: Path) -> str | None:
+    """The kind of an artefact; None for what pretrieve did not write.
+
+    Args:
+        path: a folder, or anything else.
+    """
+    try:
+        return str(load_manifest(path, None)["kind"]) if (path / MANIFEST).is_file() else None
+    except PretrieveError:
+        return None
 
 
 def _is_there(path: Path) -> bool:
@@ -164,7 +176,7 @@ def _checked(path: Path, manifest: Any, kind: str | None) -> dict[str, Any]:
         raise CorruptError(f"{path / MANIFEST} is damaged ({fault}): {_AGAIN}")
     found = manifest["kind"]
     if kind is not None and found != kind:
-        raise UsageError(f"{path} is {_one(found)} of pretrieve; {_one(kind)} was expected.")
+        raise UsageError(f"{path} is {named(found)} of pretrieve; {named(kind)} was expected.")
     if kind in _CHECKED and _CHECKSUM not in manifest:
         raise VersionError(f"{path} was made by an earlier version of pretrieve: index the documents again.")
     outside = [name for name in manifest["files"] if Path(name).is_absolute() or ".." in Path(name).parts]
@@ -205,8 +217,8 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _one(kind: str) -> str:
-    """Return a kind with its article: a model, an index."""
+def named(kind: str) -> str:
+    """A kind with its article: a model, an index."""
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 

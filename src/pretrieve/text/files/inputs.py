@@ -12,6 +12,7 @@ from types import ModuleType
 
 from pretrieve.core import files
 from pretrieve.core.errors import UsageError, hyphened
+from pretrieve.core.manifest import kind_of, named
 from pretrieve.text.files import remote
 from pretrieve.text.files.file_filter import FileFilter
 from pretrieve.text.files.folders import Entry, PassedOver, files_of_archive, files_of_folder, files_of_listing, what_is
@@ -24,6 +25,7 @@ _ARCHIVE = ".zip"
 _FSSPEC = "memory://"  # of fsspec, where memory: alone is what a Python program holds
 _OTHER_ARCHIVES = (".tar", ".tgz", ".tbz", ".txz", ".7z", ".rar")
 _AMBIGUOUS = (".jl",)  # JSON lines or Julia
+_WITH_DOCUMENTS = ("beir", "benchmark", "documents")  # kinds of artefacts that are sources
 _HEAD = 4096  # bytes by which the format of a file is recognised
 
 
@@ -105,7 +107,13 @@ def _remote(source: str, chosen: FileFilter, report: ReadReport) -> Iterator[Inp
 
 
 def _below(root: Path, chosen: FileFilter, report: ReadReport) -> Iterator[Input | Fault]:
-    """The files of a folder or an archive, and of archives in a folder."""
+    """The files of a folder or an archive, and of archives in a folder.
+
+    Raises:
+        UsageError: as ``_entries``, or the folder is an artefact of pretrieve that holds no documents.
+    """
+    if (kind := kind_of(root)) is not None and kind not in _WITH_DOCUMENTS:
+        raise UsageError(f"{root} is {named(kind)} of pretrieve: give the documents that it was made of.")
     entries = files_of_folder(root, chosen) if root.is_dir() else files_of_archive(root, chosen)
     yield from _entries(str(root), entries, chosen, report)
 
