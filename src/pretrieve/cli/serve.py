@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pretrieve.cli.options import Device
-from pretrieve.cli.output import say
+from pretrieve.cli.output import say, working
+
+if TYPE_CHECKING:
+    from pretrieve.serving.served import Served
 
 NAME = "serve"
 EXAMPLE = "pretrieve serve my-index --port 8000"
@@ -22,6 +27,16 @@ def command(
     more: Annotated[
         list[Path] | None,
         typer.Option("--index", metavar="INDEX", help="Another index to serve. Repeatable.", show_default=False),
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="Another model, to compare: the documents of INDEX are encoded with it before the server starts. "
+            "Repeatable.",
+            show_default=False,
+        ),
     ] = None,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 chooses a free one.")] = 8000,
     host: Annotated[
@@ -75,7 +90,7 @@ def command(
 
     if mcp:
         extras.require("mcp", "`pretrieve serve --mcp`")
-        _check_mcp(token, judgements)
+        _check_mcp(token, judgements, models)
         with using(device):
             _serve_tools([index, *(more or [])])
         return
@@ -94,6 +109,7 @@ def command(
     names = ("localhost", "127.0.0.1", "[::1]", host) if local else ()
     with using(device), contextlib.ExitStack() as held:
         served = open_all([index, *(more or [])])
+        _add_models(served, models or [], held)
         for one in served.values():
             one.answer_once()
         first = next(iter(served.values()))
@@ -103,6 +119,20 @@ def command(
         app = make_app(served, options)
         serve(app, listening, lambda address: _ready(address, [(one.name, len(one.index)) for one in served.values()]))
     say("stopped.")
+
+
+def _add_models(served: dict[str, Served], models: Sequence[str], held: contextlib.ExitStack) -> None:
+    """Serve the documents of the first index with other models, from a folder that lasts as long as the server."""
+    from pretrieve.serving.other_model import WithModel, name_of
+    from pretrieve.serving.served import check_name
+
+    first = next(iter(served.values()))
+    for model in models:
+        name = name_of(model)
+        check_name(name, model, served)
+        place = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="pretrieve-serve-"))) / name
+        with working(False, None) as display:
+            served[name] = WithModel(first, model, place, display)
 
 
 def _serve_tools(paths: list[Path]) -> None:
@@ -121,11 +151,11 @@ def _serve_tools(paths: list[Path]) -> None:
     tools.run("stdio")
 
 
-def _check_mcp(token: str | None, judgements: Path | None) -> None:
+def _check_mcp(token: str | None, judgements: Path | None, models: list[str] | None) -> None:
     from pretrieve.core.errors import UsageError
 
-    for name, value in (("--token", token), ("--judgements", judgements)):
-        if value is not None:
+    for name, value in (("--token", token), ("--judgements", judgements), ("--model", models)):
+        if value not in (None, []):
             raise UsageError(f"--mcp serves whoever started it, without a page: leave out {name}.")
 
 

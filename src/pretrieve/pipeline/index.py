@@ -70,7 +70,7 @@ def build_index(
     Analyzer(Analysis(stop_words=lexical.stop_words, stemmer=lexical.stemmer))  # refused before documents are read
     if store is not None:
         link_new(output, store, replace=replace)  # refused before documents are read
-    encoder = _opened(model, described or {}, listener)
+    encoder = open_model(model, described or {}, listener)
     encoded = None if vectors is None else EncodedVectors.open(vectors, encoder, model, listener, passages=passages)
     work = Workspace(output, overwrite=replace)
     with stoppable(work.advice), work:
@@ -88,8 +88,17 @@ def build_index(
     return index
 
 
-def _opened(model: str, described: Mapping[str, Any], listener: Listener) -> TextEncoder:
-    """The model of a new index; what is to be said of it is noted."""
+def open_model(model: str, described: Mapping[str, Any], listener: Listener) -> TextEncoder:
+    """Open the model of a new index; what is to be said of it is noted.
+
+    Args:
+        model: folder or hub name.
+        described: usage of the model.
+        listener: receives the notes.
+
+    Raises:
+        PretrieveError: it cannot be opened.
+    """
     from pretrieve.models.devices import inference_lines
     from pretrieve.models.text_encoder import ModelOptions, open_encoder
     from pretrieve.pipeline.run.usage_warnings import before_search

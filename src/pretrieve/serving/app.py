@@ -95,7 +95,7 @@ async def _watch(state: State, note: Callable[[str], None]) -> None:
         for one in state.served.values():
             if await asyncio.to_thread(one.refresh):
                 done = f"{len(one.index):,} documents" if not one.problem else f"the old one answers on: {one.problem}"
-                note(f"{one.path} has changed: {done}")
+                note(f"{one.described} has changed: {done}")
 
 
 class _Guard:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -23,6 +23,11 @@ _FIRST = 40  # characters of the first query
 class Served:
     """One index, by the name that requests give.
 
+    Args:
+        name: of its folder.
+        path: its folder.
+        index: what is there; default: it is opened.
+
     Attributes:
         name: of its folder.
         path: its folder.
@@ -32,12 +37,17 @@ class Served:
         encoding: held while a model that is not static is used, whose tokenizer serves one thread at a time.
     """
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, path: Path, index: Index | None = None) -> None:
         self.name, self.path = name, path
         self._seen = _stamp(path)
-        self.index: Index = open_index(path)
+        self.index: Index = open_index(path) if index is None else index
         self.opened, self.problem = 1, ""
         self._lock = threading.Lock()
+
+    @property
+    def described(self) -> str:
+        """What it is of, for people."""
+        return str(self.path)
 
     @property
     def encoding(self) -> AbstractContextManager[object]:
@@ -92,12 +102,28 @@ def open_all(paths: Sequence[Path]) -> dict[str, Served]:
     found: dict[str, Served] = {}
     for path in paths:
         name = path.resolve().name
-        if name in found:
-            raise UsageError(f"two indexes are called {name} ({found[name].path}, {path}): rename or leave out one.")
-        if name in MODES:
-            raise UsageError(f"{path} is called as a ranking is: rename its folder, to tell them apart on the page.")
+        check_name(name, str(path), found)
         found[name] = Served(name, path)
     return found
+
+
+def check_name(name: str, described: str, served: Mapping[str, Served]) -> None:
+    """Refuse a name that would be there twice.
+
+    Args:
+        name: of an index.
+        described: what it is of.
+        served: the others by name.
+
+    Raises:
+        UsageError: another has it, or a ranking.
+    """
+    if name in served:
+        raise UsageError(
+            f"two indexes are called {name} ({served[name].described}, {described}): rename or leave out one."
+        )
+    if name in MODES:
+        raise UsageError(f"{described} is called as a ranking is: rename its folder, to tell them apart on the page.")
 
 
 def number_of(index: Index, name: str) -> int | None:
