@@ -60,7 +60,8 @@ class WithModel(Served):
 
 def name_of(model: str) -> str:
     """The name of a model's index: the last part of its path."""
-    return Path(model).resolve().name
+    path = Path(model)
+    return path.resolve().name if path.name in ("", "..") else path.name
 
 
 def _options(index: Index) -> IndexOptions:
