@@ -201,7 +201,7 @@ def page(found: Mapping[str, Any]) -> str:
         "statuses": ", ".join(f"{count:,} × {status}" for status, count in statuses.items()),
         "refused (503)": f"{refused:.0%}",
         "accepted: median, p99": f"{found['loaded_median_ms']:.1f} ms, {found['loaded_p99_ms']:.1f} ms",
-        "p99 of accepted / median of one client (goal: at most 5)": f"{ratio:.1f}",
+        "p99 of accepted / median of one client (goal: at most 5)": f"{ratio:.2f}",
         f"memory over {found['requests']:,} requests": f"{resident[0]} to {resident[-1]} MiB",
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
