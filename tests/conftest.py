@@ -19,6 +19,9 @@ SECONDS = 1.0  # of all cases of a function, what they set up included, from whi
 _spent: Counter[str] = Counter()
 
 torch.set_num_threads(1)
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # for the processes of tests: sums of other threads differ in the last bits
 settings.register_profile("same", derandomize=True)
 settings.register_profile("new", derandomize=False, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from typing import ClassVar
 
 import numpy as np
@@ -127,25 +126,19 @@ assert zeros() == 0, zeros()
     assert done.returncode == 0, done.stderr
 
 
-def test_results_stay_and_time_falls() -> None:
+def test_small_gradients_are_zero_and_usual_ones_stay() -> None:
+    """How much time that saves depends on the processor: ``make bench ROWS=denormals``."""
     torch.manual_seed(0)
     layer = nn.Linear(256, 256)
     inputs = torch.randn(512, 256)
 
-    def gradient(small: float) -> tuple[float, np.ndarray]:
-        started = time.process_time()
-        for _ in range(5):
-            layer.zero_grad()
-            layer(inputs).backward(torch.full((512, 256), small))
-        return time.process_time() - started, layer.weight.grad.numpy().copy()
+    def gradient(small: float) -> np.ndarray:
+        layer.zero_grad()
+        layer(inputs).backward(torch.full((512, 256), small))
+        return layer.weight.grad.numpy().copy()
 
-    gradient(1e-3)
-    slow, fast = [], []
-    for _ in range(3):
-        slow.append(gradient(1e-39)[0])
-        with without_denormals():
-            fast.append(gradient(1e-39)[0])
-    usual = gradient(1e-3)[1]
+    kept, usual = gradient(1e-39), gradient(1e-3)
+    assert np.abs(kept).max() > 0
     with without_denormals():
-        assert np.array_equal(usual, gradient(1e-3)[1])
-    assert min(slow) > 1.5 * min(fast), (slow, fast)
+        assert not gradient(1e-39).any()
+        assert np.array_equal(usual, gradient(1e-3))

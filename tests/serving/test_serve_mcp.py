@@ -48,6 +48,7 @@ def test_a_client_searches_by_the_tool(served_folder, tmp_path) -> None:
 
 
 def test_what_the_tool_has_no_use_for_is_refused(served_folder, run) -> None:
-    done = run("serve", served_folder / "index", "--mcp", "--token", "x")
-    assert done.code == 2
-    assert "--token" in done.err
+    for option in ("--token", "--model"):
+        done = run("serve", served_folder / "index", "--mcp", option, "x")
+        assert done.code == 2
+        assert f"leave out {option}" in done.err

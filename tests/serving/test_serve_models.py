@@ -80,7 +80,6 @@ def test_mistakes_are_one_line(served_folder, other, run, tmp_path) -> None:
         (("--model", "no/such"), "no/such"),
         (("--model", other, "--model", other), "two indexes are called Other-v1.5"),
         (("--model", served_folder / "docs.jsonl"), "docs.jsonl"),
-        (("--model", other, "--mcp"), "leave out --model"),
     ):
         done = run("serve", served_folder / "index", *words)
         assert done.code != 0
