@@ -79,9 +79,7 @@ def start(row: Row, side: str, folder: str, arguments: argparse.Namespace) -> di
         command.append("--toy")
     chosen = core(arguments.core)
     pin = None if chosen is None else lambda: os.sched_setaffinity(0, {chosen})
-    environment = {**os.environ, **ONE_THREAD}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is not compiled again at each start
-    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=pin, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=pin, env={**os.environ, **ONE_THREAD})
     if done.returncode:
         sys.exit(f"{row.name}, {side}: exit code {done.returncode}\n{done.stderr}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -131,6 +129,7 @@ def write_pages(output: Path, found: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is not compiled again at each start
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, help="folder of README.md and results.json")
     parser.add_argument("--only", nargs="+", choices=tuple(ROWS), help="rows to measure; all by default")

@@ -75,7 +75,7 @@ def test_it_follows_the_changes_of_the_index(served_folder, other, tmp_path, mon
     assert not list((tmp_path / "scratch").iterdir()), "what was made for the server is gone"
 
 
-def test_mistakes_are_one_line(served_folder, other, run, tmp_path) -> None:
+def test_mistakes_are_one_line(served_folder, other, run) -> None:
     for words, says in (
         (("--model", "no/such"), "no/such"),
         (("--model", other, "--model", other), "two indexes are called Other-v1.5"),

@@ -109,7 +109,8 @@ def command(
     names = ("localhost", "127.0.0.1", "[::1]", host) if local else ()
     with using(device), contextlib.ExitStack() as held:
         served = open_all([index, *(more or [])])
-        _add_models(served, models or [], held)
+        if models:
+            _add_models(served, models, held)
         for one in served.values():
             one.answer_once()
         first = next(iter(served.values()))
@@ -155,7 +156,7 @@ def _check_mcp(token: str | None, judgements: Path | None, models: list[str] | N
     from pretrieve.core.errors import UsageError
 
     for name, value in (("--token", token), ("--judgements", judgements), ("--model", models)):
-        if value not in (None, []):
+        if value is not None:
             raise UsageError(f"--mcp serves whoever started it, without a page: leave out {name}.")
 
 

@@ -6,7 +6,6 @@ index keeps the path of the folder from its own, so that both can be moved toget
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -16,7 +15,7 @@ from typing import Any
 from pretrieve.core.disk import storage
 from pretrieve.core.errors import FingerprintError
 from pretrieve.core.files import MANIFEST, Folder
-from pretrieve.core.manifest import load_manifest
+from pretrieve.core.manifest import load_manifest, sha256_of
 from pretrieve.core.model_files import CURVES, START
 
 MODEL = "model"  # folder of the model in an index
@@ -95,7 +94,7 @@ def _names(model: Path) -> list[str]:
 
 def _settings(model: Path, names: Iterable[str]) -> dict[str, str]:
     with storage(model):
-        return {name: hashlib.sha256((model / name).read_bytes()).hexdigest()[:16] for name in names}
+        return {name: sha256_of(model / name)[:16] for name in names}
 
 
 def _files(model: Path) -> list[str]:

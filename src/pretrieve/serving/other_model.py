@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pretrieve.core.errors import PretrieveError
 from pretrieve.index.analysis import Analyzer
 from pretrieve.index.index import Index
 from pretrieve.index.options import IndexOptions
@@ -18,8 +17,8 @@ class WithModel(Served):
 
     Args:
         source: the other index.
-        model: folder or hub name; its last part is the name that requests give.
-        place: the folder that the index is made in; it does not exist yet.
+        model: folder or hub name.
+        place: the folder that the index is made in, by whose name requests call it; it does not exist yet.
         listener: receives progress.
 
     Raises:
@@ -27,35 +26,25 @@ class WithModel(Served):
     """
 
     def __init__(self, source: Served, model: str, place: Path, listener: Listener) -> None:
+        self._source, self._model = source, model
         encoder, documents = open_model(model, {}, listener), source.index.documents
         listener.stage("index", len(documents), "documents")
         index = Index.build(place, counted(documents, listener), encoder, _options(source.index), link_model=True)
-        super().__init__(name_of(model), place, index)
-        self._source, self._model, self._followed = source, model, source.opened
+        super().__init__(place.name, place, index)
 
     @property
     def described(self) -> str:
         """What it is of, for people."""
         return f"{self._source.name} with {self._model}"
 
-    def refresh(self) -> bool:
-        """Take over what has changed in the other index; unchanged documents are not encoded again.
+    def _version(self) -> object:
+        return self._source.opened
 
-        Returns:
-            Whether there was a change.
-        """
-        if self._source.opened == self._followed:
-            return False
-        self._followed = self._source.opened
-        try:
-            # A model of its own: the tokenizer of the one that answers serves one thread at a time.
-            own = Index.open(self.path, open_model(self._model, {}, Silent()))
-            self.index = own.add(self._source.index.documents, remove=True)[0]
-        except (PretrieveError, OSError) as error:
-            self.problem = str(error)
-        else:
-            self.opened, self.problem = self.opened + 1, ""
-        return True
+    def _anew(self) -> Index:
+        """With what has changed in the other index; unchanged documents are not encoded again."""
+        # A model of its own: the tokenizer of the one that answers serves one thread at a time.
+        own = Index.open(self.path, open_model(self._model, {}, Silent()))
+        return own.add(self._source.index.documents, remove=True)[0]
 
 
 def name_of(model: str) -> str:

@@ -39,7 +39,7 @@ class Served:
 
     def __init__(self, name: str, path: Path, index: Index | None = None) -> None:
         self.name, self.path = name, path
-        self._seen = _stamp(path)
+        self._seen = self._version()
         self.index: Index = open_index(path) if index is None else index
         self.opened, self.problem = 1, ""
         self._lock = threading.Lock()
@@ -62,31 +62,34 @@ class Served:
             search(self.index, f"{first.title} {first.text}"[:_FIRST].strip() or "-", 1)
 
     def refresh(self) -> bool:
-        """Open the index again if its MANIFEST is another; one that cannot be opened leaves the old one in place.
+        """Take the index anew if there is another version of it; one that cannot be had leaves the old one in place.
 
         Returns:
             Whether there was a change.
         """
-        stamp = _stamp(self.path)
-        if stamp == self._seen:
+        version = self._version()
+        if version == self._seen:
             return False
         try:
-            self.index = open_index(self.path)
+            self.index = self._anew()
         except (PretrieveError, OSError) as error:
             self.problem = str(error)
         else:
             self.opened, self.problem = self.opened + 1, ""
-        self._seen = stamp
+        self._seen = version
         return True
 
+    def _version(self) -> object:
+        """What changes with each MANIFEST: the file, its time and its size."""
+        try:
+            facts = (self.path / MANIFEST).stat()
+        except OSError:
+            return None
+        return facts.st_ino, facts.st_mtime_ns, facts.st_size
 
-def _stamp(path: Path) -> tuple[int, int, int]:
-    """What changes with each MANIFEST: the file, its time and its size."""
-    try:
-        facts = (path / MANIFEST).stat()
-    except OSError:
-        return (0, 0, 0)
-    return (facts.st_ino, facts.st_mtime_ns, facts.st_size)
+    def _anew(self) -> Index:
+        """The index of the version that is there now."""
+        return open_index(self.path)
 
 
 def open_all(paths: Sequence[Path]) -> dict[str, Served]:

@@ -8,7 +8,6 @@ checkpoints of an unfinished run; a finished run removes it.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +18,7 @@ import orjson
 from pretrieve.core import disk, files
 from pretrieve.core.disk import LOCK, TEMPORARY
 from pretrieve.core.errors import StorageError, UsageError
+from pretrieve.core.manifest import sha256_of
 
 CHECKPOINTS = "checkpoints"
 STATIC = "static"  # the static model in the folder of a retrieval model
@@ -266,7 +266,7 @@ def _check_ours(folder: Path) -> None:
 def _manifest(folder: Path) -> str:
     """Identity of an artefact; empty where there is none."""
     path = folder / files.MANIFEST
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return sha256_of(path) if path.is_file() else ""
 
 
 def _state(path: Path) -> dict[str, str]:
