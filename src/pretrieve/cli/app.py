@@ -115,7 +115,7 @@ def _format(
     return _usual_format(message, category, filename, lineno, line)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line; every error is one line on standard error, never a traceback.
 
     Raises:

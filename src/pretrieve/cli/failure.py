@@ -8,7 +8,6 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 
 import typer
@@ -17,7 +16,7 @@ from pretrieve.cli import log_file
 from pretrieve.cli.environment import given_command, versions
 from pretrieve.core import extensions, extras
 from pretrieve.core.disk import OUT_OF_FILES, TOO_MANY_FILES
-from pretrieve.core.errors import PretrieveError
+from pretrieve.core.errors import PretrieveError, causes
 from pretrieve.core.shown import shown
 
 
@@ -63,7 +62,7 @@ def _expected(error: Exception) -> str:
     """Cause and remedy; empty if unknown."""
     if isinstance(error, PretrieveError):
         return str(error)
-    for one in _chain(error):
+    for one in causes(error):
         if isinstance(one, MemoryError):
             return "out of memory: take a smaller batch, fewer documents, or a machine with more memory."
         if _errno(one) in OUT_OF_FILES:
@@ -78,16 +77,6 @@ def _errno(error: BaseException) -> int | None:
     if isinstance(error, OSError):
         return error.errno
     return errno.EMFILE if f"(os error {errno.EMFILE})" in str(error) else None
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and its causes."""
-    seen: set[int] = set()
-    found: BaseException | None = error
-    while found is not None and id(found) not in seen:
-        seen.add(id(found))
-        yield found
-        found = found.__cause__ or found.__context__
 
 
 def _unexpected(error: Exception) -> str:

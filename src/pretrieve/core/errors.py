@@ -7,7 +7,7 @@ The command line prints the text of a ``PretrieveError`` and exits with its ``ex
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class PretrieveError(ValueError):
@@ -96,6 +96,16 @@ class MissingExtraError(UsageError):
     def __init__(self, text: str, extra: str = "") -> None:
         super().__init__(text)
         self.extra = extra
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and what it came of, innermost last."""
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        yield found
+        found = found.__cause__ or found.__context__
 
 
 _LONG_DASHES = "–—−‒‐"  # what word processors and web pages make of a hyphen

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from pretrieve.core.errors import PretrieveError
+from pretrieve.core.errors import PretrieveError, causes
 
 
 class InterruptedRunError(PretrieveError):
@@ -46,17 +47,50 @@ def stoppable(advice: str | Callable[[], str] | None = None) -> Iterator[None]:
         return
     before = {number: signal.signal(number, _raise) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
-    except _Signal as stop:
-        raise InterruptedRunError(stop.number, _text(advice)) from None
-    except InterruptedRunError as stop:
-        if advice is None:
+        with _never_lost():
+            yield
+    except BaseException as error:
+        stopped = _in_one_line(error, advice)
+        if stopped is error:
             raise
-        raise stop.advising(_text(advice)) from None
+        raise stopped from None
     finally:
         for number, handler in before.items():
             if signal.getsignal(number) is not signal.SIG_IGN:  # since a process of the run was lost
                 signal.signal(number, handler)
+
+
+def _in_one_line(error: BaseException, advice: str | Callable[[], str] | None) -> BaseException:
+    """The error that says how to go on after a signal; any other error as it is.
+
+    A signal may come while a library is imported, which makes another error of it: so the causes are asked too.
+    """
+    stop = next((one for one in causes(error) if isinstance(one, _Signal | InterruptedRunError)), None)
+    if isinstance(stop, _Signal):
+        return InterruptedRunError(stop.number, _text(advice))
+    if stop is error and advice is not None:
+        return stop.advising(_text(advice))
+    return error
+
+
+@contextlib.contextmanager
+def _never_lost() -> Iterator[None]:
+    """Send a signal again that came where Python drops every error: in ``__del__``, or when an import lock ends."""
+    usual = sys.unraisablehook
+
+    def again(dropped: sys.UnraisableHookArgs) -> None:
+        if isinstance(dropped.exc_value, _Signal):
+            number = dropped.exc_value.number
+            signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
+            signal.setitimer(signal.ITIMER_REAL, 0.01)  # at once, it would come before this function is left
+        else:
+            usual(dropped)
+
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = usual
 
 
 def _text(advice: str | Callable[[], str] | None) -> str:
