@@ -36,6 +36,16 @@ def test_a_long_document_prints_a_snippet(index, run):
     assert max(map(len, done.out.splitlines())) < 400
 
 
+def test_code_is_shown_in_a_line(place, run, tmp_path):
+    """Its line breaks and indentation are one space each; --top-k is -k."""
+    code = "def play(violin):\n        return violin\n"
+    (tmp_path / "play.json").write_bytes(orjson.dumps({"text": code}))
+    assert run("index", tmp_path / "play.json", "--model", place / "model", "-o", tmp_path / "made").code == 0
+    done = run("search", tmp_path / "made", "violin", "--top-k", 1)
+    assert "              def play(violin): return violin\n" in done.out
+    assert "elevan" not in done.out, "one document has none to be compared with"
+
+
 def test_json_holds_the_text_only_on_request(index, run, tmp_path):
     short = run("search", index, "violin", "--json").out
     full = run("search", index, "violin", "--json", "--full-text").out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +38,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="Number of hits.")] = 10,
+    k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Number of hits.")] = 10,
     mode: Annotated[Mode, typer.Option("--mode", help="Ranking to use.")] = "hybrid",
     filter_text: Annotated[
         str | None,
@@ -208,12 +209,17 @@ def print_hit(hit: Hit) -> None:
     typer.echo(head)
     sentence, last = "", 0
     for start, stop in hit.marks:
-        sentence += shown(hit.sentence[last:start]) + styled(hit.sentence[start:stop], fg="green", bold=True)
+        sentence += _in_a_line(hit.sentence[last:start]) + styled(hit.sentence[start:stop], fg="green", bold=True)
         last = stop
-    typer.echo(f"              {sentence}{shown(hit.sentence[last:])}")
+    typer.echo(f"              {sentence}{_in_a_line(hit.sentence[last:])}")
     if about := _about(hit):
         typer.echo(f"              {styled(about, dim=True)}")
     typer.echo()
+
+
+def _in_a_line(text: str) -> str:
+    """A text for the terminal; line breaks and the indentation of code become one space."""
+    return shown(re.sub(r"\s+", " ", text))
 
 
 def _about(hit: Hit) -> str:

@@ -57,7 +57,8 @@ def print_training(report: Report, output: Path) -> None:
     if report.signal is not None and report.probe is not None:
         console.print(_signal_line(report.signal), highlight=False)
     trained = report.saved != "start" or report.probe is not None
-    done = f"{report.recipe['training']['steps']:,} steps" if trained else "not trained"
+    steps = report.recipe["training"]["steps"]
+    done = f"{steps:,} step{'' if steps == 1 else 's'}" if trained else "not trained"
     console.print(
         f"[bold]{_escaped(str(output))}[/]: {report.recipe['method']} on {report.documents['trained_on']:,} documents, "
         f"{done}; a stock sentence-transformers model.",

@@ -93,7 +93,7 @@ class Result:
     @property
     def relevant(self) -> bool:
         """Whether the best hit is more than the nearest of what does not answer."""
-        return any((hit.relevance or 0.0) >= NOTHING for hit in self.hits)
+        return any(hit.relevance is None or hit.relevance >= NOTHING for hit in self.hits)
 
 
 def search(

@@ -31,7 +31,8 @@ class Hit:
         fields: its further fields: author, date, ...
         parent: id of the document that it is a passage of.
         more: number of others of its group among the best 1,000 documents, where hits are grouped.
-        relevance: from 0 for a document taken at random to 1 for one that says what the query says.
+        relevance: from 0 for a document taken at random to 1 for one that says what the query says; None where it
+            is not known, as in a collection of one document.
     """
 
     rank: int
@@ -86,7 +87,7 @@ def describe(
     scores: Sequence[float],
     lexical: Lexical,
     dense: Dense | None,
-    relevance: Sequence[float],
+    relevance: Sequence[float | None],
 ) -> list[Hit]:
     """Make hits of ranked documents, best first.
 

@@ -27,8 +27,8 @@ NOTHING = 0.2  # relevance of the best hit below which nothing relevant was foun
 
 def relevance(
     lexical: Lexical, rankers: Sequence[tuple[Ranker, float]], queries: Queries, scores: Sequence[Sequence[float]]
-) -> list[list[float]]:
-    """The relevance of the hits of Q queries, from 0 to 1.
+) -> list[list[float | None]]:
+    """The relevance of the hits of Q queries, from 0 to 1; None where one document is all there is.
 
     Args:
         lexical: BM25 of the documents.
@@ -36,6 +36,8 @@ def relevance(
         queries: the texts that were ranked by.
         scores: of the hits of each query.
     """
+    if lexical.size == 1:
+        return [[None] * len(found) for found in scores]
     low: FloatArray = np.zeros(len(queries))
     high: FloatArray = np.zeros(len(queries))
     for ranker, weight in rankers:
@@ -48,7 +50,7 @@ def relevance(
     return [_between(low, high, found) for low, high, found in zip(low.tolist(), high.tolist(), scores, strict=True)]
 
 
-def _between(low: float, high: float, scores: Sequence[float]) -> list[float]:
+def _between(low: float, high: float, scores: Sequence[float]) -> list[float | None]:
     if high <= low:
         return [0.0] * len(scores)
     found: FloatArray = np.clip((np.asarray(scores) - low) / (high - low), 0.0, 1.0)

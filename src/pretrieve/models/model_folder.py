@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pretrieve.core.errors import UsageError
+from pretrieve.core.manifest import kind_of, named
 from pretrieve.core.model_files import check_model_files
 
 CONTRIEVER = "checkpoint.pth"  # the original Contriever code's own file
@@ -34,4 +35,7 @@ def not_a_model(folder: Path) -> str:
             f"{folder} holds {CONTRIEVER} of the original Contriever code, which is not a model of transformers: "
             f"convert it with  python -m pretrieve.models.original_contriever {folder} NEW_FOLDER"
         )
+    if (kind := kind_of(folder)) is not None:
+        own = f" Its model is {folder / 'model'}." if (folder / "model").is_dir() else ""
+        return f"{folder} is {named(kind)} of pretrieve, not a model.{own}"
     return f"{folder} is not a model: it has no config.json. Give a folder of transformers' save_pretrained."
