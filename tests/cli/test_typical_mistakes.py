@@ -47,7 +47,7 @@ MISTAKES = {
     "a table without a header": ("train plain.tsv -o m", 2, ["--columns"], "train plain.tsv -o m --columns id,text"),
     "a bad line": ("train bad.jsonl -o m", 1, ["bad.jsonl:2", "--on-bad skip"], "train bad.jsonl -o m --on-bad skip"),
     "an index for documents": ("train index -o m", 2, ["index is an index of pretrieve", "that it was made of"], ""),
-    "an index for a model": ("index docs.jsonl --model index -o i", 2, ["an index of pretrieve, not a model", "/model."],
+    "an index for a model": ("index docs.jsonl --model index -o i", 2, ["of pretrieve, not a model", "/model."],
                              "index docs.jsonl --model index/model -o i"),
     "labels for documents": ("index pairs.jsonl --model static -o i", 1, ["pairs.jsonl:1", "no text"], ""),
     # settings
