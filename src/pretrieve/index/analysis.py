@@ -24,7 +24,7 @@ import numpy as np
 
 from pretrieve.core.errors import UsageError, suggest
 from pretrieve.core.types import IntArray, Rows
-from pretrieve.index.lexicon import Lexicon, WordSizes, WordTable
+from pretrieve.index.lexicon import Lexicon, WordSizes, WordTable, cannot_have, is_plain
 from pretrieve.index.stop_words import StopWords, content_pairs, content_words, stop_word_lists
 from pretrieve.index.words import BORDER, IS_SPACELESS, PATTERNS, POSSESSIVE, RUN, ZWJ, ZWNJ, Tokenizer
 
@@ -41,6 +41,12 @@ STEMMERS = {
     "nl": "dutch", "nn": "norwegian", "no": "norwegian", "pt": "portuguese", "ro": "romanian", "ru": "russian",
     "sr": "serbian", "sv": "swedish", "ta": "tamil", "tr": "turkish", "yi": "yiddish",
 }  # fmt: skip
+
+SAME_LETTER = frozenset({
+    "arabic", "armenian", "basque", "catalan", "danish", "english", "estonian", "finnish", "french", "german", "greek",
+    "hindi", "hungarian", "italian", "lithuanian", "nepali", "none", "norwegian", "porter", "portuguese", "romanian",
+    "russian", "spanish", "swedish", "tamil", "yiddish",
+})  # stemmers that leave the first letter of an ASCII word as it is, up to its accent  # fmt: skip
 
 
 class Terms(Protocol):
@@ -165,7 +171,10 @@ class Analyzer:
             How often each text has each term, (R, T), and the numbers of all terms of the texts (R,).
         """
         number = {term: at for at, term in enumerate(terms)}
-        tables = {code: WordSizes(partial(self._analyse, language=code), number) for code in self.analysis.languages}
+        letters = self._letters(terms)
+        tables = {
+            code: WordSizes(partial(self._analyse, language=code), number, letters) for code in self.analysis.languages
+        }
         counts, lengths = np.zeros((len(texts), len(terms)), np.int64), np.zeros(len(texts), np.int64)
         for row, text in enumerate(texts):
             words, table = self._words(text), tables[self._language(text)]
@@ -220,16 +229,28 @@ class Analyzer:
             without: words that are known to have none of them; others that are found join them.
         """
         found: list[tuple[int, int]] = []
-        without = set() if without is None else without
+        without, letters = set() if without is None else without, self._letters(terms)
         for match in self._pattern.finditer(text):
             if (word := match[0]) in without:
                 continue
-            own = [span for span in self._pieces(match) if not terms.isdisjoint(self._in_all(text[span[0] : span[1]]))]
-            if own:
-                found += own
-            else:
+            if cannot_have(word, letters) or not (own := self._having(match, text, terms)):
                 without.add(word)
+            else:
+                found += own
         return _merged(found)
+
+    def _having(self, match: re.Match[str], text: str, terms: frozenset[str]) -> list[tuple[int, int]]:
+        """The spans of a word that have some of the terms."""
+        return [span for span in self._pieces(match) if not terms.isdisjoint(self._in_all(text[span[0] : span[1]]))]
+
+    def _letters(self, terms: Iterable[str]) -> frozenset[str]:
+        """First letters, small and capital, of the plain words that may have some of the terms; empty: any letter."""
+        stemmers = {self._stemmer_of(language) for language in self.analysis.languages}
+        wanted = [*terms]
+        if self.analysis.stop_documents or not stemmers <= SAME_LETTER or "" in wanted:
+            return frozenset()
+        first = {unicodedata.normalize("NFD", term[0])[0] for term in wanted}
+        return frozenset(first | {letter.upper() for letter in first})
 
     def _tables(self, lexicon: Lexicon) -> dict[str, WordTable]:
         return {language: WordTable(lexicon, language) for language in self.analysis.languages}
@@ -290,7 +311,7 @@ class Analyzer:
             return [] if self._dropped(word, language) else [stem(word.lower())]
         if self._dropped(word, language):
             return []
-        if word.isascii() and word.isalpha() and (word.islower() or word.istitle() or word.isupper()):
+        if is_plain(word):
             return [stem(word.lower())]  # what most words are, ahead of the general case
         found: list[str] = []
         for run in RUN.findall(unicodedata.normalize("NFKC", word)):
@@ -315,7 +336,7 @@ def _stemmer(name: str) -> Callable[[str], str]:
         return str
     import Stemmer
 
-    stem: Callable[[str], str] = Stemmer.Stemmer(name).stemWord
+    stem: Callable[[str], str] = Stemmer.Stemmer(name, 0).stemWord  # without its cache: every word comes once
     return stem
 
 

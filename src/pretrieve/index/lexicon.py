@@ -10,6 +10,21 @@ import numpy as np
 from pretrieve.core.types import Rows
 
 
+def is_plain(word: str) -> bool:
+    """Whether a word is one of ASCII letters that is not split in parts: what most words are."""
+    return word.isascii() and word.isalpha() and (word.islower() or word.istitle() or word.isupper())
+
+
+def cannot_have(word: str, letters: frozenset[str]) -> bool:
+    """Whether a word is plain, and begins with none of the letters that wanted terms begin with.
+
+    Args:
+        word: a word.
+        letters: the letters; empty: any.
+    """
+    return bool(letters) and word[0] not in letters and is_plain(word)
+
+
 class Lexicon:
     """Numbers terms, and keeps the terms of each numbered word."""
 
@@ -41,14 +56,25 @@ class Lexicon:
 
 
 class WordSizes(dict[str, int]):
-    """Number of the terms of each word of one language; ``having`` are the words that have wanted terms, and which."""
+    """Number of the terms of each word of one language; ``having`` are the words that have wanted terms, and which.
 
-    def __init__(self, analyse: Callable[[str], Sequence[str]], wanted: Mapping[str, int]) -> None:
+    Args:
+        analyse: from a word to its terms; a plain word has one.
+        wanted: numbers of the wanted terms.
+        letters: first letters of the plain words that may have them; empty: any letter.
+    """
+
+    def __init__(
+        self, analyse: Callable[[str], Sequence[str]], wanted: Mapping[str, int], letters: frozenset[str]
+    ) -> None:
         super().__init__()
-        self._analyse, self._wanted = analyse, wanted
+        self._analyse, self._wanted, self._letters = analyse, wanted, letters
         self.having: dict[str, list[int]] = {}
 
     def __missing__(self, word: str) -> int:
+        if cannot_have(word, self._letters):
+            self[word] = 1
+            return 1
         terms = self._analyse(word)
         if not self._wanted.keys().isdisjoint(terms):
             self.having[word] = [self._wanted[term] for term in terms if term in self._wanted]
