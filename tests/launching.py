@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 import forks
 import labelling
+from looking import seen
 
 
 def room_of(things: Path, folder: Path) -> Path:
@@ -141,7 +142,7 @@ def kill_one(started: subprocess.Popen[bytes], number: int, log: Path, advice: s
 
 def wait_for(room: Path, pattern: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 120
-    while not list(room.glob(pattern)):
+    while not seen(room, pattern):
         assert process.poll() is None, (room / "launcher.log").read_text()
         assert time.monotonic() < deadline
         time.sleep(0.02)

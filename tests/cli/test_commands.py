@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 import pytest
 
+from looking import seen
 from pretrieve import Retriever
 from pretrieve.core.errors import FingerprintError, UsageError
 from pretrieve.evaluation.published_results import all_results
@@ -212,7 +213,7 @@ def test_resume_after_a_signal_gives_the_same_model(tmp_path, documents) -> None
     subprocess.run(command(straight), check=True, capture_output=True)
     process = subprocess.Popen(command(broken), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     checkpoints = workspace_of(broken) / CHECKPOINTS
-    while process.poll() is None and not list(checkpoints.glob("*/step-*/MANIFEST.json")):
+    while process.poll() is None and not seen(checkpoints, "*/step-*/MANIFEST.json"):
         time.sleep(0.005)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)

@@ -16,6 +16,7 @@ import pytest
 import searching
 import teachers
 import writers
+from looking import seen
 from pretrieve.pipeline.run.workspace import workspace_of
 
 FEW = ("--steps", "40", "--contrast-steps", "10", "--teacher-tokens", "20000", "--set", "batch_size=32",
@@ -58,7 +59,7 @@ def test_a_killed_run_gives_the_same_bytes(made, tmp_path) -> None:
                     "checkpoints/contrast/step-*/MANIFEST.json"):  # fmt: skip
         resume = ("--resume",) if work.exists() else ()
         run = subprocess.Popen(command(made, "-o", str(killed), *resume), stderr=subprocess.DEVNULL, env=environment)
-        while run.poll() is None and not list(work.glob(pattern)):
+        while run.poll() is None and not seen(work, pattern):
             time.sleep(0.002)
         run.send_signal(signal.SIGKILL)
         assert run.wait() == -signal.SIGKILL, f"the run was over before it was killed at {pattern}"

@@ -20,6 +20,7 @@ import pytest
 
 import forks
 import searching
+from looking import seen
 from pretrieve.core.shards import shard_name
 from pretrieve.core.types import Document
 from pretrieve.models.bag import Bag
@@ -166,7 +167,7 @@ def test_a_part_says_what_others_have_to_write_and_the_same_part_twice_is_refuse
 def test_a_stopped_run_says_that_the_same_command_continues(made, tmp_path) -> None:
     command = [sys.executable, "-c", SLOW, *words(made, tmp_path / "v", "--shard-size", "1")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not list(tmp_path.glob("v/shard-000001/MANIFEST.json")):
+    while not seen(tmp_path, "v/shard-000001/MANIFEST.json"):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     err = process.communicate()[1]

@@ -20,6 +20,7 @@ from sentence_transformers import SentenceTransformer
 
 import labelling
 import stock
+from looking import seen
 from pretrieve.core.errors import ModelError
 from pretrieve.models.model_options import ModelOptions
 from pretrieve.models.stock_model import load_stock
@@ -173,7 +174,7 @@ def test_a_stopped_export_leaves_nothing(exported, tmp_path) -> None:
     for number, code in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         before = set(tmp_path.rglob("modules.json"))
-        while not set(tmp_path.rglob("modules.json")) - before:
+        while not set(seen(tmp_path, "**/modules.json")) - before:
             assert process.poll() is None, process.communicate()[1]
             time.sleep(0.02)
         process.send_signal(number)

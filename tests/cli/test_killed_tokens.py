@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 import forks
+from looking import seen
 
 SMALL = ("--method", "structure", "--set", "dimensions=16", "--set", "vocabulary_size=300", "--set", "batch_size=16",
          "--steps", "2", "--keep-workspace")  # fmt: skip
@@ -48,7 +49,7 @@ class Command:
     def until(self, folder: Path, shards: int) -> Command:
         """Wait until there are some shards."""
         deadline = time.monotonic() + 60
-        while len(list(folder.glob(SHARDS))) < shards:
+        while len(seen(folder, SHARDS)) < shards:
             assert self.process.is_alive(), self.log.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.01)

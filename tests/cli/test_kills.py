@@ -14,6 +14,7 @@ import pytest
 
 import forks
 import labelling
+from looking import seen
 from pretrieve import Retriever
 
 QUICK = ("--set", "batch_size=32", "--set", "save_every=2")
@@ -65,7 +66,7 @@ class Killed:
     def until(self, place: Path, pattern: str) -> Killed:
         """Wait for a file, or for the end."""
         deadline = time.monotonic() + 60
-        while not list(place.glob(pattern)) and self.process.is_alive() and time.monotonic() < deadline:
+        while not seen(place, pattern) and self.process.is_alive() and time.monotonic() < deadline:
             self.after(1)
         return self
 

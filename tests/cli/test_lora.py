@@ -22,6 +22,7 @@ import forks
 import searching
 import tiny
 from launching import assert_one_line, distance, launch
+from looking import seen
 from pretrieve import methods
 from pretrieve.models.text_encoder import open_encoder
 
@@ -146,7 +147,7 @@ def stopped(room: Path, words: list[str]) -> None:
     saved = room / f"{words[-1]}.work" / "run" / "checkpoints"
     process, _ = forks.start(command, room, words)
     deadline = time.monotonic() + 300  # seconds: a machine may be busy
-    while process.is_alive() and not list(saved.glob("step-*/MANIFEST.json")) and time.monotonic() < deadline:
+    while process.is_alive() and not seen(saved, "step-*/MANIFEST.json") and time.monotonic() < deadline:
         time.sleep(0.002)
     assert list(saved.glob("step-*/MANIFEST.json")), (room / "broken.log").read_text()
     os.kill(process.pid, signal.SIGINT)

@@ -10,6 +10,7 @@ import pytest
 from pretrieve.evaluation.choice import PASSAGES, WEIGHT, choose
 from pretrieve.evaluation.fused_probe import LEXICAL, SENTENCE, TITLED, TOPICAL, WEIGHTS, FusedScores
 from pretrieve.evaluation.report import choice_markdown
+from pretrieve.evaluation.significance import paired_permutation
 
 SIZE = 200
 BASE = 0.4
@@ -93,9 +94,34 @@ def test_the_sentence_has_the_numbers() -> None:
     error = 0.02 / np.sqrt(SIZE)
     assert found.sentence == (
         f"fused search gains +0.031 ± {error:.3f} on 200 known-item queries and -0.007 ± {error:.3f} on 200 topical "
-        "queries over BM25 on held-out documents (nDCG@10); saved: variant a"
+        "queries over BM25, and +0.021 ± 0.002 (p 0.0001) over the vectors of the untrained start, on held-out "
+        "documents (nDCG@10); saved: variant a"
     )
     assert "default of trained" in found.weight_reason
+
+
+def test_how_sure_it_is_that_training_helped_leaves_the_committees_topics_out() -> None:
+    """The committee favours trained systems, which are its members."""
+    kinds = (SENTENCE, TOPICAL, LEXICAL)
+    gains = {"start": dict.fromkeys(kinds, 0.01), "a": {SENTENCE: 0.01, TOPICAL: 0.2, LEXICAL: 0.01}, "b": 0.03}
+    found = choose(scores(gains, kinds), "start", ["a", "b"])
+    assert found.system == "a", "topics count for the choice"
+    assert found.above["a"].gain == pytest.approx(0, abs=1e-9)
+    assert found.above["a"].p > 0.3
+    assert found.above["b"].gain == pytest.approx(0.02)
+    assert found.above["b"].p < 0.001
+    assert found.to_json()["above_start"]["b"]["gain"] == pytest.approx(0.02)
+
+
+def test_a_gain_over_the_start_is_that_at_the_same_weights() -> None:
+    rng = np.random.default_rng(5)
+    made = {name: {SENTENCE: rng.normal(size=(len(WEIGHTS), SIZE))} for name in ("start", "a")}
+    found = choose(FusedScores(bm25={SENTENCE: np.zeros(SIZE)}, fused=made, pool=1), "start", ["a"], 0.25).above["a"]
+    gain = (made["a"][SENTENCE] - made["start"][SENTENCE])[[WEIGHTS.index(0.5), WEIGHTS.index(1.0)]].mean(axis=0)
+    assert found.gain == pytest.approx(gain.mean())
+    assert found.error == pytest.approx(gain.std() / np.sqrt(SIZE))
+    two_sided = paired_permutation(gain, np.zeros(SIZE))
+    assert found.p == pytest.approx(two_sided / 2 if gain.mean() > 0 else 1 - two_sided / 2, abs=0.02)
 
 
 def test_as_json_it_is_plain() -> None:

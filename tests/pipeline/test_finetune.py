@@ -19,6 +19,7 @@ from huggingface_hub import ModelCard
 import labelling
 import stock
 from forks import start
+from looking import seen
 from pretrieve import Retriever
 from pretrieve.core.errors import FingerprintError, UsageError
 from pretrieve.core.files import MANIFEST
@@ -248,7 +249,7 @@ def test_killed_and_gone_on_is_bit_equal(made, tmp_path) -> None:
     output = tmp_path / "killed"
     process, _ = start(tune_slowly, made, output)
     deadline = time.monotonic() + 60
-    while len(list(workspace_of(output).glob("checkpoints/step-*"))) < 2 and time.monotonic() < deadline:
+    while len(seen(workspace_of(output), "checkpoints/step-*")) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.join()

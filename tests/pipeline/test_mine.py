@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 import labelling
+import looking
 from forks import start
 from pretrieve.core.errors import DataError, FingerprintError, UsageError
 from pretrieve.index.index import Index
@@ -285,7 +286,7 @@ def test_killed_and_gone_on_gives_the_same_file(labels, model, tmp_path, monkeyp
     process, _report = start(mine_slowly, folder, model, output)
     parts = output.with_name("out.jsonl.parts")
     deadline = time.monotonic() + 60
-    while len(list(parts.glob("0*.jsonl"))) < 4 and time.monotonic() < deadline:
+    while len(looking.seen(parts, "0*.jsonl")) < 4 and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.join()

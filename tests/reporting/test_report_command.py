@@ -291,6 +291,28 @@ def test_the_first_sentence_is_the_verdict(run, evaluated, tmp_path, p, differen
         (tmp_path / "e.json").write_bytes(orjson.dumps(facts))
 
 
+@pytest.mark.parametrize(("over", "line"), [
+    ({"gain": 0.02, "error": 0.005, "p": 0.0004}, "Training helped on the label-free probe, by more than chance"),
+    ({"gain": 0.02, "error": 0.02, "p": 0.2}, "The label-free probe does not show that training helped"),
+    ({"gain": -0.02, "error": 0.005, "p": 1.0}, "The label-free probe does not show that training helped"),
+    (None, "The label-free probe ranks the trained model first; whether training helped is not known"),
+])  # fmt: skip
+def test_the_probe_says_how_sure_it_is_that_training_helped(run, model, tmp_path, over, line) -> None:
+    """None: the report of an earlier version."""
+    said = orjson.loads((model / "report.json").read_bytes())
+    assert set(said["probe"]["above_start"]) == {"mix", "spans", "exact"}
+    said["saved"], said["probe"]["above_start"] = "mix", {} if over is None else {"mix": over}
+    manifest = orjson.loads((model / "MANIFEST.json").read_bytes())
+    with files.create(tmp_path / "model", manifest["kind"], meta=manifest["meta"]) as folder:
+        for name in manifest["files"]:
+            folder.write(name, orjson.dumps(said) if name == "report.json" else (model / name).read_bytes())
+    done = run("report", tmp_path / "model", "-o", tmp_path / "report.html")
+    assert done.code == 0, done.err
+    verdict = page_of(tmp_path / "report.html")[1]["verdict"]
+    assert verdict[0].startswith(line)
+    assert ("± is a standard error" in verdict[-1]) == (over is not None)
+
+
 @pytest.mark.parametrize(("p", "words"), [(0.01, "Training helped"), (0.3, "Training is not shown to help")])
 def test_an_evaluation_beside_the_start_decides_whether_training_helped(
     run, model, evaluated, tmp_path, p, words

@@ -8,16 +8,15 @@ significant as the maximum over the candidates.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pretrieve.core.types import FloatArray
-from pretrieve.evaluation.choice import Choice
+from pretrieve.evaluation.choice import Above, Choice, above
 from pretrieve.evaluation.fused_probe import LEXICAL, SENTENCE, TITLED, TOPICAL, WEIGHTS, FusedScores
-from pretrieve.evaluation.significance import largest_gain
 from pretrieve.index.fuse import FOREIGN_WEIGHT
 
 LEVEL = 0.05  # one side
@@ -25,33 +24,14 @@ _AT = (1.0, 2.0)  # weights at which systems are compared: about that of a retri
 
 
 @dataclass(frozen=True, kw_only=True)
-class Above:
-    """A candidate's gain over the start: its mean over kinds of queries, standard error, and one-sided p-value."""
-
-    gain: float
-    error: float
-    p: float
-
-    @property
-    def errors(self) -> float:
-        """The gain in standard errors."""
-        return self.gain / self.error if self.error > 0 else 0.0
-
-    def __str__(self) -> str:
-        return f"{self.gain:+.3f} ± {self.error:.3f} (p {self.p:.4f})"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Guarded(Choice):
     """The chosen system: the start or a candidate.
 
     Attributes:
-        above: each candidate's gain over the start.
         described: description of each candidate.
     """
 
     at: tuple[float, ...] = _AT
-    above: Mapping[str, Above]
     described: Mapping[str, str]
 
     @property
@@ -71,10 +51,7 @@ class Guarded(Choice):
 
     def to_json(self) -> dict[str, Any]:
         """As plain values; with the gain of each candidate over the start."""
-        over = {
-            name: {"interpolation": self.described[name], "gain": one.gain, "error": one.error, "p": one.p}
-            for name, one in self.above.items()
-        }
+        over = {name: {"interpolation": self.described[name], **one.to_json()} for name, one in self.above.items()}
         return {**super().to_json(), "above_start": over}
 
 
@@ -94,17 +71,16 @@ def guard(scores: FusedScores, start: str, described: Mapping[str, str]) -> Guar
     kinds = _used(scores)
     parts = {name: [_at(scores.fused[name][kind]) for kind in kinds] for name in (start, *described)}
     gains = {name: [own - first for own, first in zip(parts[name], parts[start], strict=True)] for name in described}
-    chances = largest_gain(gains)
-    above = {name: _above(found, chances[name]) for name, found in gains.items()}
-    best = surest(above)
+    over = above(gains)
+    best = surest(over)
     bm25 = float(np.mean([scores.bm25[kind].mean() for kind in kinds]))
     return Guarded(
-        system=best if above[best].gain > 0 and above[best].p < LEVEL else start,
+        system=best if over[best].gain > 0 and over[best].p < LEVEL else start,
         weight=FOREIGN_WEIGHT,
         ranking={name: float(np.mean([part.mean() for part in found])) - bm25 for name, found in parts.items()},
         scores=scores,
         start=start,
-        above=above,
+        above=over,
         described=described,
     )
 
@@ -118,8 +94,3 @@ def _used(scores: FusedScores) -> list[str]:
 def _at(values: FloatArray) -> FloatArray:
     """Each query's nDCG@10 (Q,), the mean over the weights that systems are compared at."""
     return np.asarray(values[[WEIGHTS.index(weight) for weight in _AT]].mean(axis=0))
-
-
-def _above(gains: Sequence[FloatArray], p: float) -> Above:
-    error = float(np.sqrt(sum(gain.var() / len(gain) for gain in gains)) / len(gains))
-    return Above(gain=float(np.mean([gain.mean() for gain in gains])), error=error, p=p)

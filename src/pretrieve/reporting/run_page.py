@@ -10,6 +10,7 @@ import orjson
 
 from pretrieve.core.errors import CorruptError
 from pretrieve.core.shown import shown
+from pretrieve.evaluation.guard import LEVEL
 from pretrieve.pipeline.finetune.report import FinetuneReport
 from pretrieve.pipeline.pretrain.report import Report
 from pretrieve.pipeline.run.progress import Listener
@@ -108,11 +109,18 @@ def _headline(report: Report) -> str:
                 "Training did not help on the label-free probe: the untrained start is saved.")  # fmt: skip
     if probe is None:
         return "Whether training helped is not known: nothing was measured."
-    if "score" not in probe:
+    over = _above(report)
+    if over is None and "score" in probe:
+        return "The label-free probe ranks the trained model first; whether training helped is not known."
+    if over is None or (over["gain"] > 0 and over["p"] < LEVEL):
         return "Training helped on the label-free probe, by more than chance; labels have not been asked."
-    gain = probe["score"][report.saved] - probe["score"].get(_START, 0.0)
-    side = "higher" if gain > 0 else "not higher"
-    return f"The label-free probe scores the trained model {side} than its start; whether by chance is not known."
+    return "The label-free probe does not show that training helped: the difference from the start may be chance."
+
+
+def _above(report: Report) -> Mapping[str, float] | None:
+    """The gain of the saved system over its untrained start with standard error and p-value, if the probe has it."""
+    found: Mapping[str, float] | None = (report.probe or {}).get("above_start", {}).get(report.saved)
+    return found
 
 
 def _trained(report: Report, shown_to: Sequence[str]) -> list[str]:
@@ -127,13 +135,14 @@ def _trained(report: Report, shown_to: Sequence[str]) -> list[str]:
     done = f"What was done: {who} {what}, on {report.documents['trained_on']:,} documents; {base}."
     lines = [*(shown_to or [_headline(report)]), done, *_agreement(report)]
     lines.append(f"{report.reason[:1].upper()}{report.reason[1:]}.")
-    lines += _beside_start(report)
     if probe is None:
         return [*lines, "How sure: not at all, nothing was measured. Evaluate it on labelled queries."]
     queries = ", ".join(f"{count:,} {kind}" for kind, count in probe["queries"].items())
+    signs = "" if _above(report) is None else "± is a standard error, p one-sided and for the best of several. "
     return [*lines, (
         f"How sure: the label-free probe asked queries made of {report.documents['held_out']:,} held-out documents "
-        f"({queries}). It ranks systems; it does not predict scores on real queries, and another seed may differ."
+        f"({queries}). {signs}It ranks systems; it does not predict scores on real queries, and another seed may "
+        "differ."
     )]  # fmt: skip
 
 
@@ -147,27 +156,11 @@ def _agreement(report: Report) -> list[str]:
             f"{before:.3f} before training, {after:.3f} after it."]  # fmt: skip
 
 
-def _beside_start(report: Report) -> list[str]:
-    """The saved system beside its untrained start, where the probe compares what each adds to BM25."""
-    scores = (report.probe or {}).get("score", {})
-    if report.saved == _START or not {report.saved, _START} <= scores.keys():
-        return []
-    gain = scores[report.saved] - scores[_START]
-    side = "above" if gain > 0 else "below" if gain < 0 else "level with"
-    more = (
-        "so whether that is more than chance is not known" if gain > 0 else "and training is not shown to have helped"
-    )
-    return [
-        f"In the probe's score (gains over BM25, added up over kinds of queries) the saved weights are {side} the "
-        f"untrained start by {abs(gain):.3f}; no error of that difference is kept, {more}."
-    ]
-
-
 def _probe(report: Report) -> Section:
     title, probe = "Label-free probe", report.probe
     if probe is None:
         return Section(title=title, notes=["Nothing was probed in this run."])
-    notes = [f"nDCG@10 among {probe['pool']:,} documents. A run's report keeps means of the probe, no intervals."]
+    notes = [f"nDCG@10 among {probe['pool']:,} documents: means."]
     kinds = list(probe["queries"])
     head = ["system", *(f"{kind} ({probe['queries'][kind]:,})" for kind in kinds)]
     if "gain" in probe:
