@@ -12,12 +12,12 @@ Every distinct word is analysed once: the bulk path looks words up in a table an
 
 from __future__ import annotations
 
-import re
+import string
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,11 +42,15 @@ STEMMERS = {
     "sr": "serbian", "sv": "swedish", "ta": "tamil", "tr": "turkish", "yi": "yiddish",
 }  # fmt: skip
 
-SAME_LETTER = frozenset({
-    "arabic", "armenian", "basque", "catalan", "danish", "english", "estonian", "finnish", "french", "german", "greek",
+SAME_BEGINNING = frozenset({
+    "arabic", "armenian", "basque", "catalan", "danish", "english", "finnish", "french", "german", "greek",
     "hindi", "hungarian", "italian", "lithuanian", "nepali", "none", "norwegian", "porter", "portuguese", "romanian",
     "russian", "spanish", "swedish", "tamil", "yiddish",
-})  # stemmers that leave the first letter of an ASCII word as it is, up to its accent  # fmt: skip
+})  # stemmers that keep the first two letters of ASCII words, up to accents, y that becomes i, and CHANGED  # fmt: skip
+CHANGED = ("ae", "oe", "ue", *(2 * letter for letter in string.ascii_lowercase))  # German vowels, Finnish consonants
+
+
+Span = tuple[int, int]  # first and last + 1 character
 
 
 class Terms(Protocol):
@@ -171,9 +175,9 @@ class Analyzer:
             How often each text has each term, (R, T), and the numbers of all terms of the texts (R,).
         """
         number = {term: at for at, term in enumerate(terms)}
-        letters = self._letters(terms)
+        heads = self._beginnings(terms)
         tables = {
-            code: WordSizes(partial(self._analyse, language=code), number, letters) for code in self.analysis.languages
+            code: WordSizes(partial(self._analyse, language=code), number, heads) for code in self.analysis.languages
         }
         counts, lengths = np.zeros((len(texts), len(terms)), np.int64), np.zeros(len(texts), np.int64)
         for row, text in enumerate(texts):
@@ -220,37 +224,37 @@ class Analyzer:
         )
         return [list(terms) for terms in dict.fromkeys(found)]
 
-    def spans(self, text: str, terms: frozenset[str], without: set[str] | None = None) -> list[tuple[int, int]]:
+    def spans(self, text: str, terms: frozenset[str], known: dict[str, list[Span]] | None = None) -> list[Span]:
         """Return the spans of some terms in a text: (first, last + 1) characters, merged, in order.
 
         Args:
             text: the text.
             terms: the terms.
-            without: words that are known to have none of them; others that are found join them.
+            known: spans in words that were seen before, for these terms; others that are seen join them.
         """
-        found: list[tuple[int, int]] = []
-        without, letters = set() if without is None else without, self._letters(terms)
+        found: list[Span] = []
+        known, heads = {} if known is None else known, self._beginnings(terms)
         for match in self._pattern.finditer(text):
-            if (word := match[0]) in without:
-                continue
-            if cannot_have(word, letters) or not (own := self._having(match, text, terms)):
-                without.add(word)
-            else:
-                found += own
+            own = known.get(word := match[0])
+            if own is None:
+                own = known[word] = [] if cannot_have(word, heads) else self._having(word, terms)
+            if own:
+                start = match.start()
+                found += [(start + first, start + last) for first, last in own]
         return _merged(found)
 
-    def _having(self, match: re.Match[str], text: str, terms: frozenset[str]) -> list[tuple[int, int]]:
-        """The spans of a word that have some of the terms."""
-        return [span for span in self._pieces(match) if not terms.isdisjoint(self._in_all(text[span[0] : span[1]]))]
+    def _having(self, word: str, terms: frozenset[str]) -> list[Span]:
+        """The spans in a word that have some of the terms: all of it, or two characters where words have no spaces."""
+        spaceless = self.analysis.bigrams and len(word) > 2 and IS_SPACELESS.search(word)
+        pieces = [(at, at + 2) for at in range(len(word) - 1)] if spaceless else [(0, len(word))]
+        return [span for span in pieces if not terms.isdisjoint(self._in_all(word[span[0] : span[1]]))]
 
-    def _letters(self, terms: Iterable[str]) -> frozenset[str]:
-        """First letters, small and capital, of the plain words that may have some of the terms; empty: any letter."""
+    def _beginnings(self, terms: Iterable[str]) -> frozenset[str]:
+        """How plain words begin that may have some of the terms; empty: in any way."""
         stemmers = {self._stemmer_of(language) for language in self.analysis.languages}
-        wanted = [*terms]
-        if self.analysis.stop_documents or not stemmers <= SAME_LETTER or "" in wanted:
+        if self.analysis.stop_documents or not stemmers <= SAME_BEGINNING:
             return frozenset()
-        first = {unicodedata.normalize("NFD", term[0])[0] for term in wanted}
-        return frozenset(first | {letter.upper() for letter in first})
+        return beginnings(frozenset(terms))
 
     def _tables(self, lexicon: Lexicon) -> dict[str, WordTable]:
         return {language: WordTable(lexicon, language) for language in self.analysis.languages}
@@ -263,11 +267,6 @@ class Analyzer:
     def _words(self, text: str) -> list[str]:
         # bm25s lower-cases first; the lower case of a few letters has a mark that parts words
         return self._pattern.findall(text.lower() if self.analysis.tokenizer == "bm25s" else text)
-
-    def _pieces(self, match: re.Match[str]) -> Iterable[tuple[int, int]]:
-        if self.analysis.bigrams and len(match[0]) > 2 and IS_SPACELESS.search(match[0]):
-            return ((at, at + 2) for at in range(match.start(), match.end() - 1))
-        return (match.span(),)
 
     def _in_all(self, word: str) -> Sequence[str]:
         languages = self.analysis.languages
@@ -348,8 +347,24 @@ def _check_stemmer(name: str) -> None:
         raise UsageError(f"unknown stemmer {name!r}.{suggest(name, ['auto', 'none', *known])}")
 
 
-def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    merged: list[tuple[int, int]] = []
+@lru_cache(maxsize=256)
+def beginnings(terms: frozenset[str]) -> frozenset[str]:
+    """The first two letters, or the one there is, of the plain words that ``SAME_BEGINNING`` may make such terms of.
+
+    Args:
+        terms: the terms; an empty one gives no beginnings: every word may be it.
+    """
+    found = set(CHANGED)
+    for term in terms:
+        head = "".join(unicodedata.normalize("NFD", letter)[0] for letter in term[:2])
+        if not head:
+            return frozenset()
+        found |= {head, f"{head[0]}y"} if len(head) > 1 else {head, *(head + other for other in string.ascii_lowercase)}
+    return frozenset(found | {head.title() for head in found} | {head.upper() for head in found})
+
+
+def _merged(spans: Iterable[Span]) -> list[Span]:
+    merged: list[Span] = []
     for start, stop in spans:
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))

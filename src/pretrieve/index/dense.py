@@ -335,7 +335,9 @@ class Dense:
     def score_pairs(self, queries: Sequence[str], texts: Sequence[str]) -> FloatArray:
         """Score text i for query i: (Q,) float32."""
         documents = ready(self.encoder.encode_documents(list(texts)), self.encoder.similarity)
-        return pair_scores(self.encode(queries), documents)
+        one = len(set(queries)) == 1  # which is encoded once
+        vectors = self.encode(queries[:1] if one else queries)
+        return pair_scores(np.broadcast_to(vectors, (len(queries), *vectors.shape[1:])) if one else vectors, documents)
 
 
 def _of_part(

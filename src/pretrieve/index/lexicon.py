@@ -11,18 +11,20 @@ from pretrieve.core.types import Rows
 
 
 def is_plain(word: str) -> bool:
-    """Whether a word is one of ASCII letters that is not split in parts: what most words are."""
-    return word.isascii() and word.isalpha() and (word.islower() or word.istitle() or word.isupper())
+    """Whether a word is a number, or one of ASCII letters that is not split in parts: what most words are."""
+    if not word.isascii():
+        return False
+    return word.isdigit() or (word.isalpha() and (word.islower() or word.istitle() or word.isupper()))
 
 
-def cannot_have(word: str, letters: frozenset[str]) -> bool:
-    """Whether a word is plain, and begins with none of the letters that wanted terms begin with.
+def cannot_have(word: str, heads: frozenset[str]) -> bool:
+    """Whether a word is plain, and does not begin as those do that have wanted terms.
 
     Args:
         word: a word.
-        letters: the letters; empty: any.
+        heads: the first two letters of those that do; empty: any.
     """
-    return bool(letters) and word[0] not in letters and is_plain(word)
+    return bool(heads) and word[:2] not in heads and is_plain(word)
 
 
 class Lexicon:
@@ -61,18 +63,18 @@ class WordSizes(dict[str, int]):
     Args:
         analyse: from a word to its terms; a plain word has one.
         wanted: numbers of the wanted terms.
-        letters: first letters of the plain words that may have them; empty: any letter.
+        heads: the first two letters of the plain words that may have them; empty: any.
     """
 
     def __init__(
-        self, analyse: Callable[[str], Sequence[str]], wanted: Mapping[str, int], letters: frozenset[str]
+        self, analyse: Callable[[str], Sequence[str]], wanted: Mapping[str, int], heads: frozenset[str]
     ) -> None:
         super().__init__()
-        self._analyse, self._wanted, self._letters = analyse, wanted, letters
+        self._analyse, self._wanted, self._heads = analyse, wanted, heads
         self.having: dict[str, list[int]] = {}
 
     def __missing__(self, word: str) -> int:
-        if cannot_have(word, self._letters):
+        if cannot_have(word, self._heads):
             self[word] = 1
             return 1
         terms = self._analyse(word)

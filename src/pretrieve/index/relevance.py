@@ -20,7 +20,7 @@ from pretrieve.index.backends.remote import Remote
 from pretrieve.index.bm25 import idf
 from pretrieve.index.dense import Dense
 from pretrieve.index.lexical import Lexical
-from pretrieve.index.rankers import Queries, Ranker
+from pretrieve.index.rankers import Queries, Ranker, kept
 
 NOTHING = 0.2  # relevance of the best hit below which nothing relevant was found
 
@@ -69,6 +69,11 @@ def self_scores(lexical: Lexical, ranker: Ranker, queries: Queries) -> FloatArra
         ranker = ranker.local
     if isinstance(ranker, Dense):
         return ranker.score_itself(queries).astype(np.float64)
+    return kept(queries, (id(lexical), "itself"), lambda: _by_words(lexical, queries))
+
+
+def _by_words(lexical: Lexical, queries: Queries) -> FloatArray:
+    """Scores by BM25 of documents that are the queries: (Q,)."""
     known = lexical.score_pairs(queries, queries)
     statistics = lexical.scorer.statistics
     rarest = idf(np.zeros(1, np.int64), lexical.size)

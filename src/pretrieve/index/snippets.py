@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pretrieve.core.types import Document, FloatArray
-from pretrieve.index.analysis import Analyzer
+from pretrieve.index.analysis import Analyzer, Span
 from pretrieve.index.dense import Dense
 from pretrieve.index.lexical import Lexical
 from pretrieve.text.sentences import sentence_starts
@@ -28,8 +28,6 @@ _LOOKS = 200  # windows that one word is looked up in
 _NEEDLES = 32  # words of a query that are looked up
 _QUERY = 2_000  # characters of a query that snippets are chosen by
 _BORDER = 40  # characters within which a cut moves to the next white space
-
-Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ class Snippets:
         self._analyzer = lexical.analyzer
         self._terms = frozenset(self._analyzer.terms(self._query))
         self._needles = _needles(self._query, self._terms)
-        self._unmarked: set[str] = set()  # words without any of the query's terms
+        self._known: dict[str, list[Span]] = {}  # where words have the query's terms
 
     def of(self, documents: Sequence[Document]) -> list[Snippet]:
         """The snippet of each document; of its title where it has no text.
@@ -87,14 +85,25 @@ class Snippets:
         The sentences of all documents are scored at once: most of their words are the same.
         """
         found = [self._sentences(document.text) for document in documents]
-        texts = [one.text for sentences in found for one in sentences]
-        scores = self._lexical.score_pairs([self._query] * len(texts), texts)
-        snippets, stop = [], 0
-        for document, sentences in zip(documents, found, strict=True):
-            start, stop = stop, stop + len(sentences)
-            best = self._best(sentences, scores[start:stop])
+        snippets = []
+        for document, sentences, scores in zip(documents, found, self._scores(found), strict=True):
+            best = sentences[int(np.argmax(scores))] if sentences else _Sentence("")
             snippets.append(self._cut(best.text or document.title, before=best.before, after=best.after))
         return snippets
+
+    def _scores(self, found: Sequence[Sequence[_Sentence]]) -> list[FloatArray]:
+        """Scores of the sentences of each document: by BM25, or by vectors where none shares a word with the query."""
+        texts = [one.text for sentences in found for one in sentences]
+        scores = self._lexical.score_pairs([self._query] * len(texts), texts)
+        rows = _divided(scores, found)
+        other = [place for place, row in enumerate(rows) if len(row) > 1 and not row.any()]
+        if self._dense is not None and other:
+            left = [found[place] for place in other]
+            texts = [one.text[:_WINDOW] for sentences in left for one in sentences]
+            near = self._dense.score_pairs([self._query] * len(texts), texts)
+            for place, row in zip(other, _divided(near, left), strict=True):
+                rows[place] = row
+        return rows
 
     def _sentences(self, text: str) -> list[_Sentence]:
         """The sentences of a document that may be its best."""
@@ -118,17 +127,9 @@ class Snippets:
         chosen = sorted(range(len(spans)), key=lambda number: (counts[number], number))[:_SENTENCES]
         return [spans[number] for number in sorted(chosen)]
 
-    def _best(self, sentences: Sequence[_Sentence], scores: FloatArray) -> _Sentence:
-        if not sentences:
-            return _Sentence("")
-        if not scores.any() and self._dense is not None and len(sentences) > 1:
-            queries = [self._query] * len(sentences)
-            scores = self._dense.score_pairs(queries, [one.text[:_WINDOW] for one in sentences])
-        return sentences[int(np.argmax(scores))]
-
     def _cut(self, sentence: str, *, before: bool, after: bool) -> Snippet:
         """A sentence, or the best part of a long one, with its marks."""
-        marks = self._analyzer.spans(sentence[: 2 * _WHOLE], self._terms, self._unmarked)
+        marks = self._analyzer.spans(sentence[: 2 * _WHOLE], self._terms, self._known)
         start, stop = 0, len(sentence)
         if len(sentence) > LENGTH:
             start, stop = _around(sentence, _densest(sentence, marks))
@@ -139,6 +140,12 @@ class Snippets:
             text=head + sentence[start:stop] + tail,
             marks=[(first + shift, last + shift) for first, last in moved],
         )
+
+
+def _divided(values: FloatArray, like: Sequence[Sequence[object]]) -> list[FloatArray]:
+    """Consecutive parts of an array, as many values each as sequences have."""
+    ends = np.cumsum([len(one) for one in like]).tolist()
+    return [values[end - len(one) : end] for end, one in zip(ends, like, strict=True)]
 
 
 def _needles(query: str, terms: frozenset[str]) -> list[str]:
