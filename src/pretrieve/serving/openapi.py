@@ -122,11 +122,21 @@ def _json(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _answer() -> dict[str, Any]:
     number, texts = {"type": "number"}, {"type": "array", "items": _STRING}
-    hit = _object({"rank": {"type": "integer"}, "score": number, "id": _STRING, "title": _STRING, "sentence": _STRING,
-                   "place": _STRING, "parent": _STRING, "fields": {"type": "object"}})  # fmt: skip
-    hit["properties"]["why"] = _why(number)
+    whole = {"type": "integer"}
+    marks = {"type": "array", "items": {"type": "array", "items": whole, "minItems": 2, "maxItems": 2},
+             "description": "First and last + 1 character of the query's words in the sentence."}  # fmt: skip
+    relevance = {"type": ["number", "null"], "minimum": 0, "maximum": 1,
+                 "description": "0 is a document taken at random, 1 one that says the query."}  # fmt: skip
+    hit = _object({"rank": whole, "score": number, "id": _STRING, "title": _STRING, "sentence": _STRING,
+                   "marks": marks, "place": _STRING, "fields": {"type": "object"}, "parent": _STRING,
+                   "more": whole, "relevance": relevance})  # fmt: skip
+    hit["properties"] |= {"why": _why(number), "text": {**_STRING, "description": "With full_text."}}
     hits = {"type": "array", "items": hit}
-    return _object({"query": _STRING, "mode": _STRING, "relevant": {"type": "boolean"}, "notes": texts, "hits": hits})
+    answer = _object({"query": _STRING, "mode": _STRING, "bm25": _STRING, "relevant": {"type": "boolean"},
+                      "notes": texts, "hits": hits})  # fmt: skip
+    signs = _object({"text": _STRING, "signs": _STRING})
+    answer["properties"]["understood"] = {**signs, "description": "Where signs of the query mean something."}
+    return answer
 
 
 def _why(number: dict[str, Any]) -> dict[str, Any]:
