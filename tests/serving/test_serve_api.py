@@ -101,25 +101,27 @@ def test_the_description_names_what_there_is(server) -> None:
         assert server.get(f"/search?q=a&{parameter['name']}={quote(value)}").status == 200, parameter
 
 
-def undescribed(value: object, schema: dict) -> set[str]:
+def undescribed(value: object, schema: dict, named: dict) -> set[str]:
     """Keys of an answer that its description lacks."""
+    schema = named[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
     if isinstance(value, list):
-        return {name for one in value for name in undescribed(one, schema.get("items", {}))}
+        return {name for one in value for name in undescribed(one, schema.get("items", {}), named)}
     if not isinstance(value, dict) or "properties" not in schema:
         return set()
     known = schema["properties"]
-    below = {name for key in value.keys() & known.keys() for name in undescribed(value[key], known[key])}
+    below = {name for key in value.keys() & known.keys() for name in undescribed(value[key], known[key], named)}
     return (value.keys() - known.keys()) | below
 
 
 def test_the_description_has_every_key_of_an_answer(server) -> None:
     whole = server.get("/openapi.json").json
     schema = whole["paths"]["/search"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    named = whole["components"]["schemas"]
     answer = server.get("/search?q=%22kamika%22&why=true&full_text=true").json
     assert {"understood", "bm25"} <= answer.keys()
     assert {"why", "text", "marks", "relevance", "more"} <= answer["hits"][0].keys()
-    assert undescribed(answer, schema) == set()
-    assert undescribed({"other": 1, "hits": [{"new": 2}]}, schema) == {"other", "new"}
+    assert undescribed(answer, schema, named) == set()
+    assert undescribed({"other": 1, "hits": [{"new": 2, "why": {"old": 3}}]}, schema, named) == {"other", "new", "old"}
 
 
 def test_metrics_count_requests(server) -> None:
