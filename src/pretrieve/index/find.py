@@ -59,12 +59,14 @@ class Found:
         scores: their scores.
         more: for each the number of others of its group among the ``GROUPED`` best.
         notes: what the user should know.
+        allowed: the documents that filter and words allow, (R,); None: all. Phrases are looked for in texts, later.
     """
 
     numbers: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     more: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    allowed: BoolArray | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,7 @@ class Result:
         numbers: of their documents.
         text: the query as a batch, with what rankers computed for it.
         notes: what the user should know.
+        allowed: as in ``Found``.
     """
 
     asked: Asked
@@ -84,6 +87,7 @@ class Result:
     numbers: list[int]
     text: Queries
     notes: list[str]
+    allowed: BoolArray | None = None
 
     @property
     def query(self) -> Query:
@@ -124,7 +128,9 @@ def search(
     text = Queries([asked.query.text], asked.filter)
     found = find(index, asked, text)
     hits = _hits(index, text, mode, found)
-    return Result(asked=asked, hits=hits, numbers=found.numbers, text=text, notes=found.notes)
+    return Result(
+        asked=asked, hits=hits, numbers=found.numbers, text=text, notes=found.notes, allowed=found.allowed
+    )  # fmt: skip
 
 
 def hits_of(index: Index, query: str | Sequence[str], k: int, mode: Mode, **options: Any) -> Hits | list[Hits]:
@@ -229,30 +235,16 @@ def find(index: Index, asked: Asked, text: Queries | None = None) -> Found:
         text: its text alone, as a batch that keeps what is computed for it.
     """
     matching = None if asked.query.is_plain else Matching(asked.query, index.lexical)
-    allowed = _allowed(index, asked, matching)
+    masks = [asked.filter.mask(index.columns) if asked.filter else None, matching.allowed() if matching else None]
+    given = [mask for mask in masks if mask is not None]
+    allowed: BoolArray | None = np.logical_and.reduce(given) if given else None
     if allowed is not None and not allowed.any():
-        return Found()
+        return Found(allowed=allowed)
     fits = matching.fits if matching is not None and matching.reads else None
     group = None if asked.group_by is None else _groups(index.columns, asked.group_by)
     return _walk(
         index, asked, Queries([asked.query.text], asked.filter) if text is None else text, allowed, fits, group
     )
-
-
-def allowed_by(index: Index, asked: Asked) -> BoolArray | None:
-    """The documents that filter and words allow, (R,); None: all. Phrases are looked for in texts, later.
-
-    Args:
-        index: the index.
-        asked: what is asked for.
-    """
-    return _allowed(index, asked, None if asked.query.is_plain else Matching(asked.query, index.lexical))
-
-
-def _allowed(index: Index, asked: Asked, matching: Matching | None) -> BoolArray | None:
-    masks = [asked.filter.mask(index.columns) if asked.filter else None, matching.allowed() if matching else None]
-    given = [mask for mask in masks if mask is not None]
-    return np.logical_and.reduce(given) if given else None
 
 
 def _walk(
@@ -268,7 +260,7 @@ def _walk(
     depth = max(asked.k, GROUPED) if group else asked.k * _DEEPER if fits else asked.k
     while True:
         ((numbers, scores),) = index.rank(text, depth, asked.mode, allowed=allowed, where=asked.filter)
-        found, places = Found(), dict[Hashable, int]()
+        found, places = Found(allowed=allowed), dict[Hashable, int]()
         for number, score in zip(numbers.tolist(), scores.tolist(), strict=True):
             if fits is not None:
                 if number not in checked:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pretrieve.index.find import Result, allowed_by
+from pretrieve.index.find import Result
 from pretrieve.index.index import Index
 
 _NAMES = ("BM25", "vectors", "best passage", "static model")
@@ -44,7 +44,6 @@ def origins(index: Index, result: Result, depth: int) -> list[tuple[str, list[Vo
     if not result.numbers:
         return []
     found, queries = np.array(result.numbers, np.int64), result.text
-    allowed = allowed_by(index, result.asked)
     voices: list[list[Voice]] = [[] for _ in result.numbers]
     best: list[set[int]] = []
     for name, (ranker, weight) in zip(_names(index), index.rankers(), strict=True):
@@ -53,7 +52,7 @@ def origins(index: Index, result: Result, depth: int) -> list[tuple[str, list[Vo
         for place, score in enumerate(scores.tolist()):
             standard = (score - mean) / deviation if deviation > 1e-9 else 0.0
             voices[place].append(Voice(name=name, score=score, standard=standard, weight=weight))
-        best.append(set(ranker.top(queries, depth, allowed)[0][0].tolist()))
+        best.append(set(ranker.top(queries, depth, result.allowed)[0][0].tolist()))
     return [(_who(number, best), said) for number, said in zip(result.numbers, voices, strict=True)]
 
 
