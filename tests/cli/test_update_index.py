@@ -80,6 +80,7 @@ REFUSED = {
     "stop words": (["--add", "--stop-words", "none"], "--stop-words: chosen when an index is built"),
     "vectors": (["--add", "--vectors", "v"], "--vectors: chosen when an index is built"),
     "overwrite": (["--update", "--overwrite"], "--overwrite: chosen when an index is built"),
+    "passages": (["--update", "--passages"], "has whole documents, and this update asks for passages of 200 words"),
     "two commands": (["--update", "--add"], "--update and --add are two commands"),
     "watch alone": (["--model", "{made}/model", "--watch", "1"], "--watch is for --update"),
     "sources to delete": (["--delete", "ids"], "--delete reads no documents"),
@@ -97,6 +98,20 @@ def test_what_does_not_fit_is_refused_in_one_line(run, made: Path, tmp_path: Pat
     assert outcome.code in (1, 2)
     assert said in one_line(outcome.err)
     assert (index / "MANIFEST.json").read_bytes() == before
+
+
+def test_the_command_that_built_an_index_updates_it(run, made: Path, tmp_path: Path) -> None:
+    docs, index = texts(tmp_path / "docs", range(8)), tmp_path / "index"
+    words = ["index", docs, "-o", index, "--model", made / "model", "--passages", "--passage-words", 20]
+    assert run(*words).code == 0
+    texts(docs, range(8, 9))
+    outcome = run(*words, "--update")
+    assert outcome.code == 0, outcome.err
+    assert "0 changed, 0 removed" in outcome.out
+    assert "0 new" not in outcome.out
+    assert "0 removed" in run(*words[:4], "--update").out, "without --passages it is the same"
+    line = one_line(run(*words[:-1], 30, "--update").err)
+    assert "has passages of 20 words, and this update asks for passages of 30 words: leave --passages out" in line
 
 
 def test_an_update_needs_an_index_and_sources(run, made: Path, tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def command(
         "--overwrite": overwrite,
         "--vectors": vectors is not None,
         "--link-model": link_model,
-        "--passages": passages,
+        "--passages": passages and not (update or add),  # these compare it with the index's
         "--store": store is not None,
         "--store-index": store_index != "FLAT",
     }

@@ -252,7 +252,13 @@ def change(asked: Change, path: Path, read: Read, as_json: bool, output_json: Pa
     )
 
     def updated() -> Updated:
-        reading = Reading(sources=read.sources, fields=read.fields, file_filter=read.file_filter, on_bad=read.on_bad)
+        reading = Reading(
+            sources=read.sources,
+            fields=read.fields,
+            file_filter=read.file_filter,
+            on_bad=read.on_bad,
+            passages=read.passages,
+        )
         with working(as_json, output_json) as display:
             return update_index(path, reading, display, remove=asked.update, model=read.model, described=read.described)
 

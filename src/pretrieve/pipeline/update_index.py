@@ -39,12 +39,14 @@ class Reading:
         fields: names of the fields.
         file_filter: the files that are read in folders.
         on_bad: policy for unreadable records.
+        passages: words of the passages that long documents are cut into, to be checked; 0: as the index has them.
     """
 
     sources: Sequence[str]
     fields: Fields
     file_filter: FileFilter = FileFilter()  # noqa: RUF009 - frozen
     on_bad: OnBad = "auto"
+    passages: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,9 @@ def update_index(
         PretrieveError: sources are invalid, or writing failed.
     """
     with writing(path), stoppable(_ADVICE), files.scratch(path.resolve().parent, path.name) as folder:
+        meta = files.load_manifest(path, "index")["meta"]
         check_fields(path, reading.fields)
+        check_passages(path, reading.passages, meta.get(PASSAGES, 0))
         opened = _opened(path, model, described)
         documents = read_documents(
             reading.sources,
@@ -98,7 +102,7 @@ def update_index(
             file_filter=reading.file_filter,
             on_bad=reading.on_bad,
             quarantine=beside(path, ".quarantine.jsonl"),
-            keep=Keep(passages=files.load_manifest(path, "index")["meta"].get(PASSAGES, 0)),
+            keep=Keep(passages=meta.get(PASSAGES, 0)),
         )
         listener.stage("index", len(documents), "documents")
         assert opened.dense is not None
@@ -232,6 +236,25 @@ def check_fields(path: Path, fields: Fields) -> None:
     if before is not None and before != now:
         said, given = (" ".join(words) or "no options of fields" for words in (before, now))
         raise UsageError(f"{path} was read with {said}, and this update with {given}: give the same, or index again.")
+
+
+def check_passages(path: Path, asked: int, there: int) -> None:
+    """Refuse other passages than an index has.
+
+    Args:
+        path: the index.
+        asked: words of a passage; 0: as the index has them.
+        there: words of its passages; 0: whole documents.
+
+    Raises:
+        UsageError: they are others; the text names both.
+    """
+    if asked not in (0, there):
+        said = f"passages of {there} words" if there else "whole documents"
+        raise UsageError(
+            f"--passages: {path} has {said}, and this update asks for passages of {asked} words: leave --passages out, "
+            "or build again with --overwrite."
+        )
 
 
 def _opened(path: Path, model: str | None, described: Mapping[str, Any] | None) -> Index:
