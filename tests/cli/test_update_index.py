@@ -114,6 +114,21 @@ def test_the_command_that_built_an_index_updates_it(run, made: Path, tmp_path: P
     assert "has passages of 20 words, and this update asks for passages of 30 words: leave --passages out" in line
 
 
+def test_an_update_that_reads_other_files_says_so(run, made: Path, tmp_path: Path) -> None:
+    docs, index = texts(tmp_path / "docs", range(8)), tmp_path / "index"
+    name = sorted(path.name for path in docs.iterdir())[0]
+    assert run("index", docs, "-o", index, "--model", made / "model", "--exclude", name).code == 0
+    same = run("index", docs, "-o", index, "--update", "--exclude", name)
+    assert "was built with" not in same.err
+    other = run("index", docs, "-o", index, "--update")
+    said = (
+        f"was built with --exclude {name}, this update has no --include or --exclude: what it does not read is removed."
+    )
+    assert said in other.err
+    assert "1 new" in other.out
+    assert "was built with" not in run("index", docs, "-o", index, "--add").err
+
+
 def test_an_update_needs_an_index_and_sources(run, made: Path, tmp_path: Path) -> None:
     docs = texts(tmp_path / "docs", range(3))
     assert "no such folder" in one_line(run("index", docs, "-o", tmp_path / "none", "--update").err)

@@ -14,7 +14,7 @@ from pretrieve.index.filling import link_new
 from pretrieve.index.index import Index, IndexOptions
 from pretrieve.pipeline.open_index import open_index
 from pretrieve.pipeline.run.progress import Listener
-from pretrieve.pipeline.run.sources import field_words, read_documents
+from pretrieve.pipeline.run.sources import field_words, filter_words, read_documents
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.workspace import Workspace, beside, check_workspace
 from pretrieve.text.corpus import Fields, FileFilter, Keep, OnBad
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pretrieve.core.types import TextEncoder
 
 READ_WITH = "read_with"  # in the MANIFEST of an index: the options that name the fields of its documents
+FILES = "files"  # in the MANIFEST of an index: the options that choose files in folders
 PASSAGES = "passage_words"  # in the MANIFEST of an index: of the passages that documents were cut into; 0: none
 
 
@@ -79,7 +80,7 @@ def build_index(
         documents = read_documents(sources, work.path / "documents", listener, **reading)
         listener.stage("index", len(documents), "documents")
         read = None if encoded is None else encoded.checked(documents)
-        facts = {READ_WITH: field_words(fields), PASSAGES: passages}
+        facts = {READ_WITH: field_words(fields), FILES: filter_words(file_filter), PASSAGES: passages}
         index = Index.build(
             work.output, documents, encoder, lexical, replace=replace, vectors=read, link_model=link_model, facts=facts,
             store=store,

@@ -19,10 +19,10 @@ from pretrieve.index.storing import told
 from pretrieve.index.updating import delete, update
 from pretrieve.index.vector_options import VectorOptions
 from pretrieve.index.writing import writing
-from pretrieve.pipeline.index import PASSAGES, READ_WITH
+from pretrieve.pipeline.index import FILES, PASSAGES, READ_WITH
 from pretrieve.pipeline.open_index import open_index
 from pretrieve.pipeline.run.progress import Listener
-from pretrieve.pipeline.run.sources import READING, field_words, read_documents
+from pretrieve.pipeline.run.sources import READING, field_words, filter_words, read_documents
 from pretrieve.pipeline.run.stopping import stoppable
 from pretrieve.pipeline.run.workspace import beside
 from pretrieve.text.corpus import Fields, FileFilter, Keep, OnBad
@@ -93,6 +93,8 @@ def update_index(
         meta = files.load_manifest(path, "index")["meta"]
         check_fields(path, reading.fields)
         check_passages(path, reading.passages, meta.get(PASSAGES, 0))
+        if remove:
+            note_other_files(path, reading.file_filter, meta.get(FILES), listener)
         opened = _opened(path, model, described)
         documents = read_documents(
             reading.sources,
@@ -236,6 +238,21 @@ def check_fields(path: Path, fields: Fields) -> None:
     if before is not None and before != now:
         said, given = (" ".join(words) or "no options of fields" for words in (before, now))
         raise UsageError(f"{path} was read with {said}, and this update with {given}: give the same, or index again.")
+
+
+def note_other_files(path: Path, file_filter: FileFilter, before: list[str] | None, listener: Listener) -> None:
+    """Note that an update reads other files of folders than were read when an index was built.
+
+    Args:
+        path: the index.
+        file_filter: files that the update reads.
+        before: options that chose files when it was built; None: not known.
+        listener: receives the note.
+    """
+    now = filter_words(file_filter)
+    if before is not None and before != now:
+        said, given = (" ".join(words) or "no --include or --exclude" for words in (before, now))
+        listener.note(f"{path} was built with {said}, this update has {given}: what it does not read is removed.")
 
 
 def check_passages(path: Path, asked: int, there: int) -> None:

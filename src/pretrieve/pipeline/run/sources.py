@@ -158,12 +158,17 @@ def filter_of(include: Sequence[str] | None, exclude: Sequence[str] | None, *, i
 def source_words(request: NamesSources) -> list[str]:
     """Command-line options that read the sources as the request does."""
     words = ["--on-bad", request.on_bad] if request.on_bad != "auto" else []
-    for pattern in request.file_filter.include:
+    return words + filter_words(request.file_filter) + field_words(request.fields)
+
+
+def filter_words(file_filter: FileFilter) -> list[str]:
+    """Command-line options of the files that are read in folders."""
+    words: list[str] = []
+    for pattern in file_filter.include:
         words += ["--include", pattern]
-    for pattern in request.file_filter.exclude:
+    for pattern in file_filter.exclude:
         words += ["--exclude", pattern]
-    words += [] if request.file_filter.ignore else ["--no-ignore"]
-    return words + field_words(request.fields)
+    return words + ([] if file_filter.ignore else ["--no-ignore"])
 
 
 def field_words(fields: Fields) -> list[str]:
