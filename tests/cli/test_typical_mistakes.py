@@ -24,6 +24,8 @@ MISTAKES = {
                                 "train docs -o m --steps 1"),
     "an option before the command": ("--seed 1 train docs -o m", 2, ["Options follow the command"], ""),
     "a number that is none": ("train docs -o m --minutes soon", 2, ["--minutes", "number"], ""),
+    "an option without its value": ("evaluate docs --model static --latex", 2,
+                                    ["pretrieve evaluate: Option '--latex' requires", "evaluate --help`"], ""),
     "no time": ("train docs -o m --minutes 0", 2, ["--minutes", "0.01"], ""),
     "two budgets": ("train docs -o m --minutes 1 --steps 1", 2, ["give --minutes or --steps, not both"], ""),
     "a choice": ("search index river --mode lexica", 2, ["Did you mean 'lexical'?"],

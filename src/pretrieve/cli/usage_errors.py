@@ -32,11 +32,12 @@ def line_of(error: Any, arguments: Sequence[str], commands: Iterable[str]) -> st
     message = error.format_message().strip()
     if not message:
         return ""
-    context = getattr(error, "ctx", None)
-    path = str(context.command_path) if context is not None else "pretrieve"
+    known, context = list(commands), getattr(error, "ctx", None)
+    path = " ".join(["pretrieve", *(word for word in arguments[:1] if word in known)])
+    path = path if context is None else str(context.command_path)
     message = re.sub(r"\s*\n\s*", " ", message).replace("Value error, ", "").replace("argument(s)", "argument")
     message += "" if message.endswith((".", "?", ")")) else "."
-    hint = _dash(arguments) or _order(message, arguments, list(commands)) or _close(error, message)
+    hint = _dash(arguments) or _order(message, arguments, known) or _close(error, message)
     hint = hint or _quotes(message, arguments)
     message = re.sub(r" \(Possible options: [^)]*\)|Did you mean .*\?$", "", message).rstrip(" ")
     message += "" if message.endswith((".", ")")) else "."
