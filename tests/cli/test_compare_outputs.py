@@ -38,8 +38,12 @@ def one_line(outcome: Outcome) -> str:
 
 def test_all_outputs_in_one_call(run, beir, tmp_path) -> None:
     words = (*words_of(beir), "-o", tmp_path / "out")
-    outcome = run(*words, "--per-query", tmp_path / "v.csv", "--latex", tmp_path / "t.tex", "--csv", "-")
+    outcome = run(*words, "--per-query", tmp_path / "v.csv", "--latex", tmp_path / "t.tex", "--csv", "-",
+                  "--html", tmp_path / "r.html")  # fmt: skip
     assert outcome.code == 0, outcome.err
+    assert f"{tmp_path / 'r.html'}: the report" in outcome.err
+    assert run("report", tmp_path / "out", "-o", tmp_path / "same.html").code == 0
+    assert (tmp_path / "r.html").read_bytes() == (tmp_path / "same.html").read_bytes()
     report = json.loads((tmp_path / "out" / "report.json").read_bytes())
     assert "3 seeds" in report["title"]
     assert (tmp_path / "out" / "report.svg").is_file(), "the picture, in the same call"
@@ -72,6 +76,8 @@ def test_all_outputs_in_one_call(run, beir, tmp_path) -> None:
         (("--csv", "x.out", "--per-query", "x.out"), "would both write"),
         (("--csv", "{}/qrels/test.tsv"), "would be overwritten"),
         (("--latex", "."), "it is a folder"),
+        (("--html", "x.pdf"), "--html x.pdf: a report is an HTML file"),
+        (("--html", "x.html", "--output-json", "x.data.json"), "would both write"),
     ],
 )
 def test_what_cannot_be_written_is_said_before_the_work(run, beir, tmp_path, monkeypatch, words, reason) -> None:

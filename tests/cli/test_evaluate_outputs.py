@@ -374,6 +374,7 @@ def test_drop_same_id_holds_for_runs(run, tmp_path) -> None:
         (("--latex", "-", "--json"), "print to standard output"),
         (("--run", "-"), "give the name of a file"),
         (("--per-query", "."), "it is a folder"),
+        (("--html", "x.out"), "--html x.out: a report is an HTML file"),
         (("--csv", "tiny/corpus.jsonl/x.csv"), "is not a folder"),
         (("--csv", "theirs.run", "--model", "theirs.run"), "would be overwritten"),
         (("--run", "theirs.run", "--model", "theirs.run"), "would be overwritten"),
@@ -438,6 +439,23 @@ def test_outputs_of_several_languages(run, languages, things, tmp_path) -> None:
     assert text.count(r"\midrule") == 3
     assert sum(line.startswith("a & BM25 & lexical & ") for line in text.splitlines()) == 3
     assert r"$^{\mathrm{b}}$" in text
+
+
+def test_the_report_is_that_of_the_json(run, folder, languages, things, tmp_path) -> None:
+    """With the queries side by side where there are two runs."""
+    page, again = tmp_path / "page.html", tmp_path / "again.html"
+    ours = ("--run", tmp_path / "a.run")
+    for collection, runs in ((folder, ours), (folder, ()), (languages, ())):
+        json_file = tmp_path / "e.json"
+        words = ("--model", things / "static", "--html", page, "--output-json", json_file, *runs)
+        outcome = run("evaluate", collection, *words)
+        assert outcome.code == 0, outcome.err
+        assert f"{page}: the report" in outcome.err
+        written = sorted(tmp_path.glob("a.*.run")) if runs else []
+        assert len(written) == (2 if runs else 0)
+        two = [word for path in written for word in ("--run", path)] + (["--benchmark", folder] if runs else [])
+        assert run("report", json_file, *two, "-o", again).code == 0
+        assert page.read_bytes() == again.read_bytes()
 
 
 def test_binary_grades(run, folder, tmp_path) -> None:

@@ -14,6 +14,7 @@ from pretrieve.cli.options import (
     Config,
     CsvTable,
     Device,
+    Html,
     Json,
     Latex,
     OutputFolder,
@@ -96,6 +97,7 @@ def command(
     per_query: PerQuery = None,
     latex: Latex = None,
     csv: CsvTable = None,
+    html: Html = None,
     device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
@@ -127,7 +129,7 @@ def command(
         fields=reading.fields(),
     )
     request.check()
-    files = EvaluationFiles(per_query=per_query, latex=latex, csv=csv, json=output_json)
+    files = EvaluationFiles(per_query=per_query, latex=latex, csv=csv, html=html, json=output_json)
     files.check(benchmark, sources, as_json=as_json)
     with working(as_json or files.prints, output_json) as display:
         from pretrieve.pipeline.compare.compare import compare

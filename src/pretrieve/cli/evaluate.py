@@ -12,6 +12,7 @@ from pretrieve.cli.options import (
     CsvTable,
     Device,
     DocumentPrompt,
+    Html,
     Json,
     Latex,
     Like,
@@ -116,6 +117,7 @@ def command(
     per_query: PerQuery = None,
     latex: Latex = None,
     csv: CsvTable = None,
+    html: Html = None,
     device: Device = "auto",
     as_json: Json = False,
     output_json: OutputJson = None,
@@ -126,7 +128,7 @@ def command(
     from pretrieve.pipeline.evaluate import EvaluateRequest, run_evaluation
 
     files = EvaluationFiles(
-        run=run, per_query=per_query, latex=latex, csv=csv, markdown=markdown_file, json=output_json
+        run=run, per_query=per_query, latex=latex, csv=csv, html=html, markdown=markdown_file, json=output_json
     )
     files.check(folder, models or (), as_json=as_json)
     files.check_one_language(folder)
@@ -151,7 +153,7 @@ def command(
     )
     with working(as_json or files.prints, output_json) as display, using(device):
         result = run_evaluation(request, display)
-    files.write(result)
+    files.write(result, folder)
     if not write_json(result.to_json(), as_json, output_json) and not files.prints:
         from pretrieve.cli.tables import print_result
 

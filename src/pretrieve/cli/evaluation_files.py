@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -29,6 +29,7 @@ class EvaluationFiles:
         per_query: values by query.
         latex: the table for LaTeX.
         csv: the table as CSV.
+        html: the report.
         json: all of the result.
         run: file or folder of the rankings.
         markdown: the tables as Markdown.
@@ -37,6 +38,7 @@ class EvaluationFiles:
     per_query: Path | None
     latex: Path | None
     csv: Path | None
+    html: Path | None
     json: Path | None
     run: Path | None = None
     markdown: Path | None = None
@@ -56,7 +58,7 @@ class EvaluationFiles:
 
         Raises:
             UsageError: two results would go to one place, a path is a folder or lies in a file, or it is read.
-            MissingExtraError: Parquet cannot be written here.
+            MissingExtraError: Parquet or a report cannot be written here.
         """
         from pretrieve.core.files import check_apart
         from pretrieve.evaluation.paper import check_parquet
@@ -72,15 +74,15 @@ class EvaluationFiles:
             other = taken.setdefault(path.resolve(), option)
             if other != option:
                 raise UsageError(f"{option} and {other} would both write {path}: give each a file of its own.")
-            if path.is_dir() and option != "--run":
-                raise UsageError(f"{option} {path}: it is a folder; give the name of a file.")
-            parent = next(one for one in path.absolute().parents if one.exists())
-            if not parent.is_dir():
-                raise UsageError(f"{option} {path}: {parent} is not a folder.")
+            _check_place(option, path)
             if path.is_file():
                 check_apart(path, [folder, *models, *_read_of(folder)])
         if self.per_query is not None:
             check_parquet(self.per_query)
+        if self.html is not None:
+            from pretrieve.reporting.report import check_output
+
+            check_output(self.html, "--html")
 
     def check_one_language(self, folder: Path) -> None:
         """Refuse runs where there are several languages, and each query has a ranking in each pair.
@@ -93,8 +95,12 @@ class EvaluationFiles:
         if self.run is not None and is_cross_lingual(folder):
             raise UsageError("--run is for one language: leave it out, or take --per-query.")
 
-    def write(self, result: Result | CrossLingualResult) -> None:
+    def write(self, result: Result | CrossLingualResult, folder: Path) -> None:
         """Write the files, print what goes to standard output, and say what was written.
+
+        Args:
+            result: the result.
+            folder: the collection.
 
         Raises:
             StorageError: writing to disk failed.
@@ -113,12 +119,14 @@ class EvaluationFiles:
             if self.per_query is not None:
                 self._put_values(pairs.pairs_per_query(result, self.per_query), pairs.lines_per_query(result))
             self._put_tables(lambda: pairs.pairs_latex(result), lambda: pairs.pairs_csv(result))
+            self._put_report(folder, result.to_json())
             return
         for row, path in result.runs.items():
             typer.echo(shown(f"{path}: run of {row}"), err=True)
         if self.per_query is not None:
             self._put_values(per_query(result, self.per_query), len(result.queries) * len(result.rows))
         self._put_tables(lambda: to_latex(result), lambda: to_csv(result))
+        self._put_report(folder, result.to_json(), [*map(Path, result.runs.values())])
 
     def write_comparison(self, request: CompareRequest, table: FairTable, scores: Scores) -> None:
         """As ``write``, for a comparison.
@@ -126,6 +134,7 @@ class EvaluationFiles:
         Raises:
             StorageError: writing to disk failed.
         """
+        from pretrieve.core.shown import shown
         from pretrieve.evaluation.fair_paper import fair_csv, fair_latex, fair_per_query
         from pretrieve.text.beir import read_qrels
 
@@ -134,6 +143,19 @@ class EvaluationFiles:
             data = fair_per_query(scores, queries, request.metric, self.per_query)
             self._put_values(data, len(queries) * len(scores))
         self._put_tables(lambda: fair_latex(table), lambda: fair_csv(table))
+        if self.html is not None:
+            from pretrieve.reporting.report import ReportRequest, write_report
+
+            write_report(ReportRequest(source=request.output, output=self.html))
+            typer.echo(shown(f"{self.html}: the report"), err=True)
+
+    def _put_report(self, folder: Path, facts: dict[str, Any], runs: Sequence[Path] = ()) -> None:
+        from pretrieve.core.shown import shown
+        from pretrieve.reporting.report import write_evaluation_report
+
+        if self.html is not None:
+            write_evaluation_report(facts, self.html, folder, runs)
+            typer.echo(shown(f"{self.html}: the report"), err=True)
 
     def _put_values(self, data: bytes, lines: int) -> None:
         from pretrieve.core.files import write_file
@@ -161,10 +183,24 @@ class EvaluationFiles:
             "--per-query": self.per_query,
             "--latex": self.latex,
             "--csv": self.csv,
+            "--html": self.html,
             "--markdown": self.markdown,
             "--output-json": self.json,
         }
+        if self.html is not None:
+            from pretrieve.reporting.report import data_path
+
+            given["the data of --html"] = data_path(self.html)
         return [(option, path) for option, path in given.items() if path is not None]
+
+
+def _check_place(option: str, path: Path) -> None:
+    """Refuse a folder in place of a file, and a path below a file."""
+    if path.is_dir() and option != "--run":
+        raise UsageError(f"{option} {path}: it is a folder; give the name of a file.")
+    parent = next(one for one in path.absolute().parents if one.exists())
+    if not parent.is_dir():
+        raise UsageError(f"{option} {path}: {parent} is not a folder.")
 
 
 def _read_of(folder: Path) -> list[Path]:

@@ -71,6 +71,15 @@ CsvTable = Annotated[
     Path | None,
     typer.Option("--csv", metavar="FILE", help="Write the same table as CSV; - prints it.", show_default=False),
 ]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        help="Write its report too, one HTML file as of `pretrieve report`; needs the extra `report`.",
+        show_default=False,
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Resume an interrupted run; the result is the same.")]
 Split = Annotated[str, typer.Option("--split", help="Split of a BEIR folder.")]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from pretrieve.core import files
 from pretrieve.core.errors import DataError, UsageError
@@ -20,6 +22,7 @@ from pretrieve.reporting.render import html
 
 LARGEST = 2_000_000  # bytes of a report
 _SUFFIXES = (".html", ".htm")
+_TWO = 2  # runs that are shown query by query
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,19 +57,66 @@ def write_report(
         CorruptError: a file is damaged.
         MissingExtraError: the extra ``report`` is not installed.
     """
-    require("report", "pretrieve report")
-    if request.output.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"-o {request.output}: a report is an HTML file: give a name that ends in .html.")
+    check_output(request.output, "-o")
     page = _page(request, listener or Silent(), evaluation)
-    text = html(page).encode()
-    if len(text) > LARGEST:
-        raise DataError(f"the report has {len(text):,} bytes, more than {LARGEST:,}: give fewer --examples.")
-    data = data_path(request.output)
-    files.write_file(data, files.to_json(page.to_json()))
-    files.write_file(request.output, text)
+    data = _write(page, request.output)
     if request.pictures is not None:
         write_pictures(page, request.pictures)
     return page, data
+
+
+def write_evaluation_report(
+    facts: Mapping[str, Any], output: Path, benchmark: Path, runs: Sequence[Path] = ()
+) -> tuple[Page, Path]:
+    """Write the report of an evaluation that is at hand.
+
+    Args:
+        facts: its JSON.
+        output: HTML file to write.
+        benchmark: collection that was evaluated on.
+        runs: files of its rankings; two are shown query by query.
+
+    Returns:
+        As ``write_report``.
+
+    Raises:
+        PretrieveError: as ``write_report``.
+    """
+    facts = orjson.loads(files.to_json(facts))  # as a file of it is read
+    if is_crosslingual(facts):
+        page = crosslingual_page(benchmark, facts)
+    elif len(runs) == _TWO:
+        page = evaluation_page(facts, runs, benchmark)
+    else:
+        page = evaluation_page(facts)
+    return page, _write(page, output)
+
+
+def check_output(output: Path, option: str) -> None:
+    """Refuse a report that cannot be written, before the work.
+
+    Args:
+        output: HTML file to write.
+        option: that names it.
+
+    Raises:
+        UsageError: its name is that of another kind of file.
+        MissingExtraError: the extra ``report`` is not installed.
+    """
+    require("report", "pretrieve report")
+    if output.suffix.lower() not in _SUFFIXES:
+        raise UsageError(f"{option} {output}: a report is an HTML file: give a name that ends in .html.")
+
+
+def _write(page: Page, output: Path) -> Path:
+    """Write a report, and its data beside it."""
+    text = html(page).encode()
+    if len(text) > LARGEST:
+        raise DataError(f"the report has {len(text):,} bytes, more than {LARGEST:,}: give fewer --examples.")
+    data = data_path(output)
+    files.write_file(data, files.to_json(page.to_json()))
+    files.write_file(output, text)
+    return data
 
 
 def data_path(output: Path) -> Path:
