@@ -118,7 +118,7 @@ def _headline(report: Report) -> str:
 
 
 def _above(report: Report) -> Mapping[str, float] | None:
-    """The gain of the saved system over its untrained start with standard error and p-value, if the probe has it."""
+    """The gain of the saved system over its start with standard error and p-value, if the probe has it."""
     found: Mapping[str, float] | None = (report.probe or {}).get("above_start", {}).get(report.saved)
     return found
 
@@ -173,7 +173,18 @@ def _probe(report: Report) -> Section:
     else:
         rows = [[_saved(name, report), *(f"{found[kind]:.4f}" for kind in kinds)]
                 for name, found in probe["nDCG@10"].items()]  # fmt: skip
-    return Section(title=title, notes=notes, tables=[Table(title="nDCG@10", head=head, rows=rows)])
+    return Section(
+        title=title, notes=notes, tables=[Table(title="nDCG@10", head=head, rows=rows), *_over_start(report)]
+    )
+
+
+def _over_start(report: Report) -> list[Table]:
+    """What the vectors of each system gain over those of the start, if the probe has it."""
+    found = (report.probe or {}).get("above_start", {})
+    rows = [[_saved(name, report), f"{one['gain']:+.3f}", f"{one['error']:.3f}", f"{one['p']:.4f}"]
+            for name, one in found.items()]  # fmt: skip
+    title = "Gain over the start at the same weights"
+    return [Table(title=title, head=["system", "nDCG@10", "standard error", "p, one side"], rows=rows)] if rows else []
 
 
 def _saved(name: str, report: Report) -> str:
