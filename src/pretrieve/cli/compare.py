@@ -141,6 +141,7 @@ def command(
     if not write_json(table.to_json(), as_json, output_json) and not files.prints:
         say(table.markdown(), lines=True)
         say(f"{output}: {', '.join(path.name for path in sorted(output.glob('report.*')))} and rankings")
+    files.write_report(output)
 
 
 def _tokens(tokens: int | None, steps: int | None) -> int | None:

@@ -153,8 +153,9 @@ def command(
     )
     with working(as_json or files.prints, output_json) as display, using(device):
         result = run_evaluation(request, display)
-    files.write(result, folder)
+    files.write(result)
     if not write_json(result.to_json(), as_json, output_json) and not files.prints:
         from pretrieve.cli.tables import print_result
 
         print_result(result)
+    files.write_report(folder, result)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -95,12 +95,8 @@ class EvaluationFiles:
         if self.run is not None and is_cross_lingual(folder):
             raise UsageError("--run is for one language: leave it out, or take --per-query.")
 
-    def write(self, result: Result | CrossLingualResult, folder: Path) -> None:
-        """Write the files, print what goes to standard output, and say what was written.
-
-        Args:
-            result: the result.
-            folder: the collection.
+    def write(self, result: Result | CrossLingualResult) -> None:
+        """Write the files but the report, print what goes to standard output, and say what was written.
 
         Raises:
             StorageError: writing to disk failed.
@@ -119,14 +115,12 @@ class EvaluationFiles:
             if self.per_query is not None:
                 self._put_values(pairs.pairs_per_query(result, self.per_query), pairs.lines_per_query(result))
             self._put_tables(lambda: pairs.pairs_latex(result), lambda: pairs.pairs_csv(result))
-            self._put_report(folder, result.to_json())
             return
         for row, path in result.runs.items():
             typer.echo(shown(f"{path}: run of {row}"), err=True)
         if self.per_query is not None:
             self._put_values(per_query(result, self.per_query), len(result.queries) * len(result.rows))
         self._put_tables(lambda: to_latex(result), lambda: to_csv(result))
-        self._put_report(folder, result.to_json(), [*map(Path, result.runs.values())])
 
     def write_comparison(self, request: CompareRequest, table: FairTable, scores: Scores) -> None:
         """As ``write``, for a comparison.
@@ -134,7 +128,6 @@ class EvaluationFiles:
         Raises:
             StorageError: writing to disk failed.
         """
-        from pretrieve.core.shown import shown
         from pretrieve.evaluation.fair_paper import fair_csv, fair_latex, fair_per_query
         from pretrieve.text.beir import read_qrels
 
@@ -143,19 +136,29 @@ class EvaluationFiles:
             data = fair_per_query(scores, queries, request.metric, self.per_query)
             self._put_values(data, len(queries) * len(scores))
         self._put_tables(lambda: fair_latex(table), lambda: fair_csv(table))
-        if self.html is not None:
-            from pretrieve.reporting.report import ReportRequest, write_report
 
-            write_report(ReportRequest(source=request.output, output=self.html))
-            typer.echo(shown(f"{self.html}: the report"), err=True)
+    def write_report(self, folder: Path, result: Result | CrossLingualResult | None = None) -> None:
+        """Write the report, if it is asked for; last, as it may be refused.
 
-    def _put_report(self, folder: Path, facts: dict[str, Any], runs: Sequence[Path] = ()) -> None:
+        Args:
+            folder: of a comparison; or the collection of an evaluation.
+            result: of the evaluation.
+
+        Raises:
+            DataError: it would be larger than a page may be.
+            StorageError: writing to disk failed.
+        """
+        if self.html is None:
+            return
         from pretrieve.core.shown import shown
-        from pretrieve.reporting.report import write_evaluation_report
+        from pretrieve.reporting.report import ReportRequest, write_evaluation_report, write_report
 
-        if self.html is not None:
-            write_evaluation_report(facts, self.html, folder, runs)
-            typer.echo(shown(f"{self.html}: the report"), err=True)
+        if result is None:
+            write_report(ReportRequest(source=folder, output=self.html))
+        else:
+            runs = [*map(Path, getattr(result, "runs", {}).values())] if folder.is_dir() else []
+            write_evaluation_report(result.to_json(), self.html, folder, runs)
+        typer.echo(shown(f"{self.html}: the report"), err=True)
 
     def _put_values(self, data: bytes, lines: int) -> None:
         from pretrieve.core.files import write_file
