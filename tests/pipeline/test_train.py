@@ -9,6 +9,7 @@ import orjson
 import pytest
 import torch
 
+from pretrieve import Retriever
 from pretrieve.core import files
 from pretrieve.core.errors import FingerprintError, UsageError
 from pretrieve.methods.structure import VARIANTS
@@ -269,6 +270,13 @@ def test_too_little_text_saves_the_start(tmp_path, count, text, said) -> None:
     assert not (workspace_of(output) / CHECKPOINTS).exists(), "nothing is trained"
     named = train(static(source, tmp_path / "named", steps=2, method="structure"))
     assert named.probe is not None, "a method that is asked for by name is trained"
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_a_program_is_told_why_nothing_is_trained(tmp_path, capfd, caplog, progress) -> None:
+    Retriever.train([f"list files {n} by size" for n in range(130)], tmp_path / "out", steps=2, progress=progress)
+    said = capfd.readouterr().err + caplog.text
+    assert said.count("too short to learn from: the untrained start is saved") == 1
 
 
 class _StopAt(Silent):

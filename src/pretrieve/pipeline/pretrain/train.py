@@ -24,7 +24,7 @@ from pretrieve.pipeline.pretrain.held_out_loss import comparable, gain, signal_o
 from pretrieve.pipeline.pretrain.publish import publish
 from pretrieve.pipeline.pretrain.report import Report, open_report
 from pretrieve.pipeline.pretrain.request import DEFAULT_MINUTES, TrainRequest, train_command
-from pretrieve.pipeline.pretrain.selection import Selection, Trained, select, too_little, untrained
+from pretrieve.pipeline.pretrain.selection import START, Selection, Trained, select, too_little, untrained
 from pretrieve.pipeline.pretrain.stop_words import scale_stop_words
 from pretrieve.pipeline.run import processes, recipe, sources
 from pretrieve.pipeline.run.arguments import output_of
@@ -105,7 +105,15 @@ def train_into(
         values = {"sources": (SOURCE,), "output": folder}
         request = options_of(TrainRequest, {**options, **values}, where="train")
         request.check()
-        return run_and_keep(train, request, sources, listener)
+        return run_and_keep(_train_and_say, request, sources, listener)
+
+
+def _train_and_say(request: TrainRequest, listener: Listener) -> Report:
+    """Train, and note why nothing trained is saved: a program sees no table of results."""
+    report = train(request, listener)
+    if report.saved == START:
+        listener.note(report.reason)
+    return report
 
 
 def _train(run: Run, request: TrainRequest, variants: Sequence[Choices], documents: Documents) -> Report:
