@@ -13,7 +13,20 @@ import pytest
 
 import labelling
 
-CODE = "import pretrieve.__main__ as program; print('begins', flush=True); program.main()"
+CODE = """
+import signal
+import pretrieve.__main__ as program
+
+usual = signal.signal
+
+def first(*given):
+    usual(*given)
+    signal.signal = usual
+    print("begins", flush=True)  # a signal before that is Python's own
+
+signal.signal = first
+program.main()
+"""
 
 
 @pytest.fixture(scope="module")

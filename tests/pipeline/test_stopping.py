@@ -8,8 +8,9 @@ import time
 
 import pytest
 
+from pretrieve.cli.app import main
 from pretrieve.core.errors import DataError
-from pretrieve.pipeline.run.stopping import InterruptedRunError, stoppable
+from pretrieve.pipeline.run.stopping import InterruptedRunError, SignalError, stoppable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -97,3 +98,18 @@ def test_handlers_are_as_before() -> None:
     with pytest.raises(InterruptedRunError), stoppable(), stoppable():
         send(signal.SIGTERM)
     assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_as_the_block_begins_or_ends_is_one_line(number, monkeypatch, capsys) -> None:
+    """Between two instructions of ``stoppable`` itself nothing is caught."""
+
+    def beginning() -> None:
+        raise SignalError(number)
+
+    monkeypatch.setattr("pretrieve.cli.app.stoppable", beginning)
+    monkeypatch.setattr("sys.argv", ["pretrieve", "methods"])
+    with pytest.raises(SystemExit) as found:
+        main()
+    assert found.value.code == 128 + number
+    assert capsys.readouterr().err == f"error: stopped by {number.name}: run the same command again.\n"

@@ -44,7 +44,7 @@ from pretrieve.cli.usage_errors import is_usage_error, line_of
 from pretrieve.core.errors import PretrieveError, PretrieveWarning
 from pretrieve.core.shown import shown
 from pretrieve.pipeline.run import processes
-from pretrieve.pipeline.run.stopping import stoppable
+from pretrieve.pipeline.run.stopping import SignalError, stoppable
 
 app = typer.Typer(
     name="pretrieve",
@@ -140,13 +140,13 @@ def _run() -> NoReturn:
         if line := completing.missing_shell(sys.argv[1:], code):
             print_usage(line)
         sys.exit(code)
-    except KeyboardInterrupt as error:
+    except SignalError as error:  # between two instructions of the block
+        _exit(error, partial(print_error, error.in_one_line()))
+    except (KeyboardInterrupt, typer.Abort) as error:
         _exit(error, _stopped)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader (a pager, head) has left: that is no error
         sys.exit(0)
-    except typer.Abort as error:
-        _exit(error, _stopped)
     except Exception as error:
         if completing.is_completing():  # the command itself will say it
             sys.exit(1)

@@ -25,10 +25,16 @@ class InterruptedRunError(PretrieveError):
         return InterruptedRunError(self._number, advice)
 
 
-class _Signal(BaseException):  # like KeyboardInterrupt, not caught by handlers of errors
+class SignalError(BaseException):  # like KeyboardInterrupt, not caught by handlers of errors
+    """A signal arrived; a block of ``stoppable`` makes an ``InterruptedRunError`` of it."""
+
     def __init__(self, number: int) -> None:
         super().__init__()
         self.number = number
+
+    def in_one_line(self, advice: str = "run the same command again") -> InterruptedRunError:
+        """The error that a user sees."""
+        return InterruptedRunError(self.number, advice)
 
 
 @contextlib.contextmanager
@@ -65,9 +71,9 @@ def _in_one_line(error: BaseException, advice: str | Callable[[], str] | None) -
 
     A signal may come while a library is imported, which makes another error of it: so the causes are asked too.
     """
-    stop = next((one for one in causes(error) if isinstance(one, _Signal | InterruptedRunError)), None)
-    if isinstance(stop, _Signal):
-        return InterruptedRunError(stop.number, _text(advice))
+    stop = next((one for one in causes(error) if isinstance(one, SignalError | InterruptedRunError)), None)
+    if isinstance(stop, SignalError):
+        return stop.in_one_line() if advice is None else stop.in_one_line(_text(advice))
     if stop is error and advice is not None:
         return stop.advising(_text(advice))
     return error
@@ -79,7 +85,7 @@ def _never_lost() -> Iterator[None]:
     usual = sys.unraisablehook
 
     def again(dropped: sys.UnraisableHookArgs) -> None:
-        if isinstance(dropped.exc_value, _Signal):
+        if isinstance(dropped.exc_value, SignalError):
             number = dropped.exc_value.number
             signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
             signal.setitimer(signal.ITIMER_REAL, 0.01)  # at once, it would come before this function is left
@@ -93,11 +99,9 @@ def _never_lost() -> Iterator[None]:
         sys.unraisablehook = usual
 
 
-def _text(advice: str | Callable[[], str] | None) -> str:
-    if advice is None:
-        return "run the same command again"
+def _text(advice: str | Callable[[], str]) -> str:
     return advice if isinstance(advice, str) else advice()
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    raise _Signal(number)
+    raise SignalError(number)
