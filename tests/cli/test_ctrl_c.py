@@ -20,9 +20,10 @@ import pretrieve.__main__ as program
 usual = signal.signal
 
 def first(*given):
-    usual(*given)
+    before = usual(*given)
     signal.signal = usual
     print("begins", flush=True)  # a signal before that is Python's own
+    return before
 
 signal.signal = first
 program.main()

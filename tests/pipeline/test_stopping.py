@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import os
 import signal
 import time
@@ -113,3 +114,27 @@ def test_a_signal_as_the_block_begins_or_ends_is_one_line(number, monkeypatch, c
         main()
     assert found.value.code == 128 + number
     assert capsys.readouterr().err == f"error: stopped by {number.name}: run the same command again.\n"
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_waits_for_a_compiled_module(number, monkeypatch) -> None:
+    """Some crash if an error comes while they begin; a signal comes once they are there."""
+    done = []
+
+    def begin(spec: object) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(0.05)
+        done.append("begun")
+
+    monkeypatch.setattr("_imp.create_dynamic", begin)
+    with pytest.raises(InterruptedRunError) as found, stoppable("go on"):
+        load_compiled()
+    assert done == ["begun"]
+    assert str(found.value) == f"stopped by {number.name}: go on."
+
+
+def load_compiled() -> None:
+    """As Python imports one."""
+    loader = importlib.machinery.ExtensionFileLoader("made", "made.so")
+    loader.create_module(importlib.machinery.ModuleSpec("made", loader))
+    time.sleep(5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _imp
 import contextlib
 import signal
 import sys
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from pretrieve.core.errors import PretrieveError, causes
+
+_IMPORTING = "_call_with_frames_removed"  # of importlib: it calls what makes a module
 
 
 class InterruptedRunError(PretrieveError):
@@ -86,9 +89,7 @@ def _never_lost() -> Iterator[None]:
 
     def again(dropped: sys.UnraisableHookArgs) -> None:
         if isinstance(dropped.exc_value, SignalError):
-            number = dropped.exc_value.number
-            signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
-            signal.setitimer(signal.ITIMER_REAL, 0.01)  # at once, it would come before this function is left
+            _send_later(dropped.exc_value.number)
         else:
             usual(dropped)
 
@@ -104,4 +105,22 @@ def _text(advice: str | Callable[[], str]) -> str:
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    raise SignalError(number)
+    if _is_in_compiled_import(frame):
+        _send_later(number)
+    else:
+        raise SignalError(number)
+
+
+def _is_in_compiled_import(frame: FrameType | None) -> bool:
+    """Whether a compiled module is being imported: some (onnx) crash if an error comes while they begin."""
+    while frame is not None:
+        if frame.f_code.co_name == _IMPORTING and frame.f_locals.get("f") in (_imp.create_dynamic, _imp.exec_dynamic):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _send_later(number: int) -> None:
+    """Send a signal again: not at once, as it would come before what runs now is left."""
+    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
