@@ -33,8 +33,8 @@ def line_of(error: Any, arguments: Sequence[str], commands: Iterable[str]) -> st
     if not message:
         return ""
     known, context = list(commands), getattr(error, "ctx", None)
-    path = " ".join(["pretrieve", *(word for word in arguments[:1] if word in known)])
-    path = path if context is None else str(context.command_path)
+    own = " ".join(["pretrieve", *(word for word in arguments[:1] if word in known)])
+    path = own if context is None else str(context.command_path)
     message = re.sub(r"\s*\n\s*", " ", message).replace("Value error, ", "").replace("argument(s)", "argument")
     message += "" if message.endswith((".", "?", ")")) else "."
     hint = _dash(arguments) or _order(message, arguments, known) or _close(error, message)

@@ -163,9 +163,17 @@ def above(gains: Mapping[str, Sequence[FloatArray]]) -> dict[str, Above]:
     chances = largest_gain(gains)
     found = {}
     for name, kinds in gains.items():
-        error = float(np.sqrt(sum(gain.var() / len(gain) for gain in kinds)) / len(kinds))
-        found[name] = Above(gain=float(np.mean([gain.mean() for gain in kinds])), error=error, p=chances[name])
+        gain, error = mean_gain(kinds)
+        found[name] = Above(gain=gain, error=error, p=chances[name])
     return found
+
+
+def mean_gain(kinds: Sequence[FloatArray]) -> tuple[float, float]:
+    """Mean and standard error of gains: (Q,) a kind of query, each kind counts the same; 0 without any."""
+    if not kinds:
+        return 0.0, 0.0
+    error = float(np.sqrt(sum(gain.var() / len(gain) for gain in kinds)) / len(kinds))
+    return float(np.mean([gain.mean() for gain in kinds])), error
 
 
 def _used(scores: FusedScores) -> list[str]:

@@ -128,9 +128,7 @@ def search(
     text = Queries([asked.query.text], asked.filter)
     found = find(index, asked, text)
     hits = _hits(index, text, mode, found)
-    return Result(
-        asked=asked, hits=hits, numbers=found.numbers, text=text, notes=found.notes, allowed=found.allowed
-    )  # fmt: skip
+    return Result(asked=asked, hits=hits, numbers=found.numbers, text=text, notes=found.notes, allowed=found.allowed)
 
 
 def hits_of(index: Index, query: str | Sequence[str], k: int, mode: Mode, **options: Any) -> Hits | list[Hits]:

@@ -91,7 +91,7 @@ def update_index(
     """
     with writing(path), stoppable(_ADVICE), files.scratch(path.resolve().parent, path.name) as folder:
         meta = files.load_manifest(path, "index")["meta"]
-        check_fields(path, reading.fields)
+        check_fields(path, reading.fields, meta.get(READ_WITH))
         check_passages(path, reading.passages, meta.get(PASSAGES, 0))
         if remove:
             note_other_files(path, reading.file_filter, meta.get(FILES), listener)
@@ -227,13 +227,17 @@ def _state(sources: Sequence[str]) -> list[tuple[str, int, int]]:
     return sorted(found)
 
 
-def check_fields(path: Path, fields: Fields) -> None:
+def check_fields(path: Path, fields: Fields, before: list[str] | None) -> None:
     """Refuse other fields than an index was read with.
+
+    Args:
+        path: the index.
+        fields: names of the fields of the update.
+        before: options that named them when it was built; None: not known.
 
     Raises:
         UsageError: they are others; the text names both.
     """
-    before = files.load_manifest(path, "index")["meta"].get(READ_WITH)
     now = field_words(fields)
     if before is not None and before != now:
         said, given = (" ".join(words) or "no options of fields" for words in (before, now))

@@ -19,6 +19,7 @@ from pretrieve.models.text_encoder import open_encoder
 from pretrieve.pipeline.inspect import InspectRequest, Opened, opened
 from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.reporting.corpus_map import MOST_POINTS, corpus_map, enough
+from pretrieve.reporting.page import SUFFIXES
 from pretrieve.reporting.pair_losses import RELATIVE_MARGIN, TEMPERATURE, add_losses, query_and_key
 
 LARGEST = 5_000_000  # bytes of a page
@@ -51,7 +52,7 @@ def write_explorer(request: ExplorerRequest, listener: Listener | None = None) -
         DataError: the page would be larger than a page may be.
         PretrieveError: as ``train``, and as opening a model.
     """
-    if request.output.suffix.lower() not in (".html", ".htm"):
+    if request.output.suffix.lower() not in SUFFIXES:
         raise UsageError(f"--html {request.output}: give a name that ends in .html.")
     with opened(request.inspect, listener or Silent()) as found:
         data = _data(request, found, listener or Silent())

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
+SUFFIXES = (".html", ".htm")  # of files that pages are written to
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:

@@ -16,12 +16,11 @@ from pretrieve.pipeline.run.progress import Listener, Silent
 from pretrieve.reporting.crosslingual_page import crosslingual_page, is_crosslingual
 from pretrieve.reporting.evaluation_page import evaluation_of, evaluation_page, read_evaluation, read_json
 from pretrieve.reporting.generated_page import facts_of, generated_page
-from pretrieve.reporting.page import Page
+from pretrieve.reporting.page import SUFFIXES, Page
 from pretrieve.reporting.pictures import write_pictures
 from pretrieve.reporting.render import html
 
 LARGEST = 2_000_000  # bytes of a report
-_SUFFIXES = (".html", ".htm")
 _TWO = 2  # runs that are shown query by query
 
 
@@ -104,7 +103,7 @@ def check_output(output: Path, option: str) -> None:
         MissingExtraError: the extra ``report`` is not installed.
     """
     require("report", "pretrieve report")
-    if output.suffix.lower() not in _SUFFIXES:
+    if output.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{option} {output}: a report is an HTML file: give a name that ends in .html.")
 
 

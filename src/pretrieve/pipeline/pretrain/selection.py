@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from pretrieve.evaluation.choice import PASSAGES, Choice, choose
+from pretrieve.evaluation.choice import PASSAGES, Choice, choose, mean_gain
 from pretrieve.evaluation.fused_probe import FusedProbe, FusedProbeOptions
 from pretrieve.evaluation.probe import Encode, Probe, ProbeOptions, ProbeResult, Sides
 from pretrieve.index.fuse import Fusion
@@ -240,9 +240,8 @@ def above_start(found: ProbeResult) -> tuple[str, str]:
 
 def standard_errors(found: ProbeResult, a: str, b: str) -> float:
     """Mean difference of two systems, in paired standard errors; each kind of query counts the same."""
-    gaps = [found.values[a][kind] - found.values[b][kind] for kind in found.values[a]]
-    error = float(np.sqrt(sum(gap.var() / len(gap) for gap in gaps)) / max(len(gaps), 1))
-    return float(np.mean([gap.mean() for gap in gaps])) / error if error > 0 else 0.0
+    gain, error = mean_gain([found.values[a][kind] - found.values[b][kind] for kind in found.values[a]])
+    return gain / error if error > 0 else 0.0
 
 
 def _encode(encoder: Encoder, tokenizer: Tokenizer) -> Encode:
