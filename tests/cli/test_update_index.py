@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from test_bad_input import one_line
 
 import labelling
+from pretrieve.pipeline.update_index import _state
 
 QUERY = "bamu kine lusi doki"
 
@@ -242,3 +244,25 @@ def test_a_watcher_is_killed_again_and_again(run, made: Path, tmp_path: Path) ->
     assert run("index", docs, "--model", made / "model", "-o", tmp_path / "again").code == 0
     assert hits(run, index, "--mode", "dense") == hits(run, tmp_path / "again", "--mode", "dense")
     assert {path.name for path in tmp_path.iterdir()} == {"docs", "index", "again"}
+
+
+def test_a_watcher_looks_while_folders_come_and_go(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "a.md").write_text("a")
+    ended = threading.Event()
+
+    def come_and_go() -> None:
+        while not ended.is_set():
+            for number in range(20):
+                (tmp_path / f"{number}" / "below").mkdir(parents=True)
+            for number in range(20):
+                shutil.rmtree(tmp_path / f"{number}")
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        for _ in range(300):
+            assert str(tmp_path / "kept" / "a.md") in [name for name, *_ in _state([str(tmp_path)])]
+    finally:
+        ended.set()
+        other.join()

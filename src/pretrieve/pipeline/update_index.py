@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -217,14 +218,20 @@ def watch_index(sources: Sequence[str], seconds: float, again: Callable[[], Upda
 def _state(sources: Sequence[str]) -> list[tuple[str, int, int]]:
     """Names, sizes and times of all files."""
     found = []
-    for source in map(Path, sources):
-        for path in [source, *(source.rglob("*") if source.is_dir() else ())]:
-            try:
-                facts = path.stat()
-            except OSError:  # removed meanwhile
-                continue
-            found.append((str(path), facts.st_size, facts.st_mtime_ns))
+    for path in (path for source in sources for path in _below(Path(source))):
+        try:
+            facts = path.stat()
+        except OSError:  # removed meanwhile
+            continue
+        found.append((str(path), facts.st_size, facts.st_mtime_ns))
     return sorted(found)
+
+
+def _below(source: Path) -> Iterator[Path]:
+    """A source and all below it; a folder that is removed meanwhile has nothing."""
+    yield source
+    for folder, folders, names in os.walk(source):
+        yield from (Path(folder) / name for name in (*folders, *names))
 
 
 def check_fields(path: Path, fields: Fields, before: list[str] | None) -> None:
